@@ -1,0 +1,97 @@
+"""The rig. One file per protocol; each is an `Output` or an `Input` and knows nothing of the others or of the node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Layout = Literal["native", "rgba", "uyvy", "yuv420p"]
+
+
+@dataclass(frozen=True)
+class VideoFormat:
+    """What the show sends."""
+
+    width: int
+    height: int
+    fps_num: int  # frames a second as a fraction, so that 29.97 is 30000/1001
+    fps_den: int = 1
+    name: str = "worldjockey"  # the source's name, as other programs list it
+
+    @property
+    def fps(self) -> float:
+        return self.fps_num / self.fps_den
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One tick's picture in the layout the output asked for.
+
+    pixels: native (h, w, 3) RGB at the world's own size; rgba (H, W, 4); uyvy (H, W, 2), BT.709 limited range;
+    yuv420p (H * 3 / 2, W), BT.709 limited range. Owned by the caller: an output that keeps it past `send` says so
+    by `holds`, the number of earlier frames whose pixels must stay untouched.
+    """
+
+    pixels: Pixels
+    tick: int  # index on the output clock
+    time: float  # time.monotonic() at which this tick was due
+
+
+class Output(Protocol):
+    """Somewhere frames go. Runs in a process of its own; may block, may die."""
+
+    layout: Layout
+    holds: int
+
+    def open(self, fmt: VideoFormat) -> None:
+        """Raises OSError or RuntimeError with a message that names the fix."""
+        ...
+
+    def send(self, frame: Frame) -> None: ...
+
+    def status(self) -> Mapping[str, Any]:
+        """JSON-able facts: connections, tally, bytes written, ..."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Control:
+    """One thing a performer did, as an input understood it.
+
+    target: the parameter's name in the table ("prompt", "pad/3", "word/storm", "act/dance", "cue/go", ...).
+    args: the values as they came (floats, ints, strings); the node checks and clamps them.
+    time: time.monotonic() of arrival.
+    source: who sent it ("osc 127.0.0.1:53211", "midi APC mini mk2").
+    """
+
+    target: str
+    args: tuple[Any, ...] = ()
+    time: float = 0.0
+    source: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+Deliver = Callable[[Control], None]
+
+
+class Input(Protocol):
+    """Somewhere controls come from. Runs in threads of the control process and never raises into it."""
+
+    def start(self, deliver: Deliver) -> None:
+        """Raises OSError with a message that names the fix (a port in use, no such device)."""
+        ...
+
+    def feedback(self, target: str, value: Any) -> None:
+        """The node's value of a parameter changed: tell the controller (LEDs, motor faders, OSC feedback)."""
+        ...
+
+    def status(self) -> Mapping[str, Any]: ...
+
+    def stop(self) -> None: ...

@@ -1,0 +1,127 @@
+"""The contract between a world and whoever plays it. Needs numpy only: importing this never loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[np.float32]
+
+ACTS = ("none", "dance", "jump", "wave", "cry", "pose", "walk", "freeze")
+CAMERA_AXES = ("strafe", "forward", "yaw", "pitch", "zoom")
+
+
+@dataclass(frozen=True)
+class WorldSpec:
+    """What a world is and can do."""
+
+    name: str
+    width: int
+    height: int
+    fps: float  # the rate it was trained for; a step's real length is Controls.dt
+    frames_per_step: int
+    acts: tuple[str, ...]
+    modalities: tuple[str, ...]
+    device: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the world should be, as the performer says it."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """An encoded prompt.
+
+    values: (n, d) float32, what the world attends to; n and d are the same for every prompt of one world.
+    words:  the prompt's words in order, lower case.
+    parts:  (len(words), n, d) float32, what each word gives to `values`; their sum is `values`.
+    """
+
+    values: Array
+    words: tuple[str, ...] = ()
+    parts: Array | None = None
+
+    def weighted(self, weights: Mapping[str, float]) -> Array:
+        """(n, d) values with each word's share multiplied by its live weight (1 leaves it, 0 removes it).
+
+        The length of every token is kept, so that a weight changes what is said, not how loudly.
+        """
+        if self.parts is None or not any(weights.get(w, 1.0) != 1.0 for w in self.words):
+            return self.values
+        scale = np.array([weights.get(w, 1.0) for w in self.words], np.float32)
+        mixed = np.einsum("w,wnd->nd", scale, self.parts)
+        length = np.linalg.norm(self.values, axis=-1, keepdims=True)
+        norm = np.linalg.norm(mixed, axis=-1, keepdims=True)
+        return np.where(norm > 1e-6, mixed * (length / np.maximum(norm, 1e-6)), self.values).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Everything one step obeys. Changes only between steps."""
+
+    tokens: Array  # (n, d), mixed by the deck from encoded prompts
+    acts: Mapping[str, float] = field(default_factory=dict)  # act -> strength 0..1; empty is "none"
+    camera: Mapping[str, float] = field(default_factory=dict)  # axis of CAMERA_AXES -> -1..1
+    dt: float = 1 / 20  # seconds of world time this step covers, 1/30..1/8
+    steps: int = 1  # prediction steps, 1..4
+    energy: float = 0.0  # 0..1, how strongly sound or a fader drives the scene
+
+
+@dataclass(frozen=True)
+class WorldState:
+    """A look to come back to. Opaque; valid for the world (and its weights) that made it."""
+
+    data: Mapping[str, Any]
+
+
+class World(Protocol):
+    """A running generative model with its memory; it produces frames for ever."""
+
+    @property
+    def spec(self) -> WorldSpec: ...
+
+    def encode(self, prompt: Prompt) -> Tokens:
+        """May be slow; never called on the frame path."""
+        ...
+
+    def reset(self, seed: int) -> None:
+        """Forget everything; the same seed gives the same world again."""
+        ...
+
+    def step(self, controls: Controls) -> Tensor:
+        """One call of the world: uint8 (n, height, width, 3) RGB on the model's device."""
+        ...
+
+    def snapshot(self) -> WorldState: ...
+
+    def restore(self, state: WorldState) -> None: ...
+
+
+def slerp(tokens: Sequence[Array], weights: Sequence[float]) -> Array:
+    """N-way spherical interpolation of (n, d) token arrays, row by row.
+
+    Directions are averaged by weight and put back on the weighted mean length: for two inputs this is within
+    rounding of Shoemake's slerp for the small angles between prompts, it is defined for any number, does not
+    depend on their order, and is continuous in every weight. Weights that sum to 0 count as equal.
+    """
+    if len(tokens) == 1:
+        return tokens[0]
+    w = np.maximum(np.asarray(weights, np.float32), 0.0)
+    w = w / w.sum() if w.sum() > 1e-6 else np.full(len(tokens), 1 / len(tokens), np.float32)
+    stack = np.stack(tokens).astype(np.float32)
+    lengths = np.linalg.norm(stack, axis=-1, keepdims=True)
+    direction = np.einsum("k,knd->nd", w, stack / np.maximum(lengths, 1e-6))
+    norm = np.linalg.norm(direction, axis=-1, keepdims=True)
+    mean_length = np.einsum("k,knd->nd", w, lengths)
+    return (direction / np.maximum(norm, 1e-6) * mean_length).astype(np.float32)

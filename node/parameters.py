@@ -1,0 +1,119 @@
+"""The one table of everything controllable.
+
+OSC addresses, MIDI targets, the mailbox's layout, the show file's validation and `wj reference` all come from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from worldjockey.model.spec import ACTS, CAMERA_AXES
+
+PADS = 16
+WORDS_MAX = 64  # live word weights kept at once
+TEXT_BYTES = 16384  # longest prompt, UTF-8; a longer one is cut at a character's edge
+OSC_PREFIX = "/wj/"
+
+Kind = Literal["float", "int", "bool", "trigger", "enum", "text"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared, typed, ranged value.
+
+    smoothing: seconds in which a jump of the fader becomes 63% of the way in the picture; 0 is at once.
+    takes: what may follow the value in a message, for the reference ("seconds" on a prompt).
+    """
+
+    name: str
+    kind: Kind
+    doc: str
+    default: Any = None
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+    smoothing: float = 0.0
+    choices: tuple[str, ...] = ()
+    takes: str = ""
+
+    @property
+    def osc(self) -> str:
+        return OSC_PREFIX + self.name
+
+    def coerce(self, value: Any) -> Any:
+        """The value as this parameter keeps it: clamped, never refused for its size. ValueError if it has no meaning.
+
+        Floats are taken for ints (rounded), numbers for bools, an index or a name for an enum.
+        """
+        if self.kind == "text":
+            raw = str(value).replace("\0", "").encode("utf-8", "replace")[:TEXT_BYTES]
+            return raw.decode("utf-8", "ignore")
+        if self.kind == "enum" and isinstance(value, str):
+            if value not in self.choices:
+                raise ValueError(f"{self.name} is one of {', '.join(self.choices)}, not {value!r}")
+            return value
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{self.name} takes a number, not {value!r}") from None
+        if number != number:  # NaN
+            raise ValueError(f"{self.name} takes a number, not NaN")
+        if self.kind in ("bool", "trigger"):
+            return number != 0.0
+        if self.kind == "enum":
+            return self.choices[int(min(max(number, 0), len(self.choices) - 1))]
+        number = min(max(number, self.low), self.high)
+        return round(number) if self.kind == "int" else number
+
+
+def _table() -> dict[str, Parameter]:
+    p = Parameter
+    rows = [
+        p("prompt", "text", "what the world is", "", takes="[seconds]"),
+        p("prompt/b", "text", "what morph leads to", ""),
+        p("transition", "float", "time a new prompt takes when none is given", 1.0, 0.0, 60.0, "s"),
+        p("morph", "float", "from the pads' mix (0) to prompt/b (1)", 0.0, smoothing=0.05),
+    ]
+    for n in range(1, PADS + 1):
+        rows.append(p(f"pad/{n}", "float", f"weight of pad {n} in the mix", 0.0, smoothing=0.08))
+        rows.append(p(f"pad/{n}/text", "text", f"the prompt on pad {n}", ""))
+    rows += [
+        p("act", "enum", "what the figure does", ACTS[0], choices=ACTS),
+        *(p(f"act/{a}", "trigger", f"the figure does: {a}") for a in ACTS),
+        p("cam/home", "trigger", "bring the camera back to where it started"),
+    ]
+    docs = {
+        "strafe": "move left (-1) or right (1)",
+        "forward": "move back (-1) or forward (1)",
+        "yaw": "turn left (-1) or right (1)",
+        "pitch": "tilt down (-1) or up (1)",
+        "zoom": "zoom out (-1) or in (1)",
+    }
+    rows += [p(f"cam/{a}", "float", docs[a], 0.0, -1.0, 1.0, smoothing=0.1) for a in CAMERA_AXES]
+    rows += [
+        p("energy", "float", "how hard the scene pulses", 0.0, smoothing=0.03),
+        p("speed", "float", "how fast the world's time runs", 1.0, 0.0, 2.0, "x", smoothing=0.1),
+        p("seed", "int", "which world: the same seed is the same world again", 0, 0, 2**31 - 1),
+        p("steps", "int", "prediction steps a frame: 1 is fastest, 4 is finest", 1, 1, 4),
+        p("freeze", "bool", "hold the picture; the rig keeps running", False),
+        p("blackout", "float", "fade the programme to black", 0.0, smoothing=0.03),
+        p("inbetween", "enum", "what fills a tick the world did not", "blend", choices=("blend", "hold")),
+        p("cue/go", "trigger", "fire a cue by name or number; without either, the next one", takes="[name or number]"),
+        p("panic", "trigger", "pads, camera, act, freeze and blackout to their defaults; the world starts anew"),
+    ]
+    return {row.name: row for row in rows}
+
+
+PARAMETERS: dict[str, Parameter] = _table()
+
+
+def find(name: str) -> Parameter | None:
+    """The parameter of that name; `word/<word>` is a family and exists for every word."""
+    known = PARAMETERS.get(name)
+    if known is not None:
+        return known
+    word = name.removeprefix("word/").lower()
+    if name.startswith("word/") and word and "/" not in word and len(word) <= 64:
+        return Parameter(f"word/{word}", "float", f"weight of the word {word!r} in every prompt", 1.0, 0.0, 2.0)
+    return None
