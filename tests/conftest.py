@@ -1,0 +1,134 @@
+"""Real peers for the tests: a JACK server, the daemons NDI finds sources by, and an X display.
+
+Each fixture starts what is absent, leaves alone what already runs, and ends what it started. A test that asks for a
+peer whose Debian package is not installed is skipped with that package's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 10.0, what: str = "") -> None:
+    """Return as soon as `condition` is true; fail the test when it is not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds} s: {what or condition}")
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session", name="wait_for")
+def wait_for_fixture() -> Callable[..., None]:
+    return wait_for
+
+
+@contextlib.contextmanager
+def peer(command: list[str], package: str, log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen]:
+    """A daemon in the foreground, for as long as the block lasts."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed: apt-get install {package}")
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _up(process: subprocess.Popen, ready: Callable[[], object], log: Path) -> None:
+    wait_for(lambda: process.poll() is not None or ready(), 10, f"{process.args}: {log}")
+    if process.poll() is not None:
+        raise RuntimeError(f"{process.args} ended with {process.returncode}:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def jack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Name of a JACK server without a sound card. Every JACK client of this process and its children uses it.
+
+    With it, rtmidi's API_UNIX_JACK has real MIDI ports: `rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="pads")`.
+    """
+    name = f"wj-test-{os.getpid()}"
+    log = tmp_path_factory.mktemp("jack") / "jackd.log"
+    command = ["jackd", "--no-realtime", "--no-mlock", "--silent", "--name", name, "-d", "dummy", "-p", "512"]
+    with peer(command, "jackd2", log) as process, pytest.MonkeyPatch.context() as patch:
+        probe = ["jack_wait", "--server", name, "--check"]
+        _up(process, lambda: subprocess.run(probe, capture_output=True).stdout.strip() == b"running", log)
+        patch.setenv("JACK_DEFAULT_SERVER", name)
+        patch.setenv("JACK_NO_START_SERVER", "1")
+        yield name
+
+
+def _dbus_answers() -> bool:
+    with socket.socket(socket.AF_UNIX) as bus:
+        return bus.connect_ex("/run/dbus/system_bus_socket") == 0
+
+
+def _avahi_answers() -> bool:
+    with socket.socket(socket.AF_UNIX) as avahi:
+        return avahi.connect_ex("/run/avahi-daemon/socket") == 0
+
+
+@pytest.fixture(scope="session")
+def discovery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """dbus and avahi-daemon, by which NDI programs find each other."""
+    folder = tmp_path_factory.mktemp("discovery")
+    with contextlib.ExitStack() as stack:
+        if not _dbus_answers():
+            if os.geteuid() != 0:
+                pytest.skip("no system bus is running and only root can start one: sudo service dbus start")
+            Path("/run/dbus").mkdir(parents=True, exist_ok=True)
+            log = folder / "dbus.log"
+            bus = stack.enter_context(peer(["dbus-daemon", "--system", "--nofork", "--nopidfile"], "dbus", log))
+            _up(bus, _dbus_answers, log)
+        if not _avahi_answers():
+            if os.geteuid() != 0:
+                pytest.skip("avahi-daemon is not running: sudo service avahi-daemon start")
+            log = folder / "avahi.log"
+            avahi = stack.enter_context(peer(["avahi-daemon", "--no-rlimits"], "avahi-daemon", log))
+            _up(avahi, _avahi_answers, log)
+        yield
+
+
+@pytest.fixture(scope="session")
+def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """DISPLAY of a 1280x720 X server of our own, with OpenGL in software. The tests' windows never reach the user."""
+    log = tmp_path_factory.mktemp("xvfb") / "xvfb.log"
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    if shutil.which("Xvfb") is None:
+        pytest.skip("Xvfb is not installed: apt-get install xvfb")
+    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1280x720x24", "-nolisten", "tcp", "-noreset"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, pass_fds=[writer])
+    os.close(writer)
+    try:
+        with open(reader) as pipe:
+            number = pipe.readline().strip()  # written once the server accepts connections
+        if not number:
+            raise RuntimeError(f"Xvfb did not start:\n{log.read_text()}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DISPLAY", f":{number}")
+            patch.setenv("XDG_SESSION_TYPE", "x11")
+            patch.delenv("WAYLAND_DISPLAY", raising=False)
+            patch.setenv("LIBGL_ALWAYS_SOFTWARE", "1")
+            yield f":{number}"
+    finally:
+        process.terminate()
+        process.wait()
