@@ -45,7 +45,7 @@ class Tokens:
 
     values: (n, d) float32, what the world attends to; n and d are the same for every prompt of one world.
     words:  the prompt's words in order, lower case.
-    parts:  (len(words), n, d) float32, what each word gives to `values`; their sum is `values`.
+    parts:  (len(words), n, d) float32, what each word gives to `values`.
     """
 
     values: Array
@@ -53,17 +53,11 @@ class Tokens:
     parts: Array | None = None
 
     def weighted(self, weights: Mapping[str, float]) -> Array:
-        """(n, d) values with each word's share multiplied by its live weight (1 leaves it, 0 removes it).
-
-        The length of every token is kept, so that a weight changes what is said, not how loudly.
-        """
+        """(n, d) values with each word's share times its live weight: 1 leaves it, 0 removes it, 2 doubles it."""
         if self.parts is None or not any(weights.get(w, 1.0) != 1.0 for w in self.words):
             return self.values
-        scale = np.array([weights.get(w, 1.0) for w in self.words], np.float32)
-        mixed = np.einsum("w,wnd->nd", scale, self.parts)
-        length = np.linalg.norm(self.values, axis=-1, keepdims=True)
-        norm = np.linalg.norm(mixed, axis=-1, keepdims=True)
-        return np.where(norm > 1e-6, mixed * (length / np.maximum(norm, 1e-6)), self.values).astype(np.float32)
+        scale = np.array([weights.get(w, 1.0) - 1.0 for w in self.words], np.float32)
+        return self.values + np.einsum("w,wnd->nd", scale, self.parts)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,52 @@
+"""Muon (Jordan et al. 2024) in fp32: torch.optim.Muon orthogonalises in bf16, which CPUs without bf16 emulate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrix to g (rows, cols), by a quintic Newton-Schulz iteration."""
+    x = g / (g.norm() + 1e-7)
+    tall = x.shape[0] > x.shape[1]
+    if tall:
+        x = x.T
+    for _ in range(steps):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalised, for matrices and convolution kernels (flattened to one row an output)."""
+
+    def __init__(self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, decay: float = 0.01) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["momentum"] = torch.zeros_like(p)
+                m = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
+                g = p.grad.lerp(m, group["momentum"]).flatten(1)
+                update = orthogonalise(g) * max(1.0, g.shape[0] / g.shape[1]) ** 0.5
+                p.mul_(1 - group["lr"] * group["decay"])
+                p.add_(update.view_as(p), alpha=-group["lr"])
+
+
+def optimisers(module: torch.nn.Module, lr: float, matrix_lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside, AdamW for vectors, embeddings and whatever is thin."""
+    matrices: list[Tensor] = []
+    rest: list[Tensor] = []
+    for p in module.parameters():
+        inner = p.dim() >= 2 and min(p.shape[0], p[0].numel()) >= 24
+        (matrices if inner else rest).append(p)
+    return [Muon(matrices, lr=matrix_lr), torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)]

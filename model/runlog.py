@@ -1,0 +1,77 @@
+"""A training run on disk: checkpoints that resume, a learning curve, a progress bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Run:
+    """One stage of training in `folder`: `name.pt` (resumable), `name.json` (the curve).
+
+    The checkpoint is read with weights_only=True: it holds tensors and numbers, never code.
+    """
+
+    def __init__(self, folder: Path, name: str, steps: int, save_every: float = 120.0) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.checkpoint, self.curve_file = folder / f"{name}.pt", folder / f"{name}.json"
+        self.name, self.steps, self.save_every = name, steps, save_every
+        self.step, self.seconds = 0, 0.0
+        self.curve: list[dict[str, float]] = []
+        self.state: dict[str, Any] = {}
+
+    def load(self) -> dict[str, Any] | None:
+        """The last checkpoint's state, or None at the start."""
+        if not self.checkpoint.exists():
+            return None
+        saved = torch.load(self.checkpoint, weights_only=True)
+        self.step, self.seconds, self.curve = saved["step"], saved["seconds"], saved["curve"]
+        return saved["state"]
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Whole or not at all: a run killed while saving resumes from the save before."""
+        tmp = self.checkpoint.with_suffix(".tmp")
+        torch.save({"step": self.step, "seconds": self.seconds, "curve": self.curve, "state": state}, tmp)
+        tmp.replace(self.checkpoint)
+        self.curve_file.write_text(json.dumps(self.curve))
+
+    def __iter__(self) -> Iterator[int]:
+        """Step numbers still to do, with a progress bar; the caller calls `log` and `due`."""
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
+        )  # fmt: skip
+        self._saved = self._last = time.monotonic()
+        self._progress = Progress(*columns)
+        with self._progress as bar:
+            self._task = bar.add_task(self.name, total=self.steps, completed=self.step, figures="")
+            while self.step < self.steps:
+                yield self.step
+                self.step += 1
+                now = time.monotonic()
+                self.seconds += now - self._last
+                self._last = now
+                bar.update(self._task, completed=self.step)
+
+    def log(self, **figures: float) -> None:
+        self.curve.append(
+            {"step": self.step, "seconds": round(self.seconds, 1), **{k: round(v, 5) for k, v in figures.items()}}
+        )
+        text = " ".join(f"{k} {v:.4g}" for k, v in figures.items())
+        self._progress.update(self._task, figures=text)
+        if not self._progress.console.is_terminal:
+            print(f"{self.name} {self.step}/{self.steps} {self.seconds:.0f}s {text}", flush=True)
+
+    def due(self) -> bool:
+        """Time for a checkpoint?"""
+        now = time.monotonic()
+        if now - self._saved < self.save_every and self.step + 1 < self.steps:
+            return False
+        self._saved = now
+        return True

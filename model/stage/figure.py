@@ -1,0 +1,109 @@
+"""The figure: a skeleton whose joints are smooth periodic functions of the act's phase."""
+
+from __future__ import annotations
+
+from math import pi
+
+import torch
+from torch import Tensor
+
+from .vocabulary import FIGURES
+
+# One row of joints: hip x, hip y, lean, head tilt, then upper/lower angle of left arm, right arm, left leg, right leg.
+# Angles in radians from straight down, positive to the figure's right on screen.
+JOINTS = 12
+
+
+def _joints(act: str, phase: Tensor) -> Tensor:
+    """(n, JOINTS) of one act at phase (n,) 0..1."""
+    a = 2 * pi * phase
+    s, c, s2, c2 = a.sin(), a.cos(), (2 * a).sin(), (2 * a).cos()
+    o = torch.zeros_like(a)
+    match act:
+        case "dance":
+            rows = [0.14 * s, 0.03 * c2 - 0.03, 0.22 * s, 0.25 * s2,
+                    -1.9 - 0.7 * s, -2.6 - 0.6 * c, 1.9 - 0.7 * s, 2.5 + 0.7 * c,
+                    -0.30 - 0.25 * s, -0.05 + 0.30 * c2, 0.30 - 0.25 * s, 0.05 - 0.30 * c2]  # fmt: skip
+        case "jump":
+            up = (1 - c) / 2
+            rows = [o, 0.22 * up - 0.08 * (1 - up), o, o,
+                    -0.4 - 2.2 * up, -0.5 - 2.3 * up, 0.4 + 2.2 * up, 0.5 + 2.3 * up,
+                    -0.55 + 0.1 * up, 0.35 - 0.75 * up, 0.55 - 0.1 * up, -0.35 + 0.75 * up]  # fmt: skip
+        case "wave":
+            rows = [0.02 * s, o, 0.05 * s, 0.08 * s,
+                    -0.20 + 0.04 * s, -0.12 + 0.04 * s, 2.35 + 0.10 * s, 2.95 + 0.55 * s2,
+                    -0.10 + o, -0.06 + o, 0.10 + o, 0.06 + o]  # fmt: skip
+        case "cry":
+            rows = [0.015 * s2, -0.20 + 0.012 * s2, 0.28 + 0.03 * s, 0.75 + 0.10 * s,
+                    0.55 + o, 2.55 + 0.05 * s2, 0.85 + o, 2.75 + 0.05 * s2,
+                    0.95 + o, -0.95 + o, 0.35 + o, -1.35 + o]  # fmt: skip
+        case "pose":
+            rows = [0.02 * s, 0.01 * c - 0.02, -0.08 + 0.02 * s, -0.15 + o,
+                    -2.5 + 0.05 * s, -2.75 + 0.05 * s, 1.25 + 0.05 * s, 2.9 + 0.05 * s,
+                    -0.42 + o, -0.38 + o, 0.55 + o, -0.25 + o]  # fmt: skip
+        case "walk":
+            rows = [0.02 * s, 0.02 * c2 - 0.02, 0.08 + o, o,
+                    0.55 * s, 0.55 * s + 0.35, -0.55 * s, -0.55 * s + 0.35,
+                    -0.52 * s, -0.52 * s - 0.35 - 0.35 * c, 0.52 * s, 0.52 * s - 0.35 + 0.35 * c]  # fmt: skip
+        case _:
+            rows = [o, 0.01 * s, o, o,
+                    -0.15 + o, -0.1 + o, 0.15 + o, 0.1 + o,
+                    -0.08 + o, -0.04 + o, 0.08 + o, 0.04 + o]  # fmt: skip
+    return torch.stack(rows, -1)
+
+
+def skeleton(figure: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
+    """Bones of the figure, standing at the origin, about 1 unit tall, y up.
+
+    figure: (n, 7) act weights. Returns ends (n, 10, 4) as x0, y0, x1, y1 and radii (10, 2) at both ends.
+    """
+    weights = figure.clone()
+    weights[:, FIGURES.index("none")] += 1e-3  # all weights zero still has a shape
+    weights = weights / weights.sum(-1, keepdim=True)
+    joints = sum(weights[:, i, None] * _joints(act, phase) for i, act in enumerate(FIGURES))
+    assert isinstance(joints, Tensor)
+    hip = torch.stack([joints[:, 0], 0.50 + joints[:, 1]], -1)
+    lean, tilt = joints[:, 2], joints[:, 3]
+    spine = torch.stack([lean.sin(), lean.cos()], -1)
+    side = torch.stack([spine[:, 1], -spine[:, 0]], -1)
+    chest = hip + 0.27 * spine
+    neck = hip + 0.33 * spine
+    head_dir = torch.stack([(lean + tilt).sin(), (lean + tilt).cos()], -1)
+    head = neck + 0.075 * head_dir
+
+    def limb(start: Tensor, upper: Tensor, lower: Tensor, length: float) -> tuple[Tensor, Tensor]:
+        knee = start + length * torch.stack([upper.sin(), -upper.cos()], -1)
+        return knee, knee + length * torch.stack([lower.sin(), -lower.cos()], -1)
+
+    bones = [(hip, chest), (chest, neck), (head, head + 0.03 * head_dir)]
+    for k, sign in ((4, -1.0), (6, 1.0)):
+        shoulder = chest + sign * 0.075 * side + 0.02 * spine
+        elbow, hand = limb(shoulder, joints[:, k], joints[:, k + 1], 0.165)
+        bones += [(shoulder, elbow), (elbow, hand)]
+    for k, sign in ((8, -1.0), (10, 1.0)):
+        top = hip + sign * 0.045 * side
+        knee, foot = limb(top, joints[:, k], joints[:, k + 1], 0.24)
+        bones += [(top, knee), (knee, foot)]
+    ends = torch.stack([torch.cat(b, -1) for b in bones], 1)
+    radii = torch.tensor(
+        [[0.075, 0.088], [0.075, 0.045], [0.064, 0.060]]
+        + [[0.036, 0.028], [0.028, 0.018]] * 2
+        + [[0.060, 0.040], [0.038, 0.024]] * 2,
+        dtype=ends.dtype,
+        device=ends.device,
+    )
+    return ends, radii
+
+
+def distance(px: Tensor, py: Tensor, ends: Tensor, radii: Tensor) -> Tensor:
+    """(n, h, w) signed distance to the union of tapered bones; px (w,), py (h,) in the figure's units."""
+    x, y = px[None, None, :], py[None, :, None]
+    best: Tensor | None = None
+    for i in range(ends.shape[1]):
+        x0, y0, x1, y1 = (ends[:, i, k][:, None, None] for k in range(4))
+        dx, dy = x1 - x0, y1 - y0
+        t = (((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy)).clamp_(0, 1)
+        d = torch.hypot(x - x0 - t * dx, y - y0 - t * dy) - (radii[i, 0] + t * (radii[i, 1] - radii[i, 0]))
+        best = d if best is None else torch.minimum(best, d)
+    assert best is not None
+    return best
