@@ -19,7 +19,7 @@ class Recipe:
     sequences: int = 3000
     frames: int = 8  # of a sequence
     text_steps: int = 3000
-    autoencoder_steps: int = 7000
+    autoencoder_steps: int = 5200
     probe_steps: int = 1500
     world_steps: int = 8000
     batch: int = 2  # sequences a step

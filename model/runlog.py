@@ -35,9 +35,9 @@ class Run:
         return saved["state"]
 
     def save(self, state: dict[str, Any]) -> None:
-        """Whole or not at all: a run killed while saving resumes from the save before."""
+        """Called inside a step, after its update. A run killed while saving resumes from the save before."""
         tmp = self.checkpoint.with_suffix(".tmp")
-        torch.save({"step": self.step, "seconds": self.seconds, "curve": self.curve, "state": state}, tmp)
+        torch.save({"step": self.step + 1, "seconds": self.seconds, "curve": self.curve, "state": state}, tmp)
         tmp.replace(self.checkpoint)
         self.curve_file.write_text(json.dumps(self.curve))
 
@@ -61,7 +61,7 @@ class Run:
 
     def log(self, **figures: float) -> None:
         self.curve.append(
-            {"step": self.step, "seconds": round(self.seconds, 1), **{k: round(v, 5) for k, v in figures.items()}}
+            {"step": self.step + 1, "seconds": round(self.seconds, 1), **{k: round(v, 5) for k, v in figures.items()}}
         )
         text = " ".join(f"{k} {v:.4g}" for k, v in figures.items())
         self._progress.update(self._task, figures=text)

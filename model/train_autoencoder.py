@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
+from math import cos, pi
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def train(
             y, x = rng.integers(0, shape[0] - ch + 1), rng.integers(0, shape[1] - cw + 1)
             picks.append(np.array(data[i, :, y : y + ch, x : x + cw]))
         true = torch.from_numpy(np.stack(picks)).float().div_(255).to(memory_format=torch.channels_last)
-        rate = min(1.0, (step + 1) / 100) * max(0.02, 0.5 * (1 + np.cos(np.pi * step / steps)))
+        rate = min(1.0, (step + 1) / 100) * max(0.02, 0.5 * (1 + cos(pi * step / steps)))
         for o, lrs in zip(opts, base, strict=True):
             for g, lr in zip(o.param_groups, lrs, strict=True):
                 g["lr"] = lr * rate
@@ -103,7 +104,7 @@ def train(
         if step % 100 == 99 or step + 1 == steps:
             with torch.no_grad():
                 figures = [psnr(model.decode(model.encode(h[None])), h[None]) for h in held]
-            run.log(loss=float(loss), psnr=float(np.mean(figures)), latent_std=float(z.detach().std()))
+            run.log(loss=float(loss.detach()), psnr=float(np.mean(figures)), latent_std=float(z.detach().std()))
         if run.due():
             run.save({"model": model.state_dict(), "optimisers": [o.state_dict() for o in opts], "base": base})
     return model.eval()

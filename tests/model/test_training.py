@@ -1,0 +1,46 @@
+import json
+
+import pytest
+import torch
+
+from worldjockey.model import Controls, Prompt, WeightsMissing, load
+from worldjockey.model.nano import Nano
+from worldjockey.model.train import main
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    assert main(["--config", "tiny", "--folder", str(folder), "--workers", "1"]) == 0
+    return folder
+
+
+def test_one_command_trains_a_world_that_plays(trained):
+    world = Nano.load(trained / "tiny.safetensors", device="cpu")
+    frame = world.step(Controls(world.encode(Prompt("the sea")).values))
+    assert frame.shape == (1, world.spec.height, world.spec.width, 3)
+    assert frame.dtype == torch.uint8
+    curve = json.loads((trained / "world.json").read_text())
+    assert curve[-1]["step"] == 9
+
+
+def test_training_resumes_where_it_stopped(trained, capsys):
+    before = torch.load(trained / "world.pt", weights_only=True)
+    assert main(["--config", "tiny", "--folder", str(trained), "--workers", "1"]) == 0
+    after = torch.load(trained / "world.pt", weights_only=True)
+    assert before["step"] == after["step"]
+    for k, v in before["state"]["average"].items():
+        assert torch.equal(v, after["state"]["average"][k])
+
+
+def test_errors_name_the_fix(trained, tmp_path):
+    with pytest.raises(WeightsMissing, match="wj train"):
+        Nano.load(tmp_path / "none.safetensors")
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes((trained / "tiny.safetensors").read_bytes()[:1000])
+    with pytest.raises(ValueError, match="reinstall"):
+        Nano.load(broken)
+    with pytest.raises(ValueError, match="--device auto"):
+        Nano.load(trained / "tiny.safetensors", device="cuda:77")
+    with pytest.raises(ValueError, match="nano"):
+        load("no such world")
