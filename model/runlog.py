@@ -66,7 +66,7 @@ class Run:
         text = " ".join(f"{k} {v:.4g}" for k, v in figures.items())
         self._progress.update(self._task, figures=text)
         if not self._progress.console.is_terminal:
-            print(f"{self.name} {self.step}/{self.steps} {self.seconds:.0f}s {text}", flush=True)
+            print(f"{self.name} {self.step + 1}/{self.steps} {self.seconds:.0f}s {text}", flush=True)
 
     def due(self) -> bool:
         """Time for a checkpoint?"""

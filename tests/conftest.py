@@ -33,7 +33,9 @@ def wait_for_fixture() -> Callable[..., None]:
 
 
 @contextlib.contextmanager
-def peer(command: list[str], package: str, log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen]:
+def peer(
+    command: list[str], package: str, log: Path, env: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A daemon in the foreground, for as long as the block lasts."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed: apt-get install {package}")
@@ -52,10 +54,10 @@ def peer(command: list[str], package: str, log: Path, env: dict[str, str] | None
             process.wait()
 
 
-def _up(process: subprocess.Popen, ready: Callable[[], object], log: Path) -> None:
-    wait_for(lambda: process.poll() is not None or ready(), 10, f"{process.args}: {log}")
+def _up(process: subprocess.Popen[bytes], ready: Callable[[], object], log: Path) -> None:
+    wait_for(lambda: process.poll() is not None or ready(), 10, f"a peer to be ready, see {log}")
     if process.poll() is not None:
-        raise RuntimeError(f"{process.args} ended with {process.returncode}:\n{log.read_text()}")
+        raise RuntimeError(f"a peer ended with {process.returncode}:\n{log.read_text()}")
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +121,7 @@ def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process = subprocess.Popen(command, stdout=out, stderr=out, pass_fds=[writer])
     os.close(writer)
     try:
-        with open(reader) as pipe:
+        with os.fdopen(reader) as pipe:
             number = pipe.readline().strip()  # written once the server accepts connections
         if not number:
             raise RuntimeError(f"Xvfb did not start:\n{log.read_text()}")

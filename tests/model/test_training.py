@@ -21,7 +21,7 @@ def test_one_command_trains_a_world_that_plays(trained):
     assert frame.shape == (1, world.spec.height, world.spec.width, 3)
     assert frame.dtype == torch.uint8
     curve = json.loads((trained / "world.json").read_text())
-    assert curve[-1]["step"] == 9
+    assert curve[-1]["step"] == 10
 
 
 def test_training_resumes_where_it_stopped(trained, capsys):
