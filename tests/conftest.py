@@ -7,15 +7,22 @@ peer whose Debian package is not installed is skipped with that package's name.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+PEERS = Path(__file__).parent / "peers"
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0, what: str = "") -> None:
@@ -134,3 +141,65 @@ def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+class NDIReceiver:
+    """peers/ndi_receiver.py in a process of its own. `rows` grows by one entry for each picture it receives."""
+
+    def __init__(self, source: str, folder: Path, *options: str) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._folder = folder
+        self._log = (folder / "ndi_receiver.log").open("wb")
+        command = [sys.executable, str(PEERS / "ndi_receiver.py"), source, *options]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, bufsize=1
+        )
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            self.rows.append(json.loads(line))
+
+    def tell(self, command: str) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(command + "\n")
+
+    def wait(self, condition: Callable[[dict[str, Any]], object], seconds: float = 20.0) -> dict[str, Any]:
+        """The first picture received from now on that fulfils `condition`."""
+        start = len(self.rows)
+        found: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            found.extend(row for row in self.rows[start:] if condition(row))
+            return bool(found)
+
+        last = self.rows[-1] if self.rows else "nothing"
+        wait_for(look, seconds, f"such a picture; last one before: {last}, {len(self.rows)} in all")
+        return found[0]
+
+    def picture(self) -> np.ndarray:
+        """The next picture's pixels, (H, W, 4) RGBA, or (H, W, 2) UYVY where that was asked for and sent."""
+        path = self._folder / f"{time.monotonic_ns()}.npy"
+        self.tell(f"save {path}")
+        wait_for(path.exists, 20, "a picture to save")
+        return np.load(path)
+
+    def stop(self) -> None:
+        self._process.communicate()  # closes its standard input, which ends it
+        self._log.close()
+
+
+@pytest.fixture
+def ndi_receiver(discovery: None, tmp_path: Path) -> Iterator[Callable[..., NDIReceiver]]:
+    """`ndi_receiver("part of a source's name")` connects to it as soon as it is on air."""
+    pytest.importorskip("cyndilib", reason="the independent NDI receiver is not installed: pip install cyndilib")
+    with contextlib.ExitStack() as stack:
+
+        def start(source: str, *options: str) -> NDIReceiver:
+            receiver = NDIReceiver(source, tmp_path, *options)
+            stack.callback(receiver.stop)
+            return receiver
+
+        yield start

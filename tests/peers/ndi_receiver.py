@@ -1,0 +1,106 @@
+"""An NDI receiver in a process of its own, on cyndilib: independent of the code it judges.
+
+    python ndi_receiver.py NAME [--uyvy]
+
+Connects to the first source whose name contains NAME, then prints one JSON line for each picture: its number, size,
+rate, FourCC, mean colour and range of alpha. Takes commands on standard input, one a line: `save PATH` writes the
+next picture as npy, (H, W, 4) RGBA, or the raw (H, W, 2) with --uyvy; `program 0|1` and `preview 0|1` set the tally.
+Ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+from cyndilib.finder import Finder
+from cyndilib.receiver import Receiver
+from cyndilib.video_frame import VideoFrameSync
+from cyndilib.wrapper import FourCC, RecvBandwidth, RecvColorFormat
+
+commands: deque[list[str]] = deque()
+
+
+def read_commands() -> None:
+    for line in sys.stdin:
+        commands.append(line.split(maxsplit=1))
+    os._exit(0)
+
+
+def connect(name: str, uyvy: bool) -> tuple[Finder, Receiver]:
+    finder = Finder()
+    finder.open()
+    while True:
+        finder.wait_for_sources(0.5)
+        finder.update_sources()
+        for source in finder.iter_sources():
+            if name in source.name:
+                color = RecvColorFormat.UYVY_RGBA if uyvy else RecvColorFormat.RGBX_RGBA
+                receiver = Receiver(color_format=color, bandwidth=RecvBandwidth.highest, recv_name="wj test")
+                receiver.frame_sync.set_video_frame(VideoFrameSync())
+                receiver.set_source(source)
+                return finder, receiver
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("--uyvy", action="store_true")
+    args = parser.parse_args()
+    threading.Thread(target=read_commands, daemon=True).start()
+    _finder, receiver = connect(args.name, args.uyvy)
+    saves: list[Path] = []
+    number = 0
+    last = 0.0
+    while True:
+        while commands:
+            word, value = commands.popleft()
+            if word == "save":
+                saves.append(Path(value.strip()))
+            elif word == "program":
+                receiver.set_source_tally_program(value.strip() == "1")
+            elif word == "preview":
+                receiver.set_source_tally_preview(value.strip() == "1")
+        # The frame synchroniser hands out the library's own memory: cyndilib's other path copies a byte at a time.
+        receiver.frame_sync.capture_video()
+        video = receiver.frame_sync.video_frame
+        width, height = video.get_resolution()
+        stamp = video.get_timestamp_posix()
+        if not width or stamp == last:
+            time.sleep(0.004)
+            continue
+        last = stamp
+        data = np.frombuffer(video, np.uint8)
+        fourcc = FourCC(video.get_fourcc())
+        depth = 2 if fourcc == FourCC.UYVY else 4
+        picture = data[: height * width * depth].reshape(height, width, depth)
+        rate = video.get_frame_rate()
+        some = picture[:: max(height // 90, 1), :: max(width // 160, 1)]
+        for path in saves:
+            np.save(path.with_suffix(".part.npy"), picture)
+            path.with_suffix(".part.npy").rename(path)
+        row = {
+            "number": number,
+            "time": time.monotonic(),
+            "size": [width, height],
+            "fps": [rate.numerator, rate.denominator],
+            "fourcc": fourcc.name,
+            "mean": [round(float(x), 2) for x in some.reshape(-1, depth).mean(0)],
+            "alpha": [int(some[..., 3].min()), int(some[..., 3].max())] if depth == 4 else None,
+            "saved": [str(path) for path in saves],
+        }
+        saves.clear()
+        del data, picture, some
+        number += 1
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
