@@ -314,15 +314,18 @@ def _windows(c: _Canvas) -> None:
               w.float() * (crisp * 0.8).clamp(0, 1)[:, :, None])  # fmt: skip
 
 
-def _ground(c: _Canvas, near: Tensor, far: Tensor, wave: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-    """A plane to the horizon; returns world x, world z (n, h, w) and its mask."""
+def _ground(c: _Canvas, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A plane to the horizon; returns world x, world z (n, h, w) and the mask for its texture.
+
+    Straight behind the camera, where the panorama closes, the texture fades out: it would not match.
+    """
     depth = CAMERA / (-c.y).clamp(min=0.012)  # (n, h)
     mask = c.below(torch.zeros_like(c.pan))
     t = _smooth(0.0, 0.75, -c.y)[:, None, :, None]
     c.lay(_mix(far[:, :, None, None], near[:, :, None, None], t).expand(-1, -1, -1, c.w), mask)
     wx = c.pan[:, None, :] * depth[:, :, None] + c.s.x[:, None, None]
     wz = depth + c.s.z[:, None]
-    return wx, wz, mask
+    return wx, wz, mask * _smooth(0.0, 0.7, PANORAMA / 2 - c.pan.abs())[:, None, :]
 
 
 def _sea(c: _Canvas) -> None:
