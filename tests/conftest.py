@@ -116,31 +116,50 @@ def discovery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """DISPLAY of a 1280x720 X server of our own, with OpenGL in software. The tests' windows never reach the user."""
-    log = tmp_path_factory.mktemp("xvfb") / "xvfb.log"
-    reader, writer = os.pipe()
-    os.set_inheritable(writer, True)
+def xvfb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """DISPLAY of a 1280x720 X server of our own with OpenGL in software, and the file its screen is mapped to."""
     if shutil.which("Xvfb") is None:
         pytest.skip("Xvfb is not installed: apt-get install xvfb")
+    folder = tmp_path_factory.mktemp("xvfb")
+    log = folder / "xvfb.log"
+    reader, writer = os.pipe()
     command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1280x720x24", "-nolisten", "tcp", "-noreset"]
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, pass_fds=[writer])
+        process = subprocess.Popen([*command, "-fbdir", str(folder)], stdout=out, stderr=out, pass_fds=[writer])
     os.close(writer)
     try:
         with os.fdopen(reader) as pipe:
             number = pipe.readline().strip()  # written once the server accepts connections
         if not number:
             raise RuntimeError(f"Xvfb did not start:\n{log.read_text()}")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DISPLAY", f":{number}")
-            patch.setenv("XDG_SESSION_TYPE", "x11")
-            patch.delenv("WAYLAND_DISPLAY", raising=False)
-            patch.setenv("LIBGL_ALWAYS_SOFTWARE", "1")
-            yield f":{number}"
+        yield f":{number}", folder / "Xvfb_screen0"
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture
+def display(xvfb: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Windows of this test and its children open on a screen of our own; its name."""
+    monkeypatch.setenv("DISPLAY", xvfb[0])
+    monkeypatch.setenv("XDG_SESSION_TYPE", "x11")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("LIBGL_ALWAYS_SOFTWARE", "1")
+    return xvfb[0]
+
+
+@pytest.fixture
+def screenshot(xvfb: tuple[str, Path]) -> Callable[[], np.ndarray]:
+    """Takes what the screen shows now, (720, 1280, 3) RGB. The file is an X Window Dump (XWDFile.h, version 7)."""
+
+    def take() -> np.ndarray:
+        data = xvfb[1].read_bytes()
+        header = np.frombuffer(data, ">u4", 25)
+        size, width, height, stride, colors = (int(header[i]) for i in (0, 4, 5, 12, 19))
+        rows = np.frombuffer(data, np.uint8, stride * height, size + 12 * colors).reshape(height, stride)
+        return rows[:, : width * 4].reshape(height, width, 4)[..., 2::-1].copy()
+
+    return take
 
 
 class NDIReceiver:
