@@ -107,7 +107,8 @@ def slerp(tokens: Sequence[Array], weights: Sequence[float]) -> Array:
 
     Directions are averaged by weight and put back on the weighted mean length: for two inputs this is within
     rounding of Shoemake's slerp for the small angles between prompts, it is defined for any number, does not
-    depend on their order, and is continuous in every weight. Weights that sum to 0 count as equal.
+    depend on their order, and is continuous in every weight: opposite directions, between which no shortest way
+    exists, pass through shorter tokens instead of flipping. Weights that sum to 0 count as equal.
     """
     if len(tokens) == 1:
         return tokens[0]
@@ -115,7 +116,9 @@ def slerp(tokens: Sequence[Array], weights: Sequence[float]) -> Array:
     w = w / w.sum() if w.sum() > 1e-6 else np.full(len(tokens), 1 / len(tokens), np.float32)
     stack = np.stack(tokens).astype(np.float32)
     lengths = np.linalg.norm(stack, axis=-1, keepdims=True)
-    direction = np.einsum("k,knd->nd", w, stack / np.maximum(lengths, 1e-6))
+    floor = np.maximum(lengths, 1e-6)
+    direction = np.einsum("k,knd->nd", w, stack / floor)
     norm = np.linalg.norm(direction, axis=-1, keepdims=True)
     mean_length = np.einsum("k,knd->nd", w, lengths)
-    return (direction / np.maximum(norm, 1e-6) * mean_length).astype(np.float32)
+    directed = np.einsum("k,knd->nd", w, lengths / floor)  # the weight of rows that point anywhere at all
+    return (direction / np.maximum(np.maximum(norm, 0.25 * directed), 1e-6) * mean_length).astype(np.float32)

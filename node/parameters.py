@@ -115,5 +115,6 @@ def find(name: str) -> Parameter | None:
         return known
     word = name.removeprefix("word/").lower()
     if name.startswith("word/") and word and "/" not in word and len(word) <= 64:
-        return Parameter(f"word/{word}", "float", f"weight of the word {word!r} in every prompt", 1.0, 0.0, 2.0)
+        doc = f"weight of the word {word!r} in every prompt"
+        return Parameter(f"word/{word}", "float", doc, 1.0, 0.0, 2.0, smoothing=0.08)
     return None
