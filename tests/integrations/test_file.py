@@ -1,0 +1,149 @@
+"""File out, decoded back: colours, count and rate; what a crash or a full disk leaves behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from worldjockey.integrations import Frame, VideoFormat
+from worldjockey.integrations.file import FileOutput
+
+
+def plain(width: int, height: int, y: int, cb: int, cr: int) -> np.ndarray:
+    picture = np.empty((height * 3 // 2, width), np.uint8)
+    picture[:height] = y
+    picture[height : height * 5 // 4] = cb
+    picture[height * 5 // 4 :] = cr
+    return picture
+
+
+def decode(path: Path) -> tuple[Any, list[Any]]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return stream, list(container.decode(stream))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_decodes_back_to_what_was_sent(tmp_path: Path, suffix: str) -> None:
+    output = FileOutput(tmp_path / f"clip{suffix}")
+    output.open(VideoFormat(320, 180, 30000, 1001))
+    colors = [(60 + tick, 90, 240) if tick < 45 else (173, 42, 26) for tick in range(90)]
+    for tick, color in enumerate(colors):
+        output.send(Frame(plain(320, 180, *color), 1000 + tick, 0.0))
+    output.close()
+    with av.open(str(tmp_path / f"clip{suffix}")) as container:
+        stream = container.streams.video[0]
+        assert stream.average_rate is not None
+        assert abs(stream.average_rate - Fraction(30000, 1001)) < Fraction(1, 1000)
+        assert stream.codec_context.name == "h264"
+        assert (stream.width, stream.height) == (320, 180)
+        frames = list(container.decode(stream))
+    assert len(frames) == 90
+    tags = {(int(f.colorspace), int(f.color_primaries), int(f.color_trc), int(f.color_range)) for f in frames}
+    assert tags == {(1, 1, 1, 1)}  # BT.709, limited range
+    for tick, (frame, color) in enumerate(zip(frames, colors, strict=True)):
+        assert frame.time == pytest.approx(tick * 1001 / 30000, abs=0.001)
+        seen = frame.to_ndarray()
+        parts = seen[:180], seen[180:225], seen[225:]
+        for part, value in zip(parts, color, strict=True):
+            assert abs(part.astype(float) - value).max() <= 3
+    assert output.status()["frames"] == 90
+    assert output.status()["bytes"] == (tmp_path / f"clip{suffix}").stat().st_size
+
+
+def test_a_missed_tick_lengthens_the_one_before(tmp_path: Path) -> None:
+    output = FileOutput(tmp_path / "gap.mp4")
+    output.open(VideoFormat(64, 64, 30))
+    for tick in (0, 1, 1, 5, 6):
+        output.send(Frame(plain(64, 64, 16 + 10 * tick, 128, 128), tick, 0.0))
+    output.close()
+    _, frames = decode(tmp_path / "gap.mp4")
+    assert [round(frame.time * 30) for frame in frames] == [0, 1, 5, 6]
+
+
+WRITER = """
+import sys
+import numpy as np
+from worldjockey.integrations import Frame, VideoFormat
+from worldjockey.integrations.file import FileOutput
+
+output = FileOutput(sys.argv[1])
+output.open(VideoFormat(320, 180, 30))
+noise = np.random.default_rng(0).integers(0, 256, (270, 320), np.uint8)
+for tick in range(int(sys.argv[2])):
+    output.send(Frame(np.roll(noise, tick, 1), tick, 0.0))
+    print(tick, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_a_killed_recording_plays_to_within_two_seconds(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"killed{suffix}"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), "200"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout
+    for line in writer.stdout:
+        if line.strip() == "199":
+            break
+    writer.send_signal(signal.SIGKILL)
+    writer.communicate()
+    with av.open(str(path)) as container:
+        times = []
+        try:
+            for frame in container.decode(video=0):
+                times.append(frame.time)
+        except av.error.FFmpegError:
+            pass  # the last piece may be cut
+    assert times == pytest.approx([n / 30 for n in range(len(times))], abs=0.002)
+    assert len(times) >= 200 - 60
+
+
+def test_a_full_disk_is_named_and_what_was_written_plays(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n" + WRITER
+    path = tmp_path / "full.mp4"
+    result = subprocess.run(
+        [sys.executable, "-c", limited, str(path), "3000"], input="", capture_output=True, text=True, timeout=60
+    )
+    assert resource
+    assert result.returncode == 1
+    assert f"OSError: the recording {path} stopped: File too large; free some space" in result.stderr
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).width == 320
+
+
+def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_text("precious")
+    output = FileOutput(tmp_path / "clip.mp4")
+    output.open(VideoFormat(64, 64, 30))
+    output.send(Frame(plain(64, 64, 100, 128, 128), 0, 0.0))
+    output.close()
+    assert (tmp_path / "clip.mp4").read_text() == "precious"
+    assert output.status()["path"] == str(tmp_path / "clip-2.mp4")
+    assert len(decode(tmp_path / "clip-2.mp4")[1]) == 1
+
+
+def test_bad_places_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\.mp4, \.mov, \.mkv"):
+        FileOutput(tmp_path / "clip.avi")
+    with pytest.raises(OSError, match=f"mkdir -p {tmp_path}/no/such"):
+        FileOutput(tmp_path / "no/such/clip.mp4").open(VideoFormat(64, 64, 30))
+    with pytest.raises(RuntimeError, match="even"):
+        FileOutput(tmp_path / "odd.mp4").open(VideoFormat(63, 64, 30))
+
+
+def test_a_recording_without_frames_closes_quietly(tmp_path: Path) -> None:
+    output = FileOutput(tmp_path / "empty.mp4")
+    output.open(VideoFormat(64, 64, 30))
+    output.close()
+    output.close()
+    assert output.status()["frames"] == 0
