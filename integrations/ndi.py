@@ -28,7 +28,9 @@ def _runtime() -> Any:
     try:
         import NDIlib
     except ImportError as error:
-        raise RuntimeError(f"the NDI runtime is missing ({error}): pip install ndi-python (Python 3.11+)") from None
+        linux = " && sudo apt install libavahi-client3" if sys.platform.startswith("linux") else ""
+        fix = f"pip install ndi-python{linux} (Python 3.11 or newer)"
+        raise RuntimeError(f"the NDI runtime is missing ({error}): {fix}") from None
     if not NDIlib.initialize():
         raise RuntimeError("NDI does not run on this processor: it needs SSE4.2 (x86) or NEON (ARM)")
     return NDIlib
