@@ -5,6 +5,7 @@ OSC addresses, MIDI targets, the mailbox's layout, the show file's validation an
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -118,3 +119,9 @@ def find(name: str) -> Parameter | None:
         doc = f"weight of the word {word!r} in every prompt"
         return Parameter(f"word/{word}", "float", doc, 1.0, 0.0, 2.0, smoothing=0.08)
     return None
+
+
+def nearest(name: str) -> str:
+    """ ", did you mean 'cam/zoom'?" for an error about an unknown name; empty when nothing is near."""
+    near = difflib.get_close_matches(str(name).removeprefix(OSC_PREFIX), PARAMETERS, 1, 0.5)
+    return f", did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,447 @@
+"""The show file: one YAML file that says what is played, how it is mapped, and where it goes.
+
+It is read with a safe loader, checked against the parameter table, and every fault is reported with its line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import reprlib
+import tempfile
+from collections.abc import Hashable
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from .mapping import MidiMapping, rules
+from .parameters import PADS, PARAMETERS, TEXT_BYTES, find, nearest
+
+EMBEDDED = Path(__file__).parent / "shows" / "default.yaml"
+LARGEST = 1_000_000  # bytes of a show file; more is no show
+OUTPUTS = ("window", "ndi", "file")
+T = TypeVar("T")
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+
+
+class ShowError(ValueError):
+    """A show file that cannot be played. The message has one line a fault: file, line, what is wrong, what is right."""
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, str_strip_whitespace=True)
+
+
+def parse_size(value: Any) -> tuple[int, int]:
+    """ "1920x1080" or [1920, 1080] -> (1920, 1080). ValueError says what is right."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+)\s*[xX×]\s*(\d+)\s*", value)
+        value = match.groups() if match else ()
+    try:
+        width, height = (int(v) for v in value)
+    except (TypeError, ValueError):
+        raise ValueError("a size is width x height in pixels, as in 1920x1080") from None
+    if not (64 <= width <= 8192 and 64 <= height <= 8192):
+        raise ValueError(f"{width}x{height} is out of range: 64x64 to 8192x8192")
+    if width % 2 or height % 2:
+        raise ValueError(f"{width}x{height} is odd, and video wants even: {width + width % 2}x{height + height % 2}")
+    return width, height
+
+
+def parse_fps(value: Any) -> Fraction:
+    """30, 29.97 or "30000/1001" -> frames a second as a fraction; the NTSC rates are recognised by their decimals."""
+    try:
+        rate = Fraction(value if isinstance(value, Fraction | int) else str(value).strip())
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("a frame rate is a number or a fraction, as in 30, 29.97 or 30000/1001") from None
+    for whole in (24, 30, 48, 60, 120):
+        if abs(rate - Fraction(whole * 1000, 1001)) < Fraction(6, 1000):
+            rate = Fraction(whole * 1000, 1001)
+    if not 1 <= rate <= 240:
+        raise ValueError(f"{value} frames a second is out of range: 1 to 240")
+    return rate.limit_denominator(10_000)
+
+
+def check_value(name: str, value: Any) -> Any:
+    """The value as the table keeps it. ValueError for what is unknown, or out of range: a file can still be mended."""
+    p = find(name)
+    if p is None:
+        raise ValueError(f"there is no parameter {name!r}{nearest(name)}; `wj reference` lists them all")
+    if p.kind == "trigger":
+        raise ValueError(f"{name} is a trigger: it can be fired, but has no value to start from")
+    if p.kind == "text":
+        if not isinstance(value, str):
+            raise ValueError(f"{name} is a text, not {_short.repr(value)}")
+        if len(value.encode()) > TEXT_BYTES:
+            raise ValueError(f"{name} is longer than {TEXT_BYTES} bytes")
+        return p.coerce(value)
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError(f"{name} takes one value, not {_short.repr(value)}")
+    if isinstance(value, str) and p.kind != "enum":
+        raise ValueError(f"{name} takes a number, not {_short.repr(value)}")
+    coerced = p.coerce(value)
+    if p.kind in ("float", "int") and abs(float(coerced) - float(value)) > (0.5 if p.kind == "int" else 0):
+        raise ValueError(f"{name} is {value}, out of its range: {p.low:g} to {p.high:g}")
+    return coerced
+
+
+class Pad(Part):
+    """One slot of the deck. In the file a plain text is enough."""
+
+    text: str = Field(default="", max_length=TEXT_BYTES)
+    label: str = ""
+
+
+def _pad(value: Any) -> Any:
+    if value is None:
+        return {}
+    return {"text": value} if isinstance(value, str) else value
+
+
+class Cue(Part):
+    """A named snapshot. What it does not mention stays as it is.
+
+    pads: weight by pad number or label; pads that a cue with `pads` leaves out go to 0.
+    seconds: how long everything takes to get there.
+    """
+
+    name: str = Field(min_length=1)
+    prompt: str | None = Field(default=None, max_length=TEXT_BYTES)
+    pads: dict[int | str, Annotated[float, Field(ge=0, le=1)]] | None = None
+    values: dict[str, Any] = {}
+    seconds: float = Field(default=0.0, ge=0, le=3600)
+
+    @field_validator("values")
+    @classmethod
+    def _values(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return _check_values(values)
+
+
+def _check_values(values: dict[str, Any]) -> dict[str, Any]:
+    checked, faults = {}, []
+    for name, value in values.items():
+        try:
+            if name == "prompt":
+                raise ValueError("the prompt has a line of its own, `prompt: ...`")
+            checked[name] = check_value(name, value)
+        except ValueError as fault:
+            faults.append(((name,), str(fault)))
+    return _or_refuse(checked, faults)
+
+
+def _or_refuse(checked: T, faults: list[tuple[tuple[Any, ...], str]]) -> T:
+    """`checked`, or one error that carries every fault and its place below the field."""
+    if faults:
+        raise PydanticCustomError("faults", "{message}", {"message": faults[0][1], "faults": faults})
+    return checked
+
+
+class OutputEntry(Part):
+    """Where frames go: `window`, `ndi`, `file`. Short forms: "window:1" (monitor 1), "ndi:NAME", "file:clip.mp4".
+
+    name: an NDI source's name. layout: what NDI sends. monitor: whose whole screen the window fills (0 is the first);
+    without it, a window that can be moved. path: of the file that is written.
+    """
+
+    kind: Literal["window", "ndi", "file"]
+    name: str | None = None
+    layout: Literal["rgba", "uyvy"] | None = None
+    monitor: int | None = Field(default=None, ge=0)
+    path: Path | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> OutputEntry:
+        fields = {"window": {"monitor"}, "ndi": {"name", "layout"}, "file": {"path"}}[self.kind]
+        for field in ("name", "layout", "monitor", "path"):
+            if getattr(self, field) is not None and field not in fields:
+                raise ValueError(f"{self.kind} takes {' and '.join(sorted(fields))}, not {field}")
+        if self.kind == "file" and self.path is None:
+            raise ValueError("a file output needs a path, as in file:clip.mp4")
+        return self
+
+    def short(self) -> str:
+        extra = {"window": self.monitor, "ndi": self.name, "file": self.path}[self.kind]
+        return self.kind if extra is None else f"{self.kind}:{extra}"
+
+
+def parse_output(value: Any) -> Any:
+    """The short form of an output -> its fields. ValueError names the outputs there are."""
+    if isinstance(value, dict) and "kind" not in value and len(value) == 1:  # {ndi: {name: ...}}
+        kind, options = next(iter(value.items()))
+        value = {"kind": kind, **(options or {})} if isinstance(options, dict | None) else f"{kind}:{options}"
+    if isinstance(value, dict):
+        kind = value.get("kind")
+    elif isinstance(value, str):
+        kind, _, extra = (v.strip() for v in value.partition(":"))
+        value = {"kind": kind}
+        if extra:
+            field = {"window": "monitor", "ndi": "name", "file": "path"}.get(kind, "name")
+            if field == "monitor" and not extra.isdigit():
+                raise ValueError(f"window:{extra}: after window: comes a monitor's number, as in window:0")
+            value[field] = int(extra) if field == "monitor" else extra
+    else:
+        return value
+    if kind not in OUTPUTS:
+        raise ValueError(f"there is no output {_short.repr(kind)}: this build has {', '.join(OUTPUTS)}")
+    return value
+
+
+class Osc(Part):
+    """Where OSC is heard, and where feedback goes: to the last sender, or to a named host.
+
+    host: 127.0.0.1 hears this machine only; 0.0.0.0 hears the network.
+    feedback: a port on the last sender's machine, or "host:port".
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(default=9010, ge=1, le=65535)
+    feedback: int | str | None = 9011
+
+    @field_validator("feedback")
+    @classmethod
+    def _feedback(cls, value: int | str | None) -> int | str | None:
+        port = str(value).rpartition(":")[2]
+        if value is not None and not (port.isdigit() and 1 <= int(port) <= 65535):
+            raise ValueError("feedback is a port, as in 9011, or host:port, as in 192.168.1.20:9011")
+        return value
+
+    @property
+    def feedback_host(self) -> str | None:
+        return str(self.feedback).rpartition(":")[0].strip("[]") or None
+
+    @property
+    def feedback_port(self) -> int | None:
+        return None if self.feedback is None else int(str(self.feedback).rpartition(":")[2])
+
+
+class Midi(Part):
+    """enabled: listen to every MIDI port. defaults: what `map` leaves free is mapped as `wj reference` says."""
+
+    enabled: bool = True
+    defaults: bool = True
+    map: list[MidiMapping] = []
+
+    def rules(self) -> list[dict[str, Any]]:
+        """What `integrations.midi.MIDIInput` takes."""
+        return rules(self.map, self.defaults)
+
+
+class Show(Part):
+    """Everything one performance needs."""
+
+    name: str = Field(default="worldjockey", min_length=1, max_length=200)
+    model: str = Field(default="nano", min_length=1)
+    size: Annotated[tuple[int, int], BeforeValidator(parse_size)] = (1920, 1080)
+    fps: Annotated[Any, BeforeValidator(parse_fps)] = Fraction(30)
+    prompt: str = Field(default="", max_length=TEXT_BYTES)
+    pads: list[Annotated[Pad, BeforeValidator(_pad)]] = Field(default=[], max_length=PADS)
+    values: dict[str, Any] = {}
+    cues: list[Cue] = []
+    outputs: list[Annotated[OutputEntry, BeforeValidator(parse_output)]] = Field(
+        default_factory=lambda: [OutputEntry(kind="window"), OutputEntry(kind="ndi")]
+    )
+    osc: Osc = Field(default_factory=Osc)
+    midi: Midi = Field(default_factory=Midi)
+
+    @field_validator("values")
+    @classmethod
+    def _values(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return _check_values(values)
+
+    @model_validator(mode="after")
+    def _cues_fit(self) -> Show:
+        labels = sorted({pad.label.lower() for pad in self.pads if pad.label})
+        pads_there = f"1 to {PADS}, or a pad's label" + (f" ({', '.join(labels)})" if labels else "")
+        names: set[str] = set()
+        faults: list[tuple[tuple[Any, ...], str]] = []
+        for index, cue in enumerate(self.cues):
+            if cue.name.lower() in names:
+                faults.append((("cues", index), f"there is already a cue {cue.name!r}; each needs a name of its own"))
+            names.add(cue.name.lower())
+            for pad in cue.pads or {}:
+                if not (1 <= pad <= PADS if isinstance(pad, int) else pad.lower() in labels):
+                    faults.append((("cues", index, "pads", pad), f"there is no pad {pad!r}: use {pads_there}"))
+        return _or_refuse(self, faults)
+
+    @property
+    def width(self) -> int:
+        return self.size[0]
+
+    @property
+    def height(self) -> int:
+        return self.size[1]
+
+    @property
+    def fps_num(self) -> int:
+        return Fraction(self.fps).numerator
+
+    @property
+    def fps_den(self) -> int:
+        return Fraction(self.fps).denominator
+
+    def pad_number(self, key: int | str) -> int:
+        """A pad's number 1..16 by number or label; the show's own validation has made sure that it exists."""
+        if isinstance(key, int):
+            return key
+        return 1 + next(i for i, pad in enumerate(self.pads) if pad.label.lower() == key.lower())
+
+    def initial(self) -> dict[str, Any]:
+        """Every parameter's value as the show opens: the table's defaults, the show's texts, then its values."""
+        values = {name: p.default for name, p in PARAMETERS.items() if p.kind != "trigger"}
+        values["prompt"] = self.prompt
+        values.update({f"pad/{n}/text": pad.text for n, pad in enumerate(self.pads, 1)})
+        return {**values, **self.values}
+
+    @classmethod
+    def load(cls, path: Path | str | None = None) -> Show:
+        """Read and check a show file; None opens the embedded one. Raises ShowError with every fault found."""
+        path = EMBEDDED if path is None else Path(path)
+        try:
+            with path.open("rb") as file:
+                raw = file.read(LARGEST + 1)
+        except FileNotFoundError:
+            raise ShowError(
+                f"{path}: there is no such file; `wj play` without a name opens the embedded show, "
+                f"and `wj show --save {path.name}` writes a copy to start from"
+            ) from None
+        except OSError as fault:
+            raise ShowError(f"{path}: cannot be read ({fault.strerror})") from None
+        if len(raw) > LARGEST:
+            raise ShowError(f"{path}: larger than {LARGEST // 1000} kB, so not a show file")
+        return cls.parse(raw, str(path))
+
+    @classmethod
+    def parse(cls, text: str | bytes, source: str = "show") -> Show:
+        """A show from its YAML. Raises ShowError with every fault found."""
+        try:
+            loader = yaml.SafeLoader(text)
+            node = loader.get_single_node()
+            _refuse_doubles(node, source)
+            data = loader.construct_document(node) if node is not None else {}
+        except yaml.MarkedYAMLError as fault:
+            mark = fault.problem_mark or fault.context_mark
+            line = f":{mark.line + 1}" if mark else ""
+            raise ShowError(f"{source}{line}: this is not YAML: {fault.problem or fault.context}") from None
+        except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, RecursionError) as fault:
+            if isinstance(fault, ShowError):
+                raise
+            raise ShowError(f"{source}: this is not YAML: {str(fault).splitlines()[0]}") from None
+        if not isinstance(data, dict):
+            raise ShowError(f"{source}:1: a show is a list of `name: value` lines, as `wj show` prints one")
+        try:
+            return cls.model_validate(data)
+        except ValidationError as fault:
+            raise ShowError("\n".join(_explain(source, node, error) for error in _distinct(fault))) from None
+
+    def dump(self, path: Path | str | None = None) -> str:
+        """The show as YAML that `load` reads back; also written to `path` where one is given, whole or not at all."""
+        data = self.model_dump(mode="python", exclude_defaults=True, exclude_none=True)
+        data |= {"name": self.name, "model": self.model, "size": f"{self.width}x{self.height}"}
+        data["fps"] = self.fps_num if self.fps_den == 1 else f"{self.fps_num}/{self.fps_den}"
+        data["outputs"] = [
+            {k: str(v) if isinstance(v, Path) else v for k, v in o.model_dump(exclude_none=True).items()}
+            if o.layout
+            else o.short()
+            for o in self.outputs
+        ]
+        if self.pads:
+            data["pads"] = [{"label": p.label, "text": p.text} if p.label else p.text for p in self.pads]
+        data = {name: data[name] for name in type(self).model_fields if name in data}
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
+        if path is not None:
+            _write(Path(path), text)
+        return text
+
+
+def _write(path: Path, text: str) -> None:
+    """Through a file beside it, so that a full disk or a crash never leaves half a show."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _refuse_doubles(node: yaml.Node | None, source: str) -> None:
+    """YAML readers keep the last of two equal keys and drop the first in silence; a show must not lose a line."""
+    pending, seen_nodes = [node], set()
+    while pending:
+        node = pending.pop()
+        if node is None or id(node) in seen_nodes:
+            continue
+        seen_nodes.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            pending += node.value
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[Hashable] = set()
+            for key, value in node.value:
+                if key.value != "<<" and isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                    line = key.start_mark.line + 1
+                    raise ShowError(f"{source}:{line}: {key.value!r} is here twice; keep one of them")
+                if isinstance(key, yaml.ScalarNode):
+                    seen.add((key.tag, key.value))
+                pending.append(value)
+
+
+def _distinct(fault: ValidationError) -> list[Any]:
+    """One error a place: a union reports each of its branches, and some errors carry several."""
+    seen: dict[tuple[Any, ...], Any] = {}
+    for error in fault.errors(include_url=False):
+        loc = tuple(part for part in error["loc"] if part not in ("[key]", "int", "str"))
+        faults = error.get("ctx", {}).get("faults", []) if error["type"] == "faults" else [((), error["msg"])]
+        for below, message in faults:
+            seen.setdefault((*loc, *below), {**error, "loc": (*loc, *below), "msg": message})
+    return list(seen.values())
+
+
+def _explain(source: str, root: yaml.Node | None, error: Any) -> str:
+    """ "show.yaml:12: pads.2: what is wrong": the deepest line of the file that the error's place leads to."""
+    loc: tuple[Any, ...] = error["loc"]
+    message: str = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = f"there is no such line in a show{_nearest_field(loc)}"
+    elif error["type"] == "missing":
+        message = "this line is missing"
+    elif error["type"] not in ("value_error", "faults"):
+        message = f"{message[0].lower()}{message[1:]}, not {_short.repr(error['input'])}"
+    line = _line(root, loc)
+    where = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in loc)
+    return f"{source}{f':{line}' if line else ''}: {f'{where}: ' if where else ''}{message}"
+
+
+def _nearest_field(loc: tuple[Any, ...]) -> str:
+    parts: dict[str, type[Part]] = {"pads": Pad, "cues": Cue, "outputs": OutputEntry, "osc": Osc, "midi": Midi}
+    owner: type[BaseModel] = Show if len(loc) == 1 else parts.get(str(loc[0]), Show)
+    if loc[:2] == ("midi", "map"):
+        owner = MidiMapping
+    near = difflib.get_close_matches(str(loc[-1]), list(owner.model_fields), 1, 0.6)
+    return f", did you mean {near[0]!r}?" if near else f": it has {', '.join(owner.model_fields)}"
+
+
+def _line(node: yaml.Node | None, loc: tuple[Any, ...]) -> int | None:
+    line = None
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, node = key.start_mark.line + 1, value
+                    break
+            else:
+                return line
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line
