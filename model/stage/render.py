@@ -67,7 +67,7 @@ def _table(name: str, count: int) -> Tensor:
 
 
 def _pick(name: str, index: Tensor, count: int) -> Tensor:
-    return _table(name, count).to(index.device)[torch.remainder(index, count).long()]
+    return _table(name, count).to(index.device)[torch.remainder(index, count).long() % count]
 
 
 def _ridge(u: Tensor, period: float, name: str, harmonics: tuple[int, ...], rough: float) -> Tensor:
@@ -169,8 +169,8 @@ def _sky(c: _Canvas, stars: Tensor, clouds: Tensor) -> None:
     c.image[:] = rows[..., None]
     if float(stars.max()) > 0.01:
         field = _specks(str(c.dev), "stars", 420, 288, 1024, 0, 0.8)
-        column = torch.remainder(c.pan / PANORAMA * 1024, 1024).long()
-        row = torch.remainder(c.y * 144, 288).long()
+        column = torch.remainder(c.pan / PANORAMA * 1024, 1024).long() % 1024
+        row = torch.remainder(c.y * 144, 288).long() % 288
         sky = field[row[:, :, None], column[:, None, :]]
         twinkle = 0.8 + 0.2 * torch.sin(2 * pi * s.time / 4 + 3)
         c.glow(torch.ones_like(c.sun), sky * (stars * twinkle)[:, None, None] * _smooth(0.0, 0.3, c.y)[:, :, None])
@@ -440,7 +440,7 @@ def _space(c: _Canvas) -> None:
     _sky(c, torch.ones_like(s.time), torch.zeros_like(s.time))
     c.zenith, c.middle, c.horizon = old
     tex = _clouds(str(c.dev))
-    column = torch.remainder(c.pan / PANORAMA * 1024, 1024).long()
+    column = torch.remainder(c.pan / PANORAMA * 1024, 1024).long() % 1024
     row = ((c.y + 1.2) / 2.6 * 95).clamp(0, 95).long()
     c.lay(
         _mix(c.middle, c.horizon, 0.5),
@@ -542,17 +542,20 @@ def _weather(c: _Canvas) -> None:
     rows, cols = torch.arange(c.h, device=c.dev), torch.arange(c.w, device=c.dev)
     if float(rain.max()) > 0.01:
         field = _specks(str(c.dev), "rain", 90, 288, 512, 26, 0.9)
-        r = torch.remainder(rows[None] * (288 / c.h) - s.time[:, None] * 288 * 2, 288).long()
-        q = torch.remainder(cols[None] * (288 / c.h) + c.s.yaw[:, None] * 144, 512).long()
+        r = torch.remainder(rows[None] * (288 / c.h) - s.time[:, None] * 288 * 2, 288).long() % 288
+        q = torch.remainder(cols[None] * (288 / c.h) + c.s.yaw[:, None] * 144, 512).long() % 512
         c.lay(light, field[r[:, :, None], q[:, None, :]] * rain[:, None, None] * 0.55)
     if float(snow.max()) > 0.01:
         for name, rate, size, count in (("flake", 1, 2.2, 60), ("fleck", 2, 1.4, 110)):
             field = _specks(str(c.dev), name, count, 288, 512, 0, size)
-            r = torch.remainder(rows[None] * (288 / c.h) - s.time[:, None] * 288 * rate / 4, 288).long()
+            r = torch.remainder(rows[None] * (288 / c.h) - s.time[:, None] * 288 * rate / 4, 288).long() % 288
             sway = 10 * torch.sin(2 * pi * s.time[:, None] / 4 + rows[None] * 0.03)
-            q = torch.remainder(
-                (cols[None] * (288 / c.h) + c.s.yaw[:, None] * 144)[:, None, :] + sway[:, :, None], 512
-            ).long()
+            q = (
+                torch.remainder(
+                    (cols[None] * (288 / c.h) + c.s.yaw[:, None] * 144)[:, None, :] + sway[:, :, None], 512
+                ).long()
+                % 512
+            )
             c.lay(torch.ones_like(light), field[r[:, :, None], q] * snow[:, None, None] * 0.85)
 
 

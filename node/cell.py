@@ -1,0 +1,59 @@
+"""The one primitive between processes: a shared slot that holds the latest message."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from multiprocessing.shared_memory import SharedMemory
+
+_VERSION = struct.Struct("<Q")
+_BANK = struct.Struct("<II")  # length, crc32
+
+
+class Cell:
+    """A named shared-memory slot: one writer, any number of readers, the latest value wins, nobody waits.
+
+    The writer fills the bank that no reader is sent to and then turns the version over. A reader that was overtaken
+    twice while copying sees it by the checksum and reads again, so no lock and no memory ordering is relied on.
+    Hand it to a spawned process as an argument; the process that made it calls `unlink` at the end.
+    """
+
+    def __init__(self, size: int, _name: str | None = None) -> None:
+        self.size = size
+        self._span = _BANK.size + size
+        self._memory = SharedMemory(_name, create=_name is None, size=_VERSION.size + 2 * self._span)
+
+    def __reduce__(self) -> tuple[type[Cell], tuple[int, str]]:
+        return Cell, (self.size, self._memory.name)
+
+    @property
+    def version(self) -> int:
+        """How often it was written; 0 is never."""
+        return int(_VERSION.unpack_from(self._memory.buf)[0])
+
+    def write(self, data: bytes) -> None:
+        """Raises ValueError if it does not fit."""
+        if len(data) > self.size:
+            raise ValueError(f"{len(data)} bytes do not fit in a cell of {self.size}")
+        version = self.version + 1
+        at = _VERSION.size + version % 2 * self._span
+        self._memory.buf[at + _BANK.size : at + _BANK.size + len(data)] = data
+        _BANK.pack_into(self._memory.buf, at, len(data), zlib.crc32(data))
+        _VERSION.pack_into(self._memory.buf, 0, version)
+
+    def read(self) -> tuple[int, bytes]:
+        """(version, data); (0, b"") before the first write."""
+        while version := self.version:
+            at = _VERSION.size + version % 2 * self._span
+            length, crc = _BANK.unpack_from(self._memory.buf, at)
+            data = bytes(self._memory.buf[at + _BANK.size : at + _BANK.size + min(length, self.size)])
+            if zlib.crc32(data) == crc:
+                return version, data
+        return 0, b""
+
+    def close(self) -> None:
+        self._memory.close()
+
+    def unlink(self) -> None:
+        self._memory.close()
+        self._memory.unlink()

@@ -1,0 +1,109 @@
+"""From a world's frame to what an output wants: in-between, blackout, scaling, pixel layout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from worldjockey.integrations import Layout
+
+from .ring import Pixels
+
+
+def blend(old: Pixels, new: Pixels, share: float) -> Pixels:
+    """`share` of the new picture, the rest of the old."""
+    if share >= 1 or old.shape != new.shape:
+        return new
+    k = np.int16(round(share * 128))
+    return (old + ((new.astype(np.int16) - old) * k >> 7)).astype(np.uint8)
+
+
+def dim(picture: Pixels, blackout: float) -> Pixels:
+    """blackout 0 leaves the picture, 1 is black."""
+    if blackout <= 0:
+        return picture
+    table = (np.arange(256) * (1 - min(blackout, 1.0)) + 0.5).astype(np.uint8)
+    return table[picture]
+
+
+def standby(width: int, height: int) -> Pixels:
+    """What is shown until the world's first frame: a quiet dark gradient, (height, width, 3)."""
+    y = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
+    colour = np.array([26, 20, 44], np.float32) * (0.35 + 0.65 * y) * (1 - 0.35 * x * x)
+    return colour.astype(np.uint8)
+
+
+def fit(width: int, height: int, into_width: int, into_height: int) -> tuple[int, int]:
+    """The largest size of the same shape that fits, in even numbers (chroma planes are halved)."""
+    scale = min(into_width / width, into_height / height)
+    w, h = round(width * scale / 2) * 2, round(height * scale / 2) * 2
+    return min(max(w, 2), into_width), min(max(h, 2), into_height)
+
+
+def shape_of(layout: Layout, width: int, height: int) -> tuple[int, int, int]:
+    """(rows, columns, channels) of one frame of that layout at the show's size."""
+    match layout:
+        case "rgba":
+            return height, width, 4
+        case "uyvy":
+            return height, width, 2
+        case "yuv420p":
+            return height * 3 // 2, width, 1
+        case _:
+            return height, width, 3
+
+
+class Scaler:
+    """Scales RGB to one layout at the show's size: Lanczos in 4:2:2 planes, which swscale does fastest (BT.709).
+
+    A picture of another shape than the show's is fitted, with black beside it.
+    """
+
+    def __init__(self, layout: Layout, width: int, height: int) -> None:
+        self.layout, self.width, self.height = layout, width, height
+        self._scale, self._pack = VideoReformatter(), VideoReformatter()
+
+    def into(self, picture: Pixels, out: Pixels) -> None:
+        """picture (h, w, 3) RGB -> out of `shape_of(layout, ...)`, written in place."""
+        h, w = picture.shape[:2]
+        wide, tall = fit(w, h, self.width, self.height)
+        planes = "yuv420p" if self.layout == "yuv420p" else "yuv422p"
+        frame = self._scale.reformat(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"), wide, tall, planes,
+            dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, interpolation=Interpolation.LANCZOS,
+        )  # fmt: skip
+        top, left = (self.height - tall) // 4 * 2, (self.width - wide) // 4 * 2
+        if self.layout == "yuv420p":
+            self._place_planes(frame, out, top, left)
+            return
+        packed = self._pack.reformat(
+            frame, format="rgba" if self.layout == "rgba" else "uyvy422",
+            src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU709,
+            src_color_range=ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG if self.layout == "rgba" else ColorRange.MPEG,
+        )  # fmt: skip
+        channels = out.shape[2]
+        if (wide, tall) != (self.width, self.height):
+            out[:] = (0, 0, 0, 255) if channels == 4 else (128, 16)
+        rows = _rows(packed.planes[0])[:tall, : wide * channels]
+        out[top : top + tall, left : left + wide] = rows.reshape(tall, wide, channels)
+
+    def _place_planes(self, frame: av.VideoFrame, out: Pixels, top: int, left: int) -> None:
+        flat, at = out.reshape(-1), 0
+        for i, plane in enumerate(frame.planes):
+            half = 1 + (i > 0)
+            h, w = self.height // half, self.width // half
+            target = flat[at : at + h * w].reshape(h, w)
+            at += h * w
+            if (plane.width, plane.height) != (w, h):
+                target[:] = 16 if i == 0 else 128
+            y, x = top // half, left // half
+            target[y : y + plane.height, x : x + plane.width] = _rows(plane)[: plane.height, : plane.width]
+
+
+def _rows(plane: Any) -> Pixels:
+    """A plane of swscale's with its padding, (rows, bytes a row)."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)

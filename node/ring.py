@@ -1,0 +1,96 @@
+"""Frames between processes: a ring in shared memory whose newest frame wins."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from multiprocessing.shared_memory import SharedMemory
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+_NEWEST = struct.Struct("<Q")
+_SLOT = struct.Struct("<QIII4xddd")  # number, height, width, channels, FrameInfo's three times
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """made: time.monotonic() when the frame was finished. stamp: arrival time of the newest control that this frame is
+    the first to obey, 0 for none. span: seconds until the next frame is expected."""
+
+    made: float = 0.0
+    stamp: float = 0.0
+    span: float = 0.0
+
+
+class FrameRing:
+    """`slots` frames of up to `size` bytes. One writer, any number of readers, no lock.
+
+    The newest `slots - 2` frames can be used where they lie: the writer only ever touches the slot after the oldest.
+    """
+
+    def __init__(self, size: int, slots: int, _name: str | None = None) -> None:
+        self.size, self.slots = size, slots
+        self._head = _NEWEST.size + slots * _SLOT.size
+        self._memory = SharedMemory(_name, create=_name is None, size=self._head + slots * size)
+
+    def __reduce__(self) -> tuple[type[FrameRing], tuple[int, int, str]]:
+        return FrameRing, (self.size, self.slots, self._memory.name)
+
+    @property
+    def newest(self) -> int:
+        """Number of the newest frame, counted from 1; 0 before the first."""
+        return int(_NEWEST.unpack_from(self._memory.buf)[0])
+
+    def _pixels(self, number: int, shape: tuple[int, ...]) -> Pixels:
+        at = self._head + number % self.slots * self.size
+        return np.frombuffer(self._memory.buf, np.uint8, int(np.prod(shape)), at).reshape(shape)
+
+    def _at(self, number: int) -> int:
+        return _NEWEST.size + number % self.slots * _SLOT.size
+
+    def blank(self, shape: tuple[int, ...]) -> Pixels:
+        """Where the next frame goes, for drawing in place; `publish` then shows it. ValueError if it does not fit."""
+        if int(np.prod(shape)) > self.size:
+            raise ValueError(f"a frame of {shape} does not fit in {self.size} bytes")
+        number = self.newest + 1
+        struct.pack_into("<Q", self._memory.buf, self._at(number), 0)  # whoever reads it now sees that it is gone
+        return self._pixels(number, shape)
+
+    def publish(self, shape: tuple[int, ...], info: FrameInfo) -> int:
+        """The blank is now the newest frame; returns its number."""
+        number = self.newest + 1
+        h, w, c = (*shape, 1)[:3]
+        _SLOT.pack_into(self._memory.buf, self._at(number), number, h, w, c, info.made, info.stamp, info.span)
+        _NEWEST.pack_into(self._memory.buf, 0, number)
+        return number
+
+    def write(self, pixels: Pixels, info: FrameInfo) -> int:
+        self.blank(pixels.shape)[...] = pixels
+        return self.publish(pixels.shape, info)
+
+    def view(self, number: int) -> tuple[Pixels, FrameInfo] | None:
+        """That frame where it lies, (h, w, c), or None if it is gone."""
+        seen, h, w, c, *times = _SLOT.unpack_from(self._memory.buf, self._at(number))
+        return (self._pixels(number, (h, w, c)), FrameInfo(*times)) if seen == number else None
+
+    def read(self) -> tuple[int, Pixels, FrameInfo] | None:
+        """The newest frame, copied, with its number; None before the first."""
+        while number := self.newest:
+            found = self.view(number)
+            if found is None:
+                continue
+            pixels = found[0].copy()
+            if self.view(number) is not None:  # not overtaken while copying
+                return number, pixels, found[1]
+        return None
+
+    def close(self) -> None:
+        self._memory.close()
+
+    def unlink(self) -> None:
+        try:
+            self._memory.close()
+        finally:
+            self._memory.unlink()
