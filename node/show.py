@@ -87,7 +87,8 @@ def check_value(name: str, value: Any) -> Any:
         raise ValueError(f"{name} takes a number, not {_short.repr(value)}")
     coerced = p.coerce(value)
     if p.kind in ("float", "int") and abs(float(coerced) - float(value)) > (0.5 if p.kind == "int" else 0):
-        raise ValueError(f"{name} is {value}, out of its range: {p.low:g} to {p.high:g}")
+        bounds = f"{p.low} to {p.high}" if p.kind == "int" else f"{p.low:g} to {p.high:g}"
+        raise ValueError(f"{name} is {value}, out of its range: {bounds}")
     return coerced
 
 

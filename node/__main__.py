@@ -1,0 +1,5 @@
+"""`python -m worldjockey.node` is `wj`."""
+
+from .cli import main
+
+main()

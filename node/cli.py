@@ -1,0 +1,243 @@
+"""The `wj` command. Starts at once: what a command needs is imported when it runs, and torch never here."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EPILOG = "Start with `wj play`: it opens the embedded show. `wj doctor` finds what is wrong when something is."
+app = typer.Typer(
+    name="wj",
+    help="worldjockey plays a generative world live: OSC and MIDI in, NDI, a window and files out.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+ShowFile = Annotated[Path | None, typer.Argument(metavar="SHOW", help="a show file; without one, the embedded show")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON, for other programs")]
+
+
+_show = partial(typer.Option, rich_help_panel="The show")
+_picture = partial(typer.Option, rich_help_panel="The picture")
+_controls = partial(typer.Option, rich_help_panel="Controls")
+_run = partial(typer.Option, rich_help_panel="This run")
+
+
+class Fault(Exception):
+    """What the user can mend: one line, with the fix in it."""
+
+
+@app.command()
+def play(
+    show: ShowFile = None,
+    model: Annotated[str | None, _show(help="the world to open: nano, or testcard for testing a rig")] = None,
+    prompt: Annotated[str | None, _show(help="what the world is as it opens")] = None,
+    seed: Annotated[int | None, _show(help="which world: the same seed is the same world again")] = None,
+    out: Annotated[
+        str | None, _picture(help="`window,ndi,file:clip.mp4`; `ndi:NAME`; `window:1` fills a monitor")
+    ] = None,
+    size: Annotated[str | None, _picture(help="of what is sent, as in 1920x1080")] = None,
+    fps: Annotated[str | None, _picture(help="frames a second sent: 30, 29.97, 30000/1001")] = None,
+    name: Annotated[str | None, _picture(help="the NDI source's name, as receivers list it")] = None,
+    headless: Annotated[bool, _picture("--headless", help="no window and no live status")] = False,
+    osc_host: Annotated[str | None, _controls(help="where OSC is heard; 0.0.0.0 hears the whole network")] = None,
+    osc_port: Annotated[int | None, _controls(help="UDP port for OSC (9010)")] = None,
+    osc_feedback: Annotated[str | None, _controls(help="OSC feedback: PORT, HOST:PORT, or `none` (9011)")] = None,
+    osc: Annotated[bool, _controls("--osc/--no-osc", help="listen to OSC")] = True,
+    midi: Annotated[bool, _controls("--midi/--no-midi", help="listen to every MIDI port")] = True,
+    seconds: Annotated[float | None, _run(help="stop after so long; without it, Ctrl-C stops", min=0)] = None,
+    report: Annotated[Path | None, _run(help="write the run's figures here, as JSON")] = None,
+    device: Annotated[str, _run(help="what the world runs on: auto, cpu, cuda, cuda:1, mps")] = "auto",
+    threads: Annotated[int | None, _run(help="CPU threads of the world; one core stays free", min=1)] = None,
+) -> None:
+    """Play a show: the world runs, OSC and MIDI play it, and its picture goes out.
+
+    Everything in a show file can be said here too, and what is said here wins.
+
+    Examples: `wj play` · `wj play my.yaml --out ndi` · `wj play --headless --out ndi --seconds 20 --report run.json`
+    """
+    from .options import PlayOptions
+    from .show import Show
+
+    loaded = Show.load(show)
+    given: dict[str, Any] = {"model": model, "size": size, "fps": fps, "prompt": prompt, "name": name}
+    for field, value in given.items():
+        if value is not None:
+            _set(loaded, field, value, f"--{field}")
+    if out is not None:
+        entries = [entry for entry in out.split(",") if entry.strip() not in ("", "none")]
+        _set(loaded, "outputs", entries, "--out")
+    if headless:
+        loaded.outputs = [output for output in loaded.outputs if output.kind != "window"]
+    _set(loaded.osc, "enabled", osc and loaded.osc.enabled, "--osc")
+    for field, value in {"host": osc_host, "port": osc_port, "feedback": osc_feedback}.items():
+        if value is not None:
+            _set(loaded.osc, field, None if value == "none" else value, f"--osc-{field}")
+    loaded.midi.enabled = midi and loaded.midi.enabled
+    if seed is not None:
+        _set(loaded, "values", {**loaded.values, "seed": seed}, "--seed")
+    for path in filter(None, [report, *(output.path for output in loaded.outputs)]):
+        if not path.expanduser().absolute().parent.is_dir():
+            raise Fault(f"{path}: there is no folder {path.parent}; make it first, or name another file")
+    options = PlayOptions(seconds=seconds, report=report, device=device, threads=threads, headless=headless)
+    _call("worldjockey.node.play", "play", loaded, options)
+
+
+def _set(part: Any, field: str, value: Any, flag: str) -> None:
+    """Override one line of the show, checked as the file's own lines are."""
+    from pydantic import ValidationError
+
+    try:
+        setattr(part, field, value)
+    except ValidationError as fault:
+        error = fault.errors(include_url=False)[0]
+        raise Fault(f"{flag} {error['msg'].removeprefix('Value error, ')}") from None
+
+
+def _call(module: str, function: str, *args: Any, **options: Any) -> Any:
+    """`module.function(...)`, imported only now."""
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as fault:
+        if fault.name == module:
+            raise Fault(f"this build has no {module}; install worldjockey again") from None
+        raise Fault(f"{fault.name} is not installed: pip install {fault.name}, or install worldjockey again") from None
+    return found(*args, **options)
+
+
+@app.command("show")
+def show_(
+    show: ShowFile = None,
+    save: Annotated[Path | None, typer.Option(help="write it here, as a copy to edit")] = None,
+    force: Annotated[bool, typer.Option("--force", help="write over a file that is there")] = False,
+) -> None:
+    """Check a show file and print it; `--save my.yaml` makes your own copy of the embedded one."""
+    from .show import EMBEDDED, Show
+
+    Show.load(show)
+    text = (show or EMBEDDED).read_text("utf-8")
+    if save is None:
+        typer.echo(text, nl=False)
+        return
+    if save.exists() and not force:
+        raise Fault(f"{save} is there already; name another file, or write over it with --force")
+    save.write_text(text, "utf-8")
+    typer.echo(f"wrote {save}: play it with `wj play {save}`")
+
+
+@app.command()
+def ports(
+    seconds: Annotated[float, typer.Option(help="how long to listen for NDI sources", min=0.1)] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """List what can be plugged in: MIDI ports, NDI sources on the network, monitors."""
+    from .ports import found
+
+    groups = found(seconds)
+    if as_json:
+        typer.echo(json.dumps(groups, indent=2))
+        return
+    for title, group in groups.items():
+        typer.secho(title, bold=True)
+        for index, item in enumerate(group["found"]):
+            typer.echo(f"  {index}  {item}")
+        if not group["found"]:
+            typer.echo(f"  none{': ' if group['fault'] else ''}{group['fault']}")
+
+
+@app.command()
+def reference(
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print a Markdown table")] = False,
+) -> None:
+    """Print every parameter: its OSC address, what it takes, its range, and the MIDI that plays it."""
+    from . import reference as made
+
+    if as_json:
+        typer.echo(json.dumps(made.rows(), indent=2))
+    elif markdown or not sys.stdout.isatty():
+        typer.echo(made.markdown())
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*made.COLUMNS, box=None, pad_edge=False, header_style="bold")
+        for row in made.table():
+            table.add_row(*(cell.replace("[", r"\[") for cell in row))
+        Console().print(table)
+
+
+@app.command()
+def doctor(
+    osc_port: Annotated[int, typer.Option(help="the OSC port to try")] = 9010,
+    as_json: Json = False,
+) -> None:
+    """Check this machine, and print the exact fix for each fault. Exit code 1 if something would stop a show."""
+    from .doctor import check_all
+
+    results = []
+    for check in check_all(osc_port):
+        results.append(check)
+        if not as_json:
+            mark, colour = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "fault": ("FAIL", "red")}[check.state]
+            typer.echo(f"{typer.style(mark, fg=colour)} {check.name}: {check.detail}")
+            if check.fix:
+                typer.echo(f"     fix: {check.fix}")
+    if as_json:
+        typer.echo(json.dumps([vars(check) for check in results], indent=2))
+    if any(check.state == "fault" for check in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here, as JSON")] = None,
+    seconds: Annotated[float, typer.Option(help="of each measurement", min=1)] = 20.0,
+) -> None:
+    """Measure this machine: speed, latency and cadence, with and without a busy neighbour."""
+    _call("worldjockey.node.bench", "run", json_path, seconds)
+
+
+PASS_ON: dict[str, Any] = {
+    "add_help_option": False,
+    "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+}
+
+
+@app.command(**PASS_ON)
+def train(context: typer.Context) -> None:
+    """Train a world from nothing; `wj train --help` lists its options. Stops and goes on where it was."""
+    raise typer.Exit(_call("worldjockey.model.train", "main", list(context.args)) or 0)
+
+
+@app.command("eval", **PASS_ON)
+def evaluate(context: typer.Context) -> None:
+    """Score a world: does it show what was asked for? `wj eval --json F` writes the scorecard."""
+    raise typer.Exit(_call("worldjockey.model.evaluate", "main", list(context.args)) or 0)
+
+
+def main() -> None:
+    """Entry point. A fault is one line on stderr and exit code 2; WJ_DEBUG=1 adds the traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (Fault, ValueError, OSError, RuntimeError) as fault:
+        if os.environ.get("WJ_DEBUG"):
+            raise
+        typer.secho(f"wj: {str(fault) or type(fault).__name__}", fg="red", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Cues: which one a message means, what it changes, and the way there. Pure: time is an argument."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .deck import smoothstep
+from .parameters import PADS, find
+from .show import Cue, Show
+
+
+@dataclass(frozen=True)
+class Change:
+    """One parameter on its way to `value` within `seconds`. A prompt gets its seconds as its transition."""
+
+    target: str
+    value: Any
+    seconds: float = 0.0
+
+
+def choose(cues: Sequence[Cue], args: Sequence[Any], current: int | None) -> int | None:
+    """Index of the cue that `cue/go` with these arguments means; None when it means none (a released button).
+
+    Nothing or True is the next one, the first after the last; a number counts from 1; a text is a name, in any case.
+    Raises ValueError, naming what there is, for a cue that is not there.
+    """
+    if not cues:
+        raise ValueError("this show has no cues; add `cues:` to its file")
+    key = args[0] if args else True
+    if isinstance(key, bool) or key is None:
+        return (0 if current is None else (current + 1) % len(cues)) if key is not False else None
+    if isinstance(key, int | float):
+        if not key >= 1:  # 0 is a released button; NaN is nothing
+            return None
+        if key > len(cues):
+            raise ValueError(f"there is no cue {key:g}: this show has {len(cues)}")
+        return round(key) - 1
+    wanted = str(key).strip().lower()
+    names = [cue.name.lower() for cue in cues]
+    if wanted in names:
+        return names.index(wanted)
+    if wanted.isdecimal():
+        return choose(cues, (int(wanted),), current)
+    near = difflib.get_close_matches(wanted, names, 1)
+    hint = f", did you mean {near[0]!r}?" if near else f": there is {', '.join(names)}"
+    raise ValueError(f"there is no cue {str(key)[:80]!r}{hint}")
+
+
+def changes(show: Show, cue: Cue) -> list[Change]:
+    """Everything a cue does, in an order that can be carried out as it stands."""
+    found = [] if cue.prompt is None else [Change("prompt", cue.prompt, cue.seconds)]
+    if cue.pads is not None:
+        weights = {show.pad_number(key): weight for key, weight in cue.pads.items()}
+        found += [Change(f"pad/{n}", weights.get(n, 0.0), cue.seconds) for n in range(1, PADS + 1)]
+    found += [Change(name, value, cue.seconds) for name, value in cue.values.items()]
+    return found
+
+
+@dataclass(frozen=True)
+class Ramp:
+    start: float
+    end: float
+    begin: float  # on the clock that `advance` is given
+    seconds: float
+
+    def at(self, now: float) -> float:
+        return self.start + (self.end - self.start) * smoothstep((now - self.begin) / self.seconds)
+
+
+class Ramps:
+    """Faders that move by themselves. A hand on a fader takes it over."""
+
+    def __init__(self) -> None:
+        self._ramps: dict[str, Ramp] = {}
+
+    def __len__(self) -> int:
+        return len(self._ramps)
+
+    def start(self, wanted: Iterable[Change], values: Mapping[str, Any], now: float) -> list[Change]:
+        """Set off. Returns what is to be done at once: all that is no fader, or has no way to go."""
+        at_once = []
+        for change in wanted:
+            p = find(change.target)
+            start = values.get(change.target, p.default if p else None)
+            self._ramps.pop(change.target, None)
+            if p is not None and p.kind == "float" and change.seconds > 0 and start != change.value:
+                self._ramps[change.target] = Ramp(float(start), float(change.value), now, change.seconds)
+            else:
+                at_once.append(change)
+        return at_once
+
+    def touch(self, target: str) -> None:
+        """Someone moved this one by hand."""
+        self._ramps.pop(target, None)
+
+    def clear(self) -> None:
+        self._ramps.clear()
+
+    def advance(self, now: float) -> dict[str, float]:
+        """Where every moving fader is now; each ends exactly on its value."""
+        found = {}
+        for target, ramp in list(self._ramps.items()):
+            done = now >= ramp.begin + ramp.seconds
+            found[target] = ramp.end if done else ramp.at(now)
+            if done:
+                del self._ramps[target]
+        return found

@@ -1,0 +1,23 @@
+"""What is plugged into this machine and its network, for `wj ports`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+
+def found(seconds: float = 2.0) -> dict[str, dict[str, Any]]:
+    """By kind: `found`, the names in the order in which options count them; `fault`, why there are none."""
+    return {
+        "MIDI in": _listed("midi", lambda m: m.list_ports()),
+        "NDI sources": _listed("ndi", lambda m: m.list_sources(seconds)),
+        "monitors": _listed("window", lambda m: m.list_monitors()),
+    }
+
+
+def _listed(module: str, ask: Callable[[Any], list[str]]) -> dict[str, Any]:
+    try:
+        return {"found": ask(importlib.import_module(f"worldjockey.integrations.{module}")), "fault": ""}
+    except (ImportError, OSError, RuntimeError) as fault:
+        return {"found": [], "fault": str(fault)}
