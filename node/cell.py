@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from multiprocessing.shared_memory import SharedMemory
+from typing import Any
 
 _VERSION = struct.Struct("<Q")
 _BANK = struct.Struct("<II")  # length, crc32
@@ -22,6 +23,7 @@ class Cell:
         self.size = size
         self._span = _BANK.size + size
         self._memory = SharedMemory(_name, create=_name is None, size=_VERSION.size + 2 * self._span)
+        self._buffer: Any = self._memory.buf
 
     def __reduce__(self) -> tuple[type[Cell], tuple[int, str]]:
         return Cell, (self.size, self._memory.name)
@@ -29,7 +31,7 @@ class Cell:
     @property
     def version(self) -> int:
         """How often it was written; 0 is never."""
-        return int(_VERSION.unpack_from(self._memory.buf)[0])
+        return int(_VERSION.unpack_from(self._buffer)[0])
 
     def write(self, data: bytes) -> None:
         """Raises ValueError if it does not fit."""
@@ -37,16 +39,16 @@ class Cell:
             raise ValueError(f"{len(data)} bytes do not fit in a cell of {self.size}")
         version = self.version + 1
         at = _VERSION.size + version % 2 * self._span
-        self._memory.buf[at + _BANK.size : at + _BANK.size + len(data)] = data
-        _BANK.pack_into(self._memory.buf, at, len(data), zlib.crc32(data))
-        _VERSION.pack_into(self._memory.buf, 0, version)
+        self._buffer[at + _BANK.size : at + _BANK.size + len(data)] = data
+        _BANK.pack_into(self._buffer, at, len(data), zlib.crc32(data))
+        _VERSION.pack_into(self._buffer, 0, version)
 
     def read(self) -> tuple[int, bytes]:
         """(version, data); (0, b"") before the first write."""
         while version := self.version:
             at = _VERSION.size + version % 2 * self._span
-            length, crc = _BANK.unpack_from(self._memory.buf, at)
-            data = bytes(self._memory.buf[at + _BANK.size : at + _BANK.size + min(length, self.size)])
+            length, crc = _BANK.unpack_from(self._buffer, at)
+            data = bytes(self._buffer[at + _BANK.size : at + _BANK.size + min(length, self.size)])
             if zlib.crc32(data) == crc:
                 return version, data
         return 0, b""
@@ -55,5 +57,5 @@ class Cell:
         self._memory.close()
 
     def unlink(self) -> None:
-        self._memory.close()
+        self.close()
         self._memory.unlink()

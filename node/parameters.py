@@ -125,3 +125,9 @@ def nearest(name: str) -> str:
     """ ", did you mean 'cam/zoom'?" for an error about an unknown name; empty when nothing is near."""
     near = difflib.get_close_matches(str(name).removeprefix(OSC_PREFIX), PARAMETERS, 1, 0.5)
     return f", did you mean {near[0]!r}?" if near else ""
+
+
+def latest_wins(name: str) -> bool:
+    """Whether of several values on their way only the last matters: true for faders and texts, never for triggers."""
+    p = find(name)
+    return p is not None and p.kind != "trigger"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,7 @@ class FrameRing:
         self.size, self.slots = size, slots
         self._head = _NEWEST.size + slots * _SLOT.size
         self._memory = SharedMemory(_name, create=_name is None, size=self._head + slots * size)
+        self._buffer: Any = self._memory.buf
 
     def __reduce__(self) -> tuple[type[FrameRing], tuple[int, int, str]]:
         return FrameRing, (self.size, self.slots, self._memory.name)
@@ -41,11 +44,11 @@ class FrameRing:
     @property
     def newest(self) -> int:
         """Number of the newest frame, counted from 1; 0 before the first."""
-        return int(_NEWEST.unpack_from(self._memory.buf)[0])
+        return int(_NEWEST.unpack_from(self._buffer)[0])
 
     def _pixels(self, number: int, shape: tuple[int, ...]) -> Pixels:
         at = self._head + number % self.slots * self.size
-        return np.frombuffer(self._memory.buf, np.uint8, int(np.prod(shape)), at).reshape(shape)
+        return np.frombuffer(self._buffer, np.uint8, int(np.prod(shape)), at).reshape(shape)
 
     def _at(self, number: int) -> int:
         return _NEWEST.size + number % self.slots * _SLOT.size
@@ -55,15 +58,15 @@ class FrameRing:
         if int(np.prod(shape)) > self.size:
             raise ValueError(f"a frame of {shape} does not fit in {self.size} bytes")
         number = self.newest + 1
-        struct.pack_into("<Q", self._memory.buf, self._at(number), 0)  # whoever reads it now sees that it is gone
+        struct.pack_into("<Q", self._buffer, self._at(number), 0)  # whoever reads it now sees that it is gone
         return self._pixels(number, shape)
 
     def publish(self, shape: tuple[int, ...], info: FrameInfo) -> int:
         """The blank is now the newest frame; returns its number."""
         number = self.newest + 1
         h, w, c = (*shape, 1)[:3]
-        _SLOT.pack_into(self._memory.buf, self._at(number), number, h, w, c, info.made, info.stamp, info.span)
-        _NEWEST.pack_into(self._memory.buf, 0, number)
+        _SLOT.pack_into(self._buffer, self._at(number), number, h, w, c, info.made, info.stamp, info.span)
+        _NEWEST.pack_into(self._buffer, 0, number)
         return number
 
     def write(self, pixels: Pixels, info: FrameInfo) -> int:
@@ -72,7 +75,7 @@ class FrameRing:
 
     def view(self, number: int) -> tuple[Pixels, FrameInfo] | None:
         """That frame where it lies, (h, w, c), or None if it is gone."""
-        seen, h, w, c, *times = _SLOT.unpack_from(self._memory.buf, self._at(number))
+        seen, h, w, c, *times = _SLOT.unpack_from(self._buffer, self._at(number))
         return (self._pixels(number, (h, w, c)), FrameInfo(*times)) if seen == number else None
 
     def read(self) -> tuple[int, Pixels, FrameInfo] | None:
@@ -87,10 +90,9 @@ class FrameRing:
         return None
 
     def close(self) -> None:
-        self._memory.close()
+        with suppress(BufferError):  # somebody still holds a view: the memory goes when the view does
+            self._memory.close()
 
     def unlink(self) -> None:
-        try:
-            self._memory.close()
-        finally:
-            self._memory.unlink()
+        self.close()
+        self._memory.unlink()

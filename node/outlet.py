@@ -1,0 +1,98 @@
+"""One output in a process of its own: it may block or die, and nobody else notices."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from worldjockey.integrations import Frame, Layout, Output, VideoFormat
+
+from .cell import Cell
+from .process import enter, orphaned, tell
+from .ring import FrameRing
+
+# What an output's name in a show means. Nothing is imported until the output's own process opens it.
+PLACES = {
+    "ndi": "worldjockey.integrations.ndi:NDIOutput",
+    "window": "worldjockey.integrations.window:WindowOutput",
+    "file": "worldjockey.integrations.file:FileOutput",
+}
+CLOSED = 3  # exit code of an output that the user closed: it is not opened again
+
+
+@dataclass(frozen=True)
+class OutletSpec:
+    """name: as the status lists it. place: "module:class". layout, holds: as the class declares them."""
+
+    name: str
+    place: str
+    layout: Layout
+    holds: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def make(self) -> Output:
+        module, _, name = self.place.partition(":")
+        return getattr(importlib.import_module(module), name)(**self.options)
+
+
+def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, status: Cell, stop: Any) -> None:
+    """The process's main: sends the newest frame of `ring` for every tick that `wake` announces.
+
+    clock: the tick that `wake` last announced and when it was due, as two numbers.
+    """
+    enter()
+    say: dict[str, Any] = {"state": "opening", "sent": 0}
+    tell(status, say)
+    output = spec.make()
+    try:
+        output.open(fmt)
+    except Exception as fault:
+        tell(status, {**say, "state": "error", "message": str(fault) or type(fault).__name__})
+        raise SystemExit(1) from None
+    latencies: deque[float] = deque(maxlen=512)
+    sent, newest_stamp, told = 0, 0.0, 0.0
+    code = 0
+    try:
+        while not stop.is_set():
+            if not wake.acquire(True, 0.25):
+                if orphaned():
+                    break
+                continue
+            while wake.acquire(False):  # ticks that came meanwhile are one picture
+                pass
+            found = ring.view(ring.newest)
+            if found is None:
+                continue
+            pixels, info = found
+            tick, due = (float(v) for v in clock.read()[1].split())
+            output.send(Frame(pixels[..., 0] if pixels.shape[2] == 1 else pixels, int(tick), due))
+            now = time.monotonic()
+            sent += 1
+            if info.stamp > newest_stamp:
+                newest_stamp = info.stamp
+                latencies.append((now - info.stamp) * 1e3)
+            if now - told > 0.2:
+                told = now
+                facts = dict(output.status())
+                tell(status, _told(say, sent, now, latencies, facts))
+                if facts.get("closed"):
+                    code = CLOSED
+                    break
+    except Exception as fault:
+        tell(status, {**say, "state": "error", "sent": sent, "message": str(fault) or type(fault).__name__})
+        raise SystemExit(1) from None
+    finally:
+        output.close()
+    last = _told(say, sent, time.monotonic(), latencies, dict(output.status()))
+    tell(status, {**last, "state": "closed"})
+    raise SystemExit(code)
+
+
+def _told(say: dict[str, Any], sent: int, now: float, latencies: deque[float], facts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **say, "state": "running", "sent": sent, "at": now, "latency_ms": [round(v, 2) for v in latencies],
+        "cpu_s": time.process_time(), "facts": facts,
+    }  # fmt: skip

@@ -1,0 +1,60 @@
+"""What every child process does first and last."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+from typing import Any
+
+from .cell import Cell
+
+SPAWN = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
+STATUS_BYTES = 16 * 1024
+
+
+def enter() -> None:
+    """Ctrl-C belongs to the control process, which stops its children in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def orphaned() -> bool:
+    """The parent died, however it died: a child must not play on alone."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
+
+
+def tell(cell: Cell, status: dict[str, Any]) -> None:
+    """Publish this process's status."""
+    data = json.dumps(status, default=str).encode()
+    if len(data) <= cell.size:
+        cell.write(data)
+
+
+def told(cell: Cell) -> dict[str, Any]:
+    """What that process last said of itself; empty before it said anything."""
+    return json.loads(cell.read()[1] or b"{}")
+
+
+def end(process: Any, seconds: float) -> None:
+    """Wait for a process that was asked to stop; kill it if it does not."""
+    process.join(seconds)
+    if process.is_alive():
+        process.kill()
+        process.join(5)
+
+
+def free_a_core(wanted: int | None) -> int:
+    """Threads for torch: one core is left to clock and control unless the performer says otherwise.
+
+    Must be called before torch is imported: an idle thread pool that spins was measured to slow a step 20 times
+    beside one busy core, so the pools are told to sleep instead.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
+    return wanted or max(1, (os.cpu_count() or 2) - 1)

@@ -1,0 +1,47 @@
+"""What one run did, in figures: shown live, written by `--report`, read by `wj bench`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class Report:
+    """seconds: from the first tick to the last. Times in ms. node_cpu_ms: CPU of control and output per sent frame,
+    the world and the outputs' own processes not counted (those stand in `outputs`)."""
+
+    seconds: float = 0.0
+    size: str = ""
+    fps: float = 0.0
+    frames_sent: int = 0
+    late: int = 0
+    missed: int = 0
+    worst_ms: float = 0.0
+    fresh: int = 0
+    between: int = 0
+    repeated: int = 0
+    world: dict[str, Any] = field(default_factory=dict)
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    restarts: int = 0
+    events: list[str] = field(default_factory=list)
+    node_cpu_ms: float = 0.0
+    controls: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        path.expanduser().write_text(json.dumps(asdict(self), indent=1, default=str), "utf-8")
+
+
+def latency(outputs: dict[str, Any]) -> dict[str, float]:
+    """p50 and p95 of control arrival to sent frame, in ms, and how many; over the output that saw most."""
+    samples: list[float] = max((o.get("latency_ms", []) for o in outputs.values()), key=len, default=[])
+    if not samples:
+        return {"p50": 0.0, "p95": 0.0, "count": 0}
+    p50, p95 = np.percentile(samples, [50, 95])
+    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2), "count": len(samples)}

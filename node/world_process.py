@@ -1,0 +1,201 @@
+"""The process that runs the world: reads the mailbox between steps, mixes the deck, steps, publishes the frame."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .cell import Cell
+from .deck import Deck, approach
+from .mailbox import TEXTS, Mailbox, Said, Triggers
+from .parameters import PARAMETERS
+from .process import enter, free_a_core, orphaned, tell
+from .ring import FrameInfo, FrameRing
+
+if TYPE_CHECKING:
+    from worldjockey.model import World
+    from worldjockey.model.spec import Tokens
+
+DT_MIN, DT_MAX = 1 / 30, 1 / 8  # seconds of world time a step may cover
+RECENT = 512  # steps that percentiles look back on
+
+
+@dataclass(frozen=True)
+class WorldOptions:
+    """model: a name for `worldjockey.model.load`. top_fps: the show's rate, which the world never runs ahead of."""
+
+    model: str
+    device: str = "auto"
+    threads: int | None = None
+    top_fps: float = 30.0
+
+
+class Encoder(threading.Thread):
+    """Encodes prompts beside the frame path. Of several texts for one slot only the newest is encoded."""
+
+    def __init__(self, world: World, mailbox: Mailbox) -> None:
+        super().__init__(daemon=True, name="encoder")
+        self._world, self._mailbox = world, mailbox
+        self._seen = dict.fromkeys(TEXTS, 0)
+        self.done: queue.SimpleQueue[tuple[str, Said, Tokens]] = queue.SimpleQueue()
+        self.encode_ms = 0.0
+
+    def once(self) -> None:
+        """Encode whatever changed since the last call."""
+        from worldjockey.model import Prompt
+
+        for name, seen in self._seen.items():
+            if self._mailbox.text_version(name) != seen:
+                said = self._mailbox.said(name)
+                self._seen[name] = said.version
+                begin = time.perf_counter()
+                self.done.put((name, said, self._world.encode(Prompt(said.text))))
+                self.encode_ms = (time.perf_counter() - begin) * 1e3
+
+    def run(self) -> None:
+        while True:
+            self.once()
+            time.sleep(0.003)
+
+
+class Player:
+    """One world being played. `step` is everything that happens between two frames."""
+
+    def __init__(self, world: World, mailbox: Mailbox, options: WorldOptions) -> None:
+        self.world, self.mailbox, self.options = world, mailbox, options
+        self.deck, self.triggers = Deck(), Triggers(mailbox.consumed)
+        self.encoder = Encoder(world, mailbox)
+        self.smooth: dict[str, float] = {}
+        self.obeyed = 0.0  # arrival of the newest control that frames obey
+        self.seed: int | None = None
+
+    def _glide(self, name: str, target: float, dt: float) -> float:
+        value = approach(self.smooth.get(name, target), target, dt, PARAMETERS[name].smoothing)
+        self.smooth[name] = value
+        return value
+
+    def take_prompts(self) -> float:
+        """Put freshly encoded prompts on the deck; returns the arrival of the newest."""
+        newest = 0.0
+        while True:
+            try:
+                name, said, tokens = self.encoder.done.get_nowait()
+            except queue.Empty:
+                return newest
+            slot = name.removesuffix("/text")
+            if not said.text and slot != "prompt":
+                self.deck.clear(slot)
+            else:
+                default = self.mailbox.value("transition")
+                seconds = said.seconds if math.isfinite(said.seconds) else default
+                self.deck.set_tokens(slot, tokens, seconds if slot == "prompt" else 0.0)
+            newest = max(newest, said.stamp)
+
+    def step(self, wall: float) -> tuple[Any, FrameInfo] | None:
+        """One step covering `wall` seconds: frames (n, h, w, 3) and their info; None while the picture is frozen."""
+        from worldjockey.model import Controls
+
+        reading = self.mailbox.read()
+        words, words_stamp = self.mailbox.words()
+        newest = max(reading.newest, words_stamp, self.take_prompts())
+        values = reading.values
+        fired = self.triggers.fired(reading.counts)
+        if values["seed"] != self.seed or "panic" in fired or "cam/home" in fired:
+            self.seed = values["seed"]
+            self.world.reset(values["seed"])
+            self.smooth.clear()
+        if values["freeze"]:
+            return None
+        dt = min(max(wall, DT_MIN), DT_MAX)
+        tokens = self.deck.tokens(values, words, dt)
+        if tokens is None:
+            return None
+        axes = [name for name in PARAMETERS if name.startswith("cam/") and PARAMETERS[name].kind == "float"]
+        controls = Controls(
+            tokens=tokens,
+            acts={} if values["act"] == "none" else {values["act"]: 1.0},
+            camera={name.removeprefix("cam/"): self._glide(name, values[name], dt) for name in axes},
+            dt=dt * self._glide("speed", values["speed"], dt),
+            steps=values["steps"],
+            energy=self._glide("energy", values["energy"], dt),
+        )
+        frames = self.world.step(controls)
+        stamp = newest if newest > self.obeyed else 0.0
+        self.obeyed = max(self.obeyed, newest)
+        return frames, FrameInfo(time.monotonic(), stamp, wall)
+
+
+def percentiles(values: deque[float]) -> dict[str, float]:
+    if not values:
+        return {"p50": 0.0, "p95": 0.0}
+    p50, p95 = np.percentile(np.asarray(values), [50, 95])
+    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}
+
+
+def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, stop: Any) -> None:
+    """The process's main. Ends when `stop` is set or the parent is gone; a fault is told in the status, then raised."""
+    enter()
+    threads = free_a_core(options.threads)
+    say: dict[str, Any] = {"state": "loading", "model": options.model, "threads": threads}
+    tell(status, say)
+    try:
+        import torch
+
+        torch.set_num_threads(threads)
+        from worldjockey.model import load
+
+        world = load(options.model, device=options.device)
+        player = Player(world, mailbox, options)
+        player.encoder.once()
+        player.encoder.start()
+        _play(player, ring, status, say, stop)
+    except Exception as fault:
+        tell(status, {**say, "state": "error", "message": str(fault) or type(fault).__name__})
+        raise SystemExit(1) from None
+
+
+def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], stop: Any) -> None:
+    spec, period = player.world.spec, 1 / player.options.top_fps
+    steps: deque[float] = deque(maxlen=RECENT)
+    timings: dict[str, deque[float]] = {"step_ms": deque(maxlen=RECENT), "decode_ms": deque(maxlen=RECENT)}
+    made, told, span = 0, 0.0, period
+    begin = last = time.monotonic()
+    next_start = begin
+    while not stop.is_set():
+        now = time.monotonic()
+        if now < next_start:
+            time.sleep(next_start - now)
+        start = time.monotonic()
+        next_start = max(next_start + period, start)
+        result = player.step(start - last if made else 1 / spec.fps)
+        last = start
+        if result is None:
+            time.sleep(0.005)
+            next_start = time.monotonic()
+        else:
+            frames, info = result
+            span += 0.2 * (max(time.monotonic() - start, period) - span)
+            pixels = frames.cpu().numpy()
+            for i, frame in enumerate(pixels):  # only the first of several frames is the first to obey
+                ring.write(frame, FrameInfo(info.made, info.stamp if i == 0 else 0.0, span / len(pixels)))
+            made += len(pixels)
+            steps.append(time.monotonic())
+            for key, value in getattr(player.world, "timings", {}).items():
+                timings.setdefault(key, deque(maxlen=RECENT)).append(value)
+        if time.monotonic() - told > 0.25:
+            told = time.monotonic()
+            if orphaned():
+                return
+            rate = (len(steps) - 1) / (steps[-1] - steps[0]) if len(steps) > 1 else 0.0
+            tell(status, {
+                **say, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
+                "fps": round(rate, 2), "frames": made, "encode_ms": round(player.encoder.encode_ms, 2),
+                **{key: percentiles(values) for key, values in timings.items()},
+            })  # fmt: skip
