@@ -11,6 +11,8 @@ from worldjockey.integrations import Layout
 
 from .ring import Pixels
 
+LANCZOS = int(Interpolation.LANCZOS) | 0x40000  # SWS_ACCURATE_RND: without it greys come out tinted
+
 
 def blend(old: Pixels, new: Pixels, share: float) -> Pixels:
     """`share` of the new picture, the rest of the old."""
@@ -59,7 +61,8 @@ def shape_of(layout: Layout, width: int, height: int) -> tuple[int, int, int]:
 class Scaler:
     """Scales RGB to one layout at the show's size: Lanczos in 4:2:2 planes, which swscale does fastest (BT.709).
 
-    A picture of another shape than the show's is fitted, with black beside it.
+    On the way to rgba the planes are full range: 8 bits of limited range lose up to 5 levels of a colour, these 3, and
+    greys come back exactly. A picture of another shape than the show's is fitted, with black beside it.
     """
 
     def __init__(self, layout: Layout, width: int, height: int) -> None:
@@ -71,9 +74,10 @@ class Scaler:
         h, w = picture.shape[:2]
         wide, tall = fit(w, h, self.width, self.height)
         planes = "yuv420p" if self.layout == "yuv420p" else "yuv422p"
+        levels = ColorRange.JPEG if self.layout == "rgba" else ColorRange.MPEG
         frame = self._scale.reformat(
             av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"), wide, tall, planes,
-            dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, interpolation=Interpolation.LANCZOS,
+            dst_colorspace=Colorspace.ITU709, dst_color_range=levels, interpolation=LANCZOS,
         )  # fmt: skip
         top, left = (self.height - tall) // 4 * 2, (self.width - wide) // 4 * 2
         if self.layout == "yuv420p":
@@ -82,8 +86,7 @@ class Scaler:
         packed = self._pack.reformat(
             frame, format="rgba" if self.layout == "rgba" else "uyvy422",
             src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU709,
-            src_color_range=ColorRange.MPEG,
-            dst_color_range=ColorRange.JPEG if self.layout == "rgba" else ColorRange.MPEG,
+            src_color_range=levels, dst_color_range=levels,
         )  # fmt: skip
         channels = out.shape[2]
         if (wide, tall) != (self.width, self.height):
