@@ -1,0 +1,284 @@
+"""`wj bench`: how fast the world is, what the node costs, and whether the picture keeps its time; alone, and beside a
+program that keeps one core busy. Compare figures of one run only: another machine is another number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .process import SPAWN, enter, free_a_core, orphaned
+from .world_process import percentiles
+
+STEPS = (1, 2, 3, 4)
+STIMULUS = 0.5  # seconds between two controls
+PROMPTS = ("a figure dancing by the sea at sunset", "city skyline at night, neon lights", "snowy mountains at dawn")
+WARM_UP = 10  # steps that are not counted: caches fill, threads start
+
+
+def _spin() -> None:
+    """One core kept busy, as another program on the machine does."""
+    enter()
+    while not orphaned():
+        for _ in range(1_000_000):
+            pass
+
+
+@contextlib.contextmanager
+def neighbour() -> Iterator[None]:
+    process = SPAWN.Process(target=_spin, daemon=True, name="wj bench neighbour")
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: float) -> None:
+    """A process's main: the world alone, as the node's world process runs it. Sends a row for each number of steps."""
+    enter()
+    threads = free_a_core(None)
+    began = time.monotonic()
+    try:
+        import torch
+
+        torch.set_num_threads(threads)
+        from worldjockey.model import Controls, Prompt, load
+
+        world = load(model, device=device)
+        tokens = world.encode(Prompt(PROMPTS[0])).values
+        load_s = round(time.monotonic() - began, 2)
+        for count in steps:
+            controls = Controls(tokens=tokens, dt=1 / world.spec.fps, steps=count)
+            whole: deque[float] = deque()
+            timings: dict[str, deque[float]] = {}
+            frames = 0
+            for number in range(1_000_000):
+                begin = time.perf_counter()
+                pixels = world.step(controls).cpu()
+                if number < WARM_UP:
+                    start = time.perf_counter()
+                    continue
+                whole.append((time.perf_counter() - begin) * 1e3)
+                frames += len(pixels)
+                for key, value in getattr(world, "timings", {}).items():
+                    timings.setdefault(key, deque()).append(value)
+                if time.perf_counter() - start > seconds or orphaned():
+                    break
+            row = {"steps": count, "fps": round(frames / (time.perf_counter() - start), 2), "ms": percentiles(whole)}
+            pipe.send(row | {key: percentiles(values) for key, values in timings.items()})
+        spec = world.spec
+        pipe.send({"device": spec.device, "size": [spec.width, spec.height], "threads": threads, "load_s": load_s})
+    except Exception as fault:
+        pipe.send({"fault": str(fault) or type(fault).__name__})
+
+
+def world(
+    model: str, device: str, steps: tuple[int, ...], seconds: float
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows {steps, fps, ms, step_ms, decode_ms}, and {device, size, threads, load_s}. RuntimeError if it cannot load."""
+    ours, theirs = SPAWN.Pipe(duplex=False)
+    process = SPAWN.Process(target=_world, args=(theirs, model, device, steps, seconds), daemon=True)
+    process.start()
+    theirs.close()
+    said: list[dict[str, Any]] = []
+    try:
+        with contextlib.suppress(EOFError):
+            while True:
+                said.append(ours.recv())
+                if "fault" in said[-1]:
+                    raise RuntimeError(said[-1]["fault"])
+    finally:
+        process.kill() if len(said) <= len(steps) else process.join()
+    if len(said) <= len(steps):
+        raise RuntimeError(f"the world {model!r} ended before it was measured")
+    return said[:-1], said[-1]
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _stimulate(port: int, stop: threading.Event) -> None:
+    """A performer: a fader on every beat, and a prompt now and then."""
+    from pythonosc.udp_client import SimpleUDPClient
+
+    client = SimpleUDPClient("127.0.0.1", port)
+    for number in range(1_000_000):
+        if stop.wait(STIMULUS):
+            return
+        if number % 4 == 3:
+            client.send_message("/wj/prompt", [PROMPTS[number // 4 % len(PROMPTS)], 0.0])
+        else:
+            client.send_message("/wj/energy", 0.2 + 0.2 * (number % 4))
+
+
+def chain(model: str, device: str, seconds: float, out: str, size: str, fps: str) -> dict[str, Any]:
+    """The real command, played by OSC as a performer would; returns its report."""
+    port, stop = free_port(), threading.Event()
+    with tempfile.TemporaryDirectory(prefix="wj-bench-") as folder:
+        report = Path(folder) / "report.json"
+        options = {
+            "--model": model, "--device": device, "--out": out, "--size": size, "--fps": fps, "--seconds": seconds,
+            "--osc-port": port, "--osc-feedback": "none", "--report": report,
+        }  # fmt: skip
+        command = [sys.executable, "-m", "worldjockey.node", "play", "--headless", "--no-midi"]
+        command += [str(word) for pair in options.items() for word in pair]
+        player = threading.Thread(target=_stimulate, args=(port, stop), daemon=True)
+        player.start()
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 180)
+        finally:
+            stop.set()
+        if done.returncode or not report.exists():
+            raise RuntimeError(f"wj play ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+        return json.loads(report.read_text("utf-8"))
+
+
+def figures(report: dict[str, Any]) -> dict[str, Any]:
+    """Of a report, what the bench compares. node_cpu_ms: control and output clock; outlet_cpu_ms: the outputs' own
+    processes, both in CPU time for each frame sent."""
+    sent = max(report["frames_sent"], 1)
+    ticks = max(sent + report["missed"], 1)
+    outlets = sum(said.get("cpu_s", 0.0) for said in report["outputs"].values())
+    return {
+        "ticks": ticks,
+        "late_percent": round(100 * report["late"] / ticks, 3),
+        "missed": report["missed"],
+        "worst_ms": report["worst_ms"],
+        "latency_ms": report["latency_ms"],
+        "node_cpu_ms": report["node_cpu_ms"],
+        "outlet_cpu_ms": round(outlets * 1e3 / sent, 3),
+        "world_fps": report["world"].get("fps", 0.0),
+        "restarts": report["restarts"],
+    }
+
+
+def best_output() -> tuple[str, str]:
+    """NDI without a receiver costs what the node does and no compression; where it cannot run, no output at all."""
+    from worldjockey.integrations import ndi
+
+    try:
+        ndi.check_discovery()
+        return f"ndi:wj bench {os.getpid()}", ""
+    except OSError as fault:
+        return "none", f"measured without an output, so without scaling: {fault}"
+
+
+def run(
+    json_path: Path | None = None,
+    seconds: float = 20.0,
+    model: str = "nano",
+    device: str = "auto",
+    size: str = "1920x1080",
+    fps: str = "30",
+) -> dict[str, Any]:
+    """Measure, print one table, and write the same figures as JSON.
+
+    seconds: of each measurement; there are seven. Raises RuntimeError where the world or the node cannot run.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    if json_path is not None and not json_path.expanduser().absolute().parent.is_dir():
+        raise OSError(f"{json_path}: there is no folder {json_path.parent}; make it first, or name another file")
+    console = Console(stderr=True)
+    out, note = best_output()
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=4)
+
+        def now(what: str) -> None:
+            progress.update(task, description=what)
+
+        now("the world alone, 1 to 4 steps")
+        rows, machine = world(model, device, STEPS, seconds)
+        progress.advance(task)
+        now(f"the whole chain at {size}")
+        played = seconds + 2 * machine["load_s"]  # the clock runs while the world still opens
+        alone = figures(chain(model, device, played, out, size, fps))
+        progress.advance(task)
+        with neighbour():
+            now("the world, one core busy")
+            busy_rows, _ = world(model, device, STEPS[:1], seconds)
+            progress.advance(task)
+            now("the whole chain, one core busy")
+            busy = figures(chain(model, device, played, out, size, fps))
+            progress.advance(task)
+    result: dict[str, Any] = {
+        "machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
+        | machine,
+        "model": model,
+        "output": {"size": size, "fps": fps, "to": out.partition(":")[0], "note": note},
+        "seconds_each": seconds,
+        "world": rows,
+        "world_beside_a_busy_core": {**busy_rows[0], "ratio": _ratio(busy_rows[0]["fps"], rows[0]["fps"])},
+        "chain": alone,
+        "chain_beside_a_busy_core": {**busy, "ratio": _ratio(busy["world_fps"], alone["world_fps"])},
+    }
+    Console().print(table(result))
+    if note:
+        console.print(note, highlight=False)
+    if json_path is not None:
+        json_path.expanduser().write_text(json.dumps(result, indent=1), "utf-8")
+    return result
+
+
+def _ratio(busy: float, free: float) -> float:
+    return round(busy / free, 3) if free else 0.0
+
+
+def table(result: dict[str, Any]) -> Any:
+    """The figures as one rich table."""
+    from rich.table import Table
+
+    def pair(figures: dict[str, float] | None) -> str:
+        return f"{figures['p50']:.1f} / {figures['p95']:.1f}" if figures else "-"
+
+    machine, out = result["machine"], result["output"]
+    title = f"{result['model']} {'x'.join(map(str, machine['size']))} on {machine['device']}, {machine['cores']} cores"
+    made = Table(title=title, title_justify="left")
+    made.add_column("")
+    for name in ("alone", "one core busy"):
+        made.add_column(name, justify="right")
+    busy_world = result["world_beside_a_busy_core"]
+    for row in result["world"]:
+        beside = busy_world if row["steps"] == busy_world["steps"] else None
+        plural = "s" * (row["steps"] > 1)
+        ratio = f"{beside['fps']:.1f} ({beside['ratio']:.0%})" if beside else ""
+        made.add_row(f"world, {row['steps']} step{plural}: frames/s", f"{row['fps']:.1f}", ratio)
+        for key, name in (("step_ms", "model"), ("decode_ms", "decode")):
+            if key in row:
+                made.add_row(f"  {name} p50 / p95, ms", pair(row[key]), pair(beside.get(key)) if beside else "")
+    made.add_section()
+    alone, busy = result["chain"], result["chain_beside_a_busy_core"]
+    made.add_row(
+        f"whole chain {out['size']} at {out['fps']}: world frames/s",
+        f"{alone['world_fps']:.1f}",
+        f"{busy['world_fps']:.1f} ({busy['ratio']:.0%})",
+    )
+    lines = {
+        "ticks later than 5 ms": lambda c: f"{c['late_percent']:.2f}% of {c['ticks']}",
+        "ticks missed": lambda c: str(c["missed"]),
+        "control to frame p50 / p95, ms": lambda c: pair(c["latency_ms"]),
+        "node CPU a frame, ms": lambda c: f"{c['node_cpu_ms']:.1f}",
+        f"{out['to']} CPU a frame, ms": lambda c: f"{c['outlet_cpu_ms']:.1f}",
+    }
+    for name, show in lines.items():
+        made.add_row(f"  {name}", show(alone), show(busy))
+    return made
