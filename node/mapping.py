@@ -77,7 +77,8 @@ class MidiMapping(BaseModel):
     def rule(self) -> dict[str, Any]:
         """Plain data for the MIDI input, with the parameter's range filled in.
 
-        kind, number, channel, device, target; low and high for a fader; press: what a button sends, None for a fader.
+        kind, number, channel, device, target; low and high for a fader; press: what a button sends,
+        None for a fader; switch: on from the middle up.
         """
         kind, number = self.source
         rule = {"kind": kind, "number": number, "channel": self.channel, "device": self.device, "target": self.to}
@@ -95,6 +96,7 @@ class MidiMapping(BaseModel):
             "low": low if self.low is None else self.low,
             "high": high if self.high is None else self.high,
             "press": press,
+            "switch": bool(p and p.kind == "bool"),
         }
 
 

@@ -166,7 +166,7 @@ def test_the_shows_midi_lines_lie_over_the_defaults():
     assert by_source["note", 37]["target"] == "pad/2"
     assert by_source["cc", 20] | {"device": None} == {
         "kind": "cc", "number": 20, "channel": None, "device": None, "target": "cam/strafe",
-        "low": -1.0, "high": 1.0, "press": None,
+        "low": -1.0, "high": 1.0, "press": None, "switch": False,
     }  # fmt: skip
     assert Show.parse("midi: {defaults: false}").midi.rules() == []
 
