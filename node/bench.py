@@ -89,7 +89,7 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
 def world(
     model: str, device: str, steps: tuple[int, ...], seconds: float
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows {steps, fps, ms, step_ms, decode_ms}, and {device, size, threads, load_s}. RuntimeError if it cannot load."""
+    """Rows {steps, fps, ms, step_ms, decode_ms}, and {device, size, threads, load_s}. RuntimeError if it fails."""
     ours, theirs = SPAWN.Pipe(duplex=False)
     process = SPAWN.Process(target=_world, args=(theirs, model, device, steps, seconds), daemon=True)
     process.start()
