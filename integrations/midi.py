@@ -1,8 +1,8 @@
 """MIDI in: every controller that is plugged in, now or later, plays the show.
 
-The ports live in a process of their own, because system MIDI is not ours to trust: a JACK server that ends takes every
-client down with a segmentation fault. That process forwards bytes; mapping them is done here, on mido's messages
-(MIDI 1.0 Detailed Specification). When it dies, held notes are released and it is started again.
+The ports live in a process of their own (midi_ports.py), because the system's MIDI is not ours to trust: a JACK server
+that ends takes every client down with a segmentation fault. That process forwards bytes; mapping them is done here, on
+mido's messages (MIDI 1.0 Detailed Specification). When it dies, held notes are released and it is started again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -26,14 +25,10 @@ import mido
 from . import Control, Deliver
 
 NAME = "worldjockey"  # of the port that other programs send to
-POLL = 0.5  # seconds between two looks for ports that came or went
 RETRY = 1.0  # seconds until the ports' process is started again
 ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
-NONE = (
-    "no MIDI on this machine: start a JACK server, or load ALSA's sequencer: sudo modprobe snd-seq"
-    if sys.platform.startswith("linux")
-    else "no MIDI on this machine: plug a controller in"
-)
+PORTS = Path(__file__).with_name("midi_ports.py")
+RUN = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"  # without numpy, which the package needs
 Kind = Literal["note", "cc", "pitchbend", "program", "aftertouch"]
 
 
@@ -302,13 +297,10 @@ def _asked(backend: str) -> tuple[str, list[str]]:
     return name, ports
 
 
-# -- the ports' own process ------------------------------------------------------------------------------------------
-
-
 def _spawn(*arguments: str) -> subprocess.Popen[bytes]:
     # JACK prints to stderr whatever it does; and it must not start a server that nobody asked for.
     return subprocess.Popen(
-        [sys.executable, "-m", __spec__.name, *arguments],
+        [sys.executable, "-c", RUN, str(PORTS), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -326,138 +318,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-_telling = threading.Lock()
-
-
-def _tell(*event: Any) -> None:
-    with _telling:
-        try:
-            sys.stdout.buffer.write(json.dumps(event).encode() + b"\n")
-            sys.stdout.buffer.flush()
-        except OSError:
-            os._exit(0)
-
-
-def _apis(backend: str) -> list[int]:
-    import rtmidi
-
-    named = {
-        "alsa": rtmidi.API_LINUX_ALSA,
-        "jack": rtmidi.API_UNIX_JACK,
-        "core": rtmidi.API_MACOSX_CORE,
-        "windows": rtmidi.API_WINDOWS_MM,
-    }
-    compiled = rtmidi.get_compiled_api()
-    if backend != "auto":
-        return [named[backend]] if named.get(backend) in compiled else []
-    if sys.platform.startswith("linux") and not Path("/dev/snd/seq").exists():
-        compiled = [api for api in compiled if api != rtmidi.API_LINUX_ALSA]
-    return [api for api in compiled if api != rtmidi.API_RTMIDI_DUMMY]
-
-
-class _Ports:
-    """What is open, in the ports' process."""
-
-    def __init__(self, backend: str, name: str) -> None:
-        import rtmidi
-
-        self._rtmidi, self._name = rtmidi, name
-        self._open: dict[str, Any] = {}
-        self._looker: Any = None
-        for api in _apis(backend):
-            try:
-                self._looker, self._api = rtmidi.MidiIn(api, name=f"{name}-looks"), api
-                self._hearers = rtmidi.MidiOut(api, name=f"{name}-checks")
-                break
-            except (SystemError, rtmidi.RtMidiError):
-                continue
-        self.backend = rtmidi.get_api_display_name(self._api) if self._looker else ""
-        self._own: Any = None
-
-    def open_own(self) -> None:
-        """The port that other programs send to. Windows has none."""
-        own = self._rtmidi.MidiIn(self._api, name=self._name)
-        with contextlib.suppress(NotImplementedError, SystemError, self._rtmidi.RtMidiError):
-            own.open_virtual_port(self._name)
-            self._listen(own, self._name)
-            self._own = own
-
-    def found(self) -> dict[str, int]:
-        """The ports that there are and their indices, ours left out; equal names get numbers."""
-        seen: Counter[str] = Counter()
-        names = {}
-        for index, name in enumerate(self._looker.get_ports()):
-            seen[name] += 1
-            if not name.startswith(self._name):
-                names[name if seen[name] == 1 else f"{name} ({seen[name]})"] = index
-        return names
-
-    def lost(self) -> bool:
-        """The system's MIDI went away under us. A JACK server that ended shows no ports, not even ours."""
-        if self._own is None or self._api != self._rtmidi.API_UNIX_JACK:
-            return False
-        return not any(self._name in port for port in self._hearers.get_ports())
-
-    def follow(self) -> tuple[list[str], str]:
-        """Open what came, close what went. Returns what is open, and what could not be opened."""
-        names, fault = self.found(), ""
-        for gone in set(self._open) - set(names):
-            self._open.pop(gone).delete()
-        for name, index in names.items():
-            if name in self._open:
-                continue
-            port = self._rtmidi.MidiIn(self._api, name=self._name)
-            try:
-                port.open_port(index, name=name[:60])
-                self._listen(port, name)
-                self._open[name] = port
-            except (SystemError, ValueError, self._rtmidi.RtMidiError) as error:
-                port.delete()
-                fault = f"{name} cannot be opened ({error}): is another program using it?"
-        own = [self._name] if self._own else []
-        return [*own, *self._open], fault
-
-    def _listen(self, port: Any, name: str) -> None:
-        def heard(event: tuple[list[int], float], _data: Any) -> None:
-            _tell("midi", name, time.monotonic(), event[0])
-
-        port.ignore_types(sysex=True, timing=True, active_sense=True)
-        port.set_callback(heard)
-
-
-def _serve(command: str, backend: str, name: str) -> None:
-    """`--serve`: forward until standard input ends. `--list`: tell what there is, once."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the show's; it closes our input
-    ports = _Ports(backend, name)
-    if command == "--list":
-        _tell("ports", ports.backend, list(ports.found()) if ports.backend else [], "" if ports.backend else NONE)
-        os._exit(0)
-    ended = threading.Event()
-
-    def watch() -> None:
-        while sys.stdin.buffer.read(4096):
-            pass
-        ended.set()
-
-    threading.Thread(target=watch, daemon=True).start()
-    if not ports.backend:
-        _tell("ports", "", [], NONE)
-    while not ports.backend and not ended.wait(RETRY):
-        ports = _Ports(backend, name)
-    if ports.backend:
-        ports.open_own()
-    told: Any = None
-    while not ended.wait(POLL if told else 0):
-        if ports.lost():
-            break
-        now = ports.follow()
-        if now != told:
-            told = now
-            _tell("ports", ports.backend, *now)
-    os._exit(0)  # closing ports of a MIDI system that is gone would crash; the system closes them for us
-
-
-if __name__ == "__main__":
-    _serve(*sys.argv[1:4])

@@ -155,7 +155,7 @@ def test_a_flood_is_thinned_without_losing_a_note_or_a_press():
 # -- real ports over JACK ---------------------------------------------------------------------------------------------
 
 INSTRUMENT = """
-import sys, rtmidi
+import contextlib, sys, rtmidi
 out = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name=sys.argv[1])
 if len(sys.argv) > 2:
     [index] = [i for i, name in enumerate(out.get_ports()) if sys.argv[2] in name]
@@ -164,7 +164,8 @@ else:
     out.open_virtual_port("out")
 print("up", flush=True)
 for line in sys.stdin:
-    out.send_message(bytes.fromhex(line))
+    with contextlib.suppress(ValueError):  # rtmidi refuses some noise itself
+        out.send_message(bytes.fromhex(line))
 """
 
 
@@ -254,7 +255,8 @@ def test_noise_from_a_port_leaves_it_playing(rig):
     noise = rig.plug("noise")
     rig.wait_for(lambda: "noise" in rig.ports())
     for i in range(300):
-        noise.send(*[(i * 7 + k * 31) % 256 for k in range(1 + i % 4)])
+        data = [(i * 7 + k * 31) % 256 for k in range(1 + i % 4)]
+        noise.send(*(byte for byte in data if byte != 0xF0))  # a sysex that never ends would rightly swallow the rest
     noise.send(0x80, 43, 0)
     noise.send(0x90, 43, 127)
     rig.wait_for(lambda: ("pad/8", 1.0) in rig.said())

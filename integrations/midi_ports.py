@@ -1,0 +1,177 @@
+"""The process that holds the MIDI ports: opens what comes, closes what goes, forwards every byte.
+
+    python midi_ports.py --serve BACKEND NAME    until standard input ends
+    python midi_ports.py --list BACKEND NAME     tell what there is, once
+
+Writes one JSON list a line: ["midi", port, arrival on time.monotonic(), bytes] or
+["ports", backend, open ports, fault]. Alone in a process because a JACK server that ends takes its clients down with a
+segmentation fault. Imports nothing but rtmidi and the standard library, so that it starts at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import rtmidi
+
+POLL = 0.5  # seconds between two looks for ports that came or went
+RETRY = 1.0  # seconds between two looks for any MIDI at all
+JACK_NO_START_SERVER = 1  # JackOptions in jack/types.h
+NONE = (
+    "no MIDI on this machine: start a JACK server, or load ALSA's sequencer: sudo modprobe snd-seq"
+    if sys.platform.startswith("linux")
+    else "no MIDI on this machine: plug a controller in"
+)
+
+_telling = threading.Lock()
+
+
+def tell(*event: Any) -> None:
+    with _telling:
+        try:
+            sys.stdout.buffer.write(json.dumps(event).encode() + b"\n")
+            sys.stdout.buffer.flush()
+        except OSError:
+            os._exit(0)
+
+
+def apis(backend: str) -> list[int]:
+    named = {
+        "alsa": rtmidi.API_LINUX_ALSA,
+        "jack": rtmidi.API_UNIX_JACK,
+        "core": rtmidi.API_MACOSX_CORE,
+        "windows": rtmidi.API_WINDOWS_MM,
+    }
+    compiled = rtmidi.get_compiled_api()
+    if backend != "auto":
+        return [named[backend]] if named.get(backend) in compiled else []
+    if sys.platform.startswith("linux") and not Path("/dev/snd/seq").exists():
+        compiled = [api for api in compiled if api != rtmidi.API_LINUX_ALSA]
+    return [api for api in compiled if api != rtmidi.API_RTMIDI_DUMMY]
+
+
+class Ports:
+    """What is open, in the ports' process."""
+
+    def __init__(self, backend: str, name: str) -> None:
+        self._name = name
+        self._open: dict[str, Any] = {}
+        self._looker: Any = None
+        for api in apis(backend):
+            try:
+                self._looker, self._api = rtmidi.MidiIn(api, name=f"{name}-looks"), api
+                break
+            except (SystemError, rtmidi.RtMidiError):
+                continue
+        self.backend = rtmidi.get_api_display_name(self._api) if self._looker else ""
+        self._own: Any = None
+        self.keep: Any = None
+
+    def open_own(self) -> None:
+        """The port that other programs send to. Windows has none."""
+        own = rtmidi.MidiIn(self._api, name=self._name)
+        with contextlib.suppress(NotImplementedError, SystemError, rtmidi.RtMidiError):
+            own.open_virtual_port(self._name)
+            self._listen(own, self._name)
+            self._own = own
+
+    def found(self) -> dict[str, int]:
+        """The ports that there are and their indices, ours left out; equal names get numbers."""
+        seen: Counter[str] = Counter()
+        names = {}
+        for index, name in enumerate(self._looker.get_ports()):
+            seen[name] += 1
+            if not name.startswith(self._name):
+                names[name if seen[name] == 1 else f"{name} ({seen[name]})"] = index
+        return names
+
+    def follow(self) -> tuple[list[str], str]:
+        """Open what came, close what went. Returns what is open, and what could not be opened."""
+        names, fault = self.found(), ""
+        for gone in set(self._open) - set(names):
+            self._open.pop(gone).delete()
+        for name, index in names.items():
+            if name in self._open:
+                continue
+            port = rtmidi.MidiIn(self._api, name=self._name)
+            try:
+                port.open_port(index, name=name[:60])
+                self._listen(port, name)
+                self._open[name] = port
+            except (SystemError, ValueError, rtmidi.RtMidiError) as error:
+                port.delete()
+                fault = f"{name} cannot be opened ({error}): is another program using it?"
+        own = [self._name] if self._own else []
+        return [*own, *self._open], fault
+
+    def _listen(self, port: Any, name: str) -> None:
+        def heard(event: tuple[list[int], float], _data: Any) -> None:
+            tell("midi", name, time.monotonic(), event[0])
+
+        port.ignore_types(sysex=True, timing=True, active_sense=True)
+        port.set_callback(heard)
+
+
+def serve(command: str, backend: str, name: str) -> None:
+    """`--serve`: forward until standard input ends. `--list`: tell what there is, once."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the show's; it closes our input
+    ports = Ports(backend, name)
+    if command == "--list":
+        tell("ports", ports.backend, list(ports.found()) if ports.backend else [], "" if ports.backend else NONE)
+        os._exit(0)
+    ended = threading.Event()
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        ended.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    if not ports.backend:
+        tell("ports", "", [], NONE)
+    while not ports.backend and not ended.wait(RETRY):
+        ports = Ports(backend, name)
+    if not ports.backend:
+        os._exit(0)
+    ports.open_own()
+    ports.keep = end_with_jack(name) if ports.backend.lower() == "jack" else None
+    told: Any = None
+    while not ended.wait(POLL if told else 0):
+        now = ports.follow()
+        if now != told:
+            told = now
+            tell("ports", ports.backend, *now)
+    os._exit(0)  # closing ports of a MIDI system that is gone would crash; the system closes them for us
+
+
+def end_with_jack(name: str) -> Any:
+    """End this process when the JACK server ends: to rtmidi's clients its ports look alive for ever.
+
+    Returns what must be kept for as long as it shall work.
+    """
+    try:
+        jack = ctypes.CDLL("libjack.so.0")
+    except OSError:
+        return None
+    jack.jack_client_open.restype = ctypes.c_void_p
+    jack.jack_client_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
+    shutdown = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: os._exit(0))
+    client = jack.jack_client_open(f"{name}-watches".encode(), JACK_NO_START_SERVER, None)
+    if client:
+        jack.jack_on_shutdown(ctypes.c_void_p(client), shutdown, None)
+        jack.jack_activate(ctypes.c_void_p(client))
+    return jack, shutdown
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[-3:])
