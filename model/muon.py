@@ -43,10 +43,16 @@ class Muon(torch.optim.Optimizer):
 
 
 def optimisers(module: torch.nn.Module, lr: float, matrix_lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside, AdamW for vectors, embeddings and whatever is thin."""
+    """Muon for the matrices inside, AdamW for vectors, embeddings, modulation and whatever is thin.
+
+    Modulation (adaLN) is left to AdamW because its matrices are the largest and the cheapest to learn: to
+    orthogonalise them too took a sixth of a training step.
+    """
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
-    for p in module.parameters():
-        inner = p.dim() >= 2 and min(p.shape[0], p[0].numel()) >= 24
+    for name, p in module.named_parameters():
+        inner = (
+            p.dim() >= 2 and min(p.shape[0], p[0].numel()) >= 24 and not any(k in name for k in ("modulate", "atlas"))
+        )
         (matrices if inner else rest).append(p)
     return [Muon(matrices, lr=matrix_lr), torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)]

@@ -21,8 +21,8 @@ class Recipe:
     text_steps: int = 3000
     autoencoder_steps: int = 5200
     probe_steps: int = 1500
-    world_steps: int = 8000
-    batch: int = 2  # sequences a step
+    world_steps: int = 3600
+    batch: int = 8  # clips of `world.window` frames a step
     text: TextConfig = field(default_factory=TextConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     world: WorldConfig = field(default_factory=WorldConfig)

@@ -116,7 +116,7 @@ def train(
     def normal(i: Tensor | slice) -> Tensor:
         return (latents[i].float() - mean.view(spread)) / std.view(spread)
 
-    held = 24
+    held, clip = 24, min(frames, config.window)
     model = WorldModel(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = deepcopy(model).eval()
     opts = optimisers(model, lr=2e-3, matrix_lr=matrix_lr)
@@ -138,19 +138,22 @@ def train(
                 g["lr"] = lr * rate
             o.zero_grad(set_to_none=True)
         pick = torch.randint(0, count - held, (batch,), generator=rng)
-        clean = normal(pick)
-        conditions = Conditions.from_flat(flat[pick])
-        level = torch.rand(batch, frames, generator=rng)
-        level = torch.where(torch.rand(batch, frames, generator=rng) < 0.6, torch.ones(()), level)
+        start = int(torch.randint(0, frames - clip + 1, (), generator=rng))
+        clean = normal(pick)[:, start : start + clip]
+        conditions = Conditions.from_flat(flat[pick][:, start : start + clip])
+        level = torch.rand(batch, clip, generator=rng)
+        level = torch.where(torch.rand(batch, clip, generator=rng) < 0.6, torch.ones(()), level)
         noise = torch.randn(clean.shape, generator=rng)
         noisy = noised(clean, noise, level[..., None, None, None])
         last, known = shifted(clean)
+        known = known * (torch.rand(batch, clip, generator=rng) < 0.75)  # what is asked for must do without a past
         # Drift: half of the clips, once the model can draw, continue what it drew itself.
         if done > 0.2 and torch.rand((), generator=rng) < 0.5:
             with torch.no_grad():
                 own = clean
                 for _ in range(1 + int(done > 0.5)):
-                    own = model(noise, shifted(own)[0], torch.ones_like(level), known, conditions)
+                    before = shifted(own)[0] * known[..., None, None, None]
+                    own = model(noise, before, torch.ones_like(level), known, conditions)
             last, _ = shifted(own)
         blur = 0.35 * torch.rand(batch, 1, 1, 1, 1, generator=rng) ** 2
         last = (last + blur * torch.randn(last.shape, generator=rng)) * known[..., None, None, None]

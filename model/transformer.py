@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .atlas import Atlas
 from .stage.scene import (
     ACT_DIM,
     POSE_DIM,
@@ -24,7 +25,7 @@ from .stage.scene import (
     pose_features,
     time_features,
 )
-from .stage.vocabulary import ATTRIBUTES
+from .stage.vocabulary import ATTRIBUTES, PLACES
 from .stage.vocabulary import WIDTH as PROMPT_DIM
 
 PROMPT_TOKENS = len(ATTRIBUTES)
@@ -43,9 +44,10 @@ class WorldConfig:
     heads: int = 7
     blocks: int = 5
     temporal: tuple[int, ...] = (1, 3)  # blocks that look back in time
-    window: int = 8  # frames they see, the present one included
+    window: int = 4  # frames they see, the present one included
     trunk: int = 80  # channels of the convolutional path at latent resolution
     expand: int = 3
+    atlas: int = 16  # channels of the learned maps of places and gestures
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -232,7 +234,8 @@ class WorldModel(nn.Module):
         self.seed = nn.Linear(SEED_DIM, d)
         self.modality = nn.Parameter(torch.randn(PROMPT_TOKENS + 4, d) * 0.2)
         self.place = nn.Parameter(torch.randn(places, d) * 0.2)
-        self.stem = nn.Conv2d(2 * c.channels + 2, c.trunk, 3, padding=1)
+        self.atlas = Atlas(c.rows, c.columns, c.atlas)
+        self.stem = nn.Conv2d(2 * c.channels + self.atlas.channels, c.trunk, 3, padding=1)
         self.stem_block = Modulated(c.trunk, d)
         self.patchify = nn.Conv2d(c.trunk, d, c.patch, stride=c.patch)
         self.blocks = nn.ModuleList(Block(c, i in c.temporal) for i in range(c.blocks))
@@ -242,10 +245,6 @@ class WorldModel(nn.Module):
         self.predict = nn.Conv2d(c.trunk, 2 * c.channels, 3, padding=1)
         nn.init.normal_(self.predict.weight, std=0.005)
         nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
-        rows = torch.linspace(-1, 1, c.rows)[:, None].expand(-1, c.columns)
-        columns = torch.linspace(-1, 1, c.columns)[None].expand(c.rows, -1)
-        self.where: Tensor
-        self.register_buffer("where", torch.stack([rows, columns]), persistent=False)
 
     def forward(self, noisy: Tensor, last: Tensor, level: Tensor, known: Tensor, conditions: Conditions,
                 past: Past | None = None) -> Tensor:  # fmt: skip
@@ -261,8 +260,9 @@ class WorldModel(nn.Module):
         noise = torch.cat([noise_features(level.flatten()), known.reshape(n, 1)], -1)
         cond = self.cond(torch.cat([conditions.flat(), noise], -1))
         old = last.flatten(0, 1)
-        where = self.where.expand(n, -1, -1, -1)
-        x = torch.cat([noisy.flatten(0, 1), old, where], 1)
+        pose, seed, act = (v.flatten(0, 1) for v in (conditions.pose, conditions.seed, conditions.act))
+        place = conditions.prompt.flatten(0, 1)[:, list(ATTRIBUTES).index("place"), : len(PLACES)]
+        x = torch.cat([noisy.flatten(0, 1), old, self.atlas(pose, seed, place, act)], 1)
         x = x.contiguous(memory_format=torch.channels_last)
         trunk = self.stem_block(self.stem(x), cond)
         video = self.patchify(trunk).flatten(2).transpose(1, 2) + self.place
