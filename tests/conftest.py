@@ -67,12 +67,22 @@ def _up(process: subprocess.Popen[bytes], ready: Callable[[], object], log: Path
         raise RuntimeError(f"a peer ended with {process.returncode}:\n{log.read_text()}")
 
 
+def forget_dead_jack_servers() -> None:
+    """A JACK server that was killed keeps one of the eight places in JACK's registry until the machine restarts."""
+    import psutil
+
+    if not any(process.info["name"] in ("jackd", "jackdmp", "jackdbus") for process in psutil.process_iter(["name"])):
+        with contextlib.suppress(OSError):
+            Path("/dev/shm/jack-shm-registry").unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="session")
 def jack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Name of a JACK server without a sound card. Every JACK client of this process and its children uses it.
 
     With it, rtmidi's API_UNIX_JACK has real MIDI ports: `rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="pads")`.
     """
+    forget_dead_jack_servers()
     name = f"wj-test-{os.getpid()}"
     log = tmp_path_factory.mktemp("jack") / "jackd.log"
     command = ["jackd", "--no-realtime", "--no-mlock", "--silent", "--name", name, "-d", "dummy", "-p", "512"]
