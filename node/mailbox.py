@@ -22,6 +22,7 @@ from .parameters import PARAMETERS, TEXT_BYTES, WORDS_MAX, Parameter
 NUMBERS = tuple(p for p in PARAMETERS.values() if p.kind != "text")
 TEXTS = tuple(p.name for p in PARAMETERS.values() if p.kind == "text")
 _INDEX = {p.name: i for i, p in enumerate(NUMBERS)}
+_NOT_THE_WORLDS = [_INDEX[name] for name in ("blackout", "inbetween", "cue/go", "transition")]
 _TEXT = struct.Struct("<dd")  # arrival, seconds; then UTF-8
 
 
@@ -37,7 +38,8 @@ class Said:
 
 @dataclass(frozen=True)
 class Reading:
-    """All numbers at one moment. counts: how often each trigger fired. newest: arrival of the latest change."""
+    """All numbers at one moment. counts: how often each trigger fired. newest: arrival of the latest change that the
+    world obeys."""
 
     values: dict[str, Any]
     counts: dict[str, int]
@@ -99,7 +101,7 @@ class Mailbox:
         table = np.frombuffer(self._numbers.read()[1]).reshape(3, -1)
         values = {p.name: _value(p, table[0, i]) for i, p in enumerate(NUMBERS) if p.kind != "trigger"}
         counts = {p.name: int(table[2, i]) for i, p in enumerate(NUMBERS) if p.kind == "trigger"}
-        return Reading(values, counts, float(table[1].max()))
+        return Reading(values, counts, float(np.delete(table[1], _NOT_THE_WORLDS).max()))
 
     def value(self, name: str) -> float:
         """One number alone, for a reader that needs no more."""

@@ -11,7 +11,7 @@ from typing import Any
 from worldjockey.integrations import Frame, Layout, Output, VideoFormat
 
 from .cell import Cell
-from .process import enter, orphaned, tell
+from .process import enter, hurry, orphaned, tell
 from .ring import FrameRing
 
 # What an output's name in a show means. Nothing is imported until the output's own process opens it.
@@ -52,8 +52,9 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
     except Exception as fault:
         tell(status, {**say, "state": "error", "message": str(fault) or type(fault).__name__})
         raise SystemExit(1) from None
+    hurry()
     latencies: deque[float] = deque(maxlen=512)
-    sent, newest_stamp, told = 0, 0.0, 0.0
+    sent, newest_stamp, told = 0, _stamp(ring), 0.0
     code = 0
     try:
         while not stop.is_set():
@@ -63,6 +64,8 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                 continue
             while wake.acquire(False):  # ticks that came meanwhile are one picture
                 pass
+            if stop.is_set():
+                break
             found = ring.view(ring.newest)
             if found is None:
                 continue
@@ -89,6 +92,12 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
     last = _told(say, sent, time.monotonic(), latencies, dict(output.status()))
     tell(status, {**last, "state": "closed"})
     raise SystemExit(code)
+
+
+def _stamp(ring: FrameRing) -> float:
+    """What was obeyed before this output opened is not its latency."""
+    found = ring.view(ring.newest)
+    return found[1].stamp if found else 0.0
 
 
 def _told(say: dict[str, Any], sent: int, now: float, latencies: deque[float], facts: dict[str, Any]) -> dict[str, Any]:

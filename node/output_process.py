@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from .mailbox import Mailbox
 from .outlet import OutletSpec
 from .pacing import Pace, passed, share
 from .picture import Scaler, blend, dim, shape_of, standby
-from .process import SPAWN, STATUS_BYTES, end, enter, orphaned, tell, told
+from .process import SPAWN, STATUS_BYTES, end, enter, hurry, orphaned, tell, told
 from .ring import FrameInfo, FrameRing, Pixels
 
 STUCK = 4.0  # seconds without taking a tick after which an output is ended and opened again
 OPENING = 20.0  # seconds an output may take to open
+CLOSING = 4.0  # seconds all outputs together may take to close
 BACK_OFF = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new try
 
 
@@ -82,12 +84,15 @@ class Outlet:
         self.failures += 1
         self.lost = [*self.lost[-9:], why]
 
-    def finish(self, seconds: float) -> dict[str, Any]:
-        """Ask it to close (a file is completed then), wait, and return its last words."""
+    def ask_to_close(self) -> None:
         if self._process is not None:
             self.stop.set()
             self.wake.release()
-            end(self._process, seconds)
+
+    def finish(self, deadline: float) -> dict[str, Any]:
+        """Wait until it closed (a file is completed then), kill it at the deadline, and return its last words."""
+        if self._process is not None:
+            end(self._process, max(deadline - time.monotonic(), 0.1))
         said = self.said()
         self.status.unlink()
         return said
@@ -125,7 +130,10 @@ class Programme:
         self.counts = {"fresh": 0, "between": 0, "repeated": 0}
 
     def tick(self, now: float, between: bool, blackout: float) -> tuple[Pixels, float, bool]:
-        """(picture, stamp of the newest control it obeys or 0, whether it differs from the last tick's)."""
+        """(picture, stamp of the newest control it obeys, whether it differs from the last tick's).
+
+        now: when the tick is due.
+        """
         s = self.shown
         fresh = self.source.newest != s.number
         if fresh and (got := self.source.read()):
@@ -135,11 +143,11 @@ class Programme:
         key = (s.number, part, round(blackout, 3))
         if key == self._key:
             self.counts["repeated"] += 1
-            return self._out, 0.0, False
+            return self._out, s.stamp, False
         self.counts["fresh" if fresh else "between"] += 1
         s.picture = blend(s.origin, s.newest, part)
         self._out, self._key = dim(s.picture, blackout), key
-        return self._out, s.stamp if fresh else 0.0, True
+        return self._out, s.stamp, True
 
 
 class Rings:
@@ -180,33 +188,50 @@ def run(
     outlets = [Outlet(spec, fmt, rings.rings[spec.layout], clock) for spec in specs]
     programme = Programme(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), fmt.fps_den / fmt.fps_num)
     pace = Pace(time.monotonic() + 0.05, fmt.fps_num, fmt.fps_den)
-    last_told, blackout = 0.0, 0.0
+    blackout, lead = 0.0, 0.0
+    ending = threading.Event()
+
+    def watch() -> None:  # beside the clock: ending a stuck process and starting another takes longer than a tick
+        while not ending.wait(0.25):
+            for out in outlets:
+                out.watch(time.monotonic())
+            tell(status, _status(pace, programme.counts, {o.spec.name: o.said() for o in outlets}))
+            if orphaned():
+                stop.set()
+
+    watcher = threading.Thread(target=watch, name="watcher")
+    watcher.start()
+    hurry(real_time=True)  # after the watcher has started: on Linux priority is a thread's, and its children's
     try:
         while not stop.is_set():
-            now = time.monotonic()
-            if now < pace.due:
-                time.sleep(pace.due - now)
+            _sleep_until(pace.due - lead)
+            begin = time.monotonic()
             blackout = _glide(blackout, mailbox.value("blackout"))
-            picture, stamp, new = programme.tick(time.monotonic(), mailbox.value("inbetween") == 0, blackout)
+            picture, stamp, new = programme.tick(pace.due, mailbox.value("inbetween") == 0, blackout)
             if new:
                 rings.write(picture, FrameInfo(time.monotonic(), stamp))
+                # Composing starts as early as it takes, so that the picture leaves on the beat.
+                lead += 0.1 * (min(time.monotonic() - begin + 0.001, pace.period / 2) - lead)
+            _sleep_until(pace.due)
             clock.write(f"{pace.tick} {pace.due!r}".encode())
             for out in outlets:
                 out.tick()
-            now = time.monotonic()
-            pace = passed(pace, now)
-            if now - last_told > 0.25:
-                last_told = now
-                for out in outlets:
-                    out.watch(now)
-                tell(status, _status(pace, programme.counts, {o.spec.name: o.said() for o in outlets}))
-                if orphaned():
-                    break
+            pace = passed(pace, time.monotonic())
     finally:
-        last = {o.spec.name: o.finish(5.0) for o in outlets}
+        ending.set()
+        watcher.join()
+        for out in outlets:
+            out.ask_to_close()
+        deadline = time.monotonic() + CLOSING
+        last = {o.spec.name: o.finish(deadline) for o in outlets}
         tell(status, {**_status(pace, programme.counts, last), "state": "closed"})
         rings.unlink()
         clock.unlink()
+
+
+def _sleep_until(due: float) -> None:
+    if (wait := due - time.monotonic()) > 0:
+        time.sleep(wait)
 
 
 def _glide(value: float, target: float) -> float:

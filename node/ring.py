@@ -18,8 +18,8 @@ _SLOT = struct.Struct("<QIII4xddd")  # number, height, width, channels, FrameInf
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """made: time.monotonic() when the frame was finished. stamp: arrival time of the newest control that this frame is
-    the first to obey, 0 for none. span: seconds until the next frame is expected."""
+    """made: time.monotonic() when the frame was finished. stamp: arrival time of the newest control that it obeys, 0
+    for none. span: seconds until the next frame is expected."""
 
     made: float = 0.0
     stamp: float = 0.0

@@ -127,9 +127,8 @@ class Player:
             energy=self._glide("energy", values["energy"], dt),
         )
         frames = self.world.step(controls)
-        stamp = newest if newest > self.obeyed else 0.0
         self.obeyed = max(self.obeyed, newest)
-        return frames, FrameInfo(time.monotonic(), stamp, wall)
+        return frames, FrameInfo(time.monotonic(), self.obeyed, wall)
 
 
 def percentiles(values: deque[float]) -> dict[str, float]:
@@ -183,8 +182,8 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
             frames, info = result
             span += 0.2 * (max(time.monotonic() - start, period) - span)
             pixels = frames.cpu().numpy()
-            for i, frame in enumerate(pixels):  # only the first of several frames is the first to obey
-                ring.write(frame, FrameInfo(info.made, info.stamp if i == 0 else 0.0, span / len(pixels)))
+            for frame in pixels:
+                ring.write(frame, FrameInfo(info.made, info.stamp, span / len(pixels)))
             made += len(pixels)
             steps.append(time.monotonic())
             for key, value in getattr(player.world, "timings", {}).items():
