@@ -114,6 +114,14 @@ class Ports:
         own = [self._name] if self._own else []
         return [*own, *self._open], fault
 
+    def close(self) -> None:
+        """Take leave: a JACK server waits half a second for every client that just vanishes."""
+        for port in filter(None, (self._own, *self._open.values(), self._looker)):
+            port.delete()
+        if self.keep:
+            jack, _, client = self.keep
+            jack.jack_client_close(client)
+
     def _listen(self, port: Any, name: str) -> None:
         def heard(event: tuple[list[int], float], _data: Any) -> None:
             tell("midi", name, time.monotonic(), event[0])
@@ -128,6 +136,7 @@ def serve(command: str, backend: str, name: str) -> None:
     ports = Ports(backend, name)
     if command == "--list":
         tell("ports", ports.backend, list(ports.found()) if ports.backend else [], "" if ports.backend else NONE)
+        ports.close()
         os._exit(0)
     ended = threading.Event()
 
@@ -151,7 +160,8 @@ def serve(command: str, backend: str, name: str) -> None:
         if now != told:
             told = now
             tell("ports", ports.backend, *now)
-    os._exit(0)  # closing ports of a MIDI system that is gone would crash; the system closes them for us
+    ports.close()
+    os._exit(0)  # what libraries do at exit is not waited for
 
 
 def end_with_jack(name: str) -> Any:
@@ -166,11 +176,13 @@ def end_with_jack(name: str) -> Any:
     jack.jack_client_open.restype = ctypes.c_void_p
     jack.jack_client_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
     shutdown = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: os._exit(0))
-    client = jack.jack_client_open(f"{name}-watches".encode(), JACK_NO_START_SERVER, None)
-    if client:
-        jack.jack_on_shutdown(ctypes.c_void_p(client), shutdown, None)
-        jack.jack_activate(ctypes.c_void_p(client))
-    return jack, shutdown
+    opened = jack.jack_client_open(f"{name}-watches".encode(), JACK_NO_START_SERVER, None)
+    if not opened:
+        return None
+    client = ctypes.c_void_p(opened)
+    jack.jack_on_shutdown(client, shutdown, None)
+    jack.jack_activate(client)
+    return jack, shutdown, client
 
 
 if __name__ == "__main__":
