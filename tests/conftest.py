@@ -21,6 +21,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Other work may share the machine: an example that takes long is no fault.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 PEERS = Path(__file__).parent / "peers"
 

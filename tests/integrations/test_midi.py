@@ -149,7 +149,7 @@ def test_a_flood_is_thinned_without_losing_a_note_or_a_press():
         cc(7),
     ]
     kept = [cc(9, 2), bend(99), cc(3), cc(4, port="b"), note, cc(5), cc(100), cc(6), ports, cc(7)]
-    assert thin(events) == kept  # type: ignore[arg-type]
+    assert thin(events) == kept
 
 
 # -- real ports over JACK ---------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,7 @@ class Listener:
 
     def __init__(self, **options: object) -> None:
         self.controls: list[Control] = []
-        self.input = OSCInput(port=0, latest_wins=lambda t: t.startswith(("pad/", "cam/")), **options)  # type: ignore[arg-type]
+        self.input = OSCInput(port=0, latest_wins=lambda t: t.startswith(("pad/", "cam/")), **options)
         self.input.start(self.controls.append)
         self.out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.out.connect(("127.0.0.1", self.input.port))
@@ -85,7 +86,7 @@ def test_the_largest_datagram_is_heard(listener, wait_for):
 
 def test_unicode_and_every_type_of_argument(listener, wait_for):
     builder = OscMessageBuilder("/wj/x")
-    for kind, value in [
+    args: list[tuple[str, Any]] = [
         ("s", "Ünï☀"),
         ("h", 2**40),
         ("d", 0.1),
@@ -93,7 +94,8 @@ def test_unicode_and_every_type_of_argument(listener, wait_for):
         ("T", True),
         ("F", False),
         ("N", None),
-    ]:
+    ]
+    for kind, value in args:
         builder.add_arg(value, kind)
     builder.add_arg([1, [2.0]])
     listener.send(builder.build().dgram, b"/wj/y\0\0\0,I\0\0")
@@ -117,11 +119,11 @@ def test_bundles_now_late_nested_and_soon(listener, wait_for):
 
 
 def test_python_oscs_own_bundles_are_understood(listener, wait_for):
-    builder = OscBundleBuilder(IMMEDIATELY)  # type: ignore[arg-type]
+    builder = OscBundleBuilder(IMMEDIATELY)
     for i in range(3):
         one = OscMessageBuilder("/wj/pad/1")
         one.add_arg(i / 2)
-        builder.add_content(one.build())  # type: ignore[arg-type]
+        builder.add_content(one.build())
     listener.send(builder.build().dgram)
     wait_for(lambda: len(listener.controls) == 3)
     assert listener.said == [("pad/1", 0.0), ("pad/1", 0.5), ("pad/1", 1.0)]

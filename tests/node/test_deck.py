@@ -154,7 +154,8 @@ def test_no_move_pops(sequence, steps):
     """With ever shorter steps a continuous mix changes ever less; a pop stays as large as it is."""
     deck, dt = Deck(), 1e-4
     deck.set_tokens("prompt", axis(0))
-    values, words = {}, {}
+    values: dict[str, float] = {}
+    words: dict[str, float] = {}
     last = deck.tokens(values, words, dt)
     for move in sequence:
         if move[0] == "move":
@@ -181,7 +182,8 @@ def test_no_move_pops(sequence, steps):
 def test_the_moment_of_a_move_is_silent(sequence):
     deck = Deck()
     deck.set_tokens("prompt", axis(0))
-    values, words = {}, {}
+    values: dict[str, float] = {}
+    words: dict[str, float] = {}
     for move in sequence:
         before = deck.tokens(values, words, 0.03)
         if move[0] == "move":
