@@ -11,7 +11,7 @@ from typing import Any
 from worldjockey.integrations import Frame, Layout, Output, VideoFormat
 
 from .cell import Cell
-from .process import enter, hurry, orphaned, tell
+from .process import CLOSED, enter, hurry, orphaned, tell
 from .ring import FrameRing
 
 # What an output's name in a show means. Nothing is imported until the output's own process opens it.
@@ -20,7 +20,6 @@ PLACES = {
     "window": "worldjockey.integrations.window:WindowOutput",
     "file": "worldjockey.integrations.file:FileOutput",
 }
-CLOSED = 3  # exit code of an output that the user closed: it is not opened again
 
 
 @dataclass(frozen=True)
@@ -54,43 +53,38 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         raise SystemExit(1) from None
     hurry()
     latencies: deque[float] = deque(maxlen=512)
-    sent, newest_stamp, told = 0, _stamp(ring), 0.0
+    sent, newest_stamp, said_at = 0, _stamp(ring), 0.0
     code = 0
     try:
         while not stop.is_set():
-            if not wake.acquire(True, 0.25):
-                if orphaned():
-                    break
-                continue
+            woken = wake.acquire(True, 0.25)
             while wake.acquire(False):  # ticks that came meanwhile are one picture
                 pass
-            if stop.is_set():
-                break
-            found = ring.view(ring.newest)
-            if found is None:
-                continue
-            pixels, info = found
-            tick, due = (float(v) for v in clock.read()[1].split())
-            output.send(Frame(pixels[..., 0] if pixels.shape[2] == 1 else pixels, int(tick), due))
+            found = ring.view(ring.newest) if woken and not stop.is_set() else None
+            if found:
+                pixels, info = found
+                tick, due = (float(v) for v in clock.read()[1].split())
+                output.send(Frame(pixels[..., 0] if pixels.shape[2] == 1 else pixels, int(tick), due))
+                sent += 1
+                if info.stamp > newest_stamp:
+                    newest_stamp = info.stamp
+                    latencies.append((time.monotonic() - info.stamp) * 1e3)
             now = time.monotonic()
-            sent += 1
-            if info.stamp > newest_stamp:
-                newest_stamp = info.stamp
-                latencies.append((now - info.stamp) * 1e3)
-            if now - told > 0.2:
-                told = now
+            if now - said_at > 0.2:
+                said_at = now
                 facts = dict(output.status())
-                tell(status, _told(say, sent, now, latencies, facts))
+                tell(status, _told(say, sent, latencies, facts))
                 if facts.get("closed"):
                     code = CLOSED
+                    break
+                if orphaned():
                     break
     except Exception as fault:
         tell(status, {**say, "state": "error", "sent": sent, "message": str(fault) or type(fault).__name__})
         raise SystemExit(1) from None
     finally:
         output.close()
-    last = _told(say, sent, time.monotonic(), latencies, dict(output.status()))
-    tell(status, {**last, "state": "closed"})
+    tell(status, {**_told(say, sent, latencies, dict(output.status())), "state": "closed"})
     raise SystemExit(code)
 
 
@@ -100,8 +94,8 @@ def _stamp(ring: FrameRing) -> float:
     return found[1].stamp if found else 0.0
 
 
-def _told(say: dict[str, Any], sent: int, now: float, latencies: deque[float], facts: dict[str, Any]) -> dict[str, Any]:
+def _told(say: dict[str, Any], sent: int, latencies: deque[float], facts: dict[str, Any]) -> dict[str, Any]:
     return {
-        **say, "state": "running", "sent": sent, "at": now, "latency_ms": [round(v, 2) for v in latencies],
+        **say, "state": "running", "sent": sent, "latency_ms": [round(v, 2) for v in latencies],
         "cpu_s": time.process_time(), "facts": facts,
     }  # fmt: skip

@@ -11,6 +11,8 @@ from worldjockey.integrations import Layout
 
 from .ring import Pixels
 
+# PyAV 17 scales in a pool of threads unless told not to. On a busy machine that pool is late, and so is the picture.
+ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
 LANCZOS = int(Interpolation.LANCZOS) | 0x40000  # SWS_ACCURATE_RND: without it greys come out tinted
 
 
@@ -77,7 +79,7 @@ class Scaler:
         levels = ColorRange.JPEG if self.layout == "rgba" else ColorRange.MPEG
         frame = self._scale.reformat(
             av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"), wide, tall, planes,
-            dst_colorspace=Colorspace.ITU709, dst_color_range=levels, interpolation=LANCZOS,
+            dst_colorspace=Colorspace.ITU709, dst_color_range=levels, interpolation=LANCZOS, **ONE_THREAD,
         )  # fmt: skip
         top, left = (self.height - tall) // 4 * 2, (self.width - wide) // 4 * 2
         if self.layout == "yuv420p":
@@ -86,7 +88,7 @@ class Scaler:
         packed = self._pack.reformat(
             frame, format="rgba" if self.layout == "rgba" else "uyvy422",
             src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU709,
-            src_color_range=levels, dst_color_range=levels,
+            src_color_range=levels, dst_color_range=levels, **ONE_THREAD,
         )  # fmt: skip
         channels = out.shape[2]
         if (wide, tall) != (self.width, self.height):

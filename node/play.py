@@ -6,91 +6,33 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from worldjockey.integrations import Input, VideoFormat
 
-from . import output_process, world_process
+from . import outlet, output_process, world_process
 from .cell import Cell
 from .desk import Desk
+from .keeper import Keeper
 from .mailbox import Mailbox
 from .options import PlayOptions
 from .outlet import PLACES, OutletSpec
-from .process import SPAWN, STATUS_BYTES, end, tell, told
+from .process import SPAWN
 from .report import Report, latency
 from .ring import FrameRing
 from .show import OutputEntry, Show
 from .world_process import WorldOptions
 
 NATIVE_BYTES = 1920 * 1088 * 3  # the largest frame a world may make
-SILENT = 15.0  # seconds without a word from a running world after which it counts as hung
-BACK_OFF = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 BEAT = 0.01  # seconds between two looks at everything
-
-
-class WorldKeeper:
-    """The world's process: started, watched, started again with the same mailbox."""
-
-    def __init__(self, options: WorldOptions, mailbox: Mailbox, ring: FrameRing) -> None:
-        self.options, self.mailbox, self.ring = options, mailbox, ring
-        self.status = Cell(STATUS_BYTES)
-        self.restarts, self.events = 0, list[str]()
-        self.ran = False  # it has played before: from then on faults are survived
-        self._failures = 0
-        self._retry_at = 0.0
-        self.process: Any = None
-        self.start()
-
-    def start(self) -> None:
-        self._stop = SPAWN.Event()
-        self._began = self._heard = time.monotonic()
-        self._version = self.status.version
-        args = (self.options, self.mailbox, self.ring, self.status, self._stop)
-        self.process = SPAWN.Process(target=world_process.run, args=args, name="wj world")
-        self.process.start()
-
-    def watch(self, now: float) -> None:
-        """Called now and then. Raises RuntimeError if the world cannot be opened at all."""
-        if self.process is None:
-            if now >= self._retry_at:
-                self.restarts += 1
-                self.start()
-            return
-        said = self.said()
-        if self.status.version != self._version:
-            self._version, self._heard = self.status.version, now
-        if said.get("state") == "running" and self.process.is_alive():
-            self.ran = True
-            if now - self._began > 30:
-                self._failures = 0
-            if now - self._heard > SILENT:
-                self.process.kill()
-        if self.process.is_alive():
-            return
-        self.process.join()
-        code = self.process.exitcode
-        why = said.get("message", "") if said.get("state") == "error" else ""
-        if not self.ran:
-            raise RuntimeError(why or f"the world ended while it was opened (exit code {code})")
-        killed = f"was killed (signal {-code})" if code and code < 0 else f"ended (exit code {code})"
-        wait = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
-        self.events = [*self.events[-49:], f"the world {f'failed: {why}' if why else killed}; started again"]
-        self._failures += 1
-        self._retry_at, self.process = now + wait, None
-        tell(self.status, {**said, "state": "restarting", "fps": 0.0, "message": self.events[-1]})
-
-    def said(self) -> dict[str, Any]:
-        return {**told(self.status), "pid": self.process.pid if self.process else None}
-
-    def finish(self) -> dict[str, Any]:
-        if self.process is not None:
-            self._stop.set()
-            end(self.process, 5.0)
-        said = self.said()
-        self.status.unlink()
-        return said
+# How long each process may be silent, in seconds by state. Nothing limits how long a world takes to load.
+WORLD_PATIENCE = {"running": 15.0}
+OUTPUT_PATIENCE = {"opening": 20.0, "running": 4.0}
+CLOCK_PATIENCE = {"opening": 20.0, "running": 2.0}
+CLOSING = 5.0  # seconds all together may take to end: a file is completed then
 
 
 def outlet_specs(entries: list[OutputEntry]) -> list[OutletSpec]:
@@ -157,29 +99,18 @@ def play(show: Show, options: PlayOptions) -> Report:
         for source in inputs.values():  # before anything is on air: a port in use is said now
             source.start(desk.deliver)
             stack.callback(source.stop)
-        ring = FrameRing(NATIVE_BYTES, 4)
-        stack.callback(ring.unlink)
-        output_status, stop = Cell(256 * 1024), SPAWN.Event()
-        stack.callback(output_status.unlink)
-        args = (specs, fmt, mailbox, ring, output_status, stop)
-        output = SPAWN.Process(target=output_process.run, args=args, name="wj output")
-        world = WorldKeeper(WorldOptions(show.model, options.device, options.threads, fmt.fps), mailbox, ring)
-        output.start()
+        company = Company.assemble(show, options, specs, fmt, mailbox)
         console = Console(stderr=True)
         report = Report(size=f"{fmt.width}x{fmt.height}", fps=fmt.fps)
         cpu = time.process_time()
         begin = time.monotonic()
         try:
-            _run(desk, inputs, world, output, output_status, options, report, console)
+            _run(desk, inputs, company, options, console)
         except KeyboardInterrupt:
             pass
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
-            stop.set()
-            end(output, 12.0)
-            report.world = world.finish()
-            _fill(report, told(output_status), time.process_time() - cpu)
-            report.restarts, report.events = world.restarts, world.events
+            company.finish(report, time.process_time() - cpu)
             report.controls = {**desk.counts, "last fault": desk.fault}
             report.inputs = {name: dict(source.status()) for name, source in inputs.items()}
         if options.report:
@@ -189,13 +120,72 @@ def play(show: Show, options: PlayOptions) -> Report:
         return report
 
 
-def _run(desk: Desk, inputs: dict[str, Input], world: WorldKeeper, output: Any, output_status: Cell,
-         options: PlayOptions, report: Report, console: Console) -> None:  # fmt: skip
+@dataclass
+class Company:
+    """Every process of a show, and the memory that they share."""
+
+    world: Keeper
+    clock: Keeper
+    outputs: dict[str, Keeper]
+    memory: list[Cell | FrameRing]
+
+    @classmethod
+    def assemble(cls, show: Show, options: PlayOptions, specs: list[OutletSpec], fmt: VideoFormat,
+                 mailbox: Mailbox) -> Company:  # fmt: skip
+        source, tick = FrameRing(NATIVE_BYTES, 4), Cell(64)
+        rings = output_process.rings_for(specs, fmt, source.size)
+        wakes = [SPAWN.Semaphore(0) for _ in specs]
+        world_options = WorldOptions(show.model, options.device, options.threads, fmt.fps)
+        world = Keeper("world", world_process.run, (world_options, mailbox, source), WORLD_PATIENCE)
+        clock = Keeper("clock", output_process.run, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
+        outputs = {
+            spec.name: Keeper(spec.name, outlet.run, (spec, fmt, rings[spec.layout], tick, wake), OUTPUT_PATIENCE)
+            for spec, wake in zip(specs, wakes, strict=True)
+        }
+        return cls(world, clock, outputs, [source, tick, *rings.values()])
+
+    @property
+    def keepers(self) -> list[Keeper]:
+        return [*self.outputs.values(), self.clock, self.world]
+
+    def watch(self, now: float) -> None:
+        """Raises RuntimeError if the world cannot be opened at all: that is a mistake to mend, not a mishap."""
+        for keeper in self.keepers:
+            keeper.watch(now)
+        for needed in (self.world, self.clock):
+            if needed.fault and not needed.ran:
+                raise RuntimeError(needed.fault)
+
+    def outputs_said(self) -> dict[str, Any]:
+        return {name: keeper.said() for name, keeper in self.outputs.items()}
+
+    def finish(self, report: Report, control_cpu: float) -> None:
+        """End every process, the outputs first, and put what they did in the report."""
+        deadline = time.monotonic() + CLOSING
+        for keeper in self.keepers:
+            keeper.ask_to_stop()
+        report.restarts, report.events = self.world.restarts, [e for k in self.keepers for e in k.events]
+        report.outputs = {name: keeper.finish(deadline) for name, keeper in self.outputs.items()}
+        clock = self.clock.finish(deadline)
+        report.world = self.world.finish(deadline)
+        report.frames_sent = clock.get("ticks", 0)
+        for name in ("late", "missed", "worst_ms", "fresh", "between", "repeated"):
+            setattr(report, name, clock.get(name, 0))
+        report.latency_ms = latency(report.outputs)
+        for said in report.outputs.values():
+            said.pop("latency_ms", None)
+        report.node_cpu_ms = round((clock.get("cpu_s", 0.0) + control_cpu) * 1e3 / max(report.frames_sent, 1), 3)
+        for shared in self.memory:
+            shared.unlink()
+
+
+def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOptions, console: Console) -> None:
     live = Live("opening the world…", console=console, refresh_per_second=4, transient=True)
     shown = not options.headless and console.is_terminal
     if shown:
         live.start()
-    first_tick, looked, events = None, 0.0, 0
+    first_tick, looked = None, 0.0
+    told = dict.fromkeys(map(id, company.keepers), "")
     try:
         while True:
             now = time.monotonic()
@@ -205,24 +195,22 @@ def _run(desk: Desk, inputs: dict[str, Input], world: WorldKeeper, output: Any, 
                     source.feedback(target, value)
             if now - looked > 0.1:
                 looked = now
-                world.watch(now)
-                said = told(output_status)
-                if first_tick is None and said.get("ticks"):
+                company.watch(now)
+                world, clock, outputs = company.world.said(), company.clock.said(), company.outputs_said()
+                if first_tick is None and clock.get("ticks"):
                     first_tick = now
-                if not output.is_alive():
-                    raise RuntimeError(f"the output clock ended (exit code {output.exitcode}); please report this")
-                for event in world.events[events:]:
-                    console.print(f"wj: {event}", highlight=False)
-                events = len(world.events)
-                figures = {
-                    "status/world_fps": world.said().get("fps", 0.0),
-                    "status/latency_ms": latency(said.get("outputs", {}))["p50"],
-                }
+                for keeper in company.keepers:
+                    if keeper.events and told[id(keeper)] != keeper.events[-1]:  # the same fault again is no news
+                        told[id(keeper)] = keeper.events[-1]
+                        console.print(f"wj: {keeper.events[-1]}; starting it again", highlight=False, markup=False)
+                figures = {"status/world_fps": world.get("fps", 0.0), "status/latency_ms": latency(outputs)["p50"]}
                 for source in inputs.values():
                     for target, value in figures.items():
                         source.feedback(target, value)
                 if shown:
-                    live.update(line(world.said(), said, world.restarts))
+                    live.update(line(world, clock, outputs))
+                if outputs and all(said.get("state") == "closed" for said in outputs.values()):
+                    return  # the user closed the last window
             if options.seconds is not None and first_tick is not None and now - first_tick >= options.seconds:
                 return
             time.sleep(BEAT)
@@ -231,29 +219,20 @@ def _run(desk: Desk, inputs: dict[str, Input], world: WorldKeeper, output: Any, 
             live.stop()
 
 
-def line(world: dict[str, Any], output: dict[str, Any], restarts: int) -> str:
+def line(world: dict[str, Any], clock: dict[str, Any], outputs: dict[str, Any]) -> str:
     """The live status, one line."""
-    outputs = output.get("outputs", {})
-    parts = [f"world {world.get('state', 'opening')} {world.get('fps', 0):.1f} fps"]
     delay = latency(outputs)
-    parts.append(f"control to frame {delay['p50']:.0f}/{delay['p95']:.0f} ms")
-    parts.append(f"{output.get('ticks', 0)} sent, {output.get('late', 0)} late, {output.get('missed', 0)} missed")
+    parts = [
+        f"world {world.get('state', 'opening')} {world.get('fps', 0):.1f} fps",
+        f"control to frame {delay['p50']:.0f}/{delay['p95']:.0f} ms",
+        f"{clock.get('ticks', 0)} sent, {clock.get('late', 0)} late, {clock.get('missed', 0)} missed",
+    ]
     for name, said in outputs.items():
         facts = said.get("facts", {})
         extra = f" ×{facts['connections']}" if "connections" in facts else ""
         on_air = " ON AIR" if facts.get("tally", {}).get("program") else ""
         words = said.get("message", "") if said.get("state") not in ("running", "closed") else ""
-        parts.append(f"{name} {said.get('state', '')}{extra}{on_air}{f' ({words})' if words else ''}")
-    if restarts:
-        parts.append(f"{restarts} restarts")
+        parts.append(f"{name} {said.get('state', 'opening')}{extra}{on_air}{f' ({words})' if words else ''}")
+    if world.get("restarts"):
+        parts.append(f"{world['restarts']} restarts")
     return "  ·  ".join(parts)
-
-
-def _fill(report: Report, said: dict[str, Any], control_cpu: float) -> None:
-    report.frames_sent = said.get("ticks", 0)
-    for name in ("late", "missed", "worst_ms", "fresh", "between", "repeated"):
-        setattr(report, name, said.get(name, 0))
-    outputs = said.get("outputs", {})
-    report.latency_ms = latency(outputs)
-    report.outputs = {k: {a: b for a, b in v.items() if a != "latency_ms"} for k, v in outputs.items()}
-    report.node_cpu_ms = round((said.get("cpu_s", 0.0) + control_cpu) * 1e3 / max(report.frames_sent, 1), 3)

@@ -1,32 +1,38 @@
 """Cell, mailbox and ring, across real processes where it matters."""
 
+from __future__ import annotations
+
+import importlib
 import multiprocessing
 import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worldjockey.node.cell import Cell
 from worldjockey.node.mailbox import Mailbox, Triggers
 from worldjockey.node.parameters import PARAMETERS
-from worldjockey.node.ring import FrameInfo, FrameRing
+from worldjockey.node.ring import FrameRing
 
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def _count(cell, done):
-    for i in range(1, 20_001):
-        cell.write(b"%d " % i * (i % 50 + 1))
-    done.set()
+@pytest.fixture
+def writers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "peers"))  # spawned processes get it too
+    return importlib.import_module("writers")
 
 
-def test_a_reader_never_sees_half_a_message_and_sees_the_last():
+def test_a_reader_never_sees_half_a_message_and_sees_the_last(writers: ModuleType) -> None:
     cell, done = Cell(1000), SPAWN.Event()
     try:
-        writer = SPAWN.Process(target=_count, args=(cell, done))
+        writer = SPAWN.Process(target=writers.count, args=(cell, done))
         writer.start()
         last = 0
-        while not done.is_set():
+        while not done.is_set() and writer.is_alive():
             _, data = cell.read()
             if data:
                 numbers = {int(n) for n in data.split()}
@@ -46,10 +52,13 @@ triggers = st.sampled_from([p for p in PARAMETERS.values() if p.kind == "trigger
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.one_of(st.tuples(numbers, st.floats(-10, 10)), st.tuples(triggers, st.just(1.0)), st.none())))
-def test_last_value_wins_and_triggers_are_counted_exactly(moves):
+def test_last_value_wins_and_triggers_are_counted_exactly(moves: list[Any]) -> None:
     box = Mailbox()
     try:
-        world, values, sent, obeyed = Triggers(box.consumed), {}, {}, {}
+        world = Triggers(box.consumed)
+        values: dict[str, Any] = {}
+        sent: dict[str, int] = {}
+        obeyed: dict[str, int] = {}
         for i, move in enumerate(moves):
             if move is None:  # a step of the world, now and then from one that was started again
                 for name, n in world.fired(box.read().counts).items():
@@ -74,7 +83,7 @@ def test_last_value_wins_and_triggers_are_counted_exactly(moves):
 
 @settings(max_examples=50, deadline=None)
 @given(st.text())
-def test_any_text_arrives_whole(text):
+def test_any_text_arrives_whole(text: str) -> None:
     box = Mailbox()
     try:
         wanted = PARAMETERS["prompt"].coerce(text)
@@ -85,7 +94,7 @@ def test_any_text_arrives_whole(text):
         box.unlink()
 
 
-def test_word_weights_stay_bounded_and_the_latest_survive():
+def test_word_weights_stay_bounded_and_the_latest_survive() -> None:
     box = Mailbox()
     try:
         for i in range(200):
@@ -100,7 +109,7 @@ def test_word_weights_stay_bounded_and_the_latest_survive():
         box.unlink()
 
 
-def test_a_flood_from_many_threads_loses_no_trigger():
+def test_a_flood_from_many_threads_loses_no_trigger() -> None:
     box = Mailbox()
     try:
         threads = [
@@ -115,18 +124,12 @@ def test_a_flood_from_many_threads_loses_no_trigger():
         box.unlink()
 
 
-def _fill(ring, done):
-    for i in range(1, 2001):
-        ring.write(np.full((8, 8, 3), i % 251, np.uint8), FrameInfo(made=float(i)))
-    done.set()
-
-
-def test_frames_are_whole_and_the_newest_wins():
+def test_frames_are_whole_and_the_newest_wins(writers: ModuleType) -> None:
     ring, done = FrameRing(8 * 8 * 3, 4), SPAWN.Event()
     try:
-        writer = SPAWN.Process(target=_fill, args=(ring, done))
+        writer = SPAWN.Process(target=writers.fill, args=(ring, done))
         writer.start()
-        while not done.is_set():
+        while not done.is_set() and writer.is_alive():
             got = ring.read()
             if got:
                 number, pixels, info = got

@@ -1,0 +1,120 @@
+"""Supervision: a process that is started again when it dies or falls silent, while the rest plays on."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from .cell import Cell
+from .process import CLOSED, SPAWN, STATUS_BYTES, end, told
+
+BACK_OFF = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new try in a row
+HEALTHY = 20.0  # seconds of life after which earlier failures are forgotten
+LOST = 50  # events remembered
+
+
+class Keeper:
+    """Runs `target(*args, status, stop)` in a process of its own, again and again.
+
+    The process tells its `state` in the status cell, at least every second once it runs. patience: by state, how many
+    seconds it may be silent before it is killed; a state that is not listed may be silent for ever.
+    All methods belong to one thread.
+    """
+
+    def __init__(self, name: str, target: Callable[..., None], args: tuple[Any, ...], patience: Mapping[str, float],
+                 status_bytes: int = STATUS_BYTES) -> None:  # fmt: skip
+        self.name, self._target, self._args, self._patience = name, target, args, patience
+        self.status = Cell(status_bytes)
+        self.restarts, self.events = 0, list[str]()
+        self.ran = self.closed = False
+        self.fault = ""  # why it is not running now
+        self._failures, self._retry_at = 0, 0.0
+        self._process: Any = None
+        self._start()
+
+    def _start(self) -> None:
+        self._stop = SPAWN.Event()
+        self._began = self._heard = time.monotonic()
+        self._version = self.status.version
+        args = (*self._args, self.status, self._stop)
+        self._process = SPAWN.Process(target=self._target, args=args, name=f"wj {self.name}")
+        with _deaf():
+            self._process.start()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def watch(self, now: float) -> None:
+        """Called now and then: kills what is silent, starts again what ended. Never waits."""
+        if self.closed:
+            return
+        if self._process is None:
+            if now >= self._retry_at:
+                self.restarts += 1
+                self._start()
+            return
+        said = told(self.status)
+        if self.status.version != self._version:
+            self._version, self._heard = self.status.version, now
+            self.ran |= said.get("state") == "running"
+            if now - self._began > HEALTHY:
+                self._failures = 0
+        if self._process.is_alive():
+            state = said["state"] if self._heard > self._began else "opening"
+            patience = self._patience.get(state, float("inf"))
+            if now - self._heard < patience:
+                return
+            self._process.kill()
+            self._lose(now, f"gave no sign for {patience:g} s")
+        elif self._process.exitcode == CLOSED:
+            self._process, self.closed = None, True
+        else:
+            code = self._process.exitcode
+            ended = f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
+            message = said.get("message", "") if code == 1 else ""
+            self._lose(now, f"failed: {message}" if message else ended, message)
+
+    def _lose(self, now: float, what: str, message: str = "") -> None:
+        self._process, self.fault = None, message or f"{self.name} {what}"
+        self.events = [*self.events[1 - LOST :], f"{self.name} {what}"]
+        self._retry_at = now + BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
+        self._failures += 1
+
+    def ask_to_stop(self) -> None:
+        if self._process is not None:
+            self._stop.set()
+
+    def finish(self, deadline: float) -> dict[str, Any]:
+        """Wait until it ended, kill it at the deadline (time.monotonic()), and return its last words."""
+        self.ask_to_stop()
+        if self._process is not None:
+            end(self._process, max(deadline - time.monotonic(), 0.1))
+        said = self.said()
+        self.status.unlink()
+        return said
+
+    def said(self) -> dict[str, Any]:
+        """What the process last told, and what became of it. state: its own, or "restarting", or "closed"."""
+        said = {**told(self.status), "restarts": self.restarts, "pid": self.pid}
+        if self._process is None:
+            said["state"] = "closed" if self.closed else "restarting"
+            said["message"] = self.fault
+        return said
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """A child inherits that Ctrl-C is ignored, so none reaches it before it can see to that itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
