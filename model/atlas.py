@@ -60,7 +60,7 @@ class Atlas(nn.Module):
         super().__init__()
         self.rows, self.columns = rows, columns
         self.channels = RAY_DIM + 2 * depth
-        tall, wide = rows + rows // 2 * 2, round(2 * rows * PANORAMA / 4)
+        tall, wide = 4 * rows, round(2 * rows * PANORAMA / 2)  # twice as fine as the latents
         self.places = nn.Parameter(0.3 * torch.randn(len(PLACES), depth, tall, wide))
         self.gestures = nn.Parameter(0.3 * torch.randn(len(FIGURES) * BEATS, depth, rows, columns // 2))
         ys = 1 - (torch.arange(rows) + 0.5) * 2 / rows

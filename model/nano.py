@@ -19,6 +19,7 @@ from .autoencoder import Autoencoder, AutoencoderConfig
 from .sampler import sample
 from .spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from .stage.motion import Motion
+from .stage.sample import DT_MAX, DT_MIN
 from .stage.scene import SEED_DIM, Scene
 from .stage.vocabulary import ATTRIBUTES, FIGURES
 from .text import TextConfig, TextEncoder
@@ -132,7 +133,9 @@ class Nano:
             **rows, **{k: torch.tensor([v], dtype=torch.float32) for k, v in numbers.items()},
             energy=torch.tensor([controls.energy], dtype=torch.float32), seed=torch.from_numpy(m.seed)[None],
         )  # fmt: skip
-        conditions = Conditions.from_flat(Conditions.of(scene, controls.dt).flat()[None].to(self.device))
+        conditions = Conditions.from_flat(
+            Conditions.of(scene, min(max(controls.dt, DT_MIN), DT_MAX)).flat()[None].to(self.device)
+        )
         c = self.world.config
         noise = torch.randn(1, 1, c.channels, c.rows, c.columns, generator=self.noise).to(self.device)
         known = torch.full((1, 1), float(self.last is not None), device=self.device)

@@ -17,7 +17,8 @@ from .stage.vocabulary import ATTRIBUTES
 from .train_autoencoder import CHUNK, PICTURES_SEED, pictures
 
 WEIGHTS = Path(__file__).parent / "weights" / "probe.safetensors"
-SIZE = (72, 128)
+SIZE = (144, 256)
+BATCH = 48
 
 
 class Probe(nn.Module):
@@ -25,7 +26,7 @@ class Probe(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (3, 24, 40, 64, 96)
+        widths = (3, 16, 32, 64, 96, 128)
         layers: list[nn.Module] = []
         for a, b in itertools.pairwise(widths):
             layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU()]
@@ -33,7 +34,7 @@ class Probe(nn.Module):
         self.heads = nn.ModuleDict({k: nn.Linear(widths[-1] * 12, len(v)) for k, v in ATTRIBUTES.items()})
 
     def features(self, image: Tensor) -> Tensor:
-        """(n, 1152): what the heads see, and what Fréchet distances are measured in."""
+        """(n, 1536): what the heads see, and what Fréchet distances are measured in."""
         small = F.interpolate(image, SIZE, mode="area")
         return F.adaptive_avg_pool2d(self.trunk(small - 0.5), (3, 4)).flatten(1)
 
@@ -70,7 +71,7 @@ def train(
     torch.manual_seed(0)
     data = pictures(folder, count, shape, workers)
     small = torch.cat([
-        F.interpolate(torch.from_numpy(np.array(data[i : i + 50])).float() / 255, SIZE, mode="area")
+        (F.interpolate(torch.from_numpy(np.array(data[i : i + 50])).float(), SIZE, mode="area") + 0.5).byte()
         for i in range(0, count, 50)
     ])  # fmt: skip
     want, sure = labels(count)
@@ -78,8 +79,9 @@ def train(
     probe = Probe()
     opt = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=0.02)
     for step in range(steps):
-        pick = torch.randint(0, count - held, (64,))
-        x = small[pick] + 0.02 * torch.randn(64, 3, *SIZE) + 0.06 * torch.randn(64, 3, 1, 1) * torch.rand(64, 1, 1, 1)
+        pick = torch.randint(0, count - held, (BATCH,))
+        tone = 0.05 * torch.randn(BATCH, 3, 1, 1) * torch.rand(BATCH, 1, 1, 1)
+        x = small[pick].float() / 255 + 0.01 * torch.randn(BATCH, 3, *SIZE) + tone
         scores = probe(x)
         loss = torch.stack([
             (F.cross_entropy(scores[k], want[k][pick], reduction="none") * sure[k][pick]).mean() for k in ATTRIBUTES
@@ -90,7 +92,7 @@ def train(
         opt.step()
     probe.eval()
     with torch.no_grad():
-        scores = probe(small[count - held :])
+        scores = probe(small[count - held :].float() / 255)
     result = {}
     for k in ATTRIBUTES:
         ok = sure[k][count - held :]

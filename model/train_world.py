@@ -104,7 +104,7 @@ def train(
     batch: int = 2,
     workers: int = 2,
     seed: int = 0,
-    matrix_lr: float = 0.02,
+    matrix_lr: float = 0.015,
 ) -> tuple[WorldModel, Tensor, Tensor]:
     """Resumes by itself. Returns the averaged model and the latents' mean and deviation per channel."""
     torch.manual_seed(seed)
@@ -132,7 +132,7 @@ def train(
     for step in run:
         rng = torch.Generator().manual_seed(seed * 1_000_003 + step)
         done = step / steps
-        rate = min(1.0, (step + 1) / 100) * min(1.0, (1 - done) / 0.4 + 0.01)
+        rate = min(1.0, (step + 1) / 100) * max(0.02, 1 - done)
         for o, lr in zip(opts, base, strict=True):
             for g in o.param_groups:
                 g["lr"] = lr * rate
@@ -142,16 +142,16 @@ def train(
         clean = normal(pick)[:, start : start + clip]
         conditions = Conditions.from_flat(flat[pick][:, start : start + clip])
         level = torch.rand(batch, clip, generator=rng)
-        level = torch.where(torch.rand(batch, clip, generator=rng) < 0.6, torch.ones(()), level)
+        level = torch.where(torch.rand(batch, clip, generator=rng) < 0.7, torch.ones(()), level)
         noise = torch.randn(clean.shape, generator=rng)
         noisy = noised(clean, noise, level[..., None, None, None])
         last, known = shifted(clean)
-        known = known * (torch.rand(batch, clip, generator=rng) < 0.75)  # what is asked for must do without a past
+        known = known * (torch.rand(batch, clip, generator=rng) < 0.4)  # what is asked for must do without a past
         # Drift: half of the clips, once the model can draw, continue what it drew itself.
-        if done > 0.2 and torch.rand((), generator=rng) < 0.5:
+        if done > 0.6 and torch.rand((), generator=rng) < 0.5:
             with torch.no_grad():
                 own = clean
-                for _ in range(1 + int(done > 0.5)):
+                for _ in range(1 + int(done > 0.8)):
                     before = shifted(own)[0] * known[..., None, None, None]
                     own = model(noise, before, torch.ones_like(level), known, conditions)
             last, _ = shifted(own)

@@ -47,7 +47,7 @@ class WorldConfig:
     window: int = 4  # frames they see, the present one included
     trunk: int = 80  # channels of the convolutional path at latent resolution
     expand: int = 3
-    atlas: int = 16  # channels of the learned maps of places and gestures
+    atlas: int = 24  # channels of the learned maps of places and gestures
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -262,7 +262,9 @@ class WorldModel(nn.Module):
         old = last.flatten(0, 1)
         pose, seed, act = (v.flatten(0, 1) for v in (conditions.pose, conditions.seed, conditions.act))
         place = conditions.prompt.flatten(0, 1)[:, list(ATTRIBUTES).index("place"), : len(PLACES)]
-        x = torch.cat([noisy.flatten(0, 1), old, self.atlas(pose, seed, place, act)], 1)
+        # Pure noise says nothing: it comes in by as much as there is of the picture in it.
+        hint = noisy.flatten(0, 1) * (1 - level).reshape(n, 1, 1, 1)
+        x = torch.cat([hint, old, self.atlas(pose, seed, place, act)], 1)
         x = x.contiguous(memory_format=torch.channels_last)
         trunk = self.stem_block(self.stem(x), cond)
         video = self.patchify(trunk).flatten(2).transpose(1, 2) + self.place
