@@ -29,10 +29,8 @@ class Desk:
         self._ramps = Ramps()
         self._lock = threading.RLock()
         self._changed: dict[str, Any] = {}
-        now = time.monotonic()
         for name, value in self.values.items():
-            mailbox.post(name, value, now, seconds=0.0)
-        self._changed.clear()
+            mailbox.post(name, value, 0.0, seconds=0.0)  # no stamp: nobody's hand is measured by it
 
     def deliver(self, control: Control) -> None:
         """Obey one control, or count and remember why not."""
