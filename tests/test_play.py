@@ -181,7 +181,8 @@ def test_floods_noise_and_rivals_leave_the_show_alone(play: Any, ndi_receiver: A
     assert report["restarts"] == 0
     assert report["outputs"]["ndi"]["restarts"] == 0
     assert report["inputs"]["osc"]["malformed"] > 1000
-    assert report["missed"] <= report["frames_sent"] // 100
+    # A busy machine may cost a tick while everything starts; a flood that reached the clock would cost most of them.
+    assert report["missed"] <= report["frames_sent"] // 20
 
 
 @pytest.mark.parametrize(
