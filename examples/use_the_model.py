@@ -3,7 +3,6 @@
 import sys
 
 import av
-
 from worldjockey.model import Controls, Prompt, load
 
 world = load("nano")

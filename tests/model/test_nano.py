@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from worldjockey.model import Controls, Prompt, load
 from worldjockey.model.probe import load_probe
 from worldjockey.model.stage.vocabulary import ATTRIBUTES

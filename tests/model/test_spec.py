@@ -2,7 +2,6 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
 from worldjockey.model import Tokens, slerp
 
 rows = arrays(np.float32, (3, 4), elements=st.floats(-2, 2, width=32))

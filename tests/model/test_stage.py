@@ -1,6 +1,5 @@
 import pytest
 import torch
-
 from worldjockey.model.stage.motion import Motion
 from worldjockey.model.stage.render import render
 from worldjockey.model.stage.sample import sequence

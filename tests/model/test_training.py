@@ -2,7 +2,6 @@ import json
 
 import pytest
 import torch
-
 from worldjockey.model import Controls, Prompt, WeightsMissing, load
 from worldjockey.model.nano import Nano
 from worldjockey.model.train import main

@@ -1,5 +1,4 @@
 import torch
-
 from worldjockey.model.sampler import levels, sample
 from worldjockey.model.transformer import Conditions, Past, WorldConfig, WorldModel
 
