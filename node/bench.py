@@ -24,6 +24,7 @@ from .world_process import percentiles
 
 STEPS = (1, 2, 3, 4)
 STIMULUS = 0.5  # seconds between two controls
+FLOOD = 10_000  # messages a second on one fader
 PROMPTS = ("a figure dancing by the sea at sunset", "city skyline at night, neon lights", "snowy mountains at dawn")
 WARM_UP = 10  # steps that are not counted: caches fill, threads start
 
@@ -128,8 +129,30 @@ def _stimulate(port: int, stop: threading.Event) -> None:
             client.send_message("/wj/energy", 0.2 + 0.2 * (number % 4))
 
 
-def chain(model: str, device: str, seconds: float, out: str, size: str, fps: str) -> dict[str, Any]:
-    """The real command, played by OSC as a performer would; returns its report."""
+def _flood(port: int) -> None:
+    """A fader gone mad: FLOOD messages a second for one parameter."""
+    from pythonosc.osc_message_builder import OscMessageBuilder
+
+    enter()
+    messages = []
+    for number in range(100):
+        builder = OscMessageBuilder("/wj/cam/zoom")
+        builder.add_arg(number / 1000)
+        messages.append(builder.build().dgram)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        due = time.perf_counter()
+        while not orphaned():
+            for message in messages:
+                with contextlib.suppress(OSError):  # nobody listens yet
+                    out.sendto(message, ("127.0.0.1", port))
+            due += len(messages) / FLOOD
+            time.sleep(max(0.0, due - time.perf_counter()))
+
+
+def chain(
+    model: str, device: str, seconds: float, out: str, size: str, fps: str, flood: bool = False
+) -> dict[str, Any]:
+    """The real command, played by OSC as a performer would, also in a flood; returns its report."""
     port, stop = free_port(), threading.Event()
     with tempfile.TemporaryDirectory(prefix="wj-bench-") as folder:
         report = Path(folder) / "report.json"
@@ -141,10 +164,16 @@ def chain(model: str, device: str, seconds: float, out: str, size: str, fps: str
         command += [str(word) for pair in options.items() for word in pair]
         player = threading.Thread(target=_stimulate, args=(port, stop), daemon=True)
         player.start()
+        storm = SPAWN.Process(target=_flood, args=(port,), daemon=True, name="wj bench flood") if flood else None
+        if storm:
+            storm.start()
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 180)
         finally:
             stop.set()
+            if storm:
+                storm.kill()
+                storm.join()
         if done.returncode or not report.exists():
             raise RuntimeError(f"wj play ended with {done.returncode}: {done.stderr.strip()[-500:]}")
         return json.loads(report.read_text("utf-8"))
@@ -190,7 +219,7 @@ def run(
 ) -> dict[str, Any]:
     """Measure, print one table, and write the same figures as JSON.
 
-    seconds: of each measurement; there are seven. Raises RuntimeError where the world or the node cannot run.
+    seconds: of each measurement; there are eight. Raises RuntimeError where the world or the node cannot run.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -201,7 +230,7 @@ def run(
     out, note = best_output()
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=4)
+        task = progress.add_task("", total=5)
 
         def now(what: str) -> None:
             progress.update(task, description=what)
@@ -212,6 +241,9 @@ def run(
         now(f"the whole chain at {size}")
         played = seconds + 2 * machine["load_s"]  # the clock runs while the world still opens
         alone = figures(chain(model, device, played, out, size, fps))
+        progress.advance(task)
+        now(f"the whole chain, {FLOOD} OSC messages a second")
+        flooded = figures(chain(model, device, played, out, size, fps, flood=True))
         progress.advance(task)
         with neighbour():
             now("the world, one core busy")
@@ -229,6 +261,7 @@ def run(
         "world": rows,
         "world_beside_a_busy_core": {**busy_rows[0], "ratio": _ratio(busy_rows[0]["fps"], rows[0]["fps"])},
         "chain": alone,
+        "chain_in_a_flood": {**flooded, "ratio": _ratio(flooded["world_fps"], alone["world_fps"])},
         "chain_beside_a_busy_core": {**busy, "ratio": _ratio(busy["world_fps"], alone["world_fps"])},
     }
     Console().print(table(result))
@@ -254,22 +287,23 @@ def table(result: dict[str, Any]) -> Any:
     title = f"{result['model']} {'x'.join(map(str, machine['size']))} on {machine['device']}, {machine['cores']} cores"
     made = Table(title=title, title_justify="left")
     made.add_column("")
-    for name in ("alone", "one core busy"):
+    for name in ("alone", f"{FLOOD // 1000} kHz of OSC", "one core busy"):
         made.add_column(name, justify="right")
     busy_world = result["world_beside_a_busy_core"]
     for row in result["world"]:
         beside = busy_world if row["steps"] == busy_world["steps"] else None
         plural = "s" * (row["steps"] > 1)
         ratio = f"{beside['fps']:.1f} ({beside['ratio']:.0%})" if beside else ""
-        made.add_row(f"world, {row['steps']} step{plural}: frames/s", f"{row['fps']:.1f}", ratio)
+        made.add_row(f"world, {row['steps']} step{plural}: frames/s", f"{row['fps']:.1f}", "", ratio)
         for key, name in (("step_ms", "model"), ("decode_ms", "decode")):
             if key in row:
-                made.add_row(f"  {name} p50 / p95, ms", pair(row[key]), pair(beside.get(key)) if beside else "")
+                made.add_row(f"  {name} p50 / p95, ms", pair(row[key]), "", pair(beside.get(key)) if beside else "")
     made.add_section()
-    alone, busy = result["chain"], result["chain_beside_a_busy_core"]
+    alone, flooded, busy = (result[k] for k in ("chain", "chain_in_a_flood", "chain_beside_a_busy_core"))
     made.add_row(
         f"whole chain {out['size']} at {out['fps']}: world frames/s",
         f"{alone['world_fps']:.1f}",
+        f"{flooded['world_fps']:.1f} ({flooded['ratio']:.0%})",
         f"{busy['world_fps']:.1f} ({busy['ratio']:.0%})",
     )
     lines = {
@@ -280,5 +314,5 @@ def table(result: dict[str, Any]) -> Any:
         f"{out['to']} CPU a frame, ms": lambda c: f"{c['outlet_cpu_ms']:.1f}",
     }
     for name, show in lines.items():
-        made.add_row(f"  {name}", show(alone), show(busy))
+        made.add_row(f"  {name}", show(alone), show(flooded), show(busy))
     return made

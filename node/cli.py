@@ -201,9 +201,10 @@ def doctor(
 def bench(
     json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here, as JSON")] = None,
     seconds: Annotated[float, typer.Option(help="of each measurement", min=1)] = 20.0,
+    model: Annotated[str, typer.Option(help="the world to measure")] = "nano",
 ) -> None:
     """Measure this machine: speed, latency and cadence, with and without a busy neighbour."""
-    _call("worldjockey.node.bench", "run", json_path, seconds)
+    _call("worldjockey.node.bench", "run", json_path, seconds, model)
 
 
 PASS_ON: dict[str, Any] = {

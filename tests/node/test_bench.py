@@ -17,7 +17,7 @@ def test_measures_and_prints_what_it_writes(tmp_path: Path, discovery: None) -> 
     assert [row["steps"] for row in result["world"]] == [1, 2, 3, 4]
     assert all(row["fps"] > 0 and row["ms"]["p50"] > 0 for row in result["world"])
     assert result["world_beside_a_busy_core"]["ratio"] > 0
-    for chain in (result["chain"], result["chain_beside_a_busy_core"]):
+    for chain in (result["chain"], result["chain_in_a_flood"], result["chain_beside_a_busy_core"]):
         assert chain["ticks"] >= 30
         assert chain["node_cpu_ms"] > 0
         assert chain["latency_ms"]["count"] >= 1
