@@ -68,7 +68,9 @@ class Desk:
 
     def _set(self, p: Parameter, value: Any, stamp: float, seconds: float = float("nan")) -> None:
         self.mailbox.post(p.name, value, stamp, seconds)
-        self.values[p.name] = self._changed[p.name] = value
+        self._changed[p.name] = value
+        if p.name in PARAMETERS:  # there is no end of words: the mailbox keeps the few that count
+            self.values[p.name] = value
 
     def _fire(self, name: str, stamp: float) -> None:
         if name.startswith("act/"):
@@ -85,7 +87,8 @@ class Desk:
         """Fire a cue by index."""
         self._cue = index
         wanted = cues.changes(self.show, self.show.cues[index])
-        for change in self._ramps.start(wanted, self.values, stamp):
+        words = {f"word/{word}": weight for word, weight in self.mailbox.words()[0].items()}
+        for change in self._ramps.start(wanted, {**self.values, **words}, stamp):
             self._carry_out(change, stamp)
 
     def _carry_out(self, change: Change, stamp: float) -> None:

@@ -41,7 +41,7 @@ class Keeper:
         self._began = self._heard = time.monotonic()
         self._version = self.status.version
         args = (*self._args, self.status, self._stop)
-        self._process = SPAWN.Process(target=self._target, args=args, name=f"wj {self.name}")
+        self._process = SPAWN.Process(target=self._target, args=args, name=f"wj {self.name}", daemon=True)
         with _deaf():
             self._process.start()
 

@@ -38,8 +38,8 @@ class Said:
 
 @dataclass(frozen=True)
 class Reading:
-    """All numbers at one moment. counts: how often each trigger fired. newest: arrival of the latest change that the
-    world obeys."""
+    """All numbers at one moment. counts: how often each trigger fired, and a seed was given. newest: arrival of the
+    latest change that the world obeys."""
 
     values: dict[str, Any]
     counts: dict[str, int]
@@ -83,10 +83,10 @@ class Mailbox:
                 if NUMBERS[i].kind == "trigger":
                     if not value:
                         return
-                    self._table[2, i] += 1
                 else:
                     self._table[0, i] = _number(NUMBERS[i], value)
                 self._table[1, i] = stamp
+                self._table[2, i] += 1
                 self._numbers.write(self._table.tobytes())
 
     def _post_word(self, word: str, weight: float, stamp: float) -> None:
@@ -100,7 +100,7 @@ class Mailbox:
     def read(self) -> Reading:
         table = np.frombuffer(self._numbers.read()[1]).reshape(3, -1)
         values = {p.name: _value(p, table[0, i]) for i, p in enumerate(NUMBERS) if p.kind != "trigger"}
-        counts = {p.name: int(table[2, i]) for i, p in enumerate(NUMBERS) if p.kind == "trigger"}
+        counts = {p.name: int(table[2, i]) for i, p in enumerate(NUMBERS) if p.kind == "trigger" or p.name == "seed"}
         return Reading(values, counts, float(np.delete(table[1], _NOT_THE_WORLDS).max()))
 
     def value(self, name: str) -> float:

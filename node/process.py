@@ -71,4 +71,8 @@ def free_a_core(wanted: int | None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("KMP_BLOCKTIME", "0")
-    return wanted or max(1, (os.cpu_count() or 2) - 1)
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        cores = os.cpu_count() or 2
+    return wanted or max(1, cores - 1)

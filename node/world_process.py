@@ -46,6 +46,7 @@ class Encoder(threading.Thread):
         self._seen = dict.fromkeys(TEXTS, 0)
         self.done: queue.SimpleQueue[tuple[str, Said, Tokens]] = queue.SimpleQueue()
         self.encode_ms = 0.0
+        self.fault = ""
 
     def once(self) -> None:
         """Encode whatever changed since the last call."""
@@ -56,7 +57,12 @@ class Encoder(threading.Thread):
                 said = self._mailbox.said(name)
                 self._seen[name] = said.version
                 begin = time.perf_counter()
-                self.done.put((name, said, self._world.encode(Prompt(said.text))))
+                try:
+                    tokens = self._world.encode(Prompt(said.text))
+                except Exception as fault:  # one text that cannot be encoded must not silence the others
+                    self.fault = f"{name} was not understood: {fault}"
+                    continue
+                self.done.put((name, said, tokens))
                 self.encode_ms = (time.perf_counter() - begin) * 1e3
 
     def run(self) -> None:
@@ -74,7 +80,7 @@ class Player:
         self.encoder = Encoder(world, mailbox)
         self.smooth: dict[str, float] = {}
         self.obeyed = 0.0  # arrival of the newest control that frames obey
-        self.seed: int | None = None
+        self.new = True
 
     def _glide(self, name: str, target: float, dt: float) -> float:
         value = approach(self.smooth.get(name, target), target, dt, PARAMETERS[name].smoothing)
@@ -107,8 +113,8 @@ class Player:
         newest = max(reading.newest, words_stamp, self.take_prompts())
         values = reading.values
         fired = self.triggers.fired(reading.counts)
-        if values["seed"] != self.seed or "panic" in fired or "cam/home" in fired:
-            self.seed = values["seed"]
+        if self.new or fired.keys() & {"seed", "panic", "cam/home"}:
+            self.new = False
             self.world.reset(values["seed"])
             self.smooth.clear()
         if values["freeze"]:
@@ -122,7 +128,7 @@ class Player:
             tokens=tokens,
             acts={} if values["act"] == "none" else {values["act"]: 1.0},
             camera={name.removeprefix("cam/"): self._glide(name, values[name], dt) for name in axes},
-            dt=dt * self._glide("speed", values["speed"], dt),
+            dt=min(dt * self._glide("speed", values["speed"], dt), DT_MAX),
             steps=values["steps"],
             energy=self._glide("energy", values["energy"], dt),
         )
@@ -161,7 +167,7 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
 
 
 def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], stop: Any) -> None:
-    spec, period = player.world.spec, 1 / player.options.top_fps
+    spec, period = player.world.spec, max(1 / player.options.top_fps, DT_MIN)
     steps: deque[float] = deque(maxlen=RECENT)
     timings: dict[str, deque[float]] = {"step_ms": deque(maxlen=RECENT), "decode_ms": deque(maxlen=RECENT)}
     made, told, span = 0, 0.0, period
@@ -196,5 +202,6 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
             tell(status, {
                 **say, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
                 "fps": round(rate, 2), "frames": made, "encode_ms": round(player.encoder.encode_ms, 2),
+                "message": player.encoder.fault,
                 **{key: percentiles(values) for key, values in timings.items()},
             })  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from worldjockey.integrations import Frame, Layout, VideoFormat
 
 
@@ -26,7 +27,7 @@ class Recorder:
 
     def send(self, frame: Frame) -> None:
         self.frames += 1
-        colour = [int(v) for v in frame.pixels[8, frame.pixels.shape[1] // 2]]
+        colour = [int(v) for v in np.atleast_1d(frame.pixels[8, frame.pixels.shape[1] // 2])]
         self.file.write(json.dumps([frame.tick, colour]) + "\n")
 
     def status(self) -> Mapping[str, Any]:
