@@ -100,9 +100,11 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
     one thread: whatever may wait belongs to the control process.
     """
     enter()
+    _keep_memory()
     scalers = {layout: Scaler(layout, fmt.width, fmt.height) for layout in rings}
-    programme = Programme(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), fmt.fps_den / fmt.fps_num)
-    lead, blackout, said_at = 0.0, mailbox.value("blackout"), 0.0
+    period = fmt.fps_den / fmt.fps_num
+    programme = Programme(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), period)
+    lead, blackout, said_at = period / 4, mailbox.value("blackout"), 0.0
     if sent := clock.read()[1]:
         last, due = sent.split()
         pace = pick_up(fmt, int(last), float(due), time.monotonic())
@@ -119,7 +121,7 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
             for layout, ring in rings.items():
                 _write(picture, FrameInfo(time.monotonic(), stamp), layout, ring, scalers[layout])
             # Composing starts as early as it takes, so that the picture leaves on the beat.
-            lead += 0.1 * (min(time.monotonic() - begin + 0.001, pace.period / 2) - lead)
+            lead += 0.1 * (min(time.monotonic() - begin + 0.001, period / 2) - lead)
         _sleep_until(pace.due)
         clock.write(f"{pace.tick} {pace.due!r}".encode())
         for wake in wakes:
@@ -131,6 +133,12 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
             if orphaned():
                 break
     tell(status, _status("closed", pace, programme.counts, time.process_time() - cpu))
+
+
+def _keep_memory() -> None:
+    """glibc gives large blocks back to the system when they are freed, and a picture would fault in anew at every tick
+    (measured: 5 of 7 ms); once it saw a larger block come and go, it keeps them (mallopt(3), M_MMAP_THRESHOLD)."""
+    np.empty(31 << 20, np.uint8)
 
 
 def _sleep_until(due: float) -> None:
