@@ -7,6 +7,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -72,7 +74,7 @@ class Stage:
         frames = self.frames(name)
         return bool(frames) and max(abs(a - b) for a, b in zip(frames[-1][1], colour, strict=True)) <= 4
 
-    def play(self, show: Show, scenario: Callable[[], None]) -> Report:
+    def play(self, show: Show, scenario: Callable[[], None], interrupt: bool = True) -> Report:
         self._patch.setattr(playing, "outlet_specs", lambda entries: self.specs)
         faults: list[BaseException] = []
 
@@ -81,7 +83,8 @@ class Stage:
                 scenario()
             except BaseException as fault:
                 faults.append(fault)
-            os.kill(os.getpid(), signal.SIGINT)
+            if interrupt:
+                os.kill(os.getpid(), signal.SIGINT)
 
         beside = threading.Thread(target=run)
         beside.start()
@@ -112,9 +115,16 @@ def longest_gap(frames: Frames) -> int:
     return max(later - tick for tick, later in itertools.pairwise(ticks))
 
 
-def world_pid() -> int:
-    (pid,) = [child.pid for child in multiprocessing.active_children() if child.name == "wj world"] or [0]
+def pid_of(name: str) -> int:
+    (pid,) = [child.pid for child in multiprocessing.active_children() if child.name == f"wj {name}"] or [0]
     return pid or 0
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_a_killed_world_comes_back_and_the_audience_does_not_notice(
@@ -128,10 +138,10 @@ def test_a_killed_world_comes_back_and_the_audience_does_not_notice(
         wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
         stage.hand.play("prompt", "#00ff00", 0.0)
         wait_for(lambda: stage.shows(GREEN), what="the prompt played")
-        first = world_pid()
+        first = pid_of("world")
         os.kill(first, signal.SIGKILL)
         killed_at = stage.frames("audience")[-1][0]
-        wait_for(lambda: world_pid() not in (0, first), what="another world")
+        wait_for(lambda: pid_of("world") not in (0, first), what="another world")
         stage.hand.play("pad/1/text", "#0000ff")
         stage.hand.play("pad/1", 1.0)
         wait_for(lambda: stage.shows(BLUE), 30, "the new world's first change")
@@ -190,6 +200,52 @@ def test_what_is_played_reaches_the_picture_and_the_report(stage: Stage, wait_fo
     assert 0 < report.latency_ms["p50"] <= report.latency_ms["p95"]
     assert report.node_cpu_ms > 0
     assert report.outputs["audience"]["sent"] > 20
+
+
+def test_a_killed_clock_goes_on_where_it_was(stage: Stage, wait_for: Callable[..., None]) -> None:
+    stage.output("audience")
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        os.kill(pid_of("clock"), signal.SIGKILL)
+        sent = len(stage.frames("audience"))
+        wait_for(lambda: len(stage.frames("audience")) > sent + 10, what="the clock after the clock")
+
+    report = stage.play(show(), scenario)
+    frames = stage.frames("audience")
+    longest_gap(frames)  # ticks went on counting
+    started = next(i for i, (_, colour) in enumerate(frames) if colour[0] > 250)
+    assert all(colour[0] > 250 for _, colour in frames[started:]), "no standby in between"
+    assert report.outputs["audience"]["restarts"] == 0
+    assert any(event.startswith("clock was killed") for event in report.events)
+
+
+def test_closing_the_last_window_ends_the_show(stage: Stage) -> None:
+    stage.output("window", "Closed")
+    report = stage.play(show(), lambda: None, interrupt=False)
+    assert report.outputs["window"]["state"] == "closed"
+    assert report.outputs["window"]["restarts"] == 0
+
+
+def test_a_world_that_cannot_be_opened_is_one_clear_error(stage: Stage) -> None:
+    with pytest.raises(RuntimeError, match="unknown world 'nanno'"):
+        stage.play(show(model="nanno"), lambda: None, interrupt=False)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_no_process_outlives_a_killed_control(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+    command = [sys.executable, "-m", "worldjockey.node", "play", "--model", "testcard", "--headless", "--no-midi"]
+    out = ["--no-osc", "--size", "640x360", "--out", f"file:{tmp_path / 'clip.mkv'}"]
+    control = subprocess.Popen([*command, *out], stderr=subprocess.PIPE)
+    children = Path(f"/proc/{control.pid}/task/{control.pid}/children")
+    wait_for(lambda: (tmp_path / "clip.mkv").exists(), 30, "the show to play")
+    pids = [int(pid) for pid in children.read_text().split()]
+    assert len(pids) >= 4, "world, clock, output and the resource tracker"
+    control.kill()
+    control.communicate()
+    wait_for(lambda: all(map(gone, pids)), 15, "every child to end")
+    assert (tmp_path / "clip.mkv").stat().st_size > 0
 
 
 def test_a_stuck_or_missing_output_disturbs_no_other(stage: Stage, wait_for: Callable[..., None]) -> None:

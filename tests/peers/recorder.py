@@ -49,3 +49,10 @@ class Stuck(Recorder):
 class Unopened(Recorder):
     def open(self, fmt: VideoFormat) -> None:
         raise OSError("there is no such device: plug it in")
+
+
+class Closed(Recorder):
+    """A window that its user closes after a while."""
+
+    def status(self) -> Mapping[str, Any]:
+        return {"closed": self.frames > 10}
