@@ -1,0 +1,78 @@
+"""What the audience sees from tick to tick, without a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from worldjockey.integrations import VideoFormat
+from worldjockey.node.output_process import Programme, pick_up
+from worldjockey.node.ring import FrameInfo, FrameRing, Pixels
+
+PERIOD = 1 / 30
+
+
+def flat(level: int) -> Pixels:
+    return np.full((18, 32, 3), level, np.uint8)
+
+
+@pytest.fixture
+def ring() -> Iterator[FrameRing]:
+    ring = FrameRing(18 * 32 * 3, 4)
+    yield ring
+    ring.unlink()
+
+
+def levels(programme: Programme, ticks: range, between: bool = True, blackout: float = 0.0) -> list[int]:
+    return [int(programme.tick(tick * PERIOD, between, blackout)[0][0, 0, 0]) for tick in ticks]
+
+
+def test_standby_gives_way_to_the_first_frame_at_once(ring: FrameRing) -> None:
+    programme = Programme(ring, flat(20), PERIOD)
+    assert levels(programme, range(2)) == [20, 20]
+    ring.write(flat(200), FrameInfo(span=PERIOD * 3))
+    assert levels(programme, range(2, 4)) == [200, 200]
+
+
+def test_a_change_shows_at_the_next_tick_and_whole_before_the_next_frame(ring: FrameRing) -> None:
+    programme = Programme(ring, flat(0), PERIOD)
+    ring.write(flat(0), FrameInfo(span=PERIOD * 3))
+    levels(programme, range(3))
+    ring.write(flat(90), FrameInfo(stamp=7.0, span=PERIOD * 3))
+    picture, stamp, new = programme.tick(3 * PERIOD, True, 0.0)
+    assert (stamp, new) == (7.0, True)
+    assert abs(int(picture[0, 0, 0]) - 30) <= 2
+    later = levels(programme, range(4, 7))
+    assert abs(later[0] - 60) <= 2
+    assert later[1:] == [90, 90]
+
+
+def test_a_frame_that_comes_early_starts_from_what_is_shown(ring: FrameRing) -> None:
+    programme = Programme(ring, flat(0), PERIOD)
+    for level in (0, 100):
+        ring.write(flat(level), FrameInfo(span=PERIOD * 4))
+        (shown,) = levels(programme, range(1 if level else 0, 2 if level else 1))
+    ring.write(flat(0), FrameInfo(span=PERIOD * 4))
+    (after,) = levels(programme, range(2, 3))
+    assert 0 < after < shown, "no jump to the frame that never was shown whole"
+
+
+def test_hold_shows_frames_whole_and_nothing_is_composed_twice(ring: FrameRing) -> None:
+    programme = Programme(ring, flat(0), PERIOD)
+    ring.write(flat(50), FrameInfo(span=PERIOD * 4))
+    assert levels(programme, range(4), between=False) == [50] * 4
+    assert programme.counts == {"fresh": 1, "between": 0, "repeated": 3}
+    assert levels(programme, range(4, 6), between=False, blackout=0.5) == [25, 25]
+    assert programme.counts["repeated"] == 4
+
+
+def test_a_new_clock_keeps_the_beat_of_the_one_that_died() -> None:
+    fmt = VideoFormat(640, 360, 30_000, 1001)
+    first = 1000.0
+    due = first + 90 * 1001 / 30_000
+    pace = pick_up(fmt, 90, due, due + 0.5)
+    assert pace.due >= due + 0.5
+    assert pace.due - (due + 0.5) <= pace.period
+    assert abs((pace.due - first) / pace.period - pace.tick) < 1e-6
+    assert pace.missed == pace.tick - 91
