@@ -138,8 +138,9 @@ class Nano:
         )
         c = self.world.config
         noise = torch.randn(1, 1, c.channels, c.rows, c.columns, generator=self.noise).to(self.device)
-        known = torch.full((1, 1), float(self.last is not None), device=self.device)
-        last = torch.zeros_like(noise) if self.last is None else self.last
+        carried = self.last if c.carry else None
+        known = torch.full((1, 1), float(carried is not None), device=self.device)
+        last = torch.zeros_like(noise) if carried is None else carried
 
         def predict(noisy: Tensor, level: float) -> Tensor:
             return self.world(noisy, last, torch.full((1, 1), level, device=self.device), known, conditions, self.past)

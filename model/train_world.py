@@ -79,10 +79,14 @@ def rollout(
     last, out = torch.zeros(b, 1, *shape[2:]), []
     for i in range(t):
         here = Conditions.from_flat(conditions.flat().unflatten(0, (b, t))[:, i : i + 1])
-        known = torch.full((b, 1), float(i > 0))
+        known = torch.full((b, 1), float(i > 0 and model.config.carry))
 
         def predict(
-            noisy: Tensor, level: float, last: Tensor = last, known: Tensor = known, here: Conditions = here
+            noisy: Tensor,
+            level: float,
+            last: Tensor = last * known[..., None, None, None],
+            known: Tensor = known,
+            here: Conditions = here,
         ) -> Tensor:
             return model(noisy, last, torch.full((b, 1), level), known, here, past)
 
@@ -116,7 +120,7 @@ def train(
     def normal(i: Tensor | slice) -> Tensor:
         return (latents[i].float() - mean.view(spread)) / std.view(spread)
 
-    held, clip = 24, min(frames, config.window)
+    held, window = 24, min(frames, config.window)
     model = WorldModel(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = deepcopy(model).eval()
     opts = optimisers(model, lr=2e-3, matrix_lr=matrix_lr)
@@ -137,25 +141,28 @@ def train(
             for g in o.param_groups:
                 g["lr"] = lr * rate
             o.zero_grad(set_to_none=True)
-        pick = torch.randint(0, count - held, (batch,), generator=rng)
+        # Single moments teach what the world looks like, clips how it goes on; both cost the same.
+        clip = 1 if torch.rand((), generator=rng) < 0.6 else window
+        clips = batch * window // clip
+        pick = torch.randint(0, count - held, (clips,), generator=rng)
         start = int(torch.randint(0, frames - clip + 1, (), generator=rng))
         clean = normal(pick)[:, start : start + clip]
         conditions = Conditions.from_flat(flat[pick][:, start : start + clip])
-        level = torch.rand(batch, clip, generator=rng)
-        level = torch.where(torch.rand(batch, clip, generator=rng) < 0.7, torch.ones(()), level)
+        level = torch.rand(clips, clip, generator=rng)
+        level = torch.where(torch.rand(clips, clip, generator=rng) < 0.7, torch.ones(()), level)
         noise = torch.randn(clean.shape, generator=rng)
         noisy = noised(clean, noise, level[..., None, None, None])
         last, known = shifted(clean)
-        known = known * (torch.rand(batch, clip, generator=rng) < 0.4)  # what is asked for must do without a past
+        known = known * float(config.carry)
         # Drift: half of the clips, once the model can draw, continue what it drew itself.
-        if done > 0.6 and torch.rand((), generator=rng) < 0.5:
+        if config.carry and clip > 1 and done > 0.3 and torch.rand((), generator=rng) < 0.5:
             with torch.no_grad():
                 own = clean
-                for _ in range(1 + int(done > 0.8)):
+                for _ in range(1 + int(done > 0.6)):
                     before = shifted(own)[0] * known[..., None, None, None]
                     own = model(noise, before, torch.ones_like(level), known, conditions)
             last, _ = shifted(own)
-        blur = 0.35 * torch.rand(batch, 1, 1, 1, 1, generator=rng) ** 2
+        blur = 0.35 * torch.rand(clips, 1, 1, 1, 1, generator=rng) ** 2
         last = (last + blur * torch.randn(last.shape, generator=rng)) * known[..., None, None, None]
         out = model(noisy, last, level, known, conditions)
         loss = F.smooth_l1_loss(out, clean, beta=0.1)

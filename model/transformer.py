@@ -47,6 +47,7 @@ class WorldConfig:
     window: int = 4  # frames they see, the present one included
     trunk: int = 80  # channels of the convolutional path at latent resolution
     expand: int = 3
+    carry: bool = False  # hand the last frame's latents on directly: needs training on own rollouts, else it drifts
     atlas: int = 24  # channels of the learned maps of places and gestures
 
     def to_dict(self) -> dict[str, object]:
