@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -109,12 +108,12 @@ class Keeper:
 
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
-    """A child inherits that Ctrl-C is ignored, so none reaches it before it can see to that itself."""
-    if threading.current_thread() is not threading.main_thread():
+    """A child inherits that Ctrl-C is blocked, so none reaches it before it can see to that itself."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -70,18 +70,29 @@ def inputs_of(show: Show) -> dict[str, Input]:
     return found
 
 
+@dataclass
+class Farewell:
+    """Whether the performer asked for the end. A plain flag: an Event's lock could be held when the signal comes."""
+
+    said: bool = False
+
+
 @contextlib.contextmanager
-def _termination() -> Iterator[None]:
-    """SIGTERM ends the show the way Ctrl-C does."""
+def _farewell() -> Iterator[Farewell]:
+    """Ctrl-C and SIGTERM end a show in order; the second time they end it at once."""
+    leaving = Farewell()
 
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
+    def leave(*_: Any) -> None:
+        if leaving.said:
+            raise KeyboardInterrupt
+        leaving.said = True
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield leaving
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def play(show: Show, options: PlayOptions) -> Report:
@@ -91,7 +102,7 @@ def play(show: Show, options: PlayOptions) -> Report:
     """
     specs = outlet_specs(show.outputs)
     fmt = VideoFormat(show.width, show.height, show.fps_num, show.fps_den, show.name)
-    with contextlib.ExitStack() as stack, _termination():
+    with contextlib.ExitStack() as stack, _farewell() as leaving:
         mailbox = Mailbox()
         stack.callback(mailbox.unlink)
         desk = Desk(show, mailbox)
@@ -105,9 +116,7 @@ def play(show: Show, options: PlayOptions) -> Report:
         cpu = time.process_time()
         begin = time.monotonic()
         try:
-            _run(desk, inputs, company, options, console)
-        except KeyboardInterrupt:
-            pass
+            _run(desk, inputs, company, options, console, leaving)
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
             company.finish(report, time.process_time() - cpu)
@@ -179,7 +188,8 @@ class Company:
             shared.unlink()
 
 
-def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOptions, console: Console) -> None:
+def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOptions, console: Console,
+         leaving: Farewell) -> None:  # fmt: skip
     live = Live("opening the world…", console=console, refresh_per_second=4, transient=True)
     shown = not options.headless and console.is_terminal
     if shown:
@@ -187,7 +197,7 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
     first_tick, looked = None, 0.0
     told = dict.fromkeys(map(id, company.keepers), "")
     try:
-        while True:
+        while not leaving.said:
             now = time.monotonic()
             desk.advance(now)
             for target, value in desk.changed().items():
