@@ -90,12 +90,13 @@ class NDIOutput:
     """One NDI source. Receivers are served from threads of the library; `send` never waits for them.
 
     name: as receivers list it after the machine's name; None takes the show's.
-    layout: "rgba" keeps alpha; "uyvy" costs the sender less (no conversion, half the bytes).
+    layout: "uyvy" is what NDI itself works in: exact, and half the bytes. "rgba" adds alpha; the library rounds its
+    colours down by up to 5 levels on the way.
     """
 
     holds = 1
 
-    def __init__(self, name: str | None = None, layout: Literal["rgba", "uyvy"] = "rgba") -> None:
+    def __init__(self, name: str | None = None, layout: Literal["rgba", "uyvy"] = "uyvy") -> None:
         if layout not in ("rgba", "uyvy"):
             raise ValueError(f"NDI takes rgba or uyvy, not {layout!r}")
         self.layout: Layout = layout

@@ -30,6 +30,10 @@ def hexadecimal(color: tuple[int, ...]) -> str:
     return "#" + bytes(color).hex()
 
 
+TESTCARD = f"model: testcard\nprompt: '{hexadecimal(RED)}'\npads: ['{hexadecimal(GREEN)}']\n"
+NANO = "model: nano\nprompt: a calm sea at noon\npads: ['sunset over the desert']\n"
+
+
 def shows(color: tuple[int, ...]) -> Callable[[dict[str, Any]], bool]:
     return lambda row: all(abs(a - b) <= NEAR for a, b in zip(row["mean"], color, strict=False))
 
@@ -68,15 +72,14 @@ class Feedback:
 class Playing:
     """`wj play` as a user starts it, with a source name and a port of its own."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, world: str = TESTCARD) -> None:
         self.port, self.source = free_port(), f"wj play {os.getpid()} {time.monotonic_ns()}"
         self.feedback = Feedback()
         self._report = folder / "report.json"
         self._errors = folder / "stderr.txt"
         show = folder / "show.yaml"
         show.write_text(
-            f"model: testcard\nprompt: '{hexadecimal(RED)}'\nsize: {SIZE[0]}x{SIZE[1]}\nfps: {RATE}\n"
-            f"pads: ['{hexadecimal(GREEN)}']\noutputs: ['ndi:{self.source}']\n"
+            f"{world}size: {SIZE[0]}x{SIZE[1]}\nfps: {RATE}\noutputs: [{{kind: ndi, name: '{self.source}', layout: rgba}}]\n"
             f"osc: {{port: {self.port}, feedback: {self.feedback.port}}}\n"
         )
         command = [*WJ, "play", str(show), "--headless", "--report", str(self._report), *options]
@@ -100,8 +103,8 @@ class Playing:
 def play(discovery: None, tmp_path: Path) -> Iterator[Callable[..., Playing]]:
     running: list[Playing] = []
 
-    def start(*options: str) -> Playing:
-        running.append(Playing(tmp_path, *options))
+    def start(*options: str, **more: str) -> Playing:
+        running.append(Playing(tmp_path, *options, **more))
         return running[-1]
 
     yield start
@@ -183,6 +186,41 @@ def test_floods_noise_and_rivals_leave_the_show_alone(play: Any, ndi_receiver: A
     assert report["inputs"]["osc"]["malformed"] > 1000
     # A busy machine may cost a tick while everything starts; a flood that reached the clock would cost most of them.
     assert report["missed"] <= report["frames_sent"] // 20
+
+
+def test_the_embedded_world_shows_what_was_played(play: Any, jack: str, ndi_receiver: Any, wait_for: Any) -> None:
+    import rtmidi
+    from worldjockey.model.probe import load_probe
+
+    probe = load_probe()
+    controller = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="pad controller")
+    controller.open_virtual_port("out")
+    playing = play(world=NANO)
+    receiver = ndi_receiver(playing.source)
+    receiver.wait(lambda row: max(row["mean"][:3]) > 60, 60)  # brighter than the standby picture: the world is there
+
+    def sees(place: str, light: str) -> Callable[[], bool]:
+        def look() -> bool:
+            seen = probe.read(receiver.picture()[..., :3])
+            return (seen["place"], seen["light"]) == (place, light)
+
+        return look
+
+    wait_for(sees("sea", "noon"), 20, "the show's own prompt")
+    osc(playing.port, "send", "/wj/prompt", "neon city", 0.5)
+    wait_for(sees("city", "neon"), 20, "the prompt that OSC sent")
+
+    def pressed() -> bool:
+        controller.send_message([0x90, 36, 127])
+        return playing.feedback.values.get("/wj/pad/1") == 1.0
+
+    wait_for(pressed, 20)
+    wait_for(sees("desert", "sunset"), 20, "the pad that MIDI played")
+    controller.close_port()
+    controller.delete()
+    report = playing.stop()
+    assert report["world"]["model"] == "nano"
+    assert report["restarts"] == 0
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_rgba_arrives_with_its_colours_alpha_size_and_rate(ndi_receiver: Any, wa
     fmt = VideoFormat(960, 540, 30000, 1001, name)
     picture = patches(960, 540, [(*rgb, 255) for rgb in PATCHES])
     picture[..., 3] = np.linspace(0, 255, 540).astype(np.uint8)[:, None]
-    with on_air(NDIOutput(), fmt, picture) as status:
+    with on_air(NDIOutput(layout="rgba"), fmt, picture) as status:
         receiver = ndi_receiver(name)
         first = receiver.wait(lambda row: True)
         assert (first["size"], first["fps"], first["fourcc"]) == ([960, 540], [30000, 1001], "RGBA")
@@ -135,7 +135,7 @@ def test_sources_are_listed(discovery: None, wait_for: Any) -> None:
 
 
 def test_a_picture_of_another_size_is_refused(discovery: None) -> None:
-    output = NDIOutput(f"wj size {os.getpid()}")
+    output = NDIOutput(f"wj size {os.getpid()}", layout="rgba")
     output.open(VideoFormat(64, 36, 30))
     try:
         with pytest.raises(ValueError, match=r"\(36, 64, 4\)"):
