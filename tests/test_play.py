@@ -79,7 +79,8 @@ class Playing:
         self._errors = folder / "stderr.txt"
         show = folder / "show.yaml"
         show.write_text(
-            f"{world}size: {SIZE[0]}x{SIZE[1]}\nfps: {RATE}\noutputs: [{{kind: ndi, name: '{self.source}', layout: rgba}}]\n"
+            f"{world}size: {SIZE[0]}x{SIZE[1]}\nfps: {RATE}\n"
+            f"outputs: [{{kind: ndi, name: '{self.source}', layout: rgba}}]\n"
             f"osc: {{port: {self.port}, feedback: {self.feedback.port}}}\n"
         )
         command = [*WJ, "play", str(show), "--headless", "--report", str(self._report), *options]
