@@ -57,9 +57,10 @@ class Desk:
             if index is not None:
                 self.go(index, stamp)
             return
-        if not args and p.kind != "trigger":
+        if not args and p.kind not in ("trigger", "bool"):
             raise ValueError(f"{p.name} takes a value")
-        value = p.coerce(args[0]) if args else True
+        bare = not self.values[name] if p.kind == "bool" else True  # a switch without a value is thrown over
+        value = p.coerce(args[0]) if args else bare
         if p.kind != "trigger":
             self._ramps.touch(name)
             self._set(p, value, stamp)
