@@ -21,7 +21,7 @@ class Recipe:
     text_steps: int = 3000
     autoencoder_steps: int = 5200
     probe_steps: int = 1500
-    world_steps: int = 3100
+    world_steps: int = 2500
     batch: int = 8  # clips of `world.window` frames a step
     text: TextConfig = field(default_factory=TextConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
