@@ -208,8 +208,8 @@ def test_the_embedded_world_shows_what_was_played(play: Any, jack: str, ndi_rece
         return look
 
     wait_for(sees("sea", "noon"), 20, "the show's own prompt")
-    osc(playing.port, "send", "/wj/prompt", "neon city", 0.5)
-    wait_for(sees("city", "neon"), 20, "the prompt that OSC sent")
+    osc(playing.port, "send", "/wj/prompt", "endless tunnel, neon", 0.5)
+    wait_for(sees("tunnel", "neon"), 20, "the prompt that OSC sent")
 
     def pressed() -> bool:
         controller.send_message([0x90, 36, 127])
