@@ -72,7 +72,7 @@ class Atlas(nn.Module):
 
     def forward(self, pose: Tensor, seed: Tensor, place: Tensor, act: Tensor) -> Tensor:
         p = Pose.of(pose, seed)
-        n, shape = pose.shape[0], (-1, self.rows, self.columns)
+        shape = (-1, self.rows, self.columns)
         x = self.xs[None] / p.zoom[:, None]
         y = (self.ys[None] / p.zoom[:, None] + (p.pitch + 0.12 + p.sway)[:, None])[:, :, None].expand(shape)
         pan = torch.remainder(x + p.yaw[:, None] + PANORAMA / 2, PANORAMA) - PANORAMA / 2
@@ -96,7 +96,7 @@ class Atlas(nn.Module):
             ground,
             *planes,
         ]
-        return torch.cat([*rays, self._panorama(pan, y, place), self._gesture(act, n)], 1)
+        return torch.cat([*rays, self._panorama(pan, y, place), self._gesture(act)], 1)
 
     def _panorama(self, pan: Tensor, y: Tensor, place: Tensor) -> Tensor:
         """The mixed map of the places, sampled along the rays."""
@@ -105,7 +105,7 @@ class Atlas(nn.Module):
         at = torch.stack([pan / (PANORAMA / 2), -y / 1.75], -1)
         return F.grid_sample(mixed, at, mode="bilinear", padding_mode="border", align_corners=True)
 
-    def _gesture(self, act: Tensor, n: int) -> Tensor:
+    def _gesture(self, act: Tensor) -> Tensor:
         """The mixed map of the gestures at the figure's phase, in the middle of the picture."""
         weights = act[:, : len(FIGURES)]
         at = torch.remainder(torch.atan2(act[:, len(FIGURES)], act[:, len(FIGURES) + 3]) / (2 * pi), 1.0) * BEATS

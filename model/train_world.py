@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from .autoencoder import Autoencoder, AutoencoderConfig
 from .muon import optimisers
 from .runlog import Run
-from .sampler import noised
+from .sampler import noised, sample
 from .transformer import Conditions, Past, WorldConfig, WorldModel
 
 SHARD = 50  # sequences a file
@@ -72,8 +72,6 @@ def rollout(
     model: WorldModel, conditions: Conditions, shape: torch.Size, steps: int, generator: torch.Generator
 ) -> Tensor:
     """(b, t, c, rows, columns) played from nothing, every frame from the model's own last one."""
-    from .sampler import sample
-
     b, t = shape[:2]
     past = Past(model.config.window)
     last, out = torch.zeros(b, 1, *shape[2:]), []

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .process import SPAWN, enter, free_a_core, orphaned
-from .world_process import percentiles
+from .report import percentiles
 
 STEPS = (1, 2, 3, 4)
 STIMULUS = 0.5  # seconds between two controls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,15 @@ class Report:
         path.expanduser().write_text(json.dumps(asdict(self), indent=1, default=str), "utf-8")
 
 
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """p50 and p95 of the values, 0 where there are none."""
+    if not values:
+        return {"p50": 0.0, "p95": 0.0}
+    p50, p95 = np.percentile(np.asarray(values), [50, 95])
+    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}
+
+
 def latency(outputs: dict[str, Any]) -> dict[str, float]:
     """p50 and p95 of control arrival to sent frame, in ms, and how many; over the output that saw most."""
     samples: list[float] = max((o.get("latency_ms", []) for o in outputs.values()), key=len, default=[])
-    if not samples:
-        return {"p50": 0.0, "p95": 0.0, "count": 0}
-    p50, p95 = np.percentile(samples, [50, 95])
-    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2), "count": len(samples)}
+    return {**percentiles(samples), "count": len(samples)}

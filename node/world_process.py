@@ -10,13 +10,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from worldjockey.model.spec import CAMERA_AXES
 
 from .cell import Cell
 from .deck import Deck, approach
 from .mailbox import TEXTS, Mailbox, Said, Triggers
 from .parameters import PARAMETERS
 from .process import enter, free_a_core, orphaned, tell
+from .report import percentiles
 from .ring import FrameInfo, FrameRing
 
 if TYPE_CHECKING:
@@ -123,11 +124,10 @@ class Player:
         tokens = self.deck.tokens(values, words, dt)
         if tokens is None:
             return None
-        axes = [name for name in PARAMETERS if name.startswith("cam/") and PARAMETERS[name].kind == "float"]
         controls = Controls(
             tokens=tokens,
             acts={} if values["act"] == "none" else {values["act"]: 1.0},
-            camera={name.removeprefix("cam/"): self._glide(name, values[name], dt) for name in axes},
+            camera={axis: self._glide(f"cam/{axis}", values[f"cam/{axis}"], dt) for axis in CAMERA_AXES},
             dt=min(dt * self._glide("speed", values["speed"], dt), DT_MAX),
             steps=values["steps"],
             energy=self._glide("energy", values["energy"], dt),
@@ -135,13 +135,6 @@ class Player:
         frames = self.world.step(controls)
         self.obeyed = max(self.obeyed, newest)
         return frames, FrameInfo(time.monotonic(), self.obeyed, wall)
-
-
-def percentiles(values: deque[float]) -> dict[str, float]:
-    if not values:
-        return {"p50": 0.0, "p95": 0.0}
-    p50, p95 = np.percentile(np.asarray(values), [50, 95])
-    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}
 
 
 def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, stop: Any) -> None:
