@@ -47,8 +47,8 @@ def outlet_specs(entries: list[OutputEntry]) -> list[OutletSpec]:
             options |= {"monitor": entry.monitor, "fullscreen": True}
         module, _, name = PLACES[entry.kind].partition(":")
         probe = getattr(importlib.import_module(module), name)(**options)  # cheap: nothing opens before `open`
-        label = entry.kind + (f" {sum(s.name.split()[0] == entry.kind for s in specs) + 1}" if any(
-            s.name.split()[0] == entry.kind for s in specs) else "")  # fmt: skip
+        before = sum(earlier.kind == entry.kind for earlier in entries[: len(specs)])
+        label = f"{entry.kind} {before + 1}" if before else entry.kind
         specs.append(OutletSpec(label, PLACES[entry.kind], probe.layout, probe.holds, options))
     return specs
 

@@ -249,7 +249,7 @@ def _objects(c: _Canvas, shape: Callable[[Tensor, Tensor, Tensor], Tensor], haze
         tall = shape(u, which, d) * room
         y = (tall - CAMERA) / d
         far = (1 - 1 / d) ** 1.5 * haze
-        mask = c.below(y) * (c.below(torch.full_like(y, 0.0) - CAMERA / d).neg() + 1) * (tall > 0.01)[:, None, :]
+        mask = c.below(y) * (1 - c.below(torch.zeros_like(y) - CAMERA / d)) * (tall > 0.01)[:, None, :]
         c.lay(_mix(c.dark, _mix(c.middle, c.horizon, 0.6), far), mask * seen[:, :, None])
 
 
