@@ -15,7 +15,7 @@ class Recipe:
 
     height: int = 288
     width: int = 512
-    pictures: int = 5000  # stage pictures for autoencoder and probe
+    pictures: int = 6000  # stage pictures for autoencoder and probe
     sequences: int = 3000
     frames: int = 8  # of a sequence
     text_steps: int = 3000

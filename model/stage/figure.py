@@ -24,6 +24,25 @@ def _joints(act: str, phase: Tensor) -> Tensor:
             rows = [0.14 * s, 0.03 * c2 - 0.03, 0.22 * s, 0.25 * s2,
                     -1.9 - 0.7 * s, -2.6 - 0.6 * c, 1.9 - 0.7 * s, 2.5 + 0.7 * c,
                     -0.30 - 0.25 * s, -0.05 + 0.30 * c2, 0.30 - 0.25 * s, 0.05 - 0.30 * c2]  # fmt: skip
+        case "robot":  # locks into four positions, a soft square wave between them
+            q, r = torch.tanh(4 * s), torch.tanh(4 * c)
+            rows = [0.05 * q, -0.02 + 0.015 * r, 0.10 * q, 0.30 * r,
+                    -1.45 - 0.15 * r, -1.45 - 1.55 * q, 1.45 + 0.15 * q, 1.45 - 1.55 * r,
+                    -0.28 - 0.10 * q, -0.10 + 0.15 * r, 0.28 - 0.10 * q, 0.10 - 0.15 * r]  # fmt: skip
+        case "headbang":
+            down = (1 - c) / 2
+            rows = [0.01 * s, -0.05 - 0.03 * down, 0.18 + 0.40 * down, -0.25 + 0.95 * down,
+                    0.10 + 0.55 * down, 1.30 + 0.30 * down, 0.45 + 0.45 * down, 1.75 + 0.25 * down,
+                    -0.42 + o, 0.12 + o, 0.48 + o, -0.22 + o]  # fmt: skip
+        case "run":
+            rows = [0.02 * s, 0.05 * c2 - 0.03, 0.28 + o, -0.12 + o,
+                    1.05 * s, 1.05 * s + 1.45, -1.05 * s, -1.05 * s + 1.45,
+                    -0.95 * s, -0.95 * s - 0.75 - 0.75 * c, 0.95 * s, 0.95 * s - 0.75 + 0.75 * c]  # fmt: skip
+        case "bow":
+            low = ((1 - c) / 2) ** 0.7
+            rows = [-0.10 * low, -0.01 + o, 1.25 * low, 0.35 * low,
+                    -0.15 + 0.75 * low, 0.05 + 0.45 * low, 0.15 + 1.65 * low, 0.10 + 2.20 * low,
+                    -0.10 + 0.08 * low, -0.04 + o, 0.12 + 0.06 * low, 0.02 + o]  # fmt: skip
         case "jump":
             up = (1 - c) / 2
             rows = [o, 0.22 * up - 0.08 * (1 - up), o, o,
@@ -55,7 +74,7 @@ def _joints(act: str, phase: Tensor) -> Tensor:
 def skeleton(figure: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
     """Bones of the figure, standing at the origin, about 1 unit tall, y up.
 
-    figure: (n, 7) act weights. Returns ends (n, 10, 4) as x0, y0, x1, y1 and radii (10, 2) at both ends.
+    figure: (n, 11) act weights. Returns ends (n, 10, 4) as x0, y0, x1, y1 and radii (10, 2) at both ends.
     """
     weights = figure.clone()
     weights[:, FIGURES.index("none")] += 1e-3  # all weights zero still has a shape

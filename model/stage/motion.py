@@ -15,7 +15,11 @@ from .vocabulary import FIGURES
 STRAFE, FORWARD, YAW = 1.2, 0.8, 1.2
 PITCH_RANGE, ZOOM_RANGE = 0.5, 0.45  # pitch and zoom are positions, reached in about LEAN seconds
 LEAN = 0.4
-ACT_RATE = {"none": 0.5, "dance": 0.5, "jump": 1.0, "wave": 1.0, "cry": 0.5, "pose": 0.25, "walk": 1.0}
+ACT_RATE = {
+    "none": 0.25, "dance": 0.5, "robot": 0.5, "headbang": 1.0, "jump": 1.0, "wave": 1.0, "cry": 0.5, "pose": 0.25,
+    "walk": 1.0, "run": 1.5, "bow": 0.33,
+}  # cycles a second
+DRIVE = 0.5  # how much faster the figure moves at full level
 ACT_BLEND = 0.15  # seconds from one act to the next
 
 
@@ -34,12 +38,14 @@ class Motion:
     seed: NDArray[np.float32] = field(default_factory=lambda: np.zeros(SEED_DIM, np.float32))
 
     def advance(
-        self, dt: float, camera: Mapping[str, float], acts: Mapping[str, float], said: NDArray[np.float32] | None = None
-    ) -> None:
+        self, dt: float, camera: Mapping[str, float], acts: Mapping[str, float],
+        said: NDArray[np.float32] | None = None, level: float = 0.0,
+    ) -> None:  # fmt: skip
         """Move on by dt seconds.
 
         camera: axis -> -1..1. acts: act -> strength; "freeze" holds the figure where it is, "none" commands nothing.
-        said: (7,) weights of FIGURES that the prompt itself asks for, obeyed while no act is played.
+        said: weights of FIGURES that the prompt itself asks for, obeyed while no act is played.
+        level: 0..1 of the sound, which drives the figure.
         """
         self.time = (self.time + dt) % CLOCKS[-1]
         self.x = (self.x + camera.get("strafe", 0.0) * STRAFE * dt) % STREET
@@ -58,7 +64,7 @@ class Motion:
         wanted = wanted / wanted.sum()
         self.figure = self.figure + (wanted - self.figure) * (min(1.0, dt / ACT_BLEND) * (1.0 - hold))
         rate = float(sum(ACT_RATE[f] * w for f, w in zip(FIGURES, self.figure, strict=True)))
-        self.phase = (self.phase + dt * rate * (1.0 - hold)) % 1.0
+        self.phase = (self.phase + dt * rate * (1.0 + DRIVE * level) * (1.0 - hold)) % 1.0
 
 
 def _one_hot(act: str) -> NDArray[np.float32]:

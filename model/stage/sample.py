@@ -14,7 +14,7 @@ from .scene import CLOCKS, PANORAMA, ROAD, SEED_DIM, STREET, Scene
 from .vocabulary import ATTRIBUTES, FIGURES
 
 DT_MIN, DT_MAX = 1 / 30, 1 / 8
-SAID = ("place", "light", "weather", "tint")  # what a prompt says of the world besides the figure
+SAID = ("place", "light", "weather", "tint", "mood")  # what a prompt says of the world besides the figure
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,10 @@ def _look(rng: np.random.Generator) -> dict[str, int]:
         look["tint"] = 0
     if rng.random() < 0.35:
         look["weather"] = 0
-    if rng.random() < 0.4:
+    if rng.random() < 0.2:
         look["figure"] = FIGURES.index("dance")
+    if rng.random() < 0.5:
+        look["mood"] = 0
     return look
 
 
@@ -76,13 +78,14 @@ def sequence(seed: int, frames: int, switch: float = 0.45) -> Sequence:
     )
     if rng.random() < 0.35:  # at home, where a show starts
         motion.x = motion.z = motion.yaw = 0.0
-    energy, beat = (rng.uniform(0, 1), rng.uniform(0.4, 1.0)) if rng.random() < 0.5 else (0.0, 1.0)
+    loud, beat = (rng.uniform(0, 1, 4), rng.uniform(0.3, 1.0)) if rng.random() < 0.5 else (np.zeros(4), 1.0)
     nobody = np.eye(len(FIGURES), dtype=np.float32)[FIGURES.index("none")]
     rows: dict[str, list[NDArray[np.float32] | float]] = {f.name: [] for f in fields(Scene)}
     for i in range(frames):
         said = second["figure"] if i * dt >= at else first["figure"]
         wanted = acts[1] if i >= act_at else FIGURES[said]
-        motion.advance(dt, cameras[i >= turn], {wanted: 1.0}, nobody if wanted == "none" else None)
+        sound = loud * np.exp(-np.array([2.0, 4.0, 6.0, 12.0]) * ((i * dt / beat) % 1.0))
+        motion.advance(dt, cameras[i >= turn], {wanted: 1.0}, nobody if wanted == "none" else None, float(sound[0]))
         mix = _ease((i * dt - at) / length) if length > 0 and np.isfinite(at) else float(i * dt >= at)
         for key in SAID:
             eye = np.eye(len(ATTRIBUTES[key]), dtype=np.float32)
@@ -90,7 +93,7 @@ def sequence(seed: int, frames: int, switch: float = 0.45) -> Sequence:
         rows["figure"].append(motion.figure.copy())
         for name in ("phase", "time", "yaw", "x", "z", "pitch", "zoom"):
             rows[name].append(float(getattr(motion, name)))
-        rows["energy"].append(energy * float(np.exp(-3 * ((i * dt / beat) % 1.0))))
+        rows["sound"].append(sound.astype(np.float32))
         rows["seed"].append(motion.seed)
     scene = Scene(**{k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in rows.items()})
     labels = {k: getattr(scene, k).argmax(-1).numpy() for k in ATTRIBUTES}

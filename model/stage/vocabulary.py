@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-PLACES = ("sea", "desert", "forest", "city", "mountains", "space", "tunnel", "grid")
-LIGHTS = ("dawn", "noon", "sunset", "night", "neon", "storm")
-WEATHERS = ("clear", "rain", "snow", "fog")
-FIGURES = ("none", "dance", "jump", "wave", "cry", "pose", "walk")  # every act but "freeze", which holds one of these
+SCENES = (
+    "sea", "desert", "forest", "city", "mountains", "space", "meadow", "temple", "underwater", "volcano",
+)  # fmt: skip
+LOOKS = ("tunnel", "grid", "particles", "liquid", "kaleidoscope", "plasma")  # abstract, without a horizon of their own
+PLACES = SCENES + LOOKS
+LIGHTS = ("dawn", "noon", "sunset", "night", "neon", "storm", "aurora")
+WEATHERS = ("clear", "rain", "snow", "fog", "embers", "petals")
+# Every act but "freeze", which holds one of these. "dance" flows, "robot" locks, "headbang" rocks.
+FIGURES = ("none", "dance", "robot", "headbang", "jump", "wave", "cry", "pose", "walk", "run", "bow")
 TINTS = ("plain", "red", "gold", "green", "blue", "violet", "pink", "mono")
+MOODS = ("neutral", "calm", "euphoric", "melancholy", "menacing")
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "place": PLACES,
@@ -14,6 +20,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "weather": WEATHERS,
     "figure": FIGURES,
     "tint": TINTS,
+    "mood": MOODS,
 }
-WIDTH = 8  # the longest list: one token's width
+WIDTH = 16  # the longest list: one token's width
 assert max(len(v) for v in ATTRIBUTES.values()) == WIDTH

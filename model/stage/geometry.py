@@ -1,0 +1,149 @@
+"""Where a line of sight goes: the one place that knows the camera. The stage draws by it, the world model reads by it.
+
+Screen units: y is -1..1 from bottom to top of a landscape frame, x is in the same units. The camera is a pinhole at
+height CAMERA over the ground; a thing at depth d and height h stands at y = (h - CAMERA) / d. Yaw turns the whole
+panorama, strafe moves near things more than far ones, forward brings them closer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi
+
+import torch
+from torch import Tensor
+
+from .scene import PANORAMA, ROAD, STREET, Scene
+
+CAMERA = 0.55
+HORIZON = 0.12  # screen units the horizon lies below the middle
+SWAY = 0.10  # how much of that the seed moves
+SUN_SWAY = 1.1
+SLICES = 4  # depth planes on which near things stand
+NEAREST, SPACING = 0.85, 1.95  # depth of the nearest plane, and of each next one to the one before
+STAGGER = 2.0  # world units by which each plane's content is shifted along the street
+SPIRAL = 1.6  # the log-polar looks repeat when they have grown by exp(SPIRAL)
+# Travelling waves that all fluid things are made of: cycles a panorama in x, cycles in 4 units of y, turns in 16 s.
+FLOWS = ((1, 1, 2), (2, -1, 3), (3, 2, -4), (-2, 3, 5), (5, -2, -3), (4, 4, 6), (7, 1, 8), (-6, 5, -7))
+
+
+def screen(height: int, width: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Centres of the pixels (or latents) in screen units: x (width,), y (height,) from top to bottom.
+
+    The shorter side is 2 units long, so that a cell has one size in 16:9, 1:1 and 9:16.
+    """
+    unit = min(height, width) / 2
+    xs = (torch.arange(width, device=device) + 0.5 - width / 2) / unit
+    ys = (height / 2 - torch.arange(height, device=device) - 0.5) / unit
+    return xs, ys
+
+
+def wrap(v: Tensor, period: float) -> Tensor:
+    """Into -period/2..period/2."""
+    return torch.remainder(v + period / 2, period) - period / 2
+
+
+def smooth(low: float, high: float, v: Tensor) -> Tensor:
+    """0 below low, 1 above high, smooth between."""
+    t = ((v - low) / (high - low)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
+
+
+@dataclass
+class Rays:
+    """Lines of sight of n cameras: x (n, w) and y (n, h) with y 0 at the horizon; pan (n, w) around the panorama."""
+
+    scene: Scene
+    x: Tensor
+    y: Tensor
+    pan: Tensor
+    screen_x: Tensor
+    screen_y: Tensor
+
+    @classmethod
+    def of(cls, s: Scene, height: int, width: int) -> Rays:
+        xs, ys = screen(height, width, s.time.device)
+        zoom = s.zoom[:, None]
+        x = xs[None] / zoom
+        y = ys[None] / zoom + (s.pitch + HORIZON + SWAY * s.seed[:, 1])[:, None]
+        return cls(s, x, y, wrap(x + s.yaw[:, None], PANORAMA), xs, ys)
+
+    def sun(self) -> Tensor:
+        """(n, w) how far right of the sun's bearing."""
+        return wrap(self.pan - SUN_SWAY * self.scene.seed[:, 2:3], PANORAMA)
+
+    def front(self, width: float) -> Tensor:
+        """(n, w) 1, and 0 straight behind the camera, where the panorama closes and near things would not match."""
+        return smooth(0.0, width, PANORAMA / 2 - self.pan.abs())
+
+    def ground(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the ground is met: world x (n, h, w), world z (n, h) and how far ahead (n, h)."""
+        reach = CAMERA / (-self.y).clamp(min=0.012)
+        wx = self.pan[:, None, :] * reach[:, :, None] + self.scene.x[:, None, None]
+        return wx, reach + self.scene.z[:, None], reach
+
+    def planes(self) -> list[Plane]:
+        """Near planes, the nearest first. Forward by ROAD / SLICES puts every plane where the next nearer one was."""
+        flow = torch.remainder(self.scene.z, ROAD) / ROAD * SLICES
+        frac, first = (flow - flow.floor())[:, None], flow.floor()[:, None]
+        found = []
+        for k in range(SLICES):
+            depth = NEAREST * SPACING ** (k + 1 - frac)
+            seen = torch.ones_like(depth)
+            if k == SLICES - 1:
+                seen = smooth(0.0, 0.8, frac)
+            elif k == 0:
+                seen = 1 - smooth(0.45, 1.0, frac)
+            content = torch.remainder(k + first, SLICES)
+            u = torch.remainder(self.pan * depth + self.scene.x[:, None] + content * STAGGER, STREET)
+            found.append(Plane(content, depth, seen, u, self.y * depth + CAMERA))
+        return found
+
+    def spiral(self, turns: int, inward: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-polar coordinates around the vanishing point of a look without a horizon.
+
+        Returns bearing 0..1 and growth 0..1 (n, h, w), which both wrap, and the distance r (n, h, w).
+        turns: quarter turns a 16 s; inward: how often it repeats in 4 s. Yaw turns it, forward flies in.
+        """
+        s = self.scene
+        x = self.x[:, None, :] + 0.35 * torch.sin(2 * pi * s.x / STREET)[:, None, None]
+        y = (self.y - HORIZON)[:, :, None]
+        r = torch.hypot(x, y).clamp(min=0.02)
+        spin = s.yaw / PANORAMA + turns * s.time / 64
+        flow = inward * s.time / 4 + s.z / ROAD * 4
+        bearing = torch.remainder(torch.atan2(y, x) / (2 * pi) + spin[:, None, None], 1.0)
+        growth = torch.remainder(-r.log() / SPIRAL + flow[:, None, None], 1.0)
+        return bearing, growth, r
+
+    def flows(self) -> Tensor:
+        """(n, 8, h, w) phases in turns of the travelling waves FLOWS. Strafe and forward push them too."""
+        s = self.scene
+        k = torch.tensor(FLOWS, dtype=s.time.dtype, device=s.time.device)
+        push = (s.x / STREET)[:, None] * k[:, 0] + (s.z / ROAD)[:, None] * k[:, 1] + s.time[:, None] / 16 * k[:, 2]
+        x = (self.pan / PANORAMA)[:, None, None, :] * k[:, 0, None, None]
+        y = (self.y / 4)[:, None, :, None] * k[:, 1, None, None]
+        return x + y + push[:, :, None, None]
+
+    def falling(self, rise: float, sway: float) -> tuple[Tensor, Tensor]:
+        """Position (n, h, w) twice, 0..1 and wrapping, in a tile of drops that fills one landscape screen.
+
+        rise: tiles a second upwards, negative for what falls; sway: screen units it swings within 4 s.
+        """
+        s = self.scene
+        swing = sway * torch.sin(2 * pi * s.time / 4)[:, None, None]
+        wobble = sway * torch.sin(2 * pi * (self.screen_y / 2 + s.time[:, None] / 4))[:, :, None]
+        x = (self.screen_x[None, None, :] + s.yaw[:, None, None] + swing + wobble) / (PANORAMA / 2)
+        y = -self.screen_y[None] / 2 + (s.time * rise)[:, None]
+        return torch.remainder(x, 1.0), torch.remainder(y, 1.0)[:, :, None].expand_as(x)
+
+
+@dataclass
+class Plane:
+    """One near plane: which content (n, 1), its depth and how visible (n, 1), u (n, w) 0..STREET along it, and the
+    height in the world that every row looks at (n, h)."""
+
+    content: Tensor
+    depth: Tensor
+    seen: Tensor
+    u: Tensor
+    height: Tensor
