@@ -69,6 +69,7 @@ class Control:
     args: the values as they came (floats, ints, strings); the node checks and clamps them.
     time: time.monotonic() of arrival.
     source: who sent it ("osc 127.0.0.1:53211", "midi APC mini mk2").
+    meta: {"relative": True} where the first of args is a step from the present value.
     """
 
     target: str

@@ -47,6 +47,8 @@ class Desk:
         p = find(name)
         if p is None:
             raise ValueError(f"there is no parameter {name[:80]!r}")
+        if control.meta.get("relative"):
+            args = (p.stepped(self.read(name), args[0] if args else None),)
         if p.kind == "text":
             if args:
                 seconds = float(args[1]) if len(args) > 1 else float("nan")
@@ -66,6 +68,13 @@ class Desk:
             self._set(p, value, stamp)
         elif value:
             self._fire(name, stamp)
+
+    def read(self, name: str) -> Any:
+        """A parameter's present value; None for a trigger, and for what is no parameter. From any thread."""
+        if name.startswith("word/"):
+            p = find(name)
+            return self.mailbox.words()[0].get(p.name.removeprefix("word/"), p.default) if p else None
+        return self.values.get(name)
 
     def _set(self, p: Parameter, value: Any, stamp: float, seconds: float = float("nan")) -> None:
         self.mailbox.post(p.name, value, stamp, seconds)

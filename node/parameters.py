@@ -67,6 +67,20 @@ class Parameter:
         number = min(max(number, self.low), self.high)
         return round(number) if self.kind == "int" else number
 
+    def stepped(self, value: Any, by: Any) -> Any:
+        """`by` further than `value`: an amount on a fader, so many choices on an enum (clamped at its ends).
+
+        Raises ValueError where steps mean nothing (texts, triggers), or `by` is no number.
+        """
+        if self.kind in ("text", "trigger"):
+            raise ValueError(f"{self.name} is a {self.kind} and has no steps")
+        try:
+            step = float(by)
+        except (TypeError, ValueError):
+            raise ValueError(f"{self.name} moves by a number, not {by!r}") from None
+        now = self.choices.index(value) if self.kind == "enum" else float(value)
+        return self.coerce(max(now + step, 0.0) if self.kind == "bool" else now + step)
+
 
 def _table() -> dict[str, Parameter]:
     p = Parameter
