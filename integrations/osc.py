@@ -1,8 +1,15 @@
 """OSC over UDP: the performer's faders, buttons and texts in; the node's values back out.
 
-Follows OSC 1.0 (Wright 2002) and the types of OSC 1.1. Messages are parsed by python-osc; what surrounds them is done
-here, because a datagram from a stranger must never stop a show: bundles are walked with every length checked, and a
-flood on one fader is thinned out before it is parsed.
+    /wj/pad/3 0.5             a value; ints for floats, 0 and 1 for switches
+    /wj/pad/* 0               address patterns (OSC 1.0) mean every parameter that they fit
+    /wj/pad/3/+ 0.1           a step from the present value
+    /wj/pad/3 ?               answered with /wj/pad/3 0.6 to where the question came from; "? 9011": to that port
+    /wj/pad/3/value           the same as /wj/pad/3, for programs that cannot give a group a value
+    /wj/subscribe [port] [rate] [pattern]     feedback to that port of the sender, or back to where this came from
+    /wj/unsubscribe [port]
+
+Bundles with a time tag are scheduled, late ones obeyed at once. How datagrams are read is in osc_packets.py, who is
+answered in osc_peers.py.
 """
 
 from __future__ import annotations
@@ -14,143 +21,68 @@ import itertools
 import logging
 import selectors
 import socket
-import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from pythonosc import osc_message, osc_message_builder
+from pythonosc import osc_message_builder
 
 from . import Control, Deliver
+from .osc_packets import AHEAD, ASK, LARGEST, Malformed, asks, build, head, is_pattern, match, parse, split, thin
+from .osc_peers import FASTEST, LEASE, Allowed, Budget, Place, Subscribers
+
+__all__ = ["AHEAD", "Dialect", "Malformed", "OSCInput", "asks", "build", "head", "parse", "split", "thin"]
 
 PREFIX = "/wj/"
-LARGEST = 65_507  # bytes of a UDP datagram over IPv4
+STEP, VALUE = "/+", "/value"
 BUFFER = 4 << 20  # bytes asked of the kernel for what is not read yet; it may give less
 GATHER = 0.002  # seconds between two looks at the socket while a flood lasts; a lone message never waits
 BATCH = 4096  # datagrams read in one look
-AHEAD = 10.0  # seconds; a time tag further in the future is another clock's, and obeyed at once
-SCHEDULED = 4096  # bundled messages that may wait for their time
-DEPTH = 8  # of bundles in bundles
-ARGUMENTS = 64  # of one message; no address takes more
-FEEDBACK_GAP = 1 / 50  # seconds between two rounds of feedback
+SCHEDULED = 4096  # bundled messages that may wait for their time,
+SCHEDULED_BYTES = 4 << 20  # and what they may weigh
+KNOWN, SHORT = 4096, 256  # addresses whose meaning is remembered, and their characters
+PATTERNS = 200  # address patterns never seen before that are looked up in a second
+ANSWERS = 2000  # answers in a second
+FEEDBACK_GAP = 1 / FASTEST  # seconds between two rounds of feedback
 LOG_GAP = 10.0  # seconds between two lines in the log about malformed datagrams
-NTP_EPOCH = 2_208_988_800  # seconds from 1900 to 1970
-TYPES = frozenset(b"ifsbhtdrmTFNI[]")
-BUNDLE = b"#bundle\0"
 log = logging.getLogger(__name__)
 
 
-class Malformed(ValueError):
-    """A datagram that is not OSC."""
+class Dialect(Protocol):
+    """Addresses of other programs, for rigs that were built for those."""
+
+    def translate(self, address: str, args: tuple[Any, ...]) -> Iterable[tuple[str, tuple[Any, ...]]] | None:
+        """The targets and arguments that a foreign message means ("pad/1/+" is a step), none if it means nothing here.
+
+        None: not an address of that program. Raises ValueError for arguments without a meaning.
+        """
+        ...
+
+    def latest_wins(self, address: str) -> bool: ...
+
+    def echo(self, target: str, value: Any) -> Iterable[tuple[str, Any]]:
+        """What is told, in its own words, when a target has a new value: (address, value)."""
+        ...
 
 
-def split(datagram: bytes, wall: float, depth: int = 0) -> Iterator[tuple[float, bytes]]:
-    """(seconds until it is due, message) for each message of a datagram, bundles opened; 0 is now.
+@dataclass(frozen=True)
+class Meaning:
+    """What an address of ours is about. step: the argument is a step. latest: only the newest value matters."""
 
-    wall: time.time(). Raises Malformed before the first message if any length does not fit.
-    """
-    if not datagram.startswith(BUNDLE):
-        yield 0.0, datagram
-        return
-    if depth == DEPTH or len(datagram) < 16:
-        raise Malformed("a bundle that is cut off, or too deep")
-    tag = struct.unpack_from(">Q", datagram, 8)[0]
-    due = tag / 2**32 - NTP_EPOCH - wall if tag != 1 else 0.0
-    found: list[tuple[float, bytes]] = []
-    at = 16
-    while at < len(datagram):
-        if at + 4 > len(datagram):
-            raise Malformed("a bundle that is cut off")
-        size = struct.unpack_from(">i", datagram, at)[0]
-        at += 4
-        if size <= 0 or size % 4 or at + size > len(datagram):
-            raise Malformed("a bundle with a wrong length")
-        for later, message in split(datagram[at : at + size], wall, depth + 1):
-            found.append((max(due, later), message))
-        at += size
-    for wait, message in found:
-        yield wait if 0 < wait <= AHEAD else 0.0, message
-
-
-def head(message: bytes) -> tuple[bytes, bytes]:
-    """A message's address, and its address with its type tags; Malformed if it has no address."""
-    end = message.find(b"\0")
-    if not message.startswith(b"/") or end < 0:
-        raise Malformed("a message without an address")
-    tags = (end + 4) & ~3
-    if message[tags : tags + 1] != b",":
-        return message[:end], message[:tags]
-    stop = message.find(b"\0", tags)
-    if stop < 0:
-        raise Malformed("type tags that are cut off")
-    return message[:end], message[:stop]
-
-
-def parse(message: bytes) -> tuple[str, tuple[Any, ...]]:
-    """Address and arguments, arrays laid flat. Raises Malformed."""
-    address, key = head(message)
-    tags = key[(len(address) + 4) & ~3 :]
-    if not TYPES.issuperset(tags[1:]) or len(tags) > ARGUMENTS + 1:
-        raise Malformed("type tags that are not in OSC 1.1, or too many")
-    if b"I" in tags:  # the impulse, which python-osc does not know: true, as it is meant for triggers
-        message = key[: len(key) - len(tags)] + tags.replace(b"I", b"T") + message[len(key) :]
-    try:
-        parsed = osc_message.OscMessage(message)
-    except (osc_message.ParseError, ValueError, OverflowError, IndexError, struct.error) as fault:
-        raise Malformed(str(fault)) from None
-    return parsed.address, tuple(_flat(parsed.params))
-
-
-def _flat(values: list[Any]) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, list):  # no deeper than ARGUMENTS
-            yield from _flat(value)
-        else:
-            yield value
-
-
-def thin(batch: Iterable[tuple[bytes, Any]], latest_wins: Callable[[bytes], bool]) -> list[tuple[bytes, Any]]:
-    """Of datagrams in the order of arrival, those that matter: of one fader's moves in a row, the last.
-
-    Plain messages with equal address and type tags supersede each other if `latest_wins(address)`. Everything else
-    (triggers, texts, bundles, noise) stays, and what came before it is not thinned against what comes after it.
-    """
-    kept: list[tuple[bytes, Any] | None] = []
-    places: dict[bytes, int] = {}
-    for entry in batch:
-        try:
-            address, key = head(entry[0])
-            fader = latest_wins(address)
-        except Malformed:
-            fader = False
-        if not fader:
-            places.clear()
-        else:
-            if key in places:
-                kept[places[key]] = None
-            places[key] = len(kept)
-        kept.append(entry)
-    return [entry for entry in kept if entry is not None]
-
-
-def build(address: str, value: Any) -> bytes:
-    """One message of feedback. Truths go as 1 and 0, which every controller reads."""
-    builder = osc_message_builder.OscMessageBuilder(address)
-    for v in value if isinstance(value, list | tuple) else () if value is None else (value,):
-        if isinstance(v, bool | int):
-            builder.add_arg(max(min(int(v), 2**31 - 1), -(2**31)), "i")
-        elif isinstance(v, float):
-            builder.add_arg(v, "f")
-        else:
-            raw = str(v).replace("\0", "").encode("utf-8", "replace")[: LARGEST // 2]
-            builder.add_arg(raw.decode("utf-8", "ignore"), "s")
-    return builder.build().dgram
+    targets: tuple[str, ...]
+    step: bool = False
+    latest: bool = False
 
 
 def _never(_target: str) -> bool:
     return False
+
+
+def _nothing(_target: str) -> Any:
+    return None
 
 
 class OSCInput:
@@ -159,6 +91,8 @@ class OSCInput:
     host, port: where it listens. 127.0.0.1 hears this machine only.
     feedback_host: who hears of changes; None is whoever sent last. feedback_port: None for no feedback.
     latest_wins: for a target ("pad/3"), whether only its newest value matters; without it nothing is ever left out.
+    targets: every target there is, for patterns; read: a target's present value, for questions.
+    allow: who is answered besides this machine and feedback_host (osc_peers.Allowed). dialect: other programs' words.
     """
 
     def __init__(
@@ -168,19 +102,29 @@ class OSCInput:
         feedback_host: str | None = None,
         feedback_port: int | None = 9011,
         latest_wins: Callable[[str], bool] = _never,
+        targets: Collection[str] = (),
+        read: Callable[[str], Any] = _nothing,
+        allow: Iterable[str] = (),
+        dialect: Dialect | None = None,
     ) -> None:
         self.host, self.port = host, port
         self._feedback_host, self._feedback_port = feedback_host, feedback_port
-        self._latest_wins = latest_wins
-        self._known: dict[bytes, bool] = {}
+        self._latest_wins, self._read, self._dialect = latest_wins, read, dialect
+        self._targets = tuple(targets)
+        self._allowed = Allowed(allow)
+        self._subscribers = Subscribers(PREFIX.__add__)
+        self._meanings: dict[str, Meaning] = {}
+        self._supersede: dict[bytes, bool] = {}
+        self._patterns, self._answers = Budget(PATTERNS, PATTERNS), Budget(ANSWERS, ANSWERS / 4)
         self._counts: Counter[str] = Counter()
-        self._sender = ""
+        self._sender = self._answering = ""  # who sent last, and the last that may be answered
         self._threads: list[threading.Thread] = []
         self._stop = threading.Event()
         self._changed = threading.Event()
         self._values: dict[str, Any] = {}  # feedback that is not sent yet
         self._values_lock = threading.Lock()
-        self._due: list[tuple[float, int, bytes, str]] = []  # a heap of scheduled messages
+        self._due: list[tuple[float, int, bytes, Place]] = []  # a heap of scheduled messages
+        self._due_bytes = 0
         self._order = itertools.count()
         self._logged = -LOG_GAP
 
@@ -224,21 +168,23 @@ class OSCInput:
 
     def feedback(self, target: str, value: Any) -> None:
         """Tell controllers; the newest value of each target goes out at most 50 times a second. Never blocks."""
-        if self._feedback_port is None:
-            return
-        with self._values_lock:
-            self._values[target] = value
+        if self._feedback_port is not None:
+            with self._values_lock:
+                self._values[target] = value
+        self._subscribers.note(target, value)
         self._changed.set()
 
     def status(self) -> Mapping[str, Any]:
-        host = self._feedback_host or self._sender.rpartition(":")[0]
+        host = self._told()
+        counts = ("received", "delivered", "superseded", "answered", "malformed", "foreign", "unanswered", "failed")
         return {
             "address": f"{self.host}:{self.port}",
             "listening": any(t.is_alive() for t in self._threads),
             "last_sender": self._sender,
             "feedback_to": f"{host}:{self._feedback_port}" if host and self._feedback_port else "",
+            "subscribers": len(self._subscribers),
             "scheduled": len(self._due),
-            **{k: self._counts[k] for k in ("received", "delivered", "superseded", "malformed", "foreign", "failed")},
+            **{name: self._counts[name] for name in counts},
         }
 
     def stop(self) -> None:
@@ -274,19 +220,20 @@ class OSCInput:
         pending = self._pending()
         kept = thin(pending, self._supersedes)
         self._counts["superseded"] += len(pending) - len(kept)
-        for datagram, (sender, arrival) in kept:
+        for datagram, (place, arrival) in kept:
             try:
                 parts = list(split(datagram, time.time()))
             except Malformed as fault:
-                self._refuse(fault, sender)
+                self._refuse(fault, place)
                 continue
             for wait, message in parts:
-                if wait and len(self._due) < SCHEDULED:
-                    heapq.heappush(self._due, (arrival + wait, next(self._order), message, sender))
+                if wait and len(self._due) < SCHEDULED and self._due_bytes < SCHEDULED_BYTES:
+                    heapq.heappush(self._due, (arrival + wait, next(self._order), message, place))
+                    self._due_bytes += len(message)
                 else:
-                    self._obey(message, arrival, sender)
+                    self._obey(message, arrival, place)
 
-    def _pending(self) -> list[tuple[bytes, tuple[str, float]]]:
+    def _pending(self) -> list[tuple[bytes, tuple[Place, float]]]:
         found = []
         for _ in range(BATCH):
             try:
@@ -295,46 +242,109 @@ class OSCInput:
                 break
             except OSError:  # Windows reports here that feedback found nobody
                 continue
-            found.append((datagram, (f"{place[0]}:{place[1]}", time.monotonic())))
+            found.append((datagram, (place, time.monotonic())))
         self._counts["received"] += len(found)
         return found
 
     def _supersedes(self, address: bytes) -> bool:
-        known = self._known.get(address)
+        known = self._supersede.get(address)
         if known is None:
             text = address.decode("utf-8", "replace")
-            known = text.startswith(PREFIX) and bool(self._latest_wins(text.removeprefix(PREFIX)))
-            if len(self._known) < 4096:
-                self._known[address] = known
+            if text.startswith(PREFIX):
+                meaning = self._meaning(text)
+                known = meaning.latest
+            else:
+                known = self._dialect is not None and self._dialect.latest_wins(text)
+            if len(self._supersede) < KNOWN and len(address) < SHORT:
+                self._supersede[address] = known
         return known
+
+    def _meaning(self, address: str) -> Meaning:
+        """What an address with our prefix is about. Raises Malformed for a pattern that is none."""
+        known = self._meanings.get(address)
+        if known is None:
+            known = self._find(address.removeprefix(PREFIX))
+            if len(self._meanings) < KNOWN and len(address) < SHORT:
+                self._meanings[address] = known
+        return known
+
+    def _find(self, name: str) -> Meaning:
+        step = name.endswith(STEP)
+        name = name.removesuffix(STEP)
+        if name.endswith(VALUE) and name not in self._targets:
+            name = name.removesuffix(VALUE)
+        if not is_pattern(name):
+            return Meaning((name,), step, not step and bool(self._latest_wins(name)))
+        if not self._patterns.spend(time.monotonic()):
+            raise Malformed(f"more than {PATTERNS} new patterns a second")
+        targets = tuple(target for target in self._targets if match(name, target))
+        return Meaning(targets, step, not step and all(self._latest_wins(target) for target in targets))
 
     def _deliver_due(self) -> None:
         while self._due and self._due[0][0] <= (now := time.monotonic()):
-            _, _, message, sender = heapq.heappop(self._due)
-            self._obey(message, now, sender)
+            _, _, message, place = heapq.heappop(self._due)
+            self._due_bytes -= len(message)
+            self._obey(message, now, place)
 
-    def _obey(self, message: bytes, arrival: float, sender: str) -> None:
+    def _obey(self, message: bytes, arrival: float, place: Place) -> None:
+        """Whatever a message is, it is obeyed, answered or counted; nothing is raised."""
+        sender = f"{place[0]}:{place[1]}"
+        self._sender = sender
         try:
             address, args = parse(message)
-        except Malformed as fault:
-            self._refuse(fault, sender)
+            if address.startswith(PREFIX) and len(address) > len(PREFIX):
+                self._heard(place, arrival)
+                self._obey_ours(address, args, arrival, place, f"osc {sender}")
+                return
+            meant = None if self._dialect is None else self._dialect.translate(address, args)
+            if meant is None:
+                self._counts["foreign"] += 1
+                return
+            self._heard(place, arrival)
+            for target, values in meant:
+                step = target.endswith(STEP)
+                self._give(Control(target.removesuffix(STEP), values, arrival, f"osc {sender}", _meta(step)))
+        except ValueError as fault:
+            self._refuse(fault, place)
+        except Exception:  # a dialect's fault must not be able to make OSC deaf either
+            self._counts["failed"] += 1
+            self._say("an OSC message from %s could not be obeyed", sender, exc_info=True)
+
+    def _obey_ours(self, address: str, args: tuple[Any, ...], arrival: float, place: Place, source: str) -> None:
+        if address == f"{PREFIX}subscribe":
+            self._subscribe(args, arrival, place)
             return
-        self._sender = sender
-        if not address.startswith(PREFIX) or len(address) == len(PREFIX):
+        if address == f"{PREFIX}unsubscribe":
+            self._subscribers.remove(_at(place, args))
+            return
+        meaning = self._meaning(address)
+        if args and args[0] == ASK:
+            self._answer(meaning.targets, _at(place, args[1:]), arrival)
+            return
+        meta = _meta(meaning.step)
+        for target in meaning.targets:
+            self._give(Control(target, args, arrival, source, meta))
+        if not meaning.targets:
             self._counts["foreign"] += 1
-            return
+
+    def _give(self, control: Control) -> None:
         try:
-            self._deliver(Control(address.removeprefix(PREFIX), args, arrival, f"osc {sender}"))
+            self._deliver(control)
             self._counts["delivered"] += 1
         except Exception:  # whoever listens must not be able to make OSC deaf
             self._counts["failed"] += 1
-            self._say("OSC %s could not be obeyed", address, exc_info=True)
+            self._say("OSC %s could not be obeyed", control.target, exc_info=True)
 
-    def _refuse(self, fault: Exception, sender: str) -> None:
+    def _heard(self, place: Place, now: float) -> None:
+        host = place[0]
+        if self._allowed(host) or host == self._feedback_host:
+            self._answering = host
+            self._subscribers.heard(host, now)
+
+    def _refuse(self, fault: Exception, place: Place) -> None:
         self._counts["malformed"] += 1
-        self._say(
-            "ignored a datagram from %s that is not OSC (%s); %d so far", sender, fault, self._counts["malformed"]
-        )
+        sender, count = f"{place[0]}:{place[1]}", self._counts["malformed"]
+        self._say("ignored a datagram from %s that is not OSC (%s); %d so far", sender, fault, count)
 
     def _say(self, text: str, *args: Any, exc_info: bool = False) -> None:
         now = time.monotonic()
@@ -342,7 +352,54 @@ class OSCInput:
             self._logged = now
             log.warning(text, *args, exc_info=exc_info)
 
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def _may_answer(self, place: Place) -> bool:
+        """Whether that place may hear from us. Nobody is told anything on our own port: that would be ourselves."""
+        host, port = place[0], place[1]
+        if not (self._allowed(host) or host == self._feedback_host):
+            self._counts["unanswered"] += 1
+            self._say(
+                "OSC from %s is obeyed but not answered: to change that, add it to `osc: allow` in the show", host
+            )
+            return False
+        return bool(0 < port < 65536 and port != self.port)
+
+    def _answer(self, targets: Iterable[str], place: Place, now: float) -> None:
+        if not self._may_answer(place):
+            return
+        for target in targets:
+            value = self._read(target)
+            if value is not None and self._answers.spend(now):
+                self._reply(place, PREFIX + target, value)
+
+    def _subscribe(self, args: tuple[Any, ...], now: float, place: Place) -> None:
+        place = _at(place, args)
+        if not self._may_answer(place):
+            return
+        pattern = next((arg for arg in args if isinstance(arg, str) and arg.startswith("/")), None)
+        numbers = [arg for arg in args if isinstance(arg, int | float) and arg == arg]
+        if pattern is not None:
+            match(pattern, PREFIX)  # refused now if it is none
+        values = {target: value for target in self._targets if (value := self._read(target)) is not None}
+        rate = float(numbers[1]) if len(numbers) > 1 else FASTEST
+        if self._subscribers.add(place, now, values, pattern, rate):
+            self._reply(place, f"{PREFIX}subscribed", int(LEASE))
+            self._changed.set()
+        else:
+            self._reply(place, f"{PREFIX}refused", f"there are {len(self._subscribers)} subscribers already")
+
+    def _reply(self, place: Place, address: str, value: Any) -> None:
+        # Nobody there, no room, or a value OSC cannot say: who asked will ask again.
+        with contextlib.suppress(OSError, ValueError, OverflowError, osc_message_builder.BuildError):
+            self._socket.sendto(build(address, value), place)
+            self._counts["answered"] += 1
+
     # -- feedback ----------------------------------------------------------------------------------------------------
+
+    def _told(self) -> str:
+        """Where feedback goes without a subscription. Another program's rig waits to be told that we are there."""
+        return self._feedback_host or self._answering or ("127.0.0.1" if self._dialect else "")
 
     def _send(self) -> None:
         with contextlib.ExitStack() as stack:
@@ -350,24 +407,44 @@ class OSCInput:
             while not self._stop.is_set():
                 self._changed.wait()
                 self._changed.clear()
-                host = self._feedback_host or self._sender.rpartition(":")[0]
                 with self._values_lock:
                     values, self._values = self._values, {}
-                if host and values:
-                    self._send_all(values, host, out, stack)
+                if values and self._feedback_port and (host := self._told()):
+                    self._send_all(values, host, self._feedback_port, out, stack)
+                for place, news in self._subscribers.due(time.monotonic()):
+                    self._send_all(news, place[0], place[1], out, stack)
+                if self._subscribers.waiting:
+                    self._changed.set()
                 self._stop.wait(FEEDBACK_GAP)
 
     def _send_all(
-        self, values: Mapping[str, Any], host: str, out: dict[int, socket.socket], stack: contextlib.ExitStack
+        self,
+        values: Mapping[str, Any],
+        host: str,
+        port: int,
+        out: dict[int, socket.socket],
+        stack: contextlib.ExitStack,
     ) -> None:
         try:
-            family, _, _, _, place = socket.getaddrinfo(host, self._feedback_port, type=socket.SOCK_DGRAM)[0]
+            family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
             if family not in out:
                 out[family] = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         except OSError as fault:
             self._say("OSC feedback cannot reach %s (%s)", host, fault)
             return
         for target, value in values.items():
-            # Nobody there, no room, or a value OSC cannot say: the next one is on its way.
-            with contextlib.suppress(OSError, ValueError, OverflowError, osc_message_builder.BuildError):
-                out[family].sendto(build(PREFIX + target, value), place)
+            echoes = self._dialect.echo(target, value) if self._dialect else ()
+            for address, said in ((PREFIX + target, value), *echoes):
+                # Nobody there, no room, or a value OSC cannot say: the next one is on its way.
+                with contextlib.suppress(OSError, ValueError, OverflowError, osc_message_builder.BuildError):
+                    out[family].sendto(build(address, said), place)
+
+
+def _meta(step: bool) -> dict[str, Any]:
+    return {"relative": True} if step else {}
+
+
+def _at(place: Place, args: tuple[Any, ...]) -> Place:
+    """The place that a message came from, on the port that its first number names."""
+    port = next((arg for arg in args if isinstance(arg, int | float) and arg == arg and abs(arg) < 1 << 16), place[1])
+    return (place[0], int(port), *place[2:])
