@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+SHEETS = 4.0  # how much faster learned sheets move than other vectors
+
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrix to g (rows, cols), by a quintic Newton-Schulz iteration."""
@@ -46,13 +48,19 @@ def optimisers(module: torch.nn.Module, lr: float, matrix_lr: float) -> list[tor
     """Muon for the matrices inside, AdamW for vectors, embeddings, modulation and whatever is thin.
 
     Modulation (adaLN) is left to AdamW because its matrices are the largest and the cheapest to learn: to
-    orthogonalise them too took a sixth of a training step.
+    orthogonalise them too took a sixth of a training step. Learned sheets, of which a batch reads a few entries only,
+    take larger steps.
     """
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
+    sheets: list[Tensor] = []
     for name, p in module.named_parameters():
-        inner = (
-            p.dim() >= 2 and min(p.shape[0], p[0].numel()) >= 24 and not any(k in name for k in ("modulate", "atlas"))
-        )
-        (matrices if inner else rest).append(p)
-    return [Muon(matrices, lr=matrix_lr), torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)]
+        if "sheets." in name:
+            sheets.append(p)
+        elif p.dim() >= 2 and min(p.shape[0], p[0].numel()) >= 24 and "modulate" not in name:
+            matrices.append(p)
+        else:
+            rest.append(p)
+    groups = [{"params": rest, "lr": lr}, {"params": sheets, "lr": SHEETS * lr}]
+    adam = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    return [Muon(matrices, lr=matrix_lr), adam]

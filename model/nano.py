@@ -16,18 +16,24 @@ from torch import Tensor
 
 from . import WeightsMissing
 from .autoencoder import Autoencoder, AutoencoderConfig
+from .prompts import LOOK, SOUND, TOKENS, listen, look_at, pulse
+from .reader import Reader
 from .sampler import sample
 from .spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from .stage.motion import Motion
 from .stage.sample import DT_MAX, DT_MIN
-from .stage.scene import SEED_DIM, Scene
-from .stage.vocabulary import ATTRIBUTES, FIGURES
+from .stage.scene import NUMBERS, SEED_DIM, Scene
+from .stage.vocabulary import ATTRIBUTES, FIGURES, WIDTH
 from .text import TextConfig, TextEncoder
-from .transformer import Conditions, Past, WorldConfig, WorldModel
+from .transformer import SPANS, Moment, Past, WorldConfig, WorldModel
 
 WEIGHTS = Path(__file__).parent / "weights" / "nano.safetensors"
+GUIDED_UP_TO = 2.0
+ENERGY = np.array([1.0, 1.0, 0.6, 0.0])  # what the energy fader gives to level, bass, treble and onset
 SETTLE = 0.2  # seconds in which what a prompt says becomes what the world remembers
-OPENING = {"place": "sea", "light": "sunset", "weather": "clear", "figure": "dance", "tint": "plain"}
+OPENING = {
+    "place": "sea", "light": "sunset", "weather": "clear", "figure": "dance", "tint": "plain", "mood": "neutral",
+}  # fmt: skip
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -43,19 +49,29 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
+def shape_for(config: WorldConfig, aspect: float | None) -> tuple[int, int]:
+    """Rows and columns of latents nearest to an aspect (width over height): landscape, square or portrait."""
+    r, c = config.rows, config.columns
+    if aspect is None:
+        return r, c
+    return min(((r, c), (r, r), (c, r)), key=lambda shape: abs(np.log(shape[1] / shape[0]) - np.log(aspect)))
+
+
 class Nano:
     """A `World`. Make one with `Nano.load`."""
 
-    def __init__(self, text: TextEncoder, autoencoder: Autoencoder, world: WorldModel, mean: Tensor, std: Tensor,
-                 device: torch.device) -> None:  # fmt: skip
+    def __init__(self, text: TextEncoder, reader: Reader, autoencoder: Autoencoder, world: WorldModel, mean: Tensor,
+                 std: Tensor, device: torch.device, aspect: float | None = None) -> None:  # fmt: skip
         self.device = device
         form = torch.channels_last
-        self.text = text.eval()
+        self.text, self.reader = text.eval(), reader.eval()
         self.autoencoder = autoencoder.eval().to(device, memory_format=form)  # type: ignore[call-overload]
         self.world = world.eval().to(device, memory_format=form)  # type: ignore[call-overload]
         self.mean, self.std = mean.view(1, -1, 1, 1).to(device), std.view(1, -1, 1, 1).to(device)
-        c, f = world.config, autoencoder.config.factor
-        self._spec = WorldSpec("nano", c.columns * f, c.rows * f, 20.0, 1, ACTS, ("text", "action"), str(device))
+        self.rows, self.columns = shape_for(world.config, aspect)
+        f = autoencoder.config.factor
+        self._spec = WorldSpec("nano", self.columns * f, self.rows * f, 20.0, 1, ACTS,
+                               ("text", "image", "sound", "action"), str(device))  # fmt: skip
         self.timings: dict[str, float] = {}
         self.reset(0)
 
@@ -64,8 +80,11 @@ class Nano:
         return self._spec
 
     @classmethod
-    def load(cls, path: Path = WEIGHTS, device: str = "auto") -> Nano:
-        """Raises WeightsMissing where the file is not there, ValueError where it is not a nano's."""
+    def load(cls, path: Path = WEIGHTS, device: str = "auto", aspect: float | None = None) -> Nano:
+        """aspect: width over height of what it is played for; the nearest native shape is taken.
+
+        Raises WeightsMissing where the file is not there, ValueError where it is not a nano's.
+        """
         if not path.exists():
             raise WeightsMissing(f"{path} is missing: reinstall worldjockey, or train one with `wj train`")
         chosen = choose_device(device)
@@ -78,16 +97,21 @@ class Nano:
         text = TextEncoder(TextConfig(**about["text"]))
         autoencoder = Autoencoder(AutoencoderConfig(**{k: _tuple(v) for k, v in about["autoencoder"].items()}))
         world = WorldModel(WorldConfig(**{k: _tuple(v) for k, v in about["world"].items()}))
-        for name, module in (("text", text), ("autoencoder", autoencoder), ("world", world)):
+        reader = Reader(autoencoder.config.channels)
+        parts = (("text", text), ("reader", reader), ("autoencoder", autoencoder), ("world", world))
+        for name, module in parts:
             part = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
-            module.load_state_dict(part)
-        return cls(text, autoencoder, world, tensors["mean"], tensors["std"], chosen)
+            try:
+                module.load_state_dict(part)
+            except RuntimeError as fault:
+                raise ValueError(f"{path} does not fit this version of worldjockey: reinstall worldjockey") from fault
+        return cls(text, reader, autoencoder, world, tensors["mean"], tensors["std"], chosen, aspect)
 
     def save(self, path: Path) -> None:
         """fp16 safetensors, the configurations in its header."""
         tensors = {"mean": self.mean.flatten(), "std": self.std.flatten()}
         parts: dict[str, Any] = {"text": self.text, "autoencoder": self.autoencoder, "world": self.world}
-        for name, module in parts.items():
+        for name, module in {**parts, "reader": self.reader}.items():
             tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
         about = {name: asdict(module.config) for name, module in parts.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,23 +119,38 @@ class Nano:
                   metadata={"worldjockey": json.dumps(about)})  # fmt: skip
 
     def encode(self, prompt: Prompt) -> Tokens:
-        """values (5, 8): how much of each value of place, light, weather, figure and tint the prompt asks for."""
-        return self.text.encode(prompt.text)
+        """values (8, 16): a row for each of place, light, weather, figure, tint and mood, how much of each value is
+        asked for; a row for an image's look, and a row for a sound's loop (`prompts`). What several say adds up."""
+        said = self.text.encode(prompt.text)
+        values = np.zeros((TOKENS, WIDTH), np.float32)
+        values[: len(said.values)] = said.values
+        parts = None
+        if said.parts is not None:
+            parts = np.zeros((len(said.words), TOKENS, WIDTH), np.float32)
+            parts[:, : len(said.values)] = said.parts
+        if prompt.image is not None:
+            seen = look_at(prompt.image, self.autoencoder, self.reader, self.mean, self.std)
+            unsaid = np.clip(1 - values[:LOOK].sum(-1, keepdims=True), 0, 1)
+            values[:LOOK] += seen[:LOOK] * unsaid  # words beside a picture overrule it
+            values[LOOK] = seen[LOOK]
+        if prompt.sound is not None:
+            values[SOUND] = listen(prompt.sound, prompt.rate)
+        return Tokens(values, said.words, parts)
 
     def reset(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         shape = rng.uniform(-1, 1, SEED_DIM).astype(np.float32) if seed else np.zeros(SEED_DIM, np.float32)
         figure = np.eye(len(FIGURES), dtype=np.float32)[FIGURES.index(OPENING["figure"])]
         self.motion = Motion(seed=shape, figure=figure)
-        self.look = [np.eye(8, dtype=np.float32)[values.index(OPENING[k])] for k, values in ATTRIBUTES.items()]
+        self.look = [np.eye(WIDTH, dtype=np.float32)[values.index(OPENING[k])] for k, values in ATTRIBUTES.items()]
         self.noise = torch.Generator().manual_seed(seed)
         self.past = Past(self.world.config.window)
-        self.last: Tensor | None = None
+        self.memory: Tensor | None = None  # (1, len(SPANS), look)
 
     def _remember(self, tokens: Array, dt: float) -> list[Array]:
         """What each attribute is now: what the prompt says of it, and for the rest what the world was."""
         now = []
-        for i, row in enumerate(np.maximum(tokens, 0)):
+        for i, row in enumerate(np.maximum(tokens[:LOOK], 0)):
             said = min(float(row.sum()), 1.0)
             asked = row / max(float(row.sum()), 1e-6)
             now.append((said * asked + (1 - said) * self.look[i]).astype(np.float32))
@@ -121,49 +160,62 @@ class Nano:
     @torch.inference_mode()
     def step(self, controls: Controls) -> Tensor:
         begin = time.perf_counter()
+        dt = min(max(controls.dt, DT_MIN), DT_MAX)
+        looped = pulse(controls.tokens[SOUND], self.motion.time)
+        sound = np.clip(np.maximum(np.maximum(controls.sound, looped), controls.energy * ENERGY), 0, 1)
         look = self._remember(controls.tokens, controls.dt)
-        names = list(ATTRIBUTES)
-        said = look[names.index("figure")][: len(FIGURES)]
-        self.motion.advance(controls.dt, controls.camera, controls.acts, said)
-        m = self.motion
-        numbers = {k: getattr(m, k) for k in ("phase", "time", "yaw", "x", "z", "pitch", "zoom")}
-        rows = {k: torch.from_numpy(look[i][: len(v)])[None] for i, (k, v) in enumerate(ATTRIBUTES.items())}
-        rows["figure"] = torch.from_numpy(m.figure)[None]
-        scene = Scene(
-            **rows, **{k: torch.tensor([v], dtype=torch.float32) for k, v in numbers.items()},
-            energy=torch.tensor([controls.energy], dtype=torch.float32), seed=torch.from_numpy(m.seed)[None],
-        )  # fmt: skip
-        conditions = Conditions.from_flat(
-            Conditions.of(scene, min(max(controls.dt, DT_MIN), DT_MAX)).flat()[None].to(self.device)
-        )
-        c = self.world.config
-        noise = torch.randn(1, 1, c.channels, c.rows, c.columns, generator=self.noise).to(self.device)
-        carried = self.last if c.carry else None
-        known = torch.full((1, 1), float(carried is not None), device=self.device)
-        last = torch.zeros_like(noise) if carried is None else carried
+        said = look[list(ATTRIBUTES).index("figure")][: len(FIGURES)]
+        self.motion.advance(controls.dt, controls.camera, controls.acts, said, float(sound[0]))
+        moment = self._moment(look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance)
+        shape = (1, 1, self.world.config.channels, self.rows, self.columns)
+        noise = torch.randn(shape, generator=self.noise).to(self.device)
 
         def predict(noisy: Tensor, level: float) -> Tensor:
-            return self.world(noisy, last, torch.full((1, 1), level, device=self.device), known, conditions, self.past)
+            return self.world(noisy, torch.full((1, 1), level, device=self.device), moment, self.past)
 
-        self.last = sample(predict, noise, controls.steps)
+        frame = sample(predict, noise, controls.steps)[0]
         self.past.keep()
+        self._keep(self.world.memory(frame), dt)
         made = time.perf_counter()
-        latent = (self.last[0] * self.std + self.mean).contiguous(memory_format=torch.channels_last)
+        latent = (frame * self.std + self.mean).contiguous(memory_format=torch.channels_last)
         image = self.autoencoder.decode(latent)
-        frame = (image.clamp_(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        pixels = (image.clamp_(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         self.timings = {"step_ms": (made - begin) * 1e3, "decode_ms": (time.perf_counter() - made) * 1e3}
-        return frame
+        return pixels
+
+    def _moment(self, look: list[Array], seen: Array, sound: Array, dt: float, guidance: float) -> Moment:
+        m = self.motion
+        rows = {k: torch.from_numpy(look[i][: len(v)])[None] for i, (k, v) in enumerate(ATTRIBUTES.items())}
+        rows["figure"] = torch.from_numpy(m.figure)[None]
+        numbers = {k: torch.tensor([getattr(m, k)], dtype=torch.float32) for k in NUMBERS}
+        told = min(max(float(seen[SEED_DIM]), 0.0), 1.0)  # an image's look over the seed's own, by as much as it says
+        seed = (1 - told) * m.seed + seen[:SEED_DIM]
+        scene = Scene(**rows, **numbers, sound=torch.from_numpy(sound)[None],
+                      seed=torch.from_numpy(seed.astype(np.float32))[None])  # fmt: skip
+        moment = Moment.of(Scene.of(scene.flat().to(self.device)), torch.tensor([dt], device=self.device),
+                           self.world.config.look)  # fmt: skip
+        moment.guidance = moment.guidance * min(max(guidance, 1.0), GUIDED_UP_TO)
+        if self.memory is not None:
+            moment.memory = self.memory
+        return moment
+
+    def _keep(self, code: Tensor, dt: float) -> None:
+        """What is seen now flows into the memory tokens, each with its own span."""
+        if self.memory is None:
+            self.memory = code[:, None].repeat(1, len(SPANS), 1)
+        rate = torch.tensor([min(1.0, dt / span) for span in SPANS], device=code.device)[None, :, None]
+        self.memory = self.memory + (code[:, None] - self.memory) * rate
 
     def snapshot(self) -> WorldState:
         return WorldState({
             "motion": replace(self.motion, figure=self.motion.figure.copy()), "look": list(self.look),
-            "noise": self.noise.get_state(), "past": self.past.copy(), "last": self.last,
+            "noise": self.noise.get_state(), "past": self.past.copy(), "memory": self.memory,
         })  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
         d = state.data
         self.motion = replace(d["motion"])
-        self.look, self.last, self.past = list(d["look"]), d["last"], d["past"].copy()
+        self.look, self.memory, self.past = list(d["look"]), d["memory"], d["past"].copy()
         self.noise.set_state(d["noise"])
 
 

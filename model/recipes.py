@@ -21,7 +21,8 @@ class Recipe:
     text_steps: int = 3000
     autoencoder_steps: int = 5200
     probe_steps: int = 1500
-    world_steps: int = 2500
+    world_steps: int = 6000
+    reader_steps: int = 1500
     batch: int = 8  # clips of `world.window` frames a step
     text: TextConfig = field(default_factory=TextConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -41,9 +42,10 @@ RECIPES: dict[str, Recipe] = {
         autoencoder_steps=20,
         probe_steps=10,
         world_steps=10,
+        reader_steps=10,
         autoencoder=AutoencoderConfig(channels=8, widths=(8, 12, 16), blocks=(1, 1, 1)),
         world=WorldConfig(
-            channels=8, rows=4, columns=6, width=32, heads=2, blocks=2, temporal=(1,), window=4, trunk=16
+            channels=8, rows=4, columns=6, width=32, heads=2, blocks=2, temporal=(1,), window=4, trunk=16, sheets=6
         ),
     ),
 }

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
-ACTS = ("none", "dance", "jump", "wave", "cry", "pose", "walk", "freeze")
+ACTS = (
+    "none", "dance", "robot", "headbang", "jump", "wave", "cry", "pose", "walk", "run", "bow", "freeze",
+)  # fmt: skip
+SOUND_STEPS = 16  # a sound prompt is a loop of so many levels a second
 CAMERA_AXES = ("strafe", "forward", "yaw", "pitch", "zoom")
 
 
@@ -34,9 +37,16 @@ class WorldSpec:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the world should be, as the performer says it."""
+    """What the world should be, as the performer says it; any of the three, or several together.
+
+    image: (h, w, 3) uint8 RGB of any size, a look to take. sound: (n,) mono -1..1 at `rate`, up to a second of it is
+    looped as the scene's pulse.
+    """
 
     text: str = ""
+    image: NDArray[np.uint8] | None = None
+    sound: Array | None = None
+    rate: int = 48000
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,9 @@ class Controls:
     camera: Mapping[str, float] = field(default_factory=dict)  # axis of CAMERA_AXES -> -1..1
     dt: float = 1 / 20  # seconds of world time this step covers, 1/30..1/8
     steps: int = 1  # prediction steps, 1..4
-    energy: float = 0.0  # 0..1, how strongly sound or a fader drives the scene
+    energy: float = 0.0  # 0..1, how strongly a fader drives the scene
+    sound: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # level, bass, treble, onset, 0..1 each
+    guidance: float = 1.0  # 1 shows the prompt as it is, up to 2 exaggerates it
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,13 @@ import argparse
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-STAGES = ("text", "autoencoder", "probe", "world")
+if TYPE_CHECKING:
+    from .nano import Nano
+    from .recipes import Recipe
+
+STAGES = ("text", "autoencoder", "probe", "world", "reader")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,14 +40,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers: int, seed: int) -> None:
-    import torch
     from safetensors.torch import load_file, save_file
 
-    from . import probe, text, train_autoencoder, train_world
-    from .autoencoder import Autoencoder
-    from .nano import Nano
+    from . import probe, reader, text, train_autoencoder, train_world
+    from .clips import draw as clips_of
     from .recipes import RECIPES
-    from .text import TextEncoder
 
     r = RECIPES[config]
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,15 +63,39 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
             folder, folder / "probe.safetensors", steps=r.probe_steps, count=r.pictures, shape=shape, workers=workers
         )
         print("probe:", json.dumps(figures), flush=True)
+    drawn = {"count": r.sequences, "frames": r.frames, "shape": shape, "workers": workers}
     if "world" in stages:
         world, mean, std = train_world.train(
-            folder, r.world, r.autoencoder, steps=r.world_steps, count=r.sequences, frames=r.frames, batch=r.batch,
-            shape=shape, workers=workers, seed=seed,
-        )  # fmt: skip
-        encoder = TextEncoder(r.text)
-        encoder.load_state_dict(load_file(text_file))
-        autoencoder = Autoencoder(r.autoencoder)
-        saved = torch.load(folder / "autoencoder.pt", weights_only=True)
-        autoencoder.load_state_dict(saved["state"]["model"])
-        Nano(encoder, autoencoder, world, mean, std, torch.device("cpu")).save(out)
+            folder, r.world, r.autoencoder, steps=r.world_steps, batch=r.batch, seed=seed, **drawn
+        )
+        save_file({"mean": mean, "std": std}, folder / "scale.safetensors")
+        save_file({k: v.contiguous() for k, v in world.state_dict().items()}, folder / "world.safetensors")
+    if "reader" in stages:
+        scale = load_file(folder / "scale.safetensors")
+        clips = clips_of(folder, r.sequences, r.frames, shape, r.autoencoder, workers)[0]
+        figures = reader.train(clips, scale["mean"], scale["std"], folder / "reader.safetensors",
+                               steps=r.reader_steps, held=min(100, len(clips) // 4), seed=seed)  # fmt: skip
+        print("reader:", json.dumps(figures), flush=True)
+    if {"world", "reader"} & set(stages):
+        assemble(folder, r).save(out)
         print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", flush=True)
+
+
+def assemble(folder: Path, r: Recipe) -> Nano:
+    """The world out of what its stages left in `folder`."""
+    import torch
+    from safetensors.torch import load_file
+
+    from .autoencoder import Autoencoder
+    from .nano import Nano
+    from .reader import Reader
+    from .text import TextEncoder
+    from .transformer import WorldModel
+
+    autoencoder = Autoencoder(r.autoencoder)
+    autoencoder.load_state_dict(torch.load(folder / "autoencoder.pt", weights_only=True)["state"]["model"])
+    text, read, world = TextEncoder(r.text), Reader(r.autoencoder.channels), WorldModel(r.world)
+    for name, module in (("text", text), ("reader", read), ("world", world)):
+        module.load_state_dict(load_file(folder / f"{name}.safetensors"))
+    scale = load_file(folder / "scale.safetensors")
+    return Nano(text, read, autoencoder, world, scale["mean"], scale["std"], torch.device("cpu"))

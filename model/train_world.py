@@ -1,185 +1,180 @@
-"""Trains the world model on sequences of the stage, in the latents of a trained autoencoder."""
+"""Trains the world model on clips of the stage.
+
+The network predicts the clean frame from noise at once (one step), because the prompt, the clocks and the camera
+determine it: there is nothing to fold, and a consistency or distribution-matching teacher would only be a worse
+teacher than the stage itself. What further steps are for is taught on the model's own pictures: every fourth batch it
+sees its own first prediction under noise and learns what is still wrong with it. In the last part guidance is folded
+in: asked for more than 1, it learns the frame pushed away from what it would draw unprompted (Ho & Salimans 2022),
+so that no second pass is ever needed.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from .autoencoder import Autoencoder, AutoencoderConfig
+from .autoencoder import AutoencoderConfig
+from .clips import Clips, draw
 from .muon import optimisers
 from .runlog import Run
-from .sampler import noised, sample
-from .transformer import Conditions, Past, WorldConfig, WorldModel
+from .sampler import levels, noised, sample
+from .stage.scene import Scene
+from .stage.vocabulary import ATTRIBUTES
+from .transformer import SPANS, Moment, Past, WorldConfig, WorldModel
 
-SHARD = 50  # sequences a file
-
-
-def _paint(folder: str, shard: int, frames: int, shape: tuple[int, int], config: AutoencoderConfig) -> int:
-    from .stage.render import render
-    from .stage.sample import sequence, to_bytes
-
-    torch.set_num_threads(1)
-    path = Path(folder) / f"sequences-{shard:04d}.safetensors"
-    if path.exists():
-        return shard
-    model = Autoencoder(config)
-    model.load_state_dict(torch.load(Path(folder) / "autoencoder.pt", weights_only=True)["state"]["model"])
-    model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    latents, conditions = [], []
-    with torch.inference_mode():
-        for i in range(SHARD):
-            s = sequence(100_000 + shard * SHARD + i, frames)
-            pictures = [to_bytes(render(s.scene[k : k + 1], *shape)).float() / 255 for k in range(frames)]
-            latents.append(torch.cat([model.encode(p) for p in pictures]).half())
-            conditions.append(Conditions.of(s.scene, s.dt).flat())
-    tmp = path.with_suffix(".tmp")
-    save_file({"latents": torch.stack(latents).contiguous(), "conditions": torch.stack(conditions)}, tmp)
-    tmp.rename(path)
-    return shard
-
-
-def sequences(folder: Path, count: int, frames: int, shape: tuple[int, int], config: AutoencoderConfig,
-              workers: int) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Latents (count, frames, c, rows, columns) fp16 and conditions (count, frames, 101); drawn once, kept on disk."""
-    shards = -(-count // SHARD)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_paint, str(folder), i, frames, shape, config) for i in range(shards)]
-        for i, job in enumerate(jobs):
-            job.result()
-            if i % 4 == 3:
-                print(f"stage {(i + 1) * SHARD}/{count} sequences", flush=True)
-    files = [load_file(folder / f"sequences-{i:04d}.safetensors") for i in range(shards)]
-    return torch.cat([f["latents"] for f in files]), torch.cat([f["conditions"] for f in files])
-
-
-def shifted(clean: Tensor) -> tuple[Tensor, Tensor]:
-    """What came before each frame (zeros before the first), and (b, t) 1 where that is known."""
-    last = torch.cat([torch.zeros_like(clean[:, :1]), clean[:, :-1]], 1)
-    known = torch.ones(clean.shape[:2])
-    known[:, 0] = 0
-    return last, known
+HELD = 24  # sequences of the first shape that are never trained on
+SINGLE = 0.7  # share of batches that are single frames; the rest are clips of the window's length
+SILENT = 0.04  # share of frames without any prompt
+TOLD = 0.75  # share of clips whose seed is told
+REMEMBERED = 0.5  # share of clips that remember an earlier frame
+REFINE_EVERY = 4
+GUIDED_FROM, GUIDED_SHARE, GUIDED_UP_TO = 0.85, 0.3, 2.0
+AVERAGE = 0.998
 
 
 @torch.no_grad()
-def rollout(
-    model: WorldModel, conditions: Conditions, shape: torch.Size, steps: int, generator: torch.Generator
-) -> Tensor:
-    """(b, t, c, rows, columns) played from nothing, every frame from the model's own last one."""
+def rollout(model: WorldModel, moment: Moment, shape: torch.Size, steps: int, generator: torch.Generator) -> Tensor:
+    """(b, t, c, rows, columns) played from nothing, frame by frame with a cache."""
     b, t = shape[:2]
-    past = Past(model.config.window)
-    last, out = torch.zeros(b, 1, *shape[2:]), []
+    past, out = Past(model.config.window), []
     for i in range(t):
-        here = Conditions.from_flat(conditions.flat().unflatten(0, (b, t))[:, i : i + 1])
-        known = torch.full((b, 1), float(i > 0 and model.config.carry))
+        here = moment[torch.arange(b) * t + i]
 
-        def predict(
-            noisy: Tensor,
-            level: float,
-            last: Tensor = last * known[..., None, None, None],
-            known: Tensor = known,
-            here: Conditions = here,
-        ) -> Tensor:
-            return model(noisy, last, torch.full((b, 1), level), known, here, past)
+        def predict(noisy: Tensor, level: float, here: Moment = here) -> Tensor:
+            return model(noisy, torch.full((b, 1), level), here, past)
 
-        last = sample(predict, torch.randn(b, 1, *shape[2:], generator=generator), steps)
+        out.append(sample(predict, torch.randn(b, 1, *shape[2:], generator=generator), steps))
         past.keep()
-        out.append(last)
     return torch.cat(out, 1)
 
 
+def silenced(scene: Scene, silent: Tensor) -> Scene:
+    """The scene without its prompt where `silent` (n,) is true."""
+    keep = (~silent).float()[:, None]
+    said = {k: getattr(scene, k) * keep for k in ATTRIBUTES}
+    return Scene(**{**scene.__dict__, **said})
+
+
+class Trainer:
+    """One model in training; `step(i)` is one update. Deterministic in (seed, i)."""
+
+    def __init__(self, config: WorldConfig, groups: list[Clips], *, steps: int, batch: int, seed: int,
+                 matrix_lr: float) -> None:  # fmt: skip
+        torch.manual_seed(seed)
+        self.config, self.groups, self.steps, self.batch, self.seed = config, groups, steps, batch, seed
+        few = groups[0].latents[:: max(1, len(groups[0]) // 200)].float()
+        self.mean, self.std = few.mean((0, 1, 3, 4)), few.std((0, 1, 3, 4))
+        self.model = WorldModel(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = deepcopy(self.model).eval()
+        self.opts = optimisers(self.model, lr=2e-3, matrix_lr=matrix_lr)
+        self.base = [[g["lr"] for g in o.param_groups] for o in self.opts]
+
+    def state(self) -> dict[str, object]:
+        return {"model": self.model.state_dict(), "average": self.average.state_dict(),
+                "optimisers": [o.state_dict() for o in self.opts]}  # fmt: skip
+
+    def load(self, saved: dict[str, object]) -> None:
+        self.model.load_state_dict(saved["model"])  # type: ignore[arg-type]
+        self.average.load_state_dict(saved["average"])  # type: ignore[arg-type]
+        for o, s in zip(self.opts, saved["optimisers"], strict=True):  # type: ignore[call-overload]
+            o.load_state_dict(s)
+
+    def normal(self, latents: Tensor) -> Tensor:
+        spread = (1, 1, -1, 1, 1)
+        return (latents.float() - self.mean.view(spread)) / self.std.view(spread)
+
+    def draw(self, dice: torch.Generator) -> tuple[Tensor, Tensor, Moment]:
+        """Clean latents (b, t, ...), an earlier frame of each clip (b, c, rows, columns), and what they obey."""
+        sizes = torch.tensor([float(len(g)) for g in self.groups])
+        which = int(torch.multinomial(sizes, 1, generator=dice))
+        group, held = self.groups[which], HELD if which == 0 else 0
+        frames = group.latents.shape[1]
+        window = min(frames, self.config.window)
+        clip = 1 if torch.rand((), generator=dice) < SINGLE else window
+        clips = self.batch * window // clip
+        pick = torch.randint(0, max(1, len(group) - held), (clips,), generator=dice)
+        start = int(torch.randint(0, frames - clip + 1, (), generator=dice))
+        clean = self.normal(group.latents[pick][:, start : start + clip])
+        older = int(torch.randint(0, frames, (), generator=dice))
+        earlier = self.normal(group.latents[pick][:, older : older + 1])[:, 0]
+        silent = (torch.rand(clips, generator=dice) < SILENT).repeat_interleave(clip)
+        scene = silenced(group.scene(pick, start, clip), silent)
+        moment = Moment.of(scene, group.steps(pick, clip), self.config.look)
+        moment.known = (torch.rand(clips, generator=dice) < TOLD).float().repeat_interleave(clip)
+        return clean, earlier, moment
+
+    def step(self, i: int) -> float:
+        dice = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
+        done = i / self.steps
+        rate = min(1.0, (i + 1) / 100) * max(0.01, 1 - done)
+        for o, lrs in zip(self.opts, self.base, strict=True):
+            for g, lr in zip(o.param_groups, lrs, strict=True):
+                g["lr"] = lr * rate
+            o.zero_grad(set_to_none=True)
+        clean, earlier, moment = self.draw(dice)
+        b, t = clean.shape[:2]
+        recall = self.model.memory(earlier)[:, None] * (torch.rand(b, len(SPANS), 1, generator=dice) < REMEMBERED)
+        moment.memory = recall.repeat_interleave(t, 0)
+        noise = torch.randn(clean.shape, generator=dice)
+        level, noisy, target = torch.ones(b, t), noise, clean
+        if i % REFINE_EVERY == REFINE_EVERY - 1:
+            later = torch.tensor(levels(4)[1:])[torch.randint(0, 3, (b, t), generator=dice)]
+            level = torch.where(torch.rand(b, 1, generator=dice) < 0.5, later, level)
+            with torch.no_grad():
+                own = self.model(noise, torch.ones(b, t), moment)
+            noisy = noised(own, noise, level[..., None, None, None])
+        elif done > GUIDED_FROM and torch.rand((), generator=dice) < GUIDED_SHARE:
+            guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(b, generator=dice)
+            with torch.no_grad():
+                everything = torch.ones(b * t, dtype=torch.bool)
+                mute = Moment(
+                    silenced(moment.scene, everything), moment.dt, moment.guidance, moment.known, moment.memory
+                )
+                plain = self.average(noise, level, mute)
+            moment.guidance = guidance.repeat_interleave(t)
+            target = clean + (guidance - 1)[:, None, None, None, None] * (clean - plain)
+        loss = F.smooth_l1_loss(self.model(noisy, level, moment), target, beta=0.1)
+        loss.backward()
+        for o in self.opts:
+            o.step()
+        with torch.no_grad():
+            weight = 1 - min(AVERAGE, (i + 1) / (i + 20))
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), weight)
+        return float(loss.detach())
+
+    def held_out(self) -> dict[str, float]:
+        """Mean absolute error of the first and the last frame of unseen sequences, played in one step."""
+        group = self.groups[0]
+        count, frames = min(HELD, len(group)), group.latents.shape[1]
+        truth = self.normal(group.latents[-count:])
+        moment = Moment.of(group.scene(slice(-count, None), 0, frames), group.steps(slice(-count, None), frames),
+                           self.config.look)  # fmt: skip
+        played = rollout(self.average, moment, truth.shape, 1, torch.Generator().manual_seed(1))
+        errors = (played - truth).abs().mean((0, 2, 3, 4))
+        return {"first": float(errors[0]), "later": float(errors[-1])}
+
+
 def train(
-    folder: Path,
-    config: WorldConfig,
-    ae: AutoencoderConfig,
-    *,
-    steps: int,
-    count: int,
-    frames: int,
-    shape: tuple[int, int],
-    batch: int = 2,
-    workers: int = 2,
-    seed: int = 0,
-    matrix_lr: float = 0.015,
-) -> tuple[WorldModel, Tensor, Tensor]:
+    folder: Path, config: WorldConfig, ae: AutoencoderConfig, *, steps: int, count: int, frames: int,
+    shape: tuple[int, int], batch: int = 8, workers: int = 2, seed: int = 0, matrix_lr: float = 0.015,
+) -> tuple[WorldModel, Tensor, Tensor]:  # fmt: skip
     """Resumes by itself. Returns the averaged model and the latents' mean and deviation per channel."""
-    torch.manual_seed(seed)
-    latents, flat = sequences(folder, count, frames, shape, ae, workers)
-    sample_of = latents[:: max(1, count // 200)].float()
-    mean, std = sample_of.mean((0, 1, 3, 4)), sample_of.std((0, 1, 3, 4))
-    spread = (1, 1, -1, 1, 1)
-
-    def normal(i: Tensor | slice) -> Tensor:
-        return (latents[i].float() - mean.view(spread)) / std.view(spread)
-
-    held, window = 24, min(frames, config.window)
-    model = WorldModel(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = deepcopy(model).eval()
-    opts = optimisers(model, lr=2e-3, matrix_lr=matrix_lr)
+    groups = draw(folder, count, frames, shape, ae, workers)
+    trainer = Trainer(config, groups, steps=steps, batch=batch, seed=seed, matrix_lr=matrix_lr)
     run = Run(folder, "world", steps)
     saved = run.load()
     if saved:
-        model.load_state_dict(saved["model"])
-        average.load_state_dict(saved["average"])
-        for o, s in zip(opts, saved["optimisers"], strict=True):
-            o.load_state_dict(s)
-    base = [2e-3 if isinstance(o, torch.optim.AdamW) else matrix_lr for o in opts]
-    total = 0.0
-    for step in run:
-        rng = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        done = step / steps
-        rate = min(1.0, (step + 1) / 100) * max(0.02, 1 - done)
-        for o, lr in zip(opts, base, strict=True):
-            for g in o.param_groups:
-                g["lr"] = lr * rate
-            o.zero_grad(set_to_none=True)
-        # Single moments teach what the world looks like, clips how it goes on; both cost the same.
-        clip = 1 if torch.rand((), generator=rng) < 0.6 else window
-        clips = batch * window // clip
-        pick = torch.randint(0, count - held, (clips,), generator=rng)
-        start = int(torch.randint(0, frames - clip + 1, (), generator=rng))
-        clean = normal(pick)[:, start : start + clip]
-        conditions = Conditions.from_flat(flat[pick][:, start : start + clip])
-        level = torch.rand(clips, clip, generator=rng)
-        level = torch.where(torch.rand(clips, clip, generator=rng) < 0.7, torch.ones(()), level)
-        noise = torch.randn(clean.shape, generator=rng)
-        noisy = noised(clean, noise, level[..., None, None, None])
-        last, known = shifted(clean)
-        known = known * float(config.carry)
-        # Drift: half of the clips, once the model can draw, continue what it drew itself.
-        if config.carry and clip > 1 and done > 0.3 and torch.rand((), generator=rng) < 0.5:
-            with torch.no_grad():
-                own = clean
-                for _ in range(1 + int(done > 0.6)):
-                    before = shifted(own)[0] * known[..., None, None, None]
-                    own = model(noise, before, torch.ones_like(level), known, conditions)
-            last, _ = shifted(own)
-        blur = 0.35 * torch.rand(clips, 1, 1, 1, 1, generator=rng) ** 2
-        last = (last + blur * torch.randn(last.shape, generator=rng)) * known[..., None, None, None]
-        out = model(noisy, last, level, known, conditions)
-        loss = F.smooth_l1_loss(out, clean, beta=0.1)
-        loss.backward()
-        for o in opts:
-            o.step()
-        total += float(loss.detach())
-        with torch.no_grad():
-            weight = 1 - min(0.999, (step + 1) / (step + 20))
-            for a, p in zip(average.parameters(), model.parameters(), strict=True):
-                a.lerp_(p, weight)
-        if step % 100 == 99 or step + 1 == steps:
-            truth = normal(slice(count - held, count))
-            dice = torch.Generator().manual_seed(1)
-            played = rollout(average, Conditions.from_flat(flat[count - held :]), truth.shape, 1, dice)
-            errors = (played - truth).abs().mean((0, 2, 3, 4))
-            run.log(loss=total / (step % 100 + 1), first=float(errors[0]), later=float(errors[-1]))
-            total = 0.0
+        trainer.load(saved)
+    losses: list[float] = []
+    for i in run:
+        losses.append(trainer.step(i))
+        if i % 100 == 99 or i + 1 == steps:
+            run.log(loss=sum(losses) / len(losses), **trainer.held_out())
+            losses.clear()
         if run.due():
-            run.save({"model": model.state_dict(), "average": average.state_dict(),
-                      "optimisers": [o.state_dict() for o in opts]})  # fmt: skip
-    return average, mean, std
+            run.save(trainer.state())
+    return trainer.average, trainer.mean, trainer.std

@@ -1,9 +1,9 @@
-"""The world's network: one stream of prompt, action and video tokens, block-causal in time, with a cache.
+"""The world's network: one stream of text, look, memory, sound, action and video tokens, block-causal in time, cached.
 
-A frame is `rows x columns` latents. Beside the noise the network sees the last frame's own latents and predicts how
-to carry them over (a gate) and what to change (a residual), in the manner of the stacked frames of DIAMOND (Alonso et
-al. 2024). Inside a frame all tokens see each other; over time each place sees its own past through cached keys and
-values. Every frame of a training clip has its own noise level (Diffusion Forcing, Chen et al. 2024).
+A frame is `rows x columns` latents. Inside a frame all tokens see each other; over time each place sees its own past
+through cached keys and values, and older time is kept as a few tokens (`Memory`). Every frame of a training clip has
+its own noise level (Diffusion Forcing, Chen et al. 2024). What stands where comes from learned sheets read along the
+lines of sight (`sheets`), so that history carries motion and look, never the layout: nothing can melt or drift.
 """
 
 from __future__ import annotations
@@ -14,22 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .atlas import Atlas
-from .stage.scene import (
-    ACT_DIM,
-    POSE_DIM,
-    SEED_DIM,
-    TIME_DIM,
-    Scene,
-    act_features,
-    pose_features,
-    time_features,
-)
-from .stage.vocabulary import ATTRIBUTES, PLACES
+from .sheets import Sheets
+from .stage.scene import CLOCKS, PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene, circle
+from .stage.vocabulary import ATTRIBUTES
 from .stage.vocabulary import WIDTH as PROMPT_DIM
 
 PROMPT_TOKENS = len(ATTRIBUTES)
-CLOCK_DIM = TIME_DIM + 2  # the clocks, the step's length and the energy
+SPANS = (2.0, 30.0)  # seconds over which each memory token averages what it saw
+POSE_DIM, CLOCK_DIM, PHASE_DIM = 26, 2 * 2 * len(CLOCKS) + 1, 6
+FREE = 1.0  # guidance that exaggerates nothing
 
 
 @dataclass(frozen=True)
@@ -40,53 +33,76 @@ class WorldConfig:
     rows: int = 18
     columns: int = 32
     patch: int = 2
-    width: int = 224
-    heads: int = 7
-    blocks: int = 5
-    temporal: tuple[int, ...] = (1, 3)  # blocks that look back in time
+    width: int = 192
+    heads: int = 6
+    blocks: int = 3
+    temporal: tuple[int, ...] = (0, 2)  # blocks that look back in time
     window: int = 4  # frames they see, the present one included
-    trunk: int = 80  # channels of the convolutional path at latent resolution
+    trunk: int = 128  # channels of the convolutional path at latent resolution
     expand: int = 3
-    carry: bool = False  # hand the last frame's latents on directly: needs training on own rollouts, else it drifts
-    atlas: int = 24  # channels of the learned maps of places and gestures
+    sheets: int = 24  # channels of the learned sheets
+    look: int = 16  # numbers of a memory token
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
 
 @dataclass
-class Conditions:
-    """What frames obey, (b, t, ...) each: prompt (5, 8), act (13), pose (26), clock (18), seed (4)."""
+class Moment:
+    """What b * t frames obey, one row a frame.
 
-    prompt: Tensor
-    act: Tensor
-    pose: Tensor
-    clock: Tensor
-    seed: Tensor
+    scene: what to show, from the prompt's tokens, the acts, the camera, the clocks and the sound.
+    dt: (n,) seconds of this step. guidance: (n,) 1 shows the prompt as it is, more exaggerates it.
+    known: (n,) 1 where the scene's seed is told, 0 where only memory knows it.
+    memory: (n, len(SPANS), look) what was seen long ago, zeros where nothing was.
+    """
 
-    def flat(self) -> Tensor:
-        """(b * t, 101)"""
-        parts = (self.prompt.flatten(-2), self.act, self.pose, self.clock, self.seed)
-        return torch.cat([p.flatten(0, 1) for p in parts], -1)
+    scene: Scene
+    dt: Tensor
+    guidance: Tensor
+    known: Tensor
+    memory: Tensor
 
-    @classmethod
-    def of(cls, scene: Scene, dt: float) -> Conditions:
-        """Conditions (1, n, ...) of n moments in order."""
-        rows = [F.pad(getattr(scene, k), (0, PROMPT_DIM - len(v))) for k, v in ATTRIBUTES.items()]
-        step = torch.full_like(scene.energy, dt * 10)
-        clock = torch.cat([time_features(scene), step[:, None], scene.energy[:, None]], -1)
-        parts = (torch.stack(rows, 1), act_features(scene), pose_features(scene), clock, scene.seed)
-        return cls(*(p[None] for p in parts))
+    def __getitem__(self, index: slice | Tensor) -> Moment:
+        return Moment(*(getattr(self, k)[index] for k in ("scene", "dt", "guidance", "known", "memory")))
 
     @classmethod
-    def from_flat(cls, flat: Tensor) -> Conditions:
-        """The inverse of `flat` for (b, t, 101)."""
-        sizes = (PROMPT_TOKENS * PROMPT_DIM, ACT_DIM, POSE_DIM, CLOCK_DIM, SEED_DIM)
-        prompt, *rest = flat.split(sizes, -1)
-        return cls(prompt.unflatten(-1, (PROMPT_TOKENS, PROMPT_DIM)), *rest)
+    def of(cls, scene: Scene, dt: Tensor, look: int) -> Moment:
+        """With nothing remembered, the seed told and no guidance."""
+        one = torch.ones_like(dt)
+        return cls(scene, dt, one * FREE, one, dt.new_zeros(len(dt), len(SPANS), look))
+
+    def prompt(self) -> Tensor:
+        """(n, PROMPT_TOKENS, PROMPT_DIM)"""
+        rows = [F.pad(getattr(self.scene, k), (0, PROMPT_DIM - len(v))) for k, v in ATTRIBUTES.items()]
+        return torch.stack(rows, 1)
+
+    def pose(self) -> Tensor:
+        """(n, 26): where the camera is."""
+        s = self.scene
+        turns = [circle(v, period, (1, 2, 4, 8)) for v, period in ((s.yaw, PANORAMA), (s.x, STREET), (s.z, ROAD))]
+        return torch.cat([*turns, s.pitch[:, None] * 2, s.zoom.log()[:, None] * 2], -1)
+
+    def clock(self) -> Tensor:
+        """(n, 17): every clock of the world, and the step's length."""
+        turns = [circle(self.scene.time, period, (1, 2)) for period in CLOCKS]
+        return torch.cat([*turns, self.dt[:, None] * 10], -1)
+
+    def seed(self) -> Tensor:
+        """(n, SEED_DIM + 1): zeros where it is not told, and whether it is."""
+        return torch.cat([self.scene.seed * self.known[:, None], self.known[:, None]], -1)
+
+    def phase(self) -> Tensor:
+        return circle(self.scene.phase, 1.0, (1, 2, 3))
+
+    def hidden(self) -> Moment:
+        """The same with the seed taken out of the scene where it is not told: geometry must not leak it."""
+        s = self.scene
+        return Moment(Scene.of(torch.cat([s.flat()[:, :-SEED_DIM], s.seed * self.known[:, None]], -1)), self.dt,
+                      self.guidance, self.known, self.memory)  # fmt: skip
 
 
-CONDITION_DIM = PROMPT_TOKENS * PROMPT_DIM + ACT_DIM + POSE_DIM + CLOCK_DIM + SEED_DIM
+GLOBAL_DIM = PROMPT_TOKENS * PROMPT_DIM + PHASE_DIM + POSE_DIM + CLOCK_DIM + SEED_DIM + 1 + len(SOUND) + 1 + 8
 
 
 def noise_features(level: Tensor) -> Tensor:
@@ -222,63 +238,75 @@ class Modulated(nn.Module):
         return x + self.b(F.silu(self.a(F.silu(x)) * (1 + scale) + shift))
 
 
+class Memory(nn.Module):
+    """Reads a frame into `look` numbers: what is kept of frames that left the window."""
+
+    def __init__(self, channels: int, look: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 48, 3, stride=2, padding=1), nn.SiLU(),
+            nn.Conv2d(48, 64, 3, stride=2, padding=1), nn.SiLU(), nn.AdaptiveAvgPool2d((2, 4)), nn.Flatten(),
+        )  # fmt: skip
+        self.read = nn.Linear(64 * 8, look)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """(n, c, rows, columns) -> (n, look), in -1..1."""
+        return torch.tanh(self.read(self.body(latent)))
+
+
 class WorldModel(nn.Module):
     def __init__(self, config: WorldConfig) -> None:
         super().__init__()
         c = self.config = config
-        d, places = c.width, (c.rows // c.patch) * (c.columns // c.patch)
-        self.cond = nn.Sequential(nn.Linear(CONDITION_DIM + 9, 2 * d), nn.SiLU(), nn.Linear(2 * d, d), nn.SiLU())
+        d = c.width
+        inputs = GLOBAL_DIM + len(SPANS) * c.look
+        self.cond = nn.Sequential(nn.Linear(inputs, 2 * d), nn.SiLU(), nn.Linear(2 * d, d), nn.SiLU())
         self.prompt = nn.Parameter(torch.randn(PROMPT_TOKENS, PROMPT_DIM, d) * 0.5)
-        self.act = nn.Linear(ACT_DIM, d)
-        self.pose = nn.Linear(POSE_DIM, d)
-        self.clock = nn.Linear(CLOCK_DIM, d)
-        self.seed = nn.Linear(SEED_DIM, d)
-        self.modality = nn.Parameter(torch.randn(PROMPT_TOKENS + 4, d) * 0.2)
-        self.place = nn.Parameter(torch.randn(places, d) * 0.2)
-        self.atlas = Atlas(c.rows, c.columns, c.atlas)
-        self.stem = nn.Conv2d(2 * c.channels + self.atlas.channels, c.trunk, 3, padding=1)
-        self.stem_block = Modulated(c.trunk, d)
+        sizes = (PHASE_DIM, POSE_DIM, CLOCK_DIM, SEED_DIM + 1, len(SOUND), *(c.look for _ in SPANS))
+        self.others = nn.ModuleList(nn.Linear(size, d) for size in sizes)
+        self.modality = nn.Parameter(torch.randn(PROMPT_TOKENS + len(sizes), d) * 0.2)
+        self.memory = Memory(c.channels, c.look)
+        self.sheets = Sheets(c.sheets)
+        self.stem = nn.Conv2d(c.channels + self.sheets.channels, c.trunk, 1)
+        self.body = nn.ModuleList(Modulated(c.trunk, d) for _ in range(2))
         self.patchify = nn.Conv2d(c.trunk, d, c.patch, stride=c.patch)
         self.blocks = nn.ModuleList(Block(c, i in c.temporal) for i in range(c.blocks))
         self.norm = nn.LayerNorm(d, elementwise_affine=False)
         self.unpatchify = nn.Conv2d(d, c.trunk * c.patch**2, 1)
         self.head = nn.ModuleList(Modulated(c.trunk, d) for _ in range(2))
-        self.predict = nn.Conv2d(c.trunk, 2 * c.channels, 3, padding=1)
-        nn.init.normal_(self.predict.weight, std=0.005)
+        self.predict = nn.Conv2d(c.trunk, c.channels, 3, padding=1)
+        nn.init.normal_(self.predict.weight, std=0.01)
         nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
 
-    def forward(self, noisy: Tensor, last: Tensor, level: Tensor, known: Tensor, conditions: Conditions,
-                past: Past | None = None) -> Tensor:  # fmt: skip
-        """Predict clean latents.
+    def forward(self, noisy: Tensor, level: Tensor, moment: Moment, past: Past | None = None) -> Tensor:
+        """Predict clean latents (b, t, c, rows, columns).
 
-        noisy, last: (b, t, c, rows, columns), the frame being made and the one before it (zeros where unknown).
-        level, known: (b, t) noise level 0..1 of `noisy`, and 1 where `last` is real.
+        noisy: (b, t, c, rows, columns) of any shape whose sides the patch divides. level: (b, t) its noise level 0..1.
         past: cached keys and values of earlier frames; without it the clip is its own past.
         """
         c = self.config
-        b, t = noisy.shape[:2]
-        n = b * t
-        noise = torch.cat([noise_features(level.flatten()), known.reshape(n, 1)], -1)
-        cond = self.cond(torch.cat([conditions.flat(), noise], -1))
-        old = last.flatten(0, 1)
-        pose, seed, act = (v.flatten(0, 1) for v in (conditions.pose, conditions.seed, conditions.act))
-        place = conditions.prompt.flatten(0, 1)[:, list(ATTRIBUTES).index("place"), : len(PLACES)]
+        b, t, _, rows, columns = noisy.shape
+        level = level.flatten()
+        moment = moment.hidden()
+        prompt, memory, sound = moment.prompt(), moment.memory.unbind(1), moment.scene.sound
+        others = [moment.phase(), moment.pose(), moment.clock(), moment.seed(), sound, *memory]
+        guidance = moment.guidance[:, None] - FREE
+        cond = self.cond(torch.cat([prompt.flatten(1), *others, guidance, noise_features(level)], -1))
         # Pure noise says nothing: it comes in by as much as there is of the picture in it.
-        hint = noisy.flatten(0, 1) * (1 - level).reshape(n, 1, 1, 1)
-        x = torch.cat([hint, old, self.atlas(pose, seed, place, act)], 1)
-        x = x.contiguous(memory_format=torch.channels_last)
-        trunk = self.stem_block(self.stem(x), cond)
-        video = self.patchify(trunk).flatten(2).transpose(1, 2) + self.place
-        prompt = torch.einsum("btkp,kpd->btkd", conditions.prompt, self.prompt).flatten(0, 1)
-        others = [self.act(conditions.act), self.pose(conditions.pose), self.clock(conditions.clock)]
-        others.append(self.seed(conditions.seed))
-        context = torch.cat([prompt, torch.stack([o.flatten(0, 1) for o in others], 1)], 1) + self.modality
+        hint = noisy.flatten(0, 1) * (1 - level)[:, None, None, None]
+        x = torch.cat([hint, self.sheets(moment.scene, rows, columns)], 1)
+        trunk = self.stem(x.contiguous(memory_format=torch.channels_last))
+        for body in self.body:
+            trunk = body(trunk, cond)
+        video = self.patchify(trunk).flatten(2).transpose(1, 2)
+        said = torch.einsum("nkp,kpd->nkd", prompt, self.prompt)
+        rest = torch.stack([embed(v) for embed, v in zip(self.others, others, strict=True)], 1)
+        context = torch.cat([said, rest], 1) + self.modality
         x, k = torch.cat([context, video], 1), context.shape[1]
         for block in self.blocks:
-            x = block(x, k, cond, c.rows // c.patch, t, past)
-        grid = self.norm(x[:, k:]).unflatten(1, (c.rows // c.patch, -1)).permute(0, 3, 1, 2)
+            x = block(x, k, cond, rows // c.patch, t, past)
+        grid = self.norm(x[:, k:]).unflatten(1, (rows // c.patch, -1)).permute(0, 3, 1, 2)
         trunk = trunk + F.pixel_shuffle(self.unpatchify(grid), c.patch)
         for head in self.head:
             trunk = head(trunk, cond)
-        gate, change = self.predict(F.silu(trunk)).chunk(2, 1)
-        return (old * torch.sigmoid(gate) + change).unflatten(0, (b, t))
+        return self.predict(F.silu(trunk)).unflatten(0, (b, t))

@@ -25,6 +25,16 @@ STAGGER = 2.0  # world units by which each plane's content is shifted along the 
 SPIRAL = 1.6  # the log-polar looks repeat when they have grown by exp(SPIRAL)
 # Travelling waves that all fluid things are made of: cycles a panorama in x, cycles in 4 units of y, turns in 16 s.
 FLOWS = ((1, 1, 2), (2, -1, 3), (3, 2, -4), (-2, 3, 5), (5, -2, -3), (4, 4, 6), (7, 1, 8), (-6, 5, -7))
+# How drops move: tiles a second upwards (what falls is negative), and how far they swing, layer by layer.
+MOTES = {
+    "rain": ((-2.0, 0.0),),
+    "snow": ((-0.25, 0.07), (-0.5, 0.07)),
+    "embers": ((0.5, 0.05), (0.25, 0.05)),
+    "petals": ((-0.25, 0.16), (-0.25, 0.10)),
+    "bubbles": ((0.25, 0.06),),
+}
+# How the log-polar looks move: quarter turns in 16 s, times they grow in 4 s, layer by layer.
+SPIRALS = {"tunnel": ((1, 1),), "particles": ((-1, 1), (2, 2)), "kaleidoscope": ((1, 1), (-2, 0))}
 
 
 def screen(height: int, width: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:

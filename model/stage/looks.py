@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .canvas import Canvas, mix, sample, specks
-from .geometry import smooth
+from .geometry import SPIRALS, smooth
 from .places import ground, sky, skyline
 from .scene import STREET
 
@@ -19,7 +19,7 @@ def _wave(turns: Tensor) -> Tensor:
 
 
 def tunnel(c: Canvas) -> None:
-    bearing, growth, r = c.rays.spiral(1, 1)
+    bearing, growth, r = c.rays.spiral(*SPIRALS["tunnel"][0])
     dark = smooth(0.05, 1.1, r)
     c.image[:] = mix(c.zenith[:, :, None, None], c.middle[:, :, None, None], (1 - dark)[:, None])
     soft = (c.px[:, :, None] / r * 1.2).clamp(0.01, 0.5)
@@ -55,11 +55,12 @@ def particles(c: Canvas) -> None:
     """A swarm that flies out of the centre in two layers, on a soft glow."""
     r = c.rays.spiral(0, 0)[2]
     fade = smooth(0.02, 0.35, r)
-    c.image[:] = mix(c.zenith[:, :, None, None] * 0.5, c.middle[:, :, None, None], torch.exp(-((r / 0.9) ** 2))[:, None])
-    for name, turns, speed, count, size, tone in (
-        ("spark far", -1, 1, 170, 2.0, mix(c.horizon, c.sun, 0.35)), ("spark near", 2, 2, 60, 3.4, c.sun),
-    ):  # fmt: skip
-        bearing, growth, _ = c.rays.spiral(turns, speed)
+    c.image[:] = mix(
+        c.zenith[:, :, None, None] * 0.5, c.middle[:, :, None, None], torch.exp(-((r / 0.9) ** 2))[:, None]
+    )
+    layers = (("spark far", 170, 2.0, mix(c.horizon, c.sun, 0.35)), ("spark near", 60, 3.4, c.sun))
+    for (name, count, size, tone), move in zip(layers, SPIRALS["particles"], strict=True):
+        bearing, growth, _ = c.rays.spiral(*move)
         field = specks(str(c.dev), name, count, 96, 384, 3, size)
         light = sample(field, bearing, growth) ** 1.6 * fade
         c.lay(tone, (light * (0.8 + 0.6 * c.treble)[:, None, None]).clamp(0, 1))
@@ -82,8 +83,9 @@ def liquid(c: Canvas) -> None:
 
 def kaleidoscope(c: Canvas) -> None:
     """Six mirrored wedges of stained glass that turn and breathe."""
-    bearing, growth, r = c.rays.spiral(1, 1)
-    other, _, _ = c.rays.spiral(-2, 0)
+    turning, counter = SPIRALS["kaleidoscope"]
+    bearing, growth, r = c.rays.spiral(*turning)
+    other, _, _ = c.rays.spiral(*counter)
     fold = (torch.remainder(bearing * 6, 1.0) - 0.5).abs() * 2  # 0..1..0 in every wedge
     fold2 = (torch.remainder(other * 6, 1.0) - 0.5).abs() * 2
     petal = _wave(growth * 2 + 0.35 * fold) + 0.8 * torch.sin(pi * fold * 2 + 2 * pi * growth)
@@ -105,7 +107,9 @@ def plasma(c: Canvas) -> None:
     tone = torch.stack([_wave(v * 0.22 + k / 3) * 0.5 + 0.5 for k in range(3)], 1)
     a, b, d = (k[:, :, None, None] for k in (c.middle, c.horizon, c.zenith))
     weight = tone**2
-    c.image[:] = (a * weight[:, 0:1] + b * weight[:, 1:2] + d * weight[:, 2:3]) / weight.sum(1, keepdim=True).clamp(min=0.3)
+    c.image[:] = (a * weight[:, 0:1] + b * weight[:, 1:2] + d * weight[:, 2:3]) / weight.sum(1, keepdim=True).clamp(
+        min=0.3
+    )
     bright = smooth(0.80, 1.0, tone[:, 1])
     c.lay(c.sun, bright * (0.55 + 0.4 * c.treble)[:, None, None])
 

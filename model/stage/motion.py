@@ -16,8 +16,17 @@ STRAFE, FORWARD, YAW = 1.2, 0.8, 1.2
 PITCH_RANGE, ZOOM_RANGE = 0.5, 0.45  # pitch and zoom are positions, reached in about LEAN seconds
 LEAN = 0.4
 ACT_RATE = {
-    "none": 0.25, "dance": 0.5, "robot": 0.5, "headbang": 1.0, "jump": 1.0, "wave": 1.0, "cry": 0.5, "pose": 0.25,
-    "walk": 1.0, "run": 1.5, "bow": 0.33,
+    "none": 0.25,
+    "dance": 0.5,
+    "robot": 0.5,
+    "headbang": 1.0,
+    "jump": 1.0,
+    "wave": 1.0,
+    "cry": 0.5,
+    "pose": 0.25,
+    "walk": 1.0,
+    "run": 1.5,
+    "bow": 0.33,
 }  # cycles a second
 DRIVE = 0.5  # how much faster the figure moves at full level
 ACT_BLEND = 0.15  # seconds from one act to the next

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .canvas import Canvas, clouds, mix, pick, ridge, sample, specks
-from .geometry import CAMERA, smooth, wrap
+from .geometry import CAMERA, MOTES, smooth, wrap
 from .scene import PANORAMA, ROAD, STREET
 from .vocabulary import LIGHTS
 
@@ -292,7 +292,9 @@ def meadow(c: Canvas) -> None:
     wind = torch.sin(wx * 2 * pi / STREET * 3 + wz * 2 * pi / ROAD * 2 + s.time[:, None, None] * 2 * pi / 4)
     c.lay(mix(lush, c.sun, 0.35), smooth(0.0, 1.0, wind) * mask * fading(reach, 1.6) * 0.35)
     stand(c, _blades, 0.55, mix(lush * 0.55, c.dark, 0.25))
-    blossom = torch.stack([mix(c.sun, torch.tensor(v, device=c.dev), 0.6) for v in ((1.0, 0.25, 0.35), (1.0, 0.8, 0.2))])
+    blossom = torch.stack(
+        [mix(c.sun, torch.tensor(v, device=c.dev), 0.6) for v in ((1.0, 0.25, 0.35), (1.0, 0.8, 0.2))]
+    )
     for p in reversed(c.rays.planes()):
         for tone, (count, stride) in zip(blossom, ((28, 5), (20, 3)), strict=True):
             here, off = cells(p.u, p.content, count, stride)
@@ -344,8 +346,8 @@ def underwater(c: Canvas) -> None:
     deep = mix(torch.tensor([0.01, 0.10, 0.20], device=c.dev).expand_as(c.zenith), c.zenith, 0.35)
     top = mix(torch.tensor([0.15, 0.65, 0.72], device=c.dev).expand_as(c.zenith), c.horizon, 0.45)
     up = smooth(-0.9, 1.35, c.y)[:, None, :, None]
-    c.image[:] = mix(deep[:, :, None, None], top[:, :, None, None] * (0.45 + 0.55 * c.sun.mean(-1))[:, None, None, None],
-                     up * up)  # fmt: skip
+    lit = top * (0.45 + 0.55 * c.sun.mean(-1, keepdim=True))
+    c.image[:] = mix(deep[:, :, None, None], lit[:, :, None, None], up * up)
     turn = c.rays.sun() * (2 * pi / PANORAMA)
     slant = turn[:, None, :] * 1.0 + 0.16 * (c.y - 1.2)[:, :, None] * turn[:, None, :]
     beams = torch.sin(slant * 9 + 1.2 * torch.sin(slant * 4 + t / 4)) + torch.sin(slant * 23 - t / 2)
@@ -370,7 +372,7 @@ def underwater(c: Canvas) -> None:
 
     stand(c, weed, 0.9, mix(deep * 0.5, c.dark, 0.4))
     field = specks(str(c.dev), "bubble", 70, 288, 512, 0, 2.0)
-    c.lay(mix(top, c.sun, 0.6), sample(field, *c.rays.falling(0.25, 0.06)) * 0.5)
+    c.lay(mix(top, c.sun, 0.6), sample(field, *c.rays.falling(*MOTES["bubbles"][0])) * 0.5)
 
 
 def volcano(c: Canvas) -> None:
@@ -388,7 +390,7 @@ def volcano(c: Canvas) -> None:
         off = wrap(c.pan - at, PANORAMA)
         cone = (0.86 - 0.92 * off.abs() + 0.02 * torch.sin(off * 40)).clamp(max=0.66)
         dx, y = off[:, None, :], c.y[:, :, None]
-        plume = torch.exp(-((dx - 0.12 * torch.sin(y * 5 - t)) / (0.10 + 0.30 * (y - 0.6).clamp(min=0))) ** 2)
+        plume = torch.exp(-(((dx - 0.12 * torch.sin(y * 5 - t)) / (0.10 + 0.30 * (y - 0.6).clamp(min=0))) ** 2))
         c.glow(hot, plume * smooth(0.55, 0.75, y) * torch.exp(-(y - 0.6).clamp(min=0) * 2.2) * glow)
         c.lay(mix(rock, c.middle, 0.18), c.below(cone))
         stream = dx - 0.10 * torch.sin(y * 9 + at) * smooth(0.7, 0.0, y)

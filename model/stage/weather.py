@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from .canvas import Canvas, mix, rgb, sample, specks
+from .geometry import MOTES
 from .scene import PANORAMA
 from .vocabulary import MOODS, TINTS, WEATHERS
 
-# What falls or rises: field (name, count, length, radius), tiles a second upwards, sway in screen units, opacity.
-FALLING: dict[str, tuple[tuple[tuple[str, int, int, float], float, float, float], ...]] = {
-    "rain": ((("rain", 90, 26, 0.9), -2.0, 0.0, 0.55),),
-    "snow": ((("flake", 70, 0, 2.8), -0.25, 0.07, 0.90), (("fleck", 120, 0, 1.8), -0.5, 0.07, 0.85)),
-    "embers": ((("ember", 64, 0, 2.4), 0.5, 0.05, 1.0), (("spark", 80, 3, 1.5), 0.25, 0.05, 0.9)),
-    "petals": ((("petal", 50, 3, 3.4), -0.25, 0.16, 0.95), (("petal far", 64, 2, 2.3), -0.25, 0.10, 0.8)),
+# What falls or rises, one entry a layer of geometry.MOTES: field (name, count, length, radius) and opacity.
+DROPS: dict[str, tuple[tuple[tuple[str, int, int, float], float], ...]] = {
+    "rain": ((("rain", 90, 26, 0.9), 0.55),),
+    "snow": ((("flake", 70, 0, 2.8), 0.90), (("fleck", 120, 0, 1.8), 0.85)),
+    "embers": ((("ember", 64, 0, 2.4), 1.0), (("spark", 80, 3, 1.5), 0.9)),
+    "petals": ((("petal", 50, 3, 3.4), 0.95), (("petal far", 64, 2, 2.3), 0.8)),
 }
 TINT = {
     "plain": (0.0, rgb("808080")), "red": (0.75, rgb("ff3020")), "gold": (0.75, rgb("ffb52a")),
@@ -45,13 +46,13 @@ def weather(c: Canvas) -> None:
         "embers": torch.tensor([1.0, 0.50, 0.10], device=c.dev).expand_as(white),
         "petals": torch.tensor([1.0, 0.62, 0.74], device=c.dev) * (0.45 + 0.55 * c.sun),
     }  # fmt: skip
-    for name, layers in FALLING.items():
+    for name, layers in DROPS.items():
         amount = s.weather[:, WEATHERS.index(name)]
         if float(amount.max()) < 0.01:
             continue
-        for (field, count, length, radius), rise, sway, opacity in layers:
+        for ((field, count, length, radius), opacity), move in zip(layers, MOTES[name], strict=True):
             tile = specks(str(c.dev), field, count, 288, 512, length, radius)
-            light = sample(tile, *c.rays.falling(rise, sway)) * (amount * opacity)[:, None, None]
+            light = sample(tile, *c.rays.falling(*move)) * (amount * opacity)[:, None, None]
             if name == "embers":  # they glow: a hot core, a wide halo
                 c.glow(colours[name], light * (0.9 + 0.5 * c.treble)[:, None, None])
                 c.lay(white * torch.tensor([1.0, 0.9, 0.6], device=c.dev), light**2 * 0.9)

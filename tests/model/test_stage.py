@@ -3,17 +3,18 @@ import torch
 from worldjockey.model.stage.motion import Motion
 from worldjockey.model.stage.render import render
 from worldjockey.model.stage.sample import sequence
-from worldjockey.model.stage.scene import PANORAMA, Scene
+from worldjockey.model.stage.scene import PANORAMA, ROAD, STREET, Scene
 from worldjockey.model.stage.vocabulary import ATTRIBUTES, FIGURES, LIGHTS, PLACES
 
 SIZE = (72, 128)
 
 
-def scene(place="city", light="sunset", weather="clear", figure="none", tint="plain", **numbers):
-    said = {"place": place, "light": light, "weather": weather, "figure": figure, "tint": tint}
+def scene(place="city", light="sunset", weather="clear", figure="none", tint="plain", mood="neutral", **numbers):
+    said = {"place": place, "light": light, "weather": weather, "figure": figure, "tint": tint, "mood": mood}
     rows = {k: torch.eye(len(v))[[v.index(said[k])]] for k, v in ATTRIBUTES.items()}
-    plain = {"phase": 0.2, "time": 1.0, "yaw": 0, "x": 0, "z": 0, "pitch": 0, "zoom": 1, "energy": 0} | numbers
-    return Scene(**rows, **{k: torch.tensor([float(v)]) for k, v in plain.items()}, seed=torch.zeros(1, 4))
+    plain = {"phase": 0.2, "time": 1.0, "yaw": 0, "x": 0, "z": 0, "pitch": 0, "zoom": 1} | numbers
+    sound = torch.tensor([plain.pop("sound", (0.0, 0.0, 0.0, 0.0))])
+    return Scene(**rows, **{k: torch.tensor([float(v)]) for k, v in plain.items()}, sound=sound, seed=torch.zeros(1, 4))
 
 
 def change(a, b):
@@ -40,6 +41,48 @@ def test_strafe_moves_near_things_more_than_far_ones_and_yaw_moves_the_sky_too()
     sky, ground = slice(0, 24), slice(44, 72)
     assert float(change(here, strafed)[sky].mean()) < 0.1 * float(change(here, strafed)[ground].mean())
     assert float(change(here, turned)[sky].mean()) > 0.3 * float(change(here, turned)[ground].mean())
+
+
+def looks(kind, values, **rest):
+    frames = {v: render(scene(**rest, **{kind: v}), *SIZE) for v in values}
+    return [(a, b, float(change(frames[a], frames[b]).max())) for a in values for b in values if a < b]
+
+
+@pytest.mark.parametrize(("kind", "place"), [("weather", "city"), ("tint", "sea"), ("mood", "desert")])
+def test_every_value_looks_different(kind, place):
+    for a, b, most in looks(kind, ATTRIBUTES[kind], place=place):
+        assert most > 0.08, (a, b)
+
+
+@pytest.mark.parametrize("shape", [(72, 128), (72, 72), (128, 72)])
+def test_every_shape_shows_the_same_middle(shape):
+    whole, other = render(scene("temple", figure="dance"), *SIZE), render(scene("temple", figure="dance"), *shape)
+    h, w = min(SIZE[0], shape[0]), min(SIZE[1], shape[1])
+
+    def middle(x):
+        top, left = (x.shape[-2] - h) // 2, (x.shape[-1] - w) // 2
+        return x[0, :, top : top + h, left : left + w]
+
+    # The vignette reaches further out in a tall frame, the picture does not change.
+    assert float((middle(whole) - middle(other)).abs().mean()) < 0.02
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_moving_by_a_whole_period_comes_back(place):
+    for axis, period in (("x", STREET), ("z", ROAD), ("time", 64.0)):
+        a, b = (
+            render(scene(place), *SIZE),
+            render(scene(place, **{axis: period + (1.0 if axis == "time" else 0.0)}), *SIZE),
+        )
+        assert float(change(a, b).mean()) < 5e-3, (axis, place)
+
+
+def test_sound_lights_the_scene():
+    quiet = render(scene("sea"), *SIZE)
+    for i in range(4):
+        loud = render(scene("sea", sound=tuple(float(k == i) for k in range(4))), *SIZE)
+        if i != 2:  # treble sparkles: stars, windows, lines
+            assert float(change(quiet, loud).max()) > 0.02, i
 
 
 def test_acts_look_different_and_nobody_is_nobody():

@@ -1,31 +1,39 @@
+import pytest
 import torch
 from worldjockey.model.sampler import levels, sample
-from worldjockey.model.transformer import Conditions, Past, WorldConfig, WorldModel
+from worldjockey.model.stage.sample import moments
+from worldjockey.model.transformer import Moment, Past, WorldConfig, WorldModel
 
-CONFIG = WorldConfig(channels=4, rows=4, columns=6, width=32, heads=2, blocks=3, temporal=(0, 2), window=3, trunk=16)
+CONFIG = WorldConfig(
+    channels=4, rows=4, columns=6, width=32, heads=2, blocks=3, temporal=(0, 2), window=3, trunk=16, sheets=6, look=4
+)
 
 
-def make():
+def make(rows=4, columns=6):
     torch.manual_seed(0)
     model = WorldModel(CONFIG).eval()
     for p in model.parameters():  # a fresh model's residuals are zero: give every path something to say
         if float(p.detach().abs().max()) == 0:
             torch.nn.init.normal_(p, std=0.1)
     b, t = 2, 7
-    noisy, last = torch.randn(2, b, t, 4, 4, 6)
-    conditions = Conditions.from_flat(torch.rand(b, t, 101))
-    return model, noisy, last, torch.rand(b, t), torch.ones(b, t), conditions
+    noisy = torch.randn(b, t, 4, rows, columns)
+    moment = Moment.of(moments(3, b * t), torch.full((b * t,), 0.05), CONFIG.look)
+    return model, noisy, torch.rand(b, t), moment
+
+
+def frame(moment, i, b=2, t=7):
+    return moment[torch.arange(b) * t + i]
 
 
 @torch.no_grad()
-def test_cached_frames_equal_the_whole_clip_also_beyond_the_window():
-    model, noisy, last, level, known, conditions = make()
-    whole = model(noisy, last, level, known, conditions)
-    past, flat = Past(CONFIG.window), conditions.flat().unflatten(0, level.shape)
+@pytest.mark.parametrize("shape", [(4, 6), (4, 4), (6, 4)])
+def test_cached_frames_equal_the_whole_clip_in_every_shape_also_beyond_the_window(shape):
+    model, noisy, level, moment = make(*shape)
+    whole = model(noisy, level, moment)
+    past = Past(CONFIG.window)
     for i in range(noisy.shape[1]):
         at = slice(i, i + 1)
-        here = Conditions.from_flat(flat[:, at])
-        out = model(noisy[:, at], last[:, at], level[:, at], known[:, at], here, past)
+        out = model(noisy[:, at], level[:, at], frame(moment, i), past)
         past.keep()
         torch.testing.assert_close(out, whole[:, at], atol=1e-5, rtol=1e-4)
     assert all(k.shape[-2] == CONFIG.window - 1 for k, _ in past.kept.values())
@@ -33,22 +41,40 @@ def test_cached_frames_equal_the_whole_clip_also_beyond_the_window():
 
 @torch.no_grad()
 def test_no_frame_sees_the_future():
-    model, noisy, last, level, known, conditions = make()
-    before = model(noisy, last, level, known, conditions)
+    model, noisy, level, moment = make()
+    before = model(noisy, level, moment)
     noisy[:, 4:] += 1
-    after = model(noisy, last, level, known, conditions)
+    after = model(noisy, level, moment)
     torch.testing.assert_close(before[:, :4], after[:, :4])
     assert not torch.allclose(before[:, 4:], after[:, 4:])
 
 
 @torch.no_grad()
 def test_a_second_look_at_the_same_frame_leaves_the_past_alone():
-    model, noisy, last, level, known, conditions = make()
-    past, flat = Past(CONFIG.window), conditions.flat().unflatten(0, level.shape)
-    args = (last[:, :1], level[:, :1], known[:, :1], Conditions.from_flat(flat[:, :1]), past)
+    model, noisy, level, moment = make()
+    past = Past(CONFIG.window)
+    args = (level[:, :1], frame(moment, 0), past)
     a = model(noisy[:, :1], *args)
     model(noisy[:, 1:2], *args)
     torch.testing.assert_close(model(noisy[:, :1], *args), a)
+
+
+@torch.no_grad()
+def test_a_seed_that_is_not_told_does_not_leak():
+    model, noisy, level, moment = make()
+    moment.known = torch.zeros_like(moment.known)
+    before = model(noisy, level, moment)
+    moment.scene.seed = torch.randn_like(moment.scene.seed)
+    torch.testing.assert_close(model(noisy, level, moment), before)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["memory", "guidance", "dt"])
+def test_every_input_is_heard(name):
+    model, noisy, level, moment = make()
+    before = model(noisy, level, moment)
+    setattr(moment, name, getattr(moment, name) + 0.5)
+    assert not torch.allclose(model(noisy, level, moment), before)
 
 
 def test_steps_walk_from_noise_to_the_picture():
