@@ -14,7 +14,7 @@ from .mailbox import Mailbox
 from .parameters import PARAMETERS, Parameter, find
 from .show import Show
 
-SAFE = ("pad/", "cam/", "act", "freeze", "blackout", "morph", "energy", "speed")  # what panic puts back
+SAFE = ("pad/", "cam/", "act", "freeze", "blackout", "morph", "energy", "sound/", "guidance", "speed")  # what panic puts back
 
 
 class Desk:

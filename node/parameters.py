@@ -108,6 +108,11 @@ def _table() -> dict[str, Parameter]:
     rows += [p(f"cam/{a}", "float", docs[a], 0.0, -1.0, 1.0, smoothing=0.1) for a in CAMERA_AXES]
     rows += [
         p("energy", "float", "how hard the scene pulses", 0.0, smoothing=0.03),
+        p("sound/level", "float", "loudness: drives the figure and the light", 0.0, smoothing=0.02),
+        p("sound/bass", "float", "low end: swells the sun and what glows", 0.0, smoothing=0.02),
+        p("sound/treble", "float", "high end: stars, windows and lines sparkle", 0.0, smoothing=0.02),
+        p("sound/onset", "float", "a hit: the picture flashes", 0.0),
+        p("guidance", "float", "1 shows the prompt as it is, more exaggerates it", 1.0, 1.0, 2.0, smoothing=0.1),
         p("speed", "float", "how fast the world's time runs", 1.0, 0.0, 2.0, "x", smoothing=0.1),
         p("seed", "int", "which world: the same seed is the same world again", 0, 0, 2**31 - 1),
         p("steps", "int", "prediction steps a frame: 1 is fastest, 4 is finest", 1, 1, 4),

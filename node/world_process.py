@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,17 +26,20 @@ if TYPE_CHECKING:
     from worldjockey.model.spec import Tokens
 
 DT_MIN, DT_MAX = 1 / 30, 1 / 8  # seconds of world time a step may cover
+SOUND = ("sound/level", "sound/bass", "sound/treble", "sound/onset")
 RECENT = 512  # steps that percentiles look back on
 
 
 @dataclass(frozen=True)
 class WorldOptions:
-    """model: a name for `worldjockey.model.load`. top_fps: the show's rate, which the world never runs ahead of."""
+    """model: a name for `worldjockey.model.load`. top_fps: the show's rate, which the world never runs ahead of.
+    aspect: the show's width over height."""
 
     model: str
     device: str = "auto"
     threads: int | None = None
     top_fps: float = 30.0
+    aspect: float | None = None
 
 
 class Encoder(threading.Thread):
@@ -88,6 +92,10 @@ class Player:
         self.smooth[name] = value
         return value
 
+    def _sound(self, values: Mapping[str, Any], dt: float) -> tuple[float, float, float, float]:
+        level, bass, treble, onset = (self._glide(n, values[n], dt) for n in SOUND)
+        return level, bass, treble, onset
+
     def take_prompts(self) -> float:
         """Put freshly encoded prompts on the deck; returns the arrival of the newest."""
         newest = 0.0
@@ -131,6 +139,8 @@ class Player:
             dt=min(dt * self._glide("speed", values["speed"], dt), DT_MAX),
             steps=values["steps"],
             energy=self._glide("energy", values["energy"], dt),
+            sound=self._sound(values, dt),
+            guidance=self._glide("guidance", values["guidance"], dt),
         )
         frames = self.world.step(controls)
         self.obeyed = max(self.obeyed, newest)
@@ -149,7 +159,7 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
         torch.set_num_threads(threads)
         from worldjockey.model import load
 
-        world = load(options.model, device=options.device)
+        world = load(options.model, device=options.device, aspect=options.aspect)
         player = Player(world, mailbox, options)
         player.encoder.once()
         player.encoder.start()
