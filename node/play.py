@@ -53,20 +53,36 @@ def outlet_specs(entries: list[OutputEntry]) -> list[OutletSpec]:
     return specs
 
 
-def inputs_of(show: Show) -> dict[str, Input]:
+def inputs_of(show: Show, desk: Desk) -> dict[str, Input]:
     found: dict[str, Input] = {}
     if show.osc.enabled:
-        from worldjockey.integrations.osc import OSCInput
-
-        from .parameters import latest_wins
-
-        found["osc"] = OSCInput(
-            show.osc.host, show.osc.port, show.osc.feedback_host, show.osc.feedback_port, latest_wins=latest_wins
-        )
+        found |= _osc(show, desk)
     if show.midi.enabled:
         from worldjockey.integrations.midi import MIDIInput
 
         found["midi"] = MIDIInput(show.midi.rules())
+    return found
+
+
+def _osc(show: Show, desk: Desk) -> dict[str, Input]:
+    from worldjockey.integrations.osc import OSCInput
+    from worldjockey.integrations.oscquery import OSCQuery
+
+    from . import reference
+    from .aliases import Aliases
+    from .parameters import PARAMETERS, latest_wins
+
+    osc = show.osc
+    found: dict[str, Input] = {
+        "osc": OSCInput(
+            osc.host, osc.port, osc.feedback_host, osc.feedback_port, latest_wins, PARAMETERS, desk.read, osc.allow,
+            Aliases(osc.aliases, desk.read, show.name) if osc.aliases else None,
+        )
+    }  # fmt: skip
+    if osc.query is not None:
+        rows = [row for row in reference.rows() if row["name"] in PARAMETERS]
+        values = {name: desk.read(name) for name in PARAMETERS}
+        found["oscquery"] = OSCQuery(rows, values, show.name, osc.host, osc.query, osc.port)
     return found
 
 
@@ -106,7 +122,7 @@ def play(show: Show, options: PlayOptions) -> Report:
         mailbox = Mailbox()
         stack.callback(mailbox.unlink)
         desk = Desk(show, mailbox)
-        inputs = inputs_of(show)
+        inputs = inputs_of(show, desk)
         for source in inputs.values():  # before anything is on air: a port in use is said now
             source.start(desk.deliver)
             stack.callback(source.stop)
@@ -144,7 +160,7 @@ class Company:
         source, tick = FrameRing(NATIVE_BYTES, 4), Cell(64)
         rings = output_process.rings_for(specs, fmt, source.size)
         wakes = [SPAWN.Semaphore(0) for _ in specs]
-        world_options = WorldOptions(show.model, options.device, options.threads, fmt.fps)
+        world_options = WorldOptions(show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height)
         world = Keeper("world", world_process.run, (world_options, mailbox, source), WORLD_PATIENCE)
         clock = Keeper("clock", output_process.run, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
         outputs = {
@@ -213,7 +229,10 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                     if keeper.events and told[id(keeper)] != keeper.events[-1]:  # the same fault again is no news
                         told[id(keeper)] = keeper.events[-1]
                         console.print(f"wj: {keeper.events[-1]}; starting it again", highlight=False, markup=False)
-                figures = {"status/world_fps": world.get("fps", 0.0), "status/latency_ms": latency(outputs)["p50"]}
+                figures = {
+                    "status/world_fps": world.get("fps", 0.0), "status/latency_ms": latency(outputs)["p50"],
+                    "status/frames": clock.get("ticks", 0), "status/state": world.get("state", "opening"),
+                }  # fmt: skip
                 for source in inputs.values():
                     for target, value in figures.items():
                         source.feedback(target, value)
