@@ -6,6 +6,7 @@ It is read with a safe loader, checked against the parameter table, and every fa
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import reprlib
@@ -198,12 +199,29 @@ class Osc(Part):
 
     host: 127.0.0.1 hears this machine only; 0.0.0.0 hears the network.
     feedback: a port on the last sender's machine, or "host:port".
+    allow: who is answered besides this machine: addresses, networks as in 192.168.1.0/24, lan, or any.
+    query: the TCP port on which OSCQuery tells other programs what there is; null tells nobody.
+    aliases: other programs' addresses that are understood too (aliases.py).
     """
 
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = Field(default=9010, ge=1, le=65535)
     feedback: int | str | None = 9011
+    allow: list[str] = []
+    query: int | None = Field(default=9012, ge=1, le=65535)
+    aliases: list[Literal["scope", "streamdiffusion"]] = []
+
+    @field_validator("allow")
+    @classmethod
+    def _allow(cls, allow: list[str]) -> list[str]:
+        for entry in set(allow) - {"lan", "any"}:
+            try:
+                ipaddress.ip_network(entry, strict=False)
+            except ValueError:
+                right = "an address, a network as in 192.168.1.0/24, lan, or any"
+                raise ValueError(f"{entry!r} is no host that can be allowed: use {right}") from None
+        return allow
 
     @field_validator("feedback")
     @classmethod
