@@ -87,7 +87,12 @@ def play(
     for path in filter(None, [report, *(output.path for output in loaded.outputs)]):
         if not path.expanduser().absolute().parent.is_dir():
             raise Fault(f"{path}: there is no folder {path.parent}; make it first, or name another file")
-    options = PlayOptions(seconds=seconds, report=report, device=device, threads=threads, headless=headless)
+    folder = show.parent if show else Path()
+    for media in loaded.media(folder).values():
+        media.prompt()  # a picture that cannot be read is said now, not in the middle of a show
+    options = PlayOptions(
+        seconds=seconds, report=report, device=device, threads=threads, folder=folder, headless=headless
+    )
     _call("worldjockey.node.play", "play", loaded, options)
 
 

@@ -14,4 +14,5 @@ class PlayOptions:
     report: Path | None = None  # where the run's figures go as JSON when it ends
     device: str = "auto"
     threads: int | None = None  # of torch in the world process; None leaves one core free
+    folder: Path = Path()  # where the show's paths of pictures and sounds start
     headless: bool = False  # no window, no live status line: for machines without a screen, and for tests

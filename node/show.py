@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from .mapping import MidiMapping, rules
+from .media import Media
 from .parameters import PADS, PARAMETERS, TEXT_BYTES, find, nearest
 
 EMBEDDED = Path(__file__).parent / "shows" / "default.yaml"
@@ -94,10 +95,16 @@ def check_value(name: str, value: Any) -> Any:
 
 
 class Pad(Part):
-    """One slot of the deck. In the file a plain text is enough."""
+    """One slot of the deck. In the file a plain text is enough.
+
+    image: a picture whose look the pad takes. sound: a file whose first second is the pad's pulse. Both are paths,
+    from the show file's folder; words beside them overrule what the picture says.
+    """
 
     text: str = Field(default="", max_length=TEXT_BYTES)
     label: str = ""
+    image: str | None = None
+    sound: str | None = None
 
 
 def _pad(value: Any) -> Any:
@@ -317,6 +324,14 @@ class Show(Part):
         values["prompt"] = self.prompt
         values.update({f"pad/{n}/text": pad.text for n, pad in enumerate(self.pads, 1)})
         return {**values, **self.values}
+
+    def media(self, folder: Path) -> dict[str, Media]:
+        """Pictures and sounds on pads, by slot. `folder` is where their paths start."""
+        return {
+            f"pad/{n}": Media(*(str(folder / v) if v else None for v in (pad.image, pad.sound)))
+            for n, pad in enumerate(self.pads, 1)
+            if pad.image or pad.sound
+        }
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> Show:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worldjockey.model.spec import CAMERA_AXES
@@ -16,6 +16,7 @@ from worldjockey.model.spec import CAMERA_AXES
 from .cell import Cell
 from .deck import Deck, approach
 from .mailbox import TEXTS, Mailbox, Said, Triggers
+from .media import Media
 from .parameters import PARAMETERS
 from .process import enter, free_a_core, orphaned, tell
 from .report import percentiles
@@ -33,23 +34,29 @@ RECENT = 512  # steps that percentiles look back on
 @dataclass(frozen=True)
 class WorldOptions:
     """model: a name for `worldjockey.model.load`. top_fps: the show's rate, which the world never runs ahead of.
-    aspect: the show's width over height."""
+    aspect: the show's width over height. media: pictures and sounds on pads as the show opens, by slot."""
 
     model: str
     device: str = "auto"
     threads: int | None = None
     top_fps: float = 30.0
     aspect: float | None = None
+    media: Mapping[str, Media] = field(default_factory=dict)
 
 
 class Encoder(threading.Thread):
-    """Encodes prompts beside the frame path. Of several texts for one slot only the newest is encoded."""
+    """Encodes prompts beside the frame path. Of several texts for one slot only the newest is encoded.
 
-    def __init__(self, world: World, mailbox: Mailbox) -> None:
+    What it hands over is None where a slot has nothing to say. A pad's picture and sound are heard until its text is
+    replaced.
+    """
+
+    def __init__(self, world: World, mailbox: Mailbox, media: Mapping[str, Media] | None = None) -> None:
         super().__init__(daemon=True, name="encoder")
         self._world, self._mailbox = world, mailbox
         self._seen = dict.fromkeys(TEXTS, 0)
-        self.done: queue.SimpleQueue[tuple[str, Said, Tokens]] = queue.SimpleQueue()
+        self._media = dict(media or {})
+        self.done: queue.SimpleQueue[tuple[str, Said, Tokens | None]] = queue.SimpleQueue()
         self.encode_ms = 0.0
         self.fault = ""
 
@@ -62,9 +69,12 @@ class Encoder(threading.Thread):
                 said = self._mailbox.said(name)
                 self._seen[name] = said.version
                 begin = time.perf_counter()
+                media = self._media.pop(name.removesuffix("/text"), None)
+                tokens = None
                 try:
-                    tokens = self._world.encode(Prompt(said.text))
-                except Exception as fault:  # one text that cannot be encoded must not silence the others
+                    if said.text or media or name == "prompt":
+                        tokens = self._world.encode(Prompt(said.text, **(media.prompt() if media else {})))
+                except Exception as fault:  # one prompt that cannot be encoded must not silence the others
                     self.fault = f"{name} was not understood: {fault}"
                     continue
                 self.done.put((name, said, tokens))
@@ -82,7 +92,7 @@ class Player:
     def __init__(self, world: World, mailbox: Mailbox, options: WorldOptions) -> None:
         self.world, self.mailbox, self.options = world, mailbox, options
         self.deck, self.triggers = Deck(), Triggers(mailbox.consumed)
-        self.encoder = Encoder(world, mailbox)
+        self.encoder = Encoder(world, mailbox, options.media)
         self.smooth: dict[str, float] = {}
         self.obeyed = 0.0  # arrival of the newest control that frames obey
         self.new = True
@@ -105,7 +115,7 @@ class Player:
             except queue.Empty:
                 return newest
             slot = name.removesuffix("/text")
-            if not said.text and slot != "prompt":
+            if tokens is None:
                 self.deck.clear(slot)
             else:
                 default = self.mailbox.value("transition")

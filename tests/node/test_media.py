@@ -1,0 +1,62 @@
+import av
+import numpy as np
+import pytest
+from worldjockey.node.media import Media, read_image, read_sound
+from worldjockey.node.show import Show
+
+
+@pytest.fixture
+def picture(tmp_path):
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, 30:] = (250, 120, 10)
+    path = tmp_path / "look.png"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 60, 40, "rgb24"
+        for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")):
+            out.mux(packet)
+        for packet in stream.encode(None):
+            out.mux(packet)
+    return path, pixels
+
+
+@pytest.fixture
+def sound(tmp_path):
+    rate = 44100
+    t = np.arange(rate * 2) / rate
+    wave = np.sin(2 * np.pi * 220 * t) * ((t * 4) % 1 < 0.25) * 0.8
+    path = tmp_path / "beat.wav"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray((wave * 32767).astype(np.int16)[None], "s16", "mono")
+        frame.sample_rate = rate
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            out.mux(packet)
+    return path
+
+
+def test_a_picture_and_a_sound_come_back_as_they_were(picture, sound):
+    path, pixels = picture
+    np.testing.assert_allclose(read_image(path).astype(int), pixels, atol=2)
+    wave, rate = read_sound(sound)
+    assert len(wave) == rate == 48000
+    levels = np.array([np.abs(c).mean() for c in np.array_split(wave, 16)])
+    assert (levels[::4] > 0.3).all()
+    assert (np.delete(levels, slice(0, 16, 4)) < 0.05).all()
+
+
+@pytest.mark.parametrize("reader", [read_image, read_sound])
+def test_a_file_that_cannot_be_read_is_named(reader, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no media" * 40)
+    for path in (broken, tmp_path / "none.png"):
+        with pytest.raises(ValueError, match=path.name):
+            reader(path)
+
+
+def test_a_show_finds_its_media_beside_itself(picture):
+    show = Show.parse(b"pads:\n- the sea\n- {image: look.png, text: at night}\n- {sound: beat.wav}\n", "show.yaml")
+    media = show.media(picture[0].parent)
+    assert sorted(media) == ["pad/2", "pad/3"]
+    assert set(media["pad/2"].prompt()) == {"image"}
+    assert media["pad/3"] == Media(sound=str(picture[0].parent / "beat.wav"))
