@@ -16,7 +16,7 @@ class Recipe:
     height: int = 288
     width: int = 512
     pictures: int = 6000  # stage pictures for autoencoder and probe
-    sequences: int = 3000
+    sequences: int = 2400
     frames: int = 8  # of a sequence
     text_steps: int = 3000
     autoencoder_steps: int = 5200

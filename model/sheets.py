@@ -187,7 +187,8 @@ class Sheets(nn.Module):
         """Two slots: the first and the second layer of whatever kinds are shown. `where(kind, layer)` -> u, v."""
         slots: list[Tensor | None] = [None, None]
         for kind, layers in kinds.items():
-            for i, sheet in enumerate(layers):  # type: ignore[arg-type]
+            assert isinstance(layers, nn.ModuleList)
+            for i, sheet in enumerate(layers):
                 read = sheet(weights[kind][:, None], *where(kind, i))
                 slots[i] = read if slots[i] is None else slots[i] + read
         return [slot for slot in slots if slot is not None]

@@ -63,11 +63,11 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
             folder, folder / "probe.safetensors", steps=r.probe_steps, count=r.pictures, shape=shape, workers=workers
         )
         print("probe:", json.dumps(figures), flush=True)
-    drawn = {"count": r.sequences, "frames": r.frames, "shape": shape, "workers": workers}
     if "world" in stages:
         world, mean, std = train_world.train(
-            folder, r.world, r.autoencoder, steps=r.world_steps, batch=r.batch, seed=seed, **drawn
-        )
+            folder, r.world, r.autoencoder, steps=r.world_steps, count=r.sequences, frames=r.frames, shape=shape,
+            batch=r.batch, workers=workers, seed=seed,
+        )  # fmt: skip
         save_file({"mean": mean, "std": std}, folder / "scale.safetensors")
         save_file({k: v.contiguous() for k, v in world.state_dict().items()}, folder / "world.safetensors")
     if "reader" in stages:

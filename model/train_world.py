@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,14 +74,14 @@ class Trainer:
         self.opts = optimisers(self.model, lr=2e-3, matrix_lr=matrix_lr)
         self.base = [[g["lr"] for g in o.param_groups] for o in self.opts]
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         return {"model": self.model.state_dict(), "average": self.average.state_dict(),
                 "optimisers": [o.state_dict() for o in self.opts]}  # fmt: skip
 
-    def load(self, saved: dict[str, object]) -> None:
-        self.model.load_state_dict(saved["model"])  # type: ignore[arg-type]
-        self.average.load_state_dict(saved["average"])  # type: ignore[arg-type]
-        for o, s in zip(self.opts, saved["optimisers"], strict=True):  # type: ignore[call-overload]
+    def load(self, saved: dict[str, Any]) -> None:
+        self.model.load_state_dict(saved["model"])
+        self.average.load_state_dict(saved["average"])
+        for o, s in zip(self.opts, saved["optimisers"], strict=True):
             o.load_state_dict(s)
 
     def normal(self, latents: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     try:
         with av.open(str(path)) as container:
             frame = next(container.decode(video=0))
-            return frame.to_ndarray(format="rgb24")
+            return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such picture") from None
     except (av.FFmpegError, IndexError, StopIteration) as fault:
