@@ -142,7 +142,6 @@ SCOPE = (
     Alias("kv_cache_attention_bias", OWN_MEMORY),
 )
 
-NO_GUIDANCE = "guidance is trained into the world"
 NO_ADAPTER = "adapters and their pictures are another model's"
 NO_END = "a message never ends a show"
 STREAMDIFFUSION = (
@@ -158,8 +157,8 @@ STREAMDIFFUSION = (
     Alias("/start_streaming", "`freeze` off", _constant("freeze", False), latest=False),
     Alias("/stop", NO_END),
     Alias("/unload", NO_END),
-    Alias("/negative_prompt", NO_GUIDANCE),
-    Alias("/guidance_scale", NO_GUIDANCE),
+    Alias("/guidance_scale", "`guidance`, 1 to 2", _fader("guidance")),
+    Alias("/negative_prompt", "a prompt says what is there; `/wj/word/<word> 0` takes a word away"),
     Alias("/num_inference_steps", "the schedule's length is the model's; `/t_list` says how many steps are taken"),
     *(Alias(name, ALWAYS_SLERP) for name in ("/prompt_interpolation_method", "/seed_interpolation_method", "/slerp")),
     *(Alias(name, NO_INPUT) for name in ("/sdmode", "/td_buffer_name", "/controlnets", "/use_controlnet",

@@ -138,6 +138,28 @@ def show_(
     typer.echo(f"wrote {save}: play it with `wj play {save}`")
 
 
+cues = typer.Typer(help="Cues from elsewhere.", no_args_is_help=True)
+app.add_typer(cues, name="cues")
+
+
+@cues.callback()
+def _cues() -> None:
+    """Cues from elsewhere."""
+
+
+@cues.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a timeline or workflow that Daydream Scope exported")],
+) -> None:
+    """Print a Daydream Scope timeline as the lines of a show file: paste them into yours, or play them as they are.
+
+    Example: `wj cues import timeline.json > panda.yaml`, then `wj play panda.yaml`
+    """
+    from .timeline import load
+
+    typer.echo(load(file), nl=False)
+
+
 @app.command()
 def ports(
     seconds: Annotated[float, typer.Option(help="how long to listen for NDI sources", min=0.1)] = 2.0,
