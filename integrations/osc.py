@@ -412,7 +412,7 @@ class OSCInput:
                 if values and self._feedback_port and (host := self._told()):
                     self._send_all(values, host, self._feedback_port, out, stack)
                 for place, news in self._subscribers.due(time.monotonic()):
-                    self._send_all(news, place[0], place[1], out, stack)
+                    self._put(self._socket, place, news)  # from our port: who is strict hears nothing else
                 if self._subscribers.waiting:
                     self._changed.set()
                 self._stop.wait(FEEDBACK_GAP)
@@ -432,12 +432,15 @@ class OSCInput:
         except OSError as fault:
             self._say("OSC feedback cannot reach %s (%s)", host, fault)
             return
+        self._put(out[family], place, values)
+
+    def _put(self, out: socket.socket, place: Place, values: Mapping[str, Any]) -> None:
         for target, value in values.items():
             echoes = self._dialect.echo(target, value) if self._dialect else ()
             for address, said in ((PREFIX + target, value), *echoes):
                 # Nobody there, no room, or a value OSC cannot say: the next one is on its way.
                 with contextlib.suppress(OSError, ValueError, OverflowError, osc_message_builder.BuildError):
-                    out[family].sendto(build(address, said), place)
+                    out.sendto(build(address, said), place)
 
 
 def _meta(step: bool) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from .parameters import PADS, PARAMETERS
 Read = Callable[[str], Any]  # a parameter's present value
 Said = list[tuple[str, tuple[Any, ...]]]  # targets and their arguments; "seed/+" is a step
 
+HEAVIEST = 1e6  # of a list's weights, whose sum has to be a number
 SCOPE_STEP = 0.75  # seconds of one of Scope's generation steps: a block of 12 frames at the 16 a second of its models
 
 
@@ -92,7 +93,7 @@ def _pairs(args: tuple[Any, ...]) -> list[tuple[Any, float]]:
     """[["a cat", 0.7], ["a dog", 0.3]] as JSON, weights not below 0. ValueError for anything else."""
     try:
         data = json.loads(_first(args))
-        pairs = [(thing, max(_number(weight), 0.0)) for thing, weight in data]
+        pairs = [(thing, min(max(_number(weight), 0.0), HEAVIEST)) for thing, weight in data]
     except (TypeError, ValueError, RecursionError):
         raise ValueError('a list as in [["a cat", 0.7], ["a dog", 0.3]] is expected, as JSON text') from None
     return pairs
@@ -101,8 +102,9 @@ def _pairs(args: tuple[Any, ...]) -> list[tuple[Any, float]]:
 def _prompt_list(args: tuple[Any, ...], read: Read) -> Said:
     """Weighted prompts are weighted pads. A text stays on the pad that has it, so that only its weight moves."""
     weights: dict[str, float] = {}
-    for text, weight in _pairs(args):
-        weights[str(text)] = weights.get(str(text), 0.0) + weight
+    for said_text, weight in _pairs(args):
+        text = PARAMETERS["prompt"].coerce(said_text)
+        weights[text] = weights.get(text, 0.0) + weight
     heaviest = sorted(weights, key=lambda text: -weights[text])[:PADS]
     total = sum(weights[text] for text in heaviest) or 1.0
     texts = {n: read(f"pad/{n}/text") for n in range(1, PADS + 1)}

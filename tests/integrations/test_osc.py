@@ -1,3 +1,4 @@
+import contextlib
 import random
 import socket
 import struct
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
@@ -18,7 +19,9 @@ from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.osc_server import BlockingOSCUDPServer
 from pythonosc.udp_client import SimpleUDPClient
 from worldjockey.integrations import Control
-from worldjockey.integrations.osc import AHEAD, Malformed, OSCInput, build, parse, split, thin
+from worldjockey.integrations.osc import SCHEDULED, SCHEDULED_BYTES, OSCInput
+from worldjockey.integrations.osc_packets import AHEAD, PATTERN, Malformed, build, match, parse, split, thin
+from worldjockey.integrations.osc_peers import LEASE, SUBSCRIBERS, Allowed, Budget, Subscribers
 
 CLIENT = Path(__file__).parents[1] / "peers" / "osc_client.py"
 
@@ -358,6 +361,376 @@ def test_noise_from_many_senders_keeps_memory_bounded(wait_for):
                 time.sleep(0.001)
         listener.send(message("/wj/end"))
         wait_for(lambda: listener.said and ("end",) in listener.said)
-        assert listener.input.status()["scheduled"] <= 4096
+        assert listener.input.status()["scheduled"] <= SCHEDULED
     finally:
         listener.input.stop()
+
+
+def test_what_waits_for_its_time_weighs_little(listener, wait_for):
+    text = "x" * 60_000
+    for i in range(120):  # 7 MB, were it all kept
+        listener.send(bundle(time.time() + 9, message("/wj/prompt", text)))
+        if i % 10 == 0:
+            time.sleep(0.002)
+    listener.send(message("/wj/end"))
+    wait_for(lambda: ("end",) in listener.said)
+    assert 0 < listener.input.status()["scheduled"] <= SCHEDULED_BYTES / 60_000 + 1
+    assert sum(said[0] == "prompt" for said in listener.said) > 40  # the rest was obeyed at once
+
+
+# -- patterns, questions, steps -------------------------------------------------------------------------------------
+
+TARGETS = ("pad/1", "pad/2", "pad/12", "pad/1/text", "cam/yaw", "cam/home", "energy", "prompt", "prompt/b")
+VALUES: dict[str, Any] = {
+    "pad/1": 0.25,
+    "pad/2": 0.5,
+    "pad/12": 0.0,
+    "pad/1/text": "sea",
+    "energy": 0.75,
+    "prompt": "é",
+}
+
+
+@pytest.fixture
+def talker() -> Iterator[Listener]:
+    """An input that knows targets and values, and answers."""
+    found = Listener(feedback_port=None, targets=TARGETS, read=VALUES.get)
+    yield found
+    found.input.stop()
+    found.out.close()
+
+
+def hear(out: socket.socket, count: int = 1) -> list[tuple[str, tuple[Any, ...]]]:
+    """The next `count` messages that come back to where we sent from."""
+    out.settimeout(5)
+    return [parse(out.recv(65_536)) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits"),
+    [
+        ("pad/?", {"pad/1", "pad/2"}),
+        ("pad/*", {"pad/1", "pad/2", "pad/12"}),
+        ("pad/1*", {"pad/1", "pad/12"}),
+        ("pad/*2", {"pad/2", "pad/12"}),
+        ("pad/[1-9]", {"pad/1", "pad/2"}),
+        ("pad/[!1]", {"pad/2"}),
+        ("pad/{1,12}", {"pad/1", "pad/12"}),
+        ("*/*/text", {"pad/1/text"}),
+        ("{cam,pad}/{yaw,2}", {"pad/2", "cam/yaw"}),
+        ("e*n*y", {"energy"}),
+        ("*", {"energy", "prompt"}),
+        ("prompt/*", {"prompt/b"}),
+        ("x*", set()),
+    ],
+)
+def test_patterns_mean_every_address_that_they_fit(talker, wait_for, pattern, fits):
+    talker.send(message(f"/wj/{pattern}", 0.5), message("/wj/end"))
+    wait_for(lambda: ("end",) in talker.said)
+    assert set(talker.said[:-1]) == {(target, 0.5) for target in fits}
+
+
+@pytest.mark.parametrize("pattern", ["pad/[1", "pad/{1", "*" * (PATTERN + 1)])
+def test_a_pattern_that_is_none_is_counted(talker, wait_for, pattern):
+    talker.send(message(f"/wj/{pattern}", 0.5), message("/wj/end"))
+    wait_for(lambda: ("end",) in talker.said)
+    assert talker.said == [("end",)]
+    assert talker.input.status()["malformed"] == 1
+
+
+@given(st.text("ab*?[]{}!-,/", max_size=40), st.text("ab/", max_size=30))
+def test_any_pattern_fits_or_not_or_is_none(pattern, address):
+    with contextlib.suppress(Malformed):
+        assert match(pattern, address) in (True, False)
+    if set(pattern) <= set("ab/"):
+        assert match(pattern, address) == (pattern == address)
+
+
+def test_no_pattern_takes_long():
+    begin = time.perf_counter()
+    for pattern in ("*a" * 32, "{a,aa,aaa}" * 6, "*" * 64, "[!b]" * 16):
+        match(pattern[:PATTERN], "a" * 60)
+    assert time.perf_counter() - begin < 0.5
+
+
+def test_faders_under_a_pattern_are_thinned_and_triggers_are_not(wait_for):
+    found = Listener(feedback_port=None, targets=TARGETS)
+    try:
+        for i in range(2000):
+            found.send(message("/wj/pad/*", i / 2000))
+            if i % 100 == 0:
+                found.send(message("/wj/cam/ho*", 1))
+            if i % 20 == 0:
+                time.sleep(0.001)
+        found.send(message("/wj/pad/*", 0.125))
+        wait_for(lambda: found.controls and found.said[-1] == ("pad/12", 0.125))
+        assert found.said[-3:] == [("pad/1", 0.125), ("pad/2", 0.125), ("pad/12", 0.125)]
+        assert found.said.count(("cam/home", 1)) == 20
+        assert found.input.status()["superseded"] > 200
+    finally:
+        found.input.stop()
+
+
+def test_a_question_is_answered_to_whoever_asked(talker):
+    talker.send(message("/wj/energy", "?"))
+    assert hear(talker.out) == [("/wj/energy", (0.75,))]
+    talker.send(message("/wj/prompt", "?"), message("/wj/pad/*/text", "?"), message("/wj/cam/home", "?"))
+    assert hear(talker.out, 2) == [("/wj/prompt", ("é",)), ("/wj/pad/1/text", ("sea",))]
+    assert talker.controls == []  # a question changes nothing
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        talker.send(message("/wj/pad/2", "?", other.getsockname()[1]))
+        assert hear(other) == [("/wj/pad/2", (0.5,))]
+
+
+def test_a_question_is_not_thinned_away():
+    batch = [(message("/wj/pad/1", value), None) for value in (0.1, "?", 0.2, "?", 0.3)]
+    assert thin(batch, lambda _: True) == batch
+
+
+def test_nobody_is_answered_on_our_own_port(talker, wait_for):
+    talker.send(message("/wj/energy", "?", talker.input.port), message("/wj/subscribe", talker.input.port))
+    talker.send(message("/wj/end"))
+    wait_for(lambda: ("end",) in talker.said)
+    assert talker.said == [("end",)]
+    assert talker.input.status()["answered"] == talker.input.status()["subscribers"] == 0
+
+
+def test_steps_say_that_they_are_steps_and_are_never_thinned(talker, wait_for):
+    talker.send(*[message("/wj/pad/1/+", 0.125)] * 50, message("/wj/pad/*/+", -1), message("/wj/pad/2/value", 0.5))
+    wait_for(lambda: len(talker.controls) == 54)
+    assert [c.meta.get("relative", False) for c in talker.controls] == [True] * 53 + [False]
+    assert [c.target for c in talker.controls] == ["pad/1"] * 50 + ["pad/1", "pad/2", "pad/12", "pad/2"]
+
+
+# -- who is answered --------------------------------------------------------------------------------------------------
+
+
+def test_only_this_machine_is_answered_unless_the_show_allows_more():
+    alone = Allowed()
+    assert alone("127.0.0.1")
+    assert alone("::1")
+    assert alone("::ffff:127.0.0.1")
+    for host in ("192.168.1.20", "8.8.8.8", "fe80::1%eth0", "nonsense", "", "224.0.0.1", "255.255.255.255"):
+        assert not alone(host)
+    named = Allowed(["192.168.1.20", "10.0.0.0/8"])
+    assert named("192.168.1.20")
+    assert named("10.1.2.3")
+    assert not named("192.168.1.21")
+    lan = Allowed(["lan"])
+    assert lan("192.168.1.20")
+    assert lan("fe80::1%eth0")
+    assert not lan("8.8.8.8")
+    anyone = Allowed(["any"])
+    assert anyone("8.8.8.8")
+    assert not anyone("224.0.0.1")
+
+
+def test_a_stranger_is_obeyed_and_told_nothing(wait_for, caplog):
+    """A forged sender must not make us send to whom it names."""
+    found = Listener(feedback_port=9, targets=TARGETS, read=VALUES.get)
+    try:
+        found.input._allowed = lambda host: False  # type: ignore[assignment]  # this machine, as if it were another
+        found.send(message("/wj/energy", "?"), message("/wj/subscribe"), message("/wj/energy", 0.5))
+        wait_for(lambda: found.said == [("energy", 0.5)])
+        status = found.input.status()
+        assert status["answered"] == status["subscribers"] == 0
+        assert status["unanswered"] == 2
+        assert status["feedback_to"] == ""
+        assert "osc: allow" in caplog.text
+    finally:
+        found.input.stop()
+
+
+def test_answers_have_a_budget():
+    budget = Budget(rate=100, burst=10)
+    assert sum(budget.spend(1.0) for _ in range(50)) == 10
+    assert sum(budget.spend(1.0 + i / 1000) for i in range(1000)) == pytest.approx(100, abs=2)
+
+
+def test_several_subscribers_hear_everything_and_go(wait_for):
+    found = Listener(feedback_port=None, targets=TARGETS, read=VALUES.get)
+    try:
+        outs = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+        for out in outs:
+            out.connect(("127.0.0.1", found.input.port))
+        outs[0].send(message("/wj/subscribe"))
+        outs[1].send(message("/wj/subscribe", 0, 10, "/wj/pad/?"))  # port 0 is none
+        outs[2].send(message("/wj/subscribe", outs[2].getsockname()[1], 25.0, "/wj/pad/?"))
+        first = dict(hear(outs[0], 1 + len(VALUES)))
+        assert first == {"/wj/subscribed": (int(LEASE),)} | {f"/wj/{k}": (v,) for k, v in VALUES.items()}
+        assert dict(hear(outs[2], 3)) == {"/wj/subscribed": (60,), "/wj/pad/1": (0.25,), "/wj/pad/2": (0.5,)}
+        wait_for(lambda: found.input.status()["subscribers"] == 2)
+        found.input.feedback("pad/1", 0.5)
+        found.input.feedback("energy", 1.0)
+        assert dict(hear(outs[0], 2)) == {"/wj/pad/1": (0.5,), "/wj/energy": (1.0,)}
+        assert hear(outs[2]) == [("/wj/pad/1", (0.5,))]
+        outs[0].send(message("/wj/unsubscribe"))
+        wait_for(lambda: found.input.status()["subscribers"] == 1)
+        for out in outs:
+            out.close()
+    finally:
+        found.input.stop()
+
+
+def test_subscribers_are_few_thinned_and_expire():
+    room = Subscribers("/wj/".__add__)
+    places = [("127.0.0.1", 1000 + i) for i in range(SUBSCRIBERS + 1)]
+    assert [room.add(place, 0.0, {}) for place in places] == [True] * SUBSCRIBERS + [False]
+    assert room.add(places[0], 1.0, {"a": 1}, rate=10)  # again is a renewal
+    for i in range(100):
+        room.note("b", i)
+    assert dict(room.due(1.0))[places[0]] == {"a": 1, "b": 99}
+    room.note("b", 100)
+    assert places[0] not in dict(room.due(1.05))
+    assert dict(room.due(1.11))[places[0]] == {"b": 100}
+    for i in range(10_000):  # nobody reads: the oldest are forgotten
+        room.note(f"word/{i}", 1.0)
+    assert len(dict(room.due(2.0))[places[0]]) <= 4096
+    room.heard("127.0.0.1", 30.0)
+    assert len(room.due(LEASE + 20)) == 0
+    assert len(room) == SUBSCRIBERS
+    room.due(LEASE + 31)
+    assert len(room) == 0
+
+
+# -- with the desk ----------------------------------------------------------------------------------------------------
+
+
+class Rig:
+    """OSC, desk and mailbox as a show has them; `settle` returns when all that was sent has been obeyed."""
+
+    def __init__(self) -> None:
+        from worldjockey.node.aliases import Aliases
+        from worldjockey.node.desk import Desk
+        from worldjockey.node.mailbox import Mailbox
+        from worldjockey.node.parameters import PARAMETERS, latest_wins
+        from worldjockey.node.show import Show
+
+        self.mailbox = Mailbox()
+        self.desk = Desk(Show(), self.mailbox)
+        dialect = Aliases(["scope", "streamdiffusion"], self.desk.read)
+        self.input = OSCInput(
+            port=0,
+            feedback_port=None,
+            latest_wins=latest_wins,
+            targets=PARAMETERS,
+            read=self.desk.read,
+            dialect=dialect,
+        )
+        self.input.start(self.desk.deliver)
+        self.out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.out.connect(("127.0.0.1", self.input.port))
+        self.out.settimeout(5)
+
+    def settle(self, *datagrams: bytes) -> None:
+        for datagram in datagrams:
+            self.out.send(datagram)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as fresh:  # nothing else can have been told to it
+            fresh.connect(("127.0.0.1", self.input.port))
+            fresh.send(message("/wj/transition", "?"))
+            assert hear(fresh)[0][0] == "/wj/transition"
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    found = Rig()
+    yield found
+    found.input.stop()
+    found.out.close()
+    found.mailbox.unlink()
+
+
+FADERS = ("pad/1", "pad/2", "cam/yaw", "energy")
+MOVES = st.one_of(
+    st.tuples(st.sampled_from(FADERS), st.floats(-3, 3, width=32)),
+    st.tuples(st.sampled_from(["pad/1/+", "cam/yaw/+"]), st.floats(-1, 1, width=32)),
+    st.tuples(st.sampled_from(["pad/{1,2}", "cam/y*"]), st.floats(0, 1, width=32)),
+    st.tuples(st.just("cam/home"), st.sampled_from([0.0, 1.0])),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(MOVES, max_size=60))
+def test_last_value_wins_steps_add_up_and_triggers_are_counted(rig, moves):
+    from worldjockey.node.parameters import PARAMETERS
+
+    expected = {name: rig.desk.read(name) for name in FADERS}
+    homes = rig.mailbox.read().counts["cam/home"]
+    for name, value in moves:
+        if name == "cam/home":
+            homes += value != 0
+        elif name.endswith("/+"):
+            p = PARAMETERS[name.removesuffix("/+")]
+            expected[p.name] = p.stepped(expected[p.name], value)
+        else:
+            for fader in FADERS:
+                if match(name, fader):
+                    expected[fader] = PARAMETERS[fader].coerce(value)
+    rig.settle(*(message(f"/wj/{name}", value) for name, value in moves))
+    assert {name: rig.desk.read(name) for name in FADERS} == expected
+    reading = rig.mailbox.read()
+    assert {name: reading.values[name] for name in FADERS} == expected
+    assert reading.counts["cam/home"] == homes
+
+
+ARGS = st.lists(
+    st.one_of(st.floats(width=32), st.integers(-(2**31), 2**31 - 1), st.text(max_size=12), st.booleans(), st.just("?")),
+    max_size=4,
+)
+PLAIN = """
+    /wj/prompt /wj/act /wj/seed /wj/freeze /wj/steps/+ /wj/* /wj/cue/go /wj/word/a /wj/panic /wj/subscribe
+    /wj/unsubscribe /scope/prompt /scope/reset_cache /scope/denoising_step_list /prompt_list /stop /t_list
+    /seed_list /delta /seed /fx/a/b
+"""
+ADDRESSES = st.one_of(
+    st.sampled_from(PLAIN.split()),
+    st.text("wj/pad1*?[]{}+", max_size=20).map("/".__add__),
+)
+DATAGRAMS = st.one_of(
+    st.binary(max_size=120),
+    st.builds(lambda address, args: message(address, *args), ADDRESSES, ARGS),
+    st.builds(
+        lambda address, args, when: bundle(time.time() + when, message(address, *args)),
+        ADDRESSES, ARGS, st.sampled_from([-1e6, -1.0, 0.001, 5.0, 1e6]),
+    ),
+    st.binary(max_size=60).map(lambda noise: message("/prompt_list", noise.decode("latin-1").replace("\0", ""))),
+)  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(st.lists(DATAGRAMS, max_size=12))
+def test_any_datagrams_leave_the_desk_valid_and_in_range(rig, datagrams):
+    from worldjockey.node.parameters import PARAMETERS
+
+    rig.settle(*datagrams)
+    assert rig.input.status()["listening"]
+    assert rig.input.status()["failed"] == 0
+    reading = rig.mailbox.read()
+    for name, p in PARAMETERS.items():
+        value = rig.desk.read(name)
+        if p.kind in ("float", "int"):
+            assert p.low <= value <= p.high
+            assert reading.values[name] == pytest.approx(value)
+        elif p.kind == "enum":
+            assert value in p.choices
+        elif p.kind == "bool":
+            assert value in (True, False)
+        elif p.kind == "text":
+            assert isinstance(value, str)
+    assert rig.input.status()["subscribers"] <= SUBSCRIBERS
+
+
+def test_five_thousand_messages_a_second_lose_no_trigger(rig):
+    """Half a second of it here; `wj bench` floods for longer."""
+    moves = [message(f"/wj/pad/{1 + i % 16}", i / 2500) for i in range(2500)]
+    home = message("/wj/cam/home", 1)
+    before = rig.mailbox.read().counts["cam/home"]
+    begin = time.monotonic()
+    for i, move in enumerate(moves):
+        if i % 5 == 0:
+            time.sleep(max(begin + i / 5000 - time.monotonic(), 0))
+        rig.out.send(home if i % 50 == 0 else move)
+    rig.settle()
+    assert rig.mailbox.read().counts["cam/home"] == before + 50
+    assert rig.desk.read("pad/4") == pytest.approx(2499 / 2500)
