@@ -1,139 +1,141 @@
-"""`wj eval`: how well a world obeys, as the judge (`probe`) sees it, on seeds that training never saw."""
+"""`wj eval`: the scorecard of a world, on seeds and paraphrases that training never saw."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
+from . import probe as judge
 from .nano import WEIGHTS, Nano
 from .probe import Probe, load_probe
-from .spec import Controls, Prompt
-from .stage.captions import phrases
-from .stage.render import render
-from .stage.sample import moments
-from .stage.vocabulary import ATTRIBUTES
-
-DT = 1 / 20
-SWITCH = 1.5  # seconds after which the picture is judged
-
-
-def ask(rng: np.random.Generator, held_out: bool) -> tuple[str, dict[str, str]]:
-    """A prompt that says every attribute, and what it says."""
-    said = {k: str(rng.choice(v)) for k, v in ATTRIBUTES.items()}
-    if rng.random() < 0.6:
-        said["tint"] = "plain"
-    words = [str(rng.choice(phrases(k, v, held_out))) for k, v in said.items() if (k, v) != ("tint", "plain")]
-    return ", ".join(words), said
-
-
-def truth(probe: Probe, count: int) -> dict[str, float]:
-    """The judge's accuracy on true stage pictures: the ceiling of every score below."""
-    right = dict.fromkeys(ATTRIBUTES, 0.0)
-    sure = dict.fromkeys(ATTRIBUTES, 0)
-    scene = moments(31_337, count)
-    for i in range(count):
-        seen = probe((render(scene[i : i + 1]) * 255).round() / 255)
-        for k in ATTRIBUTES:
-            weights = getattr(scene, k)[i]
-            if float(weights.max()) > 0.8:
-                right[k] += float(seen[k].argmax() == weights.argmax())
-                sure[k] += 1
-    return {k: right[k] / max(sure[k], 1) for k in ATTRIBUTES}
+from .scorecard import (
+    autoencoder,
+    camera,
+    clip,
+    continuity,
+    drift,
+    few_steps,
+    memory,
+    obedience,
+    reaction,
+    sheet,
+    sound,
+    speed,
+)
+from .scorecard.play import quiet_scenes
+from .scorecard.row import Row
+from .scorecard.truth import StageWorld
+from .spec import World
+from .stage.vocabulary import ATTRIBUTES, SCENES
 
 
-def obedience(world: Nano, probe: Probe, count: int, steps: int, held_out: bool) -> dict[str, float]:
-    """Share of prompts that the picture shows 1.5 s after a switch, per attribute."""
-    rng = np.random.default_rng(4242)
-    right = dict.fromkeys(ATTRIBUTES, 0.0)
-    world.reset(0)
-    for _ in track(range(count), f"obedience, {steps} step{'s' * (steps > 1)}", transient=True):
-        text, said = ask(rng, held_out)
-        controls = Controls(world.encode(Prompt(text)).values, dt=DT, steps=steps)
-        for _ in range(round(SWITCH / DT)):
-            frame = world.step(controls)
-        seen = probe.read(frame[0].cpu().numpy())
-        for k in ATTRIBUTES:
-            right[k] += seen[k] == said[k]
-    return {k: v / count for k, v in right.items()}
+def _obeys(world: World, probe: Probe, truth: World, count: int, many: int) -> list[Row]:
+    """Obedience with known words in 1 step and in `many`, with words never seen, and the distance of few steps."""
+    known, unseen = obedience.asks(count, False), obedience.asks(count, True)
+    true = obedience.play(truth, probe, known, name="obedience, true frames")
+    one = obedience.play(world, probe, known, 1, "obedience, 1 step")
+    several = obedience.play(world, probe, known, many, f"obedience, {many} steps")
+    strange = obedience.play(world, probe, unseen, 1, "obedience, paraphrases")
+    return [
+        obedience.row("1 step", one, true),
+        obedience.row(f"{many} steps", several, true),
+        obedience.row("1 step, paraphrases never seen", strange, true),
+        *few_steps.rows(true.summaries, one.summaries, several.summaries, many),
+    ]
 
 
-def reaction(world: Nano, count: int) -> int:
-    """World frames until a switch shows: the median over `count` switches, against the unswitched run."""
-    rng, waits = np.random.default_rng(7), []
-    for seed in range(count):
-        world.reset(seed)
-        a, b = (world.encode(Prompt(ask(rng, False)[0])).values for _ in range(2))
-        for _ in range(12):
-            before = world.step(Controls(a, dt=DT)).float()
-        motion = float((world.step(Controls(a, dt=DT)).float() - before).abs().mean())
-        stay = go = world.snapshot()
-        for wait in range(1, 20):  # noqa: B007 (used after the loop)
-            world.restore(stay)
-            unswitched = world.step(Controls(a, dt=DT)).float()
-            stay = world.snapshot()
-            world.restore(go)
-            switched = world.step(Controls(b, dt=DT)).float()
-            go = world.snapshot()
-            if float((switched - unswitched).abs().mean()) > 2 * motion + 1:
-                break
-        waits.append(wait)
-    return int(np.median(waits))
+def measures(
+    world: World, probe: Probe, truth: World | None, *, count: int, seconds: float, many: int, dt: float
+) -> dict[str, Callable[[], list[Row]]]:
+    """Name -> the measure, still to be taken. Without `truth` no true frames are scored beside the world's."""
+    scenes = quiet_scenes(np.random.default_rng(3), len(SCENES))
+    return {
+        "autoencoder": lambda: autoencoder.rows(world),
+        "obedience": lambda: _obeys(world, probe, StageWorld(world.spec.height, world.spec.width), count, many),
+        "reaction": lambda: reaction.rows(world),
+        "continuity": lambda: continuity.rows(world, truth),
+        "camera": lambda: camera.rows(world, truth, scenes),
+        "drift": lambda: drift.rows(world, probe, seconds, dt),
+        "memory": lambda: memory.rows(world, truth, probe, scenes[:6]),
+        "sound": lambda: sound.rows(world, truth),
+        "speed": lambda: speed.rows(world, truth, scenes[1:7]),
+    }
 
 
-def drift(world: Nano, probe: Probe, seconds: float) -> dict[str, float]:
-    """Sharpness, colour, contrast and brightness after `seconds`, as a ratio to those after 5 s, and still obeying."""
-    world.reset(3)
-    controls = Controls(world.encode(Prompt("neon city in the rain, dancing")).values, dt=DT)
-
-    def look(frames: list[torch.Tensor]) -> np.ndarray:
-        x = torch.cat(frames).float() / 255
-        sharp = (x[:, 1:] - x[:, :-1]).abs().mean() + (x[:, :, 1:] - x[:, :, :-1]).abs().mean()
-        return np.array([float(sharp), float(x.std(-1).mean()), float(x.std()), float(x.mean())])
-
-    early, late, frame = [], [], None
-    for i in track(range(round(seconds / DT)), "drift", transient=True):
-        frame = world.step(controls)
-        if 5 <= i * DT < 9 and i % 10 == 0:
-            early.append(frame)
-        if i * DT >= seconds - 4 and i % 10 == 0:
-            late.append(frame)
-    assert frame is not None
-    ratio = look(late) / look(early)
-    seen = probe.read(frame[0].cpu().numpy())
-    names = ("sharpness", "colour", "contrast", "brightness")
-    out = {k: float(v) for k, v in zip(names, ratio, strict=True)}
-    return out | {"obeys": float(seen["place"] == "city" and seen["light"] == "neon" and seen["weather"] == "rain")}
+def show(rows: list[Row], console: Console) -> None:
+    table = Table("what", "figure", "must reach", "true frames", "", title="scorecard", title_justify="left")
+    for r in rows:
+        bound = ("≤ " if r.at_most else "≥ ") + r.show(r.target)
+        table.add_row(r.name, r.show(r.value), bound, r.show(r.truth), "[green]✓[/]" if r.passes else "[red]✗[/]")
+    console.print(table)
+    shares = [r for r in rows if "share" in r.detail]
+    if shares:
+        each = Table("judged against true frames", *ATTRIBUTES)
+        true = shares[0].detail["right on true frames"]
+        each.add_row("judge on true frames", *(f"{true[k]:.0%}" for k in ATTRIBUTES))
+        for r in shares:
+            each.add_row(r.name.split(":")[0], *(f"{r.detail['share'][k]:.0%}" for k in ATTRIBUTES))
+        console.print(each)
+    commands = next((r.detail["right"] for r in rows if "right" in r.detail and "scenes" in r.detail), None)
+    if commands:
+        console.print("camera: " + ", ".join(f"{k} {v:.0%}" for k, v in commands.items()))
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("wj eval", description=__doc__)
-    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="the world to score (default: the shipped nano)")
+    parser.add_argument("--probe", type=Path, default=judge.WEIGHTS, help="the judge (default: the shipped one)")
+    parser.add_argument("--stage", action="store_true", help="score the stage itself: what the measures are worth")
+    parser.add_argument("--only", action="append", help="one measure (repeatable; default: all)")
     parser.add_argument("--json", type=Path, help="write the scorecard here too")
-    parser.add_argument("--count", type=int, default=100, help="prompts to ask (default: 100)")
-    parser.add_argument("--seconds", type=float, default=60, help="length of the drift run (default: 60)")
+    parser.add_argument("--count", type=int, default=72, help="prompts to ask for each obedience figure (default: 72)")
+    parser.add_argument("--steps", type=int, default=4, help="prediction steps that 1 is held against (default: 4)")
+    parser.add_argument("--seconds", type=float, help="world time of the drift run (default: 120; the target is 600)")
+    parser.add_argument("--long", action="store_true", help="drift over 30 minutes of world time")
+    parser.add_argument("--dt", type=float, default=drift.DT, help="seconds a step of the drift run (default: 1/8)")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw a contact sheet")
+    parser.add_argument("--truth", action="store_true", help="true stage frames beside the sheet's")
+    parser.add_argument("--clip", type=Path, metavar="MP4", help="record a minute of play")
+    parser.add_argument("--no-score", action="store_true", help="only the sheet and the clip")
     args = parser.parse_args(argv)
-    world, probe = Nano.load(args.weights), load_probe()
-    card: dict[str, Any] = {"judge on true pictures": truth(probe, args.count)}
-    for steps in (1, 4):
-        card[f"obedience, {steps} step{'s' * (steps > 1)}"] = obedience(world, probe, args.count, steps, False)
-    card["obedience, paraphrases never seen"] = obedience(world, probe, args.count, 1, True)
-    table = Table("what", *ATTRIBUTES)
-    for name, row in card.items():
-        table.add_row(name, *(f"{row[k]:.0%}" for k in ATTRIBUTES))
-    card["reaction, frames"] = reaction(world, 12)
-    card[f"drift after {args.seconds:g} s"] = drift(world, probe, args.seconds)
-    console = Console()
-    console.print(table)
-    for name in list(card)[-2:]:
-        console.print(f"{name}: {card[name]}")
-    if args.json:
-        args.json.write_text(json.dumps(card, indent=1))
+    world: Any = StageWorld() if args.stage else Nano.load(args.weights)
+    truth = StageWorld(world.spec.height, world.spec.width)
+    seconds = args.seconds or (1800.0 if args.long else 120.0)
+    console, rows, spent = Console(), [], {}
+    if not args.no_score:
+        every = measures(
+            world, load_probe(args.probe), None if args.stage else truth,
+            count=args.count, seconds=seconds, many=args.steps, dt=args.dt,
+        )  # fmt: skip
+        unknown = set(args.only or ()) - set(every)
+        if unknown:
+            parser.error(f"no measure {', '.join(sorted(unknown))}; there are {', '.join(every)}")
+        for name, take in every.items():
+            if args.only and name not in args.only:
+                continue
+            begin = time.monotonic()
+            try:
+                rows += take()
+            except ModuleNotFoundError as missing:
+                console.print(f"[yellow]{name} is not measured: {missing}[/]")
+            spent[name] = round(time.monotonic() - begin, 1)
+        show(rows, console)
+        console.print(f"measured in {sum(spent.values()):.0f} s")
+    if args.json and rows:
+        card = {"world": world.spec.name, "seconds": spent, "rows": {r.name: r.json() for r in rows}}
+        args.json.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    if args.sheet:
+        sheet.write(args.sheet, world, truth if args.truth else None)
+        console.print(f"wrote {args.sheet}")
+    if args.clip:
+        clip.write(args.clip, world)
+        console.print(f"wrote {args.clip}")
     return 0
