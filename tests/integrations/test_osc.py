@@ -530,7 +530,7 @@ def test_a_stranger_is_obeyed_and_told_nothing(wait_for, caplog):
     """A forged sender must not make us send to whom it names."""
     found = Listener(feedback_port=9, targets=TARGETS, read=VALUES.get)
     try:
-        found.input._allowed = lambda host: False  # type: ignore[assignment]  # this machine, as if it were another
+        found.input._allowed = lambda host: False  # this machine, as if it were another
         found.send(message("/wj/energy", "?"), message("/wj/subscribe"), message("/wj/energy", 0.5))
         wait_for(lambda: found.said == [("energy", 0.5)])
         status = found.input.status()

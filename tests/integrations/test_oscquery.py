@@ -218,10 +218,12 @@ def test_found_and_read_by_a_client_that_is_not_ours(served, wait_for):
 
         wait_for(ours, 10)
         client = OSCQueryClient(ours()[0])
-        assert client.get_host_info().name == served.name
-        assert client.get_host_info().osc_port == served.osc.getsockname()[1]
+        info = client.get_host_info()
+        assert info is not None
+        assert (info.name, info.osc_port) == (served.name, served.osc.getsockname()[1])
         assert ours()[0].parsed_addresses() == ["127.0.0.1"]
         yaw = client.query_node("/wj/cam/yaw")
+        assert yaw is not None
         assert (yaw.type, yaw.value, yaw.description) == ([float], [0.0], PARAMETERS["cam/yaw"].doc)
         assert client.query_node("/wj/nope") is None
         assert any(s.port == served.osc.getsockname()[1] for s in browser.get_discovered_osc() if s)
