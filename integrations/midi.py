@@ -1,8 +1,9 @@
-"""MIDI in: every controller that is plugged in, now or later, plays the show.
+"""MIDI in and back: every controller that is plugged in, now or later, plays the show and shows what it plays.
 
 The ports live in a process of their own (midi_ports.py), because the system's MIDI is not ours to trust: a JACK server
-that ends takes every client down with a segmentation fault. That process forwards bytes; mapping them is done here, on
-mido's messages (MIDI 1.0 Detailed Specification). When it dies, held notes are released and it is started again.
+that ends takes every client down with a segmentation fault. That process forwards bytes both ways. What they mean is
+found here: events in midi_parse.py, mappings in midi_rules.py and midi_player.py, lights in midi_lights.py, learning
+in midi_learn.py. When the process dies, held notes are released and it is started again.
 """
 
 from __future__ import annotations
@@ -15,212 +16,140 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-import mido
+from typing import Any
 
 from . import Control, Deliver
+from .midi_learn import Gather
+from .midi_lights import ROUND, Lights, partner, plain
+from .midi_parse import Decoder, Event, Messages
+from .midi_player import Player, Said, nothing, thin
+from .midi_rules import Controller, Rule
 
 NAME = "worldjockey"  # of the port that other programs send to
+LEAVE = 1.0  # seconds that the last lights may take to go out
 RETRY = 1.0  # seconds until the ports' process is started again
-ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
+SILENT = 2.0  # seconds after which another port may lead the clock
+PATIENCE = 30.0  # seconds that a parameter waits for a control to be moved
+LEARN = "learn"  # the parameter whose value is the name of the one that is being learned
 PORTS = Path(__file__).with_name("midi_ports.py")
 RUN = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"  # without numpy, which the package needs
-Kind = Literal["note", "cc", "pitchbend", "program", "aftertouch"]
+OnClock = Callable[[str, float, int], None]
+Compose = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One mapping. number, channel (1..16) and device (a part of the port's name): None is any.
-
-    A fader runs from low to high; a switch is on from the middle up; `press` is what a button sends each time.
-    """
-
-    kind: Kind
-    number: int | None
-    target: str
-    low: float = 0.0
-    high: float = 1.0
-    channel: int | None = None
-    device: str | None = None
-    press: tuple[Any, ...] | None = None
-    switch: bool = False
-
-    def hears(self, channel: int, port: str) -> bool:
-        """channel: 1..16."""
-        return self.channel in (None, channel) and (self.device is None or self.device.lower() in port.lower())
-
-    def at(self, x: float) -> float:
-        """x: 0..1."""
-        return float(x >= 0.5) if self.switch else self.low + x * (self.high - self.low)
-
-
-def fraction(value: int, low: int, centre: int, high: int) -> float:
-    """low..high -> 0..1 with the centre at 0.5 exactly, so that a fader's or wheel's middle is the middle."""
-    if value <= centre:
-        return 0.5 * (value - low) / (centre - low)
-    return 0.5 + 0.5 * (value - centre) / (high - centre)
-
-
-class Player:
-    """Messages to controls: which notes are held, which buttons are down. No ports, no time.
-
-    A note plays its pad with velocity as weight and aftertouch rides it; a pitch wheel runs from low (-8192) over the
-    middle (at rest) to high (8191).
-    """
-
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        self._rules: dict[tuple[str, int | None], list[Rule]] = {}
-        for rule in rules:
-            self._rules.setdefault((rule.kind, rule.number), []).append(rule)
-        self._held: dict[tuple[str, int, int], list[Rule]] = {}  # by port, channel, note: the faders it holds up
-        self._down: set[tuple[str, int, int]] = set()  # by port, channel, controller: those above their middle
-
-    @property
-    def held(self) -> int:
-        return len(self._held)
-
-    def play(self, message: mido.Message, port: str) -> list[tuple[str, tuple[Any, ...]]]:
-        """(target, args) for each thing that a message of that port means."""
-        kind = message.type
-        if kind == "note_on" and message.velocity > 0:
-            return self._note_on(message, port)
-        if kind in ("note_on", "note_off"):
-            return self._release([(port, message.channel + 1, message.note)])
-        if kind == "polytouch":
-            return self._ride([(port, message.channel + 1, message.note)], message.value / 127)
-        if kind == "aftertouch":
-            channel = message.channel + 1
-            held = [key for key in self._held if key[:2] == (port, channel)]
-            x = message.value / 127
-            return self._ride(held, x) + self._move("aftertouch", None, channel, port, x)
-        if kind == "control_change":
-            return self._control_change(message, port)
-        if kind == "pitchwheel":
-            x = fraction(message.pitch, -8192, 0, 8191)
-            return self._move("pitchbend", None, message.channel + 1, port, x)
-        if kind == "program_change":
-            rules = self._find("program", message.program, message.channel + 1, port)
-            return [(r.target, (message.program + 1,) if r.press is None else r.press) for r in rules]
-        return []
-
-    def release(self, port: str | None = None) -> list[tuple[str, tuple[Any, ...]]]:
-        """A port, or all of them, went away: nobody will send its note-offs."""
-        self._down = {key for key in self._down if port is not None and key[0] != port}
-        return self._release([key for key in self._held if port is None or key[0] == port])
-
-    def _find(self, kind: Kind, number: int | None, channel: int, port: str) -> list[Rule]:
-        found = self._rules.get((kind, number), [])
-        if number is not None:
-            found = found + self._rules.get((kind, None), [])
-        return [rule for rule in found if rule.hears(channel, port)]
-
-    def _note_on(self, message: mido.Message, port: str) -> list[tuple[str, tuple[Any, ...]]]:
-        rules = self._find("note", message.note, message.channel + 1, port)
-        faders = [rule for rule in rules if rule.press is None]
-        if faders:
-            self._held[port, message.channel + 1, message.note] = faders
-        pressed = [(rule.target, rule.press) for rule in rules if rule.press is not None]
-        x = message.velocity / 127
-        return pressed + [(r.target, (1.0,) if r.switch else (r.at(x),)) for r in faders]
-
-    def _release(self, keys: list[tuple[str, int, int]]) -> list[tuple[str, tuple[Any, ...]]]:
-        return [(rule.target, (rule.at(0.0),)) for key in keys for rule in self._held.pop(key, [])]
-
-    def _ride(self, keys: list[tuple[str, int, int]], x: float) -> list[tuple[str, tuple[Any, ...]]]:
-        return [(r.target, (r.at(x),)) for key in keys for r in self._held.get(key, []) if not r.switch]
-
-    def _control_change(self, message: mido.Message, port: str) -> list[tuple[str, tuple[Any, ...]]]:
-        channel = message.channel + 1
-        if message.control in (ALL_SOUND_OFF, ALL_NOTES_OFF):  # a sequencer sends these when it stops
-            return self._release([key for key in self._held if key[:2] == (port, channel)])
-        key = (port, channel, message.control)
-        was_down, is_down = key in self._down, message.value >= 64
-        (self._down.add if is_down else self._down.discard)(key)
-        x = fraction(message.value, 0, 64, 127)
-        return self._move("cc", message.control, channel, port, x, pressed=is_down and not was_down)
-
-    def _move(
-        self, kind: Kind, number: int | None, channel: int, port: str, x: float, pressed: bool = False
-    ) -> list[tuple[str, tuple[Any, ...]]]:
-        rules = self._find(kind, number, channel, port)
-        return [(r.target, (r.at(x),) if r.press is None else r.press) for r in rules if r.press is None or pressed]
-
-
-def thin(events: list[list[Any]]) -> list[list[Any]]:
-    """Of one controller's moves in a row on one port, the last; notes and all else stay in their order.
-
-    events: ["midi", port, arrival, bytes] and others, in the order of arrival.
-    """
-    kept: list[list[Any] | None] = []
-    places: dict[tuple[Any, ...], int] = {}
-    for event in events:
-        data = event[3] if event[0] == "midi" else []
-        status = data[0] >> 4 if data else 0
-        if len(data) == 3 and (status == 0xE or (status == 0xB and data[1] < ALL_SOUND_OFF)):
-            # A button's way through the middle is news, so a side of the middle is part of what is superseded.
-            key = (event[1], data[0], data[1] if status == 0xB else None)
-            before = kept[places[key]] if key in places else None
-            if before is not None and (status == 0xE or (before[3][2] >= 64) == (data[2] >= 64)):
-                kept[places[key]] = None
-            places[key] = len(kept)
-        else:
-            places.clear()
-        kept.append(event)
-    return [event for event in kept if event is not None]
+def no_clock(_kind: str, _time: float, _value: int) -> None:
+    pass
 
 
 class MIDIInput:
     """An `Input`: every MIDI input port of this machine, and one of our own that other programs can send to.
 
-    mappings: as fields of `Rule`. backend: "auto", "alsa", "jack", "core" or "windows"; auto is ALSA where its
-    sequencer is there, then JACK where a server runs. Without any MIDI it waits until there is some.
+    mappings: as fields of `Rule`. controllers: as fields of `Controller`, for products that are known.
+    feedback: parts of the names of ports that are not, whose controls are sent their values all the same.
+    read: a parameter's present value, for soft takeover, toggles, encoders and lights.
+    compose: makes a mapping's fields from a target and what names a control (midi_learn.Gather), ValueError if it
+    cannot; a `learn` parameter arms it. on_clock: gets ("tick" | "start" | "stop" | "continue" | "position", arrival on
+    time.monotonic(), sixteenths of a position), of one port at a time, in the thread that reads.
+    backend: "auto", "alsa", "jack", "core" or "windows"; auto is ALSA where its sequencer is there, then JACK where a
+    server runs. Without any MIDI it waits until there is some.
     """
 
-    def __init__(self, mappings: Iterable[Mapping[str, Any]], backend: str = "auto", name: str = NAME) -> None:
-        self._player = Player(Rule(**mapping) for mapping in mappings)
+    def __init__(
+        self,
+        mappings: Iterable[Mapping[str, Any]],
+        backend: str = "auto",
+        name: str = NAME,
+        controllers: Iterable[Mapping[str, Any]] = (),
+        feedback: Sequence[str] = (),
+        read: Callable[[str], Any] = nothing,
+        compose: Compose | None = None,
+        on_clock: OnClock = no_clock,
+    ) -> None:
+        known = [Controller.of(controller) for controller in controllers]
+        self._player = Player((Rule(**mapping) for mapping in mappings), known, read, name, feedback)
+        self._lights = Lights(read)
+        self._feedback_to = tuple(feedback)
+        self._compose, self._on_clock = compose, on_clock
         self._command = ["--serve", backend, name]
         self._counts: Counter[str] = Counter()
         self._ports: list[str] = []
+        self._outputs: list[str] = []
+        self._partners: dict[str, str] = {}  # by port: the output that lights it
         self._backend, self._fault = "", ""
-        self._parsers: dict[str, mido.Parser] = {}
+        self._inputs: dict[str, tuple[Messages, Decoder]] = {}
+        self._leader, self._led = "", -SILENT  # the port that the clock comes from, and when it last did
+        self._armed, self._armed_at, self._gather = "", 0.0, Gather()
+        self._learned: list[dict[str, Any]] = []
         self._stop = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
+        self._lit = threading.Lock()  # what is shown is told by one thread, heard by another, and sent by a third
+        self._changed = threading.Event()
 
     def start(self, deliver: Deliver) -> None:
         """Returns at once; ports are opened as they are found. Never raises for want of MIDI: see `status`."""
         self._deliver = deliver
         self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name="midi in", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name="midi in", daemon=True),
+            threading.Thread(target=self._show, name="midi lights", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def feedback(self, target: str, value: Any) -> None:
-        """Controllers are not lit yet."""
+        """A parameter changed: show it, at most 25 times a second. `learn` arms the parameter that it names."""
+        if target == LEARN:
+            self.learn(str(value))
+            return
+        with self._lit:
+            self._lights.note(target, value)
+        self._changed.set()
+
+    def learn(self, target: str) -> None:
+        """The next control that a hand moves plays `target` from now on, on the device and channel that it is on.
+
+        Empty: nothing is learned. Until then, PATIENCE seconds at most, nothing else hears the controllers.
+        """
+        if target != self._armed and (self._compose is not None or not target):
+            self._gather, self._armed_at = Gather(), time.monotonic()
+            self._armed = target
 
     def status(self) -> Mapping[str, Any]:
+        counts = ("messages", "superseded", "delivered", "failed", "restarts", "sent", "echoes")
         return {
             "backend": self._backend,
             "ports": list(self._ports),
+            "lit": dict(self._partners),
             "fault": self._fault,
             "held": self._player.held,
-            **{k: self._counts[k] for k in ("messages", "superseded", "delivered", "failed", "restarts")},
+            "waiting": self._player.counts["waiting"],
+            "learning": self._armed,
+            "learned": list(self._learned),
+            **{k: self._counts[k] for k in counts},
         }
 
     def stop(self) -> None:
-        """Close every port."""
-        if self._thread is None:
+        """Put every light out and close every port."""
+        if not self._threads:
             return
+        reader, lights = self._threads
         with self._lock:
             self._stop.set()
+            self._changed.set()
+            lights.join(LEAVE)
             if self._process is not None:
+                if lights.is_alive():  # whoever sends hangs in a driver
+                    self._process.kill()
                 _end(self._process)
-        self._thread.join(5)
-        self._thread = None
+        lights.join(LEAVE)
+        reader.join(5)
+        self._threads = []
+
+    # -- in ----------------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -229,48 +158,169 @@ class MIDIInput:
                     if self._stop.is_set():
                         return
                     self._process = _spawn(*self._command)
-                self._read(self._process)
+                self._read_all(self._process)
                 self._process.wait()
             except OSError as fault:
                 self._fault = f"MIDI could not be started: {fault}"
-            self._say(self._player.release(), time.monotonic(), "all ports")
-            self._ports, self._parsers = [], {}
+            self._follow([], [])
             if not self._stop.wait(RETRY):
                 self._counts["restarts"] += 1
 
-    def _read(self, process: subprocess.Popen[bytes]) -> None:
+    def _read_all(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         rest = b""
         while chunk := os.read(process.stdout.fileno(), 1 << 16):
             *lines, rest = (rest + chunk).split(b"\n")
-            events = [json.loads(line) for line in lines]
-            kept = thin(events)
-            self._counts["superseded"] += len(events) - len(kept)
-            for event in kept:
-                self._take(event)
+            self._take(json.loads(line) for line in lines)
 
-    def _take(self, event: list[Any]) -> None:
-        if event[0] == "midi":
-            _, port, arrival, data = event
-            self._counts["messages"] += 1
-            parser = self._parsers.setdefault(port, mido.Parser())
-            parser.feed(data)
-            for message in parser:
-                self._say(self._player.play(message, port), arrival, port)
-        elif event[0] == "ports":
-            _, self._backend, ports, self._fault = event
-            for port in set(self._ports) - set(ports):
-                self._parsers.pop(port, None)
-                self._say(self._player.release(port), time.monotonic(), port)
-            self._ports = ports
+    def _take(self, lines: Iterable[list[Any]]) -> None:
+        """What the ports' process told in one go, in the order of arrival."""
+        events: list[Any] = []
+        for line in lines:
+            if line[0] == "midi":
+                _, port, arrival, data = line
+                events += [(port, arrival, event) for event in self._decode(port, data)]
+            elif line[0] == "ports":
+                events.append(line)
+        every = {port: self._player.table(port).every for port in self._inputs}
+        kept = events if self._armed else thin(events, every)
+        self._counts["superseded"] += len(events) - len(kept)
+        for item in kept:
+            if len(item) == 3:
+                self._hear(*item)
+            else:
+                _, self._backend, ports, self._fault, outputs = item
+                self._follow(ports, outputs)
 
-    def _say(self, controls: list[tuple[str, tuple[Any, ...]]], arrival: float, port: str) -> None:
+    def _decode(self, port: str, data: list[int]) -> list[Event]:
+        known = self._inputs.get(port)
+        if known is None:
+            table = self._player.table(port)
+            known = self._inputs[port] = Messages(), Decoder(table.fine, table.nrpn)
+        messages, decoder = known
+        if self._armed:
+            decoder.nrpn = True
+        found = messages.feed(data)
+        self._counts["messages"] += len(found)
+        return [event for message in found for event in decoder.decode(message)]
+
+    def _hear(self, port: str, arrival: float, event: Event) -> None:
+        if event.channel == 0:
+            self._clock(port, arrival, event)
+            return
+        if self._armed and arrival - self._armed_at > PATIENCE:
+            self.learn("")
+            self._say([(LEARN, ("",))], arrival, port)
+        if self._armed and event.kind != "off":
+            self._learn(port, arrival, event)
+        else:
+            with self._lit:
+                if self._lights.hear(event, port, arrival):
+                    self._counts["echoes"] += 1
+                    return
+            self._say(self._player.play(event, port), arrival, port)
+
+    def _follow(self, ports: list[str], outputs: list[str]) -> None:
+        """What is plugged in now: let go of what left, light what came."""
+        for port in set(self._ports) - set(ports):
+            self._inputs.pop(port, None)
+            self._say(self._player.release(port), time.monotonic(), port)
+        if not ports:
+            self._inputs = {}
+            self._say(self._player.release(), time.monotonic(), "all ports")
+        with self._lit:
+            for port, output in list(self._partners.items()):
+                if port not in ports or output not in outputs:
+                    self._lights.unplug(port)
+                    del self._partners[port]
+            self._ports, self._outputs = ports, outputs
+            for port in ports:
+                if port not in self._partners:
+                    self._light(port)
+        self._changed.set()
+
+    def _light(self, port: str) -> None:
+        table = self._player.table(port)
+        known = table.controller
+        parts = (known.outputs or known.ports) if known else [p for p in self._feedback_to if p.lower() in port.lower()]
+        if not table.lit and not (known and known.hello):
+            return
+        output = partner(port, self._outputs, parts, known.skip if known else ())
+        if output is not None:
+            self._partners[port] = output
+            self._lights.plug(port, output, table)
+
+    def _clock(self, port: str, arrival: float, event: Event) -> None:
+        """Of several clocks, the first leads until it has been silent for a while."""
+        if port != self._leader and arrival - self._led < SILENT:
+            return
+        self._leader, self._led = port, arrival
+        try:
+            self._on_clock(event.kind, arrival, event.value)
+        except Exception:  # whoever keeps time must not be able to make MIDI deaf
+            self._counts["failed"] += 1
+
+    def _learn(self, port: str, arrival: float, event: Event) -> None:
+        target = self._armed
+        found = self._gather.hear(event, port)
+        if found is None or self._compose is None:
+            return
+        source = found if port == self._command[2] else {**found, "device": plain(port)}
+        try:
+            self._player.add(Rule(**self._compose(target, source)))
+            self._learned = [*self._learned[-255:], {**source, "to": target}]
+            self._mapped_anew()
+        except ValueError as fault:
+            self._fault = f"{target} was not learned: {fault}"
+        self.learn("")
+        self._say([(LEARN, ("",))], arrival, port)
+
+    def _mapped_anew(self) -> None:
+        for port, (_, decoder) in self._inputs.items():
+            table = self._player.table(port)
+            decoder.wanted, decoder.nrpn = table.fine, table.nrpn
+        with self._lit:
+            for port in [*self._partners]:
+                self._lights.unplug(port)
+                del self._partners[port]
+                self._light(port)
+
+    def _say(self, controls: Iterable[Said], arrival: float, port: str) -> None:
         for target, args in controls:
             try:
                 self._deliver(Control(target, args, arrival, f"midi {port}"))
                 self._counts["delivered"] += 1
             except Exception:  # whoever listens must not be able to make MIDI deaf
                 self._counts["failed"] += 1
+
+    # -- back --------------------------------------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        while not self._stop.is_set():
+            self._changed.wait(None if self._settled() else ROUND)
+            self._changed.clear()
+            with self._lit:
+                sends = self._lights.due(time.monotonic())
+            process = self._process
+            if sends and process is not None:
+                self._send(process, sends)
+            self._stop.wait(ROUND)
+        with self._lit:
+            goodbyes = self._lights.farewell()
+        if goodbyes and self._process is not None:
+            self._send(self._process, goodbyes)
+
+    def _settled(self) -> bool:
+        with self._lit:
+            return self._lights.settled
+
+    def _send(self, process: subprocess.Popen[bytes], sends: list[tuple[str, tuple[int, ...]]]) -> None:
+        lines = b"".join(json.dumps(["send", output, list(data)]).encode() + b"\n" for output, data in sends)
+        with contextlib.suppress(OSError, ValueError):  # it ended, and is told everything when it comes again
+            assert process.stdin is not None
+            process.stdin.write(lines)
+            process.stdin.flush()
+            self._counts["sent"] += len(sends)
 
 
 def list_ports(backend: str = "auto") -> list[str]:
@@ -287,7 +337,7 @@ def _asked(backend: str) -> tuple[str, list[str]]:
     process = _spawn("--list", backend, NAME)
     try:
         out = process.communicate(timeout=10)[0]
-        name, ports, fault = json.loads(out.splitlines()[-1])[1:]
+        name, ports, fault, _ = json.loads(out.splitlines()[-1])[1:]
     except (subprocess.TimeoutExpired, ValueError, IndexError):
         raise OSError(f"the system's MIDI does not answer (exit code {process.poll()}): restart it") from None
     finally:

@@ -4,8 +4,9 @@
     python midi_ports.py --list BACKEND NAME     tell what there is, once
 
 Writes one JSON list a line: ["midi", port, arrival on time.monotonic(), bytes] or
-["ports", backend, open ports, fault]. Alone in a process because a JACK server that ends takes its clients down with a
-segmentation fault. Imports nothing but rtmidi and the standard library, so that it starts at once.
+["ports", backend, open ports, fault, outputs]. Reads ["send", output, bytes]. Alone in a process because a JACK server
+that ends takes its clients down with a segmentation fault. Imports nothing but rtmidi and the standard library, so that
+it starts at once.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 import rtmidi
 
-POLL = 0.5  # seconds between two looks for ports that came or went
+POLL = 0.25  # seconds between two looks for ports that came or went
 RETRY = 1.0  # seconds between two looks for any MIDI at all
 JACK_NO_START_SERVER = 1  # JackOptions in jack/types.h
 NONE = (
@@ -74,6 +75,9 @@ class Ports:
             except (SystemError, rtmidi.RtMidiError):
                 continue
         self.backend = rtmidi.get_api_display_name(self._api) if self._looker else ""
+        self._outputs: Any = rtmidi.MidiOut(self._api, name=f"{name}-looks-out") if self._looker else None
+        self._sending: dict[str, Any] = {}  # outputs that something was sent to
+        self._send_lock = threading.Lock()
         self._own: Any = None
         self.keep: Any = None
 
@@ -87,16 +91,19 @@ class Ports:
 
     def found(self) -> dict[str, int]:
         """The ports that there are and their indices, ours left out; equal names get numbers."""
+        return self._names(self._looker)
+
+    def _names(self, looker: Any) -> dict[str, int]:
         seen: Counter[str] = Counter()
         names = {}
-        for index, name in enumerate(self._looker.get_ports()):
+        for index, name in enumerate(looker.get_ports()):
             seen[name] += 1
             if not name.startswith(self._name):
                 names[name if seen[name] == 1 else f"{name} ({seen[name]})"] = index
         return names
 
-    def follow(self) -> tuple[list[str], str]:
-        """Open what came, close what went. Returns what is open, and what could not be opened."""
+    def follow(self) -> tuple[list[str], str, list[str]]:
+        """Open what came, close what went. Returns what is open, what could not be, and the outputs there are."""
         names, fault = self.found(), ""
         for gone in set(self._open) - set(names):
             self._open.pop(gone).delete()
@@ -112,12 +119,31 @@ class Ports:
                 port.delete()
                 fault = f"{name} cannot be opened ({error}): is another program using it?"
         own = [self._name] if self._own else []
-        return [*own, *self._open], fault
+        outputs = self._names(self._outputs)
+        with self._send_lock:
+            for gone in set(self._sending) - set(outputs):
+                self._sending.pop(gone).delete()
+        return [*own, *self._open], fault, list(outputs)
+
+    def send(self, output: str, data: list[int]) -> None:
+        """To an output of that name, if there is one; whatever it does with it."""
+        with self._send_lock, contextlib.suppress(SystemError, ValueError, rtmidi.RtMidiError):
+            port = self._sending.get(output)
+            if port is None:
+                index = self._names(self._outputs).get(output)
+                if index is None:
+                    return
+                port = rtmidi.MidiOut(self._api, name=f"{self._name}-lights")
+                port.open_port(index, name=output[:60])
+                self._sending[output] = port
+            port.send_message(data)
 
     def close(self) -> None:
         """Take leave: a JACK server waits half a second for every client that just vanishes."""
-        for port in filter(None, (self._own, *self._open.values(), self._looker)):
-            port.delete()
+        with self._send_lock:
+            for port in (self._own, *self._open.values(), *self._sending.values(), self._looker, self._outputs):
+                if port is not None:
+                    port.delete()
         if self.keep:
             jack, _, client = self.keep
             jack.jack_client_close(client)
@@ -126,7 +152,7 @@ class Ports:
         def heard(event: tuple[list[int], float], _data: Any) -> None:
             tell("midi", name, time.monotonic(), event[0])
 
-        port.ignore_types(sysex=True, timing=True, active_sense=True)
+        port.ignore_types(sysex=True, timing=False, active_sense=True)
         port.set_callback(heard)
 
 
@@ -135,19 +161,22 @@ def serve(command: str, backend: str, name: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the show's; it closes our input
     ports = Ports(backend, name)
     if command == "--list":
-        tell("ports", ports.backend, list(ports.found()) if ports.backend else [], "" if ports.backend else NONE)
+        tell("ports", ports.backend, list(ports.found()) if ports.backend else [], "" if ports.backend else NONE, [])
         ports.close()
         os._exit(0)
     ended = threading.Event()
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
-            pass
+        for line in sys.stdin.buffer:
+            with contextlib.suppress(ValueError, TypeError):
+                _, output, data = json.loads(line)
+                if ports.backend:
+                    ports.send(output, data)
         ended.set()
 
     threading.Thread(target=watch, daemon=True).start()
     if not ports.backend:
-        tell("ports", "", [], NONE)
+        tell("ports", "", [], NONE, [])
     while not ports.backend and not ended.wait(RETRY):
         ports = Ports(backend, name)
     if not ports.backend:

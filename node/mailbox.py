@@ -20,7 +20,8 @@ from .cell import Cell
 from .parameters import PARAMETERS, TEXT_BYTES, WORDS_MAX, Parameter
 
 NUMBERS = tuple(p for p in PARAMETERS.values() if p.kind != "text")
-TEXTS = tuple(p.name for p in PARAMETERS.values() if p.kind == "text")
+THE_RIGS = ("learn",)  # no process has to hear of these
+TEXTS = tuple(p.name for p in PARAMETERS.values() if p.kind == "text" and p.name not in THE_RIGS)
 _INDEX = {p.name: i for i, p in enumerate(NUMBERS)}
 _NOT_THE_WORLDS = [_INDEX[name] for name in ("blackout", "inbetween", "cue/go", "transition")]
 _TEXT = struct.Struct("<dd")  # arrival, seconds; then UTF-8
@@ -76,6 +77,8 @@ class Mailbox:
         with self._lock:
             if name.startswith("word/"):
                 self._post_word(name.removeprefix("word/"), float(value), stamp)
+            elif name in THE_RIGS:
+                return
             elif name in self._texts:
                 self._texts[name].write(_TEXT.pack(stamp, seconds) + str(value).encode())
             else:

@@ -121,6 +121,7 @@ def _table() -> dict[str, Parameter]:
         p("inbetween", "enum", "what fills a tick the world did not", "blend", choices=("blend", "hold")),
         p("cue/go", "trigger", "fire a cue by name or number; without either, the next one", takes="[name or number]"),
         p("panic", "trigger", "pads, camera, act, freeze and blackout to their defaults; the world starts anew"),
+        p("learn", "text", "the parameter that the next MIDI control you move will play; empty when none is", ""),
     ]
     return {row.name: row for row in rows}
 

@@ -60,7 +60,12 @@ def inputs_of(show: Show, desk: Desk) -> dict[str, Input]:
     if show.midi.enabled:
         from worldjockey.integrations.midi import MIDIInput
 
-        found["midi"] = MIDIInput(show.midi.rules())
+        from .mapping import compose
+
+        midi = show.midi
+        found["midi"] = MIDIInput(
+            midi.rules(), controllers=midi.controllers(), feedback=midi.feedback, read=desk.read, compose=compose
+        )
     return found
 
 

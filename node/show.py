@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from .controllers import known
 from .mapping import MidiMapping, rules
 from .media import Media
 from .parameters import PADS, PARAMETERS, TEXT_BYTES, find, nearest
@@ -248,15 +249,26 @@ class Osc(Part):
 
 
 class Midi(Part):
-    """enabled: listen to every MIDI port. defaults: what `map` leaves free is mapped as `wj reference` says."""
+    """enabled: listen to every MIDI port. defaults: what `map` leaves free is mapped as `wj reference` says, and known
+    products as their own maps say.
+
+    takeover: of faders whose line in `map` does not say. feedback: parts of the names of products that are not known,
+    whose controls are sent their values all the same (motor faders, encoder rings, lights).
+    """
 
     enabled: bool = True
     defaults: bool = True
+    takeover: Literal["pickup", "scale", "jump"] = "pickup"
+    feedback: list[Annotated[str, Field(min_length=1)]] = []
     map: list[MidiMapping] = []
 
     def rules(self) -> list[dict[str, Any]]:
-        """What `integrations.midi.MIDIInput` takes."""
-        return rules(self.map, self.defaults)
+        """The mappings that `integrations.midi.MIDIInput` takes."""
+        return rules(self.map, self.defaults, self.takeover)
+
+    def controllers(self) -> list[dict[str, Any]]:
+        """The products that it takes."""
+        return known(self.takeover) if self.defaults else []
 
 
 class Show(Part):

@@ -4,17 +4,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-import mido
 import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations import Control
-from worldjockey.integrations.midi import MIDIInput, Player, Rule, backend_name, fraction, list_ports, thin
+from worldjockey.integrations.midi import MIDIInput, backend_name, list_ports
+from worldjockey.integrations.midi_parse import Decoder, Event, Messages
+from worldjockey.integrations.midi_player import Player, thin
+from worldjockey.integrations.midi_rules import Controller, Rule, bent, straight, table
 
-RULES = [
+RULES: list[dict[str, Any]] = [
     *({"kind": "note", "number": 36 + n, "target": f"pad/{n + 1}"} for n in range(16)),
     {"kind": "cc", "number": 1, "target": "energy"},
     {"kind": "cc", "number": 20, "target": "cam/strafe", "low": -1.0},
@@ -23,38 +26,56 @@ RULES = [
     {"kind": "note", "number": 60, "target": "act/jump", "press": (1,)},
     {"kind": "note", "number": 61, "target": "pad/1", "channel": 10},
     {"kind": "note", "number": 62, "target": "pad/2", "device": "APC"},
-    {"kind": "pitchbend", "number": None, "target": "morph"},
-    {"kind": "aftertouch", "number": None, "target": "speed", "high": 2.0},
+    {"kind": "bend", "number": None, "target": "morph"},
+    {"kind": "pressure", "number": None, "target": "speed", "high": 2.0},
     {"kind": "program", "number": None, "target": "cue/go"},
     {"kind": "program", "number": 9, "target": "panic", "press": (1,)},
 ]
 
 
-def played(*messages: mido.Message, port: str = "keys") -> list[tuple[str, tuple[object, ...]]]:
-    player = Player(Rule(**rule) for rule in RULES)  # type: ignore[arg-type]
-    return [control for message in messages for control in player.play(message, port)]
+class Table:
+    """The parameters' values, as a desk keeps them, and every trigger that fired."""
+
+    def __init__(self, **values: Any) -> None:
+        self.values: dict[str, Any] = {name.replace("__", "/"): value for name, value in values.items()}
+        self.said: list[tuple[str, tuple[Any, ...]]] = []
+
+    def obey(self, said: Iterable[tuple[str, tuple[Any, ...]]]) -> None:
+        for target, args in said:
+            self.said.append((target, args))
+            if args and target in self.values:
+                self.values[target] = args[0]
 
 
-def m(kind: str, **values: int) -> mido.Message:
-    return mido.Message(kind, **values)
+def played(*events: Event, port: str = "keys") -> list[tuple[str, tuple[object, ...]]]:
+    player = Player(Rule(**rule) for rule in RULES)
+    return [control for event in events for control in player.play(event, port)]
+
+
+def note(number: int, velocity: int = 127, channel: int = 1) -> Event:
+    return Event("note" if velocity else "off", channel, number, velocity)
+
+
+def cc(number: int, value: int, channel: int = 1) -> Event:
+    return Event("cc", channel, number, value)
+
+
+def bend(value: int) -> Event:
+    return Event("bend", 1, 0, value)
+
+
+def program(number: int) -> Event:
+    return Event("program", 1, number, number)
 
 
 def test_a_note_plays_its_pad_with_velocity_as_weight():
-    controls = played(m("note_on", note=36, velocity=127), m("note_on", note=37, velocity=64), m("note_off", note=36))
+    controls = played(note(36), note(37, 64), note(36, 0))
     assert controls == [("pad/1", (1.0,)), ("pad/2", (64 / 127,)), ("pad/1", (0.0,))]
-
-
-def test_a_note_on_without_velocity_is_a_note_off():
-    assert played(m("note_on", note=36, velocity=90), m("note_on", note=36, velocity=0))[-1] == ("pad/1", (0.0,))
 
 
 def test_aftertouch_rides_only_what_is_held():
     controls = played(
-        m("polytouch", note=36, value=10),
-        m("note_on", note=36, velocity=100),
-        m("polytouch", note=36, value=127),
-        m("note_on", note=38, velocity=1, channel=1),
-        m("aftertouch", value=0),
+        Event("poly", 1, 36, 10), note(36, 100), Event("poly", 1, 36, 127), note(38, 1, 2), Event("pressure", 1, 0, 0)
     )
     assert controls == [
         ("pad/1", (100 / 127,)), ("pad/1", (1.0,)), ("pad/3", (1 / 127,)), ("pad/1", (0.0,)), ("speed", (0.0,)),
@@ -62,94 +83,196 @@ def test_aftertouch_rides_only_what_is_held():
 
 
 def test_faders_reach_their_ends_and_rest_in_the_middle():
-    values = [played(m("control_change", control=20, value=v))[0][1][0] for v in (0, 64, 127)]
-    assert values == [-1.0, 0.0, 1.0]
-    assert [played(m("pitchwheel", pitch=p)) for p in (-8192, 0, 8191)] == [[("morph", (x,))] for x in (0.0, 0.5, 1.0)]
+    assert [played(cc(20, v))[0][1][0] for v in (0, 64, 127)] == [-1.0, 0.0, 1.0]
+    assert [played(bend(p)) for p in (0, 8192, 16383)] == [[("morph", (x,))] for x in (0.0, 0.5, 1.0)]
 
 
 def test_buttons_fire_once_a_press_and_switches_follow():
-    sweep = [m("control_change", control=25, value=v) for v in (0, 70, 127, 90, 10, 127)]
-    assert played(*sweep) == [("cam/home", (1,))] * 2
-    assert played(*(m("control_change", control=26, value=v) for v in (10, 100))) == [
-        ("freeze", (0.0,)),
-        ("freeze", (1.0,)),
-    ]
-    assert played(m("note_on", note=60, velocity=1), m("note_off", note=60)) == [("act/jump", (1,))]
+    assert played(*(cc(25, v) for v in (0, 70, 127, 90, 10, 127))) == [("cam/home", (1,))] * 2
+    assert played(cc(26, 10), cc(26, 100)) == [("freeze", (0.0,)), ("freeze", (1.0,))]
+    assert played(note(60, 1), note(60, 0)) == [("act/jump", (1,))]
 
 
 def test_a_program_is_a_cue_counted_from_one():
-    assert played(m("program_change", program=0)) == [("cue/go", (1,))]
-    assert played(m("program_change", program=9)) == [("panic", (1,)), ("cue/go", (10,))]
+    assert played(program(0)) == [("cue/go", (1,))]
+    assert played(program(9)) == [("panic", (1,)), ("cue/go", (10,))]
 
 
 def test_channel_and_device_narrow_a_mapping():
-    assert played(m("note_on", note=61, velocity=127)) == []
-    assert played(m("note_on", note=61, velocity=127, channel=9)) == [("pad/1", (1.0,))]
-    assert played(m("note_on", note=62, velocity=127)) == []
-    assert played(m("note_on", note=62, velocity=127), port="Akai apc mini") == [("pad/2", (1.0,))]
+    assert played(note(61)) == []
+    assert played(note(61, channel=10)) == [("pad/1", (1.0,))]
+    assert played(note(62)) == []
+    assert played(note(62), port="Akai apc mini") == [("pad/2", (1.0,))]
 
 
 def test_a_sequencer_that_stops_lets_go_of_its_notes():
-    held = [m("note_on", note=36, velocity=127), m("note_on", note=37, velocity=127, channel=1)]
-    assert played(*held, m("control_change", control=123))[2:] == [("pad/1", (0.0,))]
+    assert played(note(36), note(37, channel=2), cc(123, 0))[2:] == [("pad/1", (0.0,))]
 
 
-def test_a_port_that_goes_away_lets_go_of_its_notes():
-    player = Player(Rule(**rule) for rule in RULES)  # type: ignore[arg-type]
-    player.play(m("note_on", note=36, velocity=127), "a")
-    player.play(m("note_on", note=37, velocity=127), "b")
-    assert player.release("a") == [("pad/1", (0.0,))]
+def test_a_port_that_goes_away_lets_go_of_its_notes_and_gates():
+    gate = {"kind": "cc", "number": 30, "target": "cam/yaw", "mode": "gate"}
+    player = Player(Rule(**rule) for rule in [*RULES, gate])
+    for event, port in ((note(36), "a"), (note(37), "b"), (cc(30, 127), "a")):
+        list(player.play(event, port))
+    assert list(player.release("a")) == [("cam/yaw", (0.0,)), ("pad/1", (0.0,))]
     assert player.held == 1
-    assert player.release() == [("pad/2", (0.0,))]
+    assert list(player.release()) == [("pad/2", (0.0,))]
 
 
-@given(st.binary(max_size=200))
-def test_any_bytes_are_played_within_range(data):
-    player = Player(Rule(**rule) for rule in RULES)  # type: ignore[arg-type]
-    parser = mido.Parser()
-    parser.feed(data)
-    for message in parser:
-        for target, args in player.play(message, "keys"):
-            low = -1.0 if target.startswith("cam/s") else 0.0
-            high = {"cue/go": 128, "speed": 2.0}.get(target, 1.0)
-            assert low <= args[0] <= high
-    for _, args in player.release():
-        assert args == (0.0,)
+def moved(rule: dict[str, Any], events: Iterable[Event], **values: Any) -> Table:
+    table = Table(**values)
+    player = Player([Rule(**rule)], read=table.values.get)
+    for event in events:
+        table.obey(player.play(event, "keys"))
+    return table
+
+
+def test_a_toggle_changes_sides_whoever_moved_it():
+    rule = {"kind": "note", "number": 1, "target": "x", "mode": "toggle"}
+    table = Table(x=0.0)
+    player = Player([Rule(**rule)], read=table.values.get)
+    for expected in (1.0, 0.0):
+        table.obey(player.play(note(1), "a"))
+        table.obey(player.play(note(1, 0), "a"))
+        assert table.values["x"] == expected
+    table.values["x"] = 1.0  # a cue did
+    table.obey(player.play(note(1), "a"))
+    assert table.values["x"] == 0.0
+
+
+def test_a_gate_is_high_while_it_is_pressed():
+    rule = {"kind": "note", "number": 1, "target": "x", "mode": "gate", "high": 0.7}
+    assert moved(rule, [note(1, 3), note(1, 0)], x=0.0).said == [("x", (0.7,)), ("x", (0.0,))]
+    rule = {"kind": "cc", "number": 1, "target": "x", "mode": "gate", "low": -1.0}
+    assert moved(rule, [cc(1, v) for v in (3, 127, 90, 0)], x=0.0).said == [("x", (1.0,)), ("x", (-1.0,))]
+
+
+def test_an_enum_is_divided_evenly_and_stepped_through():
+    choices = {"target": "x", "high": 2.0, "choices": ("a", "b", "c"), "mode": "enum"}
+    found = moved({"kind": "cc", "number": 1, **choices}, [cc(1, v) for v in range(128)]).said
+    assert [sum(args == (float(n),) for _, args in found) for n in range(3)] == [43, 42, 43]
+    table = Table(x="b")
+    player = Player([Rule(kind="note", number=1, **choices)], read=table.values.get)
+    assert list(player.play(note(1), "a")) == [("x", (2.0,))]
+    table.values["x"] = "c"
+    assert list(player.play(note(1), "a")) == [("x", (0.0,))]
+
+
+@pytest.mark.parametrize(("encoding", "right", "left"), [("twos", 1, 127), ("signed", 1, 65), ("offset", 65, 63)])
+def test_an_encoder_counts_from_where_the_value_is(encoding, right, left):
+    rule = {"kind": "cc", "number": 1, "target": "x", "relative": encoding}
+    table = moved(rule, [cc(1, right)] * 3 + [cc(1, left)], x=0.5)
+    assert table.values["x"] == pytest.approx(0.5 + 2 / 127)
+    assert moved(rule, [cc(1, right)] * 200, x=0.5).values["x"] == 1.0
+    assert moved(rule, [cc(1, left)] * 200, x=0.5).values["x"] == 0.0
+    whole = {**rule, "low": 1.0, "high": 4.0, "whole": True}
+    assert moved(whole, [cc(1, right)] * 2, x=1).values["x"] == 3
+    assert moved({**rule, "press": (1,), "target": "cam/home"}, [cc(1, right)] * 5).said == [("cam/home", (1,))] * 5
+
+
+@given(st.floats(0, 1), st.sampled_from(["linear", "log", "exp", "s"]))
+def test_curves_go_from_end_to_end_and_back(x, curve):
+    rule = Rule("cc", 1, "x", low=-1.0, high=3.0, curve=curve)
+    assert -1 <= rule.at(x) <= 3
+    assert bent(0.0, curve) == pytest.approx(0)
+    assert bent(1.0, curve) == pytest.approx(1)
+    assert straight(bent(x, curve), curve) == pytest.approx(x, abs=1e-6)
+    assert rule.place(rule.at(x)) == pytest.approx(x, abs=1e-6)
+
+
+def test_a_show_line_takes_a_controllers_and_its_light():
+    product = Controller(
+        "box", ("box",), ("box 2",), rules=(
+            Rule("note", 1, "pad/1", light=(0, 5)), Rule("note", 2, "pad/2"), Rule("cc14", 7, "morph"),
+            Rule("cc", 39, "energy"),
+        ),
+    )  # fmt: skip
+    rules = [
+        Rule("note", 1, "panic", press=(1,)), Rule("note", 2, None, device="box 1"),
+        Rule("cc", 9, "speed", default=True),
+    ]  # fmt: skip
+    one, two, other = (table(port, rules, [product]) for port in ("A box 1", "A box 2", "keys"))
+    assert {k: [r.target for r in v] for k, v in one.rules.items()} == {("note", 1): ["panic"], ("cc14", 7): ["morph"]}
+    assert [rule.light for rule in one.rules["note", 1]] == [(0, 5)]
+    assert set(two.rules) == {("note", 1)}
+    assert set(other.rules) == {("note", 1), ("cc", 9)}
+    assert one.fine == {7}
+
+
+MESSAGES = st.lists(
+    st.one_of(
+        st.binary(max_size=6),
+        st.tuples(st.integers(0x80, 0xEF), st.integers(0, 127), st.integers(0, 127)).map(bytes),
+        st.tuples(st.integers(0xB0, 0xB1), st.sampled_from([1, 6, 7, 38, 39, 98, 99]), st.integers(0, 127)).map(bytes),
+    ),
+    max_size=60,
+)
+EVERYTHING: list[dict[str, Any]] = [
+    *RULES,
+    {"kind": "cc14", "number": 7, "target": "morph", "takeover": "pickup"},
+    {"kind": "nrpn", "number": 0, "target": "energy", "takeover": "scale", "curve": "exp"},
+    {"kind": "cc", "number": 2, "target": "cam/strafe", "relative": "twos", "low": -1.0},
+    {"kind": "cc", "number": 3, "target": "freeze", "mode": "toggle"},
+    {"kind": "poly", "number": 5, "target": "speed", "high": 2.0, "takeover": "pickup"},
+]
+
+
+@given(MESSAGES)
+def test_any_bytes_are_played_within_range(packets):
+    values = Table(morph=0.3, energy=0.9, cam__strafe=0.0, freeze=0.0, speed=1.0)
+    player = Player((Rule(**rule) for rule in EVERYTHING), read=values.values.get)
+    found = player.table("keys")
+    messages, decoder = Messages(), Decoder(found.fine, found.nrpn)
+    for packet in packets:
+        for message in messages.feed(list(packet)):
+            for event in decoder.decode(message):
+                values.obey(player.play(event, "keys"))
+    for target, args in values.said:
+        low = -1.0 if target.startswith("cam/s") else 0.0
+        high = {"cue/go": 128, "speed": 2.0}.get(target, 1.0)
+        assert low <= args[0] <= high
+    list(player.release())
     assert player.held == 0
 
 
-@given(st.integers(0, 127))
-def test_a_faders_way_is_steady(value):
-    assert 0 <= fraction(value, 0, 64, 127) <= 1
-    assert value == 0 or fraction(value, 0, 64, 127) > fraction(value - 1, 0, 64, 127)
+@given(st.lists(st.tuples(st.integers(36, 51), st.integers(0, 127))))
+def test_the_last_value_wins(strokes):
+    values = Table(**{f"pad__{n}": 0.0 for n in range(1, 17)})
+    player = Player((Rule(**rule) for rule in RULES), read=values.values.get)
+    expected = {}
+    for number, velocity in strokes:
+        values.obey(player.play(note(number, velocity), "keys"))
+        expected[f"pad/{number - 35}"] = velocity / 127
+    assert {name: value for name, value in values.values.items() if name in expected} == expected
 
 
-def test_a_flood_is_thinned_without_losing_a_note_or_a_press():
-    def cc(value: int, number: int = 1, port: str = "a") -> list[object]:
-        return ["midi", port, 0.0, [0xB0, number, value]]
+@given(st.lists(st.sampled_from([0, 20, 70, 127])), st.integers(1, 9))
+def test_presses_are_counted_exactly_however_they_arrive(values, batch):
+    events = [("a", float(i), cc(25, value)) for i, value in enumerate(values)]
+    player = Player(Rule(**rule) for rule in RULES)
+    fired = 0
+    for start in range(0, len(events), batch):
+        for _, _, event in thin(events[start : start + batch]):
+            fired += len(list(player.play(event, "a")))
+    pressed = [value >= 64 for value in values]
+    assert fired == sum(now and not was for was, now in zip([False, *pressed], pressed, strict=False))
 
-    def bend(value: int) -> list[object]:
-        return ["midi", "a", 0.0, [0xE0, 0, value]]
 
-    note = ["midi", "a", 0.0, [0x90, 36, 100]]
-    ports = ["ports", "JACK", ["a"], ""]
+def test_a_flood_is_thinned_without_losing_a_note_a_press_or_a_tick():
+    def at(event: Event, port: str = "a") -> tuple[str, float, Event]:
+        return port, 0.0, event
+
+    ports = ["ports", "JACK", ["a"], "", []]
+    tick = at(Event("tick", 0, 0, 0))
     events = [
-        cc(1),
-        cc(2),
-        cc(9, 2),
-        bend(1),
-        bend(99),
-        cc(3),
-        cc(4, port="b"),
-        note,
-        cc(5),
-        cc(100),
-        cc(6),
-        ports,
-        cc(7),
-    ]
-    kept = [cc(9, 2), bend(99), cc(3), cc(4, port="b"), note, cc(5), cc(100), cc(6), ports, cc(7)]
-    assert thin(events) == kept
+        at(cc(1, 1)), at(cc(1, 2)), tick, at(cc(2, 9)), at(bend(1)), at(bend(99)), at(cc(1, 3)), at(cc(1, 4), "b"),
+        at(note(36)), at(cc(1, 5)), at(cc(1, 100)), at(cc(1, 6)), ports, at(cc(1, 7)), at(cc(3, 1)), at(cc(3, 1)),
+    ]  # fmt: skip
+    kept = [
+        tick, at(cc(2, 9)), at(bend(99)), at(cc(1, 3)), at(cc(1, 4), "b"), at(note(36)), at(cc(1, 5)), at(cc(1, 100)),
+        at(cc(1, 6)), ports, at(cc(1, 7)), at(cc(3, 1)), at(cc(3, 1)),
+    ]  # fmt: skip
+    assert thin(events, {"a": frozenset({("cc", 3)})}) == kept
 
 
 # -- real ports over JACK ---------------------------------------------------------------------------------------------

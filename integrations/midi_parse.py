@@ -1,0 +1,190 @@
+"""MIDI bytes to events: whole messages, 14-bit controllers, NRPN, relative encoders. Pure; no ports, no time.
+
+After the MIDI 1.0 Detailed Specification 4.2 (messages, controller pairs n and n+32, NRPN by 99/98 and data entry).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal, NamedTuple
+
+import mido
+
+Encoding = Literal["twos", "signed", "offset"]
+ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
+DATA, DATA_FINE, INCREMENT, DECREMENT = 6, 38, 96, 97
+NRPN_FINE, NRPN, RPN_FINE, RPN = 98, 99, 100, 101
+FINE = 32  # controller n's fine half is controller n + 32
+NOTHING = 0x3FFF  # the NRPN that selects none
+CLOCK = {0xF8: "tick", 0xFA: "start", 0xFB: "continue", 0xFC: "stop", 0xF2: "position"}
+LENGTHS = {0xF1: 2, 0xF2: 3, 0xF3: 2, 0xF6: 1}  # system common; channel messages by their high nibble:
+CHANNEL = {0x8: 3, 0x9: 3, 0xA: 3, 0xB: 3, 0xC: 2, 0xD: 2, 0xE: 3}
+
+
+class Event(NamedTuple):
+    """One thing that a controller said.
+
+    kind: note (value 1..127), off, poly, pressure, cc (0..127); cc14, nrpn, bend (0..16383, bend's rest is 8192);
+    step (an NRPN's data increment, value +1 or -1), program; tick, start, continue, stop, position (in sixteenths).
+    channel: 1..16, 0 for the clock's. number: note, controller, NRPN 0..16382, program; else 0.
+    """
+
+    kind: str
+    channel: int
+    number: int
+    value: int
+
+
+def fraction(value: float, low: float, centre: float, high: float) -> float:
+    """low..high -> 0..1 with the centre at 0.5 exactly, so that a fader's or wheel's middle is the middle."""
+    if value <= centre:
+        return 0.5 * (value - low) / (centre - low)
+    return 0.5 + 0.5 * (value - centre) / (high - centre)
+
+
+def seven(x: float) -> int:
+    """0..1 -> 0..127, the inverse of `fraction(value, 0, 64, 127)`; what is outside goes to the nearer end."""
+    x = min(max(x, 0.0), 1.0)
+    return round(128 * x) if x <= 0.5 else round(64 + 126 * (x - 0.5))
+
+
+def fourteen(x: float) -> int:
+    """0..1 -> 0..16383 with 0.5 at 8192."""
+    x = min(max(x, 0.0), 1.0)
+    return round(16384 * x) if x <= 0.5 else round(8192 + 16382 * (x - 0.5))
+
+
+def widened(coarse: int) -> int:
+    """0..127 -> 0..16383 with both ends and the middle kept (MIDI 2.0 bit scaling, M2-115-U, min-centre-max)."""
+    low = coarse & 0x3F
+    return (coarse << 7) | ((low << 1 | low >> 5) if coarse > 64 else 0)
+
+
+def ticks(value: int, encoding: Encoding) -> int:
+    """How far a relative encoder was turned: -64..63, right is positive. value: 0..127.
+
+    twos: two's complement, 1 and 127. signed: bit 6 is the sign, 1 and 65. offset: from 64, 65 and 63.
+    """
+    if encoding == "twos":
+        return value if value < 64 else value - 128
+    if encoding == "signed":
+        return -(value & 0x3F) if value & 0x40 else value
+    return value - 64
+
+
+class Pair:
+    """A coarse and a fine half, sent one after the other, as one value 0..16383.
+
+    A new coarse half alone becomes the nearest value that it allows, so that nothing is overshot until the fine half
+    comes, and a controller that never sends fine halves still reaches both its ends.
+    """
+
+    def __init__(self) -> None:
+        self._value: int | None = None
+        self._fine = False
+
+    def coarse(self, value: int) -> int:
+        if not self._fine:
+            self._value = widened(value)
+        elif self._value is None or value > self._value >> 7:
+            self._value = value << 7
+        elif value < self._value >> 7:
+            self._value = value << 7 | 0x7F
+        return self._value or 0
+
+    def fine(self, value: int) -> int | None:
+        """None while no coarse half is known."""
+        if self._value is not None:
+            self._fine = True
+            self._value = self._value & 0x3F80 | value
+        return self._value
+
+
+class Messages:
+    """One port's bytes as whole messages, whatever the bytes are. Packets that are one message take the short way."""
+
+    def __init__(self) -> None:
+        self._parser: mido.Parser | None = None  # while a message is in pieces
+
+    def feed(self, data: Sequence[int]) -> list[Sequence[int]]:
+        if whole(data):
+            if data[0] < 0xF8:  # a status ends whatever was begun; the clock's may come within
+                self._parser = None
+            return [data]
+        if self._parser is None:
+            self._parser = mido.Parser()
+        self._parser.feed(data)
+        return [message.bytes() for message in self._parser]
+
+
+def whole(data: Sequence[int]) -> bool:
+    """Whether these bytes are exactly one message that is no system exclusive."""
+    if not data:
+        return False
+    status = data[0]
+    length = CHANNEL.get(status >> 4) if status < 0xF0 else 1 if status >= 0xF8 else LENGTHS.get(status)
+    return length == len(data) and all(0 <= byte < 0x80 for byte in data[1:])
+
+
+class Decoder:
+    """One port's whole messages as events. fine: the controllers read as 14 bits too. nrpn: whether NRPN is wanted;
+    without, its controllers are controllers like others, as on desks whose sixth fader is controller 6."""
+
+    def __init__(self, fine: Collection[int] = (), nrpn: bool = False) -> None:
+        self.wanted, self.nrpn = fine, nrpn
+        self._pairs: dict[tuple[int, int], Pair] = {}  # by channel and controller, NRPNs from 128 up
+        self._selected: dict[int, int] = {}  # by channel: the NRPN that data entry is for
+
+    def decode(self, message: Sequence[int]) -> list[Event]:
+        status = message[0]
+        if status >= 0xF0:
+            said = CLOCK.get(status)
+            return [Event(said, 0, 0, message[1] | message[2] << 7 if status == 0xF2 else 0)] if said else []
+        kind, channel = status >> 4, (status & 0xF) + 1
+        if kind == 0xB:
+            return self._control(channel, message[1], message[2])
+        if kind == 0x9 and message[2]:
+            return [Event("note", channel, message[1], message[2])]
+        if kind in (0x8, 0x9):
+            return [Event("off", channel, message[1], message[2])]
+        if kind == 0xA:
+            return [Event("poly", channel, message[1], message[2])]
+        if kind == 0xC:
+            return [Event("program", channel, message[1], message[1])]
+        if kind == 0xD:
+            return [Event("pressure", channel, 0, message[1])]
+        return [Event("bend", channel, 0, message[1] | message[2] << 7)]
+
+    def _control(self, channel: int, number: int, value: int) -> list[Event]:
+        if self.nrpn:
+            found = self._data(channel, number, value)
+            if found is not None:
+                return found
+        events = [Event("cc", channel, number, value)]
+        base = number if number in self.wanted else number - FINE
+        if base in self.wanted and 0 <= base < FINE:
+            pair = self._pairs.setdefault((channel, base), Pair())
+            wide = pair.coarse(value) if base == number else pair.fine(value)
+            if wide is not None:
+                events.append(Event("cc14", channel, base, wide))
+        return events
+
+    def _data(self, channel: int, number: int, value: int) -> list[Event] | None:
+        """None where this controller has nothing to do with NRPN now."""
+        selected = self._selected.get(channel, NOTHING)
+        if number in (NRPN, NRPN_FINE):
+            keep = selected & (0x7F if number == NRPN else 0x3F80)
+            self._selected[channel] = keep | (value << 7 if number == NRPN else value)
+            return []
+        if number in (RPN, RPN_FINE):
+            self._selected[channel] = NOTHING
+            return []
+        if number not in (DATA, DATA_FINE, INCREMENT, DECREMENT) or selected == NOTHING:
+            return None
+        if number in (INCREMENT, DECREMENT):
+            return [Event("step", channel, selected, 1 if number == INCREMENT else -1)]
+        pair = self._pairs.setdefault((channel, 128 + selected), Pair())
+        if len(self._pairs) > 4096:  # noise that selects everything there is
+            self._pairs.clear()
+        wide = pair.coarse(value) if number == DATA else pair.fine(value)
+        return [] if wide is None else [Event("nrpn", channel, selected, wide)]
