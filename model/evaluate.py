@@ -64,9 +64,9 @@ def measures(
         "continuity": lambda: continuity.rows(world, truth),
         "camera": lambda: camera.rows(world, truth, scenes),
         "drift": lambda: drift.rows(world, probe, seconds, dt),
-        "memory": lambda: memory.rows(world, truth, probe, scenes[:6]),
+        "memory": lambda: memory.rows(world, truth, probe, scenes[:5]),
         "sound": lambda: sound.rows(world, truth),
-        "speed": lambda: speed.rows(world, truth, scenes[1:7]),
+        "speed": lambda: speed.rows(world, truth, scenes[1:5]),
     }
 
 
@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--stage", action="store_true", help="score the stage itself: what the measures are worth")
     parser.add_argument("--only", action="append", help="one measure (repeatable; default: all)")
     parser.add_argument("--json", type=Path, help="write the scorecard here too")
-    parser.add_argument("--count", type=int, default=72, help="prompts to ask for each obedience figure (default: 72)")
+    parser.add_argument("--count", type=int, default=60, help="prompts to ask for each obedience figure (default: 60)")
     parser.add_argument("--steps", type=int, default=4, help="prediction steps that 1 is held against (default: 4)")
     parser.add_argument("--seconds", type=float, help="world time of the drift run (default: 120; the target is 600)")
     parser.add_argument("--long", action="store_true", help="drift over 30 minutes of world time")

@@ -9,8 +9,9 @@ than NOISE, and lies along its own axis:
     forward       away from the vanishing point, which lies on the horizon
     zoom          away from the centre (reported, not one of the eight)
 
-Strafe and yaw are told apart by how unlike the motion is over the picture: the spread between its fast and slow parts
-(90th and 10th percentile), as a share of the fast one. A turn moves all alike, a strafe moves near things more.
+Strafe and yaw are told apart by how unlike the motion is from the sky down to the near ground: the spread of the
+medians of ROWS rows of the picture (10th to 90th percentile), as a share of the fastest. A turn moves all alike, a
+strafe moves near things more. On true frames, turns come to at most 0.15 and strafes to at least 0.45.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ COMMANDS = tuple((axis, sign) for axis in ("strafe", "forward", "yaw", "pitch", 
 SECONDS = 0.5
 NOISE = 0.02  # screen units a second
 HORIZON = 0.12  # where the stage's horizon lies, screen units under the centre
+ROWS, FEW = 8, 6  # rows of the picture, and how many followed corners speak for one
 UNLIKE = 0.3  # spread from which a sideways motion is a strafe
 
 
@@ -39,7 +41,7 @@ def _radial(m: Motion, y: float) -> float:
 
 def measure(m: Motion) -> dict[str, float]:
     """Screen units a second to the right, down, away from the vanishing point and away from the centre."""
-    if len(m.points) < 8:
+    if len(m.points) < FEW:
         return {"x": 0.0, "y": 0.0, "forward": 0.0, "zoom": 0.0}
     x, y = m.vectors.mean(0)
     found = {"x": x, "y": y, "forward": _radial(m, HORIZON), "zoom": _radial(m, 0.0)}
@@ -60,10 +62,12 @@ def right(axis: str, sign: int, moved: dict[str, float]) -> bool:
 
 
 def unlikeness(m: Motion) -> float:
-    """0 where everything moves sideways alike, towards 1 where some of it stays."""
-    if len(m.points) < 8:
+    """0 where every row of the picture moves sideways alike, towards 1 where some of them stay."""
+    row = np.clip((m.points[:, 1] + 1) / 2 * ROWS, 0, ROWS - 1).astype(int)
+    medians = [np.median(m.vectors[row == k, 0]) for k in range(ROWS) if (row == k).sum() >= FEW]
+    if len(medians) < 2:
         return 0.0
-    slow, fast = np.percentile(np.abs(m.vectors[:, 0]), (10, 90))
+    slow, fast = np.percentile(np.abs(medians), (10, 90))
     return float((fast - slow) / max(fast, 1e-6))
 
 

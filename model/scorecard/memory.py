@@ -22,6 +22,7 @@ from .play import FPS, SEEDS, Ask, run, settle, tokens
 from .row import Row
 
 AWAY = 4.0  # seconds
+VIEWS = 5  # random ones
 PASSED = 1.5  # seconds after which nothing of the first view is on screen any more
 
 
@@ -38,11 +39,13 @@ def play(world: World, probe: Probe, scenes: Sequence[Ask], name: str = "memory"
         values = tokens(world, scene)
         settle(world, Controls(values, dt=1 / FPS), 0.8)
         views = list(run(world, Controls(values, dt=1 / FPS), 1))
-        count, every = round(AWAY * FPS), FPS // 2
-        for k, frame in enumerate(run(world, Controls(values, dt=1 / FPS, camera={"yaw": 1.0}), count)):
-            if k >= PASSED * FPS and k % every == 0:
-                views.append(frame)
-        views += list(run(world, Controls(values, dt=1 / FPS, camera={"yaw": -1.0}), count))[-1:]
+        away, back = (Controls(values, dt=1 / FPS, camera={"yaw": v}) for v in (1.0, -1.0))
+        settle(world, away, PASSED)
+        for _ in range(VIEWS):
+            settle(world, away, (AWAY - PASSED) / VIEWS - 1 / FPS)
+            views += run(world, away, 1)
+        settle(world, back, AWAY - 1 / FPS)
+        views += run(world, back, 1)
         pictures = torch.stack(views).permute(0, 3, 1, 2).float() / 255
         for kind, seen in (("judge", probe.features(pictures)), ("pixels", _pixels(pictures))):
             far = (seen[1:] - seen[:1]).norm(dim=1)

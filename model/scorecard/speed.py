@@ -1,7 +1,7 @@
 """Is a second a second, whatever the step?
 
 The same moment of the same scene runs on with steps of 1/24 s and of 1/10 s. Measured are the camera (half a turn's and
-half a strafe's command, by optical flow: mean sideways speed of the picture, in screen units a second of world time)
+half a strafe's command, by optical flow: sideways speed of the picture, in screen units a second of world time)
 and the figure (frames a cycle, where its region of the picture most resembles itself again). The figure is the largest
 deviation of the ratio of the two from 1, medians over scenes.
 """
@@ -29,10 +29,10 @@ ACTS = ("jump", "dance")
 
 
 def sideways(world: World, values: Array, axis: str, dt: float) -> float:
-    """Screen units a second to the left, under half the command."""
+    """Screen units a second to the left, under half the command, of what is no slower than 3 in 4 of all that moves."""
     frames = list(run(world, Controls(values, dt=dt, camera={axis: 0.5}), round(SECONDS / dt) + 1))
     moved = along(frames).vectors
-    return -float(moved[:, 0].mean()) / dt if len(moved) else 0.0
+    return float(np.percentile(-moved[:, 0], 75)) / dt if len(moved) else 0.0
 
 
 def cycle(frames: Sequence[Tensor], dt: float) -> float:
