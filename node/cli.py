@@ -53,6 +53,7 @@ def play(
     osc_feedback: Annotated[str | None, _controls(help="OSC feedback: PORT, HOST:PORT, or `none` (9011)")] = None,
     osc: Annotated[bool, _controls("--osc/--no-osc", help="listen to OSC")] = True,
     midi: Annotated[bool, _controls("--midi/--no-midi", help="listen to every MIDI port")] = True,
+    sound: Annotated[str | None, _controls(help="listen: `default`, part of a device's name, or a sound file")] = None,
     seconds: Annotated[float | None, _run(help="stop after so long; without it, Ctrl-C stops", min=0)] = None,
     report: Annotated[Path | None, _run(help="write the run's figures here, as JSON")] = None,
     device: Annotated[str, _run(help="what the world runs on: auto, cpu, cuda, cuda:1, mps")] = "auto",
@@ -82,6 +83,8 @@ def play(
         if value is not None:
             _set(loaded.osc, field, None if value == "none" else value, f"--osc-{field}")
     loaded.midi.enabled = midi and loaded.midi.enabled
+    if sound is not None:
+        loaded.sound.enabled, loaded.sound.input = True, None if sound == "default" else sound
     if seed is not None:
         _set(loaded, "values", {**loaded.values, "seed": seed}, "--seed")
     for path in filter(None, [report, *(output.path for output in loaded.outputs)]):
@@ -222,6 +225,28 @@ def doctor(
         typer.echo(json.dumps([vars(check) for check in results], indent=2))
     if any(check.state == "fault" for check in results):
         raise typer.Exit(1)
+
+
+@app.command()
+def learn(
+    parameter: Annotated[str, typer.Argument(help="what to play, as in pad/3 or cam/yaw")],
+    show: ShowFile = None,
+    save: Annotated[bool, typer.Option("--save", help="write it into the show file")] = False,
+    seconds: Annotated[float, typer.Option(help="how long to wait for a control to be moved", min=1)] = 30.0,
+) -> None:
+    """Move a MIDI control (turn encoders to the right), and get the line that maps it to a parameter."""
+    from . import learn as learning
+
+    if save and show is None:
+        raise Fault(f"--save needs a show file to write to, as in: wj learn {parameter} my.yaml --save")
+    typer.echo(f"move the control that shall play {parameter} …", err=True)
+    mapping = learning.listen(parameter, seconds)
+    if mapping is None:
+        raise Fault(f"nothing was moved in {seconds:g} s; `wj ports` lists what is plugged in")
+    typer.echo(f"midi:\n  map:\n  - {learning.line(mapping)}")
+    if save and show is not None:
+        learning.save(show, mapping)
+        typer.echo(f"wrote {show}", err=True)
 
 
 @app.command()

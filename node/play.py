@@ -66,7 +66,24 @@ def inputs_of(show: Show, desk: Desk) -> dict[str, Input]:
         found["midi"] = MIDIInput(
             midi.rules(), controllers=midi.controllers(), feedback=midi.feedback, read=desk.read, compose=compose
         )
+    if show.sound.enabled:
+        found["sound"] = _sound(show)
     return found
+
+
+def _sound(show: Show) -> Input:
+    from worldjockey.integrations.audio import DEFAULT, AudioInput, Wire
+
+    from .parameters import find
+
+    wires = []
+    for wire in show.sound.map:
+        p = find(wire.to)
+        assert p is not None  # the show was checked
+        low, high = (p.low, p.high) if p.kind in ("float", "int") else (0.0, 1.0)
+        wires.append(Wire(wire.of, wire.to, low if wire.low is None else wire.low,
+                          high if wire.high is None else wire.high, wire.attack, wire.release))  # fmt: skip
+    return AudioInput(show.sound.input, tuple(wires) or DEFAULT)
 
 
 def _osc(show: Show, desk: Desk) -> dict[str, Input]:

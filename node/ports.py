@@ -11,6 +11,7 @@ def found(seconds: float = 2.0) -> dict[str, dict[str, Any]]:
     """By kind: `found`, the names in the order in which options count them; `fault`, why there are none."""
     return {
         "MIDI in": _listed("midi", lambda m: m.list_ports()),
+        "sound in": _listed("audio", lambda m: m.devices()),
         "NDI sources": _listed("ndi", lambda m: m.list_sources(seconds)),
         "monitors": _listed("window", lambda m: m.list_monitors()),
     }

@@ -248,6 +248,42 @@ class Osc(Part):
         return None if self.feedback is None else int(str(self.feedback).rpartition(":")[2])
 
 
+class SoundWire(Part):
+    """What one thing in the sound plays: it moves a parameter between low and high.
+
+    attack, release: seconds in which the parameter follows up and down. Without low and high, the parameter's range.
+    """
+
+    of: Literal["level", "bass", "treble", "onset"]
+    to: str
+    low: float | None = None
+    high: float | None = None
+    attack: float = Field(default=0.005, ge=0, le=10)
+    release: float = Field(default=0.12, ge=0, le=10)
+
+    @field_validator("to")
+    @classmethod
+    def _to(cls, to: str) -> str:
+        p = find(to)
+        if p is None:
+            raise ValueError(f"there is no parameter {to!r}{nearest(to)}; `wj reference` lists them all")
+        if p.kind not in ("float", "int", "bool", "trigger"):
+            raise ValueError(f"sound plays faders, switches and triggers; {to} is {p.kind}")
+        return to
+
+
+class Sound(Part):
+    """Whether and what is listened to. Nothing is, until a show or `wj play --sound` says so.
+
+    input: part of a device's name, or a sound file; null is the system's input. map: what the sound plays instead of
+    the world's own sound/level, sound/bass, sound/treble and sound/onset.
+    """
+
+    enabled: bool = False
+    input: str | None = None
+    map: list[SoundWire] = []
+
+
 class Midi(Part):
     """enabled: listen to every MIDI port. defaults: what `map` leaves free is mapped as `wj reference` says, and known
     products as their own maps say.
@@ -287,6 +323,7 @@ class Show(Part):
     )
     osc: Osc = Field(default_factory=Osc)
     midi: Midi = Field(default_factory=Midi)
+    sound: Sound = Field(default_factory=Sound)
 
     @field_validator("values")
     @classmethod

@@ -1,0 +1,110 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from worldjockey.integrations.audio import BLOCK, FEATURES, RATE, AudioInput, Ear, Wire, follow
+
+T = np.arange(RATE * 4) / RATE
+
+
+def listen(wave):
+    ear = Ear()
+    rows = [ear.hear(wave[i : i + BLOCK]) for i in range(0, len(wave) - BLOCK + 1, BLOCK)]
+    return {k: np.array([r[k] for r in rows]) for k in FEATURES}
+
+
+def kicks(beat=0.5, hz=60.0, gain=0.8):
+    since = T % beat
+    return (gain * np.sin(2 * np.pi * hz * since) * np.exp(-since * 18)).astype(np.float32)
+
+
+def test_silence_and_hum_below_hearing_are_nothing():
+    for wave in (np.zeros(RATE, np.float32), (1e-5 * np.sin(2 * np.pi * 50 * T[:RATE])).astype(np.float32)):
+        heard = listen(wave)
+        assert all(v.max() == 0 for v in heard.values())
+
+
+@pytest.mark.parametrize("gain", [0.9, 0.05])
+def test_kicks_are_heard_once_each_and_on_time_at_any_gain(gain):
+    heard = listen(kicks(gain=gain))
+    at = np.flatnonzero(heard["onset"]) * BLOCK / RATE
+    at = at[at > 0.4]  # it needs a moment to know the room
+    beats = np.arange(0.5, 4, 0.5)
+    assert len(at) == len(beats)
+    assert np.abs(at - beats).max() < 0.03
+    assert heard["bass"][50:].max() > 0.9
+
+
+def test_bass_and_treble_are_told_apart():
+    low, high = (
+        listen((0.5 * np.sin(2 * np.pi * 80 * T)).astype(np.float32)),
+        np.random.default_rng(0).normal(0, 0.2, RATE),
+    )
+    hiss = np.diff(high, prepend=0).astype(np.float32)  # noise without its low end
+    mixed = listen(np.concatenate([(0.5 * np.sin(2 * np.pi * 80 * T)).astype(np.float32), hiss]))
+    n = len(T) // BLOCK
+    assert low["bass"][20:].min() > 0.9
+    assert mixed["bass"][n + 10 :].mean() < 0.2 < mixed["treble"][n + 10 :].mean()
+
+
+def test_followers_rise_by_attack_and_fall_by_release():
+    up = follow(0.0, 1.0, 0.01, 0.01, 1.0)
+    down = follow(1.0, 0.0, 0.01, 0.01, 1.0)
+    assert up == pytest.approx(1 - np.exp(-1))
+    assert down == pytest.approx(np.exp(-0.01))
+    assert follow(0.3, 0.9, 0.01, 0.0, 0.0) == 0.9
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    arrays.arrays(np.float32, st.integers(0, 700), elements=st.floats(width=32, allow_nan=True, allow_infinity=True))
+)
+def test_any_samples_give_values_in_range(block):
+    with np.errstate(all="ignore"):
+        ear = Ear()
+        for _ in range(3):
+            assert all(0 <= v <= 1 for v in ear.hear(block).values())
+
+
+def test_a_file_plays_its_parameters(tmp_path):
+    import av
+
+    path = tmp_path / "kicks.wav"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray((kicks() * 32767).astype(np.int16)[None], "s16", "mono")
+        frame.sample_rate = RATE
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            out.mux(packet)
+    heard, enough = [], threading.Event()
+
+    def deliver(control):
+        heard.append(control)
+        if len(heard) > 60:
+            enough.set()
+
+    source = AudioInput(str(path), (Wire("bass", "cam/zoom", low=-0.5, high=0.5),))
+    begin = time.monotonic()
+    source.start(deliver)
+    assert enough.wait(10)
+    source.stop()
+    assert {c.target for c in heard} == {"cam/zoom"}
+    values = [c.args[0] for c in heard]
+    assert min(values) >= -0.5
+    assert 0.3 < max(values) <= 0.5
+    assert all(begin <= c.time <= time.monotonic() for c in heard)
+
+
+def test_no_device_is_said_and_waited_for():
+    source = AudioInput("no such microphone anywhere")
+    source.start(lambda control: None)
+    deadline = time.monotonic() + 10
+    while source.status()["state"] == "opening" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert source.status()["state"] == "no sound"
+    assert source.status()["message"]
+    source.stop()
