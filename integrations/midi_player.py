@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import midi_takeover
 from .midi_parse import ALL_NOTES_OFF, ALL_SOUND_OFF, Event, fraction, ticks
 from .midi_rules import Controller, Rule, Table, table
+from .midi_takeover import NEAR, pickup, scale
 
 Said = tuple[str, tuple[Any, ...]]  # a target and its arguments
 MOVES = ("cc", "cc14", "nrpn", "bend", "pressure")
@@ -176,10 +176,10 @@ class Player:
             new: float | None = x
         elif hand.sent == rule.kept(rule.at(before or 0.0)) and abs(value - hand.sent) <= rule.loose:
             new = x  # it was held here, and nobody moved it since
-        elif rule.takeover == "scale":
-            new = midi_takeover.scale(before, x, place)
         else:
-            new = midi_takeover.pickup(before, x, place)
+            # Where a curve is steep, what is near on the fader may be far in the picture.
+            near = NEAR if abs(rule.at(x) - value) <= NEAR * abs(rule.high - rule.low) else 0.0
+            new = (scale if rule.takeover == "scale" else pickup)(before, x, place, near)
             if new is None and abs(rule.kept(rule.at(x)) - value) <= rule.loose:
                 new = x  # a whole number is the same over a part of the fader's way
         if new is None:

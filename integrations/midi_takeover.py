@@ -15,7 +15,8 @@ MOST = 4.0  # times as far as the hand that `scale` moves the value at most
 def pickup(before: float | None, now: float, value: float, near: float = NEAR) -> float | None:
     """The value's new position: the fader's, once it has reached or crossed the value; None while it has not.
 
-    The value never moves further than the hand did, nor against it (`near` aside).
+    The value never moves further than the hand did, nor against it (`near` aside). One that is outside the fader's
+    range has the place of the nearer end.
     """
     crossed = before is not None and (before - value) * (now - value) <= 0
     return now if crossed or abs(now - value) <= near else None
