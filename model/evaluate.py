@@ -106,13 +106,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--clip", type=Path, metavar="MP4", help="record a minute of play")
     parser.add_argument("--no-score", action="store_true", help="only the sheet and the clip")
     args = parser.parse_args(argv)
-    world: Any = StageWorld() if args.stage else Nano.load(args.weights)
+    try:
+        world: Any = StageWorld() if args.stage else Nano.load(args.weights)
+        probe = None if args.no_score else load_probe(args.probe)
+    except (ValueError, FileNotFoundError) as fault:
+        parser.exit(2, f"wj eval: {fault}\n")
     truth = StageWorld(world.spec.height, world.spec.width)
     seconds = args.seconds or (1800.0 if args.long else 120.0)
     console, rows, spent = Console(), [], {}
-    if not args.no_score:
+    if probe is not None:
         every = measures(
-            world, load_probe(args.probe), None if args.stage else truth,
+            world, probe, None if args.stage else truth,
             count=args.count, seconds=seconds, many=args.steps, dt=args.dt,
         )  # fmt: skip
         unknown = set(args.only or ()) - set(every)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -93,8 +94,12 @@ class Probe(nn.Module):
 
 
 def load_probe(path: Path = WEIGHTS) -> Probe:
+    """Raises FileNotFoundError where the file is not there, ValueError where it is no judge of this version."""
     probe = Probe()
-    probe.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()})
+    try:
+        probe.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()})
+    except (RuntimeError, SafetensorError) as fault:
+        raise ValueError(f"{path} is no judge of this version: train one with `wj train --stage probe`") from fault
     return probe.eval()
 
 

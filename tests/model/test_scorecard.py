@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch.nn import functional as F
 from worldjockey.model import ACTS, Prompt, Tokens, WorldSpec, WorldState
+from worldjockey.model.evaluate import main
 from worldjockey.model.probe import Probe
 from worldjockey.model.scorecard import (
     autoencoder,
@@ -258,6 +260,14 @@ def test_the_autoencoders_psnr_is_in_decibels():
     (row,) = autoencoder.rows(SimpleNamespace(autoencoder=Rough(), spec=spec), 2)
     assert row.value == pytest.approx(40, abs=0.1)
     assert autoencoder.rows(SimpleNamespace(spec=spec), 2) == []
+
+
+def test_a_judge_of_another_version_is_named(tmp_path, capsys):
+    save_file({"whole.0.0.weight": torch.zeros(1)}, tmp_path / "old.safetensors")
+    with pytest.raises(SystemExit) as left:
+        main(["--stage", "--probe", str(tmp_path / "old.safetensors")])
+    assert left.value.code == 2
+    assert "wj train --stage probe" in capsys.readouterr().err
 
 
 def test_rows_pass_on_their_side_of_the_target():
