@@ -63,7 +63,8 @@ class Tokens:
     parts: Array | None = None
 
     def weighted(self, weights: Mapping[str, float]) -> Array:
-        """(n, d) values with each word's share times its live weight: 1 leaves it, 0 removes it, 2 doubles it."""
+        """(n, d) values with each word's share times its live weight: 1 leaves it, 0 removes it, 2
+        doubles it, -1 pushes away from it."""
         if self.parts is None or not any(weights.get(w, 1.0) != 1.0 for w in self.words):
             return self.values
         scale = np.array([weights.get(w, 1.0) - 1.0 for w in self.words], np.float32)

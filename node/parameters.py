@@ -136,8 +136,8 @@ def find(name: str) -> Parameter | None:
         return known
     word = name.removeprefix("word/").lower()
     if name.startswith("word/") and word and "/" not in word and len(word) <= 64:
-        doc = f"weight of the word {word!r} in every prompt"
-        return Parameter(f"word/{word}", "float", doc, 1.0, 0.0, 2.0, smoothing=0.08)
+        doc = f"weight of the word {word!r} in every prompt; below 0 pushes it away"
+        return Parameter(f"word/{word}", "float", doc, 1.0, -1.0, 2.0, smoothing=0.08)
     return None
 
 
