@@ -47,7 +47,7 @@ def _obeys(world: World, probe: Probe, truth: World, count: int, many: int) -> l
     return [
         obedience.row("1 step", one, true),
         obedience.row(f"{many} steps", several, true),
-        obedience.row("1 step, paraphrases never seen", strange, true),
+        obedience.row("unseen paraphrases", strange, true),
         *few_steps.rows(true.summaries, one.summaries, several.summaries, many),
     ]
 
@@ -78,11 +78,11 @@ def show(rows: list[Row], console: Console) -> None:
     console.print(table)
     shares = [r for r in rows if "share" in r.detail]
     if shares:
-        each = Table("judged against true frames", *ATTRIBUTES)
+        each = Table("obedience, share of true frames", *ATTRIBUTES)
         true = shares[0].detail["right on true frames"]
         each.add_row("judge on true frames", *(f"{true[k]:.0%}" for k in ATTRIBUTES))
         for r in shares:
-            each.add_row(r.name.split(":")[0], *(f"{r.detail['share'][k]:.0%}" for k in ATTRIBUTES))
+            each.add_row(r.name.removeprefix("obedience: "), *(f"{r.detail['share'][k]:.0%}" for k in ATTRIBUTES))
         console.print(each)
     commands = next((r.detail["right"] for r in rows if "right" in r.detail and "scenes" in r.detail), None)
     if commands:

@@ -28,4 +28,4 @@ def rows(world: Any, count: int = 24) -> list[Row]:
         true = to_bytes(render(scene[i : i + 1], world.spec.height, world.spec.width)).to(device).float() / 255
         found.append(psnr(model.decode(model.encode(true)), true))
     detail = {"pictures": count, "worst": min(found)}
-    return [Row("autoencoder: PSNR on unseen scenes", float(np.mean(found)), 33, unit="dB", detail=detail)]
+    return [Row("autoencoder: unseen scenes", float(np.mean(found)), 33, unit="dB", detail=detail)]

@@ -99,7 +99,7 @@ def rows(world: World, truth: World | None, scenes: Sequence[Ask]) -> list[Row]:
     eight = [k for k in found if k not in ("told apart",) and not k.startswith("zoom")]
     detail = {"scenes": len(scenes), "right": found} | ({"right on true frames": true} if true else {})
     return [
-        Row("camera: worst of 8 commands right", min(found[k] for k in eight), 0.9, unit="%",
+        Row("camera: worst of 8 commands", min(found[k] for k in eight), 0.9, unit="%",
             truth=min(true[k] for k in eight) if true else None, detail=detail),
-        Row("camera: strafe and yaw told apart", found["told apart"], 0.9, unit="%", truth=true.get("told apart")),
+        Row("camera: strafe told from yaw", found["told apart"], 0.9, unit="%", truth=true.get("told apart")),
     ]  # fmt: skip

@@ -58,5 +58,5 @@ def rows(world: World, truth: World | None, count: int = 6) -> list[Row]:
     found = play(world, count)
     true = float(np.median(play(truth, max(2, count // 2), "continuity, true frames"))) if truth else None
     detail = {"transitions": count, "worst": max(found)}
-    return [Row("continuity: largest jump of a 1 s transition", float(np.median(found)), 2, at_most=True,
+    return [Row("continuity: largest jump", float(np.median(found)), 2, at_most=True,
                 unit="x", truth=true, detail=detail)]  # fmt: skip

@@ -118,5 +118,5 @@ def rows(world: World, probe: Probe, seconds: float, dt: float = DT) -> list[Row
         "seconds": [first, second], "window, seconds": length, "step, seconds": dt,
         "steps": round((second + length) / dt),
     }  # fmt: skip
-    return [Row(f"drift: minute {second / 60:.1f} against {first / 60:.1f}, worst change", max(off), 0.1, at_most=True,
+    return [Row(f"drift: minute {second / 60:.1f} against {first / 60:.1f}", max(off), 0.1, at_most=True,
                 unit="%", detail=detail)]  # fmt: skip

@@ -32,5 +32,5 @@ def distances(true: Tensor, *made: Tensor) -> list[float]:
 def rows(true: Tensor, one: Tensor, several: Tensor, steps: int) -> list[Row]:
     few, many = distances(true, one, several)
     detail = {"1 step": few, f"{steps} steps": many, "frames": len(one)}
-    return [Row(f"few steps: Fréchet distance, 1 step against {steps}", few / max(many, 1e-9), 1.3, at_most=True,
+    return [Row(f"few steps: Fréchet, 1 against {steps}", few / max(many, 1e-9), 1.3, at_most=True,
                 unit="x", detail=detail)]  # fmt: skip

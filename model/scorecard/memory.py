@@ -62,7 +62,7 @@ def rows(world: World, truth: World | None, probe: Probe, scenes: Sequence[Ask])
     found = play(world, probe, scenes)
     true = play(truth, probe, scenes, "memory, true frames") if truth else None
     return [
-        Row(f"memory: distance after a turn away and back, {kind}", share(found, kind), 0.6, at_most=True,
+        Row(f"memory: away and back, {kind}", share(found, kind), 0.6, at_most=True,
             truth=share(true, kind) if true else None,
             detail={"scenes": len(scenes), "back": found[f"{kind}, back"],
                     "random view": found[f"{kind}, random view"]})

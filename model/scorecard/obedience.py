@@ -70,7 +70,7 @@ def play(world: World, probe: Probe, prompts: Sequence[Ask], steps: int = 1, nam
 
 def row(name: str, found: Obeyed, true: Obeyed) -> Row:
     """The least obeyed of place, light, weather and figure, as a share of the judge's accuracy on true frames."""
-    share = {k: found.right[k] / max(true.right[k], 1e-6) for k in ATTRIBUTES}
+    share = {k: found.right[k] / true.right[k] if true.right[k] else 1.0 for k in ATTRIBUTES}
     detail = {"share": share, "right": found.right, "right on true frames": true.right}
-    return Row(f"obedience, {name}: worst of {', '.join(SCORED)}", min(share[k] for k in SCORED), 0.9, unit="%",
+    return Row(f"obedience: {name}", min(share[k] for k in SCORED), 0.9, unit="%",
                truth=min(true.right[k] for k in SCORED), detail=detail)  # fmt: skip

@@ -32,7 +32,7 @@ class Row:
             return ""
         if self.unit == "%":
             return f"{value:.0%}"
-        return f"{value:.{1 if abs(value) >= 10 else 2}f}" + (f" {self.unit}" if self.unit else "")
+        return f"{value:.3g} {self.unit}".strip()
 
     def json(self) -> dict[str, Any]:
         return {

@@ -66,5 +66,5 @@ def play(world: World, count: int, name: str = "sound") -> list[float]:
 def rows(world: World, truth: World | None, count: int = 3) -> list[Row]:
     found = play(world, count)
     true = float(np.mean(play(truth, 2, "sound, true frames"))) if truth else None
-    return [Row("sound: correlation of picture and beat", float(np.mean(found)), 0.5, truth=true,
+    return [Row("sound: picture with beat", float(np.mean(found)), 0.5, truth=true,
                 detail={"prompts": count, "each": found})]  # fmt: skip

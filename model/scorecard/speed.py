@@ -86,5 +86,5 @@ def rows(world: World, truth: World | None, scenes: Sequence[Ask]) -> list[Row]:
 
     found = play(world, scenes)
     true = play(truth, scenes[:2], "true speed, true frames") if truth else None
-    return [Row("true speed: steps of 1/10 s against 1/24 s", worst(found), 0.15, at_most=True, unit="%",
+    return [Row("true speed: 1/10 s against 1/24 s", worst(found), 0.15, at_most=True, unit="%",
                 truth=worst(true) if true else None, detail={"scenes": len(scenes), "ratio": found})]  # fmt: skip
