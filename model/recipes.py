@@ -20,10 +20,10 @@ class Recipe:
     frames: int = 8  # of a sequence
     text_steps: int = 3000
     autoencoder_steps: int = 5200
-    probe_steps: int = 1500
-    world_steps: int = 6000
+    probe_steps: int = 2200
+    world_steps: int = 5800
     reader_steps: int = 1500
-    batch: int = 8  # clips of `world.window` frames a step
+    batch: int = 4  # clips of `world.window` frames a step
     text: TextConfig = field(default_factory=TextConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     world: WorldConfig = field(default_factory=WorldConfig)

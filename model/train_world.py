@@ -23,6 +23,7 @@ from .clips import Clips, draw
 from .muon import optimisers
 from .runlog import Run
 from .sampler import levels, noised, sample
+from .sheets import FIGURE_COLUMNS, FIGURE_ROWS
 from .stage.scene import Scene
 from .stage.vocabulary import ATTRIBUTES
 from .transformer import SPANS, Moment, Past, WorldConfig, WorldModel
@@ -35,6 +36,7 @@ REMEMBERED = 0.5  # share of clips that remember an earlier frame
 REFINE_EVERY = 4
 GUIDED_FROM, GUIDED_SHARE, GUIDED_UP_TO = 0.85, 0.3, 2.0
 AVERAGE = 0.998
+WATCHED = 1.0  # how much more the figure's part of the picture counts
 
 
 @torch.no_grad()
@@ -60,6 +62,15 @@ def silenced(scene: Scene, silent: Tensor) -> Scene:
     return Scene(**{**scene.__dict__, **said})
 
 
+def watched(scene: Scene, rows: int, columns: int) -> Tensor:
+    """(n, rows, columns) how much each latent counts: where a figure stands, the audience looks."""
+    weight = torch.ones(len(scene), rows, columns)
+    left, top = max(0, (columns - FIGURE_COLUMNS) // 2), max(0, (rows - FIGURE_ROWS) // 2)
+    someone = (1 - scene.figure[:, 0])[:, None, None]
+    weight[:, top : top + FIGURE_ROWS, left : left + FIGURE_COLUMNS] += WATCHED * someone
+    return weight
+
+
 class Trainer:
     """One model in training; `step(i)` is one update. Deterministic in (seed, i)."""
 
@@ -71,7 +82,7 @@ class Trainer:
         self.mean, self.std = few.mean((0, 1, 3, 4)), few.std((0, 1, 3, 4))
         self.model = WorldModel(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.model).eval()
-        self.opts = optimisers(self.model, lr=2e-3, matrix_lr=matrix_lr)
+        self.opts = optimisers(self.model, lr=1e-3, matrix_lr=matrix_lr)
         self.base = [[g["lr"] for g in o.param_groups] for o in self.opts]
 
     def state(self) -> dict[str, Any]:
@@ -138,13 +149,15 @@ class Trainer:
                 plain = self.average(noise, level, mute)
             moment.guidance = guidance.repeat_interleave(t)
             target = clean + (guidance - 1)[:, None, None, None, None] * (clean - plain)
-        loss = F.smooth_l1_loss(self.model(noisy, level, moment), target, beta=0.1)
+        error = F.smooth_l1_loss(self.model(noisy, level, moment), target, beta=0.1, reduction="none")
+        weight = watched(moment.scene, clean.shape[-2], clean.shape[-1])
+        loss = (error.mean(2).flatten(0, 1) * weight).mean() / weight.mean()
         loss.backward()
         for o in self.opts:
             o.step()
         with torch.no_grad():
-            weight = 1 - min(AVERAGE, (i + 1) / (i + 20))
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), weight)
+            part = 1 - min(AVERAGE, (i + 1) / (i + 20))
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), part)
         return float(loss.detach())
 
     def held_out(self) -> dict[str, float]:
@@ -161,7 +174,7 @@ class Trainer:
 
 def train(
     folder: Path, config: WorldConfig, ae: AutoencoderConfig, *, steps: int, count: int, frames: int,
-    shape: tuple[int, int], batch: int = 8, workers: int = 2, seed: int = 0, matrix_lr: float = 0.015,
+    shape: tuple[int, int], batch: int = 8, workers: int = 2, seed: int = 0, matrix_lr: float = 0.006,
 ) -> tuple[WorldModel, Tensor, Tensor]:  # fmt: skip
     """Resumes by itself. Returns the averaged model and the latents' mean and deviation per channel."""
     groups = draw(folder, count, frames, shape, ae, workers)
