@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
-from ..stage.captions import PHRASES
+from ..stage.captions import phrases
 from ..stage.motion import Motion
 from ..stage.render import render
 from ..stage.sample import to_bytes
@@ -34,7 +34,7 @@ class StageWorld:
         for phrase in prompt.text.lower().split(", "):
             for i in range(at, len(names)):
                 known = ATTRIBUTES[names[i]]
-                found = [v for v in known if phrase in PHRASES[names[i]][v]]
+                found = [v for v in known if any(phrase in phrases(names[i], v, held) for held in (False, True))]
                 if phrase in known or found:
                     values[i, known.index(phrase if phrase in known else found[0])] = 1
                     at = i + 1
