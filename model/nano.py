@@ -144,7 +144,7 @@ class Nano:
         self.motion = Motion(seed=shape, figure=figure)
         self.look = [np.eye(WIDTH, dtype=np.float32)[values.index(OPENING[k])] for k, values in ATTRIBUTES.items()]
         self.noise = torch.Generator().manual_seed(seed)
-        self.past = Past(self.world.config.window)
+        self.past = Past()
         self.memory: Tensor | None = None  # (1, len(SPANS), look)
 
     def _remember(self, tokens: Array, dt: float) -> list[Array]:

@@ -43,7 +43,7 @@ WATCHED = 1.0  # how much more the figure's part of the picture counts
 def rollout(model: WorldModel, moment: Moment, shape: torch.Size, steps: int, generator: torch.Generator) -> Tensor:
     """(b, t, c, rows, columns) played from nothing, frame by frame with a cache."""
     b, t = shape[:2]
-    past, out = Past(model.config.window), []
+    past, out = Past(), []
     for i in range(t):
         here = moment[torch.arange(b) * t + i]
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .sheets import Sheets
+from .sparse import Sparsity, attend
 from .stage.scene import CLOCKS, PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene, circle
 from .stage.vocabulary import ATTRIBUTES
 from .stage.vocabulary import WIDTH as PROMPT_DIM
@@ -22,6 +23,7 @@ from .stage.vocabulary import WIDTH as PROMPT_DIM
 PROMPT_TOKENS = len(ATTRIBUTES)
 SPANS = (2.0, 30.0)  # seconds over which each memory token averages what it saw
 POSE_DIM, CLOCK_DIM, PHASE_DIM = 26, 2 * 2 * len(CLOCKS) + 1, 6
+FAR = {"sinks": 1, "local": 2, "far": 4}  # frames of each kind that sparse recall sees
 FREE = 1.0  # guidance that exaggerates nothing
 
 
@@ -42,6 +44,9 @@ class WorldConfig:
     expand: int = 3
     sheets: int = 24  # channels of the learned sheets
     look: int = 16  # numbers of a memory token
+    recall: int = (
+        0  # frames that every token looks back on sparsely (`sparse`), beside its own place's window; 0 is off
+    )
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -159,6 +164,8 @@ class Block(nn.Module):
         self.time = Attention(c.width, c.heads) if temporal else None
         if temporal:
             self.age = nn.Parameter(torch.zeros(c.heads, c.window))  # attention bias by how long ago
+        self.far = Attention(c.width, c.heads) if temporal and c.recall else None
+        self.recall = c.recall
         self.mixer = Mixer(c.width, c.expand)
         self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
         self.modulate = nn.Linear(c.width, 6 * c.width)
@@ -173,6 +180,8 @@ class Block(nn.Module):
         head, video = x[:, :context], x[:, context:]
         if self.time is not None:
             video = video + self._look_back(self.norm(video), frames, past)
+        if self.far is not None:
+            video = video + self._look_far(self.norm(video), frames, past)
         y = self.norm(video) * (1 + scale_m) + shift_m
         video = video + (1 + gate_m) * self.mixer(y, rows)
         return torch.cat([head, video], 1)
@@ -184,38 +193,47 @@ class Block(nn.Module):
         y = y.view(n // frames, frames, p, d).transpose(1, 2)  # b p t d
         q, k, v = self.time.project(y)
         if past is not None:
-            k, v = past.extend(id(self), k, v)
+            k, v = past.extend((id(self), "near"), k, v, self.age.shape[1] - 1)
         length, window = k.shape[-2], self.age.shape[1]
         ages = torch.arange(length - frames, length, device=y.device)[:, None] - torch.arange(length, device=y.device)
         bias = self.age[:, ages.clamp(0, window - 1)].masked_fill((ages < 0) | (ages >= window), float("-inf"))
         return self.time.attend(q, k, v, bias).transpose(1, 2).reshape(n, p, d)
 
+    def _look_far(self, y: Tensor, frames: int, past: Past | None) -> Tensor:
+        """Every token's sparse attention over whole frames: the first, the latest, and those that score best."""
+        assert self.far is not None
+        n, p, d = y.shape
+        q, k, v = self.far.project(y.reshape(n // frames, frames * p, d))
+        if past is not None:
+            k, v = past.extend((id(self), "far"), k, v, (self.recall - 1) * p)
+        seen = attend(q, k, v, Sparsity(block=p, **FAR), scale=1.0)
+        return self.far.out(seen.transpose(-3, -2).flatten(-2)).view(n, p, d)
+
 
 class Past:
-    """Keys and values of the frames behind us, per temporal block; constant size once the window is full.
+    """Keys and values of the frames behind us, per attention; constant size once full.
 
     `extend` puts the present frame's beside them without keeping it; `keep` makes the present the newest past.
     """
 
-    def __init__(self, window: int) -> None:
-        self.window = window
-        self.kept: dict[int, tuple[Tensor, Tensor]] = {}
-        self.present: dict[int, tuple[Tensor, Tensor]] = {}
+    def __init__(self) -> None:
+        self.kept: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
+        self.present: dict[tuple[int, str], tuple[Tensor, Tensor, int]] = {}
 
-    def extend(self, block: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        if block in self.kept:
-            old_k, old_v = self.kept[block]
+    def extend(self, where: tuple[int, str], k: Tensor, v: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+        """Older keys and values before these; `limit`: tokens that `keep` leaves."""
+        if where in self.kept:
+            old_k, old_v = self.kept[where]
             k, v = torch.cat([old_k, k], -2), torch.cat([old_v, v], -2)
-        self.present[block] = (k, v)
+        self.present[where] = (k, v, limit)
         return k, v
 
     def keep(self) -> None:
-        n = self.window - 1
-        self.kept = {b: (k[..., -n:, :], v[..., -n:, :]) for b, (k, v) in self.present.items()}
+        self.kept = {w: (k[..., -n:, :], v[..., -n:, :]) for w, (k, v, n) in self.present.items() if n}
 
     def copy(self) -> Past:
         """Another past with the same content: tensors are never written in place, so sharing them is safe."""
-        twin = Past(self.window)
+        twin = Past()
         twin.kept, twin.present = dict(self.kept), dict(self.present)
         return twin
 

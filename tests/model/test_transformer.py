@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from worldjockey.model.sampler import levels, sample
@@ -9,9 +11,9 @@ CONFIG = WorldConfig(
 )
 
 
-def make(rows=4, columns=6):
+def make(rows=4, columns=6, config=CONFIG):
     torch.manual_seed(0)
-    model = WorldModel(CONFIG).eval()
+    model = WorldModel(config).eval()
     for p in model.parameters():  # a fresh model's residuals are zero: give every path something to say
         if float(p.detach().abs().max()) == 0:
             torch.nn.init.normal_(p, std=0.1)
@@ -30,13 +32,28 @@ def frame(moment, i, b=2, t=7):
 def test_cached_frames_equal_the_whole_clip_in_every_shape_also_beyond_the_window(shape):
     model, noisy, level, moment = make(*shape)
     whole = model(noisy, level, moment)
-    past = Past(CONFIG.window)
+    past = Past()
     for i in range(noisy.shape[1]):
         at = slice(i, i + 1)
         out = model(noisy[:, at], level[:, at], frame(moment, i), past)
         past.keep()
         torch.testing.assert_close(out, whole[:, at], atol=1e-5, rtol=1e-4)
     assert all(k.shape[-2] == CONFIG.window - 1 for k, _ in past.kept.values())
+
+
+@torch.no_grad()
+def test_sparse_recall_is_cached_too_and_reaches_beyond_the_window():
+    config = replace(CONFIG, recall=7)
+    model, noisy, level, moment = make(config=config)
+    whole, past = model(noisy, level, moment), Past()
+    for i in range(noisy.shape[1]):
+        at = slice(i, i + 1)
+        out = model(noisy[:, at], level[:, at], frame(moment, i), past)
+        past.keep()
+        torch.testing.assert_close(out, whole[:, at], atol=1e-5, rtol=1e-4)
+    first = noisy.clone()
+    first[:, 0] += 1
+    assert not torch.allclose(model(first, level, moment)[:, -1], whole[:, -1], atol=1e-6)
 
 
 @torch.no_grad()
@@ -52,7 +69,7 @@ def test_no_frame_sees_the_future():
 @torch.no_grad()
 def test_a_second_look_at_the_same_frame_leaves_the_past_alone():
     model, noisy, level, moment = make()
-    past = Past(CONFIG.window)
+    past = Past()
     args = (level[:, :1], frame(moment, 0), past)
     a = model(noisy[:, :1], *args)
     model(noisy[:, 1:2], *args)

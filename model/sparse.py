@@ -1,0 +1,114 @@
+"""Adaptive sparse attention for long memories: of many blocks of keys, each block of queries sees a few.
+
+Always the first ones (attention sinks, Xiao et al. 2024), always the latest, and of the rest those that score best:
+the mean query against the mean key of the block (block selection of Native Sparse Attention, Yuan et al. 2025), chosen
+for each head alone. With every block kept it is dense attention. On CUDA the same choice drives FlexAttention.
+
+    python -m worldjockey.model.sparse      what it costs here, dense against sparse
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """block: tokens a block; sinks, local, far: how many blocks of each kind are seen."""
+
+    block: int
+    sinks: int = 1
+    local: int = 2
+    far: int = 4
+
+    @property
+    def kept(self) -> int:
+        return self.sinks + self.local + self.far
+
+
+def choose(q: Tensor, k: Tensor, s: Sparsity) -> Tensor:
+    """Which blocks of keys each block of queries sees: (b, heads, query blocks, blocks), True where it does.
+
+    q, k: (b, heads, n, dim), both cut into blocks from the end of time: the last block of q lies beside the last of k,
+    and no block sees a later one. Lengths must be whole numbers of blocks (ValueError).
+    """
+    if q.shape[-2] % s.block or k.shape[-2] % s.block:
+        raise ValueError(f"{q.shape[-2]} queries and {k.shape[-2]} keys are not whole blocks of {s.block}")
+    asks = q.unflatten(-2, (-1, s.block)).mean(-2)
+    has = k.unflatten(-2, (-1, s.block)).mean(-2)
+    rows, columns = asks.shape[-2], has.shape[-2]
+    now = torch.arange(columns - rows, columns, device=q.device)[:, None]
+    at = torch.arange(columns, device=q.device)[None]
+    past = at <= now
+    always = past & ((at < s.sinks) | (at > now - s.local))
+    scores = (asks @ has.transpose(-1, -2)).masked_fill(~past | always, float("-inf"))
+    best = scores.topk(min(s.far, columns), -1)
+    far = torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, best.indices, best.values > float("-inf"))
+    return far | always
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, s: Sparsity, scale: float | None = None) -> Tensor:
+    """Attention of q (b, heads, n, dim) over the chosen blocks of k and v (b, heads, m, dim), causal by blocks."""
+    seen = choose(q, k, s)
+    if q.is_cuda:
+        return _flex(q, k, v, seen, s, scale)
+    rows, columns = seen.shape[-2:]
+    count = int(seen.sum(-1).amax())
+    # The seen blocks first, in order of time; what a row lacks is filled with blocks that the mask hides.
+    order = seen.int().argsort(dim=-1, descending=True, stable=True)[..., :count]
+    there = seen.gather(-1, order)
+    blocks = [t.unflatten(-2, (columns, s.block)) for t in (k, v)]
+    pick = order.flatten(2)[..., None, None].expand(-1, -1, -1, s.block, q.shape[-1])
+    near_k, near_v = (t.gather(2, pick).unflatten(2, (rows, count)).flatten(3, 4) for t in blocks)
+    mask = None if bool(there.all()) else there.repeat_interleave(s.block, -1)[..., None, :]
+    asks = q.unflatten(-2, (rows, s.block))
+    out = F.scaled_dot_product_attention(asks, near_k, near_v, attn_mask=mask, scale=scale)
+    return out.flatten(2, 3)
+
+
+def _flex(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, s: Sparsity, scale: float | None) -> Tensor:
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    b, heads = seen.shape[:2]
+    mask = create_block_mask(mask_of(seen, s), b, heads, q.shape[-2], k.shape[-2], device=str(q.device))
+    flexed = torch.compile(flex_attention, dynamic=False) if q.is_cuda else flex_attention
+    return flexed(q, k, v, block_mask=mask, scale=scale)
+
+
+def mask_of(seen: Tensor, s: Sparsity):  # type: ignore[no-untyped-def]
+    """FlexAttention's `mask_mod` for a choice of blocks."""
+
+    def mask_mod(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return seen[b, h, query // s.block, key // s.block]
+
+    return mask_mod
+
+
+def main() -> None:
+    """Prints the cost of one frame's queries over longer and longer memories, dense and sparse: medians of pairs."""
+    import statistics
+    import time
+
+    torch.set_num_threads(1)
+    s = Sparsity(block=144, sinks=1, local=3, far=4)
+    print("keys      dense ms   sparse ms   ratio")
+    for frames in (8, 16, 32, 64, 128, 256):
+        q, k, v = torch.randn(1, 6, 144, 32), *(torch.randn(1, 6, 144 * frames, 32) for _ in range(2))
+        dense, sparse = [], []
+        for _ in range(9):
+            begin = time.perf_counter()
+            F.scaled_dot_product_attention(q, k, v)
+            middle = time.perf_counter()
+            attend(q, k, v, s)
+            dense.append((middle - begin) * 1e3)
+            sparse.append((time.perf_counter() - middle) * 1e3)
+        a, b = statistics.median(dense), statistics.median(sparse)
+        print(f"{144 * frames:<9} {a:>8.2f} {b:>11.2f} {a / b:>7.2f}")
+
+
+if __name__ == "__main__":
+    main()
