@@ -14,10 +14,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .clips import Clips
-from .stage.scene import SEED_DIM
+from .stage.geometry import SUN_SWAY, SWAY, wrap
+from .stage.scene import PANORAMA, SEED_DIM, Scene
 from .stage.vocabulary import ATTRIBUTES
 
 BATCH = 64
+
+
+def apparent(s: Scene) -> Tensor:
+    """(n, SEED_DIM): the seed with which a camera that has not moved sees the same warmth, horizon and sun.
+
+    From one picture nobody can tell a sun that stands left from a camera that is turned right.
+    """
+    horizon = s.seed[:, 1] + s.pitch / SWAY
+    sun = wrap(SUN_SWAY * s.seed[:, 2] - s.yaw, PANORAMA) / SUN_SWAY
+    return torch.stack([s.seed[:, 0], horizon, sun, torch.zeros_like(sun)], -1).clamp(-1, 1)
 
 
 class Reader(nn.Module):
@@ -52,13 +63,13 @@ def train(
     def batch(pick: Tensor, at: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         latent = (clips.latents[pick, at].float() - mean.view(spread)) / std.view(spread)
         scene = clips.scene(pick, 0, frames)[torch.arange(len(pick)) * frames + at]
-        return latent, {k: getattr(scene, k) for k in (*ATTRIBUTES, "seed")}
+        return latent, {**{k: getattr(scene, k) for k in ATTRIBUTES}, "seed": apparent(scene)}
 
     for step in range(steps):
         pick = torch.randint(0, len(clips) - held, (BATCH,), generator=dice)
         latent, want = batch(pick, torch.randint(0, frames, (BATCH,), generator=dice))
         seen = reader(latent + 0.15 * torch.randn(latent.shape, generator=dice))
-        loss = F.mse_loss(seen["seed"], want["seed"])
+        loss = 4 * F.mse_loss(seen["seed"], want["seed"])
         for k in ATTRIBUTES:
             loss = loss + F.cross_entropy(seen[k], want[k])
         opt.param_groups[0]["lr"] = 2e-3 * (1 - step / steps) + 1e-5
