@@ -19,9 +19,9 @@ import numpy as np
 from .cell import Cell
 from .parameters import PARAMETERS, TEXT_BYTES, WORDS_MAX, Parameter
 
-NUMBERS = tuple(p for p in PARAMETERS.values() if p.kind != "text")
-THE_RIGS = ("learn",)  # no process has to hear of these
-TEXTS = tuple(p.name for p in PARAMETERS.values() if p.kind == "text" and p.name not in THE_RIGS)
+THE_RIGS = frozenset(p.name for p in PARAMETERS.values() if p.local)  # no process has to hear of these
+NUMBERS = tuple(p for p in PARAMETERS.values() if p.kind != "text" and not p.local)
+TEXTS = tuple(p.name for p in PARAMETERS.values() if p.kind == "text" and not p.local)
 _INDEX = {p.name: i for i, p in enumerate(NUMBERS)}
 _NOT_THE_WORLDS = [_INDEX[name] for name in ("blackout", "inbetween", "cue/go", "transition")]
 _TEXT = struct.Struct("<dd")  # arrival, seconds; then UTF-8

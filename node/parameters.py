@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from worldjockey.model.spec import ACTS, CAMERA_AXES
@@ -15,6 +16,8 @@ PADS = 16
 WORDS_MAX = 64  # live word weights kept at once
 TEXT_BYTES = 16384  # longest prompt, UTF-8; a longer one is cut at a character's edge
 OSC_PREFIX = "/wj/"
+MODULATORS = 8
+SHAPES = ("sine", "triangle", "saw", "square", "random", "sample-and-hold", "envelope")
 
 Kind = Literal["float", "int", "bool", "trigger", "enum", "text"]
 
@@ -25,6 +28,7 @@ class Parameter:
 
     smoothing: seconds in which a jump of the fader becomes 63% of the way in the picture; 0 is at once.
     takes: what may follow the value in a message, for the reference ("seconds" on a prompt).
+    local: nobody but the control process has to hear of it.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Parameter:
     smoothing: float = 0.0
     choices: tuple[str, ...] = ()
     takes: str = ""
+    local: bool = False
 
     @property
     def osc(self) -> str:
@@ -120,10 +125,44 @@ def _table() -> dict[str, Parameter]:
         p("blackout", "float", "fade the programme to black", 0.0, smoothing=0.03),
         p("inbetween", "enum", "what fills a tick the world did not", "blend", choices=("blend", "hold")),
         p("cue/go", "trigger", "fire a cue by name or number; without either, the next one", takes="[name or number]"),
+        *_played(),
         p("panic", "trigger", "pads, camera, act, freeze and blackout to their defaults; the world starts anew"),
-        p("learn", "text", "the parameter that the next MIDI control you move will play; empty when none is", ""),
+        p("learn", "text", "the parameter that the next MIDI control you move will play, or nothing", "", local=True),
     ]
     return {row.name: row for row in rows}
+
+
+def _played() -> list[Parameter]:
+    """What plays the others: cues, snapshots, the show clock, modulators."""
+    p = partial(Parameter, local=True)
+    rows = [
+        p("cue/back", "trigger", "fire the cue before"),
+        p("cue/jump", "trigger", "be in a cue at once: no wait for the beat, no transition", takes="[name or number]"),
+        p("cue/stop", "trigger", "nothing moves by itself any more: no cue that waits or follows, no fader on its way"),
+        p("snapshot/save", "trigger", "keep the deck and the faders as they are", takes="[name]"),
+        p("snapshot/recall", "trigger", "back to a snapshot; without a name, the last", takes="[name [seconds]]"),
+        p("undo", "trigger", "take back the last change; again, the one before"),
+        p("tempo", "float", "of the show clock", 120.0, 20.0, 300.0, "bpm"),
+        p("tempo/source", "enum", "who keeps the tempo; auto is a MIDI clock if there is one, or taps", "auto",
+          choices=("auto", "tap", "midi", "link")),
+        p("tempo/tap", "trigger", "a beat is now"),
+        p("tempo/downbeat", "trigger", "a bar and a phrase begin at the beat nearest to now"),
+        p("tempo/nudge", "float", "the picture's beat comes so much earlier", 0.0, -250.0, 250.0, "ms"),
+        p("tempo/bar", "int", "beats in a bar", 4, 1, 16),
+        p("tempo/phrase", "int", "bars in a phrase", 4, 1, 64),
+        p("quantise", "enum", "what cues wait for", "none", choices=("none", "beat", "bar", "phrase")),
+    ]  # fmt: skip
+    for n in range(1, MODULATORS + 1):
+        rows += [
+            p(f"mod/{n}/to", "text", f"the faders that modulator {n} moves, as in energy, cam/yaw", ""),
+            p(f"mod/{n}/shape", "enum", "its wave", "sine", choices=SHAPES),
+            p(f"mod/{n}/depth", "float", "how far it moves them, of their range; below 0 upside down", 0.0, -1.0, 1.0),
+            p(f"mod/{n}/rate", "float", "cycles a second, where it keeps to no beat", 1.0, 0.0, 20.0, "Hz"),
+            p(f"mod/{n}/beats", "float", "beats a cycle; 0 keeps to no beat", 4.0, 0.0, 256.0),
+            p(f"mod/{n}/offset", "float", "where its middle is: 1 moves upwards only", 0.0, -1.0, 1.0),
+            p(f"mod/{n}/fire", "trigger", "play its envelope"),
+        ]
+    return rows
 
 
 PARAMETERS: dict[str, Parameter] = _table()

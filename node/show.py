@@ -23,7 +23,9 @@ from pydantic_core import PydanticCustomError
 from .controllers import known
 from .mapping import MidiMapping, rules
 from .media import Media
-from .parameters import PADS, PARAMETERS, TEXT_BYTES, find, nearest
+from .modulators import ModulatorLine
+from .parameters import MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find, nearest
+from .tempo import Quantise, Span
 
 EMBEDDED = Path(__file__).parent / "shows" / "default.yaml"
 LARGEST = 1_000_000  # bytes of a show file; more is no show
@@ -114,11 +116,16 @@ def _pad(value: Any) -> Any:
     return {"text": value} if isinstance(value, str) else value
 
 
+def _span(value: Any) -> Any:
+    return None if value is None else Span.parse(value)
+
+
 class Cue(Part):
     """A named snapshot. What it does not mention stays as it is.
 
     pads: weight by pad number or label; pads that a cue with `pads` leaves out go to 0.
-    seconds: how long everything takes to get there.
+    seconds: how long everything takes to get there; or transition, as in "2 beats" or "1 bar". curve: of the way.
+    quantise: what the cue waits for, if not what the show says. follow: how long after it the next one comes by itself.
     """
 
     name: str = Field(min_length=1)
@@ -126,11 +133,25 @@ class Cue(Part):
     pads: dict[int | str, Annotated[float, Field(ge=0, le=1)]] | None = None
     values: dict[str, Any] = {}
     seconds: float = Field(default=0.0, ge=0, le=3600)
+    transition: Annotated[Span | None, BeforeValidator(_span)] = None
+    curve: Literal["linear", "smooth", "exp"] = "smooth"
+    quantise: Quantise | None = None
+    follow: Annotated[Span | None, BeforeValidator(_span)] = None
 
     @field_validator("values")
     @classmethod
     def _values(cls, values: dict[str, Any]) -> dict[str, Any]:
         return _check_values(values)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Cue:
+        if self.transition is not None and self.seconds:
+            raise ValueError("say seconds or transition, not both")
+        return self
+
+    @property
+    def span(self) -> Span:
+        return self.transition or Span(self.seconds)
 
 
 def _check_values(values: dict[str, Any]) -> dict[str, Any]:
@@ -318,6 +339,8 @@ class Show(Part):
     pads: list[Annotated[Pad, BeforeValidator(_pad)]] = Field(default=[], max_length=PADS)
     values: dict[str, Any] = {}
     cues: list[Cue] = []
+    quantise: Annotated[Quantise, BeforeValidator(lambda value: value or "none")] = "none"
+    modulators: list[ModulatorLine] = Field(default=[], max_length=MODULATORS)
     outputs: list[Annotated[OutputEntry, BeforeValidator(parse_output)]] = Field(
         default_factory=lambda: [OutputEntry(kind="window"), OutputEntry(kind="ndi")]
     )
@@ -372,6 +395,9 @@ class Show(Part):
         values = {name: p.default for name, p in PARAMETERS.items() if p.kind != "trigger"}
         values["prompt"] = self.prompt
         values.update({f"pad/{n}/text": pad.text for n, pad in enumerate(self.pads, 1)})
+        values["quantise"] = self.quantise
+        for n, line in enumerate(self.modulators, 1):
+            values.update(line.values(n))
         return {**values, **self.values}
 
     def media(self, folder: Path) -> dict[str, Media]:
@@ -504,7 +530,8 @@ def _explain(source: str, root: yaml.Node | None, error: Any) -> str:
 
 
 def _nearest_field(loc: tuple[Any, ...]) -> str:
-    parts: dict[str, type[Part]] = {"pads": Pad, "cues": Cue, "outputs": OutputEntry, "osc": Osc, "midi": Midi}
+    parts: dict[str, type[BaseModel]] = {"pads": Pad, "cues": Cue, "outputs": OutputEntry, "osc": Osc, "midi": Midi}
+    parts["modulators"] = ModulatorLine
     owner: type[BaseModel] = Show if len(loc) == 1 else parts.get(str(loc[0]), Show)
     if loc[:2] == ("midi", "map"):
         owner = MidiMapping
