@@ -1,195 +1,82 @@
-"""Window out: the picture on a screen or a projector, full screen if asked, scaled on the GPU.
+"""Window out: the picture on a screen or a projector, full screen if asked, scaled on the GPU. Nothing else is shown.
 
-Keys: F switches full screen, Esc leaves it. Closing the window ends this output only; the show goes on.
+Keys: F switches full screen on the monitor that the window lies on, Esc leaves it. Closing the window ends this output
+only; the show goes on.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import glfw
-import numpy as np
 
 from . import Frame, Layout, VideoFormat
-
-TRIANGLE = """#version 330 core
-out vec2 at;  // 0, 0 is the picture's top left
-void main() {
-    vec2 corner = vec2((gl_VertexID << 1) & 2, gl_VertexID & 2);  // one triangle that covers the viewport
-    at = vec2(corner.x, 1.0 - corner.y);
-    gl_Position = vec4(corner * 2.0 - 1.0, 0.0, 1.0);
-}
-"""
-
-# Catmull & Rom, "A class of local interpolating splines" (1974): sharper than bilinear, and exact at the texels.
-CATMULL_ROM = """#version 330 core
-in vec2 at;
-out vec4 color;
-uniform sampler2D picture;
-vec4 weights(float t) {
-    return 0.5 * vec4(((-t + 2.0) * t - 1.0) * t, (3.0 * t - 5.0) * t * t + 2.0,
-                      ((-3.0 * t + 4.0) * t + 1.0) * t, (t - 1.0) * t * t);
-}
-void main() {
-    ivec2 size = textureSize(picture, 0);
-    vec2 p = at * vec2(size) - 0.5;
-    ivec2 base = ivec2(floor(p));
-    vec2 f = p - vec2(base);
-    vec4 wx = weights(f.x), wy = weights(f.y);
-    vec3 sum = vec3(0.0);
-    for (int y = 0; y < 4; y++)
-        for (int x = 0; x < 4; x++)
-            sum += wx[x] * wy[y] * texelFetch(picture, clamp(base + ivec2(x - 1, y - 1), ivec2(0), size - 1), 0).rgb;
-    color = vec4(sum, 1.0);
-}
-"""
-
-
-def fit(width: int, height: int, into_width: int, into_height: int) -> tuple[int, int, int, int]:
-    """x, y, width, height of the largest rectangle of the picture's shape in the middle of the other."""
-    scale = min(into_width / width, into_height / height)
-    w, h = max(round(width * scale), 1), max(round(height * scale), 1)
-    return (into_width - w) // 2, (into_height - h) // 2, w, h
-
-
-def _start_glfw() -> None:
-    glfw.ERROR_REPORTING = "ignore"  # failures are asked for below and raised once, with the fix
-    if sys.platform == "darwin":
-        glfw.init_hint(glfw.COCOA_CHDIR_RESOURCES, False)
-    if not glfw.init():
-        raise RuntimeError(f"cannot open a window: {_reason()}. {_display_fix()}")
-
-
-def _reason() -> str:
-    text = glfw.get_error()[1]
-    return (text.decode() if isinstance(text, bytes) else text or "no reason given").rstrip(".")
-
-
-def _display_fix() -> str:
-    if sys.platform.startswith("linux"):
-        shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or "not set"
-        return f"DISPLAY is {shown}: export DISPLAY=:0 where a desktop runs, or play without a window: --headless"
-    return "Log in at the machine's own screen, or play without a window: --headless"
+from .gl import Canvas, create_window, on_wayland, start
+from .projection import Corner, Scale, check_keystone, check_turn, fit
 
 
 def list_monitors() -> list[str]:
     """The monitors in the order that `WindowOutput(monitor=...)` counts them. RuntimeError without a display."""
-    _start_glfw()
+    start()
     rows = []
     for monitor in glfw.get_monitors():
         mode = glfw.get_video_mode(monitor)
-        name = glfw.get_monitor_name(monitor)
-        label = name.decode() if isinstance(name, bytes) else name
-        rows.append(f"{label} {mode.size.width}x{mode.size.height} at {mode.refresh_rate} Hz")
+        rows.append(f"{_name(monitor)} {mode.size.width}x{mode.size.height} at {mode.refresh_rate} Hz")
     return rows
 
 
-class Canvas:
-    """One texture on the current OpenGL 3.3 core context. Values go through unchanged: no sRGB conversion anywhere."""
-
-    def __init__(self) -> None:
-        from OpenGL import GL
-
-        self._gl = GL
-        self._program = GL.glCreateProgram()
-        for kind, source in ((GL.GL_VERTEX_SHADER, TRIANGLE), (GL.GL_FRAGMENT_SHADER, CATMULL_ROM)):
-            shader = GL.glCreateShader(kind)
-            GL.glShaderSource(shader, source)
-            GL.glCompileShader(shader)
-            if not GL.glGetShaderiv(shader, GL.GL_COMPILE_STATUS):
-                raise RuntimeError(f"this graphics driver refuses our shader: {GL.glGetShaderInfoLog(shader)!r}")
-            GL.glAttachShader(self._program, shader)
-        GL.glLinkProgram(self._program)
-        GL.glUseProgram(self._program)
-        GL.glBindVertexArray(GL.glGenVertexArrays(1))
-        GL.glBindTexture(GL.GL_TEXTURE_2D, GL.glGenTextures(1))
-        for name in (GL.GL_TEXTURE_MIN_FILTER, GL.GL_TEXTURE_MAG_FILTER):
-            GL.glTexParameteri(GL.GL_TEXTURE_2D, name, GL.GL_NEAREST)
-        GL.glPixelStorei(GL.GL_UNPACK_ALIGNMENT, 1)
-        GL.glDisable(GL.GL_FRAMEBUFFER_SRGB)
-        GL.glDisable(GL.GL_DITHER)
-        GL.glClearColor(0.0, 0.0, 0.0, 1.0)
-        self._buffers = GL.glGenBuffers(2)
-        self._turn = 0
-        self.size = (0, 0)
-
-    def upload(self, pixels: np.ndarray) -> None:
-        """pixels: (h, w, 3) uint8 RGB. Two pixel buffers take turns, so that filling one never waits for the other."""
-        gl = self._gl
-        height, width, _ = pixels.shape
-        if self.size != (width, height):
-            gl.glBindBuffer(gl.GL_PIXEL_UNPACK_BUFFER, 0)
-            gl.glTexImage2D(gl.GL_TEXTURE_2D, 0, gl.GL_RGB8, width, height, 0, gl.GL_RGB, gl.GL_UNSIGNED_BYTE, None)
-            self.size = (width, height)
-        self._turn = 1 - self._turn
-        gl.glBindBuffer(gl.GL_PIXEL_UNPACK_BUFFER, self._buffers[self._turn])
-        gl.glBufferData(gl.GL_PIXEL_UNPACK_BUFFER, pixels.nbytes, np.ascontiguousarray(pixels), gl.GL_STREAM_DRAW)
-        start = ctypes.c_void_p(0)
-        gl.glTexSubImage2D(gl.GL_TEXTURE_2D, 0, 0, 0, width, height, gl.GL_RGB, gl.GL_UNSIGNED_BYTE, start)
-
-    def draw(self, width: int, height: int) -> None:
-        """Into a framebuffer of that size, black around the picture."""
-        gl = self._gl
-        gl.glViewport(0, 0, width, height)
-        gl.glClear(gl.GL_COLOR_BUFFER_BIT)
-        if min(width, height, *self.size) > 0:
-            gl.glViewport(*fit(*self.size, width, height))
-            gl.glDrawArrays(gl.GL_TRIANGLES, 0, 3)
+def _name(monitor: Any) -> str:
+    name = glfw.get_monitor_name(monitor)
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 class WindowOutput:
     """A window. All calls come from one thread, the main one of its process.
 
     monitor: index as `list_monitors` counts; None is the primary one.
-    fullscreen: start on the whole of that monitor.
+    fullscreen: start on the whole of that monitor. One that is unplugged gets the picture back when it is plugged in
+    again; until then the window is an ordinary one.
+    scale: "fit" shows all of the picture, "fill" all of the screen, "stretch" both.
+    rotate: degrees clockwise, for a screen that stands on its side: 0, 90, 180 or 270.
+    keystone: where a projector's corners shall land, top left first and then clockwise, each [x, y] from 0 to 1.
+    ValueError for a turn or a keystone that there is not.
     """
 
     layout: Layout = "native"
     holds = 0
 
-    def __init__(self, monitor: int | None = None, fullscreen: bool = False) -> None:
+    def __init__(self, monitor: int | None = None, fullscreen: bool = False, scale: Scale = "fit", rotate: int = 0,
+                 keystone: Sequence[Corner] | None = None) -> None:  # fmt: skip
+        if scale not in ("fit", "fill", "stretch"):
+            raise ValueError(f"a picture is scaled to fit, fill or stretch, not {scale!r}")
         self._monitor = monitor
-        self._fullscreen = fullscreen
+        self._monitor_name = ""  # of the one that was filled last: the others' order changes when one is unplugged
+        self._fullscreen = fullscreen  # as the performer wants it, whatever is plugged in
+        self._scale: Scale = scale
+        self._turn = check_turn(rotate)
+        self._keystone = None if keystone is None else check_keystone(keystone)
         self._window: Any = None
         self._closed = False
-        self._lost_monitor = False
+        self._monitors_changed = False
         self._frames = 0
 
     def open(self, fmt: VideoFormat) -> None:
-        _start_glfw()
+        start()
         monitors = glfw.get_monitors()
         if self._monitor is not None and not 0 <= self._monitor < len(monitors):
             have = ", ".join(f"{n}: {row}" for n, row in enumerate(list_monitors())) or "none"
             raise RuntimeError(f"there is no monitor {self._monitor}; this machine has {have}")
-        wayland = glfw.get_platform() == glfw.PLATFORM_WAYLAND
-        if sys.platform.startswith("linux"):
-            # PyOpenGL guesses by the session's type; what glfw really uses is what counts.
-            os.environ.setdefault("PYOPENGL_PLATFORM", "egl" if wayland else "glx")
-        glfw.default_window_hints()
-        glfw.window_hint(glfw.CONTEXT_VERSION_MAJOR, 3)
-        glfw.window_hint(glfw.CONTEXT_VERSION_MINOR, 3)
-        glfw.window_hint(glfw.OPENGL_PROFILE, glfw.OPENGL_CORE_PROFILE)
-        glfw.window_hint(glfw.OPENGL_FORWARD_COMPAT, True)
-        glfw.window_hint(glfw.AUTO_ICONIFY, False)  # the performer works elsewhere while the projector stays on
-        glfw.window_hint(glfw.SRGB_CAPABLE, False)
-        glfw.window_hint(glfw.VISIBLE, False)
-        x, y, width, height = self._windowed_place(fmt)
-        self._window = glfw.create_window(width, height, fmt.name, None, None)
-        if not self._window:
-            raise RuntimeError(f"cannot open a window: {_reason()}. OpenGL 3.3 is needed. {_display_fix()}")
         self._fmt = fmt
+        x, y, width, height = self._windowed_place()
+        self._window = create_window(width, height, fmt.name)
         self._closed = False
-        if not wayland:  # there a window cannot choose its place
+        if not on_wayland():  # there a window cannot choose its place
             glfw.set_window_pos(self._window, x, y)
         glfw.set_key_callback(self._window, self._on_key)
         glfw.set_monitor_callback(self._on_monitor)
-        glfw.make_context_current(self._window)
         # A Wayland compositor never tears, and waiting for it would hang while the window is hidden.
-        glfw.swap_interval(0 if wayland else 1)
+        glfw.swap_interval(0 if on_wayland() else 1)
         self._canvas = Canvas()
         glfw.show_window(self._window)
         if self._fullscreen:
@@ -203,12 +90,12 @@ class WindowOutput:
         if glfw.window_should_close(self._window):
             self.close()
             return
-        if self._lost_monitor:
-            self._lost_monitor = False
-            self._monitor = None
-            self._leave_fullscreen()
+        if self._monitors_changed:
+            self._monitors_changed = False
+            self._find_place()
         self._canvas.upload(frame.pixels)
-        self._canvas.draw(*glfw.get_framebuffer_size(self._window))
+        width, height = glfw.get_framebuffer_size(self._window)
+        self._canvas.draw(width, height, self._scale, self._turn, self._keystone)
         glfw.swap_buffers(self._window)
         self._frames += 1
 
@@ -229,42 +116,80 @@ class WindowOutput:
         return bool(self._window and glfw.get_window_monitor(self._window))
 
     def _chosen_monitor(self) -> Any:
-        monitors = glfw.get_monitors()
-        if self._monitor is not None and self._monitor < len(monitors):
-            return monitors[self._monitor]
-        return glfw.get_primary_monitor()
+        """The monitor to be on, or a null pointer where that one is away.
 
-    def _windowed_place(self, fmt: VideoFormat) -> tuple[int, int, int, int]:
-        """The show's shape on two thirds of the chosen monitor, in its middle."""
-        monitor = self._chosen_monitor()
-        if not monitor:
-            return 0, 0, fmt.width, fmt.height
+        The one that was filled is known by its name; of several with one name, that at its old index is preferred.
+        """
+        monitors = glfw.get_monitors()
+        if self._monitor is None and not self._monitor_name:
+            return glfw.get_primary_monitor()
+        named = [monitor for monitor in monitors if _name(monitor) == self._monitor_name]
+        if self._monitor is not None and self._monitor < len(monitors):
+            there = monitors[self._monitor]
+            if not self._monitor_name or _name(there) == self._monitor_name:
+                return there
+        return named[0] if named else None
+
+    def _windowed_place(self) -> tuple[int, int, int, int]:
+        """The show's shape on two thirds of the chosen monitor, or of the primary one, in its middle."""
+        monitor = self._chosen_monitor() or glfw.get_primary_monitor()
+        shape = self._fmt.width, self._fmt.height
+        if self._turn in (90, 270):
+            shape = shape[1], shape[0]
+        if not monitor:  # none is plugged in
+            return 0, 0, *shape
         left, top, width, height = glfw.get_monitor_workarea(monitor)
-        x, y, w, h = fit(fmt.width, fmt.height, width * 2 // 3, height * 2 // 3)
+        x, y, w, h = fit(*shape, width * 2 // 3, height * 2 // 3)
         return left + width // 6 + x, top + height // 6 + y, w, h
 
     def _enter_fullscreen(self) -> None:
         monitor = self._chosen_monitor()
         if not monitor:
             return
+        self._monitor_name = _name(monitor)
         mode = glfw.get_video_mode(monitor)  # the monitor's own mode: no switch, no black second
         glfw.set_window_monitor(self._window, monitor, 0, 0, mode.size.width, mode.size.height, mode.refresh_rate)
         glfw.set_input_mode(self._window, glfw.CURSOR, glfw.CURSOR_HIDDEN)
 
     def _leave_fullscreen(self) -> None:
-        place = self._windowed_place(self._fmt)
-        glfw.set_window_monitor(self._window, None, *place, 0)  # type: ignore[arg-type]
+        glfw.set_window_monitor(self._window, None, *self._windowed_place(), 0)  # type: ignore[arg-type]
         glfw.set_input_mode(self._window, glfw.CURSOR, glfw.CURSOR_NORMAL)
+
+    def _find_place(self) -> None:
+        """After monitors came or went: back to the chosen one, or where the window can be seen.
+
+        glfw has by then made the window an ordinary one if its monitor went; where it lies may be nowhere.
+        """
+        if self._fullscreen and self._chosen_monitor():
+            self._enter_fullscreen()
+        elif self._fullscreen or self._monitor_below() is None:
+            self._leave_fullscreen()
+
+    def _monitor_below(self) -> int | None:
+        """Index of the monitor that the window's middle lies on; None where no monitor is."""
+        if on_wayland():  # which does not tell
+            return self._monitor
+        (x, y), (w, h) = glfw.get_window_pos(self._window), glfw.get_window_size(self._window)
+        for index, monitor in enumerate(glfw.get_monitors()):
+            left, top = glfw.get_monitor_pos(monitor)
+            mode = glfw.get_video_mode(monitor)
+            if 0 <= x + w / 2 - left < mode.size.width and 0 <= y + h / 2 - top < mode.size.height:
+                return index
+        return None
 
     def _on_key(self, _window: Any, key: int, _scancode: int, action: int, _mods: int) -> None:
         if action != glfw.PRESS:
             return
-        if self.fullscreen and key in (glfw.KEY_ESCAPE, glfw.KEY_F):
-            self._leave_fullscreen()
-        elif key == glfw.KEY_F:
+        if key == glfw.KEY_F and not self.fullscreen:  # on the monitor that the performer moved it to
+            below = self._monitor_below()
+            if below is not None:
+                self._monitor, self._monitor_name = below, ""
+            self._fullscreen = True
             self._enter_fullscreen()
+        elif key in (glfw.KEY_ESCAPE, glfw.KEY_F):
+            self._fullscreen = False
+            if self.fullscreen:
+                self._leave_fullscreen()
 
-    def _on_monitor(self, _monitor: Any, event: int) -> None:
-        # glfw has already made the window an ordinary one if this was its monitor; where it lies may be nowhere.
-        if event == glfw.DISCONNECTED:
-            self._lost_monitor = True
+    def _on_monitor(self, _monitor: Any, _event: int) -> None:
+        self._monitors_changed = True

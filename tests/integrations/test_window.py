@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from worldjockey.integrations import Frame, VideoFormat
-from worldjockey.integrations.window import WindowOutput, fit, list_monitors
+from worldjockey.integrations.gl import Canvas, HiddenContext, Target
+from worldjockey.integrations.projection import Scale, fit, to_picture
+from worldjockey.integrations.window import WindowOutput, list_monitors
 
 FORMAT = VideoFormat(1920, 1080, 30, name="wj window test")
 Shot = Callable[[], np.ndarray]
+RED, GREEN, BLUE, GREY, BLACK = (255, 0, 0), (10, 200, 30), (0, 0, 255), (100, 100, 100), (0, 0, 0)
 
 
 @pytest.fixture
@@ -34,10 +43,10 @@ def window(display: str) -> Iterator[Callable[..., WindowOutput]]:
 def quarters() -> np.ndarray:
     """Red and green above, blue and a grey below, where a gamma error or a flip shows at once."""
     picture = np.zeros((288, 512, 3), np.uint8)
-    picture[:144, :256] = (255, 0, 0)
-    picture[:144, 256:] = (10, 200, 30)
-    picture[144:, :256] = (0, 0, 255)
-    picture[144:, 256:] = (100, 100, 100)
+    picture[:144, :256] = RED
+    picture[:144, 256:] = GREEN
+    picture[144:, :256] = BLUE
+    picture[144:, 256:] = GREY
     return picture
 
 
@@ -46,14 +55,18 @@ def show(output: WindowOutput, picture: np.ndarray, times: int = 3) -> None:
         output.send(Frame(picture, tick, 0.0))
 
 
+def seen(shot: np.ndarray, *places: tuple[float, float]) -> list[tuple[int, ...]]:
+    """The colours at these x, y."""
+    return [tuple(int(v) for v in shot[round(y), round(x)]) for x, y in places]
+
+
 def test_full_screen_shows_the_picture_upright_in_its_own_colours(window: Any, screenshot: Shot, wait_for: Any) -> None:
     output = window(fullscreen=True)
 
     def right() -> bool:
         show(output, quarters(), 1)
         shot = screenshot()
-        seen = [tuple(shot[y, x]) for y, x in ((180, 320), (180, 960), (540, 320), (540, 960))]
-        return seen == [(255, 0, 0), (10, 200, 30), (0, 0, 255), (100, 100, 100)]
+        return seen(shot, (320, 180), (960, 180), (320, 540), (960, 540)) == [RED, GREEN, BLUE, GREY]
 
     wait_for(right)
     status = output.status()
@@ -93,6 +106,65 @@ def test_scaling_is_sharper_than_bilinear_and_keeps_every_value(window: Any, scr
     assert np.abs(expected - bilinear(random[middle].astype(float))).max() > 10  # the two can be told apart
 
 
+def chart() -> np.ndarray:
+    """Rings that get finer outwards, spokes and bars, (720, 1280, 3): what a picture of 512x288 can hold and more."""
+    y, x = np.mgrid[0:720, 0:1280].astype(float)
+    rings = 0.5 + 0.5 * np.cos(((x - 640) ** 2 + (y - 360) ** 2) / 2650)
+    spokes = 0.5 + 0.5 * np.sin(24 * np.arctan2(y - 180, x - 240)) * (np.hypot(y - 180, x - 240) < 150)
+    bars = (x // 20 % 2) * (y > 480)
+    return np.stack([rings, spokes, 0.7 * rings + 0.3 * bars], -1) * 255
+
+
+def averaged(rows: np.ndarray, of: int, to: int) -> np.ndarray:
+    """Each `of` rows become `to`, by their means."""
+    return np.repeat(rows, to, 0).reshape(-1, of, *rows.shape[1:]).mean(1)
+
+
+def psnr(picture: np.ndarray, truth: np.ndarray) -> float:
+    """In dB, for values 0..255."""
+    return float(10 * np.log10(255**2 / np.mean((picture.astype(float) - truth) ** 2)))
+
+
+def test_a_picture_comes_back_sharper_than_by_bilinear(window: Any, screenshot: Shot, wait_for: Any) -> None:
+    truth = chart()
+    small = averaged(averaged(truth, 5, 2).transpose(1, 0, 2), 5, 2).transpose(1, 0, 2).round().astype(np.uint8)
+    assert small.shape == (288, 512, 3)
+
+    def bilinear(rows: np.ndarray, n: int) -> np.ndarray:
+        at = np.clip((np.arange(n) + 0.5) * len(rows) / n - 0.5, 0, len(rows) - 1)
+        base = np.minimum(at.astype(int), len(rows) - 2)
+        part = (at - base)[:, None, None]
+        return rows[base] * (1 - part) + rows[base + 1] * part
+
+    softer = bilinear(bilinear(small.astype(float), 720).transpose(1, 0, 2), 1280).transpose(1, 0, 2)
+    output = window(fullscreen=True)
+
+    def sharper() -> bool:
+        show(output, small, 1)
+        return psnr(screenshot(), truth) > psnr(softer, truth) + 4
+
+    wait_for(sharper, what="4 dB above bilinear")  # 35.3 and 30.8 dB; Lanczos with 36 instead of 16 texels has 36.2
+
+
+def test_a_larger_picture_is_averaged_and_not_picked_from(display: str) -> None:
+    truth = np.repeat(np.repeat(np.arange(1, 5) * 50, 180)[:720, None, None], 1280, 1).repeat(3, 2).astype(np.uint8)
+    truth[::2] //= 2  # lines that a screen of a quarter's size cannot show: only their mean
+    with contextlib.closing(HiddenContext("scaled down")) as context:
+        context.poll()
+        canvas, target = Canvas(), Target(320, 180)
+        for _ in range(2):  # the second picture makes its own mipmaps
+            canvas.upload(truth)
+            target.bind()
+            canvas.draw(320, 180)
+        from OpenGL import GL
+
+        pixels = GL.glReadPixels(0, 0, 320, 180, GL.GL_RGB, GL.GL_UNSIGNED_BYTE)
+    shown = np.frombuffer(pixels, np.uint8).reshape(180, 320, 3)[::-1].astype(int)
+    expected = np.repeat(np.arange(1, 5) * 37.5, 45)[:, None, None]
+    flat = np.arange(180) % 45
+    assert np.abs(shown - expected)[(flat > 3) & (flat < 41)].max() <= 1.5
+
+
 def test_another_shape_is_letterboxed(window: Any, screenshot: Shot, wait_for: Any) -> None:
     output = window(fullscreen=True)
     white = np.full((64, 64, 3), 255, np.uint8)
@@ -127,14 +199,253 @@ def test_keys_switch_full_screen(window: Any) -> None:
     assert output.status()["closed"] is False
 
 
-def test_an_unplugged_monitor_brings_the_window_back(window: Any) -> None:
+@pytest.mark.parametrize(
+    ("turn", "corners"),
+    [(0, [RED, GREEN, GREY, BLUE]), (90, [BLUE, RED, GREEN, GREY]), (180, [GREY, BLUE, RED, GREEN]),
+     (270, [GREEN, GREY, BLUE, RED])],
+)  # fmt: skip
+def test_a_turned_picture_keeps_its_shape(
+    window: Any, screenshot: Shot, wait_for: Any, turn: int, corners: list[tuple[int, ...]]
+) -> None:
+    output = window(fullscreen=True, rotate=turn)
+    wide, tall = (1280, 720) if turn in (0, 180) else (405, 720)  # 16:9 on its side
+    left = (1280 - wide) // 2
+
+    def right() -> bool:
+        show(output, quarters(), 1)
+        shot = screenshot()
+        places = [(left + a * (wide - 1), b * (tall - 1)) for a, b in ((0, 0), (1, 0), (1, 1), (0, 1))]
+        beside = bool((shot[:, : max(left - 1, 0)] == 0).all() and (shot[:, left + wide + 1 :] == 0).all())
+        return seen(shot, *places) == corners and beside
+
+    wait_for(right)
+
+
+@pytest.mark.parametrize(("scale", "wide", "tall"), [("fit", 360, 720), ("fill", 1280, 2560), ("stretch", 1280, 720)])
+def test_a_tall_picture_fits_fills_or_stretches(
+    window: Any, screenshot: Shot, wait_for: Any, scale: Scale, wide: int, tall: int
+) -> None:
+    output = window(fullscreen=True, scale=scale)
+    bands = np.repeat(np.arange(16, dtype=np.uint8) * 16 + 8, 32)  # grey by height: what is cut off can be read
+    picture = np.broadcast_to(bands[:, None, None], (512, 256, 3)).copy()
+
+    def right() -> bool:
+        show(output, picture, 1)
+        column = screenshot()[:, 640, 0].astype(int)
+        rows = (np.arange(720) + 0.5 - (720 - tall) / 2) / tall * 16
+        middle = np.abs(rows % 1 - 0.5) < 0.3
+        row = screenshot()[360, :, 0] > 0
+        return bool((column[middle] == (rows[middle].astype(int) * 16 + 8)).all()) and row.sum() == wide
+
+    wait_for(right)
+
+
+KEYSTONE = [[0.1, 0.05], [0.95, 0.2], [0.85, 0.9], [0.2, 1.0]]
+
+
+def test_keystone_corners_land_where_asked(window: Any, screenshot: Shot, wait_for: Any) -> None:
+    output = window(fullscreen=True, keystone=KEYSTONE)
+    white = np.full((144, 256, 3), 255, np.uint8)
+    corners = np.array(KEYSTONE) * (1280, 720)
+
+    def edges(shot: np.ndarray) -> np.ndarray:
+        """Where the sides of what is lit meet, by a straight line through each side's half-lit pixels."""
+        light = shot[..., 0] / 255.0
+        lines = []
+        for a, b in zip(corners, np.roll(corners, -1, 0), strict=True):
+            along = b - a
+            points = []
+            for part in np.linspace(0.15, 0.85, 40):
+                x, y = a + part * along
+                if abs(along[0]) > abs(along[1]):  # look across the side: down a column, or along a row
+                    at, strip = int(y) - 8, light[max(int(y) - 8, 0) : int(y) + 9, int(x)]
+                    covered = strip.sum()
+                    edge = at + (17 - covered if strip[-1] > strip[0] else covered)
+                    points.append((int(x) + 0.5, edge))
+                else:
+                    at, strip = int(x) - 8, light[int(y), int(x) - 8 : int(x) + 9]
+                    covered = strip.sum()
+                    edge = at + (17 - covered if strip[-1] > strip[0] else covered)
+                    points.append((edge, int(y) + 0.5))
+            middle = np.mean(points, 0)
+            lines.append((middle, np.linalg.svd(np.array(points) - middle)[2][1]))  # a point on it and its normal
+        pairs = [(lines[n - 1], lines[n]) for n in range(4)]
+        return np.array([np.linalg.solve([n1, n2], [n1 @ p1, n2 @ p2]) for (p1, n1), (p2, n2) in pairs])
+
+    def right() -> bool:
+        show(output, white, 1)
+        return np.abs(edges(screenshot()) - corners).max() < 0.3
+
+    wait_for(right, what="corners within 0.3 pixels")
+
+
+def test_keystone_moves_what_lies_between_as_a_projector_does(window: Any, screenshot: Shot, wait_for: Any) -> None:
+    output = window(fullscreen=True, keystone=KEYSTONE)
+    # The diagonals of a quadrilateral cross where a square's middle lands, which is not the middle of its corners.
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = np.array(KEYSTONE) * (1280, 720)
+    s = np.linalg.solve([[x2 - x0, x1 - x3], [y2 - y0, y1 - y3]], [x1 - x0, y1 - y0])[0]
+    x, y = x0 + s * (x2 - x0), y0 + s * (y2 - y0)
+    around = [(x - 9, y - 9), (x + 9, y - 9), (x - 9, y + 9), (x + 9, y + 9)]
+
+    def right() -> bool:
+        show(output, quarters(), 1)
+        shot = screenshot()
+        return seen(shot, *around) == [RED, GREEN, BLUE, GREY] and seen(shot, (1, 1), (1278, 718)) == [BLACK, BLACK]
+
+    wait_for(right)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rotate": 45}, "0, 90, 180 or 270 degrees, not 45"),
+        ({"scale": "zoom"}, "fit, fill or stretch, not 'zoom'"),
+        ({"keystone": [[0, 0], [1, 0], [1, 1]]}, "four corners"),
+        ({"keystone": [[0, 0], [1, 1], [1, 0], [0, 1]]}, "cross or lie on one line"),
+        ({"keystone": [[0, 0], [0.5, 0], [1, 0], [0, 1]]}, "cross or lie on one line"),
+        ({"keystone": [[0, 0], [1.2, 0], [1, 1], [0, 1]]}, "outside the screen"),
+    ],
+)
+def test_what_no_projector_can_show_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        WindowOutput(**options)
+
+
+@given(
+    st.tuples(*[st.floats(0, 0.45)] * 8),
+    st.sampled_from(["fit", "fill", "stretch"]),
+    st.sampled_from([0, 90, 180, 270]),
+    st.tuples(*[st.integers(1, 4096)] * 4),
+)
+def test_every_keystone_maps_the_picture_into_its_corners(
+    inward: tuple[float, ...], scale: Scale, turn: int, sizes: tuple[int, ...]
+) -> None:
+    """Each corner is pulled in by less than half, so that the quadrilateral is a convex one or nearly so."""
+    pull = np.array(inward).reshape(4, 2) * 0.5
+    quad = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) + pull * [[1, 1], [-1, 1], [-1, -1], [1, -1]]
+    size, screen = sizes[:2], sizes[2:]
+    plain, corrected = to_picture(size, screen, scale, turn), to_picture(size, screen, scale, turn, quad)
+    for corner, landed in zip([(0, 0), (1, 0), (1, 1), (0, 1)], quad, strict=True):
+        u, v, one = plain @ [*corner, 1.0]
+        p = corrected @ [*landed, 1.0]
+        assert one == 1.0
+        assert p[2] > 0
+        assert np.allclose(p[:2] / p[2], (u, v), rtol=1e-6, atol=1e-6)
+
+
+@pytest.fixture
+def two_monitors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Any) -> Iterator[Callable[..., None]]:
+    """An X server with two monitors of 1280x720 side by side; call it as xrandr to plug and unplug them."""
     import glfw
 
-    output = window(monitor=0, fullscreen=True)
-    output._on_monitor(None, glfw.DISCONNECTED)
-    show(output, quarters())
-    assert output.status()["fullscreen"] is False
-    assert output.status()["closed"] is False
+    driver = Path("/usr/lib/xorg/modules/drivers/dummy_drv.so")
+    if not (driver.exists() and shutil.which("Xorg") and shutil.which("xrandr")):
+        pytest.skip("apt-get install xserver-xorg-core xserver-xorg-video-dummy x11-xserver-utils")
+    config = tmp_path / "xorg.conf"
+    config.write_text(
+        """
+        Section "Device"
+          Identifier "card"
+          Driver "dummy"
+          VideoRam 64000
+        EndSection
+        Section "Monitor"
+          Identifier "monitor"
+          HorizSync 5-1000
+          VertRefresh 5-200
+        EndSection
+        Section "Screen"
+          Identifier "screen"
+          Device "card"
+          Monitor "monitor"
+          DefaultDepth 24
+          SubSection "Display"
+            Virtual 2560 720
+          EndSubSection
+        EndSection
+        """
+    )
+    reader, writer = os.pipe()
+    command = ["Xorg", "-displayfd", str(writer), "-config", str(config), "-logfile", str(tmp_path / "xorg.log"),
+               "-noreset", "-novtswitch", "-nolisten", "tcp"]  # fmt: skip
+    with (tmp_path / "xorg.out").open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, pass_fds=[writer])
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        number = pipe.readline().strip()
+    if not number:
+        process.wait()
+        pytest.skip(f"Xorg does not run here: {(tmp_path / 'xorg.out').read_text()[-300:]}")
+    monkeypatch.setenv("DISPLAY", f":{number}")
+    monkeypatch.setenv("XDG_SESSION_TYPE", "x11")
+    monkeypatch.setenv("LIBGL_ALWAYS_SOFTWARE", "1")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+
+    glfw.terminate()  # an earlier test may have left it on another display
+
+    def xrandr(*options: str) -> None:
+        # It complains when nothing is left to show, after having switched it off.
+        subprocess.run(["xrandr", *options], capture_output=True, timeout=20)
+        subprocess.run(["xrandr"], capture_output=True, timeout=20)  # the server looks at its outputs when asked
+
+    xrandr("--addmode", "DUMMY1", "1280x720")
+    xrandr("--output", "DUMMY0", "--mode", "1280x720", "--output", "DUMMY1", "--mode", "1280x720", "--pos", "1280x0")
+    yield xrandr
+    glfw.terminate()
+    process.terminate()
+    process.wait()
+
+
+def placed(output: WindowOutput) -> tuple[int, int, int, int]:
+    """x, y, width, height of the window once it has shown one more picture."""
+    import glfw
+
+    show(output, quarters(), 1)
+    return (*glfw.get_window_pos(output._window), *glfw.get_window_size(output._window))
+
+
+def test_a_monitor_may_go_and_come_back(two_monitors: Callable[..., None], wait_for: Any) -> None:
+    assert len(list_monitors()) == 2
+    output = WindowOutput(monitor=1, fullscreen=True)
+    with contextlib.closing(output):
+        output.open(FORMAT)
+
+        def settles(*expected: int) -> None:
+            wait_for(lambda: placed(output) == expected, what=f"a window at {expected}")
+
+        projector = ("--output", "DUMMY1", "--mode", "1280x720", "--pos", "1280x0")
+        settles(1280, 0, 1280, 720)
+        two_monitors("--output", "DUMMY1", "--off")
+        settles(213, 120, 853, 480)  # where the performer sees it
+        assert output.status()["fullscreen"] is False
+        two_monitors(*projector)
+        settles(1280, 0, 1280, 720)
+        assert output.status()["fullscreen"] is True
+        two_monitors("--output", "DUMMY0", "--off")  # now the projector is the first one, at the origin
+        settles(0, 0, 1280, 720)
+        assert output.status()["fullscreen"] is True
+        two_monitors("--output", "DUMMY1", "--off")
+        settles(0, 0, 1920, 1080)  # none is left
+        two_monitors(*projector)
+        settles(0, 0, 1280, 720)
+        assert output.status()["fullscreen"] is True
+        assert output.status()["closed"] is False
+
+
+def test_f_fills_the_monitor_that_the_window_was_moved_to(two_monitors: Callable[..., None], wait_for: Any) -> None:
+    import glfw
+
+    output = WindowOutput()
+    with contextlib.closing(output):
+        output.open(FORMAT)
+        glfw.set_window_pos(output._window, 1500, 100)
+        wait_for(lambda: placed(output)[:2] == (1500, 100))
+        output._on_key(None, glfw.KEY_F, 0, glfw.PRESS, 0)
+        wait_for(lambda: placed(output) == (1280, 0, 1280, 720))
+        assert glfw.get_input_mode(output._window, glfw.CURSOR) == glfw.CURSOR_HIDDEN
+        output._on_key(None, glfw.KEY_ESCAPE, 0, glfw.PRESS, 0)
+        wait_for(lambda: placed(output) == (1280 + 213, 120, 853, 480))
+        assert glfw.get_input_mode(output._window, glfw.CURSOR) == glfw.CURSOR_NORMAL
 
 
 def test_closing_the_window_is_reported_and_harms_nobody(window: Any) -> None:
