@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from .parallel import like
 
 SHEETS = 4.0  # how much faster learned sheets move than other vectors
 
@@ -38,10 +41,12 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(p)
                 m = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                g = p.grad.lerp(m, group["momentum"]).flatten(1)
-                update = orthogonalise(g) * max(1.0, g.shape[0] / g.shape[1]) ** 0.5
+                g = p.grad.lerp(m, group["momentum"])
+                # A shard alone cannot be orthogonalised: every process does the whole matrix, and keeps its part.
+                matrix = (g.full_tensor() if isinstance(g, DTensor) else g).flatten(1)
+                update = orthogonalise(matrix) * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
                 p.mul_(1 - group["lr"] * group["decay"])
-                p.add_(update.view_as(p), alpha=-group["lr"])
+                p.add_(like(update.view(p.shape), p), alpha=-group["lr"])
 
 
 def optimisers(module: torch.nn.Module, lr: float, matrix_lr: float) -> list[torch.optim.Optimizer]:
@@ -62,5 +67,6 @@ def optimisers(module: torch.nn.Module, lr: float, matrix_lr: float) -> list[tor
         else:
             rest.append(p)
     groups = [{"params": rest, "lr": lr}, {"params": sheets, "lr": SHEETS * lr}]
-    adam = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    adam = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), weight_decay=0.0,
+                             fused=not any(isinstance(p, DTensor) for p in rest))  # fmt: skip
     return [Muon(matrices, lr=matrix_lr), adam]

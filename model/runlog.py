@@ -18,13 +18,13 @@ class Run:
     The checkpoint is read with weights_only=True: it holds tensors and numbers, never code.
     """
 
-    def __init__(self, folder: Path, name: str, steps: int, save_every: float = 120.0) -> None:
+    def __init__(self, folder: Path, name: str, steps: int, save_every: float = 120.0, quiet: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.checkpoint, self.curve_file = folder / f"{name}.pt", folder / f"{name}.json"
         self.name, self.steps, self.save_every = name, steps, save_every
         self.step, self.seconds = 0, 0.0
         self.curve: list[dict[str, float]] = []
-        self.state: dict[str, Any] = {}
+        self.quiet = quiet  # one of several processes speaks
 
     def load(self) -> dict[str, Any] | None:
         """The last checkpoint's state, or None at the start."""
@@ -48,7 +48,7 @@ class Run:
             TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
         )  # fmt: skip
         self._saved = self._last = time.monotonic()
-        self._progress = Progress(*columns)
+        self._progress = Progress(*columns, disable=self.quiet)
         with self._progress as bar:
             self._task = bar.add_task(self.name, total=self.steps, completed=self.step, figures="")
             while self.step < self.steps:
@@ -65,7 +65,7 @@ class Run:
         )
         text = " ".join(f"{k} {v:.4g}" for k, v in figures.items())
         self._progress.update(self._task, figures=text)
-        if not self._progress.console.is_terminal:
+        if not self.quiet and not self._progress.console.is_terminal:
             print(f"{self.name} {self.step + 1}/{self.steps} {self.seconds:.0f}s {text}", flush=True)
 
     def due(self) -> bool:

@@ -72,8 +72,8 @@ class Sheet(nn.Module):
         out = self.table.new_zeros(n, h, w, self.channels)
         shown = weights > 0.004
         count = int(shown.sum(-1).amax()) if n else 0
-        if not count:
-            return out
+        if not count:  # every process of a team must find a gradient for every sheet
+            return out + 0.0 * self.table[0] if torch.is_grad_enabled() else out
         which = torch.nonzero(shown.any(-1)).flatten()
         partial = len(which) < n
         if partial:

@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers: int, seed: int) -> None:
     from safetensors.torch import load_file, save_file
 
-    from . import probe, reader, text, train_autoencoder, train_world
+    from . import parallel, probe, reader, text, train_autoencoder, train_world
     from .clips import draw as clips_of
     from .recipes import RECIPES
 
@@ -64,12 +64,16 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
         )
         print("probe:", json.dumps(figures), flush=True)
     if "world" in stages:
+        team = parallel.join()
         world, mean, std = train_world.train(
             folder, r.world, r.autoencoder, steps=r.world_steps, count=r.sequences, frames=r.frames, shape=shape,
-            batch=r.batch, workers=workers, seed=seed,
+            batch=r.batch, workers=workers, seed=seed, team=team,
         )  # fmt: skip
+        parallel.leave()
+        if not team.leads:
+            return
         save_file({"mean": mean, "std": std}, folder / "scale.safetensors")
-        save_file({k: v.contiguous() for k, v in world.state_dict().items()}, folder / "world.safetensors")
+        save_file({k: v.cpu().contiguous() for k, v in world.items()}, folder / "world.safetensors")
     if "reader" in stages:
         scale = load_file(folder / "scale.safetensors")
         clips = clips_of(folder, r.sequences, r.frames, shape, r.autoencoder, workers)[0]

@@ -11,16 +11,18 @@ so that no second pass is ever needed.
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .autoencoder import AutoencoderConfig
 from .clips import Clips, draw
 from .muon import optimisers
+from .parallel import Team, load_model, load_optimiser, shard, whole
 from .runlog import Run
 from .sampler import levels, noised, sample
 from .sheets import FIGURE_COLUMNS, FIGURE_ROWS
@@ -40,17 +42,18 @@ WATCHED = 1.0  # how much more the figure's part of the picture counts
 
 
 @torch.no_grad()
-def rollout(model: WorldModel, moment: Moment, shape: torch.Size, steps: int, generator: torch.Generator) -> Tensor:
+def rollout(model: nn.Module, moment: Moment, shape: torch.Size, steps: int, generator: torch.Generator) -> Tensor:
     """(b, t, c, rows, columns) played from nothing, frame by frame with a cache."""
     b, t = shape[:2]
+    device = moment.dt.device
     past, out = Past(), []
     for i in range(t):
         here = moment[torch.arange(b) * t + i]
 
         def predict(noisy: Tensor, level: float, here: Moment = here) -> Tensor:
-            return model(noisy, torch.full((b, 1), level), here, past)
+            return model(noisy, torch.full((b, 1), level, device=device), here, past)
 
-        out.append(sample(predict, torch.randn(b, 1, *shape[2:], generator=generator), steps))
+        out.append(sample(predict, torch.randn(b, 1, *shape[2:], generator=generator).to(device), steps))
         past.keep()
     return torch.cat(out, 1)
 
@@ -75,25 +78,28 @@ class Trainer:
     """One model in training; `step(i)` is one update. Deterministic in (seed, i)."""
 
     def __init__(self, config: WorldConfig, groups: list[Clips], *, steps: int, batch: int, seed: int,
-                 matrix_lr: float) -> None:  # fmt: skip
+                 matrix_lr: float, team: Team | None = None) -> None:  # fmt: skip
+        self.team = team or Team()
         torch.manual_seed(seed)
         self.config, self.groups, self.steps, self.batch, self.seed = config, groups, steps, batch, seed
         few = groups[0].latents[:: max(1, len(groups[0]) // 200)].float()
         self.mean, self.std = few.mean((0, 1, 3, 4)), few.std((0, 1, 3, 4))
-        self.model = WorldModel(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = deepcopy(self.model).eval()
+        model = WorldModel(config).to(self.team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        average = deepcopy(model).eval()
+        self.model, self.average = (shard(m, self.team) for m in (model, average))
         self.opts = optimisers(self.model, lr=1e-3, matrix_lr=matrix_lr)
         self.base = [[g["lr"] for g in o.param_groups] for o in self.opts]
 
     def state(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "average": self.average.state_dict(),
-                "optimisers": [o.state_dict() for o in self.opts]}  # fmt: skip
+        """Whole, however many processes train it; all of them must ask."""
+        return {"model": whole(self.model.state_dict()), "average": whole(self.average.state_dict()),
+                "optimisers": [whole(o.state_dict()) for o in self.opts]}  # fmt: skip
 
     def load(self, saved: dict[str, Any]) -> None:
-        self.model.load_state_dict(saved["model"])
-        self.average.load_state_dict(saved["average"])
+        load_model(self.model, saved["model"])
+        load_model(self.average, saved["average"])
         for o, s in zip(self.opts, saved["optimisers"], strict=True):
-            o.load_state_dict(s)
+            load_optimiser(o, s)
 
     def normal(self, latents: Tensor) -> Tensor:
         spread = (1, 1, -1, 1, 1)
@@ -129,36 +135,45 @@ class Trainer:
             o.zero_grad(set_to_none=True)
         clean, earlier, moment = self.draw(dice)
         b, t = clean.shape[:2]
-        recall = self.model.memory(earlier)[:, None] * (torch.rand(b, len(SPANS), 1, generator=dice) < REMEMBERED)
-        moment.memory = recall.repeat_interleave(t, 0)
-        noise = torch.randn(clean.shape, generator=dice)
-        level, noisy, target = torch.ones(b, t), noise, clean
-        if i % REFINE_EVERY == REFINE_EVERY - 1:
+        remembered = torch.rand(b, len(SPANS), 1, generator=dice) < REMEMBERED
+        noise, level = torch.randn(clean.shape, generator=dice), torch.ones(b, t)
+        refines = i % REFINE_EVERY == REFINE_EVERY - 1
+        guided = not refines and done > GUIDED_FROM and float(torch.rand((), generator=dice)) < GUIDED_SHARE
+        if refines:
             later = torch.tensor(levels(4)[1:])[torch.randint(0, 3, (b, t), generator=dice)]
             level = torch.where(torch.rand(b, 1, generator=dice) < 0.5, later, level)
+        guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(b, generator=dice) if guided else torch.ones(b)
+        weight = watched(moment.scene, clean.shape[-2], clean.shape[-1])
+        scale = weight.mean()
+        # All dice are thrown: from here on every process works on its own clips.
+        mine = self.team.share(b)
+        frames = (mine[:, None] * t + torch.arange(t)).flatten()
+        clean, earlier, noise, level, remembered, guidance = (
+            v[mine].to(self.team.device) for v in (clean, earlier, noise, level, remembered, guidance)
+        )
+        moment, weight = moment[frames].to(self.team.device), weight[frames].to(self.team.device)
+        recall = {"earlier": earlier, "remembered": remembered}
+        noisy, target = noise, clean
+        if refines:
             with torch.no_grad():
-                own = self.model(noise, torch.ones(b, t), moment)
+                own = self.model(noise, torch.ones_like(level), moment, **recall)
             noisy = noised(own, noise, level[..., None, None, None])
-        elif done > GUIDED_FROM and torch.rand((), generator=dice) < GUIDED_SHARE:
-            guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(b, generator=dice)
+        elif guided:
             with torch.no_grad():
-                everything = torch.ones(b * t, dtype=torch.bool)
-                mute = Moment(
-                    silenced(moment.scene, everything), moment.dt, moment.guidance, moment.known, moment.memory
-                )
-                plain = self.average(noise, level, mute)
+                everything = torch.ones(len(frames), dtype=torch.bool, device=self.team.device)
+                mute = replace(moment, scene=silenced(moment.scene, everything))
+                plain = self.average(noise, level, mute, **recall)
             moment.guidance = guidance.repeat_interleave(t)
             target = clean + (guidance - 1)[:, None, None, None, None] * (clean - plain)
-        error = F.smooth_l1_loss(self.model(noisy, level, moment), target, beta=0.1, reduction="none")
-        weight = watched(moment.scene, clean.shape[-2], clean.shape[-1])
-        loss = (error.mean(2).flatten(0, 1) * weight).mean() / weight.mean()
+        error = F.smooth_l1_loss(self.model(noisy, level, moment, **recall), target, beta=0.1, reduction="none")
+        loss = (error.mean(2).flatten(0, 1) * weight).mean() / scale
         loss.backward()
         for o in self.opts:
             o.step()
         with torch.no_grad():
             part = 1 - min(AVERAGE, (i + 1) / (i + 20))
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), part)
-        return float(loss.detach())
+        return float(self.team.mean(loss.detach()))
 
     def held_out(self) -> dict[str, float]:
         """Mean absolute error of the first and the last frame of unseen sequences, played in one step."""
@@ -167,19 +182,24 @@ class Trainer:
         truth = self.normal(group.latents[-count:])
         moment = Moment.of(group.scene(slice(-count, None), 0, frames), group.steps(slice(-count, None), frames),
                            self.config.look)  # fmt: skip
-        played = rollout(self.average, moment, truth.shape, 1, torch.Generator().manual_seed(1))
-        errors = (played - truth).abs().mean((0, 2, 3, 4))
+        played = rollout(self.average, moment.to(self.team.device), truth.shape, 1, torch.Generator().manual_seed(1))
+        errors = (played.cpu() - truth).abs().mean((0, 2, 3, 4))
         return {"first": float(errors[0]), "later": float(errors[-1])}
 
 
 def train(
     folder: Path, config: WorldConfig, ae: AutoencoderConfig, *, steps: int, count: int, frames: int,
     shape: tuple[int, int], batch: int = 8, workers: int = 2, seed: int = 0, matrix_lr: float = 0.006,
-) -> tuple[WorldModel, Tensor, Tensor]:  # fmt: skip
-    """Resumes by itself. Returns the averaged model and the latents' mean and deviation per channel."""
+    team: Team | None = None,
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:  # fmt: skip
+    """Resumes by itself. Returns the averaged model's state and the latents' mean and deviation per channel."""
+    team = team or Team()
+    if team.leads:
+        draw(folder, count, frames, shape, ae, workers)
+    team.wait()
     groups = draw(folder, count, frames, shape, ae, workers)
-    trainer = Trainer(config, groups, steps=steps, batch=batch, seed=seed, matrix_lr=matrix_lr)
-    run = Run(folder, "world", steps)
+    trainer = Trainer(config, groups, steps=steps, batch=batch, seed=seed, matrix_lr=matrix_lr, team=team)
+    run = Run(folder, "world", steps, quiet=not team.leads)
     saved = run.load()
     if saved:
         trainer.load(saved)
@@ -189,6 +209,8 @@ def train(
         if i % 100 == 99 or i + 1 == steps:
             run.log(loss=sum(losses) / len(losses), **trainer.held_out())
             losses.clear()
-        if run.due():
-            run.save(trainer.state())
-    return trainer.average, trainer.mean, trainer.std
+        if team.agrees(run.due()):
+            state = trainer.state()
+            if team.leads:
+                run.save(state)
+    return whole(trainer.average.state_dict()), trainer.mean, trainer.std

@@ -71,6 +71,10 @@ class Moment:
     def __getitem__(self, index: slice | Tensor) -> Moment:
         return Moment(*(getattr(self, k)[index] for k in ("scene", "dt", "guidance", "known", "memory")))
 
+    def to(self, device: torch.device) -> Moment:
+        rest = (getattr(self, k).to(device) for k in ("dt", "guidance", "known", "memory"))
+        return Moment(Scene.of(self.scene.flat().to(device)), *rest)
+
     @classmethod
     def of(cls, scene: Scene, dt: Tensor, look: int) -> Moment:
         """With nothing remembered, the seed told and no guidance."""
@@ -296,16 +300,21 @@ class WorldModel(nn.Module):
         nn.init.normal_(self.predict.weight, std=0.01)
         nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
 
-    def forward(self, noisy: Tensor, level: Tensor, moment: Moment, past: Past | None = None) -> Tensor:
+    def forward(self, noisy: Tensor, level: Tensor, moment: Moment, past: Past | None = None,
+                earlier: Tensor | None = None, remembered: Tensor | None = None) -> Tensor:  # fmt: skip
         """Predict clean latents (b, t, c, rows, columns).
 
         noisy: (b, t, c, rows, columns) of any shape whose sides the patch divides. level: (b, t) its noise level 0..1.
         past: cached keys and values of earlier frames; without it the clip is its own past.
+        earlier, remembered: in training, a frame (b, c, rows, columns) that the memory tokens read here and now, and
+        which of them do (b, len(SPANS), 1).
         """
         c = self.config
         b, t, _, rows, columns = noisy.shape
         level = level.flatten()
         moment = moment.hidden()
+        if earlier is not None and remembered is not None:
+            moment.memory = (self.memory(earlier)[:, None] * remembered).repeat_interleave(t, 0)
         prompt, memory, sound = moment.prompt(), moment.memory.unbind(1), moment.scene.sound
         others = [moment.phase(), moment.pose(), moment.clock(), moment.seed(), sound, *memory]
         guidance = moment.guidance[:, None] - FREE

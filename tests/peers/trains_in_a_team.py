@@ -1,0 +1,51 @@
+"""One process of a training team, started by torchrun: trains a small world and tells its losses and weights.
+
+torchrun --nproc-per-node N trains_in_a_team.py OUT [CHECKPOINT]
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from worldjockey.model.clips import Clips
+from worldjockey.model.parallel import join, leave, whole
+from worldjockey.model.stage.sample import sequence
+from worldjockey.model.train_world import Trainer
+from worldjockey.model.transformer import WorldConfig
+
+CONFIG = WorldConfig(
+    channels=4, rows=4, columns=6, width=32, heads=2, blocks=2, temporal=(1,), window=2, trunk=24, sheets=3, look=4
+)
+
+
+def clips(count: int = 40) -> Clips:
+    dice = torch.Generator().manual_seed(5)
+    runs = [sequence(900 + i, 4) for i in range(count)]
+    return Clips(
+        torch.randn(count, 4, 4, 4, 6, generator=dice).half(),
+        torch.stack([r.scene.flat() for r in runs]),
+        torch.tensor([r.dt for r in runs]),
+    )
+
+
+def main(out: str, checkpoint: str | None = None) -> None:
+    torch.set_num_threads(1)
+    team = join()
+    trainer = Trainer(CONFIG, [clips()], steps=20, batch=2, seed=3, matrix_lr=0.01, team=team)
+    first = 0
+    if checkpoint:
+        trainer.load(torch.load(checkpoint, weights_only=True))
+        first = 4
+    losses = [trainer.step(i) for i in range(first, first + 4)]
+    # The last part of training, where guidance is folded in, goes through the averaged model too.
+    losses += [trainer.step(i) for i in (17, 18)] if checkpoint else []
+    state, weights = trainer.state(), whole(trainer.model.state_dict())
+    if team.leads:
+        torch.save({"losses": losses, "weights": weights}, out)
+        if not checkpoint:
+            torch.save(state, Path(out).with_suffix(".checkpoint"))
+    leave()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
