@@ -4,7 +4,9 @@ import pytest
 import torch
 from worldjockey.model import Controls, Prompt, WeightsMissing, load
 from worldjockey.model.nano import Nano
+from worldjockey.model.recipes import RECIPES
 from worldjockey.model.train import main
+from worldjockey.model.transformer import WorldModel
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +45,12 @@ def test_errors_name_the_fix(trained, tmp_path):
         Nano.load(trained / "tiny.safetensors", device="cuda:77")
     with pytest.raises(ValueError, match="nano"):
         load("no such world")
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("nano", 5, 20), ("small", 50, 90), ("base", 300, 600), ("large", 2000, 3000)]
+)
+def test_every_size_is_the_same_code_with_other_numbers(name, low, high):
+    with torch.device("meta"):
+        model = WorldModel(RECIPES[name].world)
+    assert low < sum(p.numel() for p in model.parameters()) / 1e6 < high
