@@ -32,7 +32,7 @@ class Recipe:
 def _world(width: int, blocks: int, trunk: int, **rest: int) -> WorldConfig:
     """A large world: every third block looks back in time, and recalls sparsely."""
     return WorldConfig(width=width, heads=max(8, width // 64), blocks=blocks, temporal=tuple(range(1, blocks, 3)),
-                       trunk=trunk, **rest)  # type: ignore[arg-type]  # fmt: skip
+                       trunk=trunk, **rest)  # fmt: skip
 
 
 RECIPES: dict[str, Recipe] = {
