@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from .deck import smoothstep
 from .parameters import PADS, find
 from .show import Cue, Show
 
+Curve = Literal["linear", "smooth", "exp"]
+STEEP = 4.0  # of an exponential way: it is half done after 83% of its time
+
+
+def curved(curve: Curve, t: float) -> float:
+    """How far along its way a fader is after the part `t` of its time; 0..1 -> 0..1."""
+    match curve:
+        case "linear":
+            return min(max(t, 0.0), 1.0)
+        case "exp":
+            return math.expm1(STEEP * min(max(t, 0.0), 1.0)) / math.expm1(STEEP)
+    return smoothstep(t)
+
 
 @dataclass(frozen=True)
 class Change:
-    """One parameter on its way to `value` within `seconds`. A prompt gets its seconds as its transition."""
+    """One parameter on its way to `value` within `seconds`. A prompt gets its seconds as its transition; a crossfade
+    of prompts is always smooth."""
 
     target: str
     value: Any
     seconds: float = 0.0
+    curve: Curve = "smooth"
 
 
 def choose(cues: Sequence[Cue], args: Sequence[Any], current: int | None) -> int | None:
@@ -49,13 +65,23 @@ def choose(cues: Sequence[Cue], args: Sequence[Any], current: int | None) -> int
     raise ValueError(f"there is no cue {str(key)[:80]!r}{hint}")
 
 
-def changes(show: Show, cue: Cue) -> list[Change]:
-    """Everything a cue does, in an order that can be carried out as it stands."""
-    found = [] if cue.prompt is None else [Change("prompt", cue.prompt, cue.seconds)]
+def before(cues: Sequence[Cue], current: int | None) -> int:
+    """Index of the cue before the current one; before the first is the last. ValueError where there is none."""
+    if not cues:
+        raise ValueError("this show has no cues; add `cues:` to its file")
+    if current is None:
+        raise ValueError("no cue was fired yet")
+    return (current - 1) % len(cues)
+
+
+def changes(show: Show, cue: Cue, seconds: float | None = None) -> list[Change]:
+    """Everything a cue does, in an order that can be carried out as it stands. seconds: of its transition."""
+    seconds = cue.seconds if seconds is None else seconds
+    found = [] if cue.prompt is None else [Change("prompt", cue.prompt, seconds, cue.curve)]
     if cue.pads is not None:
         weights = {show.pad_number(key): weight for key, weight in cue.pads.items()}
-        found += [Change(f"pad/{n}", weights.get(n, 0.0), cue.seconds) for n in range(1, PADS + 1)]
-    found += [Change(name, value, cue.seconds) for name, value in cue.values.items()]
+        found += [Change(f"pad/{n}", weights.get(n, 0.0), seconds, cue.curve) for n in range(1, PADS + 1)]
+    found += [Change(name, value, seconds, cue.curve) for name, value in cue.values.items()]
     return found
 
 
@@ -65,9 +91,10 @@ class Ramp:
     end: float
     begin: float  # on the clock that `advance` is given
     seconds: float
+    curve: Curve = "smooth"
 
     def at(self, now: float) -> float:
-        return self.start + (self.end - self.start) * smoothstep((now - self.begin) / self.seconds)
+        return self.start + (self.end - self.start) * curved(self.curve, (now - self.begin) / self.seconds)
 
 
 class Ramps:
@@ -87,10 +114,14 @@ class Ramps:
             start = values.get(change.target, p.default if p else None)
             self._ramps.pop(change.target, None)
             if p is not None and p.kind == "float" and change.seconds > 0 and start != change.value:
-                self._ramps[change.target] = Ramp(float(start), float(change.value), now, change.seconds)
+                self._ramps[change.target] = Ramp(float(start), float(change.value), now, change.seconds, change.curve)
             else:
                 at_once.append(change)
         return at_once
+
+    @property
+    def targets(self) -> list[str]:
+        return list(self._ramps)
 
     def touch(self, target: str) -> None:
         """Someone moved this one by hand."""
@@ -98,6 +129,11 @@ class Ramps:
 
     def clear(self) -> None:
         self._ramps.clear()
+
+    def began(self, target: str) -> float:
+        """When the fader set off, for its stamp: what it passes on its way is no new control. 0 if it is at rest."""
+        ramp = self._ramps.get(target)
+        return ramp.begin if ramp else 0.0
 
     def advance(self, now: float) -> dict[str, float]:
         """Where every moving fader is now; each ends exactly on its value."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +37,14 @@ class History:
         else:
             self._changes.append(Change(key, dict(before), cue, now))
 
-    def undo(self, present: Mapping[str, Any]) -> Change | None:
-        """The last change that would still make a difference, taken off; None where there is nothing to undo."""
+    def undo(self, read: Callable[[str], Any]) -> Change | None:
+        """The last change that would still make a difference, taken off; None where there is nothing to undo.
+
+        read: a parameter's present value.
+        """
         while self._changes:
             change = self._changes.pop()
-            if any(present.get(name) != value for name, value in change.before.items()):
+            if any(read(name) != value for name, value in change.before.items()):
                 return change
         return None
 

@@ -203,6 +203,7 @@ class Bank:
         self._all.update({m.number: m for m in declared})
         self._targets: dict[int, tuple[str, tuple[Parameter, ...]]] = {}
         self._last: float | None = None
+        self.players = {f"mod/{n}/fire" for n in self._all}.union(*(m.on for m in self._all.values()))
 
     def heard(self, name: str, value: Any, now: float, line: Line, meter: Meter) -> None:
         """A control came: it may play an envelope. value: None for a trigger."""
