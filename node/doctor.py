@@ -39,6 +39,8 @@ def check_all(osc_port: int = 9010) -> Iterator[Check]:
         ("MIDI", midi),
         ("window", window),
         ("recording", recording),
+        *([("Syphon", syphon)] if sys.platform == "darwin" else []),
+        *([("Spout", spout)] if sys.platform == "win32" else []),
         ("OSC", lambda: osc(osc_port)),
     ]
     for name, check in checks:
@@ -140,6 +142,26 @@ def recording() -> Check:
     if "libx264" not in av.codecs_available:
         return Check("recording", "note", "this PyAV has no H.264 encoder", "pip install --force-reinstall av")
     return Check("recording", "ok", f"PyAV {av.__version__}")
+
+
+def syphon() -> Check:
+    from worldjockey.integrations import syphon as rig
+
+    try:
+        rig.runtime()
+    except RuntimeError as fault:
+        return Check("Syphon", "note", *_split(fault))
+    return Check("Syphon", "ok", "ready")
+
+
+def spout() -> Check:
+    from worldjockey.integrations import spout as rig
+
+    try:
+        rig.runtime()
+    except RuntimeError as fault:
+        return Check("Spout", "note", *_split(fault))
+    return Check("Spout", "ok", "ready")
 
 
 def osc(port: int) -> Check:

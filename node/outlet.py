@@ -19,6 +19,8 @@ PLACES = {
     "ndi": "worldjockey.integrations.ndi:NDIOutput",
     "window": "worldjockey.integrations.window:WindowOutput",
     "file": "worldjockey.integrations.file:FileOutput",
+    "syphon": "worldjockey.integrations.syphon:SyphonOutput",
+    "spout": "worldjockey.integrations.spout:SpoutOutput",
 }
 
 

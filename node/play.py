@@ -41,8 +41,8 @@ def outlet_specs(entries: list[OutputEntry]) -> list[OutletSpec]:
 
     specs: list[OutletSpec] = []
     for entry in entries:
-        options: dict[str, Any] = {"name": entry.name, "layout": entry.layout, "path": entry.path}
-        options = {k: str(v) if k == "path" else v for k, v in options.items() if v is not None}
+        options: dict[str, Any] = entry.model_dump(exclude={"kind", "monitor"}, exclude_none=True)
+        options = {k: str(v) if k == "path" else v for k, v in options.items()}
         if entry.kind == "window" and entry.monitor is not None:
             options |= {"monitor": entry.monitor, "fullscreen": True}
         module, _, name = PLACES[entry.kind].partition(":")

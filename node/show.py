@@ -29,7 +29,7 @@ from .tempo import Quantise, Span
 
 EMBEDDED = Path(__file__).parent / "shows" / "default.yaml"
 LARGEST = 1_000_000  # bytes of a show file; more is no show
-OUTPUTS = ("window", "ndi", "file")
+OUTPUTS = ("window", "ndi", "file", "syphon", "spout")
 T = TypeVar("T")
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
@@ -174,30 +174,50 @@ def _or_refuse(checked: T, faults: list[tuple[tuple[Any, ...], str]]) -> T:
 
 
 class OutputEntry(Part):
-    """Where frames go: `window`, `ndi`, `file`. Short forms: "window:1" (monitor 1), "ndi:NAME", "file:clip.mp4".
+    """Where frames go: `window`, `ndi`, `file`, `syphon`, `spout`. Short forms: "window:1" (monitor 1), "ndi:NAME",
+    "file:clip.mp4".
 
-    name: an NDI source's name. layout: what NDI sends. monitor: whose whole screen the window fills (0 is the first);
-    without it, a window that can be moved. path: of the file that is written.
+    name: an NDI source's name, or a Syphon server's or Spout sender's. layout: what is sent; these two take rgba alone.
+    monitor: whose whole screen the window fills (0 is the first); without it, a window that can be moved. path: of the
+    file that is written. scale: fit shows all of the picture, fill all of the screen, stretch both. rotate: degrees
+    clockwise. keystone: where a projector's corners shall land, top left first and clockwise, each [x, y] from 0 to 1.
     """
 
-    kind: Literal["window", "ndi", "file"]
+    kind: Literal["window", "ndi", "file", "syphon", "spout"]
     name: str | None = None
     layout: Literal["rgba", "uyvy"] | None = None
     monitor: int | None = Field(default=None, ge=0)
     path: Path | None = None
+    scale: Literal["fit", "fill", "stretch"] | None = None
+    rotate: Literal[0, 90, 180, 270] | None = None
+    keystone: list[tuple[float, float]] | None = None
+
+    @field_validator("keystone")
+    @classmethod
+    def _keystone(cls, corners: list[tuple[float, float]] | None) -> list[tuple[float, float]] | None:
+        from worldjockey.integrations.projection import check_keystone
+
+        if corners is not None:
+            check_keystone(corners)
+        return corners
 
     @model_validator(mode="after")
     def _fits(self) -> OutputEntry:
-        fields = {"window": {"monitor"}, "ndi": {"name", "layout"}, "file": {"path"}}[self.kind]
-        for field in ("name", "layout", "monitor", "path"):
-            if getattr(self, field) is not None and field not in fields:
+        fields = {
+            "window": {"monitor", "scale", "rotate", "keystone"}, "ndi": {"name", "layout"}, "file": {"path"},
+            "syphon": {"name", "layout"}, "spout": {"name", "layout"},
+        }[self.kind]  # fmt: skip
+        for field in type(self).model_fields:
+            if field != "kind" and getattr(self, field) is not None and field not in fields:
                 raise ValueError(f"{self.kind} takes {' and '.join(sorted(fields))}, not {field}")
+        if self.kind in ("syphon", "spout") and self.layout == "uyvy":
+            raise ValueError(f"{self.kind} takes layout: rgba, not uyvy")
         if self.kind == "file" and self.path is None:
             raise ValueError("a file output needs a path, as in file:clip.mp4")
         return self
 
     def short(self) -> str:
-        extra = {"window": self.monitor, "ndi": self.name, "file": self.path}[self.kind]
+        extra = {"window": self.monitor, "file": self.path}.get(self.kind, self.name)
         return self.kind if extra is None else f"{self.kind}:{extra}"
 
 
@@ -456,7 +476,7 @@ class Show(Part):
         data["fps"] = self.fps_num if self.fps_den == 1 else f"{self.fps_num}/{self.fps_den}"
         data["outputs"] = [
             {k: str(v) if isinstance(v, Path) else v for k, v in o.model_dump(exclude_none=True).items()}
-            if o.layout
+            if o != OutputEntry.model_validate(parse_output(o.short()))
             else o.short()
             for o in self.outputs
         ]

@@ -1,0 +1,89 @@
+"""Spout out (Windows): a texture that other programs on this machine take without a copy through the processor.
+
+Written against SpoutGL 0.1.1, which binds Spout 2's SpoutSender; its arguments are positional and have no defaults.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from . import Frame, Layout, VideoFormat
+from .gl import Canvas, HiddenContext, Target
+
+
+def runtime() -> Any:
+    """The vendor's module. RuntimeError, with the fix, where it is not."""
+    try:
+        import SpoutGL
+    except ImportError as error:
+        if sys.platform != "win32":
+            raise RuntimeError(
+                "Spout shares textures on Windows only: use syphon on macOS, ndi or window elsewhere"
+            ) from None
+        raise RuntimeError(f"Spout is missing ({error}): pip install SpoutGL (Python 3.10 to 3.13)") from None
+    return SpoutGL
+
+
+class SpoutOutput:
+    """One Spout sender at the show's size.
+
+    name: as receivers list it; None takes the show's.
+    layout: "native" goes up at the world's own size and is scaled on the card; "rgba" comes at the show's size, with
+    alpha.
+    """
+
+    holds = 0
+
+    def __init__(self, name: str | None = None, layout: Literal["native", "rgba"] = "native") -> None:
+        if layout not in ("native", "rgba"):
+            raise ValueError(f"Spout takes native or rgba, not {layout!r}")
+        self.layout: Layout = layout
+        self._name = name
+        self._context: HiddenContext | None = None
+        self._sender: Any = None
+        self._frames = 0
+
+    def open(self, fmt: VideoFormat) -> None:
+        spout = runtime()
+        name = self._name or fmt.name
+        self._context = HiddenContext(name)
+        self._canvas, self._target = Canvas(), Target(fmt.width, fmt.height)
+        self._sender = spout.SpoutSender()
+        self._sender.setSenderName(name)
+
+    def send(self, frame: Frame) -> None:
+        """RuntimeError if Spout refuses the texture: only a new context helps then."""
+        from OpenGL import GL
+
+        assert self._context is not None
+        self._context.poll()
+        target = self._target
+        self._canvas.upload(frame.pixels)
+        target.bind()
+        self._canvas.draw(target.width, target.height)
+        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, 0)
+        # DirectX counts rows from the top and OpenGL from the bottom: Spout turns the picture over (bInvert).
+        if not self._sender.sendTexture(
+            int(target.texture), int(GL.GL_TEXTURE_2D), target.width, target.height, True, 0
+        ):
+            raise RuntimeError(
+                "Spout refused the picture: update the graphics driver, and let Windows run python.exe and the "
+                "receiver on the same graphics card (Settings > System > Display > Graphics)"
+            )
+        self._frames += 1
+
+    def status(self) -> Mapping[str, Any]:
+        """frames: sent so far; path: "gpu", or "cpu" where the cards of sender and receiver cannot share."""
+        if self._sender is None:
+            return {"frames": self._frames}
+        return {"frames": self._frames, "path": "cpu" if self._sender.getCPU() else "gpu"}
+
+    def close(self) -> None:
+        if self._sender is not None:
+            self._sender.releaseSender()
+            self._sender = None
+        if self._context is not None:
+            self._context.close()
+            self._context = None

@@ -1,0 +1,87 @@
+"""Syphon out (macOS): a surface that other programs on this machine take without a copy through the processor.
+
+Written against syphon-python 0.2.0. Its Metal server would need the picture scaled on the processor and copied twice;
+its OpenGL server lends the shared surface itself to draw into, so the path is the window's, with no flip to get wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from . import Frame, Layout, VideoFormat
+from .gl import Canvas, HiddenContext
+
+
+def runtime() -> Any:
+    """The vendor's module. RuntimeError, with the fix, where it is not."""
+    try:
+        import syphon
+    except ImportError as error:
+        if sys.platform != "darwin":
+            raise RuntimeError(
+                "Syphon shares textures on macOS only: use spout on Windows, ndi or window elsewhere"
+            ) from None
+        raise RuntimeError(f"Syphon is missing ({error}): pip install syphon-python (macOS 12 or newer)") from None
+    return syphon
+
+
+class SyphonOutput:
+    """One Syphon server at the show's size.
+
+    name: as clients list it; None takes the show's.
+    layout: "native" goes up at the world's own size and is scaled on the card; "rgba" comes at the show's size, with
+    alpha.
+    """
+
+    holds = 0
+
+    def __init__(self, name: str | None = None, layout: Literal["native", "rgba"] = "native") -> None:
+        if layout not in ("native", "rgba"):
+            raise ValueError(f"Syphon takes native or rgba, not {layout!r}")
+        self.layout: Layout = layout
+        self._name = name
+        self._context: HiddenContext | None = None
+        self._server: Any = None
+        self._frames = 0
+
+    def open(self, fmt: VideoFormat) -> None:
+        syphon = runtime()
+        name = self._name or fmt.name
+        self._fmt = fmt
+        self._context = HiddenContext(name)
+        self._canvas = Canvas()
+        self._server = syphon.SyphonOpenGLServer(name)  # on the current context
+        self._directory = syphon.SyphonServerDirectory()
+        self._directory.run_loop_interval = 0.0
+
+    def send(self, frame: Frame) -> None:
+        """RuntimeError if Syphon has no surface to draw into: only a new context helps then."""
+        assert self._context is not None
+        self._context.poll()
+        self._directory.update_run_loop()  # other programs' questions who is there are answered here
+        width, height = self._fmt.width, self._fmt.height
+        self._canvas.upload(frame.pixels)
+        if not self._server.bind_to_draw_frame((width, height)):
+            raise RuntimeError(f"Syphon has no surface of {width}x{height}: choose a smaller size for the show")
+        try:
+            self._canvas.draw(width, height)
+        finally:
+            self._server.unbind_and_publish()
+        self._frames += 1
+
+    def status(self) -> Mapping[str, Any]:
+        """frames: published so far; clients: whether anybody takes them."""
+        if self._server is None:
+            return {"frames": self._frames, "clients": False}
+        return {"frames": self._frames, "clients": bool(self._server.has_clients)}
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._directory.close()
+            self._server = None
+        if self._context is not None:
+            self._context.close()
+            self._context = None
