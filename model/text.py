@@ -77,7 +77,7 @@ class TextEncoder(nn.Module):
         self.register_buffer("valid", valid, persistent=False)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(b, words, 256), zeros where there is no word -> evidence (b, words, 5, 8), at least 0."""
+        """(b, words, 256), zeros where there is no word -> evidence (b, words, 6, 16), at least 0."""
         near = F.relu(self.near(vectors.transpose(1, 2))).transpose(1, 2)
         own = F.relu(self.own(vectors))
         e = F.softplus(self.evidence(torch.cat([F.dropout(near, 0.3, self.training), own], -1)) * 4) * 4
@@ -91,11 +91,14 @@ class TextEncoder(nn.Module):
             return Tokens(np.zeros((len(ATTRIBUTES), WIDTH), np.float32))
         e = self(torch.from_numpy(vectors_of(words))[None])[0].numpy()
         parts = e / (UNSAID + e.sum((0, 2), keepdims=True))
+        # A shade of doubt beside a clear word would be seen as a ghost in the picture.
+        shares = parts.sum(0)
+        parts = parts * (shares / np.maximum(shares.max(-1, keepdims=True), 1e-6))
         return Tokens(parts.sum(0), words, parts)
 
 
 def shares(evidence: Tensor) -> Tensor:
-    """(b, words, 5, 8) -> (b, 5, 9): probability of each value, and of saying nothing last."""
+    """(b, words, 6, 16) -> (b, 6, 17): probability of each value, and of saying nothing last."""
     e = evidence.sum(1)
     e = torch.cat([e, torch.full_like(e[..., :1], UNSAID)], -1)
     return e / e.sum(-1, keepdim=True)

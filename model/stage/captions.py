@@ -14,7 +14,8 @@ from .vocabulary import ATTRIBUTES
 FILE = Path(__file__).parent / "phrases.yaml"
 SPOKEN = {"place": 0.8, "light": 0.6, "weather": 0.4, "figure": 0.5, "tint": 0.3, "mood": 0.3}  # how often
 
-NEAR = 0.3  # share of values that are said by a word from the neighbourhood of their phrases
+NEAR = 0.25  # share of values that are said by a word from the neighbourhood of their phrases,
+PLAIN = 0.25  # and by their plainest names
 
 
 @lru_cache(maxsize=1)
@@ -39,8 +40,10 @@ def caption(rng: np.random.Generator, held_out: bool = False) -> tuple[str, dict
             i = int(rng.integers(len(values)))
             said[key] = i
             ways = _file()[key][values[i]]
-            near = not held_out and "words" in ways and rng.random() < NEAR
-            words.append(str(rng.choice(ways["words"] if near else phrases(key, values[i], held_out))))
+            pool = phrases(key, values[i], held_out)
+            if not held_out and (luck := rng.random()) < NEAR + PLAIN:
+                pool = ways.get("words", pool) if luck < NEAR else pool[:2]
+            words.append(str(rng.choice(pool)))
         else:
             said[key] = -1
     rng.shuffle(words)
