@@ -54,8 +54,10 @@ def play(
     osc: Annotated[bool, _controls("--osc/--no-osc", help="listen to OSC")] = True,
     midi: Annotated[bool, _controls("--midi/--no-midi", help="listen to every MIDI port")] = True,
     sound: Annotated[str | None, _controls(help="listen: `default`, part of a device's name, or a sound file")] = None,
+    link: Annotated[bool, _controls("--link", help="take the tempo from an Ableton Link session")] = False,
     seconds: Annotated[float | None, _run(help="stop after so long; without it, Ctrl-C stops", min=0)] = None,
     report: Annotated[Path | None, _run(help="write the run's figures here, as JSON")] = None,
+    log: Annotated[Path | None, _run(help="write every control into this folder, for `wj render`")] = None,
     device: Annotated[str, _run(help="what the world runs on: auto, cpu, cuda, cuda:1, mps")] = "auto",
     threads: Annotated[int | None, _run(help="CPU threads of the world; one core stays free", min=1)] = None,
 ) -> None:
@@ -85,6 +87,8 @@ def play(
     loaded.midi.enabled = midi and loaded.midi.enabled
     if sound is not None:
         loaded.sound.enabled, loaded.sound.input = True, None if sound == "default" else sound
+    if link:
+        _set(loaded, "values", {**loaded.values, "tempo/source": "link"}, "--link")
     if seed is not None:
         _set(loaded, "values", {**loaded.values, "seed": seed}, "--seed")
     for path in filter(None, [report, *(output.path for output in loaded.outputs)]):
@@ -94,9 +98,43 @@ def play(
     for media in loaded.media(folder).values():
         media.prompt()  # a picture that cannot be read is said now, not in the middle of a show
     options = PlayOptions(
-        seconds=seconds, report=report, device=device, threads=threads, folder=folder, headless=headless
+        seconds=seconds, report=report, device=device, threads=threads, folder=folder, log=log, headless=headless
     )
     _call("worldjockey.node.play", "play", loaded, options)
+
+
+@app.command()
+def render(
+    log: Annotated[Path, typer.Option(help="a control log: the file, or the folder of `wj play --log`")],
+    out: Annotated[Path, typer.Option(help="the clip: .mp4, .mov or .mkv")],
+    show: ShowFile = None,
+    size: Annotated[str | None, _picture(help="of the clip; without it, as it was played")] = None,
+    fps: Annotated[str | None, _picture(help="frames a second; without it, as it was played")] = None,
+    seconds: Annotated[float | None, _run(help="only so much of it", min=0)] = None,
+    device: Annotated[str, _run(help="what the world runs on: auto, cpu, cuda, cuda:1, mps")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Play a control log again into a clip, frame by frame: the same log is the same frames.
+
+    Example: `wj play my.yaml --log logs`, and afterwards `wj render my.yaml --log logs --out clip.mp4`
+    """
+    from . import log as logs
+    from .show import Show
+
+    loaded = Show.load(show)
+    head = next(logs.read(logs.parts(log)))
+    given = {"model": head.get("model"), "size": size or head.get("size"), "fps": fps or head.get("fps")}
+    for field, value in given.items():
+        if value is not None:
+            _set(loaded, field, value, f"--{field}")
+    if not out.expanduser().absolute().parent.is_dir():
+        raise Fault(f"{out}: there is no folder {out.parent}; make it first, or name another file")
+    folder = show.parent if show else Path()
+    made = _call("worldjockey.node.render", "to_clip", loaded, log, out, device, seconds, folder)
+    if as_json:
+        typer.echo(json.dumps(vars(made), indent=2))
+    else:
+        typer.echo(f"wrote {made.path}: {made.frames} frames, {made.seconds:g} s, sha256 {made.sha256[:16]}")
 
 
 def _set(part: Any, field: str, value: Any, flag: str) -> None:

@@ -328,7 +328,19 @@ class Desk:
         with self._lock:
             line = self.clock.line(time.monotonic())
             return {"values": dict(self.values), "words": self._words(), "cue": self._cue,
-                    "line": [line.time, line.beat, line.bpm]}  # fmt: skip
+                    "snapshots": self._snapshots.kept, "line": [line.time, line.beat, line.bpm]}  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any], now: float) -> None:
+        """Be as `state` says. What it names and is no parameter any more is passed over."""
+        with self._lock:
+            self.clock.set(Line(*state["line"]))
+            for name, value in {**state["values"], **state["words"]}.items():
+                p = find(name)
+                if p is not None and p.kind != "trigger" and self.read(name) != value:
+                    self._set(p, p.coerce(value), now, 0.0)
+            self._cue = state["cue"]
+            for name, kept in state["snapshots"].items():
+                self._snapshots.save(name, kept)
 
     def changed(self) -> dict[str, Any]:
         """What changed since the last call, the latest value each: for feedback to controllers."""

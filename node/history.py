@@ -59,6 +59,10 @@ class Snapshots:
     def names(self) -> list[str]:
         return list(self._kept)
 
+    @property
+    def kept(self) -> dict[str, dict[str, Any]]:
+        return dict(self._kept)
+
     def save(self, name: str, values: Mapping[str, Any]) -> None:
         key = name.strip().lower()[:100] or str(len(self._kept) + 1)
         self._kept.pop(key, None)

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +18,7 @@ from . import outlet, output_process, world_process
 from .cell import Cell
 from .desk import Desk
 from .keeper import Keeper
+from .log import ControlLog
 from .mailbox import Mailbox
 from .options import PlayOptions
 from .outlet import PLACES, OutletSpec
@@ -32,6 +34,7 @@ BEAT = 0.01  # seconds between two looks at everything
 WORLD_PATIENCE = {"running": 15.0}
 OUTPUT_PATIENCE = {"opening": 20.0, "running": 4.0}
 CLOCK_PATIENCE = {"opening": 20.0, "running": 2.0}
+SAMPLES = 5  # measured latencies from which on cues are fired early by their median
 CLOSING = 5.0  # seconds all together may take to end: a file is completed then
 
 
@@ -64,11 +67,33 @@ def inputs_of(show: Show, desk: Desk) -> dict[str, Input]:
 
         midi = show.midi
         found["midi"] = MIDIInput(
-            midi.rules(), controllers=midi.controllers(), feedback=midi.feedback, read=desk.read, compose=compose
-        )
+            midi.rules(), controllers=midi.controllers(), feedback=midi.feedback, read=desk.read, compose=compose,
+            on_clock=desk.clock.on_clock,
+        )  # fmt: skip
     if show.sound.enabled:
         found["sound"] = _sound(show)
+    found["link"] = _link(desk)
     return found
+
+
+def _link(desk: Desk) -> Input:
+    """Link is joined when `tempo/source` says so, now or later."""
+    from worldjockey.integrations.link import LinkInput
+
+    values = desk.values
+    joined = values["tempo/source"] == "link"
+    link = LinkInput(desk.clock.on_link, joined, values["tempo"], values["tempo/bar"], values["tempo/phrase"])
+    desk.clock.lead = link.set_tempo
+    return link
+
+
+def _log(show: Show, desk: Desk, folder: Path) -> ControlLog:
+    """Write down what the desk obeys from now on, with what `wj render` has to know of this run."""
+    run = {"model": show.model, "size": list(show.size), "fps": str(show.fps)}
+    log = ControlLog(folder, lambda: {**run, **desk.state()})
+    log.start()
+    desk.log = log
+    return log
 
 
 def _sound(show: Show) -> Input:
@@ -144,6 +169,9 @@ def play(show: Show, options: PlayOptions) -> Report:
         mailbox = Mailbox()
         stack.callback(mailbox.unlink)
         desk = Desk(show, mailbox)
+        log = _log(show, desk, options.log) if options.log else None
+        if log is not None:
+            stack.callback(log.stop)
         inputs = inputs_of(show, desk)
         for source in inputs.values():  # before anything is on air: a port in use is said now
             source.start(desk.deliver)
@@ -159,6 +187,8 @@ def play(show: Show, options: PlayOptions) -> Report:
             report.seconds = round(time.monotonic() - begin, 3)
             company.finish(report, time.process_time() - cpu)
             report.controls = {**desk.counts, "last fault": desk.fault}
+            if log is not None:
+                report.controls["log"] = log.status()
             report.inputs = {name: dict(source.status()) for name, source in inputs.items()}
         if options.report:
             report.write(options.report)
@@ -253,9 +283,12 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                     if keeper.events and told[id(keeper)] != keeper.events[-1]:  # the same fault again is no news
                         told[id(keeper)] = keeper.events[-1]
                         console.print(f"wj: {keeper.events[-1]}; starting it again", highlight=False, markup=False)
+                if (delay := latency(outputs))["count"] >= SAMPLES:
+                    desk.latency = delay["p50"] / 1e3
                 figures = {
-                    "status/world_fps": world.get("fps", 0.0), "status/latency_ms": latency(outputs)["p50"],
+                    "status/world_fps": world.get("fps", 0.0), "status/latency_ms": delay["p50"],
                     "status/frames": clock.get("ticks", 0), "status/state": world.get("state", "opening"),
+                    "status/beat": round(desk.clock.line(now).beat_at(now), 2),
                 }  # fmt: skip
                 for source in inputs.values():
                     for target, value in figures.items():
