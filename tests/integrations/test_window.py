@@ -19,6 +19,8 @@ from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.gl import Canvas, HiddenContext, Target
 from worldjockey.integrations.projection import Scale, fit, to_picture
 from worldjockey.integrations.window import WindowOutput, list_monitors
+from worldjockey.node.play import outlet_specs
+from worldjockey.node.show import Show, ShowError
 
 FORMAT = VideoFormat(1920, 1080, 30, name="wj window test")
 Shot = Callable[[], np.ndarray]
@@ -309,6 +311,20 @@ def test_keystone_moves_what_lies_between_as_a_projector_does(window: Any, scree
 def test_what_no_projector_can_show_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         WindowOutput(**options)
+
+
+def test_a_show_says_how_the_picture_lies() -> None:
+    lines = (
+        "outputs:\n- {kind: window, monitor: 1, scale: fill, rotate: 90, keystone: [[0, 0], [1, 0.1], [1, 1], [0, 1]]}"
+    )
+    show_file = Show.parse(lines)
+    assert Show.parse(show_file.dump()) == show_file
+    (spec,) = outlet_specs(show_file.outputs)
+    assert spec.options == {
+        "monitor": 1, "fullscreen": True, "scale": "fill", "rotate": 90, "keystone": [(0, 0), (1, 0.1), (1, 1), (0, 1)],
+    }  # fmt: skip
+    with pytest.raises(ShowError, match=r"show:3: .*keystone: .* cross"):
+        Show.parse("outputs:\n- ndi\n- {kind: window, keystone: [[0, 0], [1, 1], [1, 0], [0, 1]]}")
 
 
 @given(
