@@ -32,7 +32,8 @@ def download(name: str, folder: Path) -> Path:
     """The vendor's wheel, from `folder` if it is there already. OSError if no registry has it."""
     requirement, platform, pattern = WHEELS[name]
     if not list(folder.glob(pattern)):
-        command = [sys.executable, "-m", "pip", "download", "-q", "--retries", "1", "--timeout", "10", "--no-deps", "--only-binary=:all:",
+        command = [sys.executable, "-m", "pip", "download", "-q", "--retries", "1", "--timeout", "10",
+                   "--no-deps", "--only-binary=:all:",
                    "--python-version", "3.11", "--platform", platform, "-d", str(folder), requirement]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         if done.returncode or not list(folder.glob(pattern)):
