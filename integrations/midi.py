@@ -31,6 +31,7 @@ NAME = "worldjockey"  # of the port that other programs send to
 LEAVE = 1.0  # seconds that the last lights may take to go out
 RETRY = 1.0  # seconds until the ports' process is started again
 SILENT = 2.0  # seconds after which another port may lead the clock
+REFRESH = 4.0  # seconds in which a light is sent again: one may be lost, and controllers change their banks
 PATIENCE = 30.0  # seconds that a parameter waits for a control to be moved
 LEARN = "learn"  # the parameter whose value is the name of the one that is being learned
 PORTS = Path(__file__).with_name("midi_ports.py")
@@ -234,6 +235,7 @@ class MIDIInput:
                     self._lights.unplug(port)
                     del self._partners[port]
             self._ports, self._outputs = ports, outputs
+            self._lights.refresh()
             for port in ports:
                 if port not in self._partners:
                     self._light(port)
@@ -267,7 +269,7 @@ class MIDIInput:
             return
         source = found if port == self._command[2] else {**found, "device": plain(port)}
         try:
-            self._player.add(Rule(**self._compose(target, source)))
+            self._player.add(Rule(**self._compose(target, source), learned=True))
             self._learned = [*self._learned[-255:], {**source, "to": target}]
             self._mapped_anew()
         except ValueError as fault:
@@ -296,10 +298,14 @@ class MIDIInput:
     # -- back --------------------------------------------------------------------------------------------------------
 
     def _show(self) -> None:
+        refreshed = time.monotonic()
         while not self._stop.is_set():
-            self._changed.wait(None if self._settled() else ROUND)
+            self._changed.wait(REFRESH if self._settled() else ROUND)
             self._changed.clear()
             with self._lit:
+                if time.monotonic() - refreshed >= REFRESH:
+                    refreshed = time.monotonic()
+                    self._lights.refresh()
                 sends = self._lights.due(time.monotonic())
             process = self._process
             if sends and process is not None:

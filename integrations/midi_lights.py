@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,7 +19,7 @@ from .midi_rules import Rule, Table
 ROUND = 0.04  # seconds between two rounds
 MOST = 32  # messages to one output in a round
 REST = 0.3  # seconds that a fader was not moved, until it is sent where its parameter is
-ECHO = 0.3  # seconds in which what we sent may come back
+ECHO, LATEST = 1.0, 16  # seconds in which the latest of what we sent may come back
 Send = tuple[str, tuple[int, ...]]  # an output's name, a message
 
 
@@ -68,7 +69,7 @@ class Lights:
         self._watch: dict[str, list[tuple[str, Rule]]] = {}  # by parameter: the controls that show it
         self._dirty: dict[tuple[str, Rule], None] = {}  # in the order in which they changed
         self._values: dict[str, Any] = {}
-        self._shown: dict[tuple[str, int, int], tuple[tuple[int, ...], float]] = {}  # by output and control
+        self._shown: dict[tuple[str, int, int], deque[tuple[tuple[int, ...], float]]] = {}  # by output and control
         self._touched: dict[tuple[str, int, int], float] = {}  # by port, status and number
         self._greetings: list[Send] = []
 
@@ -85,6 +86,12 @@ class Lights:
             if value is not None:
                 self._values[watch] = value
                 self._dirty[port, rule] = None
+
+    def refresh(self) -> None:
+        """Show everything again: what was on its way may have been lost, and a controller may have changed its bank."""
+        self._shown.clear()
+        for controls in self._watch.values():
+            self._dirty.update(dict.fromkeys(controls))
 
     def unplug(self, port: str) -> None:
         output, _ = self._plugged.pop(port, ("", None))
@@ -109,11 +116,11 @@ class Lights:
             return False
         status, number = (0xE0, 0) if event.kind == "bend" else (0xB0, event.number)
         status |= event.channel - 1
-        sent, when = self._shown.get((plugged[0], status, number), ((), 0.0))
-        if sent and now - when < ECHO and now - self._touched.get((port, status, number), -ECHO) > ECHO:
-            value = sent[1] | sent[2] << 7 if event.kind == "bend" else sent[2]
-            if event.kind != "cc14" and value == event.value:
-                return True
+        if now - self._touched.get((port, status, number), -ECHO) > ECHO:
+            value = event.value >> 7 if event.kind == "cc14" else event.value
+            for sent, when in self._shown.get((plugged[0], status, number), ()):
+                if now - when < ECHO and value == (sent[1] | sent[2] << 7 if event.kind == "bend" else sent[2]):
+                    return True
         self._touched[port, status, number] = now
         return False
 
@@ -139,8 +146,9 @@ class Lights:
                 place = (output, send[0], 0 if send[0] >= 0xE0 else send[1])
                 if send[0] & 0xF0 == 0x90:  # the channel of a note may be its brightness
                     place = (output, 0x90, send[1])
-                if self._shown.get(place, ((), 0.0))[0] != send:
-                    self._shown[place] = send, now
+                before = self._shown.setdefault(place, deque(maxlen=LATEST))
+                if not before or before[-1][0] != send:
+                    before.append((send, now))
                     count[output] = count.get(output, 0) + 1
                     found.append((output, send))
         return found

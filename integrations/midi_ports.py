@@ -20,11 +20,16 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import rtmidi
 
+LISTEN = 0.001  # seconds between two looks for messages,
+REST, RESTED = 0.002, 1.0  # and between two where none came for a second
+SETTLE = 0.1  # seconds until a new connection carries messages; JACK makes it between two periods
+QUEUE = 8192  # messages that a port keeps meanwhile
 POLL = 0.25  # seconds between two looks for ports that came or went
 RETRY = 1.0  # seconds between two looks for any MIDI at all
 JACK_NO_START_SERVER = 1  # JackOptions in jack/types.h
@@ -37,10 +42,11 @@ NONE = (
 _telling = threading.Lock()
 
 
-def tell(*event: Any) -> None:
+def tell(*events: Sequence[Any]) -> None:
+    """From any thread."""
     with _telling:
         try:
-            sys.stdout.buffer.write(json.dumps(event).encode() + b"\n")
+            sys.stdout.buffer.write(b"".join(json.dumps(event).encode() + b"\n" for event in events))
             sys.stdout.buffer.flush()
         except OSError:
             os._exit(0)
@@ -78,16 +84,19 @@ class Ports:
         self._outputs: Any = rtmidi.MidiOut(self._api, name=f"{name}-looks-out") if self._looker else None
         self._sending: dict[str, Any] = {}  # outputs that something was sent to
         self._send_lock = threading.Lock()
+        self._there: tuple[set[str], set[str]] = set(), set()
+        self._heard: dict[str, Any] = {}  # what is listened to
+        self._lock = threading.Lock()
         self._own: Any = None
         self.keep: Any = None
 
     def open_own(self) -> None:
         """The port that other programs send to. Windows has none."""
-        own = rtmidi.MidiIn(self._api, name=self._name)
+        own = rtmidi.MidiIn(self._api, name=self._name, queue_size_limit=QUEUE)
         with contextlib.suppress(NotImplementedError, SystemError, rtmidi.RtMidiError):
             own.open_virtual_port(self._name)
-            self._listen(own, self._name)
             self._own = own
+            self._listen(own, self._name)
 
     def found(self) -> dict[str, int]:
         """The ports that there are and their indices, ours left out; equal names get numbers."""
@@ -104,25 +113,35 @@ class Ports:
 
     def follow(self) -> tuple[list[str], str, list[str]]:
         """Open what came, close what went. Returns what is open, what could not be, and the outputs there are."""
-        names, fault = self.found(), ""
+        names, fault, came = self.found(), "", False
         for gone in set(self._open) - set(names):
+            with self._lock:
+                del self._heard[gone]
             self._open.pop(gone).delete()
         for name, index in names.items():
             if name in self._open:
                 continue
-            port = rtmidi.MidiIn(self._api, name=self._name)
+            port = rtmidi.MidiIn(self._api, name=self._name, queue_size_limit=QUEUE)
             try:
                 port.open_port(index, name=name[:60])
-                self._listen(port, name)
+                if self.found().get(name) != index:  # ports are opened by number, and the numbers just changed
+                    port.delete()
+                    continue
                 self._open[name] = port
+                self._listen(port, name)
+                came = True
             except (SystemError, ValueError, rtmidi.RtMidiError) as error:
                 port.delete()
                 fault = f"{name} cannot be opened ({error}): is another program using it?"
         own = [self._name] if self._own else []
-        outputs = self._names(self._outputs)
         with self._send_lock:
-            for gone in set(self._sending) - set(outputs):
-                self._sending.pop(gone).delete()
+            outputs = self._names(self._outputs)
+            if (there := (set(names), set(outputs))) != self._there:
+                self._there = there
+                while self._sending:  # who came may have the name of one that left, and be connected to nothing
+                    self._sending.popitem()[1].delete()
+        if came:
+            time.sleep(SETTLE)
         return [*own, *self._open], fault, list(outputs)
 
     def send(self, output: str, data: list[int]) -> None:
@@ -135,7 +154,11 @@ class Ports:
                     return
                 port = rtmidi.MidiOut(self._api, name=f"{self._name}-lights")
                 port.open_port(index, name=output[:60])
+                if self._names(self._outputs).get(output) != index:
+                    port.delete()
+                    return
                 self._sending[output] = port
+                time.sleep(SETTLE)
             port.send_message(data)
 
     def close(self) -> None:
@@ -149,11 +172,25 @@ class Ports:
             jack.jack_client_close(client)
 
     def _listen(self, port: Any, name: str) -> None:
-        def heard(event: tuple[list[int], float], _data: Any) -> None:
-            tell("midi", name, time.monotonic(), event[0])
-
         port.ignore_types(sysex=True, timing=False, active_sense=True)
-        port.set_callback(heard)
+        with self._lock:
+            self._heard[name] = port
+
+    def hear(self) -> bool:
+        """Forward what came in since the last call. Returns whether anything did.
+
+        Asked for, not called back: a callback would have the system's MIDI thread wait for Python, and JACK hands the
+        messages of one period over as so many copies of the last where that takes longer than the period.
+        """
+        found = []
+        with self._lock:
+            now = time.monotonic()
+            for name, port in self._heard.items():
+                while (event := port.get_message()) is not None:
+                    found.append(("midi", name, now, event[0]))
+        if found:
+            tell(*found)
+        return bool(found)
 
 
 def serve(command: str, backend: str, name: str) -> None:
@@ -161,7 +198,8 @@ def serve(command: str, backend: str, name: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the show's; it closes our input
     ports = Ports(backend, name)
     if command == "--list":
-        tell("ports", ports.backend, list(ports.found()) if ports.backend else [], "" if ports.backend else NONE, [])
+        found = list(ports.found()) if ports.backend else []
+        tell(("ports", ports.backend, found, "" if ports.backend else NONE, []))
         ports.close()
         os._exit(0)
     ended = threading.Event()
@@ -176,19 +214,30 @@ def serve(command: str, backend: str, name: str) -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     if not ports.backend:
-        tell("ports", "", [], NONE, [])
+        tell(("ports", "", [], NONE, []))
     while not ports.backend and not ended.wait(RETRY):
         ports = Ports(backend, name)
     if not ports.backend:
         os._exit(0)
     ports.open_own()
     ports.keep = end_with_jack(name) if ports.backend.lower() == "jack" else None
+
+    def listen() -> None:
+        heard = time.monotonic()
+        while not ended.is_set():
+            if ports.hear():
+                heard = time.monotonic()
+            time.sleep(LISTEN if time.monotonic() - heard < RESTED else REST)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
     told: Any = None
     while not ended.wait(POLL if told else 0):
         now = ports.follow()
         if now != told:
             told = now
-            tell("ports", ports.backend, *now)
+            tell(("ports", ports.backend, *now))
+    listener.join(1)
     ports.close()
     os._exit(0)  # what libraries do at exit is not waited for
 

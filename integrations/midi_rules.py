@@ -45,7 +45,7 @@ class Rule:
     relative: how an encoder says its ticks; one is 1/127 of the way times speed, or one whole number.
     watch: the parameter that lights this control, target if empty; shows: the value that lights it, None for a fader.
     light: "value" sends the position back; a list is what to light it with, from off to full, each a velocity or
-    [velocity, channel]. default: gives way to a controller's own map.
+    [velocity, channel]. default: gives way to a controller's own map. learned: nothing else is played by its control.
     """
 
     kind: Kind
@@ -70,6 +70,7 @@ class Rule:
     shows: Any = None
     light: str | Sequence[Any] | None = None
     default: bool = False
+    learned: bool = False
 
     def on(self, port: str) -> bool:
         return self.device is None or self.device.lower() in port.lower()
@@ -173,6 +174,8 @@ def table(
     rules = [rule for rule in rules if rule.on(port)]
     known = next((c for c in controllers if c.named(port)), None)
     own = [rule for rule in rules if not rule.default]
+    learned = {source for rule in own if rule.learned for source in rule.sources}
+    own = [rule for rule in own if rule.learned or (rule.kind, rule.number) not in learned]
     below = [rule for rule in rules if rule.default]
     if known is not None:
         below = [] if known.skips(port) else list(known.rules)
