@@ -18,7 +18,8 @@ PPQN = 24  # MIDI clocks a quarter note (MIDI 1.0 Detailed Specification, System
 SIXTEENTH = 6  # MIDI clocks a step of the song position
 PAUSE = 2.5  # seconds after which a tap begins anew
 TAPS = 8  # the latest that count
-LOST = 1.0  # seconds of silence after which a MIDI clock is heard as if for the first time
+LOST = 1.0  # seconds of silence after which there is no MIDI clock any more
+LOCKING, STEADY, LOCKED = PPQN // 4, PPQN // 2, 4 * PPQN  # clocks: for a first guess, for a rhythm, for certainty
 SLACK = 0.02  # a boundary that would be missed by less than this is still taken
 JUMP = 0.25  # beats; a clock that is further off than this has jumped, and did not drift
 
@@ -132,14 +133,14 @@ def tapped(line: Line, taps: Sequence[float]) -> Line:
 class MidiClock:
     """What 24 clocks a beat say: a second-order phase-locked loop over their arrivals, fast at first, then steady.
 
-    Clocks that were lost are counted by the time that went by; one that comes at an odd moment moves the estimate by
-    no more than a part of a clock. A tempo that really changed shows as the same error again and again, and is then
-    followed at once.
+    Every clock counts, however late it comes, in a bunch or alone. While clocks come at odd moments the loop runs on
+    as it was. When they are regular again, they either fit after all; or all are late by so many clocks, which were
+    lost then; or the tempo is another one, and is taken up at once.
 
     index: of the latest clock since the song's beginning. time: when it was, by estimate. period: seconds a clock.
-    heard: clocks in this run. drift: the error's running mean, in periods. playing: between start and stop.
-    fresh: the next clock is the next index, however long it takes to come. arrived: when the latest clock did.
-    doubt: clocks counted as lost (or as doubled, below 0) since the tempo was last beyond doubt.
+    heard: clocks that fitted, in this run. drift: the error's running mean, in periods. odd: clocks in a row that did
+    not fit. playing: between start and stop. fresh: the next clock is the next index, however long it takes to come.
+    recent: arrivals, the latest last.
     """
 
     index: int = -1
@@ -147,10 +148,10 @@ class MidiClock:
     period: float = 60 / (120 * PPQN)
     heard: int = 0
     drift: float = 0.0
+    odd: int = 0
     playing: bool = False
     fresh: bool = True
-    arrived: float = -math.inf
-    doubt: int = 0
+    recent: tuple[float, ...] = ()
 
     def event(self, kind: str, time: float, value: int = 0) -> MidiClock:
         """kind: tick, start, stop, continue, or position (`value` in sixteenths). Anything else changes nothing."""
@@ -168,36 +169,50 @@ class MidiClock:
         return self
 
     def _tick(self, time: float) -> MidiClock:
-        gap, arrived = time - self.time, time - self.arrived
-        now = replace(self, arrived=time, fresh=False)
-        if not self.heard:
-            return replace(now, index=self.index + 1, time=time, heard=1)
-        least, most = 60 / (FASTEST * PPQN), 60 / (SLOWEST * PPQN)
-        if self.heard == 1 and gap < LOST:
-            return replace(now, index=self.index + 1, time=time, period=min(max(gap, least), most), heard=2)
-        passed = max(round(gap / self.period), 0) if self.heard > PPQN // 4 else 1
-        if self.fresh or not -LOST < gap < LOST:  # it stopped, or the cable was out: the tempo may be what it was
-            passed = 1 if self.fresh else passed
-            return replace(
-                now, index=self.index + passed, time=time, heard=min(self.heard, PPQN // 4), drift=0.0, doubt=0
-            )
-        error = gap / self.period - passed
-        wrong = error if passed == 1 else min(max(passed - 1, -0.5), 0.5)
-        drift, heard = self.drift + 0.1 * (wrong - self.drift), self.heard + 1
-        if self.heard > PPQN and abs(drift) > 0.2:  # not jitter any more: another tempo
-            period = min(max(arrived, least), most)
-            index = self.index + 1 - self.doubt
-            return replace(now, index=index, time=time, period=period, heard=PPQN // 4, drift=0.0, doubt=0)
-        most_at_once = 1.0 if heard <= PPQN else 0.35
-        clipped = min(max(error, -most_at_once), most_at_once)
+        now = replace(self, index=self.index + 1, fresh=False, recent=(*self.recent, time)[-STEADY - 1 :])
+        if self.fresh or not self.heard:
+            return replace(now, time=time, heard=min(max(self.heard, 1), LOCKING), drift=0.0, odd=0, recent=(time,))
+        if self.heard == 1:
+            return replace(now, time=time, period=_period(time - self.time), heard=2)
+        error = (time - self.time) / self.period - 1
+        if self.heard > PPQN and abs(error) > 0.5:
+            return now._odd(error)
+        heard, drift = self.heard + 1, self.drift + 0.1 * (error - self.drift)
+        if heard > PPQN and abs(drift) > 0.2:  # not jitter any more
+            heard, drift = LOCKING, 0.0
+        most = 1.0 if heard <= PPQN else 0.35
+        error = min(max(error, -most), most)
         phase = max(2 * (2 * heard - 1) / (heard * (heard + 1)), 0.08)  # least squares at first, then a fixed band
         speed = max(6 / (heard * (heard + 1)), 0.08**2 / 2)
-        period = min(max(self.period * (1 + speed * clipped / max(passed, 1)), least), most)
-        moved = self.time + self.period * (passed + phase * clipped)
-        doubt = self.doubt + passed - 1 if abs(drift) > 0.03 else 0
-        return replace(now, index=self.index + passed, time=moved, period=period, heard=heard, drift=drift, doubt=doubt)
+        moved = self.time + self.period * (1 + phase * error)
+        return replace(
+            now, time=moved, period=_period(self.period * (1 + speed * error)), heard=heard, drift=drift, odd=0
+        )
+
+    def _odd(self, error: float) -> MidiClock:
+        """A clock that did not fit, `error` periods from where it should have been. Counted already."""
+        held = replace(self, time=self.time + self.period, odd=self.odd + 1)
+        gaps = sorted(b - a for a, b in itertools.pairwise(self.recent))
+        if held.odd < STEADY or len(gaps) < STEADY:
+            return held
+        middle, spread = gaps[STEADY // 2], gaps[-STEADY // 4] - gaps[STEADY // 4]
+        if spread > 0.5 * middle or _period(middle) > 1.2 * middle:  # a bunch of them: still odd
+            return held
+        if self.heard > LOCKED and abs(middle / self.period - 1) < 0.1:
+            lost = round(error)
+            return replace(held, index=held.index + lost, time=held.time + lost * self.period, odd=0)
+        return replace(held, time=self.recent[-1], period=_period(middle), heard=LOCKING, drift=0.0, odd=0)
+
+    @property
+    def arrived(self) -> float:
+        """When the latest clock came."""
+        return self.recent[-1] if self.recent else -math.inf
 
     @property
     def line(self) -> Line | None:
         """None before the tempo is known."""
-        return Line(self.time, self.index / PPQN, 60 / (self.period * PPQN)) if self.heard >= PPQN // 4 else None
+        return Line(self.time, self.index / PPQN, 60 / (self.period * PPQN)) if self.heard >= LOCKING else None
+
+
+def _period(seconds: float) -> float:
+    return min(max(seconds, 60 / (FASTEST * PPQN)), 60 / (SLOWEST * PPQN))
