@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-from .tempo import JUMP, LOST, PAUSE, TAPS, Line, Meter, MidiClock, tapped
+from .tempo import BOUNCE, JUMP, LOST, PAUSE, TAPS, Line, Meter, MidiClock, tapped
 
 Source = Literal["auto", "tap", "midi", "link"]
 SOURCES: tuple[Source, ...] = ("auto", "tap", "midi", "link")
@@ -111,6 +111,8 @@ class ShowClock:
     def _tap(self, now: float) -> None:
         if self.following(now) != "tap":
             self._move(round(self._line.beat_at(now)) - self._line.beat_at(now))  # the leader's tempo, our beat
+            return
+        if self._taps and 0 <= now - self._taps[-1] < BOUNCE:
             return
         if self._taps and not 0 < now - self._taps[-1] < PAUSE:
             self._taps.clear()

@@ -18,6 +18,7 @@ PPQN = 24  # MIDI clocks a quarter note (MIDI 1.0 Detailed Specification, System
 SIXTEENTH = 6  # MIDI clocks a step of the song position
 PAUSE = 2.5  # seconds after which a tap begins anew
 TAPS = 8  # the latest that count
+BOUNCE = 0.1  # seconds in which a button that is hit once may say so twice
 LOST = 1.0  # seconds of silence after which there is no MIDI clock any more
 LOCKING, STEADY, LOCKED = PPQN // 4, PPQN // 2, 4 * PPQN  # clocks: for a first guess, for a rhythm, for certainty
 SLACK = 0.02  # a boundary that would be missed by less than this is still taken
@@ -114,7 +115,7 @@ def tapped(line: Line, taps: Sequence[float]) -> Line:
     The beat nearest to the last tap is put on it, so that a tempo tapped again does not lose the bar.
     """
     gaps = sorted(b - a for a, b in itertools.pairwise(taps))
-    if not gaps or gaps[0] <= 0:
+    if not gaps or gaps[0] < BOUNCE:
         return line
     short = [gap for gap in gaps if gap < 1.5 * gaps[0]]
     period = short[len(short) // 2]
@@ -193,15 +194,16 @@ class MidiClock:
         """A clock that did not fit, `error` periods from where it should have been. Counted already."""
         held = replace(self, time=self.time + self.period, odd=self.odd + 1)
         gaps = sorted(b - a for a, b in itertools.pairwise(self.recent))
-        if held.odd < STEADY or len(gaps) < STEADY:
+        if held.odd <= STEADY or len(gaps) < STEADY:
             return held
         middle, spread = gaps[STEADY // 2], gaps[-STEADY // 4] - gaps[STEADY // 4]
         if spread > 0.5 * middle or _period(middle) > 1.2 * middle:  # a bunch of them: still odd
             return held
-        if self.heard > LOCKED and abs(middle / self.period - 1) < 0.1:
+        mean = sum(gaps) / STEADY
+        if self.heard > LOCKED and abs(mean / self.period - 1) < 0.02:
             lost = round(error)
             return replace(held, index=held.index + lost, time=held.time + lost * self.period, odd=0)
-        return replace(held, time=self.recent[-1], period=_period(middle), heard=LOCKING, drift=0.0, odd=0)
+        return replace(held, time=self.recent[-1], period=_period(mean), heard=LOCKING, drift=0.0, odd=0)
 
     @property
     def arrived(self) -> float:
