@@ -75,3 +75,28 @@ class Run:
             return False
         self._saved = now
         return True
+
+
+def plot(curves: dict[str, list[dict[str, float]]], figures: dict[str, tuple[str, ...]]) -> str:
+    """Learning curves as an SVG: one panel a run, one line a figure, steps across, from the lowest to the highest."""
+    width, height, gap = 420, 220, 56
+    colours = ("#d6336c", "#1c7ed6", "#2f9e44")
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{len(curves) * (width + gap) + gap}" '
+           f'height="{height + 2 * gap}" font-family="sans-serif" font-size="12"><rect width="100%" height="100%" '
+           'fill="white"/>']  # fmt: skip
+    for panel, (name, rows) in enumerate(curves.items()):
+        left = gap + panel * (width + gap)
+        last = max((r["step"] for r in rows), default=1)
+        out.append(f'<text x="{left}" y="{gap - 30}" font-weight="bold">{name}</text>')
+        out.append(f'<rect x="{left}" y="{gap}" width="{width}" height="{height}" fill="none" stroke="#ccc"/>')
+        out.append(f'<text x="{left + width}" y="{gap + height + 18}" text-anchor="end">{last:.0f} steps</text>')
+        for i, key in enumerate(figures[name]):
+            values = [r[key] for r in rows]
+            low, high = min(values), max(values)
+            at = [(left + width * r["step"] / last, gap + height * (1 - (v - low) / max(high - low, 1e-9)))
+                  for r, v in zip(rows, values, strict=True)]  # fmt: skip
+            line = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+            out.append(f'<polyline points="{line}" fill="none" stroke="{colours[i]}" stroke-width="2"/>')
+            label = f"{key}: {values[0]:.3g} to {values[-1]:.3g}"
+            out.append(f'<text x="{left + i * width / 3}" y="{gap - 10}" fill="{colours[i]}">{label}</text>')
+    return "\n".join([*out, "</svg>"])

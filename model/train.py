@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .nano import Nano
     from .recipes import Recipe
 
+CURVES = {"autoencoder": ("loss", "psnr"), "world": ("loss", "first", "later")}
 STAGES = ("text", "autoencoder", "probe", "world", "reader")
 
 
@@ -45,6 +46,7 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
     from . import parallel, probe, reader, text, train_autoencoder, train_world
     from .clips import draw as clips_of
     from .recipes import RECIPES
+    from .runlog import plot
 
     r = RECIPES[config]
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +84,9 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
         print("reader:", json.dumps(figures), flush=True)
     if {"world", "reader"} & set(stages):
         assemble(folder, r).save(out)
+        curves = {name: json.loads((folder / f"{name}.json").read_text()) for name in CURVES}
+        out.with_suffix(".json").write_text(json.dumps(curves))
+        out.with_suffix(".svg").write_text(plot(curves, CURVES))
         print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", flush=True)
 
 

@@ -21,8 +21,9 @@ def test_one_command_trains_a_world_that_plays(trained):
     frame = world.step(Controls(world.encode(Prompt("the sea")).values))
     assert frame.shape == (1, world.spec.height, world.spec.width, 3)
     assert frame.dtype == torch.uint8
-    curve = json.loads((trained / "world.json").read_text())
+    curve = json.loads((trained / "tiny.json").read_text())["world"]
     assert curve[-1]["step"] == 10
+    assert "polyline" in (trained / "tiny.svg").read_text()
 
 
 def test_training_resumes_where_it_stopped(trained, capsys):
