@@ -102,6 +102,7 @@ class LinkInput:
             assert process.stdout is not None
             for line in process.stdout:
                 with contextlib.suppress(ValueError, TypeError):
+                    self._fault = ""
                     _, at, beat, bpm, peers = json.loads(line)
                     self._session = (bpm, peers)
                     self._on_session(at, beat, bpm, peers)

@@ -52,7 +52,7 @@ class ControlLog:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control log", daemon=True)
 
-    def start(self) -> None:
+    def start(self, now: float | None = None) -> None:
         """Raises OSError, naming the fix, where nothing can be written now."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ class ControlLog:
             probe.unlink()
         except OSError as fault:
             raise OSError(f"--log {self.folder}: {fault.strerror}; name a folder that can be written to") from None
-        self._begin(time.monotonic())
+        self._begin(time.monotonic() if now is None else now)
         self._thread.start()
 
     def control(self, control: Control, waits: bool) -> None:

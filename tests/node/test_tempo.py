@@ -217,7 +217,7 @@ def test_a_midi_clock_leads_while_it_ticks_and_its_tempo_stays_when_it_ends():
 
 def test_link_is_followed_by_name_alone_and_led_only_by_hand():
     clock = ShowClock(100, now=1000)
-    asked = []
+    asked: list[float] = []
     clock.lead = asked.append
     clock.on_link(1001, 64.0, 133, 1)
     assert clock.bpm == 100
