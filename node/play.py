@@ -186,7 +186,7 @@ def play(show: Show, options: PlayOptions) -> Report:
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
             company.finish(report, time.process_time() - cpu)
-            report.controls = {**desk.counts, "last fault": desk.fault}
+            report.controls = {**desk.counts, "last fault": desk.fault, "tempo": desk.clock.status(time.monotonic())}
             if log is not None:
                 report.controls["log"] = log.status()
             report.inputs = {name: dict(source.status()) for name, source in inputs.items()}
@@ -294,7 +294,8 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                     for target, value in figures.items():
                         source.feedback(target, value)
                 if shown:
-                    live.update(line(world, clock, outputs))
+                    tempo = desk.clock.status(now)
+                    live.update(f"{line(world, clock, outputs)}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']})")
                 if outputs and all(said.get("state") == "closed" for said in outputs.values()):
                     return  # the user closed the last window
             if options.seconds is not None and first_tick is not None and now - first_tick >= options.seconds:
