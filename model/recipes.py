@@ -22,9 +22,7 @@ class Recipe:
     autoencoder_steps: int = 5200
     probe_steps: int = 2200
     world_steps: int = 5400
-    decoder_steps: int = 1000
-    decoder_pictures: int = 2400  # of the pictures
-    reader_steps: int = 1000
+    reader_steps: int = 1500
     batch: int = 4  # clips of `world.window` frames a step
     text: TextConfig = field(default_factory=TextConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -72,8 +70,6 @@ RECIPES: dict[str, Recipe] = {
         autoencoder_steps=20,
         probe_steps=10,
         world_steps=10,
-        decoder_steps=10,
-        decoder_pictures=32,
         reader_steps=10,
         autoencoder=AutoencoderConfig(channels=8, widths=(8, 12, 16), blocks=(1, 1, 1)),
         world=WorldConfig(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .recipes import Recipe
 
 CURVES = {"autoencoder": ("loss", "psnr"), "world": ("loss", "first", "later")}
-STAGES = ("text", "autoencoder", "probe", "world", "decoder", "reader")
+STAGES = ("text", "autoencoder", "probe", "world", "reader")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers: int, seed: int) -> None:
     from safetensors.torch import load_file, save_file
 
-    from . import parallel, probe, reader, text, train_autoencoder, train_decoder, train_world
+    from . import parallel, probe, reader, text, train_autoencoder, train_world
     from .clips import draw as clips_of
     from .recipes import RECIPES
     from .runlog import plot
@@ -76,17 +76,13 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
             return
         save_file({"mean": mean, "std": std}, folder / "scale.safetensors")
         save_file({k: v.cpu().contiguous() for k, v in world.items()}, folder / "world.safetensors")
-    if "decoder" in stages:
-        parts = assemble(folder, r, decoder=False)
-        train_decoder.train(folder, parts.autoencoder, parts.world, parts.mean, parts.std, steps=r.decoder_steps,
-                            count=r.pictures, pool=r.decoder_pictures, shape=shape, seed=seed)  # fmt: skip
     if "reader" in stages:
         scale = load_file(folder / "scale.safetensors")
         clips = clips_of(folder, r.sequences, r.frames, shape, r.autoencoder, workers)[0]
         figures = reader.train(clips, scale["mean"], scale["std"], folder / "reader.safetensors",
                                steps=r.reader_steps, held=min(100, len(clips) // 4), seed=seed)  # fmt: skip
         print("reader:", json.dumps(figures), flush=True)
-    if {"world", "decoder", "reader"} & set(stages):
+    if {"world", "reader"} & set(stages):
         assemble(folder, r).save(out)
         curves = {name: json.loads((folder / f"{name}.json").read_text()) for name in CURVES}
         out.with_suffix(".json").write_text(json.dumps(curves))
@@ -94,8 +90,8 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
         print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", flush=True)
 
 
-def assemble(folder: Path, r: Recipe, decoder: bool = True) -> Nano:
-    """The world out of what its stages left in `folder`. Without `decoder`: with the one it had before that."""
+def assemble(folder: Path, r: Recipe) -> Nano:
+    """The world out of what its stages left in `folder`."""
     import torch
     from safetensors.torch import load_file
 
@@ -106,12 +102,9 @@ def assemble(folder: Path, r: Recipe, decoder: bool = True) -> Nano:
     from .transformer import WorldModel
 
     autoencoder = Autoencoder(r.autoencoder)
-    checkpoint = folder / ("decoder.pt" if decoder else "autoencoder.pt")
-    autoencoder.load_state_dict(torch.load(checkpoint, weights_only=True)["state"]["model"])
+    autoencoder.load_state_dict(torch.load(folder / "autoencoder.pt", weights_only=True)["state"]["model"])
     text, read, world = TextEncoder(r.text), Reader(r.autoencoder.channels), WorldModel(r.world)
     for name, module in (("text", text), ("reader", read), ("world", world)):
-        if name == "reader" and not decoder:
-            continue
         module.load_state_dict(load_file(folder / f"{name}.safetensors"))
     scale = load_file(folder / "scale.safetensors")
     return Nano(text, read, autoencoder, world, scale["mean"], scale["std"], torch.device("cpu"))
