@@ -22,7 +22,7 @@ class Recipe:
     autoencoder_steps: int = 5200
     probe_steps: int = 2200
     world_steps: int = 5400
-    reader_steps: int = 1500
+    reader_steps: int = 1000
     batch: int = 4  # clips of `world.window` frames a step
     text: TextConfig = field(default_factory=TextConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
