@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from .parallel import like
+from .parallel import dealt
 
 SHEETS = 4.0  # how much faster learned sheets move than other vectors
 
@@ -34,19 +34,22 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
+            moved, pushes = [p for p in group["params"] if p.grad is not None], []
+            for p in moved:
                 state = self.state[p]
                 if not state:
                     state["momentum"] = torch.zeros_like(p)
                 m = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                g = p.grad.lerp(m, group["momentum"])
-                # A shard alone cannot be orthogonalised: every process does the whole matrix, and keeps its part.
-                matrix = (g.full_tensor() if isinstance(g, DTensor) else g).flatten(1)
-                update = orthogonalise(matrix) * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+                pushes.append(p.grad.lerp(m, group["momentum"]))
+            for p, update in zip(moved, dealt(pushes, _turned), strict=True):
                 p.mul_(1 - group["lr"] * group["decay"])
-                p.add_(like(update.view(p.shape), p), alpha=-group["lr"])
+                p.add_(update, alpha=-group["lr"])
+
+
+def _turned(g: Tensor) -> Tensor:
+    """Of a kernel's shape, orthogonalised as a matrix of one row an output."""
+    matrix = g.flatten(1)
+    return (orthogonalise(matrix) * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5).view(g.shape)
 
 
 def optimisers(module: torch.nn.Module, lr: float, matrix_lr: float) -> list[torch.optim.Optimizer]:
@@ -62,7 +65,7 @@ def optimisers(module: torch.nn.Module, lr: float, matrix_lr: float) -> list[tor
     for name, p in module.named_parameters():
         if "sheets." in name:
             sheets.append(p)
-        elif p.dim() >= 2 and min(p.shape[0], p[0].numel()) >= 24 and "modulate" not in name:
+        elif p.dim() >= 2 and min(p.shape[0], p.numel() // p.shape[0]) >= 24 and "modulate" not in name:
             matrices.append(p)
         else:
             rest.append(p)

@@ -2,20 +2,24 @@
 
 Parameters, gradients and optimiser states are sharded by FSDP2 (`fully_shard`), block by block. Every process draws
 the same batch from the same dice and works on its own clips of it, so that any number of processes makes the very same
-steps as one. On CUDA weights are bf16 while they compute and blocks are compiled; on a CPU everything is fp32.
+steps as one. On CUDA the network computes in bf16 (geometry, clocks and whatever else autocast leaves alone in fp32)
+and blocks are compiled; on a CPU everything is fp32.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor, Replicate
 
 CPU = torch.device("cpu")
+PATIENCE = timedelta(hours=24)  # how long the others wait while the leader draws the stage and trains what comes first
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def join() -> Team:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if size > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     return Team(rank, size, device)
 
 
@@ -71,11 +75,20 @@ def leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def shard(model: nn.Module, team: Team) -> nn.Module:
-    """The model with its parameters spread over the team, block by block."""
+def shard(model: nn.Module, team: Team, half: bool | None = None) -> nn.Module:
+    """The model with its parameters spread over the team, block by block.
+
+    half: compute in bf16 and send the blocks' weights as bf16; None does so on CUDA. Parameters, gradients and the
+    model's output are fp32 all the same.
+    """
+    half = team.device.type == "cuda" if half is None else half
     if team.device.type == "cuda":
         for block in model.blocks:  # type: ignore[union-attr]
             block.compile()
+    if half:
+        # FSDP's own casting sees neither what a Moment holds nor the sheets' tables, and would round clocks to bf16.
+        model.forward = torch.autocast(team.device.type, torch.bfloat16)(model.forward)
+        model.register_forward_hook(lambda module, args, out: out.float())
     if team.size == 1:
         return model
     from torch.distributed.device_mesh import init_device_mesh
@@ -83,31 +96,61 @@ def shard(model: nn.Module, team: Team) -> nn.Module:
 
     for p in model.parameters():  # FSDP cuts rows of plain memory
         p.data = p.data.contiguous()
-    options: dict[str, Any] = {"mesh": init_device_mesh(team.device.type, (team.size,))}
-    if team.device.type == "cuda":
-        options["mp_policy"] = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    mesh = init_device_mesh(team.device.type, (team.size,))
+    sent = torch.bfloat16 if half else None
+    policy = MixedPrecisionPolicy(param_dtype=sent, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in model.blocks:  # type: ignore[union-attr]
-        fully_shard(block, **options)
-    fully_shard(model, **options)
+        fully_shard(block, mesh=mesh, mp_policy=policy)
+    # The root would stay whole after a forward pass that no backward pass follows (rollouts, the averaged model), and
+    # whoever asks for its parameters then would get plain tensors.
+    fully_shard(model, mesh=mesh, reshard_after_forward=True)
     return model
 
 
-def whole(value: Any) -> Any:
-    """A state (of a model or an optimiser) with every shard put together; all of the team must call it."""
+def whole(value: Any, keep: bool = True) -> Any:
+    """A state (of a model or an optimiser) with every shard put together; all of the team must call it.
+
+    keep: False drops each sharded tensor once it is sent, None in its place: one copy of a large state is enough.
+    """
     if isinstance(value, DTensor):
-        return value.full_tensor().cpu()
+        full = value.full_tensor()
+        return full.cpu() if keep else None
     if isinstance(value, dict):
-        return {k: whole(v) for k, v in value.items()}
+        return {k: whole(v, keep) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(whole(v) for v in value)
+        return type(value)(whole(v, keep) for v in value)
     return value
 
 
 def like(value: Tensor, shape: Tensor) -> Tensor:
-    """A whole tensor, spread as `shape` (a parameter) is."""
+    """A whole tensor that every process has, spread as `shape` (a parameter) is. Nothing is sent."""
     if isinstance(shape, DTensor) and not isinstance(value, DTensor):
-        return distribute_tensor(value.to(shape.device), shape.device_mesh, shape.placements)
+        same = [Replicate()] * shape.device_mesh.ndim
+        whole_one = DTensor.from_local(value.to(shape.device), shape.device_mesh, same, run_check=False)
+        return whole_one.redistribute(placements=shape.placements)
     return value
+
+
+def dealt(matrices: Sequence[Tensor], work: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+    """`work` of each whole matrix, in order, spread as the matrix is.
+
+    For work that a shard alone cannot do (Newton-Schulz). Matrices are dealt out like cards: each process works on one
+    in `size` of them, so that the work shrinks as the team grows. Each matrix is sent twice: gathered, and told by the
+    one who worked on it (Muon is Scalable for LLM Training, Liu et al. 2025, section 2.3).
+    """
+    if not matrices or not isinstance(matrices[0], DTensor):
+        yield from map(work, matrices)
+        return
+    group = matrices[0].device_mesh.get_group()
+    rank, size = torch.distributed.get_rank(group), torch.distributed.get_world_size(group)
+    for first in range(0, len(matrices), size):
+        hand = matrices[first : first + size]
+        full = [m.full_tensor() for m in hand]  # type: ignore[attr-defined]
+        if rank < len(hand):
+            full[rank] = work(full[rank]).contiguous()
+        for owner, (m, done) in enumerate(zip(hand, full, strict=True)):
+            torch.distributed.broadcast(done, torch.distributed.get_global_rank(group, owner), group)
+            yield like(done, m)
 
 
 def load_model(model: nn.Module, state: dict[str, Tensor]) -> None:
@@ -117,10 +160,16 @@ def load_model(model: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """A whole state into an optimiser, its parameters sharded or not."""
+    """A whole state into an optimiser, its parameters sharded or not.
+
+    Which kernel runs stays this process's own affair, and states take their parameters' layout: the fused kernel walks
+    plain memory, and would add a row of channels to a column of another order.
+    """
+    kernels: list[dict[str, Any]] = [{k: g[k] for k in ("fused", "foreach") if k in g} for g in optimiser.param_groups]
     optimiser.load_state_dict(state)
-    for group in optimiser.param_groups:
+    for group, kernel in zip(optimiser.param_groups, kernels, strict=True):
+        group.update(kernel)
         for p in group["params"]:
             for k, v in optimiser.state[p].items():
                 if isinstance(v, Tensor) and v.shape == p.shape:
-                    optimiser.state[p][k] = like(v, p)
+                    optimiser.state[p][k] = torch.empty_like(p).copy_(like(v, p))

@@ -37,7 +37,7 @@ def _world(width: int, blocks: int, trunk: int, **rest: int) -> WorldConfig:
 
 RECIPES: dict[str, Recipe] = {
     "nano": Recipe(),  # 14 M parameters, two CPU cores
-    # 69 M, 435 M and 2.5 B, for GPUs under torchrun; nobody has trained these yet.
+    # 67 M, 435 M and 2.5 B, for GPUs under torchrun; nobody has trained these yet.
     "small": Recipe(
         sequences=20_000,
         frames=16,

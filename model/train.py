@@ -52,6 +52,11 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
     folder.mkdir(parents=True, exist_ok=True)
     shape = (r.height, r.width)
     text_file = folder / "text.safetensors"
+    team = parallel.join()
+    if not team.leads:  # one process paints, and trains what is small; all train the world
+        stages = tuple(s for s in stages if s == "world")
+    if "world" not in stages:
+        parallel.leave()
     if "text" in stages and not text_file.exists():
         encoder = text.train(r.text_steps, seed=seed, config=r.text)
         save_file(encoder.state_dict(), text_file)
@@ -66,7 +71,7 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
         )
         print("probe:", json.dumps(figures), flush=True)
     if "world" in stages:
-        team = parallel.join()
+        team.wait()
         world, mean, std = train_world.train(
             folder, r.world, r.autoencoder, steps=r.world_steps, count=r.sequences, frames=r.frames, shape=shape,
             batch=r.batch, workers=workers, seed=seed, team=team,

@@ -91,9 +91,10 @@ class Trainer:
         self.base = [[g["lr"] for g in o.param_groups] for o in self.opts]
 
     def state(self) -> dict[str, Any]:
-        """Whole, however many processes train it; all of them must ask."""
-        return {"model": whole(self.model.state_dict()), "average": whole(self.average.state_dict()),
-                "optimisers": [whole(o.state_dict()) for o in self.opts]}  # fmt: skip
+        """Whole, however many processes train it; all of them must ask, and the leader gets it."""
+        keep = self.team.leads
+        return {"model": whole(self.model.state_dict(), keep), "average": whole(self.average.state_dict(), keep),
+                "optimisers": [whole(o.state_dict(), keep) for o in self.opts]}  # fmt: skip
 
     def load(self, saved: dict[str, Any]) -> None:
         load_model(self.model, saved["model"])

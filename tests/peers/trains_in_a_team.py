@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import torch
+from worldjockey.model import train_world
 from worldjockey.model.clips import Clips
-from worldjockey.model.parallel import join, leave, whole
+from worldjockey.model.parallel import Team, join, leave, shard, whole
 from worldjockey.model.stage.sample import sequence
 from worldjockey.model.train_world import Trainer
-from worldjockey.model.transformer import WorldConfig
+from worldjockey.model.transformer import WorldConfig, WorldModel
 
 CONFIG = WorldConfig(
     channels=4, rows=4, columns=6, width=32, heads=2, blocks=2, temporal=(1,), window=2, trunk=24, sheets=3, look=4
@@ -28,6 +29,16 @@ def clips(count: int = 40) -> Clips:
     )
 
 
+def in_half(trainer: Trainer, team: Team) -> list[float]:
+    """Three losses of a fresh model that computes in bf16, as on CUDA."""
+    torch.manual_seed(7)
+    trainer.model, trainer.average = (shard(WorldModel(CONFIG), team, half=True) for _ in range(2))
+    trainer.opts = train_world.optimisers(trainer.model, lr=1e-3, matrix_lr=0.01)
+    losses = [trainer.step(i) for i in range(3)]
+    assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
+    return losses
+
+
 def main(out: str, checkpoint: str | None = None) -> None:
     torch.set_num_threads(1)
     team = join()
@@ -37,11 +48,17 @@ def main(out: str, checkpoint: str | None = None) -> None:
         trainer.load(torch.load(checkpoint, weights_only=True))
         first = 4
     losses = [trainer.step(i) for i in range(first, first + 4)]
-    # The last part of training, where guidance is folded in, goes through the averaged model too.
-    losses += [trainer.step(i) for i in (17, 18)] if checkpoint else []
-    state, weights = trainer.state(), whole(trainer.model.state_dict())
+    # The last part of training, where guidance is folded in, goes through the averaged model too; so does judging it.
+    train_world.GUIDED_SHARE = 1.0
+    held = trainer.held_out()
+    losses += [trainer.step(i) for i in (18, 19)] if checkpoint else []
+    held = {**held, **{f"{k} again": v for k, v in trainer.held_out().items()}}
+    losses += [trainer.step(first + 4)]
+    state = trainer.state()
+    weights = {name: whole(getattr(trainer, name).state_dict()) for name in ("model", "average")}
+    half = [] if checkpoint else in_half(trainer, team)
     if team.leads:
-        torch.save({"losses": losses, "weights": weights}, out)
+        torch.save({"losses": losses, "held": held, "weights": weights, "half": half}, out)
         if not checkpoint:
             torch.save(state, Path(out).with_suffix(".checkpoint"))
     leave()
