@@ -1,7 +1,8 @@
 import pytest
 import torch
 from torch.nn import functional as F
-from worldjockey.model.sparse import Sparsity, _flex, attend, choose, mask_of
+from torch.nn.attention.flex_attention import create_block_mask
+from worldjockey.model.sparse import Sparsity, _flex, attend, choose, mask_of, tiles
 
 
 def make(rows=3, columns=8, block=4, seed=0):
@@ -48,13 +49,23 @@ def test_sinks_and_the_latest_are_always_seen_the_future_never_and_the_best_of_t
     assert early.diagonal(dim1=-2, dim2=-1).all()
 
 
+@pytest.mark.parametrize(("block", "rows", "columns"), [(144, 2, 9), (16, 3, 40), (128, 1, 4), (300, 2, 5)])
+def test_tiles_are_those_that_flexattention_would_find_token_by_token(block, rows, columns):
+    q, k, _ = (t.detach() for t in make(rows, columns, block))
+    s = Sparsity(block, sinks=1, local=1, far=1)
+    seen = choose(q, k, s)
+    slow = create_block_mask(mask_of(seen, s), 2, 2, rows * block, columns * block, device="cpu").to_dense()
+    assert torch.equal(tiles(seen, s, 128), slow > 0)
+
+
 @pytest.mark.filterwarnings("ignore:flex_attention called without")
-def test_the_gpu_path_makes_the_same_choice():
-    q, k, v = (t.detach() for t in make(rows=2, columns=4, block=16))
-    s = Sparsity(16, sinks=1, local=1, far=1)
+@pytest.mark.parametrize(("block", "columns"), [(16, 4), (144, 8)])
+def test_the_gpu_path_makes_the_same_choice(block, columns):
+    q, k, v = (t.detach() for t in make(rows=2, columns=columns, block=block))
+    s = Sparsity(block, sinks=1, local=1, far=1)
     seen = choose(q, k, s)
     says = mask_of(seen, s)
-    at = [torch.tensor(i) for i in (1, 0, 17, 40)]
+    at = [torch.tensor(i) for i in (1, 0, block + 1, 2 * block + 8)]
     assert bool(says(*at)) == bool(seen[1, 0, 1, 2])
     torch.testing.assert_close(_flex(q, k, v, seen, s, None), attend(q, k, v, s), atol=1e-4, rtol=1e-4)
 
@@ -62,3 +73,10 @@ def test_the_gpu_path_makes_the_same_choice():
 def test_broken_blocks_are_said():
     with pytest.raises(ValueError, match="whole blocks of 5"):
         choose(*make()[:2], Sparsity(5))
+
+
+def test_more_queries_than_keys_and_choices_that_see_nothing_are_refused():
+    with pytest.raises(ValueError, match="only 8 keys"):
+        choose(*make(rows=3, columns=2)[:2], Sparsity(4))
+    with pytest.raises(ValueError, match="sees nothing"):
+        Sparsity(4, sinks=0, local=0, far=0)
