@@ -19,6 +19,7 @@ from .tempo import Line, Meter, Span
 
 Shape = Literal["sine", "triangle", "saw", "square", "random", "sample-and-hold", "envelope"]
 PRESSED = 0.5  # what a fader has to pass to play an envelope
+SHORTEST = 1 / 64  # beats a cycle: shorter ones, which nobody can see, would end beyond all numbers
 LONGEST = 0.25  # seconds that an oscillator goes on by at once, after a pause of whoever moves it
 
 
@@ -242,7 +243,7 @@ class Bank:
         shape, beats = values[f"mod/{m.number}/shape"], values[f"mod/{m.number}/beats"]
         if shape == "envelope":
             return 2 * m.press.level(m.envelope(line.bpm, meter), now)
-        phase = line.beat_at(now) / beats if beats > 0 else m.phase
+        phase = line.beat_at(now) / max(beats, SHORTEST) if beats > 0 else m.phase
         return wave(shape, phase + m.shift, m.number)
 
     def _named(self, n: int, to: str) -> Sequence[Parameter]:

@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from worldjockey.integrations import Control
 from worldjockey.node.clock import ShowClock
@@ -167,6 +167,7 @@ def test_words_are_modulated_and_given_back(play):
         max_size=30,
     )
 )
+@example([("mod/1/beats", 1e-308, 1.0)])
 def test_whatever_is_played_the_picture_gets_values_in_range(moves):
     box = Mailbox()
     try:
