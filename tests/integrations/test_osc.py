@@ -674,8 +674,15 @@ def test_last_value_wins_steps_add_up_and_triggers_are_counted(rig, moves):
     assert reading.counts["cam/home"] == homes
 
 
+# A zero ends an OSC string: python-osc would build a message with one inside, and trip over it itself.
 ARGS = st.lists(
-    st.one_of(st.floats(width=32), st.integers(-(2**31), 2**31 - 1), st.text(max_size=12), st.booleans(), st.just("?")),
+    st.one_of(
+        st.floats(width=32),
+        st.integers(-(2**31), 2**31 - 1),
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12),
+        st.booleans(),
+        st.just("?"),
+    ),
     max_size=4,
 )
 PLAIN = """
