@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
-Layout = Literal["native", "rgba", "uyvy", "yuv420p"]
+Layout = Literal["native", "rgba", "bgrx", "uyvy", "yuv420p"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class VideoFormat:
 class Frame:
     """One tick's picture in the layout the output asked for.
 
-    pixels: native (h, w, 3) RGB at the world's own size; rgba (H, W, 4); uyvy (H, W, 2), BT.709 limited range;
-    yuv420p (H * 3 / 2, W), BT.709 limited range. Owned by the caller: an output that keeps it past `send` says so
-    by `holds`, the number of earlier frames whose pixels must stay untouched.
+    pixels: native (h, w, 3) RGB at the world's own size; rgba (H, W, 4); bgrx (H, W, 4); uyvy (H, W, 2), BT.709 limited
+    range; yuv420p (H * 3 / 2, W), BT.709 limited range. Owned by the caller: an output that keeps it past `send` says
+    so by `holds`, the number of earlier frames whose pixels must stay untouched.
     """
 
     pixels: Pixels
@@ -43,7 +43,11 @@ class Frame:
 
 
 class Output(Protocol):
-    """Somewhere frames go. Runs in a process of its own; may block, may die."""
+    """Somewhere frames go. Runs in a process of its own; may block, may die.
+
+    One that also has `tell(news: Mapping[str, Any])` hears several times a second what is played: "prompt", "cue",
+    "latency_ms".
+    """
 
     layout: Layout
     holds: int

@@ -323,6 +323,11 @@ class Desk:
         if abs(bpm - self.values["tempo"]) >= TEMPO_STEP:
             self.values["tempo"] = self._changed["tempo"] = bpm
 
+    def news(self) -> dict[str, Any]:
+        """What is played, in words: the prompt and the last cue, not longer than other programs show."""
+        cue = self._cue
+        return {"prompt": self.values["prompt"][:500], "cue": "" if cue is None else self.show.cues[cue].name[:200]}
+
     def state(self) -> dict[str, Any]:
         """Everything a log has to begin with, JSON-able."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -39,15 +40,17 @@ class OutletSpec:
         return getattr(importlib.import_module(module), name)(**self.options)
 
 
-def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, status: Cell, stop: Any) -> None:
+def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, news: Cell, status: Cell,
+        stop: Any) -> None:  # fmt: skip
     """The process's main: sends the newest frame of `ring` for every tick that `wake` announces.
 
-    clock: the tick that `wake` last announced and when it was due, as two numbers.
+    clock: the tick that `wake` last announced and when it was due, as two numbers. news: what is played, as JSON.
     """
     enter()
     say: dict[str, Any] = {"state": "opening", "sent": 0, "cpu_s": 0.0}
     tell(status, say)
     output = spec.make()
+    hear = getattr(output, "tell", None)
     try:
         output.open(fmt)
     except Exception as fault:
@@ -75,6 +78,8 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
             now = time.monotonic()
             if now - said_at > 0.2:
                 said_at = now
+                if hear is not None:
+                    hear(json.loads(news.read()[1] or b"{}"))
                 facts = dict(output.status())
                 tell(status, _told(say, sent, latencies, time.process_time() - cpu, facts))
                 if facts.get("closed"):

@@ -16,6 +16,9 @@ ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")
 LANCZOS = int(Interpolation.LANCZOS) | 0x40000  # SWS_ACCURATE_RND: without it greys come out tinted
 
 
+PACKED = {"rgba": "rgba", "bgrx": "bgra"}  # what swscale calls them
+
+
 def blend(old: Pixels, new: Pixels, share: float) -> Pixels:
     """`share` of the new picture, the rest of the old."""
     if share >= 1 or old.shape != new.shape:
@@ -50,7 +53,7 @@ def fit(width: int, height: int, into_width: int, into_height: int) -> tuple[int
 def shape_of(layout: Layout, width: int, height: int) -> tuple[int, int, int]:
     """(rows, columns, channels) of one frame of that layout at the show's size."""
     match layout:
-        case "rgba":
+        case "rgba" | "bgrx":
             return height, width, 4
         case "uyvy":
             return height, width, 2
@@ -63,8 +66,8 @@ def shape_of(layout: Layout, width: int, height: int) -> tuple[int, int, int]:
 class Scaler:
     """Scales RGB to one layout at the show's size: Lanczos in 4:2:2 planes, which swscale does fastest (BT.709).
 
-    On the way to rgba the planes are full range: 8 bits of limited range lose up to 5 levels of a colour, these 3, and
-    greys come back exactly. A picture of another shape than the show's is fitted, with black beside it.
+    On the way to rgba and bgrx the planes are full range: 8 bits of limited range lose up to 5 levels of a colour,
+    these 3, and greys come back exactly. A picture of another shape than the show's is fitted, with black beside it.
     """
 
     def __init__(self, layout: Layout, width: int, height: int) -> None:
@@ -76,7 +79,7 @@ class Scaler:
         h, w = picture.shape[:2]
         wide, tall = fit(w, h, self.width, self.height)
         planes = "yuv420p" if self.layout == "yuv420p" else "yuv422p"
-        levels = ColorRange.JPEG if self.layout == "rgba" else ColorRange.MPEG
+        levels = ColorRange.JPEG if self.layout in PACKED else ColorRange.MPEG
         frame = self._scale.reformat(
             av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"), wide, tall, planes,
             dst_colorspace=Colorspace.ITU709, dst_color_range=levels, interpolation=LANCZOS, **ONE_THREAD,
@@ -86,7 +89,7 @@ class Scaler:
             self._place_planes(frame, out, top, left)
             return
         packed = self._pack.reformat(
-            frame, format="rgba" if self.layout == "rgba" else "uyvy422",
+            frame, format=PACKED.get(self.layout, "uyvy422"),
             src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU709,
             src_color_range=levels, dst_color_range=levels, **ONE_THREAD,
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from .show import OutputEntry, Show
 from .world_process import WorldOptions
 
 NATIVE_BYTES = 1920 * 1088 * 3  # the largest frame a world may make
+NEWS_BYTES = 16 * 1024
 BEAT = 0.01  # seconds between two looks at everything
 # How long each process may be silent, in seconds by state. Nothing limits how long a world takes to load.
 WORLD_PATIENCE = {"running": 15.0}
@@ -205,11 +207,12 @@ class Company:
     clock: Keeper
     outputs: dict[str, Keeper]
     memory: list[Cell | FrameRing]
+    news: Cell  # what is played, as JSON, for outputs that tell it on
 
     @classmethod
     def assemble(cls, show: Show, options: PlayOptions, specs: list[OutletSpec], fmt: VideoFormat,
                  mailbox: Mailbox) -> Company:  # fmt: skip
-        source, tick = FrameRing(NATIVE_BYTES, 4), Cell(64)
+        source, tick, news = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(NEWS_BYTES)
         rings = output_process.rings_for(specs, fmt, source.size)
         wakes = [SPAWN.Semaphore(0) for _ in specs]
         world_options = WorldOptions(
@@ -218,10 +221,10 @@ class Company:
         world = Keeper("world", world_process.run, (world_options, mailbox, source), WORLD_PATIENCE)
         clock = Keeper("clock", output_process.run, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
         outputs = {
-            spec.name: Keeper(spec.name, outlet.run, (spec, fmt, rings[spec.layout], tick, wake), OUTPUT_PATIENCE)
+            spec.name: Keeper(spec.name, outlet.run, (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE)
             for spec, wake in zip(specs, wakes, strict=True)
         }
-        return cls(world, clock, outputs, [source, tick, *rings.values()])
+        return cls(world, clock, outputs, [source, tick, news, *rings.values()], news)
 
     @property
     def keepers(self) -> list[Keeper]:
@@ -285,6 +288,7 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                         console.print(f"wj: {keeper.events[-1]}; starting it again", highlight=False, markup=False)
                 if (delay := latency(outputs))["count"] >= SAMPLES:
                     desk.latency = delay["p50"] / 1e3
+                company.news.write(json.dumps({**desk.news(), "latency_ms": delay["p50"]}).encode())
                 figures = {
                     "status/world_fps": world.get("fps", 0.0), "status/latency_ms": delay["p50"],
                     "status/frames": clock.get("ticks", 0), "status/state": world.get("state", "opening"),

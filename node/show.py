@@ -181,16 +181,22 @@ class OutputEntry(Part):
     monitor: whose whole screen the window fills (0 is the first); without it, a window that can be moved. path: of the
     file that is written. scale: fit shows all of the picture, fill all of the screen, stretch both. rotate: degrees
     clockwise. keystone: where a projector's corners shall land, top left first and clockwise, each [x, y] from 0 to 1.
+    groups: in which the NDI source is seen, by comma. failover: the source that its receivers turn to when it is gone.
+    key: what of the picture is transparent, the dark or the green; threshold: how dark or green, 0 to 1.
     """
 
     kind: Literal["window", "ndi", "file", "syphon", "spout"]
     name: str | None = None
-    layout: Literal["rgba", "uyvy"] | None = None
+    layout: Literal["rgba", "bgrx", "uyvy"] | None = None
     monitor: int | None = Field(default=None, ge=0)
     path: Path | None = None
     scale: Literal["fit", "fill", "stretch"] | None = None
     rotate: Literal[0, 90, 180, 270] | None = None
     keystone: list[tuple[float, float]] | None = None
+    groups: str | None = None
+    failover: str | None = None
+    key: Literal["luma", "green"] | None = None
+    threshold: float | None = Field(default=None, ge=0, le=1)
 
     @field_validator("keystone")
     @classmethod
@@ -204,14 +210,17 @@ class OutputEntry(Part):
     @model_validator(mode="after")
     def _fits(self) -> OutputEntry:
         fields = {
-            "window": {"monitor", "scale", "rotate", "keystone"}, "ndi": {"name", "layout"}, "file": {"path"},
+            "window": {"monitor", "scale", "rotate", "keystone"}, "file": {"path"},
+            "ndi": {"name", "layout", "groups", "failover", "key", "threshold"},
             "syphon": {"name", "layout"}, "spout": {"name", "layout"},
         }[self.kind]  # fmt: skip
         for field in type(self).model_fields:
             if field != "kind" and getattr(self, field) is not None and field not in fields:
                 raise ValueError(f"{self.kind} takes {' and '.join(sorted(fields))}, not {field}")
-        if self.kind in ("syphon", "spout") and self.layout == "uyvy":
-            raise ValueError(f"{self.kind} takes layout: rgba, not uyvy")
+        if self.kind in ("syphon", "spout") and self.layout not in (None, "rgba"):
+            raise ValueError(f"{self.kind} takes layout: rgba, not {self.layout}")
+        if self.key and self.layout not in (None, "uyvy"):
+            raise ValueError(f"a key makes alpha beside layout: uyvy, not {self.layout}")
         if self.kind == "file" and self.path is None:
             raise ValueError("a file output needs a path, as in file:clip.mp4")
         return self

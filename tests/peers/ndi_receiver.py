@@ -1,11 +1,11 @@
 """An NDI receiver in a process of its own, on cyndilib: independent of the code it judges.
 
-    python ndi_receiver.py NAME [--uyvy]
+    python ndi_receiver.py NAME [--uyvy | --bgrx]
 
 Connects to the first source whose name contains NAME, then prints one JSON line for each picture: its number, size,
-rate, FourCC, mean colour and range of alpha. Takes commands on standard input, one a line: `save PATH` writes the
-next picture as npy, (H, W, 4) RGBA, or the raw (H, W, 2) with --uyvy; `program 0|1` and `preview 0|1` set the tally.
-Ends with its standard input.
+rate, FourCC, timecode in seconds, mean colour, range of alpha, and what metadata came before it. Takes commands on
+standard input, one a line: `save PATH` writes the next picture as npy, (H, W, 4) RGBA, or the raw (H, W, 2) or BGRX;
+`program 0|1` and `preview 0|1` set the tally. Ends with its standard input.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 from cyndilib.finder import Finder
-from cyndilib.receiver import Receiver
+from cyndilib.metadata_frame import MetadataRecvFrame
+from cyndilib.receiver import ReceiveFrameType, Receiver
 from cyndilib.video_frame import VideoFrameSync
 from cyndilib.wrapper import FourCC, RecvBandwidth, RecvColorFormat
 
@@ -34,7 +35,7 @@ def read_commands() -> None:
     os._exit(0)
 
 
-def connect(name: str, uyvy: bool) -> tuple[Finder, Receiver]:
+def connect(name: str, color: RecvColorFormat) -> tuple[Finder, Receiver]:
     finder = Finder()
     finder.open()
     while True:
@@ -42,9 +43,9 @@ def connect(name: str, uyvy: bool) -> tuple[Finder, Receiver]:
         finder.update_sources()
         for source in finder.iter_sources():
             if name in source.name:
-                color = RecvColorFormat.UYVY_RGBA if uyvy else RecvColorFormat.RGBX_RGBA
                 receiver = Receiver(color_format=color, bandwidth=RecvBandwidth.highest, recv_name="wj test")
                 receiver.frame_sync.set_video_frame(VideoFrameSync())
+                receiver.set_metadata_frame(MetadataRecvFrame())
                 receiver.set_source(source)
                 return finder, receiver
 
@@ -52,11 +53,13 @@ def connect(name: str, uyvy: bool) -> tuple[Finder, Receiver]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
-    parser.add_argument("--uyvy", action="store_true")
+    parser.add_argument("--uyvy", action="store_const", dest="color", const=RecvColorFormat.UYVY_RGBA)
+    parser.add_argument("--bgrx", action="store_const", dest="color", const=RecvColorFormat.BGRX_BGRA)
     args = parser.parse_args()
     threading.Thread(target=read_commands, daemon=True).start()
-    _finder, receiver = connect(args.name, args.uyvy)
+    _finder, receiver = connect(args.name, args.color or RecvColorFormat.RGBX_RGBA)
     saves: list[Path] = []
+    metadata: list[dict[str, str]] = []
     number = 0
     last = 0.0
     while True:
@@ -68,6 +71,9 @@ def main() -> None:
                 receiver.set_source_tally_program(value.strip() == "1")
             elif word == "preview":
                 receiver.set_source_tally_preview(value.strip() == "1")
+        while receiver.receive(ReceiveFrameType.recv_metadata, 0) & ReceiveFrameType.recv_metadata:
+            frame = receiver.metadata_frame
+            metadata.append({"tag": frame.get_tag() or "", **dict(frame.items())})
         # The frame synchroniser hands out the library's own memory: cyndilib's other path copies a byte at a time.
         receiver.frame_sync.capture_video()
         video = receiver.frame_sync.video_frame
@@ -92,11 +98,14 @@ def main() -> None:
             "size": [width, height],
             "fps": [rate.numerator, rate.denominator],
             "fourcc": fourcc.name,
+            "timecode": video.get_timecode_posix(),
+            "metadata": metadata,
             "mean": [round(float(x), 2) for x in some.reshape(-1, depth).mean(0)],
             "alpha": [int(some[..., 3].min()), int(some[..., 3].max())] if depth == 4 else None,
             "saved": [str(path) for path in saves],
         }
         saves.clear()
+        metadata = []
         del data, picture, some
         number += 1
         print(json.dumps(row), flush=True)
