@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--bgrx", action="store_const", dest="color", const=RecvColorFormat.BGRX_BGRA)
     args = parser.parse_args()
     threading.Thread(target=read_commands, daemon=True).start()
-    _finder, receiver = connect(args.name, args.color or RecvColorFormat.RGBX_RGBA)
+    _finder, receiver = connect(args.name, RecvColorFormat.RGBX_RGBA if args.color is None else args.color)
     saves: list[Path] = []
     metadata: list[dict[str, str]] = []
     number = 0
