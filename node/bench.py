@@ -25,6 +25,7 @@ from .report import percentiles
 STEPS = (1, 2, 3, 4)
 STIMULUS = 0.5  # seconds between two controls
 FLOOD = 10_000  # messages a second on one fader
+OSC_HANDS, MIDI_HANDS = 5_000, 3_000  # messages a second on many
 PROMPTS = ("a figure dancing by the sea at sunset", "city skyline at night, neon lights", "snowy mountains at dawn")
 WARM_UP = 10  # steps that are not counted: caches fill, threads start
 
@@ -131,28 +132,60 @@ def _stimulate(port: int, stop: threading.Event) -> None:
 
 def _flood(port: int) -> None:
     """A fader gone mad: FLOOD messages a second for one parameter."""
+    enter()
+    _osc(port, FLOOD, ["/wj/cam/zoom"])
+
+
+def _hands(port: int, midi: bool) -> None:
+    """More hands than anybody has: OSC_HANDS on forty addresses and, where there is MIDI, MIDI_HANDS on faders."""
+    enter()
+    if midi:
+        threading.Thread(target=_controller, daemon=True).start()
+    faders = [f"/wj/pad/{n}" for n in range(1, 17)] + [f"/wj/mod/{n}/rate" for n in range(1, 9)]
+    words = [f"/wj/word/{word}" for word in ("storm", "neon", "rain", "city")]
+    _osc(port, OSC_HANDS, [*faders, *words, *(f"/wj/sound/{k}" for k in ("level", "bass", "treble", "onset"))])
+
+
+def _osc(port: int, rate: int, addresses: list[str]) -> None:
     from pythonosc.osc_message_builder import OscMessageBuilder
 
-    enter()
     messages = []
     for number in range(100):
-        builder = OscMessageBuilder("/wj/cam/zoom")
+        builder = OscMessageBuilder(addresses[number % len(addresses)])
         builder.add_arg(number / 1000)
         messages.append(builder.build().dgram)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-        due = time.perf_counter()
-        while not orphaned():
+        for _ in _beat(rate, len(messages)):
             for message in messages:
                 with contextlib.suppress(OSError):  # nobody listens yet
                     out.sendto(message, ("127.0.0.1", port))
-            due += len(messages) / FLOOD
-            time.sleep(max(0.0, due - time.perf_counter()))
 
 
-def chain(
-    model: str, device: str, seconds: float, out: str, size: str, fps: str, flood: bool = False
-) -> dict[str, Any]:
-    """The real command, played by OSC as a performer would, also in a flood; returns its report."""
+def _controller() -> None:
+    """A controller whose faders all move at once."""
+    import rtmidi
+
+    port = rtmidi.MidiOut(name="wj bench hands")
+    port.open_virtual_port("wj bench hands")
+    for number in _beat(MIDI_HANDS, 10):
+        for fader in range(10):
+            port.send_message([0xB0, (20 + fader % 9), (number + fader) % 128])
+
+
+def _beat(rate: int, size: int) -> Iterator[int]:
+    """Counts up, `rate` / `size` times a second, for as long as somebody wants it."""
+    due, number = time.perf_counter(), 0
+    while not orphaned():
+        yield number
+        number, due = number + 1, due + size / rate
+        time.sleep(max(0.0, due - time.perf_counter()))
+
+
+def chain(model: str, device: str, seconds: float, out: str, size: str, fps: str, storm: str = "") -> dict[str, Any]:
+    """The real command, played by OSC as a performer would; returns its report.
+
+    storm: what else is sent: "flood", "hands" by OSC alone, or "hands and midi".
+    """
     port, stop = free_port(), threading.Event()
     with tempfile.TemporaryDirectory(prefix="wj-bench-") as folder:
         report = Path(folder) / "report.json"
@@ -160,20 +193,23 @@ def chain(
             "--model": model, "--device": device, "--out": out, "--size": size, "--fps": fps, "--seconds": seconds,
             "--osc-port": port, "--osc-feedback": "none", "--report": report,
         }  # fmt: skip
-        command = [sys.executable, "-m", "worldjockey.node", "play", "--headless", "--no-midi"]
+        midi = storm == "hands and midi"
+        command = [sys.executable, "-m", "worldjockey.node", "play", "--headless", *([] if midi else ["--no-midi"])]
         command += [str(word) for pair in options.items() for word in pair]
         player = threading.Thread(target=_stimulate, args=(port, stop), daemon=True)
         player.start()
-        storm = SPAWN.Process(target=_flood, args=(port,), daemon=True, name="wj bench flood") if flood else None
+        sender = SPAWN.Process(target=_flood, args=(port,), daemon=True, name="wj bench flood")
+        if storm.startswith("hands"):
+            sender = SPAWN.Process(target=_hands, args=(port, midi), daemon=True, name="wj bench hands")
         if storm:
-            storm.start()
+            sender.start()
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 180)
         finally:
             stop.set()
             if storm:
-                storm.kill()
-                storm.join()
+                sender.kill()
+                sender.join()
         if done.returncode or not report.exists():
             raise RuntimeError(f"wj play ended with {done.returncode}: {done.stderr.strip()[-500:]}")
         return json.loads(report.read_text("utf-8"))
@@ -195,7 +231,17 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
         "outlet_cpu_ms": round(outlets * 1e3 / sent, 3),
         "world_fps": report["world"].get("fps", 0.0),
         "restarts": report["restarts"],
+        "arrival_ms": report["controls"]["arrival_ms"],
     }
+
+
+def has_midi() -> bool:
+    from worldjockey.integrations import midi
+
+    try:
+        return bool(midi.backend_name())
+    except OSError:
+        return False
 
 
 def best_output() -> tuple[str, str]:
@@ -219,7 +265,7 @@ def run(
 ) -> dict[str, Any]:
     """Measure, print one table, and write the same figures as JSON.
 
-    seconds: of each measurement; there are eight. Raises RuntimeError where the world or the node cannot run.
+    seconds: of each measurement; there are nine. Raises RuntimeError where the world or the node cannot run.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -230,7 +276,7 @@ def run(
     out, note = best_output()
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=5)
+        task = progress.add_task("", total=6)
 
         def now(what: str) -> None:
             progress.update(task, description=what)
@@ -243,7 +289,11 @@ def run(
         alone = figures(chain(model, device, played, out, size, fps))
         progress.advance(task)
         now(f"the whole chain, {FLOOD} OSC messages a second")
-        flooded = figures(chain(model, device, played, out, size, fps, flood=True))
+        flooded = figures(chain(model, device, played, out, size, fps, storm="flood"))
+        progress.advance(task)
+        hands = "hands and midi" if has_midi() else "hands"
+        now(f"the whole chain, {hands}")
+        handled = figures(chain(model, device, played, out, size, fps, storm=hands))
         progress.advance(task)
         with neighbour():
             now("the world, one core busy")
@@ -262,6 +312,7 @@ def run(
         "world_beside_a_busy_core": {**busy_rows[0], "ratio": _ratio(busy_rows[0]["fps"], rows[0]["fps"])},
         "chain": alone,
         "chain_in_a_flood": {**flooded, "ratio": _ratio(flooded["world_fps"], alone["world_fps"])},
+        "chain_in_many_hands": {**handled, "ratio": _ratio(handled["world_fps"], alone["world_fps"]), "storm": hands},
         "chain_beside_a_busy_core": {**busy, "ratio": _ratio(busy["world_fps"], alone["world_fps"])},
     }
     Console().print(table(result))
@@ -287,32 +338,38 @@ def table(result: dict[str, Any]) -> Any:
     title = f"{result['model']} {'x'.join(map(str, machine['size']))} on {machine['device']}, {machine['cores']} cores"
     made = Table(title=title, title_justify="left")
     made.add_column("")
-    for name in ("alone", f"{FLOOD // 1000} kHz of OSC", "one core busy"):
+    storm = result["chain_in_many_hands"]["storm"]
+    hands = f"{OSC_HANDS // 1000} kHz of OSC" + f", {MIDI_HANDS // 1000} of MIDI" * storm.endswith("midi")
+    for name in ("alone", f"{FLOOD // 1000} kHz on one fader", hands, "one core busy"):
         made.add_column(name, justify="right")
     busy_world = result["world_beside_a_busy_core"]
     for row in result["world"]:
         beside = busy_world if row["steps"] == busy_world["steps"] else None
         plural = "s" * (row["steps"] > 1)
         ratio = f"{beside['fps']:.1f} ({beside['ratio']:.0%})" if beside else ""
-        made.add_row(f"world, {row['steps']} step{plural}: frames/s", f"{row['fps']:.1f}", "", ratio)
+        made.add_row(f"world, {row['steps']} step{plural}: frames/s", f"{row['fps']:.1f}", "", "", ratio)
         for key, name in (("step_ms", "model"), ("decode_ms", "decode")):
             if key in row:
-                made.add_row(f"  {name} p50 / p95, ms", pair(row[key]), "", pair(beside.get(key)) if beside else "")
+                made.add_row(f"  {name} p50 / p95, ms", pair(row[key]), "", "", pair(beside.get(key)) if beside else "")
     made.add_section()
-    alone, flooded, busy = (result[k] for k in ("chain", "chain_in_a_flood", "chain_beside_a_busy_core"))
+    alone, flooded, handled, busy = (
+        result[k] for k in ("chain", "chain_in_a_flood", "chain_in_many_hands", "chain_beside_a_busy_core")
+    )
     made.add_row(
         f"whole chain {out['size']} at {out['fps']}: world frames/s",
         f"{alone['world_fps']:.1f}",
         f"{flooded['world_fps']:.1f} ({flooded['ratio']:.0%})",
+        f"{handled['world_fps']:.1f} ({handled['ratio']:.0%})",
         f"{busy['world_fps']:.1f} ({busy['ratio']:.0%})",
     )
     lines = {
         "ticks later than 5 ms": lambda c: f"{c['late_percent']:.2f}% of {c['ticks']}",
         "ticks missed": lambda c: str(c["missed"]),
         "control to frame p50 / p95, ms": lambda c: pair(c["latency_ms"]),
+        "control to mailbox p50 / p95, ms": lambda c: pair(c["arrival_ms"]),
         "node CPU a frame, ms": lambda c: f"{c['node_cpu_ms']:.1f}",
         f"{out['to']} CPU a frame, ms": lambda c: f"{c['outlet_cpu_ms']:.1f}",
     }
     for name, show in lines.items():
-        made.add_row(f"  {name}", show(alone), show(flooded), show(busy))
+        made.add_row(f"  {name}", *(show(c) for c in (alone, flooded, handled, busy)))
     return made

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from worldjockey.integrations import Control
@@ -33,6 +36,8 @@ SAFE = (
     "guidance",
     "speed",
 )  # what panic puts back
+DELAYS = 1 << 16  # of the latest controls, how long each took from its arrival to the mailbox
+FAULTS = 20  # different faults that are remembered in words
 LATENCY = 0.08  # seconds from a control to the frame that shows it, until it is measured
 NOT_UNDONE = ("tempo", "learn", "sound/")  # what others set, and what would be undone behind a performer's back
 TEMPO_STEP = 0.1  # bpm from which a tempo that others keep is told
@@ -59,12 +64,16 @@ class Desk:
         self.values = show.initial()
         self.counts = {"obeyed": 0, "refused": 0}
         self.fault = ""  # the last refused control, in words
+        self.faults: list[str] = []  # what failed without anybody's hand, each once, in words
+        self.survived = 0  # and how often in all
+        self.delays: deque[float] = deque(maxlen=DELAYS)  # seconds
         self.latency = LATENCY
         self.log = log
         now = time.monotonic()
         self.clock = clock or ShowClock(now=now)
         self._replaying = replaying
         self._cue: int | None = None
+        self._line = self.clock.line(now)
         self._ramps, self._schedule = Ramps(), Schedule()
         self._history, self._snapshots = History(), Snapshots()
         self._bank = Bank(line.modulator(n) for n, line in enumerate(show.modulators, 1))
@@ -89,10 +98,10 @@ class Desk:
         try:
             with self._lock:
                 waits = self._obey(control)
-                if self.log is not None:
-                    self.log.control(control, waits)
+                self._write_down(control, waits)
             self.counts["obeyed"] += 1
-        except (ValueError, TypeError, OverflowError, KeyError) as fault:
+            self.delays.append(time.monotonic() - control.time)
+        except Exception as fault:
             self.counts["refused"] += 1
             self.fault = f"{control.source}: {fault}"[:200]
 
@@ -281,38 +290,79 @@ class Desk:
     # -- what moves by itself ----------------------------------------------------------------------------------------
 
     def advance(self, now: float) -> None:
-        """Fire what is due and move the faders that move by themselves; called often."""
+        """Fire what is due and move the faders that move by themselves; called often.
+
+        Never raises: what fails is let go and told in `faults`, and everything else goes on.
+        """
         with self._lock:
-            line = self.clock.line(now)
-            for what, lands in self._schedule.due(line, now, self.latency, self.clock.jumped):
-                due = max(min(lands - self.latency, now), now - 0.1)  # so that our own delay is measured with the rest
-                self._do(what, due, lands)
+            with self._surviving("the clock"):
+                self._line = self.clock.line(now)
+            line = self._line
+            with self._surviving("what waits for its beat", self._schedule.clear):
+                for what, lands in self._schedule.due(line, now, self.latency, self.clock.jumped):
+                    due = max(min(lands - self.latency, now), now - 0.1)  # our own delay is measured with the rest
+                    with self._surviving(f"{what.target} {what.args[0]}"):
+                        self._do(what, due, lands)
+                        self._write_down(replace(what, time=due, source="clock", meta={"now": True}), False)
+            for name in self._ramps.targets:
+                with self._surviving(f"the way of {name}", partial(self._ramps.touch, name)):
+                    self._glide(name, now)
+            with self._surviving("the modulators"):
+                self._modulate(now, line)
+            with self._surviving("the tempo"):
+                self._follow_tempo(line)
+            with self._surviving("the log"):
                 if self.log is not None:
-                    self.log.control(replace(what, time=due, source="clock", meta={"now": True}), False)
-            stamps = {name: self._ramps.began(name) for name in self._ramps.targets}
-            for name, value in self._ramps.advance(now).items():
-                p = find(name)
-                if p is not None:
-                    self._set(p, value, stamps[name])
-            self._modulate(now, line)
-            self._follow_tempo(line)
+                    self.log.line(line, now)
+
+    @contextlib.contextmanager
+    def _surviving(self, what: str, let_go: Callable[[], None] = lambda: None) -> Iterator[None]:
+        try:
+            yield
+        except Exception as fault:
+            self.mishap(what, fault)
+            let_go()
+
+    def mishap(self, what: str, fault: Exception) -> None:
+        """Count and remember what failed of itself, and not because of a control."""
+        text = f"{what}: {fault or type(fault).__name__}"[:200]
+        self.survived += 1
+        if text not in self.faults and len(self.faults) < FAULTS:
+            self.faults.append(text)
+
+    def _write_down(self, control: Control, waits: bool) -> None:
+        with self._surviving("the log"):
             if self.log is not None:
-                self.log.line(line, now)
+                self.log.control(control, waits)
+
+    def _glide(self, name: str, now: float) -> None:
+        began, p = self._ramps.began(name), find(name)
+        value = self._ramps.pass_on(name, now)
+        if p is not None:
+            self._set(p, value, began)
 
     def _modulate(self, now: float, line: Line) -> None:
         offsets = self._bank.offsets(self.values, now, line, self.clock.meter)
+        for n, fault in self._bank.broken():
+            self.mishap(f"modulator {n} is off", fault)
+            self._set(PARAMETERS[f"mod/{n}/depth"], 0.0, now)
         for name in {*offsets, *self._offsets}:
-            p = find(name)
-            assert p is not None
-            if name not in self._offsets:
-                self._centres[name] = self.read(name)
-            centre, stamp = self._centres[name], self._stamps.get(name, 0.0)
-            if name not in offsets:  # nobody moves it any more
-                del self._offsets[name], self._centres[name]
-                self.mailbox.post(name, centre, stamp)
-            elif offsets[name] != self._offsets.get(name):
-                self._offsets[name] = offsets[name]
-                self.mailbox.post(name, p.coerce(centre + offsets[name]), stamp)
+            with self._surviving(f"the modulation of {name}"):
+                self._move(name, offsets.get(name))
+
+    def _move(self, name: str, offset: float | None) -> None:
+        """offset: None when nobody moves it any more."""
+        p = find(name)
+        assert p is not None
+        if name not in self._offsets:
+            self._centres[name] = self.read(name)
+        centre, stamp = self._centres[name], self._stamps.get(name, 0.0)
+        if offset is None:
+            del self._offsets[name], self._centres[name]
+            self.mailbox.post(name, centre, stamp)
+        elif offset != self._offsets.get(name):
+            self._offsets[name] = offset
+            self.mailbox.post(name, p.coerce(centre + offset), stamp)
 
     def _play_envelopes(self, name: str, value: Any, stamp: float) -> None:
         if name in self._bank.players:

@@ -24,7 +24,7 @@ from .mailbox import Mailbox
 from .options import PlayOptions
 from .outlet import PLACES, OutletSpec
 from .process import SPAWN
-from .report import Report, latency
+from .report import Report, latency, percentiles
 from .ring import FrameRing
 from .show import OutputEntry, Show
 from .world_process import WorldOptions
@@ -188,7 +188,11 @@ def play(show: Show, options: PlayOptions) -> Report:
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
             company.finish(report, time.process_time() - cpu)
-            report.controls = {**desk.counts, "last fault": desk.fault, "tempo": desk.clock.status(time.monotonic())}
+            report.controls = {
+                **desk.counts, "last fault": desk.fault, "tempo": desk.clock.status(time.monotonic()),
+                "faults": desk.faults, "survived": desk.survived,
+                "arrival_ms": percentiles([seconds * 1e3 for seconds in desk.delays]),
+            }  # fmt: skip
             if log is not None:
                 report.controls["log"] = log.status()
             report.inputs = {name: dict(source.status()) for name, source in inputs.items()}
@@ -267,15 +271,14 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
     shown = not options.headless and console.is_terminal
     if shown:
         live.start()
-    first_tick, looked = None, 0.0
+    first_tick, looked, spoken = None, 0.0, 0
     told = dict.fromkeys(map(id, company.keepers), "")
     try:
         while not leaving.said:
             now = time.monotonic()
             desk.advance(now)
             for target, value in desk.changed().items():
-                for source in inputs.values():
-                    source.feedback(target, value)
+                _feed_back(inputs, target, value, desk)
             if now - looked > 0.1:
                 looked = now
                 company.watch(now)
@@ -286,6 +289,9 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                     if keeper.events and told[id(keeper)] != keeper.events[-1]:  # the same fault again is no news
                         told[id(keeper)] = keeper.events[-1]
                         console.print(f"wj: {keeper.events[-1]}; starting it again", highlight=False, markup=False)
+                while spoken < len(desk.faults):
+                    console.print(f"wj: {desk.faults[spoken]}; the rest goes on", highlight=False, markup=False)
+                    spoken += 1
                 if (delay := latency(outputs))["count"] >= SAMPLES:
                     desk.latency = delay["p50"] / 1e3
                 company.news.write(json.dumps({**desk.news(), "latency_ms": delay["p50"]}).encode())
@@ -294,9 +300,8 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                     "status/frames": clock.get("ticks", 0), "status/state": world.get("state", "opening"),
                     "status/beat": round(desk.clock.line(now).beat_at(now), 2),
                 }  # fmt: skip
-                for source in inputs.values():
-                    for target, value in figures.items():
-                        source.feedback(target, value)
+                for target, value in figures.items():
+                    _feed_back(inputs, target, value, desk)
                 if shown:
                     tempo = desk.clock.status(now)
                     live.update(f"{line(world, clock, outputs)}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']})")
@@ -308,6 +313,14 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
     finally:
         if shown:
             live.stop()
+
+
+def _feed_back(inputs: dict[str, Input], target: str, value: Any, desk: Desk) -> None:
+    for name, source in inputs.items():
+        try:
+            source.feedback(target, value)
+        except Exception as fault:
+            desk.mishap(f"feedback to {name}", fault)
 
 
 def line(world: dict[str, Any], clock: dict[str, Any], outputs: dict[str, Any]) -> str:
