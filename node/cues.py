@@ -137,10 +137,12 @@ class Ramps:
 
     def advance(self, now: float) -> dict[str, float]:
         """Where every moving fader is now; each ends exactly on its value."""
-        found = {}
-        for target, ramp in list(self._ramps.items()):
-            done = now >= ramp.begin + ramp.seconds
-            found[target] = ramp.end if done else ramp.at(now)
-            if done:
-                del self._ramps[target]
-        return found
+        return {target: self.pass_on(target, now) for target in self.targets}
+
+    def pass_on(self, target: str, now: float) -> float:
+        """Where that fader is now."""
+        ramp = self._ramps[target]
+        if now < ramp.begin + ramp.seconds:
+            return ramp.at(now)
+        del self._ramps[target]
+        return ramp.end

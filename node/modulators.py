@@ -204,6 +204,7 @@ class Bank:
         self._all.update({m.number: m for m in declared})
         self._targets: dict[int, tuple[str, tuple[Parameter, ...]]] = {}
         self._last: float | None = None
+        self._broken: list[tuple[int, Exception]] = []
         self.players = {f"mod/{n}/fire" for n in self._all}.union(*(m.on for m in self._all.values()))
 
     def heard(self, name: str, value: Any, now: float, line: Line, meter: Meter) -> None:
@@ -225,7 +226,10 @@ class Bank:
                         m.press.up = now
 
     def offsets(self, values: Mapping[str, Any], now: float, line: Line, meter: Meter) -> dict[str, float]:
-        """By how much each target is moved at `now`; targets that several move get the sum."""
+        """By how much each target is moved at `now`; targets that several move get the sum.
+
+        A modulator that fails moves nothing, and is among the `broken`.
+        """
         dt = 0.0 if self._last is None else min(max(now - self._last, 0.0), LONGEST)
         self._last = now
         moved: dict[str, float] = {}
@@ -234,10 +238,20 @@ class Bank:
             depth, to = values[f"mod/{n}/depth"], values[f"mod/{n}/to"]
             if not depth or not to:
                 continue
-            level = self._level(m, values, now, line, meter) + values[f"mod/{n}/offset"]
-            for p in self._named(n, to):
+            try:
+                level = self._level(m, values, now, line, meter) + values[f"mod/{n}/offset"]
+                named = self._named(n, to)
+            except Exception as fault:
+                self._broken.append((n, fault))
+                continue
+            for p in named:
                 moved[p.name] = moved.get(p.name, 0.0) + depth * level * (p.high - p.low) / 2
         return moved
+
+    def broken(self) -> list[tuple[int, Exception]]:
+        """The numbers of those that failed since the last call, and why."""
+        found, self._broken = self._broken, []
+        return found
 
     def _level(self, m: Modulator, values: Mapping[str, Any], now: float, line: Line, meter: Meter) -> float:
         shape, beats = values[f"mod/{m.number}/shape"], values[f"mod/{m.number}/beats"]
