@@ -248,6 +248,26 @@ def test_no_process_outlives_a_killed_control(tmp_path: Path, wait_for: Callable
     assert (tmp_path / "clip.mkv").stat().st_size > 0
 
 
+def test_an_input_that_fails_when_it_is_told_is_told_of_once(
+    stage: Stage, wait_for: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.output("audience")
+
+    def fail(target: str, value: Any) -> None:
+        raise RuntimeError("the motor is stuck")
+
+    def scenario() -> None:
+        stage.hand.feedback = fail  # type: ignore[method-assign]
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        stage.hand.play("prompt", "#00ff00", 0.0)
+        wait_for(lambda: stage.shows(GREEN), what="the prompt played")
+
+    report = stage.play(show(), scenario)
+    assert report.controls["faults"] == ["feedback to test: the motor is stuck"]
+    assert report.controls["survived"] > 1
+    assert capsys.readouterr().err.count("the motor is stuck; the rest goes on") == 1
+
+
 def test_a_stuck_or_missing_output_disturbs_no_other(stage: Stage, wait_for: Callable[..., None]) -> None:
     stage.output("audience")
     stage.output("stuck", "Stuck")
