@@ -1,0 +1,82 @@
+"""flashdreams on whatever device there is.
+
+NVIDIA's `flashdreams` (Apache-2.0) holds the Wan network, its caches and its decoders. Two functions of it exist on
+CUDA alone: the rotary embedding (a triton kernel) and attention (cuDNN's). Elsewhere torch's own operations take their
+place, and nothing else changes: tests on a CPU walk the very path that a GPU walks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+ROTARY = "flashdreams.core.attention.rope_kernel"
+
+
+def rotate(x: Tensor, freqs: Tensor, interleaved: bool = False, inplace: bool = True, **tuning: Any) -> Tensor:
+    """Rotary position embedding (Su et al., 2021), as flashdreams' kernel of the same signature computes it.
+
+    x: (b, s, h, d), turned in place unless `inplace` is False. freqs: (s, 1, 1, d) angles in radians, each written
+    twice: beside itself where `interleaved` (pairs 2k, 2k + 1), else half the width apart (pairs k, k + d/2).
+    """
+    half = x.shape[-1] // 2
+    angle = freqs[:, 0].float()
+    angle = angle[..., ::2] if interleaved else angle[..., :half]
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    a, b = (x[..., ::2], x[..., 1::2]) if interleaved else (x[..., :half], x[..., half:])
+    turned = a * cos - b * sin, b * cos + a * sin
+    out = x if inplace else torch.empty_like(x)
+    first, second = (out[..., ::2], out[..., 1::2]) if interleaved else (out[..., :half], out[..., half:])
+    first.copy_(turned[0])
+    second.copy_(turned[1])
+    return out
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, return_lse: bool = False) -> tuple[Tensor, Tensor | None]:
+    """Attention, (b, h, s, d) each, and where asked the logarithm of the sum of exponentials (b, h, s, 1), by which
+    processes that hold a part of the keys each put their results together (a CPU has it, other devices refuse)."""
+    if not return_lse:
+        return F.scaled_dot_product_attention(query, key, value), None
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value)
+    return out, lse.unsqueeze(-1)
+
+
+def kernels(device: str, fused: tuple[Callable[..., Any], Callable[..., Any]]) -> tuple[Callable[..., Any], ...]:
+    """(rotary, attention) for a kind of device: the `fused` ones on "cuda", torch's on any other."""
+    return fused if device == "cuda" else (rotate, attend)
+
+
+_fused: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
+
+
+def fit_flashdreams(device: str) -> None:
+    """Make flashdreams importable on this machine and fit for a kind of device ("cuda", "cpu", "mps"), for the whole
+    process.
+
+    Raises ModuleNotFoundError, with the fix, where flashdreams is missing, or triton on CUDA.
+    """
+    if find_spec("flashdreams") is None:
+        raise ModuleNotFoundError("the Wan worlds run on flashdreams: pip install 'worldjockey[wan]'")
+    has_triton = find_spec("triton") is not None
+    if device == "cuda" and not has_triton:
+        raise ModuleNotFoundError("on CUDA flashdreams needs triton: pip install triton (Windows: triton-windows)")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of image processors that nobody uses here
+    if not has_triton and ROTARY not in sys.modules:
+        stand_in = ModuleType(ROTARY)
+        stand_in.__dict__["apply_rotary_pos_emb"] = rotate
+        sys.modules[ROTARY] = stand_in
+    from flashdreams.core.attention import cp, rope
+
+    if not _fused:
+        _fused.append((rope.apply_rotary_pos_emb, cp.torch_sdpa_cudnn))
+    rotary, attention = kernels(device, _fused[0])
+    rope.__dict__["apply_rotary_pos_emb"] = rotary
+    cp.__dict__["torch_sdpa_cudnn"] = attention
