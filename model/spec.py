@@ -29,10 +29,11 @@ class WorldSpec:
     width: int
     height: int
     fps: float  # the rate it was trained for; a step's real length is Controls.dt
-    frames_per_step: int
+    frames_per_step: int  # at most
     acts: tuple[str, ...]
     modalities: tuple[str, ...]
     device: str
+    steps_per_chunk: int = 1  # one long step that thinks and short ones that draw come round after so many
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,31 @@ class Newest:
         return self._held
 
 
+class Bursts:
+    """Frames that a world makes several at a time, each at its own moment from `begin` on."""
+
+    def __init__(self, player: Player, begin: float) -> None:
+        self._player, self._last, self._covered = player, begin - 1 / player.world.spec.fps, 1
+        self._waiting: deque[Pixels] = deque()
+
+    def until(self, now: float, ring: Newest) -> None:
+        """Write what is due by then; while the picture is frozen, or at speed 0, nothing is."""
+        gap = 1 / self._player.rate if self._player.rate > 0 else math.inf
+        if self._player.mailbox.value("freeze") or math.isinf(gap):
+            self._last = now
+        while self._last + gap <= now + 1e-9:
+            if not self._waiting:
+                self._player.encoder.once()
+                made = self._player.step(self._covered * gap)
+                if made is None:  # nothing was ever said
+                    self._last = now
+                    return
+                self._waiting.extend(made[0].cpu().numpy())
+                self._covered = len(self._waiting)
+            ring.write(self._waiting.popleft(), FrameInfo(now, 0.0, gap))
+            self._last += gap
+
+
 @dataclass(frozen=True)
 class Rendered:
     """sha256: of all frames as the world and the programme made them, before any file's compression."""
@@ -71,7 +97,8 @@ def duration(log: Path, tail: float = TAIL) -> float:
 def frames(show: Show, log: Path, world: World, seconds: float, folder: Path = Path()) -> Iterator[Pixels]:
     """Every tick's picture, (h, w, 3) RGB at the world's own size, blackout and in-between as in the show.
 
-    The world takes one step a tick, or fewer where the show has more ticks a second than a world can have steps.
+    The world takes one step a tick, or fewer where the show has more ticks a second than a world can have steps. Where
+    it makes several frames a step, they follow one another at the world's own rate.
     """
     rows = read(parts(log))
     head = next(rows)
@@ -89,6 +116,7 @@ def frames(show: Show, log: Path, world: World, seconds: float, folder: Path = P
         programme = Programme(newest, first, period)  # type: ignore[arg-type]
         blackout = mailbox.value("blackout")
         ahead: dict[str, Any] | None = next(rows, None)
+        bursts = Bursts(player, begin)
         for tick in range(math.ceil(seconds / period)):
             now = begin + tick * period
             while ahead is not None and ahead["t"] <= now:
@@ -100,7 +128,9 @@ def frames(show: Show, log: Path, world: World, seconds: float, folder: Path = P
                     _obey(desk, ahead)
                 ahead = next(rows, None)
             desk.advance(now)
-            if tick % every == 0:
+            if player.bursts:
+                bursts.until(now, newest)
+            elif tick % every == 0:
                 player.encoder.once()
                 made = player.step(every * period)
                 if made is not None:

@@ -18,6 +18,7 @@ from .deck import Deck, approach
 from .mailbox import TEXTS, Mailbox, Said, Triggers
 from .media import Media
 from .parameters import PARAMETERS
+from .playout import Playout
 from .process import enter, free_a_core, orphaned, tell
 from .report import percentiles
 from .ring import FrameInfo, FrameRing
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from worldjockey.model.spec import Tokens
 
 DT_MIN, DT_MAX = 1 / 30, 1 / 8  # seconds of world time a step may cover
+CHUNK_MAX = 10.0  # seconds that faders may glide in one step of a world that thinks in chunks
 SOUND = ("sound/level", "sound/bass", "sound/treble", "sound/onset")
 RECENT = 512  # steps that percentiles look back on
 
@@ -97,6 +99,16 @@ class Player:
         self.obeyed = 0.0  # arrival of the newest control that frames obey
         self.new = True
 
+    @property
+    def bursts(self) -> bool:
+        """The world makes several frames at a time, which are to be shown one by one."""
+        return self.world.spec.frames_per_step > 1
+
+    @property
+    def rate(self) -> float:
+        """Frames a second at which such a world's are shown: its own, times `speed`."""
+        return self.world.spec.fps * self.mailbox.value("speed")
+
     def _glide(self, name: str, target: float, dt: float) -> float:
         value = approach(self.smooth.get(name, target), target, dt, PARAMETERS[name].smoothing)
         self.smooth[name] = value
@@ -138,7 +150,7 @@ class Player:
             self.smooth.clear()
         if values["freeze"]:
             return None
-        dt = min(max(wall, DT_MIN), DT_MAX)
+        dt = min(max(wall, DT_MIN), CHUNK_MAX if self.bursts else DT_MAX)
         tokens = self.deck.tokens(values, words, dt)
         if tokens is None:
             return None
@@ -146,7 +158,7 @@ class Player:
             tokens=tokens,
             acts={} if values["act"] == "none" else {values["act"]: 1.0},
             camera={axis: self._glide(f"cam/{axis}", values[f"cam/{axis}"], dt) for axis in CAMERA_AXES},
-            dt=min(dt * self._glide("speed", values["speed"], dt), DT_MAX),
+            dt=min(min(dt, DT_MAX) * self._glide("speed", values["speed"], dt), DT_MAX),
             steps=values["steps"],
             energy=self._glide("energy", values["energy"], dt),
             sound=self._sound(values, dt),
@@ -180,41 +192,56 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
 
 
 def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], stop: Any) -> None:
-    spec, period = player.world.spec, max(1 / player.options.top_fps, DT_MIN)
-    steps: deque[float] = deque(maxlen=RECENT)
+    spec, top = player.world.spec, player.options.top_fps
+    period = max(1 / top, DT_MIN)
+    arrived: deque[tuple[float, int]] = deque(maxlen=RECENT)  # when a step was done, and its frames
     timings: dict[str, deque[float]] = {"step_ms": deque(maxlen=RECENT), "decode_ms": deque(maxlen=RECENT)}
     made, told, span = 0, 0.0, period
     begin = last = time.monotonic()
     next_start = begin
+    playout = None
+    if player.bursts:
+        value = player.mailbox.value
+        playout = Playout(ring, spec.steps_per_chunk, lambda: player.rate, top, lambda: value("freeze") != 0)
+        playout.start()
     while not stop.is_set():
         now = time.monotonic()
         if now < next_start:
             time.sleep(next_start - now)
         start = time.monotonic()
         next_start = max(next_start + period, start)
-        result = player.step(start - last if made else 1 / spec.fps)
-        last = start
+        result = None
+        if playout is None or not playout.full:
+            result = player.step(start - last if made else 1 / spec.fps)
+            last = start
         if result is None:
             time.sleep(0.005)
             next_start = time.monotonic()
         else:
             frames, info = result
-            span += 0.2 * (max(time.monotonic() - start, period) - span)
             pixels = frames.cpu().numpy()
-            for frame in pixels:
-                ring.write(frame, FrameInfo(info.made, info.stamp, span / len(pixels)))
+            took = time.monotonic() - start
+            span += 0.2 * (max(took, period) - span)
+            if playout:
+                playout.put(pixels, info, took)
+            else:
+                for frame in pixels:
+                    ring.write(frame, FrameInfo(info.made, info.stamp, span / len(pixels)))
             made += len(pixels)
-            steps.append(time.monotonic())
+            arrived.append((time.monotonic(), len(pixels)))
             for key, value in getattr(player.world, "timings", {}).items():
                 timings.setdefault(key, deque(maxlen=RECENT)).append(value)
         if time.monotonic() - told > 0.25:
             told = time.monotonic()
             if orphaned():
                 return
-            rate = (len(steps) - 1) / (steps[-1] - steps[0]) if len(steps) > 1 else 0.0
+            since = arrived[-1][0] - arrived[0][0] if len(arrived) > 1 else 0.0
+            rate = sum(n for _, n in list(arrived)[1:]) / since if since else 0.0
             tell(status, {
                 **say, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
                 "fps": round(rate, 2), "frames": made, "encode_ms": round(player.encoder.encode_ms, 2),
                 "message": player.encoder.fault,
                 **{key: percentiles(values) for key, values in timings.items()},
             })  # fmt: skip
+    if playout:
+        playout.end()
