@@ -22,6 +22,7 @@ PLACES = {
     "file": "worldjockey.integrations.file:FileOutput",
     "syphon": "worldjockey.integrations.syphon:SyphonOutput",
     "spout": "worldjockey.integrations.spout:SpoutOutput",
+    "web": "worldjockey.integrations.web:WebOutput",
 }
 
 

@@ -29,7 +29,7 @@ from .tempo import Quantise, Span
 
 EMBEDDED = Path(__file__).parent / "shows" / "default.yaml"
 LARGEST = 1_000_000  # bytes of a show file; more is no show
-OUTPUTS = ("window", "ndi", "file", "syphon", "spout")
+OUTPUTS = ("window", "ndi", "file", "syphon", "spout", "web")
 T = TypeVar("T")
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
@@ -174,8 +174,8 @@ def _or_refuse(checked: T, faults: list[tuple[tuple[Any, ...], str]]) -> T:
 
 
 class OutputEntry(Part):
-    """Where frames go: `window`, `ndi`, `file`, `syphon`, `spout`. Short forms: "window:1" (monitor 1), "ndi:NAME",
-    "file:clip.mp4".
+    """Where frames go: `window`, `ndi`, `file`, `syphon`, `spout`, `web`. Short forms: "window:1" (monitor 1),
+    "ndi:NAME", "file:clip.mp4", "web:8080".
 
     name: an NDI source's name, or a Syphon server's or Spout sender's. layout: what is sent; these two take rgba alone.
     monitor: whose whole screen the window fills (0 is the first); without it, a window that can be moved. path: of the
@@ -183,9 +183,10 @@ class OutputEntry(Part):
     clockwise. keystone: where a projector's corners shall land, top left first and clockwise, each [x, y] from 0 to 1.
     groups: in which the NDI source is seen, by comma. failover: the source that its receivers turn to when it is gone.
     key: what of the picture is transparent, the dark or the green; threshold: how dark or green, 0 to 1.
+    port: on which browsers find the page. host: 127.0.0.1 serves this machine only, 0.0.0.0 the network.
     """
 
-    kind: Literal["window", "ndi", "file", "syphon", "spout"]
+    kind: Literal["window", "ndi", "file", "syphon", "spout", "web"]
     name: str | None = None
     layout: Literal["rgba", "bgrx", "uyvy"] | None = None
     monitor: int | None = Field(default=None, ge=0)
@@ -197,6 +198,8 @@ class OutputEntry(Part):
     failover: str | None = None
     key: Literal["luma", "green"] | None = None
     threshold: float | None = Field(default=None, ge=0, le=1)
+    host: str | None = Field(default=None, min_length=1)
+    port: int | None = Field(default=None, ge=1, le=65535)
 
     @field_validator("keystone")
     @classmethod
@@ -212,7 +215,7 @@ class OutputEntry(Part):
         fields = {
             "window": {"monitor", "scale", "rotate", "keystone"}, "file": {"path"},
             "ndi": {"name", "layout", "groups", "failover", "key", "threshold"},
-            "syphon": {"name", "layout"}, "spout": {"name", "layout"},
+            "syphon": {"name", "layout"}, "spout": {"name", "layout"}, "web": {"host", "port"},
         }[self.kind]  # fmt: skip
         for field in type(self).model_fields:
             if field != "kind" and getattr(self, field) is not None and field not in fields:
@@ -226,7 +229,7 @@ class OutputEntry(Part):
         return self
 
     def short(self) -> str:
-        extra = {"window": self.monitor, "file": self.path}.get(self.kind, self.name)
+        extra = {"window": self.monitor, "file": self.path, "web": self.port}.get(self.kind, self.name)
         return self.kind if extra is None else f"{self.kind}:{extra}"
 
 
@@ -241,10 +244,12 @@ def parse_output(value: Any) -> Any:
         kind, _, extra = (v.strip() for v in value.partition(":"))
         value = {"kind": kind}
         if extra:
-            field = {"window": "monitor", "ndi": "name", "file": "path"}.get(kind, "name")
+            field = {"window": "monitor", "file": "path", "web": "port"}.get(kind, "name")
             if field == "monitor" and not extra.isdigit():
                 raise ValueError(f"window:{extra}: after window: comes a monitor's number, as in window:0")
-            value[field] = int(extra) if field == "monitor" else extra
+            if field == "port" and not extra.isdigit():
+                raise ValueError(f"web:{extra}: after web: comes a port, as in web:8080")
+            value[field] = int(extra) if field in ("monitor", "port") else extra
     else:
         return value
     if kind not in OUTPUTS:

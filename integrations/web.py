@@ -1,0 +1,83 @@
+"""Browser out: a page that shows the picture full-bleed, by WebRTC or else as JPEGs, and a plain MJPEG for players.
+
+Nothing is coded while nobody watches, and what is coded is coded once for all. `web_server` says what is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import Frame, Layout, VideoFormat
+
+if TYPE_CHECKING:
+    from .web_server import Server
+
+
+class WebOutput:
+    """Serves browsers and players. `send` never waits for them.
+
+    host: 127.0.0.1 serves this machine only; 0.0.0.0 serves the network too. port: of TCP; WebRTC takes UDP ports of
+    its own for as long as somebody watches.
+    """
+
+    layout: Layout = "yuv420p"
+    holds = 0
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 8080) -> None:
+        self._host, self._port = host, port
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: Server | None = None
+        self._thread: threading.Thread | None = None
+        self._frames = 0
+
+    def open(self, fmt: VideoFormat) -> None:
+        try:
+            from .web_server import Server
+        except ImportError as error:
+            raise RuntimeError(f"the browser output lacks a part ({error}): pip install aiohttp aiortc") from None
+        self._fmt = fmt
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="web", daemon=True)
+        self._thread.start()
+        try:
+            self._server = self._wait(Server.start(fmt, self._host, self._port))
+        except OSError as error:
+            self.close()
+            raise OSError(
+                f"cannot serve browsers on {self._host}:{self._port}: {error.strerror or error}; "
+                f"is another show on? Take another port, as in web:{self._port + 1}"
+            ) from None
+
+    def _wait(self, work: Coroutine[Any, Any, Server], seconds: float = 15.0) -> Server:
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+
+    def send(self, frame: Frame) -> None:
+        assert self._server is not None
+        expected = (self._fmt.height * 3 // 2, self._fmt.width)
+        if frame.pixels.shape != expected:
+            raise ValueError(f"browsers are sent yuv420p {expected}, not {frame.pixels.shape}")
+        self._server.feeds.show(frame.pixels, frame.time)
+        self._frames += 1
+
+    def status(self) -> Mapping[str, Any]:
+        """url: to open; connections: who watches now, of which webrtc and mjpeg; coded: pictures by kind; frames: sent
+        so far; note: what this machine lacks."""
+        if self._server is None:
+            return {"connections": 0, "frames": self._frames}
+        return {**self._server.facts(), "frames": self._frames}
+
+    def close(self) -> None:
+        if self._loop is None or self._thread is None:
+            return
+        loop, self._loop = self._loop, None
+        with contextlib.suppress(Exception):
+            if self._server is not None:
+                asyncio.run_coroutine_threadsafe(self._server.stop(), loop).result(3.0)
+        self._server = None
+        loop.call_soon_threadsafe(loop.stop)
+        self._thread.join(2.0)

@@ -1,0 +1,156 @@
+"""One browser that watches by WebRTC. Signalling is WHEP's: an offer is posted, the answer comes back.
+
+aiortc packs, encrypts and repairs; the code itself is `web_video`'s, made once for all. Pictures go out as fast as they
+come: the page asks its own jitter buffer to wait for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import re
+import time
+from fractions import Fraction
+from typing import Any
+
+import aioice.ice
+import av
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+
+from .web_video import RTP_CLOCK, Coded, Feed, Feeds, Kind, rtp_time, unix_ms
+
+CONNECTING = 10.0  # seconds in which a browser has to come for what it asked
+LARGEST_TIME = 0xFFFFFFFF  # RTP's times are counted in 32 bits
+SILENCE = 6.0  # seconds after which a page that pinged before is gone
+_host_addresses = aioice.ice.get_host_addresses
+
+
+def listen_on(host: str) -> None:
+    """Pictures leave from the same addresses that the page does; aioice alone would leave out the loopback, and take
+    every other."""
+    address = ipaddress.ip_address(host)
+
+    def addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        if not address.is_unspecified:
+            return [str(address)]
+        loopback = ["127.0.0.1"] if address.version == 4 else ["127.0.0.1", "::1"]
+        return [*loopback, *_host_addresses(use_ipv4, use_ipv6 and address.version == 6)]
+
+    aioice.ice.get_host_addresses = addresses
+
+
+def without_names(offer: str) -> str:
+    """An offer without its mDNS candidates (RFC 8838 lets a peer find the others' addresses as their checks come in):
+    to look them up takes seconds on a machine without a network."""
+    lines = offer.splitlines()
+    return "".join(f"{line}\r\n" for line in lines if not re.match(r"a=candidate:.*\.local\s", line))
+
+
+def codec_of(answer: str) -> Kind:
+    """The codec that an answer settled on: the first one that it lists."""
+    found = re.search(r"^a=rtpmap:\d+ (H264|VP8)/", answer, re.MULTILINE)
+    if found is None:
+        raise ValueError("the answer has no video codec of ours")
+    return "H264" if found[1] == "H264" else "VP8"
+
+
+class Picture(MediaStreamTrack):
+    """The feed as aiortc reads it: coded pictures in order, starting with one that stands alone.
+
+    origin: what this connection adds to every RTP time, once it is known.
+    """
+
+    kind = "video"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feed: Feed | None = None
+        self.sender: RTCRtpSender | None = None
+        self.origin: int | None = None
+        self.last: Coded | None = None
+        self._number = 0
+
+    async def recv(self) -> av.Packet:
+        assert self.feed is not None
+        self._find_origin()
+        while True:
+            coded = await self.feed.following(self._number)
+            if not coded.key and (self.last is None or coded.number != self._number + 1):
+                self.feed.ask_for_key()
+                self._number, self.last = coded.number, None
+                continue
+            self._number, self.last = coded.number, coded
+            packet = av.Packet(coded.data)
+            packet.pts, packet.time_base = rtp_time(coded.due) & LARGEST_TIME, Fraction(1, RTP_CLOCK)
+            return packet
+
+    def _find_origin(self) -> None:
+        """aiortc starts the RTP time anywhere (RFC 3550, 5.1) and tells nobody but its own RTCP reports."""
+        sent = getattr(self.sender, "_RTCRtpSender__rtp_timestamp", 0)
+        if sent and self.last is not None:
+            self.origin = sent - rtp_time(self.last.due) & LARGEST_TIME
+
+
+class Viewer:
+    """A connection from its offer to its end."""
+
+    def __init__(self, feeds: Feeds) -> None:
+        self._feeds = feeds
+        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # nobody outside is asked for anything
+        self._picture = Picture()
+        self._watching = contextlib.ExitStack()
+        self._heard = time.monotonic()
+        self._pinged = False
+        self.codec: Kind | None = None
+
+    async def answer(self, offer: str) -> str:
+        """SDP offer -> SDP answer. ValueError if it offers nothing that we can send."""
+        transceiver = self._peer.addTransceiver(self._picture, direction="sendonly")
+        ours = RTCRtpSender.getCapabilities("video").codecs
+        transceiver.setCodecPreferences(sorted(ours, key=lambda codec: codec.mimeType != "video/H264"))
+        self._peer.on("datachannel", lambda channel: channel.on("message", lambda said: self._pong(channel, said)))
+        try:
+            await self._peer.setRemoteDescription(RTCSessionDescription(without_names(offer), "offer"))
+            await self._peer.setLocalDescription(await self._peer.createAnswer())
+            answer = self._peer.localDescription.sdp
+            self.codec = codec_of(answer)
+        except Exception as fault:  # an offer is somebody else's text, and aiortc fails on it in many ways
+            await self.close()
+            raise ValueError(f"this offer cannot be answered: {fault or type(fault).__name__}") from None
+        feed = self._feeds[self.codec]
+        sender: Any = transceiver.sender
+        self._picture.feed, self._picture.sender = feed, sender
+        sender._send_keyframe = feed.ask_for_key  # what aiortc calls when the browser lost something
+        self._watching.enter_context(feed.watched())
+        feed.ask_for_key()
+        return answer
+
+    async def stay(self) -> None:
+        """Returns once the browser is gone, or never came."""
+        begun = time.monotonic()
+        while (state := self._peer.connectionState) not in ("failed", "closed"):
+            now = time.monotonic()
+            if state != "connected" and now - begun > CONNECTING:
+                break
+            if self._pinged and now - self._heard > SILENCE:
+                break
+            await asyncio.sleep(0.25)
+
+    async def close(self) -> None:
+        self._watching.close()
+        self._picture.stop()
+        with contextlib.suppress(Exception):  # whatever it was, it is over
+            await self._peer.close()
+
+    def _pong(self, channel: Any, said: Any) -> None:
+        """Tells the page our time, and when one picture was due, by which it knows how late each is shown."""
+        self._heard, self._pinged = time.monotonic(), True
+        picture = self._picture
+        answer: dict[str, Any] = {"ping": str(said)[:32], "now": time.time() * 1e3}
+        if picture.origin is not None and picture.last is not None:
+            answer["rtp"] = picture.origin + rtp_time(picture.last.due) & LARGEST_TIME
+            answer["due"] = unix_ms(picture.last.due)
+        with contextlib.suppress(Exception):
+            channel.send(json.dumps(answer))
