@@ -42,6 +42,11 @@ class Frame:
     time: float  # time.monotonic() at which this tick was due
 
 
+class Unsuitable(RuntimeError):
+    """This can never work as things are: another platform's, or a part of it is not installed. The message names the
+    fix. Whoever runs it need not try for ever."""
+
+
 class Output(Protocol):
     """Somewhere frames go. Runs in a process of its own; may block, may die.
 
@@ -53,7 +58,7 @@ class Output(Protocol):
     holds: int
 
     def open(self, fmt: VideoFormat) -> None:
-        """Raises OSError or RuntimeError with a message that names the fix."""
+        """Raises OSError or RuntimeError with a message that names the fix; Unsuitable where waiting is no fix."""
         ...
 
     def send(self, frame: Frame) -> None: ...

@@ -20,7 +20,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from . import Frame, Layout, Pixels, VideoFormat
+from . import Frame, Layout, Pixels, Unsuitable, VideoFormat
 
 AVAHI_SOCKET = Path("/run/avahi-daemon/socket")
 DBUS_SOCKET = Path("/run/dbus/system_bus_socket")
@@ -30,15 +30,15 @@ PRODUCT = '<ndi_product long_name="worldjockey" short_name="worldjockey" manufac
 
 
 def _runtime() -> Any:
-    """The NDI library, ready to use. RuntimeError if this machine cannot run it."""
+    """The NDI library, ready to use. Unsuitable if this machine cannot run it."""
     try:
         import NDIlib
     except ImportError as error:
         linux = " && sudo apt install libavahi-client3" if sys.platform.startswith("linux") else ""
         fix = f"pip install ndi-python{linux} (Python 3.11 or newer)"
-        raise RuntimeError(f"the NDI runtime is missing ({error}): {fix}") from None
+        raise Unsuitable(f"the NDI runtime is missing ({error}): {fix}") from None
     if not NDIlib.initialize():
-        raise RuntimeError("NDI does not run on this processor: it needs SSE4.2 (x86) or NEON (ARM)")
+        raise Unsuitable("NDI does not run on this processor: it needs SSE4.2 (x86) or NEON (ARM)")
     return NDIlib
 
 

@@ -9,20 +9,20 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from . import Frame, Layout, VideoFormat
+from . import Frame, Layout, Unsuitable, VideoFormat
 from .gl import Canvas, HiddenContext, Target
 
 
 def runtime() -> Any:
-    """The vendor's module. RuntimeError, with the fix, where it is not."""
+    """The vendor's module. Unsuitable, with the fix, where it is not."""
     try:
         import SpoutGL
     except ImportError as error:
         if sys.platform != "win32":
-            raise RuntimeError(
+            raise Unsuitable(
                 "Spout shares textures on Windows only: use syphon on macOS, ndi or window elsewhere"
             ) from None
-        raise RuntimeError(f"Spout is missing ({error}): pip install SpoutGL (Python 3.10 to 3.13)") from None
+        raise Unsuitable(f"Spout is missing ({error}): pip install SpoutGL (Python 3.10 to 3.13)") from None
     return SpoutGL
 
 

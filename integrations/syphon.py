@@ -10,20 +10,20 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from . import Frame, Layout, VideoFormat
+from . import Frame, Layout, Unsuitable, VideoFormat
 from .gl import Canvas, HiddenContext
 
 
 def runtime() -> Any:
-    """The vendor's module. RuntimeError, with the fix, where it is not."""
+    """The vendor's module. Unsuitable, with the fix, where it is not."""
     try:
         import syphon
     except ImportError as error:
         if sys.platform != "darwin":
-            raise RuntimeError(
+            raise Unsuitable(
                 "Syphon shares textures on macOS only: use spout on Windows, ndi or window elsewhere"
             ) from None
-        raise RuntimeError(f"Syphon is missing ({error}): pip install syphon-python (macOS 12 or newer)") from None
+        raise Unsuitable(f"Syphon is missing ({error}): pip install syphon-python (macOS 12 or newer)") from None
     return syphon
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .cell import Cell
-from .process import CLOSED, SPAWN, STATUS_BYTES, end, told
+from .process import CLOSED, SPAWN, STATUS_BYTES, UNSUITABLE, end, told
 
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new try in a row
 HEALTHY = 20.0  # seconds of life after which earlier failures are forgotten
 LOST = 50  # events remembered
+HOPELESS = 2  # tries in a row of a process that says itself that it can never work
 
 
 class Keeper:
@@ -29,9 +30,9 @@ class Keeper:
         self.name, self._target, self._args, self._patience = name, target, args, patience
         self.status = Cell(status_bytes)
         self.restarts, self.events = 0, list[str]()
-        self.ran = self.closed = False
+        self.ran = self.closed = self.unsuitable = False
         self.fault = ""  # why it is not running now
-        self._failures, self._retry_at = 0, 0.0
+        self._failures, self._hopeless, self._retry_at = 0, 0, 0.0
         self._process: Any = None
         self._start()
 
@@ -50,19 +51,22 @@ class Keeper:
 
     def watch(self, now: float) -> None:
         """Called now and then: kills what is silent, starts again what ended. Never waits."""
-        if self.closed:
+        if self.closed or self.unsuitable:
             return
         if self._process is None:
             if now >= self._retry_at:
                 self.restarts += 1
-                self._start()
+                try:
+                    self._start()
+                except OSError as fault:  # no memory or no more processes at this moment
+                    self._lose(now, f"cannot start: {fault.strerror or fault}")
             return
         said = told(self.status)
         if self.status.version != self._version:
             self._version, self._heard = self.status.version, now
             self.ran |= said.get("state") == "running"
             if now - self._began > HEALTHY:
-                self._failures = 0
+                self._failures = self._hopeless = 0
         if self._process.is_alive():
             state = said["state"] if self._heard > self._began else "opening"
             patience = self._patience.get(state, float("inf"))
@@ -75,8 +79,11 @@ class Keeper:
         else:
             code = self._process.exitcode
             ended = f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
-            message = said.get("message", "") if code == 1 else ""
-            self._lose(now, f"failed: {message}" if message else ended, message)
+            message = said.get("message", "") if code in (1, UNSUITABLE) else ""
+            self._hopeless = self._hopeless + 1 if code == UNSUITABLE else 0
+            self.unsuitable = self._hopeless >= HOPELESS
+            verb = "cannot work here" if self.unsuitable else "failed"
+            self._lose(now, f"{verb}: {message}" if message else ended, message)
 
     def _lose(self, now: float, what: str, message: str = "") -> None:
         self._process, self.fault = None, message or f"{self.name} {what}"
@@ -98,10 +105,13 @@ class Keeper:
         return said
 
     def said(self) -> dict[str, Any]:
-        """What the process last told, and what became of it. state: its own, or "restarting", or "closed"."""
+        """What the process last told, and what became of it.
+
+        state: its own, or "restarting", "closed" by the user, "unsuitable" for this machine; message: then why.
+        """
         said = {**told(self.status), "restarts": self.restarts, "pid": self.pid}
         if self._process is None:
-            said["state"] = "closed" if self.closed else "restarting"
+            said["state"] = "closed" if self.closed else "unsuitable" if self.unsuitable else "restarting"
             said["message"] = self.fault
         return said
 

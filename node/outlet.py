@@ -9,10 +9,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from worldjockey.integrations import Frame, Layout, Output, VideoFormat
+from worldjockey.integrations import Frame, Layout, Output, Unsuitable, VideoFormat
 
 from .cell import Cell
-from .process import CLOSED, enter, hurry, orphaned, tell
+from .process import CLOSED, UNSUITABLE, enter, hurry, orphaned, tell
 from .ring import FrameRing
 
 # What an output's name in a show means. Nothing is imported until the output's own process opens it.
@@ -50,13 +50,13 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
     enter()
     say: dict[str, Any] = {"state": "opening", "sent": 0, "cpu_s": 0.0}
     tell(status, say)
-    output = spec.make()
-    hear = getattr(output, "tell", None)
     try:
+        output = spec.make()
         output.open(fmt)
     except Exception as fault:
         tell(status, {**say, "state": "error", "message": str(fault) or type(fault).__name__})
-        raise SystemExit(1) from None
+        raise SystemExit(UNSUITABLE if _hopeless(fault) else 1) from None
+    hear = getattr(output, "tell", None)
     hurry()
     cpu = time.process_time()  # of the frames alone, not of starting up
     latencies: deque[float] = deque(maxlen=512)
@@ -95,6 +95,14 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         output.close()
     tell(status, {**_told(say, sent, latencies, time.process_time() - cpu, dict(output.status())), "state": "closed"})
     raise SystemExit(code)
+
+
+def _hopeless(fault: BaseException) -> bool:
+    """What is not installed does not come by waiting; a device that is busy may."""
+    causes: list[BaseException] = [fault]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    return any(isinstance(cause, Unsuitable | ImportError) for cause in causes)
 
 
 def _stamp(ring: FrameRing) -> float:

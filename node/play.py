@@ -288,7 +288,8 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                 for keeper in company.keepers:
                     if keeper.events and told[id(keeper)] != keeper.events[-1]:  # the same fault again is no news
                         told[id(keeper)] = keeper.events[-1]
-                        console.print(f"wj: {keeper.events[-1]}; starting it again", highlight=False, markup=False)
+                        then = "playing on without it" if keeper.unsuitable else "starting it again"
+                        console.print(f"wj: {keeper.events[-1]}; {then}", highlight=False, markup=False)
                 while spoken < len(desk.faults):
                     console.print(f"wj: {desk.faults[spoken]}; the rest goes on", highlight=False, markup=False)
                     spoken += 1
@@ -305,7 +306,7 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                 if shown:
                     tempo = desk.clock.status(now)
                     live.update(f"{line(world, clock, outputs)}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']})")
-                if outputs and all(said.get("state") == "closed" for said in outputs.values()):
+                if {said.get("state") for said in outputs.values()} in ({"closed"}, {"closed", "unsuitable"}):
                     return  # the user closed the last window
             if options.seconds is not None and first_tick is not None and now - first_tick >= options.seconds:
                 return

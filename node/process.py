@@ -13,6 +13,7 @@ from .cell import Cell
 
 SPAWN = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
 STATUS_BYTES = 16 * 1024
+UNSUITABLE = 4  # exit code of a process that can never do its work here: it is tried once more at most
 CLOSED = 3  # exit code of a process that the user ended: it is not started again
 
 

@@ -227,6 +227,15 @@ def test_closing_the_last_window_ends_the_show(stage: Stage) -> None:
     assert report.outputs["window"]["restarts"] == 0
 
 
+def test_an_output_that_is_never_to_be_does_not_keep_a_closed_show_open(stage: Stage) -> None:
+    stage.output("window", "Closed")
+    stage.output("foreign", "Foreign")
+    report = stage.play(show(), lambda: None, interrupt=False)
+    assert {name: said["state"] for name, said in report.outputs.items()} == {
+        "window": "closed", "foreign": "unsuitable",
+    }  # fmt: skip
+
+
 def test_a_world_that_cannot_be_opened_is_one_clear_error(stage: Stage) -> None:
     with pytest.raises(RuntimeError, match="unknown world 'nanno'"):
         stage.play(show(model="nanno"), lambda: None, interrupt=False)
@@ -268,10 +277,15 @@ def test_an_input_that_fails_when_it_is_told_is_told_of_once(
     assert capsys.readouterr().err.count("the motor is stuck; the rest goes on") == 1
 
 
-def test_a_stuck_or_missing_output_disturbs_no_other(stage: Stage, wait_for: Callable[..., None]) -> None:
+def test_a_stuck_or_missing_output_disturbs_no_other(
+    stage: Stage, wait_for: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     stage.output("audience")
     stage.output("stuck", "Stuck")
     stage.output("missing", "Unopened")
+    stage.output("foreign", "Foreign")
+    other = "spout:SpoutOutput" if sys.platform == "darwin" else "syphon:SyphonOutput"
+    stage.specs.append(OutletSpec("rig", f"worldjockey.integrations.{other}", "native", 0))
 
     def scenario() -> None:
         wait_for(lambda: len(stage.frames("stuck")) > 12, 30, "the stuck output to be opened again")
@@ -283,3 +297,10 @@ def test_a_stuck_or_missing_output_disturbs_no_other(stage: Stage, wait_for: Cal
     assert "stuck gave no sign for 4 s" in report.events
     assert report.outputs["missing"]["restarts"] >= 1
     assert "missing failed: there is no such device: plug it in" in report.events
+    assert report.outputs["missing"]["state"] != "unsuitable", "it may still be plugged in"
+    assert (report.outputs["foreign"]["restarts"], report.outputs["rig"]["restarts"]) == (1, 1), "tried once more"
+    assert report.outputs["foreign"]["state"] == report.outputs["rig"]["state"] == "unsuitable"
+    assert report.outputs["foreign"]["message"] == "this is another system's: use that system"
+    assert "only: use" in report.outputs["rig"]["message"]
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("foreign cannot work here: this is another system's: use that system; playing on without") == 1

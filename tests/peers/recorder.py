@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from worldjockey.integrations import Frame, Layout, VideoFormat
+from worldjockey.integrations import Frame, Layout, Unsuitable, VideoFormat
 
 
 class Recorder:
@@ -49,6 +49,11 @@ class Stuck(Recorder):
 class Unopened(Recorder):
     def open(self, fmt: VideoFormat) -> None:
         raise OSError("there is no such device: plug it in")
+
+
+class Foreign(Recorder):
+    def open(self, fmt: VideoFormat) -> None:
+        raise Unsuitable("this is another system's: use that system")
 
 
 class Closed(Recorder):
