@@ -220,8 +220,9 @@ class Company:
         rings = output_process.rings_for(specs, fmt, source.size)
         wakes = [SPAWN.Semaphore(0) for _ in specs]
         world_options = WorldOptions(
-            show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height, show.media(options.folder)
-        )
+            show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
+            show.media(options.folder), show.ahead(),
+        )  # fmt: skip
         world = Keeper("world", world_process.run, (world_options, mailbox, source), WORLD_PATIENCE)
         clock = Keeper("clock", output_process.run, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
         outputs = {

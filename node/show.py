@@ -434,6 +434,10 @@ class Show(Part):
             values.update(line.values(n))
         return {**values, **self.values}
 
+    def ahead(self) -> tuple[str, ...]:
+        """The prompts that cues will ask for."""
+        return tuple(cue.prompt for cue in self.cues if cue.prompt)
+
     def media(self, folder: Path) -> dict[str, Media]:
         """Pictures and sounds on pads, by slot. `folder` is where their paths start."""
         return {

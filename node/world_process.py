@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -15,7 +14,8 @@ from worldjockey.model.spec import CAMERA_AXES
 
 from .cell import Cell
 from .deck import Deck, approach
-from .mailbox import TEXTS, Mailbox, Said, Triggers
+from .encoder import Encoder
+from .mailbox import Mailbox, Triggers
 from .media import Media
 from .parameters import PARAMETERS
 from .playout import Playout
@@ -25,7 +25,6 @@ from .ring import FrameInfo, FrameRing
 
 if TYPE_CHECKING:
     from worldjockey.model import World
-    from worldjockey.model.spec import Tokens
 
 DT_MIN, DT_MAX = 1 / 30, 1 / 8  # seconds of world time a step may cover
 CHUNK_MAX = 10.0  # seconds that faders may glide in one step of a world that thinks in chunks
@@ -36,7 +35,8 @@ RECENT = 512  # steps that percentiles look back on
 @dataclass(frozen=True)
 class WorldOptions:
     """model: a name for `worldjockey.model.load`. top_fps: the show's rate, which the world never runs ahead of.
-    aspect: the show's width over height. media: pictures and sounds on pads as the show opens, by slot."""
+    aspect: the show's width over height. media: pictures and sounds on pads as the show opens, by slot. ahead: prompts
+    of cues, encoded before they are asked for."""
 
     model: str
     device: str = "auto"
@@ -44,48 +44,7 @@ class WorldOptions:
     top_fps: float = 30.0
     aspect: float | None = None
     media: Mapping[str, Media] = field(default_factory=dict)
-
-
-class Encoder(threading.Thread):
-    """Encodes prompts beside the frame path. Of several texts for one slot only the newest is encoded.
-
-    What it hands over is None where a slot has nothing to say. A pad's picture and sound are heard until its text is
-    replaced.
-    """
-
-    def __init__(self, world: World, mailbox: Mailbox, media: Mapping[str, Media] | None = None) -> None:
-        super().__init__(daemon=True, name="encoder")
-        self._world, self._mailbox = world, mailbox
-        self._seen = dict.fromkeys(TEXTS, 0)
-        self._media = dict(media or {})
-        self.done: queue.SimpleQueue[tuple[str, Said, Tokens | None]] = queue.SimpleQueue()
-        self.encode_ms = 0.0
-        self.fault = ""
-
-    def once(self) -> None:
-        """Encode whatever changed since the last call."""
-        from worldjockey.model import Prompt
-
-        for name, seen in self._seen.items():
-            if self._mailbox.text_version(name) != seen:
-                said = self._mailbox.said(name)
-                self._seen[name] = said.version
-                begin = time.perf_counter()
-                media = self._media.pop(name.removesuffix("/text"), None)
-                tokens = None
-                try:
-                    if said.text or media or name == "prompt":
-                        tokens = self._world.encode(Prompt(said.text, **(media.prompt() if media else {})))
-                except Exception as fault:  # one prompt that cannot be encoded must not silence the others
-                    self.fault = f"{name} was not understood: {fault}"
-                    continue
-                self.done.put((name, said, tokens))
-                self.encode_ms = (time.perf_counter() - begin) * 1e3
-
-    def run(self) -> None:
-        while True:
-            self.once()
-            time.sleep(0.003)
+    ahead: tuple[str, ...] = ()
 
 
 class Player:
@@ -94,7 +53,7 @@ class Player:
     def __init__(self, world: World, mailbox: Mailbox, options: WorldOptions) -> None:
         self.world, self.mailbox, self.options = world, mailbox, options
         self.deck, self.triggers = Deck(), Triggers(mailbox.consumed)
-        self.encoder = Encoder(world, mailbox, options.media)
+        self.encoder = Encoder(world, mailbox, options.media, options.ahead)
         self.smooth: dict[str, float] = {}
         self.obeyed = 0.0  # arrival of the newest control that frames obey
         self.new = True
@@ -121,6 +80,7 @@ class Player:
     def take_prompts(self) -> float:
         """Put freshly encoded prompts on the deck; returns the arrival of the newest."""
         newest = 0.0
+        self.encoder.recall()
         while True:
             try:
                 name, said, tokens = self.encoder.done.get_nowait()
@@ -240,7 +200,7 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
             tell(status, {
                 **say, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
                 "fps": round(rate, 2), "frames": made, "encode_ms": round(player.encoder.encode_ms, 2),
-                "message": player.encoder.fault,
+                "message": player.encoder.fault, "cues_to_encode": player.encoder.waiting,
                 **{key: percentiles(values) for key, values in timings.items()},
             })  # fmt: skip
     if playout:
