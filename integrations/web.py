@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import threading
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,11 @@ from . import Frame, Layout, VideoFormat
 
 if TYPE_CHECKING:
     from .web_server import Server
+
+FIXES = {
+    errno.EADDRINUSE: "is another show on? Take another port, as in web:8081",
+    errno.EACCES: "ports below 1024 belong to the system: take another, as in web:8080",
+}
 
 
 class WebOutput:
@@ -47,10 +54,10 @@ class WebOutput:
             self._server = self._wait(Server.start(fmt, self._host, self._port))
         except OSError as error:
             self.close()
-            raise OSError(
-                f"cannot serve browsers on {self._host}:{self._port}: {error.strerror or error}; "
-                f"is another show on? Take another port, as in web:{self._port + 1}"
-            ) from None
+            number = error.errno or 0
+            what = os.strerror(number) if number > 0 else error.strerror or str(error)
+            fix = FIXES.get(number, "host is an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them")
+            raise OSError(f"cannot serve browsers on {self._host} port {self._port}: {what}; {fix}") from None
 
     def _wait(self, work: Coroutine[Any, Any, Server], seconds: float = 15.0) -> Server:
         assert self._loop is not None

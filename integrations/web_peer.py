@@ -18,6 +18,7 @@ from typing import Any
 import aioice.ice
 import av
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
 
 from .web_video import RTP_CLOCK, Coded, Feed, Feeds, Kind, rtp_time, unix_ms
 
@@ -76,9 +77,13 @@ class Picture(MediaStreamTrack):
         assert self.feed is not None
         self._find_origin()
         while True:
-            coded = await self.feed.following(self._number)
+            try:
+                coded = await self.feed.following(self._number)
+            except RuntimeError as fault:
+                raise MediaStreamError(str(fault)) from None
             if not coded.key and (self.last is None or coded.number != self._number + 1):
-                self.feed.ask_for_key()
+                if coded.number == self.feed.number:  # none of those kept stands alone
+                    self.feed.ask_for_key()
                 self._number, self.last = coded.number, None
                 continue
             self._number, self.last = coded.number, coded
@@ -128,11 +133,13 @@ class Viewer:
         return answer
 
     async def stay(self) -> None:
-        """Returns once the browser is gone, or never came."""
+        """Returns once the browser is gone or never came, or there is nothing to send it."""
         begun = time.monotonic()
         while (state := self._peer.connectionState) not in ("failed", "closed"):
             now = time.monotonic()
             if state != "connected" and now - begun > CONNECTING:
+                break
+            if self._picture.readyState == "ended":
                 break
             if self._pinged and now - self._heard > SILENCE:
                 break

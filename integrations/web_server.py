@@ -87,13 +87,16 @@ class Server:
         self._page = PAGE.read_text("utf-8")
         self._policy = policy(self._page)
         self._streams: set[asyncio.Task[Any]] = set()
-        self._viewers: dict[str, Any] = {}
+        self._viewers: dict[str, asyncio.Task[None]] = {}
         self._peers: Any = None
         self._note = ""
         app = web.Application(middlewares=[self._guard], client_max_size=OFFER_BYTES)
         app.add_routes([
-            web.get("/", self._show_page), web.get("/video.mjpeg", self._mjpeg), web.get("/frame.jpg", self._still),
-            web.get("/status.json", self._status), web.post("/offer", self._offer),
+            web.get("/", self._show_page),
+            web.get("/video.mjpeg", self._mjpeg, allow_head=False),
+            web.get("/frame.jpg", self._still, allow_head=False),
+            web.get("/status.json", self._status),
+            web.post("/offer", self._offer),
             web.delete("/offer/{viewer}", self._hang_up),
         ])  # fmt: skip
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
@@ -126,22 +129,24 @@ class Server:
             "url": f"http://{host}:{self._port}/", "connections": streams + viewers, "webrtc": viewers,
             "mjpeg": streams, "coded": self.feeds.coded(),
         }  # fmt: skip
-        return {**facts, "note": self._note} if self._note else facts
+        notes = [note for note in (self._note, *self.feeds.faults()) if note]
+        return {**facts, "note": "; ".join(notes)} if notes else facts
 
     async def stop(self) -> None:
-        for task in [*self._streams, *(task for _, task in self._viewers.values())]:
+        for task in (leaving := [*self._streams, *self._viewers.values()]):
             task.cancel()
+        if leaving:
+            await asyncio.wait(leaving, timeout=1.0)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._runner.cleanup(), 2.0)
         self.feeds.close()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not is_ours(request.host, self._names):
-            raise web.HTTPMisdirectedRequest(
-                text=f"{request.host!r} is not this machine: use its address, or localhost"
-            )
-        if request.method not in ("GET", "HEAD") and not same_origin(request.headers.get("Origin"), request.host):
+        host = request.headers.get("Host", "localhost")
+        if not is_ours(host, self._names):
+            raise web.HTTPMisdirectedRequest(text=f"{host!r} is not this machine: use its address, or localhost")
+        if request.method not in ("GET", "HEAD") and not same_origin(request.headers.get("Origin"), host):
             raise web.HTTPForbidden(text="only the page itself may ask for that")
         return await handler(request)
 
@@ -168,13 +173,15 @@ class Server:
             return await asyncio.wait_for(picture, STALLED)
         except asyncio.TimeoutError:
             raise web.HTTPServiceUnavailable(text="no picture comes from the show") from None
+        except RuntimeError as fault:
+            raise web.HTTPServiceUnavailable(text=str(fault)) from None
 
     async def _mjpeg(self, request: web.Request) -> web.StreamResponse:
         """Newest wins: who is slow sees fewer pictures, and none that is old."""
         if len(self._streams) >= WATCHERS:
             raise web.HTTPServiceUnavailable(text=f"{WATCHERS} players are watching already")
-        response = web.StreamResponse(headers=QUIET)
-        response.content_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+        kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+        response = web.StreamResponse(headers={"Content-Type": kind, **QUIET})
         task, feed = asyncio.current_task(), self.feeds["JPEG"]
         assert task is not None
         self._streams.add(task)
@@ -190,7 +197,7 @@ class Server:
                     picture = await feed.newest(number)
                     number = picture.number
                     await asyncio.wait_for(response.write(part(picture)), STALLED)
-        except (ConnectionError, asyncio.TimeoutError):
+        except (ConnectionError, asyncio.TimeoutError, RuntimeError):
             if request.transport is not None:
                 request.transport.abort()
         finally:
@@ -210,7 +217,7 @@ class Server:
         except ValueError as fault:
             raise web.HTTPNotAcceptable(text=str(fault)) from None
         name = uuid.uuid4().hex
-        self._viewers[name] = viewer, asyncio.create_task(self._attend(name, viewer))
+        self._viewers[name] = asyncio.create_task(self._attend(name, viewer))
         headers = {"Location": f"/offer/{name}", **QUIET}
         return web.Response(status=201, text=answer, content_type="application/sdp", headers=headers)
 
@@ -225,7 +232,7 @@ class Server:
         found = self._viewers.get(request.match_info["viewer"])
         if found is None:
             raise web.HTTPNotFound(text="nobody of that name watches")
-        found[1].cancel()
+        found.cancel()
         return web.Response(headers=QUIET)
 
 

@@ -160,7 +160,8 @@ class Feed:
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         self.watchers += 1
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():  # at first, or after a fault
+            self.fault, self._key = "", True
             self._thread = threading.Thread(target=self._run, name=f"web {self.kind}", daemon=True)
             self._thread.start()
         try:
@@ -169,9 +170,7 @@ class Feed:
             self.watchers -= 1
 
     def show(self, pixels: Pixels, due: float) -> None:
-        """The newest picture. `pixels` may be overwritten once this returns. RuntimeError if coding is broken."""
-        if self.fault:
-            raise RuntimeError(f"the browser's {self.kind} cannot be coded: {self.fault}")
+        """The newest picture, which nobody writes to any more."""
         if self.watchers:
             with self._change:
                 self._waiting = pixels, due
@@ -187,7 +186,7 @@ class Feed:
         return self._recent[-1].number if self._recent else 0
 
     async def newest(self, after: int) -> Coded:
-        """The newest picture, as soon as there is one newer than `after`."""
+        """The newest picture, as soon as there is one newer than `after`. RuntimeError if none can be coded."""
         while self.number <= after:
             await asyncio.shield(self._next)
         return self._recent[-1]
@@ -217,8 +216,9 @@ class Feed:
                     self.coded += 1
                     self._loop.call_soon_threadsafe(self._publish, Coded(self.coded, data, due, alone))
         except Exception as fault:
-            if not self._closed:
-                self.fault = str(fault) or type(fault).__name__
+            self.fault = f"{self.kind} cannot be coded: {fault or type(fault).__name__}"
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                self._loop.call_soon_threadsafe(self._wake, RuntimeError(self.fault))
 
     def _take(self) -> tuple[Pixels, float] | None:
         with self._change:
@@ -228,8 +228,15 @@ class Feed:
 
     def _publish(self, picture: Coded) -> None:
         self._recent.append(picture)
+        self._wake()
+
+    def _wake(self, fault: RuntimeError | None = None) -> None:
         done, self._next = self._next, self._loop.create_future()
-        done.set_result(None)
+        if fault is None:
+            done.set_result(None)
+        else:
+            done.set_exception(fault)
+            done.exception()  # nobody needs to be waiting
 
 
 class Feeds:
@@ -243,11 +250,14 @@ class Feeds:
 
     def show(self, pixels: Pixels, due: float) -> None:
         """Hands a copy to those codes that somebody watches."""
-        watched = [feed for feed in self._feeds.values() if feed.watchers or feed.fault]
+        watched = [feed for feed in self._feeds.values() if feed.watchers]
         if watched:
             own = np.array(pixels)
             for feed in watched:
                 feed.show(own, due)
+
+    def faults(self) -> list[str]:
+        return [feed.fault for feed in self._feeds.values() if feed.fault]
 
     def coded(self) -> dict[str, int]:
         """Pictures coded so far, by kind."""

@@ -61,6 +61,7 @@ class Browser:
     """A process of its own, with a fresh profile."""
 
     def __init__(self, folder: Path, *flags: str) -> None:
+        self._open = contextlib.ExitStack()
         self._log = (folder / "chromium.log").open("wb")
         command = ["chromium", *FLAGS, *flags, f"--user-data-dir={folder / 'profile'}", "about:blank"]
         self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log, start_new_session=True)
@@ -78,7 +79,7 @@ class Browser:
         """It writes its port down a little before it answers there."""
         while True:
             try:
-                return connect(url, max_size=None, proxy=None, compression=None)
+                return self._open.enter_context(connect(url, max_size=None, proxy=None, compression=None))
             except (OSError, InvalidMessage):
                 if time.monotonic() > deadline:
                     raise
@@ -111,7 +112,7 @@ class Browser:
         self.kill()
         self.process.wait()
         with contextlib.suppress(Exception):
-            self._line.close()
+            self._open.close()
         self._log.close()
 
 
