@@ -119,6 +119,7 @@ def render(
     Example: `wj play my.yaml --log logs`, and afterwards `wj render my.yaml --log logs --out clip.mp4`
     """
     from . import log as logs
+    from .digest import differing
     from .show import Show
 
     loaded = Show.load(show)
@@ -130,9 +131,13 @@ def render(
     if not out.expanduser().absolute().parent.is_dir():
         raise Fault(f"{out}: there is no folder {out.parent}; make it first, or name another file")
     folder = show.parent if show else Path()
+    differs = differing(loaded, folder, head.get("show"))
+    if differs:
+        what = f"{show or 'the embedded show'} is not as it was when {log} was recorded: other {' and '.join(differs)}"
+        typer.secho(f"wj: {what}. The clip will not show what was played.", fg="yellow", err=True)
     made = _call("worldjockey.node.render", "to_clip", loaded, log, out, device, seconds, folder)
     if as_json:
-        typer.echo(json.dumps(vars(made), indent=2))
+        typer.echo(json.dumps({**vars(made), "differs": differs}, indent=2))
     else:
         typer.echo(f"wrote {made.path}: {made.frames} frames, {made.seconds:g} s, sha256 {made.sha256[:16]}")
 

@@ -18,6 +18,7 @@ from worldjockey.integrations import Input, VideoFormat
 from . import outlet, output_process, world_process
 from .cell import Cell
 from .desk import Desk
+from .digest import digests
 from .keeper import Keeper
 from .log import ControlLog
 from .mailbox import Mailbox
@@ -89,9 +90,9 @@ def _link(desk: Desk) -> Input:
     return link
 
 
-def _log(show: Show, desk: Desk, folder: Path) -> ControlLog:
+def _log(show: Show, desk: Desk, folder: Path, media: Path) -> ControlLog:
     """Write down what the desk obeys from now on, with what `wj render` has to know of this run."""
-    run = {"model": show.model, "size": list(show.size), "fps": str(show.fps)}
+    run = {"model": show.model, "size": list(show.size), "fps": str(show.fps), "show": digests(show, media)}
     log = ControlLog(folder, lambda: {**run, **desk.state()})
     log.start()
     desk.log = log
@@ -171,7 +172,7 @@ def play(show: Show, options: PlayOptions) -> Report:
         mailbox = Mailbox()
         stack.callback(mailbox.unlink)
         desk = Desk(show, mailbox)
-        log = _log(show, desk, options.log) if options.log else None
+        log = _log(show, desk, options.log, options.folder) if options.log else None
         if log is not None:
             stack.callback(log.stop)
         inputs = inputs_of(show, desk)

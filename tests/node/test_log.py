@@ -234,4 +234,10 @@ def test_the_command_plays_logs_and_renders(tmp_path):
     command = [*wj, "render", str(show), "--log", str(tmp_path / "logs"), "--out", str(tmp_path / "clip.mp4"), "--json"]
     made = json.loads(subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout)
     assert made["frames"] == 30
+    assert made["differs"] == []
+    show.write_text(show.read_text() + "cues: [{name: a, prompt: night}]\npads: [{image: look.png}]\n")
+    command[-1:] = ["--seconds", "0.1"]
+    told = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stderr
+    assert "is not as it was when" in told
+    assert "other pads and cues. The clip will not show what was played." in " ".join(told.split())
     assert (tmp_path / "clip.mp4").stat().st_size > 500
