@@ -38,16 +38,18 @@ class WorldSpec:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the world should be, as the performer says it; any of the three, or several together.
+    """What the world should be, as the performer says it; any of these, or several together.
 
     image: (h, w, 3) uint8 RGB of any size, a look to take. sound: (n,) mono -1..1 at `rate`, up to a second of it is
-    looped as the scene's pulse.
+    looped as the scene's pulse. video: (n, h, w, 3) uint8 RGB at the world's own rate, a scene to carry on, for worlds
+    whose modalities say "video".
     """
 
     text: str = ""
     image: NDArray[np.uint8] | None = None
     sound: Array | None = None
     rate: int = 48000
+    video: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,19 +59,24 @@ class Tokens:
     values: (n, d) float32, what the world attends to; n and d are the same for every prompt of one world.
     words:  the prompt's words in order, lower case.
     parts:  (len(words), n, d) float32, what each word gives to `values`.
+    rows:   (len(words), n) float32, instead of parts: which share of each row of `values` is a word's own. An encoder
+            whose tokens belong to words says so in a few bytes, where parts would take megabytes a word.
     """
 
     values: Array
     words: tuple[str, ...] = ()
     parts: Array | None = None
+    rows: Array | None = None
 
     def weighted(self, weights: Mapping[str, float]) -> Array:
         """(n, d) values with each word's share times its live weight: 1 leaves it, 0 removes it, 2
         doubles it, -1 pushes away from it."""
-        if self.parts is None or not any(weights.get(w, 1.0) != 1.0 for w in self.words):
+        if not any(weights.get(w, 1.0) != 1.0 for w in self.words):
             return self.values
         scale = np.array([weights.get(w, 1.0) - 1.0 for w in self.words], np.float32)
-        return self.values + np.einsum("w,wnd->nd", scale, self.parts)
+        if self.rows is not None:
+            return self.values * (1.0 + scale @ self.rows)[:, None]
+        return self.values if self.parts is None else self.values + np.einsum("w,wnd->nd", scale, self.parts)
 
 
 @dataclass(frozen=True)

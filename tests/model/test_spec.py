@@ -37,3 +37,14 @@ def test_word_weights_move_only_their_words_share():
     np.testing.assert_allclose(t.weighted({"storm": 0})[0], 0, atol=1e-6)
     np.testing.assert_array_equal(t.weighted({"storm": 0})[1], t.values[1])
     np.testing.assert_allclose(t.weighted({"storm": 2})[0, 0], 1.8, rtol=1e-6)
+
+
+def test_word_weights_move_the_rows_that_a_word_owns():
+    values = np.arange(12, dtype=np.float32).reshape(4, 3)
+    rows = np.array([[1, 0, 0, 0], [0, 1, 0.5, 0], [1, 0, 0, 0]], np.float32)
+    t = Tokens(values, ("sea", "storm", "sea"), rows=rows)
+    assert t.weighted({"other": 0}) is values
+    np.testing.assert_allclose(t.weighted({"storm": 0}), values * [[1], [0], [0.5], [1]])
+    np.testing.assert_allclose(t.weighted({"storm": -1})[1], -values[1])
+    same = Tokens(values, t.words, rows[:, :, None] * values)
+    np.testing.assert_allclose(t.weighted({"storm": 1.5}), same.weighted({"storm": 1.5}))
