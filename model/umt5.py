@@ -1,0 +1,60 @@
+"""Prompts for the Wan family: UMT5 embeddings, a row for each piece of a word (Chung et al., 2023)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from .spec import Tokens
+from .wan_kernels import fit_flashdreams
+
+ROWS = 256  # pieces of words that a prompt is read up to: twice the longest prompts these worlds were shown
+ROOM = 40e9  # bytes of memory that a GPU needs for the network, its cache and the 11 GB of the encoder
+
+
+def encoder_device(world: torch.device, memory: float) -> torch.device:
+    """Beside the world on a GPU with so many bytes where there is room, else on the CPU (seconds a prompt there, off
+    the frame path)."""
+    return torch.device("cpu") if world.type == "cuda" and memory < ROOM else world
+
+
+class UMT5:
+    """folder: `text_encoder` and `tokenizer/tokenizer.json` of Wan 2.1 in diffusers' layout. rows: n of its tokens."""
+
+    def __init__(self, folder: Path, device: torch.device, rows: int = ROWS) -> None:
+        fit_flashdreams(device.type)
+        from transformers import UMT5EncoderModel
+
+        self.device, self.rows = device, rows
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer" / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(rows)
+        model: Any = UMT5EncoderModel.from_pretrained(
+            folder / "text_encoder", local_files_only=True, use_safetensors=True, dtype=torch.bfloat16
+        )
+        self.model = model.to(device).eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def encode(self, text: str) -> Tokens:
+        """(rows, width) float32, zeros after the last piece, which is how these worlds were trained. A word's rows
+        are the pieces that lie within it. An empty text is all zeros."""
+        from flashdreams.infra.encoder.text.umt5 import prompt_clean
+
+        text = prompt_clean(text)
+        values = np.zeros((self.rows, int(self.model.config.d_model)), np.float32)
+        if not text:
+            return Tokens(values)
+        said = self.tokenizer.encode(text)
+        ids = torch.tensor([said.ids], device=self.device)
+        values[: len(said.ids)] = self.model(ids).last_hidden_state[0].float().cpu().numpy()
+        words = list(re.finditer(r"\w+(?:'\w+)?", text))
+        rows = np.zeros((len(words), self.rows), np.float32)
+        for i, word in enumerate(words):
+            for k, (begin, end) in enumerate(said.offsets):
+                rows[i, k] = max(begin, word.start()) < min(end, word.end())
+        return Tokens(values, tuple(w[0].lower() for w in words), rows=rows)
