@@ -57,6 +57,7 @@ def play(
     link: Annotated[bool, _controls("--link", help="take the tempo from an Ableton Link session")] = False,
     seconds: Annotated[float | None, _run(help="stop after so long; without it, Ctrl-C stops", min=0)] = None,
     report: Annotated[Path | None, _run(help="write the run's figures here, as JSON")] = None,
+    keep: Annotated[Path | None, _run(help="keep snapshots in this file, from one run to the next")] = None,
     log: Annotated[Path | None, _run(help="write every control into this folder, for `wj render`")] = None,
     device: Annotated[str, _run(help="what the world runs on: auto, cpu, cuda, cuda:1, mps")] = "auto",
     threads: Annotated[int | None, _run(help="CPU threads of the world; one core stays free", min=1)] = None,
@@ -91,14 +92,23 @@ def play(
         _set(loaded, "values", {**loaded.values, "tempo/source": "link"}, "--link")
     if seed is not None:
         _set(loaded, "values", {**loaded.values, "seed": seed}, "--seed")
-    for path in filter(None, [report, *(output.path for output in loaded.outputs)]):
+    folder = show.parent if show else Path()
+    if keep is None and loaded.snapshots is not None:
+        keep = folder / loaded.snapshots
+    for path in filter(None, [report, keep, *(output.path for output in loaded.outputs)]):
         if not path.expanduser().absolute().parent.is_dir():
             raise Fault(f"{path}: there is no folder {path.parent}; make it first, or name another file")
-    folder = show.parent if show else Path()
     for media in loaded.media(folder).values():
         media.prompt()  # a picture that cannot be read is said now, not in the middle of a show
     options = PlayOptions(
-        seconds=seconds, report=report, device=device, threads=threads, folder=folder, log=log, headless=headless
+        seconds=seconds,
+        report=report,
+        device=device,
+        threads=threads,
+        folder=folder,
+        keep=keep,
+        log=log,
+        headless=headless,
     )
     _call("worldjockey.node.play", "play", loaded, options)
 

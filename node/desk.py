@@ -17,6 +17,7 @@ from . import cues
 from .clock import ShowClock
 from .cues import Change, Ramps
 from .history import History, Snapshots
+from .keepsake import Kept, in_snapshots
 from .mailbox import Mailbox
 from .modulators import Bank, targets_of
 from .parameters import MODULATORS, PARAMETERS, Parameter, find
@@ -69,6 +70,7 @@ class Desk:
         self.delays: deque[float] = deque(maxlen=DELAYS)  # seconds
         self.latency = LATENCY
         self.log = log
+        self.on_saved: Callable[[Kept], None] = lambda kept: None  # told all snapshots; must not wait
         now = time.monotonic()
         self.clock = clock or ShowClock(now=now)
         self._replaying = replaying
@@ -214,11 +216,10 @@ class Desk:
 
     def _save(self, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
         if not _released(args):
-            kept = {
-                name: value for name, value in self.values.items()
-                if (p := PARAMETERS.get(name)) and not p.local and not name.startswith("sound/")
-            }  # fmt: skip
+            kept = {name: value for name, value in self.values.items() if in_snapshots(name)}
             self._snapshots.save(_name(args), {**kept, **self._words()})
+            with self._surviving("the file of snapshots"):
+                self.on_saved(self._snapshots.kept)
         return False
 
     def _recall(self, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
@@ -394,7 +395,12 @@ class Desk:
                 if p is not None and p.kind != "trigger" and self.read(name) != value:
                     self._set(p, p.coerce(value), now, 0.0)
             self._cue = state["cue"]
-            for name, kept in state["snapshots"].items():
+            self.remember(state["snapshots"])
+
+    def remember(self, snapshots: Kept) -> None:
+        """Snapshots from elsewhere, oldest first."""
+        with self._lock:
+            for name, kept in snapshots.items():
                 self._snapshots.save(name, kept)
 
     def changed(self) -> dict[str, Any]:

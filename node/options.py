@@ -15,5 +15,6 @@ class PlayOptions:
     device: str = "auto"
     threads: int | None = None  # of torch in the world process; None leaves one core free
     folder: Path = Path()  # where the show's paths of pictures and sounds start
+    keep: Path | None = None  # the file of snapshots, from one run to the next
     log: Path | None = None  # the folder where every control is written down
     headless: bool = False  # no window, no live status line: for machines without a screen, and for tests

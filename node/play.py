@@ -20,6 +20,7 @@ from .cell import Cell
 from .desk import Desk
 from .digest import digests
 from .keeper import Keeper
+from .keepsake import Keepsake
 from .log import ControlLog
 from .mailbox import Mailbox
 from .options import PlayOptions
@@ -175,6 +176,11 @@ def play(show: Show, options: PlayOptions) -> Report:
         log = _log(show, desk, options.log, options.folder) if options.log else None
         if log is not None:
             stack.callback(log.stop)
+        keepsake = Keepsake(options.keep) if options.keep else None
+        if keepsake is not None:
+            desk.remember(keepsake.start())
+            desk.on_saved = keepsake.keep
+            stack.callback(keepsake.stop)
         inputs = inputs_of(show, desk)
         for source in inputs.values():  # before anything is on air: a port in use is said now
             source.start(desk.deliver)
@@ -196,6 +202,8 @@ def play(show: Show, options: PlayOptions) -> Report:
             }  # fmt: skip
             if log is not None:
                 report.controls["log"] = log.status()
+            if keepsake is not None:
+                report.controls["snapshots"] = keepsake.status()
             report.inputs = {name: dict(source.status()) for name, source in inputs.items()}
         if options.report:
             report.write(options.report)

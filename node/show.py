@@ -363,7 +363,10 @@ class Midi(Part):
 
 
 class Show(Part):
-    """Everything one performance needs."""
+    """Everything one performance needs.
+
+    snapshots: the file, from the show file's folder, that keeps what is saved live from one run to the next.
+    """
 
     name: str = Field(default="worldjockey", min_length=1, max_length=200)
     model: str = Field(default="nano", min_length=1)
@@ -375,6 +378,7 @@ class Show(Part):
     cues: list[Cue] = []
     quantise: Annotated[Quantise, BeforeValidator(lambda value: value or "none")] = "none"
     modulators: list[ModulatorLine] = Field(default=[], max_length=MODULATORS)
+    snapshots: str | None = Field(default=None, min_length=1)
     outputs: list[Annotated[OutputEntry, BeforeValidator(parse_output)]] = Field(
         default_factory=lambda: [OutputEntry(kind="window"), OutputEntry(kind="ndi")]
     )
@@ -499,7 +503,8 @@ class Show(Part):
             for o in self.outputs
         ]
         if self.pads:
-            data["pads"] = [{"label": p.label, "text": p.text} if p.label else p.text for p in self.pads]
+            said = [p.model_dump(exclude_defaults=True) for p in self.pads]
+            data["pads"] = [pad.get("text", "") if pad.keys() <= {"text"} else pad for pad in said]
         data = {name: data[name] for name in type(self).model_fields if name in data}
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
         if path is not None:

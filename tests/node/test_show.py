@@ -128,7 +128,8 @@ def test_what_is_dumped_loads_as_the_same_show(tmp_path):
         size: 1280x720
         fps: 29.97
         prompt: "the sea: at night"
-        pads: [one, null, {text: three, label: drei}]
+        snapshots: looks.yaml
+        pads: [one, null, {text: three, label: drei}, {image: look.png, text: at night}, {sound: loop.wav}]
         values: {word/storm: 1.5, cam/zoom: -1, act: cry, freeze: true}
         cues: [{name: a, pads: {1: 0.5, drei: 1}, values: {energy: 1}, seconds: 2}, {name: b, prompt: x}]
         outputs: [ndi, "ndi:alpha", {kind: ndi, layout: uyvy}, "file:a.mp4", "window:1"]
