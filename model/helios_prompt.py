@@ -1,0 +1,85 @@
+"""Prompts for Helios: text as UMT5 embeddings, and the pictures and clips that a world begins with."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from .helios_memory import CHUNK, PAST, Look
+from .spec import Array
+
+ROOM = 48e9  # bytes that a GPU needs for the network, its work and the 11 GB of the text encoder
+
+
+def encoder_device(world: torch.device, memory: float) -> torch.device:
+    """Beside the world on a GPU with so many bytes where there is room, else on the CPU: seconds a prompt there, off
+    the frame path."""
+    return torch.device("cpu") if world.type == "cuda" and memory < ROOM else world
+
+
+@torch.inference_mode()
+def read(pipe: Any, text: str, rows: int) -> tuple[Array, tuple[str, ...], Array]:
+    """values (rows, d), zeros after the text's last piece; its words; and (words, rows), which rows are whose.
+
+    The same as the first rows of the pipeline's `encode_prompt`: pieces beyond `rows` are not read. A word that comes
+    twice is one word with the rows of both.
+    """
+    from diffusers.pipelines.helios.pipeline_helios_pyramid import prompt_clean
+
+    text = prompt_clean(text)
+    said = pipe.tokenizer(text, truncation=True, max_length=rows, return_offsets_mapping=True)
+    encoder = pipe.text_encoder
+    ids, mask = (torch.tensor([said[k]], device=encoder.device) for k in ("input_ids", "attention_mask"))
+    hidden = encoder(ids, mask).last_hidden_state[0].float().cpu().numpy()
+    values = np.zeros((rows, hidden.shape[1]), np.float32)
+    values[: len(hidden)] = hidden
+    places: dict[str, list[tuple[int, int]]] = {}
+    for found in re.finditer(r"\w+(?:'\w+)?", text.lower()):
+        places.setdefault(found[0], []).append(found.span())
+    whose = np.zeros((len(places), rows), np.float32)
+    for i, spans in enumerate(places.values()):
+        for k, (begin, end) in enumerate(said["offset_mapping"]):
+            whose[i, k] = any(max(begin, b) < min(end, e) for b, e in spans)
+    return values, tuple(places), whose
+
+
+def fitted(pictures: NDArray[np.uint8], width: int, height: int) -> Tensor:
+    """(n, h, w, 3) uint8 -> (3, n, height, width), -1..1: the middle of each picture in the world's shape."""
+    h, w = pictures.shape[1:3]
+    scale = min(h / height, w / width)
+    rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+    top, left = (h - rows) // 2, (w - columns) // 2
+    cut = torch.from_numpy(np.ascontiguousarray(pictures[:, top : top + rows, left : left + columns]))
+    cut = F.interpolate(cut.permute(0, 3, 1, 2).float(), (height, width), mode="bilinear", antialias=True)
+    return cut.permute(1, 0, 2, 3) / 127.5 - 1
+
+
+@torch.inference_mode()
+def look_at(pipe: Any, pictures: NDArray[np.uint8], width: int, height: int, device: torch.device) -> Look:
+    """A picture (1, h, w, 3) or a clip (n, h, w, 3) at the world's rate, as what a world begins with.
+
+    Of a long clip the end counts, as far as the memory reaches, and its first picture; a short one stands still first.
+    The same pictures are always the same look.
+    """
+    vae = pipe.vae
+    shape = (1, vae.config.z_dim, 1, 1, 1)
+    mean = torch.tensor(vae.config.latents_mean).view(shape).to(device, vae.dtype)
+    inverse = 1.0 / torch.tensor(vae.config.latents_std).view(shape).to(device, vae.dtype)
+    generator = torch.Generator().manual_seed(0)
+    common = {"num_latent_frames_per_chunk": CHUNK, "dtype": torch.float32, "device": device, "generator": generator}
+    if len(pictures) == 1:
+        picture = fitted(pictures, width, height)[:, 0][None]
+        return Look(*pipe.prepare_image_latents(picture, mean, inverse, **common))
+    window = (CHUNK - 1) * pipe.vae_scale_factor_temporal + 1
+    whole = -(-PAST // CHUNK) * window
+    if len(pictures) < window:
+        pictures = np.concatenate([np.repeat(pictures[:1], window - len(pictures), 0), pictures])
+    elif len(pictures) > whole:
+        pictures = np.concatenate([pictures[:1], pictures[-whole:]])
+    return Look(*pipe.prepare_video_latents(fitted(pictures, width, height)[None], mean, inverse, **common))
