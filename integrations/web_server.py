@@ -27,7 +27,7 @@ from .web_video import Coded, Feeds, unix_ms
 
 PAGE = Path(__file__).with_name("web_page.html")
 WATCHERS = 32  # of each kind: more is no audience but a mistake
-STALLED = 10.0  # seconds after which a player that takes nothing is let go
+STALLED = 5.0  # seconds after which a player that takes nothing is let go
 UNSENT_BYTES = 128 * 1024  # what the system may hold back for a player: more would be old pictures
 OFFER_BYTES = 64 * 1024
 BOUNDARY = "picture"

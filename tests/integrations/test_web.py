@@ -102,7 +102,7 @@ class Sender:
             self.process.communicate()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def show() -> Iterator[Sender]:
     show = Sender()
     yield show
@@ -155,24 +155,25 @@ def next_numbers(page: Page, count: int = 5) -> list[int]:
 @pytest.mark.parametrize(
     ("query", "way", "kind"), [("", "WebRTC", "H264"), ("?codec=vp8", "WebRTC", "VP8"), ("?mjpeg", "MJPEG", "JPEG")]
 )
-def test_the_page_shows_what_is_sent(show: Sender, browser: Browser, query: str, way: str, kind: str) -> None:
+def test_the_page_shows_what_is_sent(
+    show: Sender, browser: Browser, query: str, way: str, kind: str, wait_for: Callable[..., None]
+) -> None:
     page = browser.open(show.url + query)
-    assert page.wait("document.body.dataset.way") == way
+    page.wait(f"document.body.dataset.way == '{way}'")
     assert_bars(look(page)[1])
     numbers = next_numbers(page)
     assert numbers == sorted(numbers)
-    status = show.status()
-    assert (status["webrtc"], status["mjpeg"]) == ((1, 0) if way == "WebRTC" else (0, 1))
-    assert [name for name, count in status["coded"].items() if count] == [kind]
+    watching = (1, 0) if way == "WebRTC" else (0, 1)
+    wait_for(lambda: (show.status()["webrtc"], show.status()["mjpeg"]) == watching, 20, "the one way alone")
+    coded = show.status()["coded"]
+    wait_for(lambda: show.status()["coded"][kind] > coded[kind], 20, f"more {kind}")
+    assert all(show.status()["coded"][other] == coded[other] for other in coded if other != kind)
     assert page.run("document.title") == "a show"
     page.wait("/\\d fps/.test(document.getElementById('fps').textContent)")
     late = page.wait("document.getElementById('late').textContent")
     assert 0 <= int(late.split()[0]) < 10_000  # in milliseconds: no clock was taken for the other
     page.close()
-    deadline = time.monotonic() + 20
-    while show.status()["connections"]:
-        assert time.monotonic() < deadline, show.status()
-        time.sleep(0.1)
+    wait_for(lambda: not show.status()["connections"], 20, "a closed page to be gone")
 
 
 def test_the_page_comes_back_by_itself(browser: Browser) -> None:
@@ -188,7 +189,7 @@ def test_the_page_comes_back_by_itself(browser: Browser) -> None:
         again = Sender(show.port, first=500_000)
         stack.callback(again.kill)
         page.wait(f"(found => found && found[0] >= 500000)({LOOK})")
-        assert page.run("document.body.dataset.way") == "WebRTC"
+        page.wait("document.body.dataset.way == 'WebRTC'")
 
 
 def test_without_udp_the_page_takes_jpegs(show: Sender, tmp_path: Path) -> None:
@@ -242,15 +243,16 @@ def test_players_read_mjpeg_and_a_stuck_or_killed_one_disturbs_nobody(
         stuck.send_signal(signal.SIGSTOP)
         killed.kill()
         wait_for(lambda: show.status()["mjpeg"] <= 2, 20, "the killed player to be gone")
-        numbers = [number]
+        numbers, coded = [number], show.status()["coded"]["JPEG"]
         for picture in pictures(steady):
             numbers.append(read(picture)[0])
-            if len(numbers) == 60:
+            if len(numbers) % 10 == 0 and show.status()["mjpeg"] == 1:  # the stuck one was let go
                 break
         assert numbers == sorted(set(numbers))
-        status = show.status()
+        assert len(numbers) < 1000
+        coded = show.status()["coded"]["JPEG"] - coded
         newest = read(av_picture(show.ask(path="/frame.jpg")[2]))[0]
-        assert status["coded"]["JPEG"] <= newest + 1  # each was coded once, however many watched
+        assert coded <= newest - number + 1  # each was coded once, however many watched
 
 
 def av_picture(jpeg: bytes) -> np.ndarray:
@@ -259,14 +261,15 @@ def av_picture(jpeg: bytes) -> np.ndarray:
     return np.asarray(frame.to_ndarray(format="rgb24"))
 
 
-def test_nothing_is_coded_for_nobody(show: Sender) -> None:
-    first, second = (read(av_picture(show.ask(path="/frame.jpg")[2])) for _ in range(2))
-    assert first[0] < second[0]  # a still is taken anew each time
-    assert_bars(second[1])
-    assert sum(show.status()["coded"].values()) <= 4
-    before = show.status()["coded"]
-    read(av_picture(show.ask(path="/frame.jpg")[2]))  # some pictures later
-    assert sum(show.status()["coded"].values()) <= sum(before.values()) + 2
+def test_nothing_is_coded_for_nobody(show: Sender, wait_for: Callable[..., None]) -> None:
+    wait_for(lambda: not show.status()["connections"], 20, "everybody to be gone")
+    begin = show.status()
+    first = read(av_picture(show.ask(path="/frame.jpg")[2]))
+    wait_for(lambda: show.status()["now"] > begin["now"] + 1000)
+    last = read(av_picture(show.ask(path="/frame.jpg")[2]))
+    assert_bars(last[1])
+    coded = sum(show.status()["coded"].values()) - sum(begin["coded"].values())
+    assert 2 <= coded < (last[0] - first[0]) / 2  # two stills, each taken anew, and little else
 
 
 def test_only_this_machine_and_its_own_page_are_served(show: Sender) -> None:
@@ -286,7 +289,6 @@ def test_only_this_machine_and_its_own_page_are_served(show: Sender) -> None:
     assert show.ask("POST", "/offer", b"no offer at all", **sdp)[0] == 406
     assert show.ask("POST", "/offer", b"v=0\r\n" * 50_000, **sdp)[0] == 413
     assert show.ask("DELETE", "/offer/nobody")[0] == 404
-    assert show.status()["connections"] == 0
     with closing(socket.create_connection(("127.0.0.1", show.port))) as line:
         line.sendall(b"\x00\xff nonsense\r\n\r\n")
         assert b" 400 " in line.recv(1000)
