@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import time
+import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,12 @@ TEXT = 512  # rows of text that the network attends to, zeros included, as it wa
 ROWS = 256  # of them that a prompt may fill
 LOOKS = 64  # pictures and clips that are remembered
 WIDTH, HEIGHT, FPS = 640, 384, 24.0  # that it was trained for
+
+
+def kinds(device: torch.device) -> dict[str, torch.dtype]:
+    """Arithmetic by part: half the memory on a GPU, what is exact and fast on a CPU; the decoder needs precision."""
+    kind = torch.float32 if device.type == "cpu" else torch.bfloat16
+    return {"transformer": kind, "text_encoder": kind, "vae": torch.float32}
 
 
 class Helios:
@@ -63,10 +71,8 @@ class Helios:
         if not (folder / "model_index.json").exists():
             raise WeightsMissing(f"no Helios in {folder}: wj weights get helios")
         chosen = choose_device(device)
-        kind = torch.float32 if chosen.type == "cpu" else torch.bfloat16
-        kinds = {"transformer": kind, "text_encoder": kind, "vae": torch.float32}
         try:
-            pipe = HeliosPyramidPipeline.from_pretrained(folder, dtype=kinds, local_files_only=True)
+            pipe = HeliosPyramidPipeline.from_pretrained(folder, dtype=kinds(chosen), local_files_only=True)
         except Exception as fault:
             raise ValueError(
                 f"{folder} is not Helios as diffusers keeps it ({fault}): wj weights get helios"
@@ -79,7 +85,26 @@ class Helios:
         pipe.text_encoder.to(encoder_device(chosen, memory))
         for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
             part.eval().requires_grad_(False)
-        return cls(pipe)
+        world = cls(pipe)
+        if chosen.type == "cuda":
+            world.warm("inductor")
+        return world
+
+    def warm(self, compiler: str | Callable[..., Any]) -> None:
+        """Compile the network's blocks (`torch.compile`'s backend) and think a chunk unseen, so that the
+        first prompt need not wait for that. Where it cannot be compiled, it plays as it is."""
+        network = self.pipe.transformer
+        silence = Controls(np.zeros((self.rows + 1, network.config.text_dim), np.float32))
+        try:
+            network.compile_repeated_blocks(fullgraph=True, backend=compiler)
+            self.step(silence)
+        except Exception as fault:
+            warnings.warn(f"helios plays without torch.compile, slower: {fault}", stacklevel=2)
+            for part in network.modules():
+                part._compiled_call_impl = None
+            self.step(silence)
+        self.step(silence)
+        self.reset(0)
 
     @property
     def spec(self) -> WorldSpec:

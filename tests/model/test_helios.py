@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from worldjockey.model import Controls, Prompt, WeightsMissing, slerp
-from worldjockey.model.helios import CHUNK, Helios
+from worldjockey.model.helios import CHUNK, Helios, kinds
 from worldjockey.model.helios_memory import PAST, _block_noise
 from worldjockey.model.helios_prompt import ROOM, encoder_device, look_at
 from worldjockey.model.stream_decode import StreamDecoder
@@ -53,7 +53,7 @@ def tiny(**scheduler):
     )
     network = diffusers.HeliosTransformer3DModel(
         patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=16, out_channels=16,
-        text_dim=32, freq_dim=256, ffn_dim=32, num_layers=2, rope_dim=(4, 4, 4), is_amplify_history=True,
+        text_dim=32, freq_dim=256, ffn_dim=32, num_layers=2, rope_dim=(4, 4, 4),
     )  # fmt: skip
     pipe = diffusers.HeliosPyramidPipeline(
         tokenizer=tokenizer(), text_encoder=text.eval(), vae=vae.eval(), transformer=network.eval(),
@@ -143,15 +143,6 @@ def test_the_checkpoints_own_gamma_plays_on_a_cpu_too():
     noise = _block_noise(torch.Size((1, 4, 1, 64, 64)), (1, 2, 2), 1 / 3, torch.Generator().manual_seed(0))
     blocks = noise.view(4, 32, 2, 32, 2).permute(0, 1, 3, 2, 4).reshape(-1, 4)
     assert torch.allclose(torch.cov(blocks.T), torch.eye(4) * 4 / 3 - 1 / 3, atol=0.08)
-
-
-def test_bfloat16_goes_the_same_way():
-    pipe = tiny(use_dynamic_shifting=True)
-    pipe.transformer.to(torch.bfloat16)
-    world = Helios(pipe, SIZE, SIZE, ROWS)
-    tokens = world.encode(Prompt("forest")).values
-    world.reset(2)
-    same(whole(pictures(world, tokens, 2), 2), called(pipe, tokens, 2, 2))
 
 
 def test_a_prompt_switched_live_is_the_pipelines_own_switch_at_the_next_chunk(pipe, world):
@@ -326,6 +317,36 @@ def test_loads_what_diffusers_saved(tmp_path, world):
     for w in (world, small):
         w.reset(3)
     same(pictures(world, tokens, 1), pictures(small, tokens, 1))
+
+
+def test_a_gpus_arithmetic_is_the_pipelines_too(tmp_path, world):
+    world.pipe.save_pretrained(tmp_path)
+    pipe = diffusers.HeliosPyramidPipeline.from_pretrained(tmp_path, dtype=kinds(torch.device("cuda")))
+    pipe.set_progress_bar_config(disable=True)
+    assert (pipe.transformer.dtype, pipe.vae.dtype) == (torch.bfloat16, torch.float32)
+    tokens = world.encode(Prompt("forest")).values
+    world = Helios(pipe, SIZE, SIZE, ROWS)
+    world.reset(2)
+    same(whole(pictures(world, tokens, 2), 2), called(pipe, tokens, 2, 2))
+
+
+def no_compiler(graph, inputs):
+    raise RuntimeError("no triton here")
+
+
+@pytest.mark.parametrize("compiler", ["eager", no_compiler])
+def test_compiled_or_not_it_plays_the_same(world, compiler):
+    fast = Helios(tiny(use_dynamic_shifting=True), SIZE, SIZE, ROWS)
+    if compiler == "eager":
+        fast.warm(compiler)
+        assert fast.pipe.transformer.blocks[0]._compiled_call_impl is not None
+    else:
+        with pytest.warns(UserWarning, match="without torch.compile"):
+            fast.warm(compiler)
+    tokens = world.encode(Prompt("sea at night")).values
+    for w in (world, fast):
+        w.reset(6)
+    same(pictures(world, tokens, 1), pictures(fast, tokens, 1))
 
 
 def test_says_what_is_missing(tmp_path, pipe):
