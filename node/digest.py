@@ -16,14 +16,14 @@ PARTS = ("pads", "cues", "modulators")
 
 
 def digests(show: Show, folder: Path = Path()) -> dict[str, str]:
-    """Of each part of the show; of pads with the pictures and sounds on them. folder: where their paths start."""
+    """Of each part of the show; of pads with the files on them. folder: where their paths start."""
     found = {}
     for part in PARTS:
         hashed = hashlib.sha256(show.model_dump_json(include={part}, exclude_defaults=True).encode())
         if part == "pads":
             for slot, media in sorted(show.media(folder).items()):
                 hashed.update(slot.encode())
-                for path in filter(None, (media.image, media.sound)):
+                for path in media.paths:
                     hashed.update(Path(path).read_bytes() if Path(path).is_file() else b"")
         found[part] = hashed.hexdigest()[:16]
     return found

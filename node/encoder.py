@@ -110,7 +110,7 @@ class Encoder(threading.Thread):
         from worldjockey.model import Prompt
 
         begin = time.perf_counter()
-        tokens = self._world.encode(Prompt(text, **(media.prompt() if media else {})))
+        tokens = self._world.encode(Prompt(text, **(media.prompt(self._world.spec.fps) if media else {})))
         self.encode_ms = (time.perf_counter() - begin) * 1e3
         if media is None:
             with self._lock:

@@ -1,4 +1,4 @@
-"""Pictures and sounds that a show puts on its pads, read once as the show opens."""
+"""Pictures, sounds and clips that a show puts on its pads, read once as the show opens."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SECONDS = 1.0  # of a sound: a prompt is a loop of one second
+CLIP = 5.0  # seconds of a clip: more than any world remembers
+ROWS = 480  # a taller clip is made smaller: no world here draws more
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,22 @@ class Media:
 
     image: str | None = None
     sound: str | None = None
+    video: str | None = None
 
-    def prompt(self) -> dict[str, Any]:
-        """The fields of a `worldjockey.model.Prompt`. Raises ValueError that names the file and what is wrong."""
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.image, self.sound, self.video)))
+
+    def prompt(self, fps: float = 24.0) -> dict[str, Any]:
+        """The fields of a `worldjockey.model.Prompt`. fps: the world's own rate. Raises ValueError that names the file
+        and what is wrong.
+
+        A world that knows pictures but no clips finds the clip's first picture.
+        """
         fields: dict[str, Any] = {}
+        if self.video:
+            fields["video"] = read_video(Path(self.video), fps)
+            fields["image"] = fields["video"][0]
         if self.image:
             fields["image"] = read_image(Path(self.image))
         if self.sound:
@@ -41,6 +55,34 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise ValueError(f"{path}: there is no such picture") from None
     except (av.FFmpegError, IndexError, StopIteration) as fault:
         raise ValueError(f"{path}: not a picture that can be read ({fault})") from None
+
+
+def read_video(path: Path, fps: float) -> NDArray[np.uint8]:
+    """(n, h, w, 3) RGB: the first seconds of a clip, `fps` pictures of each, whatever rate it has."""
+    import av
+
+    wanted, pictures = round(CLIP * fps), list[NDArray[np.uint8]]()
+    try:
+        with av.open(str(path)) as container:
+            begin: float | None = None
+            for frame in container.decode(video=0):
+                time = float(frame.time or 0.0)
+                begin = time if begin is None else begin
+                due = min(int((time - begin) * fps + 1e-3) + 1, wanted)
+                pictures += pictures[-1:] * (due - len(pictures) - 1)  # a slower clip holds its pictures
+                if len(pictures) < due:
+                    height = min(frame.height, ROWS)
+                    small = frame.reformat(width=round(frame.width * height / frame.height), height=height)
+                    pictures.append(np.asarray(small.to_ndarray(format="rgb24"), np.uint8))
+                if len(pictures) >= wanted:
+                    break
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such clip") from None
+    except (av.FFmpegError, IndexError) as fault:
+        raise ValueError(f"{path}: not a clip that can be read ({fault})") from None
+    if not pictures:
+        raise ValueError(f"{path}: has no pictures in it")
+    return np.stack(pictures)
 
 
 def read_sound(path: Path) -> tuple[NDArray[np.float32], int]:

@@ -100,14 +100,16 @@ def check_value(name: str, value: Any) -> Any:
 class Pad(Part):
     """One slot of the deck. In the file a plain text is enough.
 
-    image: a picture whose look the pad takes. sound: a file whose first second is the pad's pulse. Both are paths,
-    from the show file's folder; words beside them overrule what the picture says.
+    image: a picture whose look the pad takes. sound: a file whose first second is the pad's pulse. video: a clip that
+    the world carries on; one that knows pictures only takes its first. All are paths, from the show file's folder;
+    words beside them overrule what the picture says.
     """
 
     text: str = Field(default="", max_length=TEXT_BYTES)
     label: str = ""
     image: str | None = None
     sound: str | None = None
+    video: str | None = None
 
 
 def _pad(value: Any) -> Any:
@@ -443,11 +445,11 @@ class Show(Part):
         return tuple(cue.prompt for cue in self.cues if cue.prompt)
 
     def media(self, folder: Path) -> dict[str, Media]:
-        """Pictures and sounds on pads, by slot. `folder` is where their paths start."""
+        """Pictures, sounds and clips on pads, by slot. `folder` is where their paths start."""
         return {
-            f"pad/{n}": Media(*(str(folder / v) if v else None for v in (pad.image, pad.sound)))
+            f"pad/{n}": Media(*(str(folder / v) if v else None for v in (pad.image, pad.sound, pad.video)))
             for n, pad in enumerate(self.pads, 1)
-            if pad.image or pad.sound
+            if pad.image or pad.sound or pad.video
         }
 
     @classmethod
