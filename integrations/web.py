@@ -13,7 +13,7 @@ import threading
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import Frame, Layout, VideoFormat
+from . import Frame, Layout, Unsuitable, VideoFormat
 
 if TYPE_CHECKING:
     from .web_server import Server
@@ -45,7 +45,7 @@ class WebOutput:
         try:
             from .web_server import Server
         except ImportError as error:
-            raise RuntimeError(f"the browser output lacks a part ({error}): pip install aiohttp aiortc") from None
+            raise Unsuitable(f"the browser output lacks a part ({error}): pip install aiohttp aiortc") from None
         self._fmt = fmt
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="web", daemon=True)

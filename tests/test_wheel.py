@@ -43,7 +43,8 @@ def run(python: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
 def test_holds_every_data_file(elsewhere: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from importlib.resources import files\n"
-        "for package, pattern in (('node', 'shows/default.yaml'), ('model', 'weights/nano.safetensors')):\n"
+        "for package, pattern in (('node', 'shows/default.yaml'), ('model', 'weights/nano.safetensors'),\n"
+        "                         ('integrations', 'web_page.html')):\n"
         "    found = files('worldjockey.' + package).joinpath(pattern)\n"
         "    print(found.is_file(), found)\n"
         "import worldjockey.node, worldjockey.integrations\n"
@@ -51,8 +52,9 @@ def test_holds_every_data_file(elsewhere: Path, tmp_path: Path) -> None:
     )
     result = run(elsewhere, "-c", code, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    show, weights, torch = result.stdout.splitlines()
-    for line in (show, weights):
+    *files, torch = result.stdout.splitlines()
+    assert len(files) == 3
+    for line in files:
         assert line.startswith("True"), line
         assert str(ROOT) not in line
     assert torch == "False"  # neither control nor the command line waits for it
