@@ -121,6 +121,13 @@ def _table() -> dict[str, Parameter]:
         p("speed", "float", "how fast the world's time runs", 1.0, 0.0, 2.0, "x", smoothing=0.1),
         p("seed", "int", "which world: the same seed is the same world again", 0, 0, 2**31 - 1),
         p("steps", "int", "prediction steps a frame: 1 is fastest, 4 is finest", 1, 1, 4),
+        p(
+            "quality",
+            "enum",
+            "auto takes fewer steps while the world is too slow for its motion; fixed never does",
+            "auto",
+            choices=("auto", "fixed"),
+        ),
         p("freeze", "bool", "hold the picture; the rig keeps running", False),
         p("blackout", "float", "fade the programme to black", 0.0, smoothing=0.03),
         p("inbetween", "enum", "what fills a tick the world did not", "blend", choices=("blend", "hold")),

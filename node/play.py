@@ -309,6 +309,7 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                 figures = {
                     "status/world_fps": world.get("fps", 0.0), "status/latency_ms": delay["p50"],
                     "status/frames": clock.get("ticks", 0), "status/state": world.get("state", "opening"),
+                    "status/quality": world.get("quality", ""),
                     "status/beat": round(desk.clock.line(now).beat_at(now), 2),
                 }  # fmt: skip
                 for target, value in figures.items():
@@ -348,6 +349,8 @@ def line(world: dict[str, Any], clock: dict[str, Any], outputs: dict[str, Any]) 
         on_air = " ON AIR" if facts.get("tally", {}).get("program") else ""
         words = said.get("message", "") if said.get("state") not in ("running", "closed") else ""
         parts.append(f"{name} {said.get('state', 'opening')}{extra}{on_air}{f' ({words})' if words else ''}")
+    if world.get("quality"):
+        parts.append(world["quality"])
     if world.get("restarts"):
         parts.append(f"{world['restarts']} restarts")
     return "  ·  ".join(parts)

@@ -6,7 +6,7 @@ import math
 import queue
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from .media import Media
 from .parameters import PARAMETERS
 from .playout import Playout
 from .process import enter, free_a_core, orphaned, tell
+from .quality import Governor
 from .report import percentiles
 from .ring import FrameInfo, FrameRing
 
@@ -95,8 +96,11 @@ class Player:
                 self.deck.set_tokens(slot, tokens, seconds if slot == "prompt" else 0.0)
             newest = max(newest, said.stamp)
 
-    def step(self, wall: float) -> tuple[Any, FrameInfo] | None:
-        """One step covering `wall` seconds: frames (n, h, w, 3) and their info; None while the picture is frozen."""
+    def step(self, wall: float, afford: Callable[[int], int] = int) -> tuple[Any, FrameInfo] | None:
+        """One step covering `wall` seconds: frames (n, h, w, 3) and their info; None while the picture is frozen.
+
+        afford: of the prediction steps that are asked for, how many are to be taken.
+        """
         from worldjockey.model import Controls
 
         reading = self.mailbox.read()
@@ -119,7 +123,7 @@ class Player:
             acts={} if values["act"] == "none" else {values["act"]: 1.0},
             camera={axis: self._glide(f"cam/{axis}", values[f"cam/{axis}"], dt) for axis in CAMERA_AXES},
             dt=min(min(dt, DT_MAX) * self._glide("speed", values["speed"], dt), DT_MAX),
-            steps=values["steps"],
+            steps=afford(values["steps"]),
             energy=self._glide("energy", values["energy"], dt),
             sound=self._sound(values, dt),
             guidance=self._glide("guidance", values["guidance"], dt),
@@ -159,7 +163,8 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
     made, told, span = 0, 0.0, period
     begin = last = time.monotonic()
     next_start = begin
-    playout = None
+    playout, governor = None, Governor(spec.fps, top, player.bursts, spec.steps_per_chunk, spec.qualities)
+    level = 0
     if player.bursts:
         value = player.mailbox.value
         playout = Playout(ring, spec.steps_per_chunk, lambda: player.rate, top, lambda: value("freeze") != 0)
@@ -172,7 +177,10 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
         next_start = max(next_start + period, start)
         result = None
         if playout is None or not playout.full:
-            result = player.step(start - last if made else 1 / spec.fps)
+            if (wanted := governor.allow(player.mailbox.value("quality") == 0)) != level:
+                level = wanted
+                player.world.set_quality(level)
+            result = player.step(start - last if made else 1 / spec.fps, governor.afford)
             last = start
         if result is None:
             time.sleep(0.005)
@@ -181,6 +189,7 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
             frames, info = result
             pixels = frames.cpu().numpy()
             took = time.monotonic() - start
+            governor.done(took, len(pixels))
             span += 0.2 * (max(took, period) - span)
             if playout:
                 playout.put(pixels, info, took)
@@ -200,7 +209,7 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
             tell(status, {
                 **say, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
                 "fps": round(rate, 2), "frames": made, "encode_ms": round(player.encoder.encode_ms, 2),
-                "message": player.encoder.fault, "cues_to_encode": player.encoder.waiting,
+                "quality": governor.words(), "message": player.encoder.fault, "cues_to_encode": player.encoder.waiting,
                 **{key: percentiles(values) for key, values in timings.items()},
             })  # fmt: skip
     if playout:
