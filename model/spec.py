@@ -33,7 +33,7 @@ class WorldSpec:
     acts: tuple[str, ...]
     modalities: tuple[str, ...]
     device: str
-    steps_per_chunk: int = 1  # one long step that thinks and short ones that draw come round after so many
+    steps_per_chunk: int = 1  # one long step, which obeys and thinks, and short ones that draw come round after so many
     qualities: tuple[str, ...] = ()  # best first: `set_quality(0..)` makes each later one cheaper (size, window, ...)
 
 

@@ -25,7 +25,7 @@ from .report import percentiles
 from .ring import FrameInfo, FrameRing
 
 if TYPE_CHECKING:
-    from worldjockey.model import World
+    from worldjockey.model import Controls, World
 
 DT_MIN, DT_MAX = 1 / 30, 1 / 8  # seconds of world time a step may cover
 CHUNK_MAX = 10.0  # seconds that faders may glide in one step of a world that thinks in chunks
@@ -56,8 +56,11 @@ class Player:
         self.deck, self.triggers = Deck(), Triggers(mailbox.consumed)
         self.encoder = Encoder(world, mailbox, options.media, options.ahead)
         self.smooth: dict[str, float] = {}
-        self.obeyed = 0.0  # arrival of the newest control that frames obey
+        self.heard = 0.0  # arrival of the newest control
+        self.obeyed = 0.0  # of the newest that frames obey
         self.new = True
+        self._controls: Controls | None = None  # of the chunk that is being drawn
+        self._turn, self._waited = 0, 0.0  # steps into that chunk, and their seconds
 
     @property
     def bursts(self) -> bool:
@@ -100,25 +103,41 @@ class Player:
         """One step covering `wall` seconds: frames (n, h, w, 3) and their info; None while the picture is frozen.
 
         afford: of the prediction steps that are asked for, how many are to be taken.
+        A world that thinks in chunks obeys at the first step of each, so for the others nothing is mixed.
         """
-        from worldjockey.model import Controls
-
         reading = self.mailbox.read()
         words, words_stamp = self.mailbox.words()
-        newest = max(reading.newest, words_stamp, self.take_prompts())
+        self.heard = max(self.heard, reading.newest, words_stamp, self.take_prompts())
         values = reading.values
         fired = self.triggers.fired(reading.counts)
         if self.new or fired.keys() & {"seed", "panic", "cam/home"}:
-            self.new = False
+            self.new, self._controls = False, None
             self.world.reset(values["seed"])
             self.smooth.clear()
         if values["freeze"]:
             return None
+        self._waited += wall
+        if self._controls is None or self._turn == self.world.spec.steps_per_chunk:
+            self._controls = self._mixed(values, words, self._waited, afford)
+            self._turn, self._waited = 0, 0.0
+            if self._controls is None:
+                return None
+            self.obeyed = self.heard
+        frames = self.world.step(self._controls)
+        self._turn += 1
+        return frames, FrameInfo(time.monotonic(), self.obeyed, wall)
+
+    def _mixed(
+        self, values: Mapping[str, Any], words: Mapping[str, float], wall: float, afford: Callable[[int], int]
+    ) -> Controls | None:
+        """What the next steps obey, `wall` seconds after the last; None as long as nothing was ever said."""
+        from worldjockey.model import Controls
+
         dt = min(max(wall, DT_MIN), CHUNK_MAX if self.bursts else DT_MAX)
         tokens = self.deck.tokens(values, words, dt)
         if tokens is None:
             return None
-        controls = Controls(
+        return Controls(
             tokens=tokens,
             acts={} if values["act"] == "none" else {values["act"]: 1.0},
             camera={axis: self._glide(f"cam/{axis}", values[f"cam/{axis}"], dt) for axis in CAMERA_AXES},
@@ -128,9 +147,6 @@ class Player:
             sound=self._sound(values, dt),
             guidance=self._glide("guidance", values["guidance"], dt),
         )
-        frames = self.world.step(controls)
-        self.obeyed = max(self.obeyed, newest)
-        return frames, FrameInfo(time.monotonic(), self.obeyed, wall)
 
 
 def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, stop: Any) -> None:

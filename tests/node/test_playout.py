@@ -83,10 +83,11 @@ class Chunky:
     think = 0.08
 
     def __init__(self) -> None:
-        self.steps, self.frames, self.seen = 0, 0, [np.zeros(0)]
+        self.steps, self.frames = 0, 0
+        self.heard: list[Controls] = []
 
     def encode(self, prompt: Prompt) -> Tokens:
-        return Tokens(np.ones((1, 1), np.float32))
+        return Tokens(np.full((1, 1), float(prompt.text), np.float32))
 
     def reset(self, seed: int) -> None:
         pass
@@ -94,6 +95,7 @@ class Chunky:
     def step(self, controls: Controls):
         import torch
 
+        self.heard.append(controls)
         n = 4 if self.steps % 3 else 1
         if n == 1:
             threading.Event().wait(self.think)
@@ -115,7 +117,7 @@ def played(monkeypatch: pytest.MonkeyPatch):
         return publish(pixels, info)
 
     monkeypatch.setattr(ring, "write", write)
-    box.post("prompt", "x", 1.0)
+    box.post("prompt", "1", 1.0)
     player = Player(Chunky(), box, WorldOptions("chunky", top_fps=60.0))
     player.encoder.once()
     thread = threading.Thread(target=world_process._play, args=(player, ring, status, {}, stop), daemon=True)
@@ -153,6 +155,35 @@ def test_freeze_holds_at_once_and_speed_0_too(played, wait_for) -> None:
         assert [value for _, value, _ in log[: held + 20]] == list(range(held + 20)), "it goes on where it was"
 
 
+def test_a_chunk_obeys_what_was_said_before_it_and_tells_so() -> None:
+    box = Mailbox()
+    try:
+        box.post("prompt", "1", 5.0)
+        world = Chunky()
+        world.think = 0.0
+        player = Player(world, box, WorldOptions("chunky"))
+        player.encoder.once()
+        stamps = []
+        for n in range(9):
+            if n == 1:
+                box.post("prompt", "3", 6.0, seconds=2.0)
+                player.encoder.once()
+            if n == 4:
+                box.post("energy", 1.0, 7.0)
+            made = player.step(0.5)
+            assert made is not None
+            stamps.append(made[1].stamp)
+    finally:
+        box.unlink()
+    assert stamps == [5.0] * 3 + [6.0] * 3 + [7.0] * 3
+    said = [float(c.tokens[0, 0]) for c in world.heard]
+    assert said[:3] == [1.0] * 3
+    assert said[3] == said[5]
+    assert 1.0 < said[3] < 3.0, "1.5 s into a transition of 2 s"
+    assert said[6] == 3.0, "and 3 s into it: no second of the chunk is lost"
+    assert [c.energy > 0.5 for c in world.heard] == [False] * 6 + [True] * 3
+
+
 def test_playout_ends_with_frames_waiting() -> None:
     ring = FrameRing(3, 4)
     try:
@@ -168,7 +199,7 @@ def test_playout_ends_with_frames_waiting() -> None:
 
 @pytest.mark.parametrize("fps", [50, 25, 10])
 def test_a_rendered_log_shows_each_frame_at_its_own_moment(tmp_path, fps) -> None:
-    show = Show.parse(f"model: chunky\nsize: 64x64\nfps: {fps}\nprompt: x\nvalues: {{inbetween: off}}")
+    show = Show.parse(f"model: chunky\nsize: 64x64\nfps: {fps}\nprompt: '1'\nvalues: {{inbetween: off}}")
     box = Mailbox()
     try:
         log = ControlLog(tmp_path, Desk(show, box, ShowClock(120, now=1000.0)).state)
