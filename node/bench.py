@@ -83,7 +83,10 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
             row = {"steps": count, "fps": round(frames / (time.perf_counter() - start), 2), "ms": percentiles(whole)}
             pipe.send(row | {key: percentiles(values) for key, values in timings.items()})
         spec = world.spec
-        pipe.send({"device": spec.device, "size": [spec.width, spec.height], "threads": threads, "load_s": load_s})
+        pipe.send({
+            "device": spec.device, "size": [spec.width, spec.height], "threads": threads, "load_s": load_s,
+            "rate": spec.fps, "frames_per_step": spec.frames_per_step,
+        })  # fmt: skip
     except Exception as fault:
         pipe.send({"fault": str(fault) or type(fault).__name__})
 
@@ -91,7 +94,10 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
 def world(
     model: str, device: str, steps: tuple[int, ...], seconds: float
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows {steps, fps, ms, step_ms, decode_ms}, and {device, size, threads, load_s}. RuntimeError if it fails."""
+    """Rows {steps, fps, ms, step_ms, decode_ms}, and {device, size, threads, load_s, rate, frames_per_step}.
+
+    RuntimeError if it fails.
+    """
     ours, theirs = SPAWN.Pipe(duplex=False)
     process = SPAWN.Process(target=_world, args=(theirs, model, device, steps, seconds), daemon=True)
     process.start()

@@ -40,7 +40,7 @@ class Fault(Exception):
 @app.command()
 def play(
     show: ShowFile = None,
-    model: Annotated[str | None, _show(help="the world to open: nano, or testcard for testing a rig")] = None,
+    model: Annotated[str | None, _show(help="the world: nano, testcard, auto (the best one in time here), ...")] = None,
     prompt: Annotated[str | None, _show(help="what the world is as it opens")] = None,
     seed: Annotated[int | None, _show(help="which world: the same seed is the same world again")] = None,
     out: Annotated[str | None, _picture(help="`window,ndi,file:clip.mp4`; `ndi:NAME`; `window:1` is a monitor")] = None,
@@ -100,6 +100,9 @@ def play(
             raise Fault(f"{path}: there is no folder {path.parent}; make it first, or name another file")
     for media in loaded.media(folder).values():
         media.prompt()  # a picture that cannot be read is said now, not in the middle of a show
+    if loaded.model == "auto":
+        said = partial(typer.secho, dim=True, err=True)
+        loaded.model = _call("worldjockey.node.audition", "choose", device, float(loaded.fps), said)
     options = PlayOptions(
         seconds=seconds,
         report=report,
@@ -261,13 +264,14 @@ def reference(
 @app.command()
 def doctor(
     osc_port: Annotated[int, typer.Option(help="the OSC port to try")] = 9010,
+    seconds: Annotated[float, typer.Option(help="how long to try each world that fits; 0 tries none", min=0)] = 5.0,
     as_json: Json = False,
 ) -> None:
     """Check this machine, and print the exact fix for each fault. Exit code 1 if something would stop a show."""
     from .doctor import check_all
 
     results = []
-    for check in check_all(osc_port):
+    for check in check_all(osc_port, seconds):
         results.append(check)
         if not as_json:
             mark, colour = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "fault": ("FAIL", "red")}[check.state]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from worldjockey.model.worlds import WORLDS
+
 SHARED_MEMORY = 128 << 20  # bytes: two rings of 1080p RGBA frames and the mailbox, with room
 WEIGHTS = "nano.safetensors"
 AGAIN = "pip install --force-reinstall worldjockey"
@@ -28,8 +30,8 @@ class Check:
     fix: str = ""
 
 
-def check_all(osc_port: int = 9010) -> Iterator[Check]:
-    """Every check, one after the other as it is done."""
+def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
+    """Every check, one after the other as it is done. seconds: that each world is heard for; 0 hears none."""
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("python", python),
         ("torch", torch),
@@ -48,6 +50,28 @@ def check_all(osc_port: int = 9010) -> Iterator[Check]:
             yield check()
         except Exception as fault:
             yield Check(name, "fault", f"{type(fault).__name__}: {fault}", AGAIN)
+    if seconds > 0:
+        yield from worlds(seconds)
+
+
+def worlds(seconds: float) -> Iterator[Check]:
+    """Which worlds this machine can play, and how fast, the best picture first."""
+    from .audition import hear, machine, unfit
+
+    here = machine()
+    for entry in WORLDS:
+        name, why = f"world {entry.name}", unfit(entry, here)
+        if why:
+            yield Check(name, "ok", f"not for this machine: {why}")
+            continue
+        heard = hear(entry.name, seconds=seconds)
+        rate = f"{heard.fps:g} frames a second on {here.device}, {heard.wanted:g} wanted ({entry.about})"
+        if heard.why:
+            yield Check(name, "note", "does not play", heard.why)
+        elif heard.keeps_time:
+            yield Check(name, "ok", rate)
+        else:
+            yield Check(name, "note", f"too slow: {rate}", "end what else keeps this machine busy, or use a GPU")
 
 
 def python() -> Check:

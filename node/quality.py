@@ -105,11 +105,17 @@ def _up(q: Quality, asked: int) -> Quality:
     return Quality(STEPS if limit >= asked else limit, patience=q.patience, rose=True)
 
 
+def enough(fps: float, top: float, bursts: bool) -> float:
+    """Frames a second from which a world keeps its time. fps: its own rate. top: the show's. bursts: several frames
+    come at a time, all of one length."""
+    return min(fps, top) * (EVEN if bursts else ENOUGH)
+
+
 class Governor:
     """Keeps one world's quality. bursts: it makes several frames at a time. top: the show's rate."""
 
     def __init__(self, fps: float, top: float, bursts: bool, steps_per_chunk: int, qualities: tuple[str, ...]) -> None:
-        self.wanted = 1 / (min(fps, top) * (EVEN if bursts else ENOUGH))  # seconds a frame
+        self.wanted = 1 / enough(fps, top, bursts)  # seconds a frame
         self.quality = Quality()
         self._round, self._names = steps_per_chunk, qualities
         self._asked, self._seconds, self._frames, self._steps = 1, 0.0, 0, 0
