@@ -7,11 +7,13 @@ import gc
 import numpy as np
 import pytest
 import torch
-from worldjockey.model import Controls, Prompt, WeightsMissing, slerp
+from worldjockey.model import Controls, Prompt, WeightsMissing, helios, load, slerp
 from worldjockey.model.helios import CHUNK, Helios, kinds
 from worldjockey.model.helios_memory import PAST, _block_noise
 from worldjockey.model.helios_prompt import ROOM, encoder_device, look_at
 from worldjockey.model.stream_decode import StreamDecoder
+from worldjockey.node.mailbox import Mailbox
+from worldjockey.node.world_process import Player, WorldOptions
 
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")
@@ -307,9 +309,13 @@ def test_mixed_prompts_stay_sensible(world):
     assert len(pictures(world, mixed, 1, 1)) == 33
 
 
-def test_loads_what_diffusers_saved(tmp_path, world):
-    world.pipe.save_pretrained(tmp_path)
-    again = Helios.load(tmp_path, "cpu")
+def test_opens_by_its_name_what_diffusers_saved(tmp_path, world, monkeypatch):
+    monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsMissing, match="wj weights get helios"):
+        load("helios", device="cpu")
+    world.pipe.save_pretrained(tmp_path / "BestWishYsh" / "Helios-Distilled")
+    again = load("helios", device="cpu")
+    assert isinstance(again, Helios)
     assert (again.spec.width, again.spec.height, again.spec.fps) == (640, 384, 24.0)
     small = Helios(again.pipe, SIZE, SIZE, ROWS)
     tokens = small.encode(Prompt("storm at night")).values
@@ -317,6 +323,48 @@ def test_loads_what_diffusers_saved(tmp_path, world):
     for w in (world, small):
         w.reset(3)
     same(pictures(world, tokens, 1), pictures(small, tokens, 1))
+
+
+def test_is_played_by_prompts_words_and_pads(world):
+    def played(*then):
+        box = Mailbox()
+        try:
+            player = Player(world, box, WorldOptions("helios"))
+            for name, value in (("prompt", "neon city in the rain"), ("pad/1/text", "forest"), ("transition", 0.0)):
+                box.post(name, value, 1.0)
+            player.encoder.once()
+            made = [player.step(0.1) for _ in range(CHUNK)]
+            for name, value in then:
+                box.post(name, value, 2.0)
+            made += [player.step(5.0) for _ in range(CHUNK)]
+        finally:
+            box.unlink()
+        return torch.cat([frames for frames, _ in made])
+
+    plain = played()
+    assert len(plain) == 66
+    assert torch.equal(plain, played()), "the same seed and hands are the same pictures"
+    for hands in (("word/rain", -1.0), ("pad/1", 1.0), ("steps", 3)):
+        other = played(hands)
+        assert torch.equal(plain[:33], other[:33])
+        assert not torch.equal(plain[33:], other[33:]), hands
+
+
+def test_looks_are_few_and_never_mistaken(world, monkeypatch):
+    made = []
+
+    def look(pipe, given, *_):
+        made.append(int(given[0, 0, 0, 0]))
+        return made[-1]
+
+    monkeypatch.setattr(helios, "look_at", look)
+    places = {
+        n: int(world.encode(Prompt(image=np.full((4, 4, 3), n, np.uint8))).values[-1].argmax()) for n in range(40)
+    }
+    assert len(set(places.values())) == len(world._looks) == 32
+    assert {n: place for place, n in world._looks.values()} == {n: places[n] for n in range(8, 40)}, "the newest"
+    world.encode(Prompt(image=np.full((4, 4, 3), 39, np.uint8)))
+    assert len(made) == 40, "a picture that is known is not looked at again"
 
 
 def test_a_gpus_arithmetic_is_the_pipelines_too(tmp_path, world):
