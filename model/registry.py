@@ -46,7 +46,9 @@ class WorldEntry:
 
     open: imports what it needs when called, and makes the world. extra: of this package, "" for none. weights: what
     `wj weights get` fetches. terms: where the licence is to be read. memory: GB on the device that it plays on. rate:
-    frames a second as published, with who measured it on what. rank: place in lists.
+    frames a second as published, with who measured it on what. rank: place in lists. devices: kinds that it is made
+    for ("cuda", "mps", "cpu"); one that names none is never chosen by itself, and of the others the last in rank is
+    first choice.
     """
 
     name: str
@@ -59,6 +61,7 @@ class WorldEntry:
     rate: str = ""
     rank: int = 100
     package: str = "worldjockey"
+    devices: tuple[str, ...] = ()
 
 
 def _testcard(opening: Opening) -> World:
@@ -120,30 +123,32 @@ _CAUSAL_FORCING = Source("zhuhz22/Causal-Forcing", "main", ("chunkwise/causal_fo
 _LONGLIVE = Source("Efficient-Large-Model/LongLive-1.3B", "main", ("models/longlive_base.pt", "models/lora.pt"))
 
 OWN = (
-    WorldEntry("nano", _nano, memory=0.5, rank=0),
+    WorldEntry("nano", _nano, memory=0.5, rank=0, devices=("cuda", "mps", "cpu")),
     WorldEntry("testcard", _testcard, rank=1),
     WorldEntry(
         "turbo", _turbo, "turbo", (TURBO, TAESD),
         "Stability AI Community License (free below 1 M$ of revenue a year); MIT for the decoder",
         "https://stability.ai/community-license-agreement", 4.0,
         "55-60/s at 512x512 on an RTX 4090 with TensorRT (github.com/olegchomp/TouchDiffusion)", 10,
+        devices=("cuda", "mps"),
     ),
     WorldEntry(
         "wan-1.3b-self-forcing", _wan, "wan", (_SELF_FORCING, _WAN_TEXT, _WAN_DECODER), "Apache-2.0",
         "https://huggingface.co/gdhe17/Self-Forcing", 16.0, "17/s at 832x480 on an H100 (arXiv 2506.08009)", 20,
+        devices=("cuda",),
     ),
     WorldEntry(
         "wan-1.3b-causal-forcing", _wan, "wan", (_CAUSAL_FORCING, _WAN_TEXT, _WAN_DECODER), "Apache-2.0",
-        "https://huggingface.co/zhuhz22/Causal-Forcing", 16.0, "", 21,
+        "https://huggingface.co/zhuhz22/Causal-Forcing", 16.0, "", 21, devices=("cuda",),
     ),
     WorldEntry(
         "wan-1.3b-longlive", _wan, "wan", (_LONGLIVE, _WAN_TEXT, _WAN_DECODER), "as its page says",
         "https://huggingface.co/Efficient-Large-Model/LongLive-1.3B", 16.0,
-        "20.7/s at 832x480 on an H100 (arXiv 2509.22622)", 22,
+        "20.7/s at 832x480 on an H100 (arXiv 2509.22622)", 22, devices=("cuda",),
     ),
     WorldEntry(
         "helios", _helios, "helios", (HELIOS,), "Apache-2.0", "https://huggingface.co/BestWishYsh/Helios-Distilled",
-        40.0, "19.5/s at 640x384 on an H100 (arXiv 2603.04379)", 30,
+        40.0, "19.5/s at 640x384 on an H100 (arXiv 2603.04379)", 30, devices=("cuda",),
     ),
 )  # fmt: skip
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from worldjockey.model.worlds import ANYWHERE, WORLDS, WorldEntry
+from worldjockey.model.registry import OWN, WorldEntry
+from worldjockey.model.weights_store import home, missing
 
 from .process import SPAWN, enter
 from .quality import enough
 
 SECONDS = 5.0  # that a world is heard for
+ANYWHERE = "nano"  # plays where no other does, if not always in time
 TOP = 30.0  # frames a second; the show's rate, where none is said
 
 
@@ -92,13 +94,27 @@ def hear(name: str, device: str = "auto", seconds: float = SECONDS, top: float =
     return Heard(rows[0]["fps"], round(enough(about["rate"], top, about["frames_per_step"] > 1), 2))
 
 
+def lacking(entry: WorldEntry) -> str:
+    """What to do before that world can be opened; empty where its weights are here."""
+    gone = [path for source in entry.weights for path in missing(source, home())]
+    return f"wj weights get {entry.name}" if gone else ""
+
+
+def candidates(worlds: Iterable[WorldEntry] = OWN) -> list[WorldEntry]:
+    """Those that may be chosen by themselves, the best first."""
+    return sorted((entry for entry in worlds if entry.devices), key=lambda entry: -entry.rank)
+
+
 def choose(device: str = "auto", top: float = TOP, tell: Callable[[str], None] = lambda said: None,
-           worlds: Iterable[WorldEntry] = WORLDS, look: Callable[[str], Machine] = machine,
+           worlds: Iterable[WorldEntry] = OWN, look: Callable[[str], Machine] = machine,
            listen: Callable[[str, str, float, float], Heard] = hear) -> str:  # fmt: skip
     """The best world that keeps its time here; the one that plays anywhere if none does. tell: hears what is found."""
     here = look(device)
-    for entry in worlds:
-        if entry == ANYWHERE or unfit(entry, here):
+    for entry in candidates(worlds):
+        if entry.name == ANYWHERE or unfit(entry, here):
+            continue
+        if why := lacking(entry):
+            tell(f"not {entry.name}: its weights are not here ({why})")
             continue
         tell(f"trying {entry.name} …")
         heard = listen(entry.name, device, SECONDS, top)
@@ -106,5 +122,5 @@ def choose(device: str = "auto", top: float = TOP, tell: Callable[[str], None] =
             tell(f"playing {entry.name}: {heard.fps:g} frames a second")
             return entry.name
         tell(f"not {entry.name}: {heard.why or f'{heard.fps:g} frames a second of {heard.wanted:g}'}")
-    tell(f"playing {ANYWHERE.name}")
-    return ANYWHERE.name
+    tell(f"playing {ANYWHERE}")
+    return ANYWHERE

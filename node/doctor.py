@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from worldjockey.model.worlds import WORLDS
-
 SHARED_MEMORY = 128 << 20  # bytes: two rings of 1080p RGBA frames and the mailbox, with room
 WEIGHTS = "nano.safetensors"
 AGAIN = "pip install --force-reinstall worldjockey"
@@ -56,16 +54,20 @@ def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
 
 def worlds(seconds: float) -> Iterator[Check]:
     """Which worlds this machine can play, and how fast, the best picture first."""
-    from .audition import hear, machine, unfit
+    from .audition import candidates, hear, lacking, machine, unfit
 
     here = machine()
-    for entry in WORLDS:
-        name, why = f"world {entry.name}", unfit(entry, here)
-        if why:
-            yield Check(name, "ok", f"not for this machine: {why}")
+    for entry in candidates():
+        name = f"world {entry.name}"
+        published = f"; published: {entry.rate}" if entry.rate else ""
+        if why := unfit(entry, here):
+            yield Check(name, "ok", f"not for this machine: {why}{published}")
+            continue
+        if why := lacking(entry):
+            yield Check(name, "note", f"fits, but its weights are not here{published}", why)
             continue
         heard = hear(entry.name, seconds=seconds)
-        rate = f"{heard.fps:g} frames a second on {here.device}, {heard.wanted:g} wanted ({entry.about})"
+        rate = f"{heard.fps:g} frames a second on {here.device.upper()}, {heard.wanted:g} wanted{published}"
         if heard.why:
             yield Check(name, "note", "does not play", heard.why)
         elif heard.keeps_time:

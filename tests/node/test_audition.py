@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
-from worldjockey.model.worlds import ANYWHERE, WORLDS, WorldEntry
+from worldjockey.model.registry import OWN, WorldEntry, entry_for
 from worldjockey.node import audition, doctor
-from worldjockey.node.audition import Heard, Machine, choose, hear, machine, unfit
+from worldjockey.node.audition import Heard, Machine, candidates, choose, hear, lacking, machine, unfit
 
-NAMES = [entry.name for entry in WORLDS]
+NAMES = [entry.name for entry in candidates()]
 LARGE = Machine("cuda", 80.0, "a large GPU")
 
 
@@ -22,7 +23,8 @@ def chosen(here, **rates):
         key = name.replace("-", "_").replace(".", "_")
         return Heard(rates[key], 12.0) if key in rates else Heard(why=f"{name} is missing: wj weights get {name}")
 
-    return choose("auto", 30.0, told.append, WORLDS, lambda device: here, listen), asked, told
+    here_all = [replace(entry, weights=()) for entry in OWN]
+    return choose("auto", 30.0, told.append, here_all, lambda device: here, listen), asked, told
 
 
 def test_the_best_that_keeps_its_time_is_taken_and_no_other_is_tried_then():
@@ -34,21 +36,32 @@ def test_the_best_that_keeps_its_time_is_taken_and_no_other_is_tried_then():
     assert "not wan-1.3b-self-forcing: wan-1.3b-self-forcing is missing: wj weights get wan-1.3b-self-forcing" in told
 
 
-@pytest.mark.parametrize("here", [LARGE, Machine("cuda", 4.0, "a small GPU"), Machine("mps", 16.0), Machine("cpu")])
+@pytest.mark.parametrize("here", [LARGE, Machine("cuda", 2.0, "a small GPU"), Machine("mps", 16.0), Machine("cpu")])
 def test_where_none_plays_the_embedded_one_does(here):
     name, asked, told = chosen(here)
-    assert name == ANYWHERE.name == "nano"
+    assert name == "nano"
     assert "nano" not in asked, "it need not be tried"
     assert told[-1] == "playing nano"
-    assert bool(asked) == (here.device != "cpu" and here.memory > 4)
+    assert bool(asked) == (here.device != "cpu" and here.memory > 2)
 
 
 def test_what_cannot_be_is_not_tried_and_the_reason_has_numbers():
-    helios = WORLDS[0]
+    helios = entry_for("helios")
     assert unfit(helios, LARGE) == ""
     assert unfit(helios, Machine("cpu")) == "needs CUDA; this machine has CPU only"
     assert unfit(helios, Machine("cuda", 23.9, "a GPU")) == ("needs about 40 GB of graphics memory, and a GPU has 23.9")
-    assert all(not unfit(ANYWHERE, here) for here in (LARGE, Machine("cpu"), Machine("mps", 8.0)))
+    assert all(not unfit(entry_for("nano"), here) for here in (LARGE, Machine("cpu"), Machine("mps", 8.0)))
+
+
+def test_without_weights_a_world_is_not_tried_and_the_fix_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
+    told = []
+    name = choose("auto", 30.0, told.append, OWN, lambda device: LARGE, None)  # nobody is heard
+    assert name == "nano"
+    assert "not turbo: its weights are not here (wj weights get turbo)" in told
+    assert lacking(entry_for("nano")) == ""
+    assert "testcard" not in NAMES, "a test picture is no world to play"
+    assert NAMES[0] == "helios"
 
 
 def test_a_real_world_is_heard_in_its_own_process_and_one_that_is_not_here_says_why():
@@ -64,17 +77,23 @@ def test_the_machine_is_looked_at_and_a_device_that_is_not_there_is_said():
         machine("no such device")
 
 
-def test_the_doctor_says_which_worlds_play_here_and_how_fast(monkeypatch):
-    worlds = (
-        WorldEntry("vast", ("cuda",), 1000.0, "vast"), WorldEntry("testcard", ("cpu", "cuda", "mps"), 0.0, "bars"),
-        WorldEntry("nowhere", ("cpu", "cuda", "mps"), 0.0, "not here"),
-    )  # fmt: skip
-    monkeypatch.setattr(doctor, "WORLDS", worlds)
-    vast, card, nowhere = doctor.worlds(0.2)
-    assert (vast.state, "not for this machine" in vast.detail) == ("ok", True)
+def test_the_doctor_says_which_worlds_play_here_and_how_fast(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
+    kinds = ("cuda", "mps", "cpu")
+    card, turbo = entry_for("testcard"), entry_for("turbo")
+    worlds = [
+        WorldEntry("vast", card.open, memory=1000.0, rate="9/s on nothing less", rank=9, devices=("tpu",)),
+        replace(turbo, memory=0.0, rank=8, devices=kinds), replace(card, rank=7, devices=kinds),
+        WorldEntry("nowhere", card.open, rank=6, devices=kinds),
+    ]  # fmt: skip
+    monkeypatch.setattr(audition, "candidates", lambda: worlds)
+    vast, turbo, card, nowhere = doctor.worlds(0.2)
+    assert (vast.state, "not for this machine: needs TPU" in vast.detail) == ("ok", True)
+    assert vast.detail.endswith("published: 9/s on nothing less")
+    assert (turbo.state, turbo.fix) == ("note", "wj weights get turbo")
     assert card.name == "world testcard"
     assert "frames a second on" in card.detail
-    assert "12 wanted (bars)" in card.detail
+    assert card.detail.endswith("12 wanted")
     assert (nowhere.state, nowhere.detail) == ("note", "does not play")
     assert "unknown world" in nowhere.fix
 
@@ -84,7 +103,7 @@ def test_a_world_that_is_too_slow_is_a_note_with_what_to_do(monkeypatch):
     monkeypatch.setattr(audition, "machine", lambda: Machine("cpu"))
     nano = list(doctor.worlds(1.0))[-1]
     assert (nano.name, nano.state) == ("world nano", "note")
-    assert nano.detail.startswith("too slow: 3 frames a second on cpu, 12 wanted")
+    assert nano.detail.startswith("too slow: 3 frames a second on CPU, 12 wanted")
     assert nano.fix
 
 
