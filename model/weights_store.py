@@ -1,17 +1,27 @@
 """Weights on this machine: where they lie, what is missing, fetching them from the Hugging Face hub, and checking them.
 
-Every file of a source lies at <home>/<repository>/<path>; beside them `.worldjockey.json` says what belongs there.
+Every file of a source lies at <home>/<repository>/<path>; beside them `.worldjockey.json` says what belongs there. It
+is written first, so that whatever was cut off is known to be incomplete and goes on where it was.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fnmatch
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 MANIFEST = ".worldjockey.json"
+TENSORS = (".safetensors", ".pt", ".pth")  # the latter two are only ever read as tensors (torch's weights_only)
+KINDS = (*TENSORS, ".json", ".txt", ".model", ".jinja")  # nothing else is fetched: no pickles, no programs
+BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,15 @@ class Source:
     sha256: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class File:
+    """One file as it shall be. digest: "sha256:..." or, for small ones, git's "blob:..."; "" where nobody knows."""
+
+    path: str
+    size: int
+    digest: str
+
+
 def home() -> Path:
     """$WORLDJOCKEY_WEIGHTS, or the user's data folder."""
     from platformdirs import user_data_path
@@ -41,11 +60,167 @@ def missing(source: Source, root: Path) -> list[str]:
     folder = root / source.repository
     try:
         listed = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
-        return [
-            f"{source.repository}/{path}" for path, about in listed.items() if _size(folder / path) != about["size"]
-        ]
+        kept = [p for p, about in listed.items() if _wanted(source, p) and _size(folder / p) == about["size"]]
+        gone = [p for p in listed if _wanted(source, p) and p not in kept]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # put there by hand
-        return [f"{source.repository}/{path}" for path in source.files if not any(folder.glob(path))]
+        kept, gone = [], []
+    known = {*kept, *gone}
+    others = [p for p in source.files if not any(fnmatch.fnmatchcase(k, p) for k in known)]
+    return [f"{source.repository}/{p}" for p in (*gone, *(p for p in others if not any(folder.glob(p))))]
+
+
+def get(sources: Sequence[Source], root: Path, tell: Callable[[str], None] = lambda line: None,
+        endpoint: str | None = None) -> None:  # fmt: skip
+    """Fetch what is missing or damaged, with a progress bar a file on stderr.
+
+    What was cut off goes on where it was. Raises OSError, with the fix, where the hub cannot be reached, the disk is
+    full or a file is not there, and ValueError where a file's content is not what it shall be.
+    """
+    endpoint = endpoint or os.environ.get("HF_ENDPOINT")
+    plans = [(source, *_ask(source, endpoint)) for source in sources]
+    for source, commit, files in plans:
+        _note(root / source.repository, commit, files)
+    wanted = [
+        (source, commit, file)
+        for source, commit, files in plans
+        for file in files
+        if not _sound(root / source.repository / file.path, file, tell)
+    ]
+    _room(root, sum(file.size - max(_size(_part(root / s.repository, file)), 0) for s, _, file in wanted))
+    for source, commit, file in wanted:
+        with _full_disk(root):
+            _fetch(source.repository, commit, file, root / source.repository, endpoint)
+
+
+def take(sources: Sequence[Source], root: Path, given: Path, tell: Callable[[str], None] = lambda line: None) -> None:
+    """Copy the files from a folder instead: one that holds <repository>/<path>, a hub's cache, or one repository's
+    files as they are. Raises FileNotFoundError for what it lacks, else as `get`."""
+    found = [(source, *_look(source, given)) for source in sources]
+    _room(root, sum(_size(folder / p) for source, folder, paths in found for p in paths))
+    for source, folder, paths in found:
+        here, files = root / source.repository, []
+        for path in paths:
+            tell(f"copying {source.repository}/{path}")
+            part = here / f"{path}.part-copy"
+            part.parent.mkdir(parents=True, exist_ok=True)
+            with _full_disk(root):
+                shutil.copyfile(folder / path, part)
+            digest = "sha256:" + _hash(part, hashlib.sha256())
+            if path in source.sha256 and digest != f"sha256:{source.sha256[path]}":
+                part.unlink()
+                raise ValueError(f"{folder / path} is not {source.repository}'s (its sha256 differs): copy it again")
+            files.append(File(path, _size(part), digest))
+            part.replace(here / path)
+        _note(here, source.revision, files)
+
+
+def _look(source: Source, given: Path) -> tuple[Path, list[str]]:
+    cache = given / f"models--{source.repository.replace('/', '--')}" / "snapshots"
+    for folder in (given / source.repository, cache / source.revision, *sorted(cache.glob("*")), given):
+        if not folder.is_dir():
+            continue
+        paths = [
+            path
+            for path in sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+            if _wanted(source, path)
+        ]
+        lacking = [p for p in source.files if not any(fnmatch.fnmatchcase(path, p) for path in paths)]
+        if not lacking:
+            return folder, paths
+    raise FileNotFoundError(
+        f"{given} has not all of {source.repository}: it shall hold {source.repository}/{source.files[0]} and so on"
+    )
+
+
+def _wanted(source: Source, path: str) -> bool:
+    return path.endswith(KINDS) and any(fnmatch.fnmatchcase(path, pattern) for pattern in source.files)
+
+
+def _ask(source: Source, endpoint: str | None) -> tuple[str, list[File]]:
+    """The commit, and the source's files as the hub has them at its revision."""
+    from huggingface_hub import HfApi
+
+    with _reach(source.repository):
+        info = HfApi(endpoint=endpoint).model_info(source.repository, revision=source.revision, files_metadata=True)
+    files = []
+    for sibling in info.siblings or []:
+        path = sibling.rfilename
+        if not _wanted(source, path) or Path(path).is_absolute() or ".." in Path(path).parts:
+            continue
+        says = f"sha256:{sibling.lfs.sha256}" if sibling.lfs else f"blob:{sibling.blob_id}" if sibling.blob_id else ""
+        digest = f"sha256:{source.sha256[path]}" if path in source.sha256 else says
+        files.append(File(path, sibling.size or 0, digest))
+    for pattern in source.files:
+        if not any(fnmatch.fnmatchcase(file.path, pattern) for file in files):
+            raise FileNotFoundError(f"{source.repository} has no {pattern} at {source.revision}: update worldjockey")
+    return info.sha or source.revision, files
+
+
+def _fetch(repository: str, commit: str, file: File, folder: Path, endpoint: str | None) -> None:
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    part = _part(folder, file)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    if _size(part) > file.size:
+        part.unlink()
+    url = hf_hub_url(repository, file.path, revision=commit, endpoint=endpoint)
+    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+    with part.open("ab") as out, _reach(repository):
+        http_get(url, out, resume_size=out.tell(), headers=headers, expected_size=file.size,
+                 displayed_filename=file.path)  # fmt: skip
+    if not _matches(part, file):
+        part.unlink()
+        raise ValueError(
+            f"{repository}/{file.path} came with another content than it shall have ({file.digest}), so it was deleted:"
+            " get it again, and trust it less if that happens twice"
+        )
+    part.replace(folder / file.path)
+
+
+def _part(folder: Path, file: File) -> Path:
+    """Where a download grows; of another content it would be another file."""
+    return folder / f"{file.path}.part-{hashlib.sha256(file.digest.encode()).hexdigest()[:8]}"
+
+
+def _note(folder: Path, commit: str, files: Sequence[File]) -> None:
+    """Say what belongs there; what other sources of the same repository brought stays said."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        said: dict[str, Any] = dict(json.loads((folder / MANIFEST).read_text("utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        said = {}
+    said |= {file.path: {"size": file.size, "digest": file.digest} for file in files}
+    fresh = folder / f"{MANIFEST}.new"
+    fresh.write_text(json.dumps({"revision": commit, "files": said}, indent=1) + "\n", "utf-8")
+    fresh.replace(folder / MANIFEST)
+
+
+def _sound(path: Path, file: File, tell: Callable[[str], None]) -> bool:
+    if _size(path) != file.size:
+        return False
+    tell(f"checking {path.name}")
+    return _matches(path, file)
+
+
+def _matches(path: Path, file: File) -> bool:
+    kind, _, digest = file.digest.partition(":")
+    if _size(path) != file.size:
+        return False
+    if not digest:
+        return True
+    if kind == "blob":  # git's own: sha1 of a header and the content
+        return _hash(path, hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)) == digest
+    return _hash(path, hashlib.sha256()) == digest
+
+
+def _hash(path: Path, state: Any) -> str:
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            state.update(block)
+    found: str = state.hexdigest()
+    return found
 
 
 def _size(path: Path) -> int:
@@ -53,3 +228,47 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return -1
+
+
+def _room(root: Path, needed: int) -> None:
+    there = next(p for p in (root, *root.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise OSError(_too_little(root, f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"))
+
+
+def _too_little(root: Path, how: str) -> str:
+    return f"the disk of {root} is too full ({how}): free some, or set WORLDJOCKEY_WEIGHTS to a folder on a larger one"
+
+
+@contextlib.contextmanager
+def _full_disk(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno != errno.ENOSPC:
+            raise
+        raise OSError(_too_little(root, "no space is left; what came is kept")) from fault
+
+
+@contextlib.contextmanager
+def _reach(repository: str) -> Iterator[None]:
+    """Whatever goes wrong on the way is an OSError that says what to do."""
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+    try:
+        yield
+    except GatedRepoError as fault:
+        raise PermissionError(
+            f"{repository} is only for those who accepted its licence on https://huggingface.co/{repository}: "
+            "do that, then `hf auth login`"
+        ) from fault
+    except HfHubHTTPError as fault:
+        raise OSError(f"the hub has no {repository} to give ({str(fault).splitlines()[0]})") from fault
+    except OSError:
+        raise
+    except Exception as fault:
+        raise OSError(
+            f"{repository} cannot be fetched ({fault}): check the connection and run the same again, which goes on"
+            " where it was; or copy the files from another machine with --from FOLDER"
+        ) from fault

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .weights_cli import weights
+
 EPILOG = "Start with `wj play`: it opens the embedded show. `wj doctor` finds what is wrong when something is."
 app = typer.Typer(
     name="wj",
@@ -199,6 +201,7 @@ def show_(
 
 cues = typer.Typer(help="Cues from elsewhere.", no_args_is_help=True)
 app.add_typer(cues, name="cues")
+app.add_typer(weights, name="weights")
 
 
 @cues.callback()

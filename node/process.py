@@ -24,6 +24,11 @@ def enter() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def stay_offline() -> None:
+    """Nothing is fetched while a show plays, whatever a world's libraries want. Before any of them is imported."""
+    os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
 def hurry(real_time: bool = False) -> None:
     """Ask for this thread to be served before the world's, where the system lets.
 

@@ -19,7 +19,7 @@ from .mailbox import Mailbox, Triggers
 from .media import Media
 from .parameters import PARAMETERS
 from .playout import Playout
-from .process import enter, free_a_core, orphaned, tell
+from .process import enter, free_a_core, orphaned, stay_offline, tell
 from .quality import Governor
 from .report import percentiles
 from .ring import FrameInfo, FrameRing
@@ -152,6 +152,7 @@ class Player:
 def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, stop: Any) -> None:
     """The process's main. Ends when `stop` is set or the parent is gone; a fault is told in the status, then raised."""
     enter()
+    stay_offline()
     threads = free_a_core(options.threads)
     say: dict[str, Any] = {"state": "loading", "model": options.model, "threads": threads}
     tell(status, say)

@@ -1,0 +1,224 @@
+"""Getting weights from a hub: a real HTTP server that speaks as much of the Hugging Face hub's API as is needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+from worldjockey.model import WeightsMissing, load, registry
+from worldjockey.model.registry import WorldEntry
+from worldjockey.model.weights_store import MANIFEST, Source, get, home, missing, take
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TENSORS = np.random.default_rng(0).bytes(300_000)
+CONFIG = b'{"layers": 2}\n'
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Files of any repository: one large (by sha256) and one small (by git's hash), and a pickle nobody wants."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        box = self.server.box
+        path, _, query = self.path.partition("?")
+        box["asked"].append((path, self.headers.get("Range")))
+        if path.startswith("/api/models/"):
+            assert query == "blobs=true"
+            lfs = {"size": len(TENSORS), "sha256": hashlib.sha256(TENSORS).hexdigest(), "pointerSize": 134}
+            blob = hashlib.sha1(f"blob {len(CONFIG)}\0".encode() + CONFIG).hexdigest()
+            siblings = [
+                {"rfilename": "net/model.safetensors", "size": len(TENSORS), "blobId": "f" * 40, "lfs": lfs},
+                {"rfilename": "net/model.bin", "size": 5, "blobId": "e" * 40},
+                {"rfilename": "net/config.json", "size": len(CONFIG), "blobId": blob},
+            ]
+            return self.answer(json.dumps({"id": "some/world", "sha": COMMIT, "siblings": siblings}).encode())
+        if box["down"]:
+            return self.answer(b"later", status=503)
+        content = {"net/model.safetensors": TENSORS, "net/config.json": CONFIG}[path.split(f"{COMMIT}/")[1]]
+        if box["damaged"]:
+            content = bytes(len(content))
+        begin = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
+        cut = box["cuts"].pop(0) if box["cuts"] and len(content) > 1000 else None
+        return self.answer(content[begin:], 206 if begin else 200, cut, f"bytes {begin}-{len(content)}/{len(content)}")
+
+    def answer(self, body, status=200, cut=None, extent=""):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        if extent:
+            self.send_header("Content-Range", extent)
+        self.end_headers()
+        self.wfile.write(body[:cut])
+        if cut is not None:
+            self.server.box["down"] |= self.server.box["stays_down"]
+            self.close_connection = True
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)  # of 10 MB, which is what is kept
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.box = {"asked": [], "cuts": [], "damaged": False, "down": False, "stays_down": False}
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+SOURCE = Source("some/world", COMMIT, ("net/*",))
+
+
+def whole(root):
+    assert (root / "some/world/net/model.safetensors").read_bytes() == TENSORS
+    assert (root / "some/world/net/config.json").read_bytes() == CONFIG
+    return not missing(SOURCE, root)
+
+
+def ranges(hub):
+    return [extent for path, extent in hub.box["asked"] if path.endswith("safetensors")]
+
+
+def test_gets_what_is_safe_and_checks_it_again(hub, tmp_path):
+    assert missing(SOURCE, tmp_path) == ["some/world/net/*"]
+    get([SOURCE], tmp_path, endpoint=hub.url)
+    assert whole(tmp_path)
+    assert sorted(p.name for p in (tmp_path / "some/world/net").iterdir()) == ["config.json", "model.safetensors"]
+    fetched = len(ranges(hub))
+    get([SOURCE], tmp_path, endpoint=hub.url)
+    assert len(ranges(hub)) == fetched  # nothing twice
+    damaged = tmp_path / "some/world/net/model.safetensors"
+    damaged.write_bytes(bytes(len(TENSORS)))
+    get([SOURCE], tmp_path, endpoint=hub.url)
+    assert whole(tmp_path)
+    assert len(ranges(hub)) == fetched + 1
+
+
+def test_a_connection_that_is_cut_goes_on_where_it_was(hub, tmp_path):
+    hub.box["cuts"] = [100_000]
+    get([SOURCE], tmp_path, endpoint=hub.url)
+    assert whole(tmp_path)
+    assert ranges(hub) == [None, "bytes=100000-"]
+
+
+def test_so_does_another_run_later(hub, tmp_path):
+    hub.box.update(cuts=[100_000], stays_down=True)
+    with pytest.raises(OSError, match="some/world"):
+        get([SOURCE], tmp_path, endpoint=hub.url)
+    assert "some/world/net/model.safetensors" in missing(SOURCE, tmp_path)
+    hub.box.update(down=False, asked=[])
+    get([SOURCE], tmp_path, endpoint=hub.url)
+    assert whole(tmp_path)
+    assert ranges(hub) == ["bytes=100000-"]
+
+
+@pytest.mark.parametrize("known", [{}, {"net/model.safetensors": hashlib.sha256(TENSORS).hexdigest()}])
+def test_another_content_is_refused(hub, tmp_path, known):
+    hub.box["damaged"] = True
+    source = Source("some/world", COMMIT, ("net/model*",), known)
+    with pytest.raises(ValueError, match="another content"):
+        get([source], tmp_path, endpoint=hub.url)
+    assert missing(source, tmp_path)
+    assert [p.name for p in (tmp_path / "some/world").rglob("*.*") if p.is_file()] == [MANIFEST]
+
+
+def test_a_full_disk_is_said(hub, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda path: usage(10, 10, 1000))
+        with pytest.raises(OSError, match=r"GB are needed.*WORLDJOCKEY_WEIGHTS"):
+            get([SOURCE], tmp_path, endpoint=hub.url)
+    assert not ranges(hub)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device that is always full is Linux's")
+def test_a_disk_that_fills_up_on_the_way_is_said(hub, tmp_path):
+    folder = tmp_path / "some/world/net"
+    folder.mkdir(parents=True)
+    digest = hashlib.sha256(f"sha256:{hashlib.sha256(TENSORS).hexdigest()}".encode()).hexdigest()[:8]
+    (folder / f"model.safetensors.part-{digest}").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"too full.*WORLDJOCKEY_WEIGHTS"):
+        get([SOURCE], tmp_path, endpoint=hub.url)
+
+
+def test_no_hub_is_said_with_a_way_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with pytest.raises(OSError, match=r"check the connection.*--from"):
+        get([SOURCE], tmp_path, endpoint="http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("layout", ["some/world", ".", f"models--some--world/snapshots/{COMMIT}"])
+def test_takes_a_folder_as_it_comes(tmp_path, layout):
+    given, root = tmp_path / "stick", tmp_path / "weights"
+    folder = given / layout / "net"
+    folder.mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="some/world"):
+        take([SOURCE], root, given)
+    (folder / "model.safetensors").write_bytes(TENSORS)
+    (folder / "config.json").write_bytes(CONFIG)
+    (folder / "model.pkl").write_bytes(b"no")
+    take([SOURCE], root, given)
+    assert whole(root)
+    assert not (root / "some/world/net/model.pkl").exists()
+    wrong = Source("some/world", COMMIT, ("net/*",), {"net/config.json": "0" * 64})
+    with pytest.raises(ValueError, match="sha256 differs"):
+        take([wrong], root, given)
+
+
+def test_the_command_asks_for_the_licence_first(hub, tmp_path, monkeypatch):
+    from worldjockey.node.cli import app
+
+    entry = WorldEntry("borrowed", lambda opening: None, "turbo", (SOURCE,), "Some License", "https://example.org/l")
+    monkeypatch.setattr(registry, "OWN", (*registry.OWN, entry))
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
+    assert home() == tmp_path
+    with pytest.raises(WeightsMissing, match="wj weights get borrowed"):
+        load("borrowed")
+    refused = CliRunner().invoke(app, ["weights", "get", "borrowed"], input="n\n")
+    assert refused.exit_code == 1
+    assert "Some License (https://example.org/l)" in refused.output
+    assert hub.box["asked"] == []
+    assert not list(tmp_path.iterdir())
+    accepted = CliRunner().invoke(app, ["weights", "get", "borrowed", "--accept"])
+    assert accepted.exit_code == 0, accepted.output
+    assert "pip install 'worldjockey[turbo]'" in accepted.output
+    assert whole(tmp_path)
+    listed = json.loads(CliRunner().invoke(app, ["weights", "list", "--json"]).stdout)
+    here = {row["name"]: row["weights"] for row in listed}
+    assert (here["borrowed"], here["nano"], here["turbo"]) == ("here", "in the package", "missing")
+    assert load("borrowed") is None
+
+
+def test_the_worlds_process_fetches_nothing(hub, tmp_path):
+    """Whatever a library wants from the hub once a show has begun, no socket is opened for it."""
+    code = """
+from worldjockey.node import process
+process.stay_offline()
+import huggingface_hub
+try:
+    huggingface_hub.hf_hub_download("some/world", "net/config.json", cache_dir="cache")
+except Exception as fault:
+    print(type(fault).__name__)
+"""
+    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert run.stdout.strip() == "LocalEntryNotFoundError", run.stderr
+    assert hub.box["asked"] == []
