@@ -1,7 +1,7 @@
 """One browser that watches by WebRTC. Signalling is WHEP's: an offer is posted, the answer comes back.
 
 aiortc packs, encrypts and repairs; the code itself is `web_video`'s, made once for all. Pictures go out as fast as they
-come: the page asks its own jitter buffer to wait for nothing.
+come, and say that they want to be shown at once.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ from typing import Any
 
 import aioice.ice
 import av
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription, rtp
+from aiortc.codecs import HEADER_EXTENSIONS
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
 
 from .web_video import RTP_CLOCK, Coded, Feed, Feeds, Kind, rtp_time, unix_ms
 
 CONNECTING = 10.0  # seconds in which a browser has to come for what it asked
 LARGEST_TIME = 0xFFFFFFFF  # RTP's times are counted in 32 bits
 SILENCE = 6.0  # seconds after which a page that pinged before is gone
+PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+AT_ONCE = b"\0\0\0"  # least and most delay, 12 bits each: a browser's jitter buffer else adds 50 ms and more
 _host_addresses = aioice.ice.get_host_addresses
 
 
@@ -55,6 +59,28 @@ def codec_of(answer: str) -> Kind:
     if found is None:
         raise ValueError("the answer has no video codec of ours")
     return "H264" if found[1] == "H264" else "VP8"
+
+
+def offer_no_delay() -> None:
+    """aiortc does not know this header extension. Where ours no longer fits in with it, there is only more delay."""
+    known = HEADER_EXTENSIONS["video"]
+    if all(extension.uri != PLAYOUT_DELAY for extension in known):
+        known.append(RTCRtpHeaderExtensionParameters(id=max(e.id for e in known) + 1, uri=PLAYOUT_DELAY))
+
+
+class NoDelay(rtp.HeaderExtensionsMap):
+    """The header extensions that every packet carries, with the playout delay among them if the browser knows it."""
+
+    def configure(self, parameters: RTCRtpParameters) -> None:
+        super().configure(parameters)
+        self._id = next((e.id for e in parameters.headerExtensions if e.uri == PLAYOUT_DELAY), 0)
+
+    def set(self, values: rtp.HeaderExtensions) -> tuple[int, bytes]:
+        profile, packed = super().set(values)
+        if not self._id:
+            return profile, packed
+        others = rtp.unpack_header_extensions(profile, packed) if packed else []
+        return rtp.pack_header_extensions([*others, (self._id, AT_ONCE)])
 
 
 class Picture(MediaStreamTrack):
@@ -112,6 +138,7 @@ class Viewer:
 
     async def answer(self, offer: str) -> str:
         """SDP offer -> SDP answer. ValueError if it offers nothing that we can send."""
+        offer_no_delay()
         transceiver = self._peer.addTransceiver(self._picture, direction="sendonly")
         ours = RTCRtpSender.getCapabilities("video").codecs
         transceiver.setCodecPreferences(sorted(ours, key=lambda codec: codec.mimeType != "video/H264"))
@@ -127,6 +154,7 @@ class Viewer:
         feed = self._feeds[self.codec]
         sender: Any = transceiver.sender
         self._picture.feed, self._picture.sender = feed, sender
+        sender._RTCRtpSender__rtp_header_extensions_map = NoDelay()
         sender._send_keyframe = feed.ask_for_key  # what aiortc calls when the browser lost something
         self._watching.enter_context(feed.watched())
         feed.ask_for_key()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
+import re
 import shutil
 import signal
 import socket
@@ -19,10 +21,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, rtp
+from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
 from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.web import WebOutput
+from worldjockey.integrations.web_peer import PLAYOUT_DELAY, NoDelay
 from worldjockey.integrations.web_server import is_ours
 from worldjockey.node.outlet import PLACES
 from worldjockey.node.show import Show, ShowError
@@ -174,6 +179,35 @@ def test_the_page_shows_what_is_sent(
     assert 0 <= int(late.split()[0]) < 10_000  # in milliseconds: no clock was taken for the other
     page.close()
     wait_for(lambda: not show.status()["connections"], 20, "a closed page to be gone")
+
+
+async def aiortc_is_as_we_take_it_to_be() -> None:
+    """It has no public place for these two: header extensions, and what RTP times start from."""
+    sender: Any = RTCPeerConnection(RTCConfiguration([])).addTransceiver("video").sender
+    assert isinstance(sender._RTCRtpSender__rtp_header_extensions_map, rtp.HeaderExtensionsMap)
+    assert sender._RTCRtpSender__rtp_timestamp == 0
+
+
+def test_pictures_ask_to_be_shown_at_once(show: Sender, browser: Browser) -> None:
+    page = browser.open(show.url)
+    page.wait("document.title == 'a show'")
+    answer = page.run("""(async () => {
+      const peer = new RTCPeerConnection();
+      peer.addTransceiver('video', { direction: 'recvonly' });
+      await peer.setLocalDescription();
+      const headers = { 'Content-Type': 'application/sdp' };
+      return (await fetch('offer', { method: 'POST', body: peer.localDescription.sdp, headers })).text();
+    })()""")
+    page.close()
+    number = re.search(rf"a=extmap:(\d+) {re.escape(PLAYOUT_DELAY)}", answer)
+    assert number  # the browser knows it, and so do we
+    asyncio.run(aiortc_is_as_we_take_it_to_be())
+    extensions = NoDelay()
+    extensions.configure(
+        RTCRtpParameters(headerExtensions=[RTCRtpHeaderExtensionParameters(id=int(number[1]), uri=PLAYOUT_DELAY)])
+    )
+    packet = rtp.RtpPacket(payload_type=96).serialize(extensions)
+    assert rtp.unpack_header_extensions(0xBEDE, packet[16:]) == [(int(number[1]), b"\0\0\0")]  # RFC 8285
 
 
 def test_the_page_comes_back_by_itself(browser: Browser) -> None:
