@@ -6,8 +6,8 @@ with `device=` and `aspect=`, or a `WorldEntry` where it has weights to be fetch
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +48,7 @@ class WorldEntry:
     `wj weights get` fetches. terms: where the licence is to be read. memory: GB on the device that it plays on. rate:
     frames a second as published, with who measured it on what. rank: place in lists. devices: kinds that it is made
     for ("cuda", "mps", "cpu"); one that names none is never chosen by itself, and of the others the last in rank is
-    first choice.
+    first choice. values: parameters that it was made for, which hold unless the show says otherwise.
     """
 
     name: str
@@ -62,6 +62,7 @@ class WorldEntry:
     rank: int = 100
     package: str = "worldjockey"
     devices: tuple[str, ...] = ()
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
 def _testcard(opening: Opening) -> World:
@@ -148,7 +149,7 @@ OWN = (
     ),
     WorldEntry(
         "helios", _helios, "helios", (HELIOS,), "Apache-2.0", "https://huggingface.co/BestWishYsh/Helios-Distilled",
-        40.0, "19.5/s at 640x384 on an H100 (arXiv 2603.04379)", 30, devices=("cuda",),
+        40.0, "19.5/s at 640x384 on an H100 (arXiv 2603.04379)", 30, devices=("cuda",), values={"steps": 2},
     ),
 )  # fmt: skip
 
@@ -161,6 +162,11 @@ def worlds() -> dict[str, WorldEntry]:
         entry = WorldEntry(point.name, partial(_plugin, point), licence=f"as {package} says", package=package)
         found.setdefault(point.name, entry)
     return found
+
+
+def made_for(name: str) -> Mapping[str, float]:
+    """Parameters that a world of our own was made for; of a package's nothing is known before it is opened."""
+    return next((entry.values for entry in OWN if entry.name == name), {})
 
 
 def _points() -> list[EntryPoint]:

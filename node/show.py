@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
+from worldjockey.model.registry import made_for
 
 from .controllers import known
 from .mapping import MidiMapping, rules
@@ -431,8 +432,9 @@ class Show(Part):
         return 1 + next(i for i, pad in enumerate(self.pads) if pad.label.lower() == key.lower())
 
     def initial(self) -> dict[str, Any]:
-        """Every parameter's value as the show opens: the table's defaults, the show's texts, then its values."""
+        """Every parameter's value as the show opens: the table's defaults, the world's, the show's texts and values."""
         values = {name: p.default for name, p in PARAMETERS.items() if p.kind != "trigger"}
+        values.update({name: PARAMETERS[name].coerce(value) for name, value in made_for(self.model).items()})
         values["prompt"] = self.prompt
         values.update({f"pad/{n}/text": pad.text for n, pad in enumerate(self.pads, 1)})
         values["quantise"] = self.quantise
