@@ -176,16 +176,18 @@ def play(show: Show, options: PlayOptions) -> Report:
         log = _log(show, desk, options.log, options.folder) if options.log else None
         if log is not None:
             stack.callback(log.stop)
-        keepsake = Keepsake(options.keep) if options.keep else None
+        keepsake, prompts = Keepsake(options.keep) if options.keep else None, list[str]()
         if keepsake is not None:
-            desk.remember(keepsake.start())
+            snapshots = keepsake.start()
+            prompts = [str(kept["prompt"]) for kept in snapshots.values() if kept["prompt"]]
+            desk.remember(snapshots)
             desk.on_saved = keepsake.keep
             stack.callback(keepsake.stop)
         inputs = inputs_of(show, desk)
         for source in inputs.values():  # before anything is on air: a port in use is said now
             source.start(desk.deliver)
             stack.callback(source.stop)
-        company = Company.assemble(show, options, specs, fmt, mailbox)
+        company = Company.assemble(show, options, specs, fmt, mailbox, prompts)
         console = Console(stderr=True)
         report = Report(size=f"{fmt.width}x{fmt.height}", fps=fmt.fps)
         cpu = time.process_time()
@@ -224,13 +226,14 @@ class Company:
 
     @classmethod
     def assemble(cls, show: Show, options: PlayOptions, specs: list[OutletSpec], fmt: VideoFormat,
-                 mailbox: Mailbox) -> Company:  # fmt: skip
+                 mailbox: Mailbox, remembered: list[str]) -> Company:  # fmt: skip
+        """remembered: prompts of snapshots, which may be recalled."""
         source, tick, news = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(NEWS_BYTES)
         rings = output_process.rings_for(specs, fmt, source.size)
         wakes = [SPAWN.Semaphore(0) for _ in specs]
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
-            show.media(options.folder), show.ahead(),
+            show.media(options.folder), (*show.ahead(), *remembered),
         )  # fmt: skip
         world = Keeper("world", world_process.run, (world_options, mailbox, source), WORLD_PATIENCE)
         clock = Keeper("clock", output_process.run, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)

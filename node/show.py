@@ -443,8 +443,9 @@ class Show(Part):
         return {**values, **self.values}
 
     def ahead(self) -> tuple[str, ...]:
-        """The prompts that cues will ask for."""
-        return tuple(cue.prompt for cue in self.cues if cue.prompt)
+        """The prompts that cues will ask for, on pads too."""
+        said = (text for cue in self.cues for text in (cue.prompt, *_texts(cue.values)))
+        return tuple(text for text in said if text)
 
     def media(self, folder: Path) -> dict[str, Media]:
         """Pictures, sounds and clips on pads, by slot. `folder` is where their paths start."""
@@ -514,6 +515,10 @@ class Show(Part):
         if path is not None:
             _write(Path(path), text)
         return text
+
+
+def _texts(values: dict[str, Any]) -> list[str]:
+    return [str(value) for name, value in values.items() if (p := find(name)) and p.kind == "text" and not p.local]
 
 
 def _write(path: Path, text: str) -> None:

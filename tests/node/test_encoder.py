@@ -123,8 +123,12 @@ def test_a_cue_fires_without_its_prompt_being_encoded_then(box):
     show = Show.parse("""
 prompt: "#ff0000"
 values: {transition: 0}
-cues: [{name: green, prompt: "#00ff00"}, {name: blue, prompt: "#0000ff", seconds: 2}]
+cues:
+  - {name: green, prompt: "#00ff00"}
+  - {name: blue, prompt: "#0000ff", seconds: 2}
+  - {name: pad, pads: {1: 1}, values: {pad/1/text: "#ffffff", mod/1/to: energy}}
 """)
+    assert show.ahead() == ("#00ff00", "#0000ff", "#ffffff")
     world = load("testcard")
     desk = Desk(show, box, ShowClock(120, now=1000.0))
     player = Player(world, box, WorldOptions("testcard", ahead=show.ahead()))
