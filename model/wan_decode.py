@@ -76,22 +76,21 @@ class StreamDecoder:
 
 
 class TinyDecoder(StreamDecoder):
-    """TAEHV (Boer Bohan), by default the weights `lighttaew2_1`: milliseconds a latent frame on a GPU."""
+    """TAEHV (Boer Bohan), by the weights `lighttaew2_1`: milliseconds a latent frame on a GPU."""
 
-    def __init__(self, weights: Mapping[str, Tensor], rows: int, columns: int, device: torch.device, *,
-                 widths: tuple[int, int, int, int] = (256, 128, 64, 64), compiled: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self, weights: Mapping[str, Tensor], rows: int, columns: int, device: torch.device, *, compiled: bool = False
+    ) -> None:
         fit_flashdreams(device.type)
-        from flashdreams.recipes.taehv.checkpoint import (
-            compose,
-            legacy_to_blocks_keys,
-            truncate_oversize_tgrow_weights,
-        )
+        from flashdreams.recipes.taehv.checkpoint import legacy_to_blocks_keys, truncate_oversize_tgrow_weights
         from flashdreams.recipes.taehv.impl import Decoder
 
+        weights = legacy_to_blocks_keys(weights)
+        a, b, c, d = (len(_known(weights, f"decoder.blocks.{i}.weight")) for i in (1, 8, 14, 20))
+        widths = a, b, c, d
         with torch.device("meta"):
             net = Decoder(widths, 16, 3, 1, (True, True), (True, True, True), nn.ReLU(inplace=True))
-        rename = compose(legacy_to_blocks_keys, truncate_oversize_tgrow_weights(channels=widths))
-        named = {k.removeprefix("decoder."): v for k, v in rename(weights).items() if k.startswith("decoder.")}
+        named = _under("decoder.", truncate_oversize_tgrow_weights(channels=widths)(weights))
         super().__init__(net, named, device, compiled=compiled, graphed=compiled)
         self.shape = (1, 1, 16, rows, columns)
         self.reset()
@@ -113,13 +112,12 @@ class TinyDecoder(StreamDecoder):
 class FullDecoder(StreamDecoder):
     """The decoder of Wan 2.1's own autoencoder (weights `Wan2.1_VAE`): finer, and slower."""
 
-    def __init__(self, weights: Mapping[str, Tensor], device: torch.device, *,
-                 width: int = 96, compiled: bool = False) -> None:  # fmt: skip
+    def __init__(self, weights: Mapping[str, Tensor], device: torch.device, *, compiled: bool = False) -> None:
         fit_flashdreams(device.type)
         from flashdreams.recipes.wan.autoencoder.vae import CausalConv3d, Decoder3d, Resample
 
         with torch.device("meta"):
-            net = Decoder3d(dim=width, z_dim=16)
+            net = Decoder3d(dim=len(_known(weights, "decoder.conv1.weight")) // 4, z_dim=16)
         for module in net.modules():
             if isinstance(module, Resample) and module.mode == "upsample3d":
                 module.__dict__["_upsample3d_step"] = partial(_upsample, module)
@@ -142,6 +140,12 @@ def _upsample(module: Any, x: Tensor, state: dict[int, Tensor]) -> Tensor:
         kept.copy_(tail)
         state[id(module)] = kept
     return out
+
+
+def _known(weights: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in weights:
+        raise ValueError(f"these are not the decoder's weights: no {name}")
+    return weights[name]
 
 
 def _under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,30 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from wan_files import PIECES, write_umt5
 from worldjockey.model.umt5 import ROOM, UMT5, encoder_device
-
-PIECES = ["▁", "▁neon", "▁city", "▁in", "▁the", "▁ra", "in", ",", "s", "t", "o", "r", "m", "▁Ci", "ty"]
-
-
-def write_umt5(folder, width=12):
-    """Pieces of words as sentencepiece makes them, and two layers."""
-    from transformers import UMT5Config, UMT5EncoderModel
-
-    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((p, -float(i)) for i, p in enumerate(PIECES))]
-    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2, byte_fallback=False))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
-    )
-    (folder / "tokenizer").mkdir(parents=True)
-    tokenizer.save(str(folder / "tokenizer" / "tokenizer.json"))
-    torch.manual_seed(0)
-    config = UMT5Config(vocab_size=len(vocabulary), d_model=width, d_kv=4, d_ff=16, num_layers=2, num_heads=2)
-    model = UMT5EncoderModel(config)
-    model.save_pretrained(folder / "text_encoder")
-    return model.eval()
 
 
 @pytest.fixture(scope="module")

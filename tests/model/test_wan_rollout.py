@@ -1,11 +1,11 @@
 """The cached rollout is held against a network written by its formulas that sees the whole history and has no cache."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+import wan_files
+import wan_without_cache
 from worldjockey.model import wan_kernels
 from worldjockey.model.wan_rollout import (
     TRAINED,
@@ -16,11 +16,6 @@ from worldjockey.model.wan_rollout import (
     network_weights,
     noise_share,
 )
-
-PEER = Path(__file__).parents[1] / "peers" / "wan_without_cache.py"
-spec = importlib.util.spec_from_file_location("wan_without_cache", PEER)
-peer = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(peer)
 
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=3, freq_dim=16, text_dim=12, text=7, channels=4, window=9, sink=3)
 ROWS, COLUMNS = 4, 6
@@ -35,27 +30,7 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def random_weights(config, seed=0):
-    """A checkpoint in which every part says something: the network's own start is nearly silent."""
-    wan_kernels.fit_flashdreams("cpu")
-    from flashdreams.recipes.wan.transformer.impl.network import WanDiTNetwork, WanDiTNetworkConfig
-
-    network = WanDiTNetwork(
-        WanDiTNetworkConfig(
-            dim=config.dim, ffn_dim=config.ffn, num_heads=config.heads, num_layers=config.layers,
-            freq_dim=config.freq_dim, text_dim=config.text_dim, text_len=config.text, in_dim=config.channels,
-            out_dim=config.channels,
-        )
-    )  # fmt: skip
-    noise = torch.Generator().manual_seed(seed)
-    weights = {}
-    for name, tensor in network.state_dict().items():
-        scale = (1.4 if ".q." in name or ".k." in name else 0.9) / tensor[0].numel() ** 0.5 if tensor.ndim > 1 else 0.2
-        weights[name] = torch.randn(tensor.shape, generator=noise) * scale + ("norm" in name and name[-6:] == "weight")
-    return weights
-
-
-WEIGHTS = random_weights(TINY)
+WEIGHTS = wan_files.network(TINY)
 TEXTS = [torch.randn(n, TINY.text_dim, generator=torch.Generator().manual_seed(n)) for n in (5, 7, 4)]
 
 
@@ -68,7 +43,7 @@ class Whole:
 
     def __init__(self, config=TINY):
         self.config, self.clean, self.texts = config, [], []
-        self.peer = peer.WithoutCache(WEIGHTS, config, ROWS, COLUMNS)
+        self.peer = wan_without_cache.WithoutCache(WEIGHTS, config, ROWS, COLUMNS)
 
     @torch.no_grad()
     def chunk(self, noise, steps, text):
@@ -285,3 +260,31 @@ def test_an_adapter_is_added_to_the_layers_it_names():
     assert merged["blocks.0.ffn.0.bias"] is weights["blocks.0.ffn.0.bias"]
     with pytest.raises(ValueError, match=r"blocks\.1"):
         merge_lora(weights, {k.replace("blocks.0", "blocks.1"): v for k, v in lora["generator_lora"].items()})
+
+
+def test_compiled_and_as_a_graph_it_draws_the_same_through_switches_resets_and_looks_that_come_back(monkeypatch):
+    """On a CPU a stand-in of the graph's own signature, that insists on the same memory at every replay."""
+    wan21 = "flashdreams.recipes.wan.transformer.wan21"
+    compiled = []
+    monkeypatch.setattr(f"{wan21}.CUDAGraphWrapper", wan_files.Graph)
+    monkeypatch.setattr(f"{wan21}.compile_module", lambda module: compiled.append(module) or module)
+    plain, graphed = rollout(), rollout(compiled=True)
+
+    def play(r):
+        r.reset(3)
+        for i in range(TINY.chunks + 4):
+            if i in (0, 6):
+                r.say(TEXTS[i % 4])
+            yield r.chunk(2)
+        r.recache()
+        state = r.snapshot()
+        for _ in range(4):
+            yield r.chunk(1)
+        r.restore(state)
+        yield r.chunk(1)
+
+    for _ in range(2):
+        for a, b in zip(play(plain), play(graphed), strict=True):
+            assert torch.equal(a, b)
+    assert compiled
+    assert graphed.transformer._network_call.replays > 20

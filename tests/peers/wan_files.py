@@ -1,0 +1,99 @@
+"""Random tiny weights for the Wan worlds, in the files, names and wrappings of the published ones."""
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from worldjockey.model.wan_kernels import fit_flashdreams
+from worldjockey.model.wan_rollout import WanConfig
+
+PIECES = ["▁", "▁neon", "▁city", "▁in", "▁the", "▁ra", "in", ",", "s", "t", "o", "r", "m", "▁Ci", "ty", "▁sea"]
+
+
+def network(config: WanConfig, seed: int = 0) -> dict[str, torch.Tensor]:
+    """By the original Wan names; every part says something, where the network's own start is nearly silent."""
+    fit_flashdreams("cpu")
+    from flashdreams.recipes.wan.transformer.impl.network import WanDiTNetwork, WanDiTNetworkConfig
+
+    made = WanDiTNetwork(
+        WanDiTNetworkConfig(
+            dim=config.dim, ffn_dim=config.ffn, num_heads=config.heads, num_layers=config.layers,
+            freq_dim=config.freq_dim, text_dim=config.text_dim, text_len=config.text, in_dim=config.channels,
+            out_dim=config.channels,
+        )
+    )  # fmt: skip
+    noise = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name, tensor in made.state_dict().items():
+        scale = (1.4 if ".q." in name or ".k." in name else 0.9) / tensor[0].numel() ** 0.5 if tensor.ndim > 1 else 0.2
+        weights[name] = torch.randn(tensor.shape, generator=noise) * scale + ("norm" in name and name[-6:] == "weight")
+    return weights
+
+
+def _spread(made: torch.nn.Module) -> dict[str, torch.Tensor]:
+    noise = torch.Generator().manual_seed(1)
+    return {
+        k: torch.randn(v.shape, generator=noise) * 1.3 / max(v[0].numel(), 1) ** 0.5 + ("gamma" in k)
+        for k, v in made.state_dict().items()
+    }
+
+
+def tiny_decoder(widths: tuple[int, int, int, int] = (16, 8, 8, 4)) -> dict[str, torch.Tensor]:
+    fit_flashdreams("cpu")
+    from flashdreams.recipes.taehv.impl import Decoder
+
+    made = Decoder(widths, 16, 3, 1, (True, True), (True, True, True), torch.nn.ReLU())
+    return {f"decoder.{k.removeprefix('blocks.')}": v for k, v in _spread(made).items()}
+
+
+def full_decoder(width: int = 8) -> dict[str, torch.Tensor]:
+    fit_flashdreams("cpu")
+    from flashdreams.recipes.wan.autoencoder.vae import CausalConv3d, Decoder3d
+
+    weights = {f"decoder.{k}": v for k, v in _spread(Decoder3d(dim=width, z_dim=16)).items()}
+    return weights | {f"conv2.{k}": v for k, v in _spread(CausalConv3d(16, 16, 1)).items()}
+
+
+def write_umt5(folder, width: int = 12):
+    """Pieces of words as sentencepiece makes them, and two layers; returns the model."""
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((p, -float(i)) for i, p in enumerate(PIECES))]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2, byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    (folder / "tokenizer").mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer" / "tokenizer.json"))
+    torch.manual_seed(0)
+    config = UMT5Config(vocab_size=len(vocabulary), d_model=width, d_kv=4, d_ff=16, num_layers=2, num_heads=2)
+    model = UMT5EncoderModel(config)
+    model.save_pretrained(folder / "text_encoder")
+    return model.eval()
+
+
+class Graph:
+    """As flashdreams' CUDAGraphWrapper: a graph once it was called often enough, which then reads and writes the very
+    memory that it did when it was captured."""
+
+    def __init__(self, fn, warmup_iters=2):
+        self.fn, self.warmup, self.seen, self.where, self.replays = fn, warmup_iters, 0, None, 0
+
+    def drain(self, *args, **kwargs):
+        return self.fn(*args, **kwargs)
+
+    def __call__(self, *args, **kwargs):
+        where = {k: v.data_ptr() for a in args if isinstance(a, dict) for k, v in a.items()}
+        for block in getattr(kwargs.get("cache"), "block_caches", ()):
+            for kept in (block.self_attn, block.cross_attn.text):
+                where |= {(id(block), id(kept), i): t.data_ptr() for i, t in enumerate((kept._k, kept._v))}
+        if self.seen > self.warmup:
+            assert where == self.where, "the graph would read old memory"
+            self.replays += 1
+        elif self.seen == self.warmup:
+            self.where = where
+        self.seen += 1
+        return self.fn(*args, **kwargs)
+
+    def reset(self):
+        self.seen, self.where = 0, None
