@@ -96,7 +96,7 @@ class Helios:
         network = self.pipe.transformer
         silence = Controls(np.zeros((self.rows + 1, network.config.text_dim), np.float32))
         try:
-            network.compile_repeated_blocks(fullgraph=True, backend=compiler)
+            network.compile_repeated_blocks(fullgraph=True, dynamic=False, backend=compiler)
             self.step(silence)
         except Exception as fault:
             warnings.warn(f"helios plays without torch.compile, slower: {fault}", stacklevel=2)
@@ -146,6 +146,7 @@ class Helios:
         if self._chunk is None:
             self._chunk, self._drawn = self._think(controls), 0
             self.decoder.begin()
+            self._chunk[0, 0, 0, 0, 0].item()  # waits for the device: the time is that of the thought, not of asking
             self.timings["think_ms"] = (time.perf_counter() - begin) * 1e3
         pictures = self.decoder.draw(self._chunk[:, :, self._drawn : self._drawn + 1])
         self._drawn += 1
