@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from worldjockey.model.registry import OWN, WorldEntry
+from worldjockey.model.registry import OWN, WorldEntry, made_for
 from worldjockey.model.weights_store import home, missing
 
 from .process import SPAWN, enter
@@ -28,7 +28,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Heard:
-    """fps: frames a second that it makes in one step, of `wanted` at least. why: it could not be heard, and the fix."""
+    """fps: frames a second that it makes in the steps it was made for, of `wanted` at least. why: it could not be heard, and the fix."""
 
     fps: float = 0.0
     wanted: float = 0.0
@@ -88,7 +88,7 @@ def hear(name: str, device: str = "auto", seconds: float = SECONDS, top: float =
     from . import bench
 
     try:
-        rows, about = bench.world(name, device, (1,), seconds)
+        rows, about = bench.world(name, device, (int(made_for(name).get("steps", 1)),), seconds)
     except RuntimeError as fault:
         return Heard(why=str(fault))
     return Heard(rows[0]["fps"], round(enough(about["rate"], top, about["frames_per_step"] > 1), 2))

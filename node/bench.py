@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .process import SPAWN, enter, free_a_core, orphaned
+from .process import SPAWN, enter, free_a_core, orphaned, stay_offline
 from .report import percentiles
 
 STEPS = (1, 2, 3, 4)
@@ -52,6 +52,7 @@ def neighbour() -> Iterator[None]:
 def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: float) -> None:
     """A process's main: the world alone, as the node's world process runs it. Sends a row for each number of steps."""
     enter()
+    stay_offline()
     threads = free_a_core(None)
     began = time.monotonic()
     try:
