@@ -47,8 +47,8 @@ def listen_on(host: str) -> None:
 
 
 def without_names(offer: str) -> str:
-    """An offer without its mDNS candidates (RFC 8838 lets a peer find the others' addresses as their checks come in):
-    to look them up takes seconds on a machine without a network."""
+    """An offer without its mDNS candidates: to look them up takes seconds on a machine without a network, and the
+    browser's address is learned as its checks come in anyway (RFC 8445, 7.3.1.3)."""
     lines = offer.splitlines()
     return "".join(f"{line}\r\n" for line in lines if not re.match(r"a=candidate:.*\.local\s", line))
 
@@ -70,6 +70,8 @@ def offer_no_delay() -> None:
 
 class NoDelay(rtp.HeaderExtensionsMap):
     """The header extensions that every packet carries, with the playout delay among them if the browser knows it."""
+
+    _id = 0
 
     def configure(self, parameters: RTCRtpParameters) -> None:
         super().configure(parameters)
