@@ -348,10 +348,11 @@ def line(world: dict[str, Any], clock: dict[str, Any], outputs: dict[str, Any]) 
     ]
     for name, said in outputs.items():
         facts = said.get("facts", {})
+        where = f" {facts['url']}" if "url" in facts else ""
         extra = f" ×{facts['connections']}" if "connections" in facts else ""
         on_air = " ON AIR" if facts.get("tally", {}).get("program") else ""
         words = said.get("message", "") if said.get("state") not in ("running", "closed") else ""
-        parts.append(f"{name} {said.get('state', 'opening')}{extra}{on_air}{f' ({words})' if words else ''}")
+        parts.append(f"{name} {said.get('state', 'opening')}{where}{extra}{on_air}{f' ({words})' if words else ''}")
     if world.get("quality"):
         parts.append(world["quality"])
     if world.get("restarts"):
