@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from rich.console import Console
+from worldjockey.model import Controls, Prompt, Tokens, WorldSpec
 from worldjockey.node import bench
 
 
@@ -34,3 +40,33 @@ def test_an_unknown_world_is_said(tmp_path: Path) -> None:
         bench.run(tmp_path / "bench.json", seconds=0.1, model="nope")
     with pytest.raises(OSError, match="no folder"):
         bench.run(tmp_path / "no/bench.json", seconds=0.1, model="testcard")
+
+
+class Chunky:
+    """Three steps a chunk, of which the first takes all the time."""
+
+    spec = WorldSpec("chunky", 8, 8, 24.0, 4, (), ("text",), "cpu", steps_per_chunk=3)
+    steps = 0
+
+    def encode(self, prompt: Prompt) -> Tokens:
+        return Tokens(np.zeros((1, 1), np.float32))
+
+    def step(self, controls: Controls) -> torch.Tensor:
+        self.steps += 1
+        if self.steps % 3 == 1:
+            time.sleep(0.05)
+        return torch.zeros(1 if self.steps % 3 == 1 else 4, 8, 8, 3, dtype=torch.uint8)
+
+
+def test_a_world_that_thinks_in_chunks_is_measured_by_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunky = Chunky()
+    rows: list[dict[str, Any]] = []
+    monkeypatch.setattr("worldjockey.model.load", lambda name, device: chunky)
+    for harmless in ("enter", "stay_offline"):
+        monkeypatch.setattr(bench, harmless, lambda: None)
+    monkeypatch.setattr(bench, "free_a_core", lambda wanted: 1)
+    bench._world(SimpleNamespace(send=rows.append), "chunky", "cpu", (1, 2), 0.12)
+    assert [row.get("fault", "") for row in rows] == [""] * 3
+    assert chunky.steps % 3 == 0
+    for row in rows[:2]:
+        assert row["fps"] <= 9 / 0.05, "nine pictures in the time of one thought"
