@@ -136,16 +136,16 @@ OWN = (
     WorldEntry(
         "wan-1.3b-self-forcing", _wan, "wan", (_SELF_FORCING, _WAN_TEXT, _WAN_DECODER), "Apache-2.0",
         "https://huggingface.co/gdhe17/Self-Forcing", 16.0, "17/s at 832x480 on an H100 (arXiv 2506.08009)", 20,
-        devices=("cuda",),
+        devices=("cuda",), values={"steps": 4},
     ),
     WorldEntry(
         "wan-1.3b-causal-forcing", _wan, "wan", (_CAUSAL_FORCING, _WAN_TEXT, _WAN_DECODER), "Apache-2.0",
-        "https://huggingface.co/zhuhz22/Causal-Forcing", 16.0, "", 21, devices=("cuda",),
+        "https://huggingface.co/zhuhz22/Causal-Forcing", 16.0, "", 21, devices=("cuda",), values={"steps": 4},
     ),
     WorldEntry(
         "wan-1.3b-longlive", _wan, "wan", (_LONGLIVE, _WAN_TEXT, _WAN_DECODER), "as its page says",
         "https://huggingface.co/Efficient-Large-Model/LongLive-1.3B", 16.0,
-        "20.7/s at 832x480 on an H100 (arXiv 2509.22622)", 22, devices=("cuda",),
+        "20.7/s at 832x480 on an H100 (arXiv 2509.22622)", 22, devices=("cuda",), values={"steps": 4},
     ),
     WorldEntry(
         "helios", _helios, "helios", (HELIOS,), "Apache-2.0", "https://huggingface.co/BestWishYsh/Helios-Distilled",

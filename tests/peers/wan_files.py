@@ -23,7 +23,8 @@ def network(config: WanConfig, seed: int = 0) -> dict[str, torch.Tensor]:
     noise = torch.Generator().manual_seed(seed)
     weights = {}
     for name, tensor in made.state_dict().items():
-        scale = (1.4 if ".q." in name or ".k." in name else 0.9) / tensor[0].numel() ** 0.5 if tensor.ndim > 1 else 0.2
+        loud = 3.0 if "text_embedding" in name else 1.4 if ".q." in name or ".k." in name else 0.9
+        scale = loud / tensor[0].numel() ** 0.5 if tensor.ndim > 1 else 0.2
         weights[name] = torch.randn(tensor.shape, generator=noise) * scale + ("norm" in name and name[-6:] == "weight")
     return weights
 
