@@ -28,7 +28,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Heard:
-    """fps: frames a second that it makes in the steps it was made for, of `wanted` at least. why: it could not be heard, and the fix."""
+    """fps: frames a second that it makes in the steps it was made for, of `wanted` at least.
+
+    why: it could not be heard, and the fix.
+    """
 
     fps: float = 0.0
     wanted: float = 0.0
