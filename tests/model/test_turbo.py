@@ -1,0 +1,304 @@
+"""SD-Turbo's world against diffusers' own pipeline, with tiny random networks on the very path of the large ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from worldjockey.model import Controls, Prompt, WeightsMissing, WorldState, load, slerp
+from worldjockey.model.registry import TAESD, TURBO
+from worldjockey.model.turbo import Turbo, arithmetic, cover, moved, shape_for, timesteps
+
+diffusers = pytest.importorskip("diffusers")
+transformers = pytest.importorskip("transformers")
+
+SIZE, WIDTH = 64, 32  # pixels, and the text's width
+DT = 1 / 20
+
+
+def tokenizer(folder):
+    """Letters, and no merges: every word falls into its letters, as the real one's rare words do."""
+    letters = [*"abcdefghijklmnopqrstuvwxyz'!"]
+    pieces = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{c}</w>" for c in letters)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({p: i for i, p in enumerate(pieces)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "pad_token": "!"})
+    )
+    (folder / "special_tokens_map.json").write_text(json.dumps({"pad_token": "!"}))
+    return transformers.CLIPTokenizer.from_pretrained(folder)
+
+
+def networks():
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DConditionModel(
+        block_out_channels=(4, 8), layers_per_block=1, sample_size=32, time_cond_proj_dim=None, norm_num_groups=2,
+        in_channels=4, out_channels=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=WIDTH, attention_head_dim=4,
+    )  # fmt: skip
+    vae = diffusers.AutoencoderTiny(
+        encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4, num_encoder_blocks=(1, 1, 1, 1),
+        num_decoder_blocks=(1, 1, 1, 1),
+    )  # fmt: skip
+    last = vae.decoder.layers[-1]
+    with torch.no_grad():  # random decoders draw next to nothing: let this one draw greys around the middle
+        last.weight.mul_(3)
+        last.bias.fill_(0.5)
+    text = transformers.CLIPTextModel(transformers.CLIPTextConfig(
+        vocab_size=64, hidden_size=WIDTH, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
+        bos_token_id=0, eos_token_id=1, pad_token_id=2,
+    ))  # fmt: skip
+    return unet, vae, text
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Weights on disk as the real ones lie there."""
+    folder = tmp_path_factory.mktemp("weights")
+    unet, vae, text = networks()
+    unet.save_pretrained(folder / TURBO.repository / "unet", variant="fp16")
+    text.half().save_pretrained(folder / TURBO.repository / "text_encoder", variant="fp16")
+    vae.save_pretrained(folder / TAESD.repository)
+    scheduler(True).save_pretrained(folder / TURBO.repository / "scheduler")
+    tokenizer(folder / TURBO.repository / "tokenizer")
+    return folder
+
+
+def scheduler(euler=True, **options):
+    common = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+    kind = diffusers.EulerDiscreteScheduler if euler else diffusers.DDIMScheduler
+    return kind(**common, timestep_spacing="trailing", **options)
+
+
+@pytest.fixture(scope="module")
+def loaded(root):
+    return Turbo.load(root, "cpu")
+
+
+@pytest.fixture
+def world(loaded):
+    return Turbo(loaded.unet, loaded.vae, loaded.text_encoder, loaded.tokenizer, loaded.scheduler, SIZE, SIZE)
+
+
+@pytest.fixture(scope="module")
+def pipe(loaded):
+    made = diffusers.StableDiffusionImg2ImgPipeline(
+        vae=loaded.vae, text_encoder=loaded.text_encoder, tokenizer=loaded.tokenizer, unet=loaded.unet,
+        scheduler=scheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def picture(seed=0, size=SIZE):
+    """Smooth colours, (size, size, 3) uint8."""
+    coarse = torch.rand((1, 3, 4, 4), generator=torch.Generator().manual_seed(seed))
+    fine = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
+    return (fine[0] * 255).byte().permute(1, 2, 0).numpy()
+
+
+def live(tokens, seen, strength, **more):
+    controls = Controls(tokens, dt=DT, **more)
+    object.__setattr__(controls, "live", seen)
+    object.__setattr__(controls, "strength", strength)
+    return controls
+
+
+@pytest.mark.parametrize(("steps", "of"), [(1, 2), (1, 1), (2, 4), (2, 5), (3, 4), (4, 4), (4, 10)])
+def test_a_step_is_one_call_of_the_pipeline(world, pipe, steps, of):
+    tokens = world.encode(Prompt("neon city in the rain")).values
+    seen = picture()
+    world.reset(7)
+    world.step(live(tokens, seen, steps / of, steps=steps))
+    ours = world.snapshot().data["picture"][0].permute(1, 2, 0).numpy() / 2 + 0.5
+    theirs = pipe(
+        prompt_embeds=torch.from_numpy(tokens)[None], image=torch.from_numpy(seen).permute(2, 0, 1)[None] / 255,
+        strength=steps / of, num_inference_steps=of, guidance_scale=1.0, output_type="np",
+        generator=torch.Generator().manual_seed(7),
+    ).images[0]  # fmt: skip
+    assert theirs.std() > 0.01, "there is something to compare"
+    assert np.abs(ours - theirs).max() < 1e-4
+
+
+def test_text_is_the_pipelines(world, pipe):
+    theirs = pipe.encode_prompt("neon city", "cpu", 1, False)[0][0].numpy()
+    assert np.abs(world.encode(Prompt("neon city")).values - theirs).max() < 1e-6
+
+
+def test_a_word_at_nothing_is_the_prompt_without_it(world):
+    said = world.encode(Prompt("a Storm over the sea"))
+    assert said.words == ("a", "storm", "over", "the", "sea")
+    without = world.encode(Prompt("a over the sea")).values
+    assert np.abs(said.weighted({"storm": 0.0}) - without).max() < 1e-5
+    assert np.abs(said.weighted({"storm": 2.0}) - (2 * said.values - without)).max() < 1e-5
+    assert said.values.shape == without.shape == world.encode(Prompt("")).values.shape == (77, WIDTH)
+    assert world.encode(Prompt("word " * 200)).values.shape == (77, WIDTH)
+    with pytest.raises(ValueError, match="words"):
+        world.encode(Prompt(image=picture()))
+
+
+def test_prompts_mix_and_change_the_picture(world):
+    a, b = (world.encode(Prompt(text)).values for text in ("sea", "forest"))
+
+    def drawn(tokens):
+        world.reset(1)
+        return world.step(Controls(tokens, dt=DT)).float()
+
+    half = drawn(slerp([a, b], [1, 1]))
+    assert (drawn(a) - drawn(b)).abs().max() > 0
+    assert torch.equal(drawn(a), drawn(slerp([a, b], [1, 0])))
+    assert half.shape == (1, SIZE, SIZE, 3)
+
+
+def test_the_same_seed_is_the_same_world_and_a_snapshot_goes_on(world):
+    tokens = world.encode(Prompt("sea")).values
+    controls = Controls(tokens, dt=DT, camera={"forward": 1.0}, steps=2)
+
+    def play(n):
+        return torch.cat([world.step(controls) for _ in range(n)])
+
+    world.reset(3)
+    first = play(4)
+    kept = world.snapshot()
+    goes_on = play(3)
+    world.reset(3)
+    assert torch.equal(play(4), first)
+    world.reset(4)
+    assert not torch.equal(play(4), first)
+    world.restore(kept)
+    assert torch.equal(play(3), goes_on)
+    with pytest.raises(ValueError, match="64x64"):
+        world.restore(WorldState({"turbo": (1, 4, 9, 9)}))
+
+
+def test_strength_says_how_much_of_the_live_picture_may_change(world):
+    tokens, seen = world.encode(Prompt("sea")).values, picture(2)
+    assert np.array_equal(world.step(live(tokens, seen, 0.0))[0].numpy(), seen)
+
+    def changed(strength):
+        world.reset(0)
+        return np.abs(world.step(live(tokens, seen, strength))[0].numpy().astype(float) - seen).mean()
+
+    world.reset(0)
+    far = world.step(live(tokens, picture(3), 0.3))
+    world.reset(0)
+    assert changed(0.01) > 0
+    assert not torch.equal(world.step(live(tokens, seen, 0.3)), far)  # the live picture is looked at
+
+
+def test_without_a_live_picture_it_feeds_on_itself(world):
+    tokens = world.encode(Prompt("sea")).values
+    world.reset(0)
+    world.step(Controls(tokens, dt=DT))
+    before = world.snapshot()
+    still = world.step(live(tokens, None, 0.0))
+    world.restore(before)
+    moves = world.step(live(tokens, None, 0.0, camera={"zoom": 1.0}))
+    shown = (before.data["picture"][0].permute(1, 2, 0) / 2 + 0.5).mul(255).round().to(torch.uint8)
+    assert torch.equal(still[0], shown)
+    assert not torch.equal(moves, still)
+
+
+@pytest.mark.parametrize("energy", [0.0, 1.0])
+@pytest.mark.parametrize("rate", [10, 40])
+def test_noise_stays_as_strong_and_drifts_by_time_not_by_frames(world, energy, rate):
+    world.reset(0)
+    world._noisy = (1, 4, 64, 64)
+    calm = Controls(np.zeros((1, WIDTH), np.float32), dt=1 / rate, energy=energy)
+    first = world._drift(calm).flatten()
+    for _ in range(rate):
+        last = world._drift(calm).flatten()
+    assert abs(float(last.std()) - 1) < 0.03
+    correlation = float(torch.corrcoef(torch.stack([first, last]))[0, 1])
+    assert abs(correlation - np.exp(-(3.0 if energy else 0.15))) < 0.04
+
+
+def test_camera_moves_the_scene_as_its_axes_say():
+    scene = torch.zeros(1, 3, 64, 64)
+    scene[..., 30:34, 30:34] = 1.0
+
+    def centre(**camera):
+        found = moved(scene, camera, 0.1)[0, 0]
+        rows, columns = (found.sum(d) for d in (1, 0))
+        where = torch.arange(64.0)
+        return float((rows * where).sum() / rows.sum()), float((columns * where).sum() / columns.sum())
+
+    y, x = centre()
+    assert centre(yaw=1.0)[1] == pytest.approx(x - 64 * 0.05, abs=0.2)
+    assert centre(strafe=-1.0)[1] == pytest.approx(x + 64 * 0.025, abs=0.2)
+    assert centre(pitch=1.0)[0] == pytest.approx(y + 64 * 0.05, abs=0.2)
+    assert float(moved(scene, {"forward": 1.0}, 0.5).sum()) > 1.5 * float(scene.sum())
+    assert moved(scene, {"yaw": 0.0}, 0.1) is scene
+
+
+def test_pure_parts():
+    assert timesteps(1.0, 1) == [999]
+    assert timesteps(1.0, 4) == [999, 749, 499, 249]
+    assert timesteps(0.5, 2) == [499, 249]
+    assert timesteps(0.0, 4) == []
+    assert timesteps(7.0, 9) == [999, 749, 499, 249]
+    assert all(min(timesteps(s / 100, n)) >= 0 for s in range(1, 101) for n in range(1, 5))
+    assert shape_for(None) == (512, 512)
+    assert shape_for(16 / 9) == (704, 384)
+    assert shape_for(9 / 16) == (384, 640)
+    wide = np.zeros((20, 80, 3), np.uint8)
+    wide[:, 30:50] = 255
+    assert cover(wide, 16, 16, torch.device("cpu")).min() > 0.99  # the middle, uncropped in height
+    assert arithmetic(torch.device("cpu")) is torch.float32
+    assert arithmetic(torch.device("cuda")) is torch.float16
+
+
+class OneLayer(torch.nn.Module):
+    """In the large network's place where that would take a minute to trace."""
+
+    def __init__(self, unet):
+        super().__init__()
+        self.config, self.device, self.dtype = unet.config, unet.device, unet.dtype
+        self.layer = torch.nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, latents, t, encoder_hidden_states, return_dict):
+        return (self.layer(latents) + encoder_hidden_states.mean() * t / 1000,)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_compiles_where_it_can_and_plays_where_it_cannot(world, fails):
+    _, vae, _ = networks()
+    unet = world.unet if fails else OneLayer(world.unet)
+    small = Turbo(unet, vae, world.text_encoder, world.tokenizer, world.scheduler, SIZE, SIZE)
+    tokens = small.encode(Prompt("sea")).values
+    seen = picture()
+    before = small.step(live(tokens, seen, 0.5))
+    graphs = []
+
+    def compiler(graph, inputs):
+        if fails:
+            raise RuntimeError("no compiler here")
+        graphs.append(graph)
+        return graph.forward
+
+    if fails:
+        with pytest.warns(UserWarning, match="plays without"):
+            small.warm(compiler)
+    else:
+        small.warm(compiler)
+        assert graphs
+    small.reset(0)
+    after = small.step(live(tokens, seen, 0.5))
+    assert int((before.int() - after.int()).abs().max()) <= 1
+
+
+def test_loads_by_name_and_says_what_is_missing(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsMissing, match="wj weights get turbo"):
+        load("turbo")
+    monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(root))
+    world = load("turbo", device="cpu", aspect=16 / 9)
+    assert (world.spec.name, world.spec.width, world.spec.height) == ("turbo", 704, 384)
+    (tmp_path / TURBO.repository / "unet").mkdir(parents=True)
+    with pytest.raises(ValueError, match="wj weights get turbo"):
+        Turbo.load(tmp_path, "cpu")
+    assert replace(world.spec, width=1).device == "cpu"
