@@ -68,9 +68,11 @@ def _noisy(latents: Tensor, generator: torch.Generator) -> Tensor:
     return share.to(latents.device) * noise.to(latents.device) + (1 - share.to(latents.device)) * latents
 
 
-def _places() -> dict[str, Tensor]:
+def _places(device: torch.device) -> dict[str, Tensor]:
     """Where each frame stands in time: the anchor at 0, then long, middle, short, then the chunk."""
-    anchor, long, middle, short, chunk = torch.arange(1 + PAST + CHUNK).split([1, LONG, MIDDLE, SHORT, CHUNK])
+    anchor, long, middle, short, chunk = torch.arange(1 + PAST + CHUNK, device=device).split(
+        [1, LONG, MIDDLE, SHORT, CHUNK]
+    )
     return {
         "indices_hidden_states": chunk[None],
         "indices_latents_history_short": torch.cat([anchor, short])[None],
@@ -129,7 +131,7 @@ def think(pipe: Any, memory: Memory, prompt: Tensor, steps: int, generator: torc
         "latents_history_short": torch.cat([anchor, short], 2).to(dtype),
         "latents_history_mid": middle.to(dtype),
         "latents_history_long": long.to(dtype),
-        **_places(),
+        **_places(device),
     }
     _, c, _, h, w = memory.past.shape
     latents = randn_tensor((1, c, CHUNK, h, w), generator=generator, device=device, dtype=torch.float32)

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.model import Controls, Prompt, Tokens, WorldSpec
@@ -93,8 +94,6 @@ class Chunky:
         pass
 
     def step(self, controls: Controls):
-        import torch
-
         self.heard.append(controls)
         n = 4 if self.steps % 3 else 1
         if n == 1:
