@@ -62,7 +62,7 @@ class WorldEntry:
     rank: int = 100
     package: str = "worldjockey"
     devices: tuple[str, ...] = ()
-    values: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float | str] = field(default_factory=dict)
 
 
 def _testcard(opening: Opening) -> World:
@@ -149,7 +149,7 @@ OWN = (
     ),
     WorldEntry(
         "helios", _helios, "helios", (HELIOS,), "Apache-2.0", "https://huggingface.co/BestWishYsh/Helios-Distilled",
-        40.0, "19.5/s at 640x384 on an H100 (arXiv 2603.04379)", 30, devices=("cuda",), values={"steps": 2},
+        40.0, "19.5/s at 640x384 on an H100 (arXiv 2603.04379)", 30, devices=("cuda",), values={"steps": 2, "quality": "fixed"},
     ),
 )  # fmt: skip
 
@@ -164,7 +164,7 @@ def worlds() -> dict[str, WorldEntry]:
     return found
 
 
-def made_for(name: str) -> Mapping[str, float]:
+def made_for(name: str) -> Mapping[str, float | str]:
     """Parameters that a world of our own was made for; of a package's nothing is known before it is opened."""
     return next((entry.values for entry in OWN if entry.name == name), {})
 

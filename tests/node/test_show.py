@@ -69,7 +69,8 @@ def test_initial_values_are_the_tables_defaults_under_the_shows_own():
     assert initial["steps"] == 2
     assert initial["speed"] == PARAMETERS["speed"].default
     assert Show.parse("").initial()["steps"] == PARAMETERS["steps"].default
-    assert Show.parse("model: helios").initial()["steps"] == 2, "which it was distilled for"
+    helios = Show.parse("model: helios").initial()
+    assert (helios["steps"], helios["quality"]) == (2, "fixed"), "which it was distilled for"
     assert Show.parse("{model: helios, values: {steps: 1}}").initial()["steps"] == 1
 
 
