@@ -149,7 +149,8 @@ OWN = (
     ),
     WorldEntry(
         "helios", _helios, "helios", (HELIOS,), "Apache-2.0", "https://huggingface.co/BestWishYsh/Helios-Distilled",
-        40.0, "19.5/s at 640x384 on an H100 (arXiv 2603.04379)", 30, devices=("cuda",), values={"steps": 2, "quality": "fixed"},
+        40.0, "19.5/s at 640x384 on an H100 (arXiv 2603.04379)", 30, devices=("cuda",),
+        values={"steps": 2, "quality": "fixed"},
     ),
 )  # fmt: skip
 
