@@ -60,7 +60,7 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
     hurry()
     cpu = time.process_time()  # of the frames alone, not of starting up
     latencies: deque[float] = deque(maxlen=512)
-    sent, newest_stamp, said_at = 0, _stamp(ring), 0.0
+    sent, last, newest_stamp, said_at = 0, -1, _stamp(ring), 0.0
     code = 0
     try:
         while not stop.is_set():
@@ -68,11 +68,11 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
             while wake.acquire(False):  # ticks that came meanwhile are one picture
                 pass
             found = ring.view(ring.newest) if woken and not stop.is_set() else None
-            if found:
+            tick, due = (float(v) for v in clock.read()[1].split()) if found else (-1.0, 0.0)
+            if found and tick > last:  # who was late has sent the tick that this wake announces already
                 pixels, info = found
-                tick, due = (float(v) for v in clock.read()[1].split())
                 output.send(Frame(pixels[..., 0] if pixels.shape[2] == 1 else pixels, int(tick), due))
-                sent += 1
+                sent, last = sent + 1, int(tick)
                 if info.stamp > newest_stamp:
                     newest_stamp = info.stamp
                     latencies.append((time.monotonic() - info.stamp) * 1e3)
