@@ -1,5 +1,6 @@
 """The Wan worlds by their public names, on tiny random weights in the published files and through the same loader."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 import wan_files
 from worldjockey.model import Controls, Prompt, WeightsMissing, load, slerp, wan, worlds
+from worldjockey.model.scorecard import switching
 from worldjockey.model.wan import CHECKPOINTS, Wan, moved, read_checkpoint, shape_for
 from worldjockey.model.wan_rollout import WanConfig
 
@@ -262,3 +264,25 @@ def test_how_far_two_mixes_are_apart():
     assert moved(a, a) == 0
     assert moved(a, 0 * a) == 1
     assert moved(0 * a, 0 * a) == 0
+
+
+def test_the_two_ways_of_a_switch_are_measured_side_by_side(tmp_path, capsys):
+    report = tmp_path / "switching.json"
+    said = ["--prompt", "neon city in the rain", "--prompt", "the sea, storm"]
+    assert switching.main([LONGLIVE, "--device", "cpu", *said, "--seeds", "1", "--chunks", "5", "--steps", "1",
+                           "--json", str(report)]) == 0  # fmt: skip
+    found = json.loads(report.read_text())
+    for way in ("recache", "swap"):
+        assert 1 <= found[f"{way}: half way"]["value"] <= 61
+        assert found[f"{way}: jump"]["value"] > 0.3
+        assert min(found[f"{way}: half way"]["detail"]["seen"]) > 0.5, "the prompt shows"
+    assert found["recache: cost"]["value"] > found["swap: cost"]["value"], "three more passes"
+    assert "recache: jump" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        switching.main(["testcard"])
+    assert "one way" in capsys.readouterr().err
+
+
+def test_half_way_is_where_the_distance_is_half_of_what_it_ends_at():
+    assert switching.half_way([0, 0, 1, 4, 6, 8, 8, 8, 8]) == 4
+    assert switching.half_way([0, 0, 0]) == 4
