@@ -1,0 +1,40 @@
+"""A world in one file. `pip install ./examples/world_plugin`, then `wj play --model plasma`."""
+
+import zlib
+
+import numpy as np
+import torch
+from worldjockey.model import Controls, Prompt, Tokens, WorldSpec, WorldState
+
+
+class Plasma:
+    """Waves of colour: each prompt has three of its own, `energy` makes them finer, and the camera drives past."""
+
+    def __init__(self, device: str = "auto", aspect: float | None = None) -> None:
+        width = 2 * round(128 * (aspect or 16 / 9) / 2)
+        self.spec = WorldSpec("plasma", width, 128, 30.0, 1, (), ("text",), "cpu")
+        self.y, self.x = np.mgrid[-1:1:128j, -1 : 1 : width * 1j].astype(np.float32)
+        self.reset(0)
+
+    def encode(self, prompt: Prompt) -> Tokens:
+        """(1, 3): what moves when prompts are mixed. Called beside the frames, so it may be slow."""
+        random = np.random.default_rng(zlib.crc32(prompt.text.encode()))
+        return Tokens(random.uniform(0.5, 1.5, (1, 3)).astype(np.float32))
+
+    def reset(self, seed: int) -> None:
+        self.time, self.place = float(seed % 100), 0.0
+
+    def step(self, controls: Controls) -> torch.Tensor:
+        """What the faders say now, as uint8 (frames, height, width, 3)."""
+        self.time += controls.dt
+        self.place += controls.dt * controls.camera.get("strafe", 0.0)
+        finer = 4 * (1 + controls.energy)
+        wave = np.sin(finer * (self.x + self.place)) + np.sin(finer * self.y + self.time)
+        colours = np.sin(wave[..., None] * controls.tokens[0] * 2 + self.time)
+        return torch.from_numpy((colours * 127.5 + 127.5).astype(np.uint8)[None])
+
+    def snapshot(self) -> WorldState:
+        return WorldState({"time": self.time, "place": self.place})
+
+    def restore(self, state: WorldState) -> None:
+        self.time, self.place = state.data["time"], state.data["place"]

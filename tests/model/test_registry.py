@@ -1,0 +1,98 @@
+"""Worlds by name: own ones, and those that other packages bring."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from worldjockey.model import Controls, ExtraMissing, Prompt, WeightsMissing, load, registry, worlds
+from worldjockey.model.registry import WorldEntry, imported
+
+EXAMPLE = Path(__file__).parents[2] / "examples/world_plugin"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder that the example was installed into, as pip does it."""
+    folder = tmp_path_factory.mktemp("plugin")
+    source = shutil.copytree(EXAMPLE, folder / "source")  # a copy: building leaves folders behind
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "install", "--no-index"]
+    options = ["--no-deps", "--no-build-isolation", "--target", str(folder / "site")]
+    subprocess.run([*pip, *options, str(source)], check=True)
+    return folder / "site"
+
+
+def test_a_packages_world_is_opened_by_its_name(site, monkeypatch):
+    assert "plasma" not in worlds()
+    monkeypatch.syspath_prepend(site)
+    assert worlds()["plasma"].package == "wj-plasma"
+    world = load("plasma", aspect=1.0)
+    assert (world.spec.width, world.spec.height) == (128, 128)
+    sea, fire = (world.encode(Prompt(text)).values for text in ("sea", "fire"))
+    world.reset(1)
+    kept = world.snapshot()
+    first = world.step(Controls(sea))
+    assert (tuple(first.shape), first.numpy().std() > 10) == ((1, 128, 128, 3), True)
+    assert not np.array_equal(world.step(Controls(sea)), first)
+    world.restore(kept)
+    assert not np.array_equal(world.step(Controls(fire)), first)
+    world.restore(kept)
+    assert np.array_equal(world.step(Controls(sea)), first)
+    with pytest.raises(ValueError, match=r"unknown world 'lava'.*nano.*turbo.*helios.*plasma"):
+        load("lava")
+
+
+def plugin(folder, name, code):
+    (folder / f"{name}_world.py").write_text(code)
+    about = folder / f"{name}_world-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-world\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(f"[worldjockey.worlds]\n{name} = {name}_world:world\n")
+
+
+def test_a_package_may_bring_weights_and_lack_something(tmp_path, monkeypatch):
+    row = (
+        "from worldjockey.model.registry import WorldEntry\nfrom worldjockey.model.weights_store import Source\n"
+        "world = WorldEntry('lava', print, weights=(Source('some/lava', 'main', ('*.safetensors',)),), licence='MIT')\n"
+    )
+    plugin(tmp_path, "lava", row)
+    plugin(tmp_path, "broken", "import surely_not_installed\n")
+    plugin(tmp_path, "nano", "world = None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsMissing, match=r"some/lava.*wj weights get lava"):
+        load("lava")
+    assert imported("lava").licence == "MIT"
+    with pytest.raises(ExtraMissing, match=r"surely_not_installed.*pip install --upgrade broken-world"):
+        load("broken")
+    assert worlds()["nano"].package == "worldjockey"  # nobody takes the embedded one's place
+
+
+def test_a_world_whose_packages_are_missing_says_which_extra(monkeypatch):
+    def needy(opening):
+        import surely_not_installed  # noqa: F401
+
+    entry = replace(worlds()["turbo"], open=needy, weights=())
+    monkeypatch.setattr(registry, "OWN", (entry,))
+    with pytest.raises(ExtraMissing, match=r"pip install 'worldjockey\[turbo\]'"):
+        load("turbo")
+
+
+def test_every_world_says_what_it_takes():
+    for entry in worlds().values():
+        assert isinstance(entry, WorldEntry)
+        assert entry.licence
+        if entry.weights:
+            assert entry.extra
+            assert entry.memory > 0
+            assert entry.terms.startswith("https://")
+
+
+def test_names_cost_no_torch():
+    code = "import sys, worldjockey.model as m; m.worlds(); print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
