@@ -64,10 +64,8 @@ class Helios:
     def load(cls, folder: Path, device: str = "auto") -> Helios:
         """folder: Helios-Distilled in diffusers' layout. Raises WeightsMissing where it is not there, ValueError where
         it is something else, ImportError where the packages are missing."""
-        try:
-            from diffusers import HeliosPyramidPipeline
-        except ImportError as fault:
-            raise ImportError(f"helios needs diffusers ({fault}): pip install 'worldjockey[helios]'") from fault
+        from diffusers import HeliosPyramidPipeline
+
         if not (folder / "model_index.json").exists():
             raise WeightsMissing(f"no Helios in {folder}: wj weights get helios")
         chosen = choose_device(device)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import sys
 
 import numpy as np
 import pytest
 import torch
-from worldjockey.model import Controls, Prompt, WeightsMissing, helios, load, slerp
+from worldjockey.model import Controls, ExtraMissing, Prompt, WeightsMissing, helios, load, slerp
 from worldjockey.model.helios import CHUNK, Helios, kinds
 from worldjockey.model.helios_memory import PAST, _block_noise
 from worldjockey.model.helios_prompt import ROOM, encoder_device, look_at
@@ -314,6 +315,10 @@ def test_opens_by_its_name_what_diffusers_saved(tmp_path, world, monkeypatch):
     with pytest.raises(WeightsMissing, match="wj weights get helios"):
         load("helios", device="cpu")
     world.pipe.save_pretrained(tmp_path / "BestWishYsh" / "Helios-Distilled")
+    with monkeypatch.context() as bare:
+        bare.setitem(sys.modules, "diffusers", None)
+        with pytest.raises(ExtraMissing, match=r"pip install 'worldjockey\[helios\]'"):
+            load("helios", device="cpu")
     again = load("helios", device="cpu")
     assert isinstance(again, Helios)
     assert (again.spec.width, again.spec.height, again.spec.fps) == (640, 384, 24.0)
