@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from . import WeightsMissing
 from .autoencoder import Autoencoder, AutoencoderConfig
 from .prompts import LOOK, SOUND, TOKENS, listen, look_at, pulse
 from .reader import Reader
+from .relight import relit
 from .sampler import sample
 from .spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from .stage.motion import Motion
@@ -71,7 +74,7 @@ class Nano:
         self.rows, self.columns = shape_for(world.config, aspect)
         f = autoencoder.config.factor
         self._spec = WorldSpec("nano", self.columns * f, self.rows * f, 20.0, 1, ACTS,
-                               ("text", "image", "sound", "action"), str(device))  # fmt: skip
+                               ("text", "image", "sound", "action", "live"), str(device))  # fmt: skip
         self.timings: dict[str, float] = {}
         self.reset(0)
 
@@ -176,12 +179,23 @@ class Nano:
         frame = sample(predict, noise, controls.steps)[0]
         self.past.keep()
         self._keep(self.world.memory(frame), dt)
+        if controls.live is not None and controls.strength > 0:
+            frame = relit(frame, self._latent(controls.live), min(controls.strength, 1.0))
         made = time.perf_counter()
         latent = (frame * self.std + self.mean).contiguous(memory_format=torch.channels_last)
         image = self.autoencoder.decode(latent)
         pixels = (image.clamp_(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         self.timings = {"step_ms": (made - begin) * 1e3, "decode_ms": (time.perf_counter() - made) * 1e3}
         return pixels
+
+    def _latent(self, picture: NDArray[np.uint8]) -> Tensor:
+        """(h, w, 3) RGB of any size -> (1, c, rows, columns), normalised."""
+        x = torch.from_numpy(np.array(picture)).to(self.device).permute(2, 0, 1)[None].float() / 255
+        size = (self._spec.height, self._spec.width)
+        if x.shape[-2:] != size:
+            x = F.interpolate(x, size, mode="bilinear", antialias=True)
+        latent = self.autoencoder.encode(x.contiguous(memory_format=torch.channels_last))
+        return (latent - self.mean) / self.std
 
     def _moment(self, look: list[Array], seen: Array, sound: Array, dt: float, guidance: float) -> Moment:
         m = self.motion

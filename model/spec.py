@@ -92,6 +92,8 @@ class Controls:
     energy: float = 0.0  # 0..1, how strongly a fader drives the scene
     sound: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # level, bass, treble, onset, 0..1 each
     guidance: float = 1.0  # 1 shows the prompt as it is, up to 2 exaggerates it
+    live: NDArray[np.uint8] | None = None  # (h, w, 3) RGB, what a camera sees; for worlds whose modalities say "live"
+    strength: float = 0.0  # how much of it shows: 0 is the world alone, 1 that picture
 
 
 @dataclass(frozen=True)

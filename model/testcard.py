@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 class TestCard:
     """A flat colour that each prompt chooses (its tokens are that colour), with a bar moving at true speed.
 
-    A prompt of the form "#rrggbb" is that colour; any other text gets a colour from its hash.
+    A prompt of the form "#rrggbb" is that colour; any other text gets a colour from its hash, a picture its mean.
     """
 
     __test__ = False  # not a pytest class
-    spec = WorldSpec("testcard", 512, 288, 20.0, 1, ACTS, ("text", "action"), "cpu")
+    spec = WorldSpec("testcard", 512, 288, 20.0, 1, ACTS, ("text", "action", "image", "live"), "cpu")
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     def encode(self, prompt: Prompt) -> Tokens:
         text = prompt.text.strip().lower()
+        if prompt.image is not None and not text:
+            return Tokens(prompt.image.mean((0, 1)).astype(np.float32)[None])
         try:
             rgb = bytes.fromhex(text.removeprefix("#"))[:3]
         except ValueError:
@@ -47,6 +49,8 @@ class TestCard:
         frame[:] = np.clip(controls.tokens[0], 0, 255).astype(np.uint8)
         x = int(self.seconds * s.width / 16) % s.width
         frame[:, s.height - 24 :, x : x + 16] = 255
+        if controls.live is not None and controls.strength > 0 and controls.live.shape == frame.shape[1:]:
+            frame[0] = frame[0] + (controls.live.astype(np.float32) - frame[0]) * controls.strength
         return torch.from_numpy(frame)
 
     def snapshot(self) -> WorldState:
