@@ -410,6 +410,14 @@ def test_says_what_is_missing(tmp_path, pipe):
         Helios.load(tmp_path, "cpu")
 
 
+def test_refuses_a_checkpoint_that_is_not_distilled(tmp_path, pipe):
+    pipe.save_pretrained(tmp_path)
+    index = tmp_path / "model_index.json"
+    index.write_text(index.read_text().replace('"is_distilled": true', '"is_distilled": false'))
+    with pytest.raises(ValueError, match="take Helios-Distilled"):
+        Helios.load(tmp_path, "cpu")
+
+
 def test_the_text_encoder_goes_where_there_is_room():
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     assert encoder_device(cuda, 80e9) == cuda
