@@ -68,7 +68,7 @@ class Keeper:
             if now - self._began > HEALTHY:
                 self._failures = self._hopeless = 0
         if self._process.is_alive():
-            state = said["state"] if self._heard > self._began else "opening"
+            state = said.get("state", "opening") if self._heard > self._began else "opening"
             patience = self._patience.get(state, float("inf"))
             if now - self._heard < patience:
                 return
