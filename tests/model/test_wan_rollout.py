@@ -1,10 +1,15 @@
 """The cached rollout is held against a network written by its formulas that sees the whole history and has no cache."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 import wan_files
+import wan_in_a_team
 import wan_without_cache
 from worldjockey.model import wan_kernels
 from worldjockey.model.wan_rollout import (
@@ -288,3 +293,14 @@ def test_compiled_and_as_a_graph_it_draws_the_same_through_switches_resets_and_l
             assert torch.equal(a, b)
     assert compiled
     assert graphed.transformer._network_call.replays > 20
+
+
+def test_two_processes_share_the_tokens_of_one_rollout(tmp_path):
+    """Context parallelism by ring attention, as on several GPUs; here over gloo."""
+    script = Path(wan_in_a_team.__file__)
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parent)}
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*run, str(script), str(tmp_path / "two.pt")], env=env, capture_output=True, text=True,
+                          timeout=240)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert same(torch.load(tmp_path / "two.pt", weights_only=True), wan_in_a_team.drawn())
