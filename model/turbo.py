@@ -1,7 +1,7 @@
 """SD-Turbo as a `World`: every frame is drawn anew from a picture, in 1 to 4 steps (Sauer et al., 2023).
 
-The picture is a live one (`Controls.live`, a camera or another program) or else the world's own last frame, moved by
-the camera: so it flows on for ever. `Controls.strength` says how much of the picture may change, 0 leaves it. The noise
+That picture is the world's own last frame, moved by the camera: so it flows on for ever. As `Controls.strength` rises
+to a half, a live picture (`Controls.live`) takes its place, and from there on it is less and less changed. The noise
 drifts slowly instead of being drawn anew, so that a still scene does not flicker; `energy` stirs it. Acts, sound and
 guidance change nothing: the checkpoint knows none.
 
@@ -31,7 +31,7 @@ from .spec import Controls, Prompt, Tokens, WorldSpec, WorldState
 SHAPES = ((512, 512), (640, 384), (704, 384), (384, 640))  # width and height; it was trained at the first
 FPS = 30.0
 WORDS = 24  # of a prompt that can be weighted live
-FEEDBACK = 0.4  # strength where nobody says one
+FLOW, LIVE = 0.4, 0.5  # noise, as a share of all levels, over the last frame and over a live picture at half strength
 DRIFT, STIRRED = 0.15, 3.0  # e-folds by which the noise forgets itself a second: at rest, and with all energy
 ZOOM, TURN, STRAFE = 0.7, 0.5, 0.25  # e-folds, and shares of the picture, a second
 WORD = re.compile(r"\w+(?:'\w+)?")
@@ -49,12 +49,20 @@ def shape_for(aspect: float | None) -> tuple[int, int]:
     return min(SHAPES, key=lambda shape: abs(math.log(shape[0] / shape[1] / aspect)))
 
 
-def timesteps(strength: float, steps: int) -> list[int]:
-    """From which noise to which: evenly down from a share of all 1000 levels; none for no strength.
+def share(strength: float) -> tuple[float, float]:
+    """How much of the source is the live picture, and how much noise is put over it, each 0..1."""
+    strength = min(max(strength, 0.0), 1.0)
+    if strength < 0.5:
+        return 2 * strength, FLOW + (LIVE - FLOW) * 2 * strength
+    return 1.0, LIVE * 2 * (1 - strength)
 
-    For strength = steps / N these are the last steps of N with the spacing "trailing" (Lin et al., 2023).
+
+def timesteps(noise: float, steps: int) -> list[int]:
+    """From which noise to which: evenly down from a share of all 1000 levels; none for no noise.
+
+    For noise = steps / N these are the last steps of N with the spacing "trailing" (Lin et al., 2023).
     """
-    top = round(min(max(strength, 0.0), 1.0) * 100) * 10
+    top = round(min(max(noise, 0.0), 1.0) * 100) * 10
     steps = min(max(steps, 1), 4)
     return [round(top * (steps - k) / steps) - 1 for k in range(steps)] if top else []
 
@@ -173,16 +181,17 @@ class Turbo:
     def step(self, controls: Controls) -> Tensor:
         """One picture. The first of a world without a live one comes from nothing but noise."""
         begin = time.perf_counter()
-        live, strength = getattr(controls, "live", None), getattr(controls, "strength", None)
-        strength = FEEDBACK if strength is None else float(strength)
         noise = self._drift(controls)
-        if live is not None:
-            source = cover(live, self._spec.width, self._spec.height, self.device).to(self.kind)
-        elif self._picture is not None:
-            source = moved(self._picture.float(), controls.camera, controls.dt).to(self.kind)
+        shown, over = share(controls.strength) if controls.live is not None else (0.0, FLOW)
+        source = None if self._picture is None else moved(self._picture.float(), controls.camera, controls.dt)
+        if controls.live is not None and shown > 0:
+            live = cover(controls.live, self._spec.width, self._spec.height, self.device)
+            source = live if source is None or shown == 1 else torch.lerp(source, live, shown)
+        if source is None:
+            over = 1.0
         else:
-            source, strength = None, 1.0
-        levels = timesteps(strength, controls.steps)
+            source = source.to(self.kind)
+        levels = timesteps(over, controls.steps)
         drawn = source
         if levels:
             latents = torch.zeros_like(noise) if source is None else self._encoded(source)

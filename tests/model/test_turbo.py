@@ -10,7 +10,7 @@ import pytest
 import torch
 from worldjockey.model import Controls, Prompt, WeightsMissing, WorldState, load, slerp
 from worldjockey.model.registry import TAESD, TURBO
-from worldjockey.model.turbo import Turbo, arithmetic, cover, moved, shape_for, timesteps
+from worldjockey.model.turbo import FLOW, LIVE, Turbo, arithmetic, cover, moved, shape_for, share, timesteps
 
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")
@@ -102,26 +102,35 @@ def picture(seed=0, size=SIZE):
 
 
 def live(tokens, seen, strength, **more):
-    controls = Controls(tokens, dt=DT, **more)
-    object.__setattr__(controls, "live", seen)
-    object.__setattr__(controls, "strength", strength)
-    return controls
+    return Controls(tokens, dt=DT, live=seen, strength=strength, **more)
 
 
-@pytest.mark.parametrize(("steps", "of"), [(1, 2), (1, 1), (2, 4), (2, 5), (3, 4), (4, 4), (4, 10)])
+def same(world, pipe, tokens, image, steps, of):
+    """The world's last picture is what the pipeline makes of an image with the same noise."""
+    ours = world.snapshot().data["picture"][0].permute(1, 2, 0).numpy() / 2 + 0.5
+    theirs = pipe(
+        prompt_embeds=torch.from_numpy(tokens)[None], image=image, strength=steps / of, num_inference_steps=of,
+        guidance_scale=1.0, output_type="np", generator=torch.Generator().manual_seed(7),
+    ).images[0]  # fmt: skip
+    assert theirs.std() > 0.01, "there is something to compare"
+    assert np.abs(ours - theirs).max() < 1e-4
+
+
+@pytest.mark.parametrize(("steps", "of"), [(1, 2), (1, 4), (2, 4), (2, 5), (3, 10), (4, 8), (4, 10)])
 def test_a_step_is_one_call_of_the_pipeline(world, pipe, steps, of):
     tokens = world.encode(Prompt("neon city in the rain")).values
     seen = picture()
     world.reset(7)
-    world.step(live(tokens, seen, steps / of, steps=steps))
-    ours = world.snapshot().data["picture"][0].permute(1, 2, 0).numpy() / 2 + 0.5
-    theirs = pipe(
-        prompt_embeds=torch.from_numpy(tokens)[None], image=torch.from_numpy(seen).permute(2, 0, 1)[None] / 255,
-        strength=steps / of, num_inference_steps=of, guidance_scale=1.0, output_type="np",
-        generator=torch.Generator().manual_seed(7),
-    ).images[0]  # fmt: skip
-    assert theirs.std() > 0.01, "there is something to compare"
-    assert np.abs(ours - theirs).max() < 1e-4
+    world.step(live(tokens, seen, 1 - steps / of, steps=steps))
+    same(world, pipe, tokens, torch.from_numpy(seen).permute(2, 0, 1)[None] / 255, steps, of)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_the_first_picture_is_the_pipelines_from_nothing(world, pipe, steps):
+    tokens = world.encode(Prompt("sea")).values
+    world.reset(7)
+    world.step(Controls(tokens, dt=DT, steps=steps))
+    same(world, pipe, tokens, torch.zeros(1, 4, 8, 8), steps, steps)
 
 
 def test_text_is_the_pipelines(world, pipe):
@@ -175,19 +184,20 @@ def test_the_same_seed_is_the_same_world_and_a_snapshot_goes_on(world):
         world.restore(WorldState({"turbo": (1, 4, 9, 9)}))
 
 
-def test_strength_says_how_much_of_the_live_picture_may_change(world):
-    tokens, seen = world.encode(Prompt("sea")).values, picture(2)
-    assert np.array_equal(world.step(live(tokens, seen, 0.0))[0].numpy(), seen)
+def test_strength_says_how_much_of_the_live_picture_shows(world):
+    tokens, seen, other = world.encode(Prompt("sea")).values, picture(2), picture(3)
 
-    def changed(strength):
+    def after_a_frame(controls):
         world.reset(0)
-        return np.abs(world.step(live(tokens, seen, strength))[0].numpy().astype(float) - seen).mean()
+        world.step(Controls(tokens, dt=DT))
+        return world.step(controls)[0].numpy().astype(float)
 
-    world.reset(0)
-    far = world.step(live(tokens, picture(3), 0.3))
-    world.reset(0)
-    assert changed(0.01) > 0
-    assert not torch.equal(world.step(live(tokens, seen, 0.3)), far)  # the live picture is looked at
+    assert np.array_equal(after_a_frame(live(tokens, seen, 1.0)), seen)
+    alone = after_a_frame(Controls(tokens, dt=DT))
+    assert np.array_equal(after_a_frame(live(tokens, seen, 0.0)), alone)
+    assert not np.array_equal(after_a_frame(live(tokens, seen, 0.3)), after_a_frame(live(tokens, other, 0.3)))
+    small = np.zeros((3, 7, 3), np.uint8)
+    assert after_a_frame(live(tokens, small, 1.0)).max() == 0  # of any size
 
 
 def test_without_a_live_picture_it_feeds_on_itself(world):
@@ -195,12 +205,18 @@ def test_without_a_live_picture_it_feeds_on_itself(world):
     world.reset(0)
     world.step(Controls(tokens, dt=DT))
     before = world.snapshot()
-    still = world.step(live(tokens, None, 0.0))
+
+    def second(**more):
+        world.restore(before)
+        return world.step(Controls(tokens, dt=DT, **more))
+
     world.restore(before)
-    moves = world.step(live(tokens, None, 0.0, camera={"zoom": 1.0}))
-    shown = (before.data["picture"][0].permute(1, 2, 0) / 2 + 0.5).mul(255).round().to(torch.uint8)
-    assert torch.equal(still[0], shown)
-    assert not torch.equal(moves, still)
+    noise = world._drift(Controls(tokens, dt=DT))
+    latents = world._denoised(world._encoded(before.data["picture"]), noise, tokens, timesteps(0.4, 1))
+    drawn = world.vae.decode(latents).sample[0].permute(1, 2, 0)
+    expected = (drawn / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+    assert int((second()[0].int() - expected.int()).abs().max()) <= 1
+    assert not torch.equal(second(camera={"zoom": 1.0}), second())
 
 
 @pytest.mark.parametrize("energy", [0.0, 1.0])
@@ -236,6 +252,12 @@ def test_camera_moves_the_scene_as_its_axes_say():
 
 
 def test_pure_parts():
+    assert share(0.0) == (0.0, FLOW)
+    assert share(0.5) == (1.0, LIVE)
+    assert share(1.0) == (1.0, 0.0)
+    assert share(0.4999) == pytest.approx(share(0.5), abs=1e-3)
+    assert share(-1.0) == share(0.0)
+    assert share(0.75) == (1.0, LIVE / 2)
     assert timesteps(1.0, 1) == [999]
     assert timesteps(1.0, 4) == [999, 749, 499, 249]
     assert timesteps(0.5, 2) == [499, 249]
@@ -302,3 +324,22 @@ def test_loads_by_name_and_says_what_is_missing(root, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="wj weights get turbo"):
         Turbo.load(tmp_path, "cpu")
     assert replace(world.spec, width=1).device == "cpu"
+
+
+def test_half_precision_as_on_a_gpu_draws_the_same(world):
+    unet, vae, _ = networks()
+    unet.load_state_dict(world.unet.state_dict())
+    vae.load_state_dict(world.vae.state_dict())
+    half = Turbo(unet.half(), vae.half(), world.text_encoder, world.tokenizer, world.scheduler, SIZE, SIZE)
+    tokens = world.encode(Prompt("sea")).values
+    controls = live(tokens, picture(), 0.3, camera={"forward": 1.0}, steps=2)
+    for one in (world, half):
+        one.reset(0)
+        one.step(controls)
+    drawn, rough = (one.step(controls)[0].int() for one in (world, half))
+    assert drawn.float().std() > 3
+    assert int((drawn - rough).abs().max()) <= 3
+    kept = half.snapshot()
+    going_on = half.step(controls)
+    half.restore(kept)
+    assert torch.equal(half.step(controls), going_on)
