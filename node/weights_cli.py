@@ -19,7 +19,7 @@ def rows() -> list[dict[str, Any]]:
     root, found = home(), []
     for entry in worlds().values():
         lacking = [path for source in entry.weights for path in missing(source, root)]
-        here = "in the package" if not entry.weights else "missing" if lacking else "here"
+        here = "built in" if not entry.weights else "missing" if lacking else "here"
         found.append({
             "name": entry.name, "weights": here, "memory_gb": entry.memory, "licence": entry.licence,
             "rate": entry.rate, "package": entry.package, "extra": entry.extra, "terms": entry.terms,
@@ -37,7 +37,9 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="print JSON, for 
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("world", "weights", "memory", "licence", "rate as published", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("world", "weights", "memory", "licence", "rate as published"):
+        table.add_column(title, no_wrap=title in ("world", "weights", "memory"))
     for row in found:
         memory = f"{row['memory_gb']:g} GB" if row["memory_gb"] else ""
         table.add_row(row["name"], row["weights"], memory, row["licence"], row["rate"])

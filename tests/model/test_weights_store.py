@@ -203,7 +203,7 @@ def test_the_command_asks_for_the_licence_first(hub, tmp_path, monkeypatch):
     assert whole(tmp_path)
     listed = json.loads(CliRunner().invoke(app, ["weights", "list", "--json"]).stdout)
     here = {row["name"]: row["weights"] for row in listed}
-    assert (here["borrowed"], here["nano"], here["turbo"]) == ("here", "in the package", "missing")
+    assert (here["borrowed"], here["nano"], here["turbo"]) == ("here", "built in", "missing")
     assert load("borrowed") is None
 
 
