@@ -70,6 +70,23 @@ class Output(Protocol):
     def close(self) -> None: ...
 
 
+class PictureSource(Protocol):
+    """Somewhere live pictures come from. Runs in a process of its own; may block, may die."""
+
+    def open(self) -> None:
+        """Raises OSError with a message that names the fix (it is tried again); Unsuitable where waiting is no fix."""
+        ...
+
+    def read(self, size: tuple[int, int]) -> Pixels | None:
+        """The newest picture, filling (width, height): (height, width, 3) RGB. Waits for it; None when none came within
+        half a second but the source is still there. Raises OSError when it is gone."""
+        ...
+
+    def status(self) -> Mapping[str, Any]: ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Control:
     """One thing a performer did, as an input understood it.

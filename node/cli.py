@@ -56,6 +56,9 @@ def play(
     osc: Annotated[bool, _controls("--osc/--no-osc", help="listen to OSC")] = True,
     midi: Annotated[bool, _controls("--midi/--no-midi", help="listen to every MIDI port")] = True,
     sound: Annotated[str | None, _controls(help="listen: `default`, part of a device's name, or a sound file")] = None,
+    live: Annotated[
+        str | None, _controls(help="what the world sees: ndi:NAME, camera:0, file:clip.mp4, or none")
+    ] = None,
     link: Annotated[bool, _controls("--link", help="take the tempo from an Ableton Link session")] = False,
     seconds: Annotated[float | None, _run(help="stop after so long; without it, Ctrl-C stops", min=0)] = None,
     report: Annotated[Path | None, _run(help="write the run's figures here, as JSON")] = None,
@@ -90,6 +93,8 @@ def play(
     loaded.midi.enabled = midi and loaded.midi.enabled
     if sound is not None:
         loaded.sound.enabled, loaded.sound.input = True, None if sound == "default" else sound
+    if live is not None:
+        _set(loaded, "live", None if live == "none" else live, "--live")
     if link:
         _set(loaded, "values", {**loaded.values, "tempo/source": "link"}, "--link")
     if seed is not None:
@@ -227,7 +232,7 @@ def ports(
     seconds: Annotated[float, typer.Option(help="how long to listen for NDI sources", min=0.1)] = 2.0,
     as_json: Json = False,
 ) -> None:
-    """List what can be plugged in: MIDI ports, NDI sources on the network, monitors."""
+    """List what can be plugged in: MIDI ports, NDI sources on the network, cameras, monitors."""
     from .ports import found
 
     groups = found(seconds)

@@ -36,6 +36,7 @@ SAFE = (
     "sound/",
     "guidance",
     "speed",
+    "live/",
 )  # what panic puts back
 DELAYS = 1 << 16  # of the latest controls, how long each took from its arrival to the mailbox
 FAULTS = 20  # different faults that are remembered in words

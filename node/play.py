@@ -15,12 +15,14 @@ from rich.console import Console
 from rich.live import Live
 from worldjockey.integrations import Input, VideoFormat
 
+from . import live as looking
 from . import outlet, output_process, world_process
 from .cell import Cell
 from .desk import Desk
 from .digest import digests
 from .keeper import Keeper
 from .keepsake import Keepsake
+from .live import LiveSpec
 from .log import ControlLog
 from .mailbox import Mailbox
 from .options import PlayOptions
@@ -58,6 +60,11 @@ def outlet_specs(entries: list[OutputEntry]) -> list[OutletSpec]:
         label = f"{entry.kind} {before + 1}" if before else entry.kind
         specs.append(OutletSpec(label, PLACES[entry.kind], probe.layout, probe.holds, options))
     return specs
+
+
+def live_spec(show: Show, folder: Path) -> LiveSpec | None:
+    """What reads the show's live picture. Raises ShowError where its file is not there."""
+    return LiveSpec(looking.PLACES[show.live.kind], show.live.options(folder)) if show.live else None
 
 
 def inputs_of(show: Show, desk: Desk) -> dict[str, Input]:
@@ -223,6 +230,7 @@ class Company:
     outputs: dict[str, Keeper]
     memory: list[Cell | FrameRing]
     news: Cell  # what is played, as JSON, for outputs that tell it on
+    live: Keeper | None = None  # reads what the world sees
 
     @classmethod
     def assemble(cls, show: Show, options: PlayOptions, specs: list[OutletSpec], fmt: VideoFormat,
@@ -231,9 +239,13 @@ class Company:
         source, tick, news = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(NEWS_BYTES)
         rings = output_process.rings_for(specs, fmt, source.size)
         wakes = [SPAWN.Semaphore(0) for _ in specs]
+        spec, feed, live = live_spec(show, options.folder), None, None
+        if spec:
+            feed = looking.LiveFeed(FrameRing(NATIVE_BYTES, 4), Cell(64))
+            live = Keeper("live picture", looking.run, (spec, feed), looking.PATIENCE)
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
-            show.media(options.folder), (*show.ahead(), *remembered),
+            show.media(options.folder), (*show.ahead(), *remembered), feed,
         )  # fmt: skip
         world = Keeper("world", world_process.run, (world_options, mailbox, source), WORLD_PATIENCE)
         clock = Keeper("clock", output_process.run, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
@@ -241,11 +253,12 @@ class Company:
             spec.name: Keeper(spec.name, outlet.run, (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE)
             for spec, wake in zip(specs, wakes, strict=True)
         }
-        return cls(world, clock, outputs, [source, tick, news, *rings.values()], news)
+        seen: list[Cell | FrameRing] = [feed.ring, feed.size] if feed else []
+        return cls(world, clock, outputs, [source, tick, news, *seen, *rings.values()], news, live)
 
     @property
     def keepers(self) -> list[Keeper]:
-        return [*self.outputs.values(), self.clock, self.world]
+        return [*self.outputs.values(), self.clock, self.world, *([self.live] if self.live else [])]
 
     def watch(self, now: float) -> None:
         """Raises RuntimeError if the world cannot be opened at all: that is a mistake to mend, not a mishap."""
@@ -265,6 +278,8 @@ class Company:
             keeper.ask_to_stop()
         report.restarts, report.events = self.world.restarts, [e for k in self.keepers for e in k.events]
         report.outputs = {name: keeper.finish(deadline) for name, keeper in self.outputs.items()}
+        if self.live:
+            report.live = self.live.finish(deadline)
         clock = self.clock.finish(deadline)
         report.world = self.world.finish(deadline)
         report.frames_sent = clock.get("ticks", 0)
@@ -284,7 +299,7 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
     shown = not options.headless and console.is_terminal
     if shown:
         live.start()
-    first_tick, looked, spoken = None, 0.0, 0
+    first_tick, looked, spoken, missed = None, 0.0, 0, ""
     told = dict.fromkeys(map(id, company.keepers), "")
     try:
         while not leaving.said:
@@ -303,6 +318,10 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                         told[id(keeper)] = keeper.events[-1]
                         then = "playing on without it" if keeper.unsuitable else "starting it again"
                         console.print(f"wj: {keeper.events[-1]}; {then}", highlight=False, markup=False)
+                if company.live and (message := company.live.said().get("message", "")) != missed:
+                    missed = message
+                    if message:
+                        console.print(f"wj: live picture: {message}; trying again", highlight=False, markup=False)
                 while spoken < len(desk.faults):
                     console.print(f"wj: {desk.faults[spoken]}; the rest goes on", highlight=False, markup=False)
                     spoken += 1

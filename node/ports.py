@@ -13,6 +13,7 @@ def found(seconds: float = 2.0) -> dict[str, dict[str, Any]]:
         "MIDI in": _listed("midi", lambda m: m.list_ports()),
         "sound in": _listed("audio", lambda m: m.devices()),
         "NDI sources": _listed("ndi", lambda m: m.list_sources(seconds)),
+        "cameras": _listed("camera", lambda m: m.list_cameras()),
         "monitors": _listed("window", lambda m: m.list_monitors()),
     }
 

@@ -34,6 +34,7 @@ class Report:
     controls: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
+    live: dict[str, Any] = field(default_factory=dict)  # what the world saw
 
     def write(self, path: Path) -> None:
         path.expanduser().write_text(json.dumps(asdict(self), indent=1, default=str), "utf-8")

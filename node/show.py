@@ -29,6 +29,7 @@ from .parameters import MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find, nearest
 from .tempo import Quantise, Span
 
 EMBEDDED = Path(__file__).parent / "shows" / "default.yaml"
+LIVE_OPENS = 0.5  # strength of a live picture where the show says nothing: it is seen, and so is the world
 LARGEST = 1_000_000  # bytes of a show file; more is no show
 OUTPUTS = ("window", "ndi", "file", "syphon", "spout", "web")
 T = TypeVar("T")
@@ -342,6 +343,54 @@ class Sound(Part):
     map: list[SoundWire] = []
 
 
+class LivePicture(Part):
+    """What the world sees: exactly one of an NDI source, a camera, or a file or stream in a loop.
+
+    ndi: a source's name or a part of it. groups: in which it is looked for, by comma. camera: a number as `wj ports`
+    counts them, or a part of a name. file: a path, from the show file's folder, or a URL. Short: "ndi:NAME".
+    """
+
+    ndi: str | None = Field(default=None, min_length=1)
+    camera: int | str | None = None
+    file: str | None = Field(default=None, min_length=1)
+    groups: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> LivePicture:
+        if sum(v is not None for v in (self.ndi, self.camera, self.file)) != 1:
+            raise ValueError("a live picture is one of ndi: NAME, camera: 0, file: clip.mp4")
+        if self.groups and self.ndi is None:
+            raise ValueError("groups belong to ndi: NAME")
+        return self
+
+    @property
+    def kind(self) -> Literal["ndi", "camera", "file"]:
+        return "ndi" if self.ndi is not None else "camera" if self.camera is not None else "file"
+
+    def options(self, folder: Path) -> dict[str, Any]:
+        """What its reader is made with. Raises ShowError where the file is not there."""
+        if self.kind == "ndi":
+            return {"name": self.ndi, "groups": self.groups}
+        if self.kind == "camera":
+            return {"camera": self.camera}
+        if "://" in str(self.file):
+            return {"file": self.file}
+        path = folder / Path(str(self.file)).expanduser()
+        if not path.is_file():
+            raise ShowError(f"live: {path}: there is no such file; check the path, or give a URL, as in rtsp://...")
+        return {"file": str(path)}
+
+
+def parse_live(value: Any) -> Any:
+    """ "ndi:NAME", "camera:0" or "file:clip.mp4" -> its fields. ValueError says what is right."""
+    if not isinstance(value, str):
+        return value
+    kind, _, what = (part.strip() for part in value.partition(":"))
+    if kind not in ("ndi", "camera", "file") or (not what and kind != "camera"):
+        raise ValueError(f"a live picture is ndi:NAME, camera:0 or file:clip.mp4, not {_short.repr(value)}")
+    return {kind: int(what or 0) if kind == "camera" and not what.strip("0123456789") else what}
+
+
 class Midi(Part):
     """enabled: listen to every MIDI port. defaults: what `map` leaves free is mapped as `wj reference` says, and known
     products as their own maps say.
@@ -388,6 +437,7 @@ class Show(Part):
     osc: Osc = Field(default_factory=Osc)
     midi: Midi = Field(default_factory=Midi)
     sound: Sound = Field(default_factory=Sound)
+    live: Annotated[LivePicture | None, BeforeValidator(parse_live)] = None
 
     @field_validator("values")
     @classmethod
@@ -440,6 +490,8 @@ class Show(Part):
         values["quantise"] = self.quantise
         for n, line in enumerate(self.modulators, 1):
             values.update(line.values(n))
+        if self.live and not self.values.keys() & {"live/look", "live/strength"}:
+            values["live/strength"] = LIVE_OPENS
         return {**values, **self.values}
 
     def ahead(self) -> tuple[str, ...]:
@@ -583,7 +635,7 @@ def _explain(source: str, root: yaml.Node | None, error: Any) -> str:
 
 def _nearest_field(loc: tuple[Any, ...]) -> str:
     parts: dict[str, type[BaseModel]] = {"pads": Pad, "cues": Cue, "outputs": OutputEntry, "osc": Osc, "midi": Midi}
-    parts["modulators"] = ModulatorLine
+    parts["modulators"], parts["live"] = ModulatorLine, LivePicture
     owner: type[BaseModel] = Show if len(loc) == 1 else parts.get(str(loc[0]), Show)
     if loc[:2] == ("midi", "map"):
         owner = MidiMapping

@@ -15,6 +15,7 @@ from worldjockey.model.spec import CAMERA_AXES
 from .cell import Cell
 from .deck import Deck, approach
 from .encoder import Encoder
+from .live import LiveFeed
 from .mailbox import Mailbox, Triggers
 from .media import Media
 from .parameters import PARAMETERS
@@ -23,6 +24,7 @@ from .process import enter, free_a_core, orphaned, stay_offline, tell
 from .quality import Governor
 from .report import percentiles
 from .ring import FrameInfo, FrameRing
+from .sight import Sight
 
 if TYPE_CHECKING:
     from worldjockey.model import Controls, World
@@ -37,7 +39,7 @@ RECENT = 512  # steps that percentiles look back on
 class WorldOptions:
     """model: a name for `worldjockey.model.load`. top_fps: the show's rate, which the world never runs ahead of.
     aspect: the show's width over height. media: pictures and sounds on pads as the show opens, by slot. ahead: prompts
-    of cues, encoded before they are asked for."""
+    of cues, encoded before they are asked for. live: where the live picture comes."""
 
     model: str
     device: str = "auto"
@@ -46,6 +48,7 @@ class WorldOptions:
     aspect: float | None = None
     media: Mapping[str, Media] = field(default_factory=dict)
     ahead: tuple[str, ...] = ()
+    live: LiveFeed | None = None
 
 
 class Player:
@@ -55,6 +58,7 @@ class Player:
         self.world, self.mailbox, self.options = world, mailbox, options
         self.deck, self.triggers = Deck(), Triggers(mailbox.consumed)
         self.encoder = Encoder(world, mailbox, options.media, options.ahead)
+        self.sight = Sight(world, options.live) if options.live else None
         self.smooth: dict[str, float] = {}
         self.heard = 0.0  # arrival of the newest control
         self.obeyed = 0.0  # of the newest that frames obey
@@ -71,6 +75,11 @@ class Player:
     def rate(self) -> float:
         """Frames a second at which such a world's are shown: its own, times `speed`."""
         return self.world.spec.fps * self.mailbox.value("speed")
+
+    @property
+    def fault(self) -> str:
+        """What was not understood lately."""
+        return self.encoder.fault or (self.sight.fault if self.sight else "")
 
     def _glide(self, name: str, target: float, dt: float) -> float:
         value = approach(self.smooth.get(name, target), target, dt, PARAMETERS[name].smoothing)
@@ -137,8 +146,14 @@ class Player:
         tokens = self.deck.tokens(values, words, dt)
         if tokens is None:
             return None
+        picture, strength = None, 0.0
+        if self.sight:
+            picture, strength = self.sight.picture(self._glide("live/strength", values["live/strength"], dt), dt)
+            tokens = self.sight.look(tokens, self._glide("live/look", values["live/look"], dt), dt)
         return Controls(
             tokens=tokens,
+            live=picture,
+            strength=strength,
             acts={} if values["act"] == "none" else {values["act"]: 1.0},
             camera={axis: self._glide(f"cam/{axis}", values[f"cam/{axis}"], dt) for axis in CAMERA_AXES},
             dt=min(min(dt, DT_MAX) * self._glide("speed", values["speed"], dt), DT_MAX),
@@ -226,7 +241,7 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
             tell(status, {
                 **say, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
                 "fps": round(rate, 2), "frames": made, "encode_ms": round(player.encoder.encode_ms, 2),
-                "quality": governor.words(), "message": player.encoder.fault, "cues_to_encode": player.encoder.waiting,
+                "quality": governor.words(), "message": player.fault, "cues_to_encode": player.encoder.waiting,
                 **{key: percentiles(values) for key, values in timings.items()},
             })  # fmt: skip
     if playout:

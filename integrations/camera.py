@@ -1,0 +1,151 @@
+"""Cameras, capture cards, clips and streams as live pictures: whatever ffmpeg opens.
+
+Cameras are ffmpeg's input devices: v4l2 on Linux, avfoundation on macOS, dshow on Windows (ffmpeg-devices).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import av
+
+from . import Pixels
+from .framing import Framing
+
+SYSTEMS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+WAIT = 5.0  # seconds a stream on the network may take to open, or stay silent
+BEHIND = 0.25  # seconds after which a clip that decodes too slowly goes on from where it is
+STILL = 0.5  # seconds between two looks at a picture that does not move
+
+
+def list_cameras() -> list[str]:
+    """Names or descriptions of the cameras here, in the order in which `camera: 0` counts them."""
+    return [f"{d.description or d.name} ({d.name})" if sys.platform == "linux" else d.description or d.name
+            for d in _devices()]  # fmt: skip
+
+
+def _devices() -> list[av.DeviceInfo]:
+    try:
+        found = av.enumerate_input_devices(SYSTEMS[sys.platform])
+    except (KeyError, OSError, ValueError, av.FFmpegError):
+        return []
+    return [d for d in found if not d.media_types or "video" in d.media_types]
+
+
+def camera_url(camera: int | str, system: str = sys.platform) -> str:
+    """What ffmpeg calls that camera: a number counts them from 0, a text is a part of a name, or a path on Linux.
+
+    Raises OSError, with the names there are, where no camera is called so.
+    """
+    if system == "linux" and not isinstance(camera, int) and camera.startswith("/dev/"):
+        return camera
+    if system == "darwin":
+        return f"{camera}:none"  # avfoundation itself takes numbers and names
+    found = _devices()
+    for i, d in enumerate(found):
+        if camera == i or (isinstance(camera, str) and camera.lower() in f"{d.name} {d.description}".lower()):
+            return d.name if system == "linux" else f"video={d.description or d.name}"
+    if system == "linux" and isinstance(camera, int):
+        return f"/dev/video{camera}"
+    there = ", ".join(d.description or d.name for d in found) or "none"
+    raise OSError(f"there is no camera {camera!r}; there are: {there} (`wj ports` lists them)")
+
+
+class VideoSource:
+    """Live pictures from a camera, a file in a loop, or a stream.
+
+    Exactly one of: camera, a number or a part of its name; file, a path or URL. format: of ffmpeg's, where the file
+    does not tell it itself. A file keeps its own time, and a picture that comes too late is left out.
+    """
+
+    def __init__(self, camera: int | str | None = None, file: str | None = None, format: str | None = None) -> None:
+        if (camera is None) == (file is None):
+            raise ValueError("a video source is a camera or a file")
+        self._camera, self._file, self._format = camera, file, format
+        self._container: Any = None
+        self._framing = Framing()
+        self._decoded = 0
+
+    @property
+    def name(self) -> str:
+        return f"camera {self._camera}" if self._camera is not None else str(self._file)
+
+    def open(self) -> None:
+        """Raises OSError that names what is wrong."""
+        url, form = str(self._file), self._format
+        try:
+            if self._camera is not None:
+                if sys.platform not in SYSTEMS:
+                    raise OSError(f"cameras are not known on {sys.platform}; a `file:` or `ndi:` source is")
+                url, form = camera_url(self._camera), SYSTEMS[sys.platform]
+            self._container = av.open(url, format=form, timeout=WAIT if "://" in url else None)
+            stream = self._container.streams.video[0]
+        except IndexError:
+            raise OSError(f"{self.name} has no pictures in it") from None
+        except FileNotFoundError:
+            what = "plug it in; `wj ports` lists what there is" if self._camera is not None else "check the path"
+            raise OSError(f"{self.name} is not there: {what}") from None
+        except PermissionError:
+            fix = "sudo usermod -aG video $USER, or allow it in the system's privacy settings"
+            raise OSError(f"{self.name} may not be used: {fix}") from None
+        except (av.FFmpegError, ValueError) as fault:
+            raise OSError(f"{self.name} cannot be opened ({getattr(fault, 'strerror', None) or fault})") from None
+        stream.codec_context.thread_count = 1  # the world needs the cores
+        self._frames = self._played(stream)
+
+    def _played(self, stream: Any) -> Iterator[av.VideoFrame | None]:
+        """Frames when they are due; None where there is none to show for a while."""
+        container = self._container
+        ends = self._camera is None and (container.duration is not None or container.format.name == "image2")
+        while True:
+            begin = first = None
+            count = 0
+            for frame in container.decode(stream):
+                count += 1
+                now = time.monotonic()
+                if ends and frame.time is not None:
+                    if begin is None or first is None or now - begin - (frame.time - first) > BEHIND:
+                        begin, first = now, frame.time
+                    ahead = begin + frame.time - first - now
+                    while ahead > 0:
+                        time.sleep(min(ahead, STILL))
+                        if ahead > STILL:
+                            yield None
+                        ahead = begin + frame.time - first - time.monotonic()
+                self._decoded += 1
+                yield frame
+            if not ends:
+                return
+            if count == 0:
+                raise OSError(f"{self.name} has no pictures in it")
+            if count == 1:  # a still
+                while True:
+                    time.sleep(STILL)
+                    yield None
+            last = float(1 / stream.average_rate) if stream.average_rate else 0.0
+            time.sleep(min(last, STILL))  # the last picture has its time, too
+            container.seek(0)
+
+    def read(self, size: tuple[int, int]) -> Pixels | None:
+        """The next picture, (height, width, 3) RGB, once it is due; None when nothing moved within half a second.
+
+        Raises OSError when the camera or stream is gone.
+        """
+        try:
+            frame = next(self._frames)
+        except StopIteration:
+            raise OSError(f"{self.name} ended") from None
+        except av.FFmpegError as fault:
+            raise OSError(f"{self.name} is gone ({fault.strerror or fault})") from None
+        return None if frame is None else self._framing.rgb(frame, size)
+
+    def status(self) -> Mapping[str, Any]:
+        return {"source": self.name, "decoded": self._decoded}
+
+    def close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+            self._container = None
