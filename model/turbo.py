@@ -120,20 +120,24 @@ class Turbo:
         """
         from diffusers import AutoencoderTiny, EulerDiscreteScheduler, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
         folder, chosen = root / TURBO.repository, choose_device(device)
-        half: dict[str, Any] = {"variant": "fp16", "local_files_only": True, "use_safetensors": True}
+        kind, form = arithmetic(chosen), torch.channels_last
+        safe: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+        disable_progress_bar()  # the terminal shows the show
         try:
-            unet: Any = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **half)
-            vae: Any = AutoencoderTiny.from_pretrained(root / TAESD.repository, local_files_only=True)
-            text: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", **half)
+            unet: Any = UNet2DConditionModel.from_pretrained(
+                folder, subfolder="unet", variant="fp16", torch_dtype=kind, **safe
+            )
+            vae: Any = AutoencoderTiny.from_pretrained(root / TAESD.repository, torch_dtype=kind, **safe)
+            text: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", variant="fp16", dtype=kind, **safe)
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
         except Exception as fault:
             raise ValueError(f"{folder} is not SD-Turbo as it shall be ({fault}): wj weights get turbo") from fault
-        kind, form = arithmetic(chosen), torch.channels_last
-        world = cls(unet.to(chosen, kind).to(memory_format=form), vae.to(chosen, kind).to(memory_format=form),
-                    text.to(chosen, kind), tokenizer, scheduler, *shape_for(aspect))  # fmt: skip
+        world = cls(unet.to(chosen, memory_format=form), vae.to(chosen, memory_format=form), text.to(chosen),
+                    tokenizer, scheduler, *shape_for(aspect))  # fmt: skip
         if chosen.type == "cuda":
             world.warm("inductor")
         return world

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -320,10 +319,13 @@ def test_loads_by_name_and_says_what_is_missing(root, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(root))
     world = load("turbo", device="cpu", aspect=16 / 9)
     assert (world.spec.name, world.spec.width, world.spec.height) == ("turbo", 704, 384)
+    monkeypatch.setattr("worldjockey.model.turbo.arithmetic", lambda device: torch.float16)
+    half = load("turbo", device="cpu")
+    assert {p.dtype for part in (half.unet, half.vae, half.text_encoder) for p in part.parameters()} == {torch.float16}
+    assert half.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
     (tmp_path / TURBO.repository / "unet").mkdir(parents=True)
     with pytest.raises(ValueError, match="wj weights get turbo"):
         Turbo.load(tmp_path, "cpu")
-    assert replace(world.spec, width=1).device == "cpu"
 
 
 def test_half_precision_as_on_a_gpu_draws_the_same(world):
