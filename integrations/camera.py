@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import av
@@ -99,7 +100,7 @@ class VideoSource:
     def _played(self, stream: Any) -> Iterator[av.VideoFrame | None]:
         """Frames when they are due; None where there is none to show for a while."""
         container = self._container
-        ends = self._camera is None and (container.duration is not None or container.format.name == "image2")
+        ends = self._camera is None and (container.duration is not None or Path(str(self._file)).is_file())
         while True:
             begin = first = None
             count = 0
