@@ -6,7 +6,7 @@ import wan_files
 from worldjockey.model.wan_decode import FullDecoder, TinyDecoder
 
 CPU = torch.device("cpu")
-ROWS, COLUMNS = 4, 6
+ROWS, COLUMNS = 2, 4
 
 
 @pytest.fixture(scope="module", autouse=True)
