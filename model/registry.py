@@ -117,9 +117,18 @@ HELIOS = Source(
     "b991c0379a018f4de3227d95468237f56066f5bb",
     ("model_index.json", "scheduler/*", "text_encoder/*", "tokenizer/*", "transformer/*", "vae/*"),
 )
-_WAN_TEXT = Source("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "main", ("text_encoder/*", "tokenizer/*"))
+_WAN_TEXT = Source(
+    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+    "0fad780a534b6463e45facd96134c9f345acfa5b",
+    ("text_encoder/*", "tokenizer/*"),
+)
 _WAN_DECODER = Source("lightx2v/Autoencoders", "main", ("lighttaew2_1.pth",))
-_SELF_FORCING = Source("gdhe17/Self-Forcing", "main", ("checkpoints/self_forcing_dmd.pt",))
+_SELF_FORCING = Source(
+    "gdhe17/Self-Forcing",
+    "2f8b779212da279d212c22a509b66ad6552f350e",
+    ("checkpoints/self_forcing_dmd.pt",),
+    {"checkpoints/self_forcing_dmd.pt": "a0413986d9734e02c09504e1520f5697ba6df731bb2f0f35577485e9cc8f56a3"},
+)
 _CAUSAL_FORCING = Source("zhuhz22/Causal-Forcing", "main", ("chunkwise/causal_forcing.pt",))
 _LONGLIVE = Source("Efficient-Large-Model/LongLive-1.3B", "main", ("models/longlive_base.pt", "models/lora.pt"))
 
