@@ -152,7 +152,8 @@ OWN = (
         "https://huggingface.co/zhuhz22/Causal-Forcing", 16.0, "", 21, devices=("cuda",), values={"steps": 4},
     ),
     WorldEntry(
-        "wan-1.3b-longlive", _wan, "wan", (_LONGLIVE, _WAN_TEXT, _WAN_DECODER), "Apache-2.0 says its project, CC BY-NC-SA 4.0 says its model page",
+        "wan-1.3b-longlive", _wan, "wan", (_LONGLIVE, _WAN_TEXT, _WAN_DECODER),
+        "Apache-2.0 says its project, CC BY-NC-SA 4.0 says its model page",
         "https://huggingface.co/Efficient-Large-Model/LongLive-1.3B", 16.0,
         "20.7/s at 832x480 on an H100 (arXiv 2509.22622)", 22, devices=("cuda",), values={"steps": 4},
     ),
