@@ -11,6 +11,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from . import Pixels
 
 ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
+EXACT = int(Interpolation.BICUBIC) | 0x40000 | 0x2000  # SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT: greys come out 2 off else
 
 
 def cover(width: int, height: int, into_width: int, into_height: int) -> tuple[int, int]:
@@ -30,8 +31,6 @@ class Framing:
         Returns (height, width, 3)."""
         width, height = size
         wide, tall = cover(frame.width, frame.height, width, height)
-        scaled = self._scale.reformat(
-            frame, wide, tall, "rgb24", interpolation=int(Interpolation.BICUBIC) | 0x40000, **colour, **ONE_THREAD
-        )
+        scaled = self._scale.reformat(frame, wide, tall, "rgb24", interpolation=EXACT, **colour, **ONE_THREAD)
         left, top = (wide - width) // 2, (tall - height) // 2
         return np.ascontiguousarray(scaled.to_ndarray()[top : top + height, left : left + width])

@@ -64,6 +64,12 @@ def test_colours_arrive_as_they_were_sent_and_fill_the_size_that_is_wanted(disco
         assert name in source.status()["source"]
 
 
+def read_for(source: NDISource, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        source.read((64, 36))
+
+
 def test_a_source_that_goes_is_told_and_one_that_never_was_is_named(discovery: None) -> None:
     name = f"wj gone {os.getpid()}"
     with contextlib.ExitStack() as stack:
@@ -71,10 +77,8 @@ def test_a_source_that_goes_is_told_and_one_that_never_was_is_named(discovery: N
             source = stack.enter_context(receiving(name))
             while source.read((64, 36)) is None:
                 pass
-        deadline = time.monotonic() + 20
         with pytest.raises(OSError, match=f"{name}.* is gone"):
-            while time.monotonic() < deadline:
-                source.read((64, 36))
+            read_for(source, 20)
     nobody = NDISource(f"wj nobody {os.getpid()}")
     with pytest.raises(OSError, match=r"wj nobody \d+' is not on the network; there are: "):
         nobody.open()

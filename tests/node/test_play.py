@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 from worldjockey.integrations import Control, Deliver
 from worldjockey.node import play as playing
@@ -25,6 +27,7 @@ from worldjockey.node.show import Show
 
 PEERS = Path(__file__).parents[1] / "peers"
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+GREY = (128, 128, 128)
 GAP = 12  # ticks; whoever waits for a stuck neighbour or a new world waits for more
 Frames = list[tuple[int, tuple[int, ...]]]
 
@@ -200,6 +203,44 @@ def test_what_is_played_reaches_the_picture_and_the_report(stage: Stage, wait_fo
     assert 0 < report.latency_ms["p50"] <= report.latency_ms["p95"]
     assert report.node_cpu_ms > 0
     assert report.outputs["audience"]["sent"] > 20
+
+
+def test_a_live_picture_is_shown_by_its_strength_in_a_new_world_too(
+    stage: Stage, wait_for: Callable[..., None]
+) -> None:
+    stage.output("audience")
+    path = stage.folder / "clip.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        for packet in [
+            p
+            for _ in range(8)
+            for p in stream.encode(av.VideoFrame.from_ndarray(np.full((180, 320, 3), 128, np.uint8)))
+        ]:
+            out.mux(packet)
+        for packet in stream.encode(None):
+            out.mux(packet)
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows((191, 64, 64)), 30, "half of each, as a show with a live picture opens")
+        stage.hand.play("live/strength", 1.0)
+        wait_for(lambda: stage.shows(GREY), what="the live picture")
+        stage.hand.play("live/strength", 0.0)
+        wait_for(lambda: stage.shows(RED), what="the world alone")
+        stage.hand.play("live/look", 1.0)
+        wait_for(lambda: stage.shows(GREY), what="the world that the picture asks for")
+        first = pid_of("world")
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: pid_of("world") not in (0, first), what="another world")
+        stage.hand.play("live/look", 0.0)
+        wait_for(lambda: stage.shows(RED), 30, "the new world alone")
+        stage.hand.play("live/strength", 1.0)
+        wait_for(lambda: stage.shows(GREY), what="the live picture in the new world")
+
+    report = stage.play(show(live={"file": str(path)}), scenario)
+    assert report.live["pictures"] > 8
+    assert report.live["restarts"] == 0
 
 
 def test_a_killed_clock_goes_on_where_it_was(stage: Stage, wait_for: Callable[..., None]) -> None:
