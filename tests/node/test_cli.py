@@ -134,5 +134,5 @@ def test_the_doctor_looks_at_everything():
 
 def test_ports_are_listed_or_the_reason_given():
     groups = json.loads(wj("ports", "--json", "--seconds", "0.2").stdout)
-    assert list(groups) == ["MIDI in", "sound in", "NDI sources", "monitors"]
+    assert list(groups) == ["MIDI in", "sound in", "NDI sources", "cameras", "monitors"]
     assert all(isinstance(group["found"], list) for group in groups.values())
