@@ -1,4 +1,4 @@
-"""File out: a recording that survives a crash, H.264 in .mp4, .mov or .mkv.
+"""File out: a recording that survives a crash, H.264 (`h264`) in .mp4, .mov or .mkv.
 
 The container is written in pieces of a second (ISO/IEC 14496-12 movie fragments, Matroska clusters), so that whatever
 ends the process leaves a file that plays up to at most 2 s before.
@@ -6,9 +6,7 @@ ends the process leaves a file that plays up to at most 2 s before.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,13 @@ import av
 import numpy as np
 
 from . import Frame, Layout, VideoFormat
+from .h264 import Coder
 
 CONTAINERS = {
     ".mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
     ".mov": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
     ".mkv": {"cluster_time_limit": "1000"},
 }
-BT709 = 1  # the value of primaries, transfer and matrix alike in ITU-T H.273
-LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 
 
 def free_name(path: Path) -> Path:
@@ -54,29 +51,18 @@ class FileOutput:
         self._frames = 0
 
     def open(self, fmt: VideoFormat) -> None:
-        if fmt.width % 2 or fmt.height % 2:
-            raise RuntimeError(f"cannot record {fmt.width}x{fmt.height}: H.264 4:2:0 needs an even width and height")
         self._fmt = fmt
         self.path = free_name(self.path)
         options = {**CONTAINERS[self.path.suffix.lower()], "flush_packets": "1"}
         container = av.open(str(self.path), "w", options=options)
-        rate = Fraction(fmt.fps_num, fmt.fps_den)
-        stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "18"})
-        stream.width, stream.height, stream.pix_fmt = fmt.width, fmt.height, "yuv420p"
-        coder = stream.codec_context
-        coder.time_base = 1 / rate
-        coder.gop_size = max(round(rate), 1)  # a key frame a second, so a piece a second
-        coder.max_b_frames = 0  # nothing is written out of order: what is on disk plays
-        coder.thread_count = min(max((os.cpu_count() or 2) - 1, 1), 8)  # the world and the clock need a core
-        coder.color_primaries = coder.color_trc = coder.colorspace = BT709
-        coder.color_range = LIMITED_RANGE
+        self._coder = Coder(container, fmt)
         try:
             container.start_encoding()  # creates the file
         except OSError as error:
             where = self.path.parent
             fix = "choose another place" if where.is_dir() else f"make the folder first: mkdir -p {where}"
             raise OSError(f"cannot record to {self.path}: {error.strerror or error}; {fix}") from None
-        self._container, self._stream, self._tick = container, stream, 1 / rate
+        self._container = container
 
     def send(self, frame: Frame) -> None:
         height, width = self._fmt.height, self._fmt.width
@@ -87,30 +73,28 @@ class FileOutput:
         position = frame.tick - self._first
         if position < self._next:
             return  # a tick sent twice is one picture
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.pixels), format="yuv420p")
-        picture.pts = position
-        picture.time_base = self._tick  # not the stream's, which the container has chosen
-        self._write(picture)
+        self._write(np.ascontiguousarray(frame.pixels), position)
         self._next = position + 1
         self._frames += 1
 
-    def _write(self, picture: Any) -> None:
+    def _write(self, pixels: Any, position: int = 0) -> None:
         """None flushes what the encoder still holds."""
         try:
-            for packet in self._stream.encode(picture):
+            for packet in self._coder.encode(pixels, position):
                 self._container.mux(packet)
         except OSError as error:
             reason = error.strerror or error
             raise OSError(f"the recording {self.path} stopped: {reason}; free some space or record elsewhere") from None
 
     def status(self) -> Mapping[str, Any]:
-        """path: where it really records; frames; seconds of the recording so far; bytes on disk."""
+        """path: where it really records; encoder; frames; seconds of the recording so far; bytes on disk."""
         try:
             size = self.path.stat().st_size if self._container is not None or self._frames else 0
         except OSError:
             size = 0
         return {
             "path": str(self.path),
+            "encoder": self._coder.name if self._container is not None else "",
             "frames": self._frames,
             "seconds": round(self._next / self._fmt.fps, 3) if self._frames else 0.0,
             "bytes": size,

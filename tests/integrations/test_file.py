@@ -12,7 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from worldjockey.integrations import Frame, VideoFormat
+from worldjockey.integrations import Frame, VideoFormat, h264
 from worldjockey.integrations.file import FileOutput
 
 
@@ -56,6 +56,23 @@ def test_decodes_back_to_what_was_sent(tmp_path: Path, suffix: str) -> None:
             assert abs(part.astype(float) - value).max() <= 3
     assert output.status()["frames"] == 90
     assert output.status()["bytes"] == (tmp_path / f"clip{suffix}").stat().st_size
+
+
+def test_the_first_encoder_that_codes_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for number, hardware in enumerate([{"h264_nvenc": "nv12", "mpeg4": "yuv420p"}, {"no such": "nv12"}, {}]):
+        monkeypatch.setattr(h264, "HARDWARE", hardware)
+        monkeypatch.setattr(h264.av.codec, "codecs_available", {"mpeg4", "libx264"})
+        h264.choose.cache_clear()
+        output = FileOutput(tmp_path / f"{number}.mp4")
+        output.open(VideoFormat(64, 64, 30))
+        for tick in range(3):
+            output.send(Frame(plain(64, 64, 100, 128, 128), tick, 0.0))
+        found.append(output.status()["encoder"])
+        output.close()
+        assert abs(decode(tmp_path / f"{number}.mp4")[1][-1].to_ndarray()[10, 10].astype(int) - 100) < 4
+    h264.choose.cache_clear()
+    assert found == ["mpeg4", "libx264", "libx264"]
 
 
 def test_a_missed_tick_lengthens_the_one_before(tmp_path: Path) -> None:
