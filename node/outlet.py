@@ -23,6 +23,8 @@ PLACES = {
     "syphon": "worldjockey.integrations.syphon:SyphonOutput",
     "spout": "worldjockey.integrations.spout:SpoutOutput",
     "web": "worldjockey.integrations.web:WebOutput",
+    "stream": "worldjockey.integrations.stream:StreamOutput",
+    "virtualcam": "worldjockey.integrations.virtual_camera:VirtualCameraOutput",
 }
 
 

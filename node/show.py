@@ -31,7 +31,7 @@ from .tempo import Quantise, Span
 EMBEDDED = Path(__file__).parent / "shows" / "default.yaml"
 LIVE_OPENS = 0.5  # strength of a live picture where the show says nothing: it is seen, and so is the world
 LARGEST = 1_000_000  # bytes of a show file; more is no show
-OUTPUTS = ("window", "ndi", "file", "syphon", "spout", "web")
+OUTPUTS = ("window", "ndi", "file", "syphon", "spout", "web", "stream", "virtualcam")
 T = TypeVar("T")
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
@@ -178,8 +178,8 @@ def _or_refuse(checked: T, faults: list[tuple[tuple[Any, ...], str]]) -> T:
 
 
 class OutputEntry(Part):
-    """Where frames go: `window`, `ndi`, `file`, `syphon`, `spout`, `web`. Short forms: "window:1" (monitor 1),
-    "ndi:NAME", "file:clip.mp4", "web:8080".
+    """Where frames go: `window`, `ndi`, `file`, `syphon`, `spout`, `web`, `stream`, `virtualcam`. Short forms:
+    "window:1" (monitor 1), "ndi:NAME", "file:clip.mp4", "web:8080", "stream:srt://127.0.0.1:9710", "virtualcam:NAME".
 
     name: an NDI source's name, or a Syphon server's or Spout sender's. layout: what is sent; these two take rgba alone.
     monitor: whose whole screen the window fills (0 is the first); without it, a window that can be moved. path: of the
@@ -187,10 +187,11 @@ class OutputEntry(Part):
     clockwise. keystone: where a projector's corners shall land, top left first and clockwise, each [x, y] from 0 to 1.
     groups: in which the NDI source is seen, by comma. failover: the source that its receivers turn to when it is gone.
     key: what of the picture is transparent, the dark or the green; threshold: how dark or green, 0 to 1.
-    port: on which browsers find the page. host: 127.0.0.1 serves this machine only, 0.0.0.0 the network.
+    url: of a stream: tcp:// and srt:// wait for viewers there, udp:// and rtmp:// send there. port: on which browsers
+    find the page. host: 127.0.0.1 serves this machine only, 0.0.0.0 the network.
     """
 
-    kind: Literal["window", "ndi", "file", "syphon", "spout", "web"]
+    kind: Literal["window", "ndi", "file", "syphon", "spout", "web", "stream", "virtualcam"]
     name: str | None = None
     layout: Literal["rgba", "bgrx", "uyvy"] | None = None
     monitor: int | None = Field(default=None, ge=0)
@@ -204,6 +205,7 @@ class OutputEntry(Part):
     threshold: float | None = Field(default=None, ge=0, le=1)
     host: str | None = Field(default=None, min_length=1)
     port: int | None = Field(default=None, ge=1, le=65535)
+    url: str | None = None
 
     @field_validator("keystone")
     @classmethod
@@ -220,6 +222,7 @@ class OutputEntry(Part):
             "window": {"monitor", "scale", "rotate", "keystone"}, "file": {"path"},
             "ndi": {"name", "layout", "groups", "failover", "key", "threshold"},
             "syphon": {"name", "layout"}, "spout": {"name", "layout"}, "web": {"host", "port"},
+            "stream": {"url"}, "virtualcam": {"name"},
         }[self.kind]  # fmt: skip
         for field in type(self).model_fields:
             if field != "kind" and getattr(self, field) is not None and field not in fields:
@@ -230,10 +233,16 @@ class OutputEntry(Part):
             raise ValueError(f"a key makes alpha beside layout: uyvy, not {self.layout}")
         if self.kind == "file" and self.path is None:
             raise ValueError("a file output needs a path, as in file:clip.mp4")
+        if self.kind == "stream":
+            from worldjockey.integrations.stream import address
+
+            address(self.url or "")
         return self
 
     def short(self) -> str:
-        extra = {"window": self.monitor, "file": self.path, "web": self.port}.get(self.kind, self.name)
+        extra = {"window": self.monitor, "file": self.path, "web": self.port, "stream": self.url}.get(
+            self.kind, self.name
+        )
         return self.kind if extra is None else f"{self.kind}:{extra}"
 
 
@@ -248,7 +257,7 @@ def parse_output(value: Any) -> Any:
         kind, _, extra = (v.strip() for v in value.partition(":"))
         value = {"kind": kind}
         if extra:
-            field = {"window": "monitor", "file": "path", "web": "port"}.get(kind, "name")
+            field = {"window": "monitor", "file": "path", "web": "port", "stream": "url"}.get(kind, "name")
             if field == "monitor" and not extra.isdigit():
                 raise ValueError(f"window:{extra}: after window: comes a monitor's number, as in window:0")
             if field == "port" and not extra.isdigit():
