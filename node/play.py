@@ -98,6 +98,13 @@ def _link(desk: Desk) -> Input:
     return link
 
 
+def beside(entries: list[OutputEntry]) -> Path | None:
+    """Where the log goes that nobody asked for: beside the first recording, so that it can be rendered again."""
+    paths = [entry.path for entry in entries if entry.kind == "file" and entry.path is not None]
+    path = paths[0].expanduser() if paths else None
+    return path.with_name(f"{path.stem}-log") if path is not None and path.parent.is_dir() else None
+
+
 def _log(show: Show, desk: Desk, folder: Path, media: Path) -> ControlLog:
     """Write down what the desk obeys from now on, with what `wj render` has to know of this run."""
     run = {"model": show.model, "size": list(show.size), "fps": str(show.fps), "show": digests(show, media)}
@@ -180,7 +187,10 @@ def play(show: Show, options: PlayOptions) -> Report:
         mailbox = Mailbox()
         stack.callback(mailbox.unlink)
         desk = Desk(show, mailbox)
-        log = _log(show, desk, options.log, options.folder) if options.log else None
+        log = None
+        if folder := options.log or beside(show.outputs):
+            with contextlib.nullcontext() if options.log else contextlib.suppress(OSError):
+                log = _log(show, desk, folder, options.folder)
         if log is not None:
             stack.callback(log.stop)
         keepsake, prompts = Keepsake(options.keep) if options.keep else None, list[str]()

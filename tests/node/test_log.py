@@ -242,3 +242,12 @@ def test_the_command_plays_logs_and_renders(tmp_path):
     assert "is not as it was when" in told
     assert "other pads and cues. The clip will not show what was played." in " ".join(told.split())
     assert (tmp_path / "clip.mp4").stat().st_size > 500
+
+
+def test_a_recording_has_its_log_beside_it(tmp_path: Path) -> None:
+    from worldjockey.node.play import beside
+
+    outputs = Show.parse(f"outputs: [window, 'file:{tmp_path}/clip.mp4']").outputs
+    assert beside(outputs) == tmp_path / "clip-log"
+    assert beside(Show.parse(f"outputs: ['file:{tmp_path}/no/clip.mp4']").outputs) is None
+    assert beside(Show.parse("outputs: [window]").outputs) is None
