@@ -45,7 +45,10 @@ def play(
     model: Annotated[str | None, _show(help="the world: nano, testcard, auto (the best one in time here), ...")] = None,
     prompt: Annotated[str | None, _show(help="what the world is as it opens")] = None,
     seed: Annotated[int | None, _show(help="which world: the same seed is the same world again")] = None,
-    out: Annotated[str | None, _picture(help="`window,ndi,web:8080,file:clip.mp4`; `window:1` is a monitor")] = None,
+    out: Annotated[
+        str | None,
+        _picture(help="`window,ndi,web:8080,file:clip.mp4,stream:tcp://127.0.0.1:9710`; `window:1` is a monitor"),
+    ] = None,
     size: Annotated[str | None, _picture(help="of what is sent, as in 1920x1080")] = None,
     fps: Annotated[str | None, _picture(help="frames a second sent: 30, 29.97, 30000/1001")] = None,
     name: Annotated[str | None, _picture(help="the NDI source's name, as receivers list it")] = None,
