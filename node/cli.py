@@ -43,6 +43,8 @@ class Fault(Exception):
 def play(
     show: ShowFile = None,
     model: Annotated[str | None, _show(help="the world: nano, testcard, auto (the best one in time here), ...")] = None,
+    world: Annotated[str | None, _show(help="run it on another machine: tcp://HOST (see `wj world`)")] = None,
+    key: Annotated[Path | None, _show(help="the key file that such a world was started with")] = None,
     prompt: Annotated[str | None, _show(help="what the world is as it opens")] = None,
     seed: Annotated[int | None, _show(help="which world: the same seed is the same world again")] = None,
     out: Annotated[
@@ -80,7 +82,10 @@ def play(
     from .show import Show
 
     loaded = Show.load(show)
-    given: dict[str, Any] = {"model": model, "size": size, "fps": fps, "prompt": prompt, "name": name}
+    given: dict[str, Any] = {
+        "model": model, "size": size, "fps": fps, "prompt": prompt, "name": name,
+        "world": world, "key": str(key.absolute()) if key else None,
+    }  # fmt: skip
     for field, value in given.items():
         if value is not None:
             _set(loaded, field, value, f"--{field}")
@@ -110,6 +115,8 @@ def play(
             raise Fault(f"{path}: there is no folder {path.parent}; make it first, or name another file")
     for media in loaded.media(folder).values():
         media.prompt()  # a picture that cannot be read is said now, not in the middle of a show
+    if loaded.model == "auto" and loaded.world:
+        raise Fault("auto chooses for this machine, not for the world's: name a model with --model")
     if loaded.model == "auto":
         said = partial(typer.secho, dim=True, err=True)
         loaded.model = _call("worldjockey.node.audition", "choose", device, float(loaded.fps), said)
@@ -124,6 +131,36 @@ def play(
         headless=headless,
     )
     _call("worldjockey.node.play", "play", loaded, options)
+
+
+@app.command("world")
+def world_(
+    listen: Annotated[str, typer.Option(help="HOST:PORT to listen at; 0.0.0.0 is every network")] = "127.0.0.1:9014",
+    key: Annotated[Path | None, typer.Option(help="the key file; the rig has the same")] = None,
+    new_key: Annotated[Path | None, typer.Option(help="make a key file, and nothing else")] = None,
+    model: Annotated[str | None, typer.Option(help="run this, whatever the rig's show says")] = None,
+    device: Annotated[str, typer.Option(help="what the world runs on: auto, cpu, cuda, cuda:1, mps")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the world", min=1)] = None,
+    seconds: Annotated[float | None, typer.Option(help="stop after so long", min=0)] = None,
+) -> None:
+    """Run a world here for a rig on another machine. The link is encrypted; only who has the key gets in.
+
+    `wj world --new-key world.key` once, and copy it to the rig; then `wj world --listen 0.0.0.0:9014 --key world.key`
+    here, and `wj play --world tcp://THIS_HOST --key world.key` there.
+    """
+    from . import remote_key
+
+    if new_key is not None:
+        remote_key.make(new_key)
+        typer.echo(f"wrote {new_key}: copy it to the other machine, and keep it secret")
+        return
+    if key is None:
+        raise Fault("a world for others needs a key: wj world --new-key world.key, then say --key world.key")
+    module = importlib.import_module("worldjockey.node.remote_world")
+    options = module.HostOptions(
+        remote_key.address(listen), remote_key.read(key), model, device, threads, seconds
+    )  # fmt: skip
+    module.serve(options, partial(typer.echo, err=True))
 
 
 @app.command()

@@ -128,8 +128,13 @@ class Mailbox:
         stamp, weights = json.loads(data)
         return weights, stamp
 
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """Everything that was said, by name, to be carried elsewhere as it is."""
+        return {**self._texts, "words": self._words, "numbers": self._numbers}
+
     def unlink(self) -> None:
-        for cell in (self._numbers, self._words, self.consumed, *self._texts.values()):
+        for cell in (*self.cells.values(), self.consumed):
             cell.unlink()
 
 

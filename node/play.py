@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,7 @@ class Farewell:
 
 
 @contextlib.contextmanager
-def _farewell() -> Iterator[Farewell]:
+def farewell() -> Iterator[Farewell]:
     """Ctrl-C and SIGTERM end a show in order; the second time they end it at once."""
     leaving = Farewell()
 
@@ -183,7 +184,7 @@ def play(show: Show, options: PlayOptions) -> Report:
     """
     specs = outlet_specs(show.outputs)
     fmt = VideoFormat(show.width, show.height, show.fps_num, show.fps_den, show.name)
-    with contextlib.ExitStack() as stack, _farewell() as leaving:
+    with contextlib.ExitStack() as stack, farewell() as leaving:
         mailbox = Mailbox()
         stack.callback(mailbox.unlink)
         desk = Desk(show, mailbox)
@@ -231,6 +232,23 @@ def play(show: Show, options: PlayOptions) -> Report:
         return report
 
 
+def _place(show: Show, options: PlayOptions, world: WorldOptions) -> tuple[Callable[..., None], Any]:
+    """What runs as the world process, and its options: the world itself, or the link to one on another machine."""
+    if show.world is None:
+        return world_process.run, world
+    from . import remote, remote_key
+
+    if show.key is None:
+        raise RuntimeError(f"{show.world} wants a key: copy the one that it was started with, and say --key FILE")
+    if show.live:
+        raise RuntimeError("a live picture does not reach a world on another machine: play without `live`")
+    for media in world.media.values():
+        for path in media.paths:
+            remote.named(Path(path))  # one that is too large is said now
+    key = remote_key.read(options.folder / Path(show.key).expanduser())
+    return remote.run, remote.RemoteOptions(show.world, key, secrets.token_hex(8), world)
+
+
 @dataclass
 class Company:
     """Every process of a show, and the memory that they share."""
@@ -257,7 +275,8 @@ class Company:
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
             show.media(options.folder), (*show.ahead(), *remembered), feed,
         )  # fmt: skip
-        world = Keeper("world", world_process.run, (world_options, mailbox, source), WORLD_PATIENCE)
+        target, opened = _place(show, options, world_options)
+        world = Keeper("world", target, (opened, mailbox, source), WORLD_PATIENCE)
         clock = Keeper("clock", output_process.run, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
         outputs = {
             spec.name: Keeper(spec.name, outlet.run, (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE)
@@ -309,7 +328,7 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
     shown = not options.headless and console.is_terminal
     if shown:
         live.start()
-    first_tick, looked, spoken, missed = None, 0.0, 0, ""
+    first_tick, looked, spoken, missed, parted = None, 0.0, 0, "", ""
     told = dict.fromkeys(map(id, company.keepers), "")
     try:
         while not leaving.said:
@@ -328,6 +347,9 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                         told[id(keeper)] = keeper.events[-1]
                         then = "playing on without it" if keeper.unsuitable else "starting it again"
                         console.print(f"wj: {keeper.events[-1]}; {then}", highlight=False, markup=False)
+                if (words := "" if world.get("link", {"up": True})["up"] else world["message"]) != parted:
+                    parted = words
+                    console.print(f"wj: {words or 'the world is back'}", highlight=False, markup=False)
                 if company.live and (message := company.live.said().get("message", "")) != missed:
                     missed = message
                     if message:

@@ -17,10 +17,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from worldjockey.model.registry import made_for
 
+from . import remote_key
 from .controllers import known
 from .mapping import MidiMapping, rules
 from .media import Media
@@ -118,6 +128,10 @@ def _pad(value: Any) -> Any:
     if value is None:
         return {}
     return {"text": value} if isinstance(value, str) else value
+
+
+def _world(value: str | None) -> str | None:
+    return None if value is None else remote_key.address(value)
 
 
 def _span(value: Any) -> Any:
@@ -427,10 +441,14 @@ class Show(Part):
     """Everything one performance needs.
 
     snapshots: the file, from the show file's folder, that keeps what is saved live from one run to the next.
+    world: the machine that runs it, as in tcp://192.168.1.20, if not this one. key: the file, from that folder, that
+    both machines have.
     """
 
     name: str = Field(default="worldjockey", min_length=1, max_length=200)
     model: str = Field(default="nano", min_length=1)
+    world: Annotated[str | None, AfterValidator(_world)] = None
+    key: str | None = Field(default=None, min_length=1)
     size: Annotated[tuple[int, int], BeforeValidator(parse_size)] = (1920, 1080)
     fps: Annotated[Any, BeforeValidator(parse_fps)] = Fraction(30)
     prompt: str = Field(default="", max_length=TEXT_BYTES)
