@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from worldjockey.integrations import Layout, VideoFormat
@@ -15,9 +15,13 @@ from .cell import Cell
 from .mailbox import Mailbox
 from .outlet import OutletSpec
 from .pacing import Pace, passed, share
+from .parameters import PARAMETERS
 from .picture import Scaler, blend, dim, shape_of, standby
 from .process import enter, hurry, orphaned, tell
 from .ring import FrameInfo, FrameRing, Pixels
+
+if TYPE_CHECKING:
+    from .between import Flow
 
 
 @dataclass
@@ -31,6 +35,8 @@ class Shown:
     seen: float = 0.0
     span: float = 0.0
     stamp: float = 0.0
+    flow: Flow | None = None  # from origin to newest, once it was looked for
+    followed: bool = False
 
 
 class Programme:
@@ -41,12 +47,16 @@ class Programme:
         self.shown = Shown(first, first, first)
         self._key: tuple[Any, ...] = ()
         self._out = first
+        from . import between  # brings OpenCV, which no other process needs
+
+        between.ready()
+        self._between = between
         self.counts = {"fresh": 0, "between": 0, "repeated": 0}
 
-    def tick(self, now: float, between: bool, blackout: float) -> tuple[Pixels, float, bool]:
+    def tick(self, now: float, fill: str, blackout: float) -> tuple[Pixels, float, bool]:
         """(picture, stamp of the newest control it obeys, whether it differs from the last tick's).
 
-        now: when the tick is due.
+        now: when the tick is due. fill: a choice of the parameter `inbetween`.
         """
         s = self.shown
         fresh = self.source.newest != s.number
@@ -54,15 +64,25 @@ class Programme:
             number, pixels, info = got
             origin = s.picture if s.number else pixels
             self.shown = s = Shown(origin, pixels, origin, number, now, info.span, info.stamp)
-        part = share(now, s.seen, s.span, self.period) if between and s.number else 1.0
+        part = share(now, s.seen, s.span, self.period) if fill != "hold" and s.number else 1.0
         key = (s.number, part, round(blackout, 3))
         if key == self._key:
             self.counts["repeated"] += 1
             return self._out, s.stamp, False
         self.counts["fresh" if fresh else "between"] += 1
-        s.picture = blend(s.origin, s.newest, part)
+        s.picture = self._filled(s, part) if fill == "motion" and part < 1 else blend(s.origin, s.newest, part)
         self._out, self._key = dim(s.picture, blackout), key
         return self._out, s.stamp, True
+
+    def _filled(self, s: Shown, part: float) -> Pixels:
+        if not s.followed:
+            s.flow, s.followed = self._between.flow(s.origin, s.newest), True
+        return self._between.between(s.origin, s.newest, s.flow, part)
+
+
+def filling(mailbox: Mailbox) -> str:
+    """What `inbetween` says."""
+    return PARAMETERS["inbetween"].choices[int(mailbox.value("inbetween"))]
 
 
 def rings_for(specs: Sequence[OutletSpec], fmt: VideoFormat, native_bytes: int) -> dict[Layout, FrameRing]:
@@ -116,7 +136,7 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         _sleep_until(pace.due - lead)
         begin = time.monotonic()
         blackout = _glide(blackout, mailbox.value("blackout"))
-        picture, stamp, new = programme.tick(pace.due, mailbox.value("inbetween") == 0, blackout)
+        picture, stamp, new = programme.tick(pace.due, filling(mailbox), blackout)
         if new:
             for layout, ring in rings.items():
                 _write(picture, FrameInfo(time.monotonic(), stamp), layout, ring, scalers[layout])

@@ -18,7 +18,7 @@ from .clock import ShowClock
 from .desk import Desk
 from .log import parts, read
 from .mailbox import Mailbox
-from .output_process import Programme, _glide
+from .output_process import Programme, _glide, filling
 from .picture import Scaler, shape_of, standby
 from .ring import FrameInfo, Pixels
 from .show import Show
@@ -136,7 +136,7 @@ def frames(show: Show, log: Path, world: World, seconds: float, folder: Path = P
                 if made is not None:
                     newest.write(made[0].cpu().numpy()[-1], FrameInfo(now, 0.0, every * period))
             blackout = _glide(blackout, mailbox.value("blackout"))
-            yield programme.tick(now, mailbox.value("inbetween") == 0, blackout)[0]
+            yield programme.tick(now, filling(mailbox), blackout)[0]
     finally:
         mailbox.unlink()
 

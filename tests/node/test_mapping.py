@@ -158,7 +158,8 @@ def test_the_desk_is_played_by_every_kind_of_message(desk):
         rig.play(*data)
     values = {k: desk.values[k] for k in ("energy", "cam/yaw", "steps", "freeze", "inbetween", "cam/zoom", "morph")}
     assert values == {
-        "energy": 1.0, "cam/yaw": -1.0, "steps": 3, "freeze": True, "inbetween": "hold", "cam/zoom": 1.0, "morph": 1.0,
+        "energy": 1.0, "cam/yaw": -1.0, "steps": 3, "freeze": True, "inbetween": "motion", "cam/zoom": 1.0,
+        "morph": 1.0,
     }  # fmt: skip
     assert (desk.values["pad/1"], desk.values["act"], desk.values["speed"]) == (1.0, ACTS[4], 2.0)
     assert desk.counts["refused"] == 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from worldjockey.integrations import VideoFormat
 from worldjockey.node.output_process import Programme, pick_up
+from worldjockey.node.picture import blend
 from worldjockey.node.ring import FrameInfo, FrameRing, Pixels
 
 PERIOD = 1 / 30
@@ -24,8 +25,8 @@ def ring() -> Iterator[FrameRing]:
     ring.unlink()
 
 
-def levels(programme: Programme, ticks: range, between: bool = True, blackout: float = 0.0) -> list[int]:
-    return [int(programme.tick(tick * PERIOD, between, blackout)[0][0, 0, 0]) for tick in ticks]
+def levels(programme: Programme, ticks: range, fill: str = "blend", blackout: float = 0.0) -> list[int]:
+    return [int(programme.tick(tick * PERIOD, fill, blackout)[0][0, 0, 0]) for tick in ticks]
 
 
 def test_standby_gives_way_to_the_first_frame_at_once(ring: FrameRing) -> None:
@@ -40,7 +41,7 @@ def test_a_change_shows_at_the_next_tick_and_whole_before_the_next_frame(ring: F
     ring.write(flat(0), FrameInfo(span=PERIOD * 3))
     levels(programme, range(3))
     ring.write(flat(90), FrameInfo(stamp=7.0, span=PERIOD * 3))
-    picture, stamp, new = programme.tick(3 * PERIOD, True, 0.0)
+    picture, stamp, new = programme.tick(3 * PERIOD, "blend", 0.0)
     assert (stamp, new) == (7.0, True)
     assert abs(int(picture[0, 0, 0]) - 30) <= 2
     later = levels(programme, range(4, 7))
@@ -61,10 +62,57 @@ def test_a_frame_that_comes_early_starts_from_what_is_shown(ring: FrameRing) -> 
 def test_hold_shows_frames_whole_and_nothing_is_composed_twice(ring: FrameRing) -> None:
     programme = Programme(ring, flat(0), PERIOD)
     ring.write(flat(50), FrameInfo(span=PERIOD * 4))
-    assert levels(programme, range(4), between=False) == [50] * 4
+    assert levels(programme, range(4), fill="hold") == [50] * 4
     assert programme.counts == {"fresh": 1, "between": 0, "repeated": 3}
-    assert levels(programme, range(4, 6), between=False, blackout=0.5) == [25, 25]
+    assert levels(programme, range(4, 6), fill="hold", blackout=0.5) == [25, 25]
     assert programme.counts["repeated"] == 4
+
+
+WIDE, TALL = 256, 144
+
+
+def lamp(at: int) -> Pixels:
+    """A soft lamp in the middle row, at that column, over a floor that does not move."""
+    y, x = np.mgrid[:TALL, :WIDE]
+    light = 190 * np.exp(-((x - at) ** 2 + (y - TALL / 2) ** 2) / 12**2)
+    floor = 30 + 10 * np.sin(x / 9) * np.sin(y / 7)
+    return np.repeat((floor + light)[..., None], 3, 2).astype(np.uint8)
+
+
+def peak(picture: Pixels) -> float:
+    """The column where the lamp stands; -1 where it is no lamp any more but two ghosts."""
+    bright = np.flatnonzero(picture[TALL // 2, :, 0] > 190)
+    return float(bright.mean()) if len(bright) else -1.0
+
+
+def test_motion_moves_what_a_blend_doubles() -> None:
+    ring = FrameRing(TALL * WIDE * 3, 4)
+    try:
+        programme = Programme(ring, lamp(0), PERIOD)
+        for at in (80, 96):
+            ring.write(lamp(at), FrameInfo(span=PERIOD * 4))
+            tick = 0 if at == 80 else 1
+            picture, _, _ = programme.tick(tick * PERIOD, "motion", 0.0)
+        shown = [picture, *(programme.tick(tick * PERIOD, "motion", 0.0)[0] for tick in range(2, 6))]
+        assert [peak(p) for p in shown] == pytest.approx([84, 88, 92, 96, 96], abs=1.5)
+        assert peak(blend(lamp(80), lamp(96), 0.5)) == -1
+        assert programme.counts == {"fresh": 2, "between": 3, "repeated": 1}
+    finally:
+        ring.unlink()
+
+
+def test_a_frame_that_comes_early_is_followed_from_what_is_shown_and_the_filling_can_change() -> None:
+    ring = FrameRing(TALL * WIDE * 3, 4)
+    try:
+        programme = Programme(ring, lamp(0), PERIOD)
+        peaks = []
+        for tick, (at, fill) in enumerate([(80, "hold"), (96, "motion"), (0, "motion"), (104, "motion"), (0, "hold")]):
+            if at:
+                ring.write(lamp(at), FrameInfo(span=PERIOD * 4))
+            peaks.append(peak(programme.tick(tick * PERIOD, fill, 0.0)[0]))
+        assert peaks == pytest.approx([80, 84, 88, 92, 104], abs=1.5)
+    finally:
+        ring.unlink()
 
 
 def test_a_new_clock_keeps_the_beat_of_the_one_that_died() -> None:
