@@ -82,6 +82,8 @@ class Cable(threading.Thread):
     def __init__(self, to):
         super().__init__(daemon=True)
         self.to, self.plugged, self._ends = to, True, []
+        self.flows = threading.Event()
+        self.flows.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
         self.start()
@@ -104,6 +106,7 @@ class Cable(threading.Thread):
     def _carry(self, a, b):
         with contextlib.suppress(OSError):
             while data := a.recv(65536):
+                self.flows.wait()
                 b.sendall(data)
         for end in (a, b):
             with contextlib.suppress(OSError):
@@ -203,6 +206,16 @@ def test_a_world_elsewhere_is_played_cut_off_and_killed(key):
         x = int(np.argmax(picture[-12].min(1) > 200))
         close = [psnr(picture, expected((200, 30, 90), at)) for at in (x - 1, x, x + 1) if at >= 0]
         assert max(close) > 35
+
+        # What stands still for a while makes no queue of old pictures.
+        skipped, still = rig.said()["link"]["skipped"], time.monotonic()
+        cable.flows.clear()
+        wait_for(lambda: time.monotonic() - still > 1.5)
+        newest = rig.ring.newest
+        cable.flows.set()
+        wait_for(lambda: rig.said()["link"]["skipped"] >= skipped + 5, what="frames to be left out")
+        assert rig.ring.newest > newest
+        assert rig.said()["link"]["lost"] == 0
 
         # Who has the key but talks nonsense, or comes second, changes nothing.
         with intruder(remote_key.read(key), f"tcp://127.0.0.1:{port}") as peer:
