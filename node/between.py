@@ -21,7 +21,7 @@ Flow = NDArray[np.float32]
 _NO_MAP: Any = None  # remap takes x and y in one map, too
 
 LARGEST = 4 * 512 * 288  # pixels of a picture beyond which a warp would cost the clock too much
-SMALLEST = 32  # pixels of a side in which a flow can be found
+SMALLEST = 96  # pixels of a side; below, OpenCV's search changes its own settings for good, or crashes
 SHARE, SOFT = 0.8, 2.0  # of the plain difference that the warped one must stay below, and levels of soft edge
 NEAR = 5  # pixels around, at half size, whose differences count together
 STILL = 0.25  # levels of mean difference below which there is nothing to move
@@ -37,19 +37,18 @@ def flow(old: Pixels, new: Pixels) -> Flow | None:
     height, width, channels = new.shape
     if old.shape != new.shape or channels != 3 or height * width > LARGEST or min(height, width) < SMALLEST:
         return None
-    a, b = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (old, new))
-    small_a, small_b = _half(a), _half(b)
-    plain = cv2.absdiff(small_a, small_b)
+    a, b = (_half(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY)) for p in (old, new))
+    levelled = cv2.LUT(b, np.clip(np.arange(256) + round(a.mean() - b.mean()), 0, 255).astype(np.uint8))
+    plain = cv2.absdiff(a, levelled)  # without what all of the picture gained in brightness: a flash is no cut
     if plain.mean() < STILL:
         return None
-    found = _search().calc(a, b, None)
-    half = _half(found) * 0.5
-    left = cv2.absdiff(_moved(small_a, half, -0.5), _moved(small_b, half, 0.5))
+    half = _search().calc(a, b, None)
+    left = cv2.absdiff(_moved(a, half, -0.5), _moved(levelled, half, 0.5))
     if (rest := left.mean()) > CUT and rest > 0.5 * plain.mean():
         return None
     gain = SHARE * _around(plain) - _around(left)
-    use = cv2.resize(np.clip(gain / SOFT + 1, 0, 1), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(found * use[..., None], np.float32)
+    kept = half * (2 * np.clip(gain / SOFT + 1, 0, 1))[..., None]
+    return np.asarray(cv2.resize(kept, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def between(old: Pixels, new: Pixels, along: Flow | None, share: float) -> Pixels:
@@ -71,7 +70,9 @@ def ready() -> None:
 @cache
 def _search() -> Any:
     opencv: Any = cv2  # its stubs lack this
-    return opencv.DISOpticalFlow_create(opencv.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    search = opencv.DISOpticalFlow_create(opencv.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    search.setFinestScale(1)  # of half the size: as good as its own choice for all of it, and cheaper
+    return search
 
 
 @cache

@@ -59,6 +59,29 @@ def test_a_cut_is_not_smeared(seed: int) -> None:
     assert np.array_equal(between(old, new, None, 0.4), blend(old, new, 0.4))
 
 
+@pytest.mark.parametrize("lift", [-40, 40])
+def test_a_flash_does_not_stop_the_motion(lift: int) -> None:
+    def lit(picture: Pixels, levels: int) -> Pixels:
+        return np.clip(picture.astype(int) * 0.6 + 50 + levels, 0, 255).astype(np.uint8)
+
+    old, new, truth = lit(hills(6), 0), lit(hills(6, 6.0), lift), lit(hills(6, 3.0), lift // 2)
+    inner = np.s_[:, 12:-12]
+    moved = psnr(between(old, new, flow(old, new), 0.5)[inner], truth[inner])
+    assert moved > psnr(blend(old, new, 0.5)[inner], truth[inner]) + 8
+
+
+def test_a_small_picture_leaves_the_search_for_others_as_it_is() -> None:
+    old, new = hills(7), hills(7, 5.0)
+    before = flow(old, new)
+    for side in (40, 64, 96, 100):
+        small = hills(8, size=(side, side))
+        flow(small, np.roll(small, 2, 1))
+    after = flow(old, new)
+    assert before is not None
+    assert after is not None
+    assert np.array_equal(before, after)
+
+
 def test_what_appears_out_of_nothing_is_blended_where_it_appears() -> None:
     old, new = hills(4), hills(4, 5.0)
     new[60:90, 100:140] = np.random.default_rng(0).integers(0, 255, (30, 40, 3))
