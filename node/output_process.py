@@ -140,8 +140,10 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         if new:
             for layout, ring in rings.items():
                 _write(picture, FrameInfo(time.monotonic(), stamp), layout, ring, scalers[layout])
-            # Composing starts as early as it takes, so that the picture leaves on the beat.
-            lead += 0.1 * (min(time.monotonic() - begin + 0.001, period / 2) - lead)
+            # Composing starts as early as it takes, so that the picture leaves on the beat; a frame's first tick, in
+            # which its motion is found, takes longest.
+            took = min(time.monotonic() - begin + 0.001, period / 2)
+            lead = max(took, lead + 0.05 * (took - lead))
         _sleep_until(pace.due)
         clock.write(f"{pace.tick} {pace.due!r}".encode())
         for wake in wakes:
