@@ -47,10 +47,15 @@ class Programme:
         self.shown = Shown(first, first, first)
         self._key: tuple[Any, ...] = ()
         self._out = first
-        from . import between  # brings OpenCV, which no other process needs
+        self.fault = ""  # why nothing moves between frames
+        self._between: Any = None
+        try:
+            from . import between  # brings OpenCV, which no other process needs
 
-        between.ready()
-        self._between = between
+            between.ready()
+            self._between = between
+        except Exception as fault:
+            self._lose(fault)
         self.counts = {"fresh": 0, "between": 0, "repeated": 0}
 
     def tick(self, now: float, fill: str, blackout: float) -> tuple[Pixels, float, bool]:
@@ -75,9 +80,19 @@ class Programme:
         return self._out, s.stamp, True
 
     def _filled(self, s: Shown, part: float) -> Pixels:
-        if not s.followed:
-            s.flow, s.followed = self._between.flow(s.origin, s.newest), True
-        return self._between.between(s.origin, s.newest, s.flow, part)
+        if self._between:
+            try:
+                if not s.followed:
+                    s.flow, s.followed = self._between.flow(s.origin, s.newest), True
+                return np.asarray(self._between.between(s.origin, s.newest, s.flow, part), np.uint8)
+            except Exception as fault:
+                self._lose(fault)
+        return blend(s.origin, s.newest, part)
+
+    def _lose(self, fault: Exception) -> None:
+        """A show plays on without OpenCV."""
+        self._between = None
+        self.fault = f"frames blend and do not move ({fault}): pip install --force-reinstall opencv-python-headless"
 
 
 def filling(mailbox: Mailbox) -> str:
@@ -151,10 +166,10 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         pace = passed(pace, time.monotonic())
         if begin - said_at > 0.25:
             said_at = begin
-            tell(status, _status("running", pace, programme.counts, time.process_time() - cpu))
+            tell(status, _status("running", pace, programme.counts, time.process_time() - cpu, programme.fault))
             if orphaned():
                 break
-    tell(status, _status("closed", pace, programme.counts, time.process_time() - cpu))
+    tell(status, _status("closed", pace, programme.counts, time.process_time() - cpu, programme.fault))
 
 
 def _keep_memory() -> None:
@@ -174,8 +189,8 @@ def _glide(value: float, target: float) -> float:
     return target if abs(target - value) <= step else value + (step if target > value else -step)
 
 
-def _status(state: str, pace: Pace, counts: Mapping[str, int], cpu: float) -> dict[str, Any]:
+def _status(state: str, pace: Pace, counts: Mapping[str, int], cpu: float, fault: str) -> dict[str, Any]:
     return {
         "state": state, "ticks": pace.sent, "late": pace.late, "missed": pace.missed,
-        "worst_ms": round(pace.worst * 1e3, 2), **counts, "cpu_s": round(cpu, 3),
+        "worst_ms": round(pace.worst * 1e3, 2), **counts, "cpu_s": round(cpu, 3), "message": fault,
     }  # fmt: skip

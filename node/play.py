@@ -354,6 +354,8 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                     missed = message
                     if message:
                         console.print(f"wj: live picture: {message}; trying again", highlight=False, markup=False)
+                if (words := clock.get("message", "")) and clock["state"] == "running" and words not in desk.faults:
+                    desk.faults.append(words)
                 while spoken < len(desk.faults):
                     console.print(f"wj: {desk.faults[spoken]}; the rest goes on", highlight=False, markup=False)
                     spoken += 1

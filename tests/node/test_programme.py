@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from worldjockey.integrations import VideoFormat
+from worldjockey.node import between
 from worldjockey.node.output_process import Programme, pick_up
 from worldjockey.node.picture import blend
 from worldjockey.node.ring import FrameInfo, FrameRing, Pixels
@@ -124,3 +130,33 @@ def test_a_new_clock_keeps_the_beat_of_the_one_that_died() -> None:
     assert pace.due - (due + 0.5) <= pace.period
     assert abs((pace.due - first) / pace.period - pace.tick) < 1e-6
     assert pace.missed == pace.tick - 91
+
+
+def test_a_show_plays_on_without_opencv_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('libstrange.so: cannot open shared object file')")
+    report = tmp_path / "report.json"
+    options = ["--model", "testcard", "--headless", "--no-midi", "--no-osc", "--out", "none", "--size", "320x180"]
+    done = subprocess.run(
+        [sys.executable, "-m", "worldjockey.node", "play", *options, "--seconds", "1", "--report", str(report)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("libstrange.so") == 1
+    assert "opencv-python-headless" in done.stderr
+    assert json.loads(report.read_text())["restarts"] == 0
+    assert json.loads(report.read_text())["events"] == []
+
+
+def test_a_search_that_fails_costs_its_motion_and_nothing_else(
+    ring: FrameRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*pictures: Pixels) -> None:
+        raise RuntimeError("out of memory")
+
+    programme = Programme(ring, flat(0), PERIOD)
+    monkeypatch.setattr(between, "flow", fail)
+    for level in (0, 90):
+        ring.write(flat(level), FrameInfo(span=PERIOD * 3))
+        seen = levels(programme, range(3 * bool(level), 3 * bool(level) + 3), fill="motion")
+    assert seen == pytest.approx([30, 60, 90], abs=2)
+    assert "out of memory" in programme.fault
