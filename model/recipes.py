@@ -21,7 +21,7 @@ class Recipe:
     text_steps: int = 3500
     autoencoder_steps: int = 5200
     probe_steps: int = 2200
-    world_steps: int = 5400
+    world_steps: int = 5600
     reader_steps: int = 1000
     batch: int = 4  # clips of `world.window` frames a step
     text: TextConfig = field(default_factory=TextConfig)
@@ -43,21 +43,21 @@ RECIPES: dict[str, Recipe] = {
         frames=16,
         world_steps=40_000,
         batch=16,
-        world=_world(512, 10, 192, window=8, sheets=32, look=32, recall=32),
+        world=_world(512, 10, 192, window=8, sheets=6, grain=96, look=32, recall=32),
     ),
     "base": Recipe(
         sequences=100_000,
         frames=32,
         world_steps=150_000,
         batch=64,
-        world=_world(1024, 20, 384, window=16, sheets=48, look=64, recall=64),
+        world=_world(1024, 20, 384, window=16, sheets=8, grain=128, look=64, recall=64),
     ),
     "large": Recipe(
         sequences=400_000,
         frames=32,
         world_steps=300_000,
         batch=256,
-        world=_world(2048, 28, 768, window=16, sheets=64, look=128, recall=128, expand=4),
+        world=_world(2048, 28, 768, window=16, sheets=12, grain=192, look=128, recall=128, expand=4),
     ),
     # Trains end to end in about a minute: for tests of the recipe, never for judging the model.
     "tiny": Recipe(
@@ -73,7 +73,17 @@ RECIPES: dict[str, Recipe] = {
         reader_steps=10,
         autoencoder=AutoencoderConfig(channels=8, widths=(8, 12, 16), blocks=(1, 1, 1)),
         world=WorldConfig(
-            channels=8, rows=4, columns=6, width=32, heads=2, blocks=2, temporal=(1,), window=4, trunk=16, sheets=6
+            channels=8,
+            rows=4,
+            columns=6,
+            width=32,
+            heads=2,
+            blocks=2,
+            temporal=(1,),
+            window=4,
+            trunk=16,
+            sheets=2,
+            grain=8,
         ),
     ),
 }

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .sheets import Sheets
+from .sheets import BEARINGS, TAPS, Sheets, bearings
 from .sparse import Sparsity, attend
 from .stage.scene import CLOCKS, PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene, circle
 from .stage.vocabulary import ATTRIBUTES
@@ -42,7 +42,8 @@ class WorldConfig:
     window: int = 4  # frames they see, the present one included
     trunk: int = 128  # channels of the convolutional path at latent resolution
     expand: int = 3
-    sheets: int = 24  # channels of the learned sheets
+    sheets: int = 4  # numbers of a texel of the learned sheets
+    grain: int = 32  # channels of the path that reads them, TAPS times finer than the latents
     look: int = 16  # numbers of a memory token
     recall: int = (
         0  # frames that every token looks back on sparsely (`sparse`), beside its own place's window; 0 is off
@@ -148,17 +149,16 @@ class Mixer(nn.Module):
 
     def __init__(self, width: int, expand: int) -> None:
         super().__init__()
-        self.a = nn.Conv2d(width, width * expand, 1)
+        self.a = nn.Linear(width, width * expand)
         self.near = nn.Conv2d(width * expand, width * expand, 3, padding=1, groups=width * expand)
-        self.b = nn.Conv2d(width * expand, width, 1)
+        self.b = nn.Linear(width * expand, width)
         nn.init.zeros_(self.b.weight)
-        nn.init.zeros_(self.b.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.b.bias)
 
     def forward(self, x: Tensor, rows: int) -> Tensor:
         """(n, rows * columns, width)"""
-        y = x.unflatten(1, (rows, -1)).permute(0, 3, 1, 2)  # channels-last memory without a copy
-        y = self.b(F.silu(self.near(self.a(y))))
-        return y.permute(0, 2, 3, 1).flatten(1, 2)
+        y = self.a(x).unflatten(1, (rows, -1)).permute(0, 3, 1, 2)  # channels-last memory without a copy
+        return self.b(F.silu(self.near(y)).permute(0, 2, 3, 1).flatten(1, 2))
 
 
 class Block(nn.Module):
@@ -260,6 +260,28 @@ class Modulated(nn.Module):
         return x + self.b(F.silu(self.a(F.silu(x)) * (1 + scale) + shift))
 
 
+class Grain(nn.Module):
+    """Shades what the sheets say, tap by tap under the conditions, and gathers the taps of each latent."""
+
+    def __init__(self, inputs: int, grain: int, trunk: int, cond: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(inputs, grain), nn.Linear(grain, grain)
+        self.modulate = nn.Linear(cond, 4 * grain)
+        self.gather = nn.Linear(grain * TAPS**2, trunk, bias=False)
+        nn.init.normal_(self.modulate.weight, std=0.01)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, read: Tensor, cond: Tensor) -> Tensor:
+        """(n, inputs, TAPS * rows, TAPS * columns) -> (n, trunk, rows, columns), channels last in memory."""
+        h, w = read.shape[-2:]
+        scale_a, shift_a, scale_b, shift_b = self.modulate(cond)[:, :, None].chunk(4, 1)
+        # The conditions go into the weights, which are smaller than what they weigh.
+        x = F.silu(torch.baddbmm(self.a.bias[:, None] + shift_a, self.a.weight * (1 + scale_a), read.flatten(2)))
+        x = F.silu(torch.baddbmm(self.b.bias[:, None] + shift_b, self.b.weight * (1 + scale_b), x))
+        rows = F.pixel_unshuffle(x.unflatten(-1, (h, w)), TAPS)
+        return self.gather(rows.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class Memory(nn.Module):
     """Reads a frame into `look` numbers: what is kept of frames that left the window."""
 
@@ -289,12 +311,13 @@ class WorldModel(nn.Module):
         self.modality = nn.Parameter(torch.randn(PROMPT_TOKENS + len(sizes), d) * 0.2)
         self.memory = Memory(c.channels, c.look)
         self.sheets = Sheets(c.sheets)
-        self.stem = nn.Conv2d(c.channels + self.sheets.channels, c.trunk, 1)
-        self.body = nn.ModuleList(Modulated(c.trunk, d) for _ in range(2))
+        self.grain = Grain(self.sheets.channels, c.grain, c.trunk, d)
+        self.stem = nn.Conv2d(c.channels + BEARINGS, c.trunk, 1)
+        self.body = Modulated(c.trunk, d)
         self.patchify = nn.Conv2d(c.trunk, d, c.patch, stride=c.patch)
         self.blocks = nn.ModuleList(Block(c, i in c.temporal) for i in range(c.blocks))
         self.norm = nn.LayerNorm(d, elementwise_affine=False)
-        self.unpatchify = nn.Conv2d(d, c.trunk * c.patch**2, 1)
+        self.unpatchify = nn.Linear(d, c.trunk * c.patch**2)
         self.head = nn.ModuleList(Modulated(c.trunk, d) for _ in range(2))
         self.predict = nn.Conv2d(c.trunk, c.channels, 3, padding=1)
         nn.init.normal_(self.predict.weight, std=0.01)
@@ -321,10 +344,10 @@ class WorldModel(nn.Module):
         cond = self.cond(torch.cat([prompt.flatten(1), *others, guidance, noise_features(level)], -1))
         # Pure noise says nothing: it comes in by as much as there is of the picture in it.
         hint = noisy.flatten(0, 1) * (1 - level)[:, None, None, None]
-        x = torch.cat([hint, self.sheets(moment.scene, rows, columns)], 1)
+        x = torch.cat([hint, bearings(moment.scene, rows, columns)], 1)
         trunk = self.stem(x.contiguous(memory_format=torch.channels_last))
-        for body in self.body:
-            trunk = body(trunk, cond)
+        trunk = trunk + self.grain(self.sheets(moment.scene, rows, columns), cond)
+        trunk = self.body(trunk, cond)
         video = self.patchify(trunk).flatten(2).transpose(1, 2)
         said = torch.einsum("nkp,kpd->nkd", prompt, self.prompt)
         rest = torch.stack([embed(v) for embed, v in zip(self.others, others, strict=True)], 1)
@@ -332,8 +355,8 @@ class WorldModel(nn.Module):
         x, k = torch.cat([context, video], 1), context.shape[1]
         for block in self.blocks:
             x = block(x, k, cond, rows // c.patch, t, past)
-        grid = self.norm(x[:, k:]).unflatten(1, (rows // c.patch, -1)).permute(0, 3, 1, 2)
-        trunk = trunk + F.pixel_shuffle(self.unpatchify(grid), c.patch)
+        grid = self.unpatchify(self.norm(x[:, k:])).unflatten(1, (rows // c.patch, -1)).permute(0, 3, 1, 2)
+        trunk = trunk + F.pixel_shuffle(grid, c.patch)
         for head in self.head:
             trunk = head(trunk, cond)
         return self.predict(F.silu(trunk)).unflatten(0, (b, t))

@@ -25,6 +25,8 @@ STAGGER = 2.0  # world units by which each plane's content is shifted along the 
 SPIRAL = 1.6  # the log-polar looks repeat when they have grown by exp(SPIRAL)
 # Travelling waves that all fluid things are made of: cycles a panorama in x, cycles in 4 units of y, turns in 16 s.
 FLOWS = ((1, 1, 2), (2, -1, 3), (3, 2, -4), (-2, 3, 5), (5, -2, -3), (4, 4, 6), (7, 1, 8), (-6, 5, -7))
+# Travelling waves of the ground: cycles a STREET, cycles a ROAD, turns in 4 s.
+SWELLS = ((0, 3, 1), (-3, 7, 2), (3, 2, 1), (4, 0, -1), (2, 0, 1), (0, 1, 1))
 # How drops move: tiles a second upwards (what falls is negative), and how far they swing, layer by layer.
 MOTES = {
     "rain": ((-2.0, 0.0),),
@@ -133,6 +135,15 @@ class Rays:
         x = (self.pan / PANORAMA)[:, None, None, :] * k[:, 0, None, None]
         y = (self.y / 4)[:, None, :, None] * k[:, 1, None, None]
         return x + y + push[:, :, None, None]
+
+    def swells(self) -> Tensor:
+        """(n, 6, h, w) phases in turns of the travelling waves SWELLS, where the ground is met."""
+        s = self.scene
+        k = torch.tensor(SWELLS, dtype=s.time.dtype, device=s.time.device)
+        wx, wz, _ = self.ground()
+        x = (wx / STREET)[:, None] * k[:, 0, None, None]
+        z = (wz / ROAD)[:, None, :, None] * k[:, 1, None, None]
+        return x + z + ((s.time / 4)[:, None] * k[:, 2])[:, :, None, None]
 
     def falling(self, rise: float, sway: float) -> tuple[Tensor, Tensor]:
         """Position (n, h, w) twice, 0..1 and wrapping, in a tile of drops that fills one landscape screen.

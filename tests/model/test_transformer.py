@@ -7,7 +7,18 @@ from worldjockey.model.stage.sample import moments
 from worldjockey.model.transformer import Moment, Past, WorldConfig, WorldModel
 
 CONFIG = WorldConfig(
-    channels=4, rows=4, columns=6, width=32, heads=2, blocks=3, temporal=(0, 2), window=3, trunk=16, sheets=6, look=4
+    channels=4,
+    rows=4,
+    columns=6,
+    width=32,
+    heads=2,
+    blocks=3,
+    temporal=(0, 2),
+    window=3,
+    trunk=16,
+    sheets=2,
+    grain=8,
+    look=4,
 )
 
 

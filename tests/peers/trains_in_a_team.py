@@ -15,7 +15,18 @@ from worldjockey.model.train_world import Trainer
 from worldjockey.model.transformer import WorldConfig, WorldModel
 
 CONFIG = WorldConfig(
-    channels=4, rows=4, columns=6, width=32, heads=2, blocks=2, temporal=(1,), window=2, trunk=24, sheets=3, look=4
+    channels=4,
+    rows=4,
+    columns=6,
+    width=32,
+    heads=2,
+    blocks=2,
+    temporal=(1,),
+    window=2,
+    trunk=24,
+    sheets=2,
+    grain=8,
+    look=4,
 )
 
 
