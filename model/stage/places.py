@@ -349,7 +349,7 @@ def underwater(c: Canvas) -> None:
     lit = top * (0.45 + 0.55 * c.sun.mean(-1, keepdim=True))
     c.image[:] = mix(deep[:, :, None, None], lit[:, :, None, None], up * up)
     turn = c.rays.sun() * (2 * pi / PANORAMA)
-    slant = turn[:, None, :] * 1.0 + 0.16 * (c.y - 1.2)[:, :, None] * turn[:, None, :]
+    slant = turn[:, None, :] + 0.16 * (c.y - 1.2)[:, :, None] * turn.sin()[:, None, :]  # whole turns, so no seam
     beams = torch.sin(slant * 9 + 1.2 * torch.sin(slant * 4 + t / 4)) + torch.sin(slant * 23 - t / 2)
     c.glow(top, smooth(0.2, 1.9, beams) * smooth(-0.5, 1.2, c.y)[:, :, None] * (0.35 + 0.25 * c.bass)[:, None, None])
     skyline_y = -0.04 + 0.22 * (0.5 + 0.5 * ridge(c.pan, PANORAMA, "reef", (2, 3, 5, 8), 0.7))
