@@ -3,7 +3,7 @@
 The network predicts the clean frame from noise at once (one step), because the prompt, the clocks and the camera
 determine it: there is nothing to fold, and a consistency or distribution-matching teacher would only be a worse
 teacher than the stage itself. What further steps are for is taught on the model's own pictures: every fourth batch it
-sees its own first prediction under noise and learns what is still wrong with it. In the last part guidance is folded
+sees its own first prediction under noise and learns what is still wrong with it. In the second half guidance is folded
 in: asked for more than 1, it learns the frame pushed away from what it would draw unprompted (Ho & Salimans 2022),
 so that no second pass is ever needed.
 """
@@ -33,10 +33,10 @@ from .transformer import SPANS, Moment, Past, WorldConfig, WorldModel
 HELD = 24  # sequences of the first shape that are never trained on
 SINGLE = 0.7  # share of batches that are single frames; the rest are clips of the window's length
 SILENT = 0.04  # share of frames without any prompt
-TOLD = 0.75  # share of clips whose seed is told
+TOLD = 0.9  # share of clips whose seed is told
 REMEMBERED = 0.5  # share of clips that remember an earlier frame
 REFINE_EVERY = 4
-GUIDED_FROM, GUIDED_SHARE, GUIDED_UP_TO = 0.85, 0.3, 2.0
+GUIDED_FROM, GUIDED_SHARE, GUIDED_UP_TO = 0.5, 0.3, 2.0
 AVERAGE = 0.998
 WATCHED = 1.0  # how much more the figure's part of the picture counts
 
