@@ -114,7 +114,6 @@ def test_every_shape_comes_from_the_same_weights(probe, aspect, size):
     assert probe.read(frame[top : top + 288])["place"] == "desert"
 
 
-@pytest.mark.xfail(reason="the shipped weights learned guidance late, at the smallest steps: they hardly answer to it")
 def test_guidance_exaggerates_and_one_leaves_all_as_it_is(world):
     frames = {}
     for guidance in (1.0, 2.0):
