@@ -27,6 +27,7 @@ from pythonosc.osc_message import OscMessage
 WJ = [sys.executable, "-m", "worldjockey.node"]
 RATE = 25
 RED, GREEN, BLUE = (180, 40, 40), (30, 160, 70), (40, 60, 190)
+SOURCES = "stream", "screen", "window"  # as `watch` and `capture` name them in OBS
 NEAR = 12  # levels: JPEG and two turns between RGB and Y'CbCr
 
 
@@ -63,10 +64,11 @@ class Playing:
             return bytes(answer.read())
 
     def on_air(self) -> bool:
+        """Whether the world is there: brighter than the standby picture."""
         if self.process.poll() is not None:
             raise RuntimeError(self._errors.read_text())
         try:
-            return bool(self._get("frame.jpg"))
+            return bool(self.picture().mean((0, 1)).max() > 60)
         except OSError:
             return False
 
@@ -120,7 +122,7 @@ def studio(display: str, tmp_path: Path) -> Iterator[Callable[[], OBS]]:
     """Starts OBS beside a window manager, which its window capture needs."""
     with ExitStack() as stack:
         stack.enter_context(window_manager(tmp_path))
-        yield lambda: stack.enter_context(obs(tmp_path / f"obs {time.monotonic_ns()}"))
+        yield lambda: stack.enter_context(obs(tmp_path / f"obs-{time.monotonic_ns()}"))
 
 
 def likeness(a: np.ndarray, b: np.ndarray) -> float:
@@ -137,15 +139,12 @@ def watch(studio: OBS, playing: Playing) -> None:
 
 
 def capture(studio: OBS, playing: Playing, wait_for: Any) -> None:
-    """As a user would: a window capture with our window chosen from its list, and a capture of the screen it fills."""
-    studio.add("window", "xcomposite_input")
-    wait_for(lambda: playing.title in studio.windows("window"), 20, "our window in OBS's list")
-    studio.call(
-        "SetInputSettings",
-        inputName="window",
-        inputSettings={"capture_window": studio.windows("window")[playing.title]},
-    )
+    """As a user would: a capture of the screen that our window fills, and one of our window, chosen from the list."""
     studio.add("screen", "xshm_input", show_cursor=False)
+    studio.add("window", "xcomposite_input", show_cursor=False)
+    wait_for(lambda: playing.title in studio.windows("window"), 20, "our window in OBS's list")
+    chosen = {"capture_window": studio.windows("window")[playing.title]}
+    studio.call("SetInputSettings", inputName="window", inputSettings=chosen)
 
 
 def shows(studio: OBS, source: str, color: tuple[int, ...]) -> Callable[[], bool]:
@@ -157,7 +156,7 @@ def test_obs_shows_what_was_prompted(play: Any, studio: Any, wait_for: Any) -> N
     from worldjockey.model.probe import load_probe
 
     probe, director, playing = load_probe(), studio(), play("nano", "a calm sea at noon")
-    wait_for(playing.on_air, 60, "the show")
+    wait_for(playing.on_air, 90, "the show")
     watch(director, playing)
     capture(director, playing, wait_for)
 
@@ -168,17 +167,17 @@ def test_obs_shows_what_was_prompted(play: Any, studio: Any, wait_for: Any) -> N
 
         return look
 
-    for source in ("stream", "screen"):
+    for source in SOURCES:
         wait_for(sees(source, "sea", "noon"), 30, f"the show's prompt in OBS's {source}")
     before = playing.picture()
 
     playing.osc("/wj/prompt", "endless tunnel, neon", 0.0)
-    for source in ("stream", "screen", SCENE):
+    for source in (*SOURCES, SCENE):
         wait_for(sees(source, "tunnel", "neon"), 30, f"the new prompt in OBS's {source}")
 
     playing.osc("/wj/freeze", 1)  # the same picture everywhere, to be compared
     size = before.shape[1], before.shape[0]
-    for source in ("stream", "screen", SCENE):
+    for source in (*SOURCES, SCENE):
         wait_for(
             lambda source=source: likeness(director.picture(source, size), playing.picture()) > 0.98,
             20, f"the programme's picture in OBS's {source}",
@@ -189,10 +188,10 @@ def test_obs_shows_what_was_prompted(play: Any, studio: Any, wait_for: Any) -> N
 
 def test_the_show_goes_on_without_obs_and_obs_without_the_show(play: Any, studio: Any, wait_for: Any) -> None:
     director, playing = studio(), play("testcard", hexadecimal(RED))
-    wait_for(playing.on_air, 60, "the show")
+    wait_for(playing.on_air, 90, "the show")
     watch(director, playing)
     capture(director, playing, wait_for)
-    for source in ("stream", "screen"):
+    for source in SOURCES:
         wait_for(shows(director, source, RED), 30, f"red in OBS's {source}")
     assert playing.watching() == 1
     playing.osc("/wj/energy", 0.5)  # whoever sends is told how the show goes
