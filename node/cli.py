@@ -81,6 +81,9 @@ def play(
     from .options import PlayOptions
     from .show import Show
 
+    if _follows():
+        _call("worldjockey.node.followers", "follow")
+        return
     loaded = Show.load(show)
     given: dict[str, Any] = {
         "model": model, "size": size, "fps": fps, "prompt": prompt, "name": name,
@@ -156,6 +159,9 @@ def world_(
         return
     if key is None:
         raise Fault("a world for others needs a key: wj world --new-key world.key, then say --key world.key")
+    if _follows():
+        _call("worldjockey.node.followers", "follow", seconds)
+        return
     module = importlib.import_module("worldjockey.node.remote_world")
     options = module.HostOptions(
         remote_key.address(listen), remote_key.read(key), model, device, threads, seconds
@@ -200,6 +206,11 @@ def render(
         typer.echo(json.dumps({**vars(made), "differs": differs}, indent=2))
     else:
         typer.echo(f"wrote {made.path}: {made.frames} frames, {made.seconds:g} s, sha256 {made.sha256[:16]}")
+
+
+def _follows() -> bool:
+    """Whether `torchrun` started this, and another process plays the show."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
 
 
 def _set(part: Any, field: str, value: Any, flag: str) -> None:

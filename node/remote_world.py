@@ -104,7 +104,9 @@ class Stay:
                 slot: Media(**{kind: str(self._path(name)) for kind, name in names.items()})
                 for slot, names in h.media.items()
             }
-            world = WorldOptions(o.model or h.model, o.device, o.threads, h.top_fps, h.aspect, media, h.ahead)
+            world = WorldOptions(
+                o.model or h.model, o.device, o.threads, h.top_fps, h.aspect, media, h.ahead, returns=True
+            )
             self.keeper = Keeper("world", world_process.run, (world, self.mailbox, self.ring), WORLD_PATIENCE)
 
     def said(self) -> dict[str, Any]:

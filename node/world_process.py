@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +41,8 @@ RECENT = 512  # steps that percentiles look back on
 class WorldOptions:
     """model: a name for `worldjockey.model.load`. top_fps: the show's rate, which the world never runs ahead of.
     aspect: the show's width over height. media: pictures and sounds on pads as the show opens, by slot. ahead: prompts
-    of cues, encoded before they are asked for. live: where the live picture comes."""
+    of cues, encoded before they are asked for. live: where the live picture comes. returns: another world will be
+    opened after this one."""
 
     model: str
     device: str = "auto"
@@ -49,6 +52,7 @@ class WorldOptions:
     media: Mapping[str, Media] = field(default_factory=dict)
     ahead: tuple[str, ...] = ()
     live: LiveFeed | None = None
+    returns: bool = False
 
 
 class Player:
@@ -177,14 +181,30 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
         torch.set_num_threads(threads)
         from worldjockey.model import load
 
-        world = load(options.model, device=options.device, aspect=options.aspect)
-        player = Player(world, mailbox, options)
-        player.encoder.once()
-        player.encoder.start()
-        _play(player, ring, status, say, stop)
+        with _company(options, threads) as (device, shared):
+            world = shared(load(options.model, device=device, aspect=options.aspect))
+            player = Player(world, mailbox, options)
+            player.encoder.once()
+            player.encoder.start()
+            _play(player, ring, status, say, stop)
     except Exception as fault:
         tell(status, {**say, "state": "error", "message": str(fault) or type(fault).__name__})
         raise SystemExit(1) from None
+
+
+@contextlib.contextmanager
+def _company(options: WorldOptions, threads: int) -> Iterator[tuple[str, Callable[[World], World]]]:
+    """The device to play on, and what makes a world the whole team's under `torchrun`."""
+    if "MASTER_ADDR" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
+        yield options.device, lambda world: world
+        return
+    from worldjockey.model import team
+
+    wire = team.Wire()
+    said = {"model": options.model, "device": options.device, "aspect": options.aspect, "threads": threads}
+    wire.send("open", said)
+    yield team.device(options.device), lambda world: team.Leader(world, wire)
+    wire.send("close", {"over": not options.returns})
 
 
 def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], stop: Any) -> None:

@@ -1,0 +1,49 @@
+"""A tiny Wan as a world that the first process of `torchrun` leads; writes what it drew. Alone it needs no team."""
+
+import sys
+
+import numpy as np
+import torch
+import wan_files
+from wan_in_a_team import TINY
+from worldjockey.model import Controls, team
+from worldjockey.model.spec import WorldSpec
+from worldjockey.model.wan_rollout import Rollout
+
+
+class Drawing:
+    """What it draws is latents, not pictures: the decoder is nobody's to share."""
+
+    spec = WorldSpec("tiny", 64, 32, 16.0, 1, (), ("text",), "cpu")
+
+    def __init__(self):
+        self.rollout = Rollout(TINY, 4, 8, torch.device("cpu"), weights=wan_files.network(TINY))
+
+    def reset(self, seed):
+        self.rollout.reset(seed)
+
+    def step(self, controls):
+        self.rollout.say(controls.tokens)
+        return self.rollout.chunk(controls.steps)
+
+
+def played(world):
+    """Four chunks, a new prompt and a new seed."""
+    texts = [np.random.default_rng(n).standard_normal((n, 12), np.float32) for n in (5, 7)]
+    chunks = []
+    for seed in (3, 4):
+        world.reset(seed)
+        chunks += [world.step(Controls(text, steps=2)) for text in texts]
+    return torch.stack(chunks)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    wire = team.Wire() if team.size() > 1 else None
+    if wire is None:
+        torch.save(played(Drawing()), sys.argv[1])
+    elif team.rank() == 0:
+        torch.save(played(team.Leader(Drawing(), wire)), sys.argv[1])
+        wire.send("close", {"over": True})
+    else:
+        assert team.follow(Drawing(), wire)
