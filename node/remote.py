@@ -89,7 +89,7 @@ class Facts:
             "address": address, "up": self.up, "lost": self.lost, "skipped": self.skipped,
             "malformed": self.malformed, "rtt_ms": round(self.rtt * 1e3, 2) if math.isfinite(self.rtt) else None,
             "mbit": round(sum(n for _, n in recent[1:]) * 8e-6 / since, 2) if since else 0.0,
-            "world_fps": self.there.get("fps", 0.0),
+            "world_fps": self.there.get("fps", 0.0), "world_restarts": self.there.get("restarts", 0),
         }  # fmt: skip
         fps = round((len(recent) - 1) / since, 2) if since and self.up else 0.0
         return {**self.there, "state": state, "message": words, "fps": fps, "link": link}
