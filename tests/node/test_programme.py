@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from worldjockey.integrations import VideoFormat
 from worldjockey.node import between
-from worldjockey.node.output_process import Programme, pick_up
+from worldjockey.node.mailbox import Mailbox
+from worldjockey.node.output_process import Programme, filling, pick_up
+from worldjockey.node.parameters import PARAMETERS
 from worldjockey.node.picture import blend
 from worldjockey.node.ring import FrameInfo, FrameRing, Pixels
 
@@ -160,3 +162,14 @@ def test_a_search_that_fails_costs_its_motion_and_nothing_else(
         seen = levels(programme, range(3 * bool(level), 3 * bool(level) + 3), fill="motion")
     assert seen == pytest.approx([30, 60, 90], abs=2)
     assert "out of memory" in programme.fault
+
+
+@pytest.mark.parametrize(("said", "fill"), [(0, "blend"), (1.0, "hold"), (2, "motion"), ("motion", "motion")])
+def test_the_performer_switches_the_filling_by_number_or_name(said: object, fill: str) -> None:
+    mailbox = Mailbox()
+    try:
+        assert filling(mailbox) == PARAMETERS["inbetween"].default
+        mailbox.post("inbetween", PARAMETERS["inbetween"].coerce(said), 0.0)
+        assert filling(mailbox) == fill
+    finally:
+        mailbox.unlink()
