@@ -20,7 +20,7 @@ from .ring import Pixels
 Flow = NDArray[np.float32]
 _NO_MAP: Any = None  # remap takes x and y in one map, too
 
-LARGEST = 4 * 512 * 288  # pixels of a picture beyond which a warp would cost the clock too much
+LARGEST = 4 * 512 * 288  # pixels of a picture beyond which a warp would cost a clock of 30 ticks a second too much
 SMALLEST = 96  # pixels of a side; below, OpenCV's search changes its own settings for good, or crashes
 SHARE, SOFT = 0.8, 2.0  # of the plain difference that the warped one must stay below, and levels of soft edge
 NEAR = 5  # pixels around, at half size, whose differences count together
@@ -28,14 +28,14 @@ STILL = 0.25  # levels of mean difference below which there is nothing to move
 CUT = 8.0  # levels of mean difference that a warp leaves where the picture was cut (1 to 4 where it was not)
 
 
-def flow(old: Pixels, new: Pixels) -> Flow | None:
+def flow(old: Pixels, new: Pixels, largest: float = LARGEST) -> Flow | None:
     """How far each pixel goes from `old` to `new`, (h, w, 2) x and y in pixels; None where a warp is of no use.
 
-    old, new: (h, w, 3) RGB. None for pictures of two shapes or of more than LARGEST pixels, that are alike, or between
-    which there was a cut.
+    old, new: (h, w, 3) RGB. None for pictures of two shapes or of more than `largest` pixels, that are alike, or
+    between which there was a cut.
     """
     height, width, channels = new.shape
-    if old.shape != new.shape or channels != 3 or height * width > LARGEST or min(height, width) < SMALLEST:
+    if old.shape != new.shape or channels != 3 or height * width > largest or min(height, width) < SMALLEST:
         return None
     a, b = (_half(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY)) for p in (old, new))
     levelled = cv2.LUT(b, np.clip(np.arange(256) + round(a.mean() - b.mean()), 0, 255).astype(np.uint8))

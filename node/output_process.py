@@ -54,6 +54,7 @@ class Programme:
 
             between.ready()
             self._between = between
+            self._largest = between.LARGEST * min(30 * period, 1)  # a faster clock has less time for a picture
         except Exception as fault:
             self._lose(fault)
         self.counts = {"fresh": 0, "between": 0, "repeated": 0}
@@ -83,7 +84,7 @@ class Programme:
         if self._between:
             try:
                 if not s.followed:
-                    s.flow, s.followed = self._between.flow(s.origin, s.newest), True
+                    s.flow, s.followed = self._between.flow(s.origin, s.newest, self._largest), True
                 return np.asarray(self._between.between(s.origin, s.newest, s.flow, part), np.uint8)
             except Exception as fault:
                 self._lose(fault)

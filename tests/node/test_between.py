@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from worldjockey.node.between import LARGEST, between, flow, ready
 from worldjockey.node.between_bench import measure, psnr
+from worldjockey.node.output_process import Programme
 from worldjockey.node.picture import blend
-from worldjockey.node.ring import Pixels
+from worldjockey.node.ring import FrameInfo, FrameRing, Pixels
 
 H, W = 144, 256
 
@@ -102,6 +103,22 @@ def test_where_no_flow_can_be_had_there_is_none(shapes: tuple[tuple[int, int], t
     old, new = (np.full((*shape, 3), level, np.uint8) for shape, level in zip(shapes, (10, 90), strict=True))
     assert flow(old, new) is None
     assert between(old, new, None, 0.5).shape == new.shape
+
+
+@pytest.mark.parametrize(("fps", "moves"), [(24, True), (30, True), (60, False)])
+def test_a_faster_clock_moves_smaller_pictures_only(fps: int, moves: bool) -> None:
+    size = 480, 832
+    assert LARGEST / 2 < size[0] * size[1] < LARGEST
+    old, new = hills(9, size=size), hills(9, 6.0, size)
+    ring = FrameRing(new.nbytes, 4)
+    try:
+        programme = Programme(ring, old, 1 / fps)
+        for number, picture in enumerate((old, new)):
+            ring.write(picture, FrameInfo(span=2 / fps))
+            shown, _, _ = programme.tick(2 * number / fps, "motion", 0.0)
+    finally:
+        ring.unlink()
+    assert np.array_equal(shown, blend(old, new, 0.5)) is not moves
 
 
 def test_motion_beats_blend_and_hold_on_true_pictures_of_the_stage() -> None:
