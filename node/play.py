@@ -29,6 +29,7 @@ from .mailbox import Mailbox
 from .options import PlayOptions
 from .outlet import PLACES, OutletSpec
 from .process import SPAWN
+from .remote_key import Key
 from .report import Report, latency, percentiles
 from .ring import FrameRing
 from .show import OutputEntry, Show
@@ -232,21 +233,29 @@ def play(show: Show, options: PlayOptions) -> Report:
         return report
 
 
-def _place(show: Show, options: PlayOptions, world: WorldOptions) -> tuple[Callable[..., None], Any]:
-    """What runs as the world process, and its options: the world itself, or the link to one on another machine."""
+def _elsewhere(show: Show, options: PlayOptions) -> Key | None:
+    """The key of a world on another machine; None where it runs here. Raises what would keep the show from starting."""
     if show.world is None:
-        return world_process.run, world
-    from . import remote, remote_key
-
+        return None
     if show.key is None:
         raise RuntimeError(f"{show.world} wants a key: copy the one that it was started with, and say --key FILE")
     if show.live:
         raise RuntimeError("a live picture does not reach a world on another machine: play without `live`")
-    for media in world.media.values():
+    from . import remote, remote_key
+
+    for media in show.media(options.folder).values():
         for path in media.paths:
-            remote.named(Path(path))  # one that is too large is said now
-    key = remote_key.read(options.folder / Path(show.key).expanduser())
-    return remote.run, remote.RemoteOptions(show.world, key, secrets.token_hex(8), world)
+            remote.named(Path(path))
+    return remote_key.read(options.folder / Path(show.key).expanduser())
+
+
+def _world(show: Show, options: WorldOptions, key: Key | None) -> tuple[Callable[..., None], Any]:
+    """What runs as the world process, and its options: the world itself, or the link to one on another machine."""
+    if show.world is None or key is None:
+        return world_process.run, options
+    from . import remote
+
+    return remote.run, remote.RemoteOptions(show.world, key, secrets.token_hex(8), options)
 
 
 @dataclass
@@ -264,6 +273,7 @@ class Company:
     def assemble(cls, show: Show, options: PlayOptions, specs: list[OutletSpec], fmt: VideoFormat,
                  mailbox: Mailbox, remembered: list[str]) -> Company:  # fmt: skip
         """remembered: prompts of snapshots, which may be recalled."""
+        key = _elsewhere(show, options)
         source, tick, news = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(NEWS_BYTES)
         rings = output_process.rings_for(specs, fmt, source.size)
         wakes = [SPAWN.Semaphore(0) for _ in specs]
@@ -275,7 +285,7 @@ class Company:
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
             show.media(options.folder), (*show.ahead(), *remembered), feed,
         )  # fmt: skip
-        target, opened = _place(show, options, world_options)
+        target, opened = _world(show, world_options, key)
         world = Keeper("world", target, (opened, mailbox, source), WORLD_PATIENCE)
         clock = Keeper("clock", output_process.run, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
         outputs = {

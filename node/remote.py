@@ -276,6 +276,7 @@ class Link:
         elif kind == messages.TOLD:
             said = messages.unpacked(part)
             if said.get("cannot") and not self.facts.ever:
+                self._send(messages.BYE)
                 raise Refusal(f"the world there failed: {said['cannot']}")
             self.facts.there = {str(k)[:64]: v for k, v in said.items()}
         else:

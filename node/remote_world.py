@@ -266,7 +266,9 @@ def serve(options: HostOptions, say: Callable[[str], None]) -> None:
         try:
             socket.bind(options.address)
         except zmq.ZMQError as fault:
-            raise OSError(f"{options.address} cannot be listened on ({fault.strerror}); choose another") from None
+            raise OSError(
+                f"{options.address} cannot be listened on ({zmq.strerror(fault.errno or 0)}); choose another"
+            ) from None
         host = Host(socket, options, say)
         stack.callback(host.finish)
         bound = socket.getsockopt(zmq.LAST_ENDPOINT)
