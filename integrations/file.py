@@ -1,11 +1,12 @@
-"""File out: a recording that survives a crash, H.264 (`h264`) in .mp4, .mov or .mkv.
+"""File out: a recording that survives a crash, H.264 (`h264`) in .mp4, .mov, .mkv or .ts.
 
-The container is written in pieces of a second (ISO/IEC 14496-12 movie fragments, Matroska clusters), so that whatever
-ends the process leaves a file that plays up to at most 2 s before.
+The container is written in pieces of a second (ISO/IEC 14496-12 movie fragments, Matroska clusters; MPEG-TS has none),
+so that whatever ends the process leaves a file that plays up to at most 2 s before.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ CONTAINERS = {
     ".mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
     ".mov": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
     ".mkv": {"cluster_time_limit": "1000"},
+    ".ts": {},
 }
 
 
@@ -35,7 +37,7 @@ def free_name(path: Path) -> Path:
 class FileOutput:
     """Records the show. Each frame lies at its tick, so a tick that never came lengthens the one before.
 
-    path: .mp4, .mov or .mkv; an existing file is kept and the next free name taken (see `status`).
+    path: .mp4, .mov, .mkv or .ts; an existing file is kept and the next free name taken (see `status`).
     """
 
     layout: Layout = "yuv420p"
@@ -46,6 +48,7 @@ class FileOutput:
         if self.path.suffix.lower() not in CONTAINERS:
             raise ValueError(f"cannot record to {str(path)!r}: the name has to end in {', '.join(CONTAINERS)}")
         self._container: Any = None
+        self._stopped = False
         self._first: int | None = None
         self._next = 0
         self._frames = 0
@@ -59,8 +62,13 @@ class FileOutput:
         try:
             container.start_encoding()  # creates the file
         except OSError as error:
+            with contextlib.suppress(OSError, av.error.FFmpegError):
+                container.close()
+            with contextlib.suppress(OSError):  # each try on a full disk would leave one more empty file
+                if self.path.stat().st_size == 0:
+                    self.path.unlink()
             where = self.path.parent
-            fix = "choose another place" if where.is_dir() else f"make the folder first: mkdir -p {where}"
+            fix = "free some space or choose another place" if where.is_dir() else f"make the folder: mkdir -p {where}"
             raise OSError(f"cannot record to {self.path}: {error.strerror or error}; {fix}") from None
         self._container = container
 
@@ -83,7 +91,7 @@ class FileOutput:
             for packet in self._coder.encode(pixels, position):
                 self._container.mux(packet)
         except OSError as error:
-            reason = error.strerror or error
+            self._stopped, reason = True, error.strerror or error
             raise OSError(f"the recording {self.path} stopped: {reason}; free some space or record elsewhere") from None
 
     def status(self) -> Mapping[str, Any]:
@@ -105,8 +113,11 @@ class FileOutput:
             return
         container = self._container
         try:
-            if self._frames:
+            if self._frames and not self._stopped:
                 self._write(None)
         finally:
             self._container = None
-            container.close()
+            with contextlib.suppress(OSError) if self._stopped else contextlib.nullcontext():
+                container.close()
+            if self._stopped and self._next <= self._fmt.fps:  # no whole piece, and one more at each try on a full disk
+                self.path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from . import VideoFormat
 SOFTWARE = "libx264"
 # Encoders of the hardware, best first, and the pixels they take.
 HARDWARE = {"h264_videotoolbox": "yuv420p", "h264_nvenc": "yuv420p", "h264_qsv": "nv12", "h264_amf": "nv12"}
+IDR = {"forced-idr": "1", "forced_idr": "1"}  # nvenc; qsv and amf: key frames that are asked for begin anew
 BITS = 0.15  # a pixel, from encoders that know no constant quality
 BT709 = 1  # the value of primaries, transfer and matrix alike in ITU-T H.273
 LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
@@ -38,9 +39,10 @@ def choose(width: int, height: int) -> str:
 
 
 class Coder:
-    """A video stream of a container. One tick of the clock is one unit of time; a key frame comes every second.
+    """A video stream of a container. One tick of the clock is one unit of time; a key frame comes every second,
+    and nothing is held back for better compression.
 
-    live: nothing is held back for better compression. Raises RuntimeError for an odd width or height.
+    live: for a network, so smaller. Raises RuntimeError for an odd width or height.
     """
 
     def __init__(self, container: Any, fmt: VideoFormat, live: bool = False, name: str = "") -> None:
@@ -48,15 +50,16 @@ class Coder:
             raise RuntimeError(f"cannot code {fmt.width}x{fmt.height}: H.264 4:2:0 needs an even width and height")
         self.name = name or choose(fmt.width, fmt.height)
         rate = Fraction(fmt.fps_num, fmt.fps_den)
-        options = {"preset": "veryfast", "crf": "18"} if self.name == SOFTWARE else {}
-        if live and self.name == SOFTWARE:
-            options |= {"tune": "zerolatency", "crf": "21"}
+        options = dict(IDR)
+        if self.name == SOFTWARE:  # what it held back to look ahead would be lost with it
+            options = {"preset": "veryfast", "tune": "zerolatency", "crf": "21" if live else "18"}
         self._stream = container.add_stream(self.name, rate=rate, options=options)
         self._pixels = HARDWARE.get(self.name, "yuv420p")
         self._stream.width, self._stream.height, self._stream.pix_fmt = fmt.width, fmt.height, self._pixels
         coder = self._stream.codec_context
         self._tick = coder.time_base = 1 / rate
-        coder.gop_size = max(round(rate), 1)
+        self._second = coder.gop_size = max(round(rate), 1)
+        self._key: int | None = None
         coder.max_b_frames = 0  # nothing is written out of order: what is on disk plays
         coder.thread_count = min(max((os.cpu_count() or 2) - 1, 1), 8)  # the world and the clock need a core
         if self.name != SOFTWARE:
@@ -71,5 +74,7 @@ class Coder:
         picture = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
         if self._pixels != "yuv420p":
             picture = picture.reformat(format=self._pixels)
+        if self._key is None or position - self._key >= self._second:  # by the clock, however many ticks were dropped
+            self._key, picture.pict_type = position, av.video.frame.PictureType.I
         picture.pts, picture.time_base = position, self._tick  # not the stream's, which the container has chosen
         return list(self._stream.encode(picture))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -30,7 +31,16 @@ def decode(path: Path) -> tuple[Any, list[Any]]:
         return stream, list(container.decode(stream))
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def played(path: Path) -> list[float]:
+    """The times of the frames that a recording shows whose last piece may be cut."""
+    times = []
+    with av.open(str(path)) as container, contextlib.suppress(av.error.FFmpegError):
+        for frame in container.decode(video=0):
+            times.append(frame.time)
+    return times
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".ts"])
 def test_decodes_back_to_what_was_sent(tmp_path: Path, suffix: str) -> None:
     output = FileOutput(tmp_path / f"clip{suffix}")
     output.open(VideoFormat(320, 180, 30000, 1001))
@@ -49,7 +59,7 @@ def test_decodes_back_to_what_was_sent(tmp_path: Path, suffix: str) -> None:
     tags = {(int(f.colorspace), int(f.color_primaries), int(f.color_trc), int(f.color_range)) for f in frames}
     assert tags == {(1, 1, 1, 1)}  # BT.709, limited range
     for tick, (frame, color) in enumerate(zip(frames, colors, strict=True)):
-        assert frame.time == pytest.approx(tick * 1001 / 30000, abs=0.001)
+        assert frame.time - frames[0].time == pytest.approx(tick * 1001 / 30000, abs=0.001)
         seen = frame.to_ndarray()
         parts = seen[:180], seen[180:225], seen[225:]
         for part, value in zip(parts, color, strict=True):
@@ -94,34 +104,32 @@ from worldjockey.integrations.file import FileOutput
 output = FileOutput(sys.argv[1])
 output.open(VideoFormat(320, 180, 30))
 noise = np.random.default_rng(0).integers(0, 256, (270, 320), np.uint8)
-for tick in range(int(sys.argv[2])):
+for tick in range(0, int(sys.argv[2]), int(sys.argv[3])):
     output.send(Frame(np.roll(noise, tick, 1), tick, 0.0))
     print(tick, flush=True)
 sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
-def test_a_killed_recording_plays_to_within_two_seconds(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".ts"])
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_killed_recording_plays_to_within_two_seconds(tmp_path: Path, suffix: str, step: int) -> None:
     path = tmp_path / f"killed{suffix}"
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), "200"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, str(path), "201", str(step)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert writer.stdout
     for line in writer.stdout:
-        if line.strip() == "199":
+        if line.strip() == "200":
             break
     writer.send_signal(signal.SIGKILL)
     writer.communicate()
-    with av.open(str(path)) as container:
-        times = []
-        try:
-            for frame in container.decode(video=0):
-                times.append(frame.time)
-        except av.error.FFmpegError:
-            pass  # the last piece may be cut
-    assert times == pytest.approx([n / 30 for n in range(len(times))], abs=0.002)
-    assert len(times) >= 200 - 60
+    times = played(path)
+    assert np.subtract(times, times[0]) == pytest.approx([n * step / 30 for n in range(len(times))], abs=0.002)
+    assert times[-1] - times[0] >= (200 - 60) / 30
 
 
 def test_a_full_disk_is_named_and_what_was_written_plays(tmp_path: Path) -> None:
@@ -129,13 +137,48 @@ def test_a_full_disk_is_named_and_what_was_written_plays(tmp_path: Path) -> None
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n" + WRITER
     path = tmp_path / "full.mp4"
     result = subprocess.run(
-        [sys.executable, "-c", limited, str(path), "3000"], input="", capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", limited, str(path), "3000", "1"], input="", capture_output=True, text=True, timeout=60
     )
     assert resource
     assert result.returncode == 1
     assert f"OSError: the recording {path} stopped: File too large; free some space" in result.stderr
     with av.open(str(path)) as container:
         assert next(container.decode(video=0)).width == 320
+
+
+def record(path: Path, ticks: int) -> FileOutput:
+    output = FileOutput(path)
+    try:
+        output.open(VideoFormat(320, 180, 30))
+        noise = np.random.default_rng(0).integers(0, 256, (270, 320), np.uint8)
+        for tick in range(ticks):
+            output.send(Frame(np.roll(noise, tick, 1), tick, 0.0))
+    finally:
+        output.close()
+    return output
+
+
+def test_recording_goes_on_in_a_new_file_once_there_is_space(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(disk)], capture_output=True)
+    if mount.returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        with pytest.raises(OSError, match=r"clip\.mp4 stopped: No space left on device; free some space"):
+            record(disk / "clip.mp4", 3000)
+        assert len(played(disk / "clip.mp4")) >= 30
+        for room in (0, 0, 4096):  # as it is tried again and again
+            with (disk / "clip.mp4").open("rb+") as file:
+                file.truncate((disk / "clip.mp4").stat().st_size - room)
+            with pytest.raises(OSError, match="No space left on device; free some space"):
+                record(disk / "clip.mp4", 3000)
+            assert [path.name for path in disk.iterdir()] == ["clip.mp4"]
+        (disk / "clip.mp4").write_bytes(b"moved away")
+        assert record(disk / "clip.mp4", 10).path == disk / "clip-2.mp4"
+        assert len(decode(disk / "clip-2.mp4")[1]) == 10
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # a fault still holds its file
 
 
 def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
@@ -150,7 +193,7 @@ def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
 
 
 def test_bad_places_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"\.mp4, \.mov, \.mkv"):
+    with pytest.raises(ValueError, match=r"\.mp4, \.mov, \.mkv, \.ts"):
         FileOutput(tmp_path / "clip.avi")
     with pytest.raises(OSError, match=f"mkdir -p {tmp_path}/no/such"):
         FileOutput(tmp_path / "no/such/clip.mp4").open(VideoFormat(64, 64, 30))
