@@ -25,11 +25,20 @@ import numpy as np
 from . import Frame, Layout, Pixels, Unsuitable, VideoFormat
 from .h264 import Coder
 
+# FFmpeg's queue before SRT: while nobody is there it is emptied when full, so that a viewer begins at the present.
+QUEUE = {
+    "fifo_format": "mpegts", "queue_size": "30", "drop_pkts_on_overflow": "1", "restart_with_keyframe": "1",
+    "attempt_recovery": "1", "recover_any_error": "1", "recovery_wait_time": "0.05",
+}  # fmt: skip
 RETRY = 1.0  # seconds until a receiver that did not take the stream is tried again
 BEHIND = 8 << 20  # bytes that a viewer may be behind before it is let go
 SCHEMES: dict[str, dict[str, str]] = {  # and what FFmpeg is told beside the address
     "tcp": {},
-    "srt": {"mode": "listener", "latency": "60000"},
+    "srt": {
+        "mode": "listener",
+        "latency": "60000",
+        "listen_timeout": "500000",
+    },  # what waits for a viewer is no older, nor outlives us
     "udp": {"pkt_size": "1316"},  # 7 cells of MPEG-TS
     "rtmp": {},
 }
@@ -61,7 +70,9 @@ class Relay:
                 "tcp:// needs nothing"
             )
         source = ["-fflags", "nobuffer", "-probesize", "65536", "-i", f"tcp://127.0.0.1:{port}"]
-        self._command = [program, "-v", "error", "-nostdin", *source, "-c", "copy", "-f", "mpegts", to]
+        queue = [word for name, value in QUEUE.items() for word in (f"-{name}", value)]
+        self._command = [program, "-v", "error", "-nostdin", *source, "-map", "0:v", "-c", "copy", "-f", "fifo"]
+        self._command += [*queue, to]
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self.fault = ""

@@ -6,8 +6,9 @@ import contextlib
 import shutil
 import socket
 import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -25,18 +26,22 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
         return int(probe.getsockname()[1])
 
 
+def grey(tick: int) -> np.ndarray:
+    picture = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
+    picture[:HEIGHT] = 40 + tick % 150
+    return picture
+
+
 @contextlib.contextmanager
-def on_air(url: str) -> Iterator[StreamOutput]:
-    """A stream whose picture is grey and gets lighter by one step a tick."""
+def on_air(url: str, paint: Callable[[int], np.ndarray] = grey) -> Iterator[StreamOutput]:
+    """A stream whose picture gets lighter by one step a tick, or whatever is painted."""
     output, stop = StreamOutput(url), threading.Event()
     output.open(VideoFormat(WIDTH, HEIGHT, FPS))
 
     def play() -> None:
-        picture = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
         tick = 0
         while not stop.wait(1 / FPS):
-            picture[:HEIGHT] = 40 + tick % 150
-            output.send(Frame(picture, tick, 0.0))
+            output.send(Frame(paint(tick), tick, 0.0))
             tick += 1
 
     player = threading.Thread(target=play)
@@ -49,10 +54,10 @@ def on_air(url: str) -> Iterator[StreamOutput]:
         output.close()
 
 
-def watch(url: str, frames: int = 8, tries: int = 1) -> list[int]:
+def watch(url: str, frames: int = 8, tries: int = 1, options: Sequence[str] = ()) -> list[int]:
     """The lightness of each decoded picture; a receiver that found nobody tries again, as OBS does."""
     for _ in range(tries):
-        command = ["ffmpeg", "-v", "error", "-probesize", "200k", "-i", url, "-frames:v", str(frames)]
+        command = ["ffmpeg", "-v", "error", "-probesize", "200k", *options, "-i", url, "-frames:v", str(frames)]
         command += ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
         seen = subprocess.run(command, capture_output=True, timeout=60)
         pictures = np.frombuffer(seen.stdout, np.uint8).reshape(-1, HEIGHT * 3 // 2, WIDTH)
@@ -100,6 +105,48 @@ def test_srt_is_listened_to_by_its_viewers() -> None:
     port = free_port(socket.SOCK_DGRAM)
     with on_air(f"srt://127.0.0.1:{port}"):
         assert rises(watch(f"srt://127.0.0.1:{port}", tries=5))
+
+
+def test_who_comes_late_by_srt_sees_the_present() -> None:
+    port, light = free_port(socket.SOCK_DGRAM), 60
+
+    def noise(tick: int) -> np.ndarray:  # as many bytes as a true picture has
+        picture = grey(0)
+        picture[:HEIGHT] = np.random.default_rng(tick).integers(light - 20, light + 20, (HEIGHT, WIDTH))
+        return picture
+
+    with on_air(f"srt://127.0.0.1:{port}", noise) as output:
+        until(lambda: output.status()["frames"] > 150)
+        light = 180
+        assert watch(f"srt://127.0.0.1:{port}", frames=90, tries=5)[-1] == pytest.approx(180, abs=5)
+
+
+def test_an_srt_stream_that_is_killed_leaves_its_port() -> None:
+    psutil = pytest.importorskip("psutil")
+    script = (
+        "import numpy as np, time\n"
+        "from worldjockey.integrations import Frame, VideoFormat\n"
+        "from worldjockey.integrations.stream import StreamOutput\n"
+        f"output = StreamOutput('srt://127.0.0.1:{free_port(socket.SOCK_DGRAM)}')\n"
+        "output.open(VideoFormat(64, 64, 30))\n"
+        "for tick in range(10**6):\n"
+        "    output.send(Frame(np.full((96, 64), 128, np.uint8), tick, 0.0))\n"
+        "    time.sleep(1 / 30)\n"
+    )
+    sender = psutil.Popen([sys.executable, "-c", script])
+    try:
+        until(lambda: any(relay.net_connections("udp") for relay in sender.children()))
+        relays = sender.children()
+    finally:
+        sender.kill()
+        sender.wait()
+    until(lambda: all(not r.is_running() or r.status() == psutil.STATUS_ZOMBIE for r in relays))
+
+
+def test_rtmp_calls_its_receiver() -> None:
+    port = free_port()
+    with on_air(f"rtmp://127.0.0.1:{port}/live/show"):
+        assert rises(watch(f"rtmp://127.0.0.1:{port}/live/show", tries=5, options=["-listen", "1"]))
 
 
 def test_udp_goes_to_whoever_hears_it() -> None:
