@@ -49,6 +49,7 @@ class FileOutput:
             raise ValueError(f"cannot record to {str(path)!r}: the name has to end in {', '.join(CONTAINERS)}")
         self._container: Any = None
         self._stopped = False
+        self._encoder = ""
         self._first: int | None = None
         self._next = 0
         self._frames = 0
@@ -70,7 +71,7 @@ class FileOutput:
             where = self.path.parent
             fix = "free some space or choose another place" if where.is_dir() else f"make the folder: mkdir -p {where}"
             raise OSError(f"cannot record to {self.path}: {error.strerror or error}; {fix}") from None
-        self._container = container
+        self._container, self._encoder = container, self._coder.name
 
     def send(self, frame: Frame) -> None:
         height, width = self._fmt.height, self._fmt.width
@@ -102,7 +103,7 @@ class FileOutput:
             size = 0
         return {
             "path": str(self.path),
-            "encoder": self._coder.name if self._container is not None else "",
+            "encoder": self._encoder,
             "frames": self._frames,
             "seconds": round(self._next / self._fmt.fps, 3) if self._frames else 0.0,
             "bytes": size,

@@ -172,7 +172,7 @@ def world_(
 @app.command()
 def render(
     log: Annotated[Path, typer.Option(help="a control log: the file, or the folder of `wj play --log`")],
-    out: Annotated[Path, typer.Option(help="the clip: .mp4, .mov or .mkv")],
+    out: Annotated[Path, typer.Option(help="the clip: .mp4, .mov, .mkv or .ts")],
     show: ShowFile = None,
     size: Annotated[str | None, _picture(help="of the clip; without it, as it was played")] = None,
     fps: Annotated[str | None, _picture(help="frames a second; without it, as it was played")] = None,

@@ -78,8 +78,8 @@ def test_the_first_encoder_that_codes_is_taken(tmp_path: Path, monkeypatch: pyte
         output.open(VideoFormat(64, 64, 30))
         for tick in range(3):
             output.send(Frame(plain(64, 64, 100, 128, 128), tick, 0.0))
-        found.append(output.status()["encoder"])
         output.close()
+        found.append(output.status()["encoder"])
         assert abs(decode(tmp_path / f"{number}.mp4")[1][-1].to_ndarray()[10, 10].astype(int) - 100) < 4
     h264.choose.cache_clear()
     assert found == ["mpeg4", "libx264", "libx264"]
