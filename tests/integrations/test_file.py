@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import subprocess
 import sys
+import threading
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -179,6 +181,31 @@ def test_recording_goes_on_in_a_new_file_once_there_is_space(tmp_path: Path) -> 
         assert len(decode(disk / "clip-2.mp4")[1]) == 10
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)  # a fault still holds its file
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no stopping of processes here")
+def test_a_stalled_disk_costs_the_recording_and_not_the_show(tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil")
+    clip, report = tmp_path / "clip.mp4", tmp_path / "report.json"
+    command = ["play", "--headless", "--no-midi", "--no-osc", "--model", "testcard", "--size", "320x180", "--seconds"]
+    command += ["8", "--out", f"file:{clip}", "--report", str(report)]
+    show = psutil.Popen([sys.executable, "-m", "worldjockey.node", *command])
+    waited, recorder = threading.Event(), None
+    while recorder is None and show.poll() is None:  # until the first piece is on disk
+        waited.wait(0.1)
+        if clip.exists() and clip.stat().st_size > 2000:
+            recorder = next((c for c in show.children(True) if str(clip) in [f.path for f in c.open_files()]), None)
+    assert recorder is not None
+    recorder.suspend()
+    waited.wait(1.5)  # an output that is silent for longer than 4 s is started anew
+    recorder.resume()
+    assert show.wait(60) == 0
+    said = json.loads(report.read_text())
+    times = played(clip)
+    assert max(np.diff(times)) > 1.4
+    assert said["outputs"]["file"]["restarts"] == 0
+    assert len(times) < said["frames_sent"] - 40
+    assert times[-1] == pytest.approx(said["frames_sent"] / 30, abs=1.0)
 
 
 def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
