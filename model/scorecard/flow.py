@@ -26,7 +26,7 @@ def opencv() -> Any:
         import cv2
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            "motion is measured with OpenCV: pip install opencv-python-headless (it is in worldjockey[dev])"
+            "motion is measured with OpenCV: pip install opencv-python-headless (it is)"
         ) from None
     return cv2
 
