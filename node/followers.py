@@ -10,7 +10,7 @@ from typing import Any
 
 from .cell import Cell
 from .keeper import Keeper
-from .process import CLOSED, enter, free_a_core, stay_offline, tell
+from .process import CLOSED, enter, free_a_core, leave, stay_offline, tell
 
 BEAT = 0.1  # seconds between two looks at the process
 
@@ -34,7 +34,7 @@ def run(status: Cell, stop: Any) -> None:
     world = load(said["model"], device=team.device(said["device"]), aspect=said["aspect"])
     tell(status, {"state": "following"})
     if team.follow(world, wire):
-        raise SystemExit(CLOSED)
+        leave(CLOSED)
 
 
 def follow(seconds: float | None = None) -> None:

@@ -22,7 +22,7 @@ from .mailbox import Mailbox, Triggers
 from .media import Media
 from .parameters import PARAMETERS
 from .playout import Playout
-from .process import enter, free_a_core, orphaned, stay_offline, tell
+from .process import enter, free_a_core, leave, orphaned, stay_offline, tell
 from .quality import Governor
 from .report import percentiles
 from .ring import FrameInfo, FrameRing
@@ -190,6 +190,7 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
     except Exception as fault:
         tell(status, {**say, "state": "error", "message": str(fault) or type(fault).__name__})
         raise SystemExit(1) from None
+    leave()
 
 
 @contextlib.contextmanager

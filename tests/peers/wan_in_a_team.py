@@ -1,5 +1,6 @@
 """A tiny Wan rollout, its tokens shared out over the processes of `torchrun`; writes what the first of them drew."""
 
+import os
 import sys
 
 import torch
@@ -30,4 +31,6 @@ if __name__ == "__main__":
     chunks = drawn()
     if dist.get_rank() == 0:
         torch.save(chunks, sys.argv[1])
-    dist.destroy_process_group()
+    dist.barrier()
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads sometimes abort a process that ends in the ordinary way
