@@ -146,7 +146,7 @@ def _flood(port: int) -> None:
 
 
 def _hands(port: int, midi: bool) -> None:
-    """More hands than anybody has: OSC_HANDS on forty addresses and, where there is MIDI, MIDI_HANDS on faders."""
+    """More hands than anybody has: OSC_HANDS on many addresses and, where there is MIDI, MIDI_HANDS on faders."""
     enter()
     if midi:
         threading.Thread(target=_controller, daemon=True).start()
