@@ -9,6 +9,7 @@ from wan_in_a_team import TINY
 from worldjockey.model import Controls, team
 from worldjockey.model.spec import WorldSpec
 from worldjockey.model.wan_rollout import Rollout
+from worldjockey.node.process import leave
 
 
 class Drawing:
@@ -47,3 +48,4 @@ if __name__ == "__main__":
         wire.send("close", {"over": True})
     else:
         assert team.follow(Drawing(), wire)
+    leave()
