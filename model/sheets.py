@@ -121,16 +121,14 @@ class Sheets(nn.Module):
         r = Rays.of(s, rows, columns)
         shape = (len(s), rows, columns)
         y, pan = r.y[:, :, None].expand(shape), r.pan[:, None, :].expand(shape)
-        turn = torch.remainder(r.pan / PANORAMA, 1.0)
-        turns = turn[:, None, :].expand(shape)
+        turns = torch.remainder(r.pan / PANORAMA, 1.0)[:, None, :].expand(shape)
         grounded = s.place[:, [PLACES.index(p) for p in GROUNDED]]
         wx, wz, reach = r.ground()
         below = (y < 0.02).to(y.dtype)
         near = below * (1.6 / reach).clamp(max=1)[:, :, None]
         along, ahead = torch.remainder(wx / STREET, 1.0), torch.remainder(wz / ROAD, 1.0)[:, :, None].expand(shape)
         lateral = _unit(pan * reach[:, :, None], -LATERAL, LATERAL) * 0.998 + 0.001
-        sun = r.sun()
-        beside = (_unit(sun, -SUN_REACH, SUN_REACH) * 0.998 + 0.001)[:, None, :].expand(shape)
+        beside = (_unit(r.sun(), -SUN_REACH, SUN_REACH) * 0.998 + 0.001)[:, None, :].expand(shape)
         drift = torch.remainder(turns + (s.time / 64)[:, None, None], 1.0)
         height = _unit(-y, -TOP, -BOTTOM)
         behind = torch.cat([
@@ -143,16 +141,16 @@ class Sheets(nn.Module):
         ], 1)  # fmt: skip
         in_front, through = self._near(r, s)
         return torch.cat([
-            self._rays(r, y, near, below), behind * through, in_front, through,
+            self._rays(r, y, near, below, wx, wz), behind * through, in_front, through,
             *self._layers(self.spirals, {k: s.place[:, PLACES.index(k)] for k in SPIRALS},
                           lambda k, i: r.spiral(*SPIRALS[k][i])[:2]),
             *self._layers(self.motes, self._falling(s), lambda k, i: r.falling(*MOTES[k][i])),
             self._gesture(s, rows, columns),
         ], 1)  # fmt: skip
 
-    def _rays(self, r: Rays, y: Tensor, near: Tensor, below: Tensor) -> Tensor:
+    def _rays(self, r: Rays, y: Tensor, near: Tensor, below: Tensor, wx: Tensor, wz: Tensor) -> Tensor:
         """What a line of sight is, without any texture: its height, and the waves that travel there."""
-        flows, swells = 2 * pi * r.flows(), 2 * pi * r.swells()
+        flows, swells = 2 * pi * r.flows(), 2 * pi * r.swells(wx, wz)
         calm = near[:, None]
         x = r.screen_x[None, None, :].expand_as(y)
         up = r.screen_y[None, :, None].expand_as(y)

@@ -136,11 +136,10 @@ class Rays:
         y = (self.y / 4)[:, None, :, None] * k[:, 1, None, None]
         return x + y + push[:, :, None, None]
 
-    def swells(self) -> Tensor:
-        """(n, 6, h, w) phases in turns of the travelling waves SWELLS, where the ground is met."""
+    def swells(self, wx: Tensor, wz: Tensor) -> Tensor:
+        """(n, 6, h, w) phases in turns of the travelling waves SWELLS, where the ground is met (`ground`)."""
         s = self.scene
         k = torch.tensor(SWELLS, dtype=s.time.dtype, device=s.time.device)
-        wx, wz, _ = self.ground()
         x = (wx / STREET)[:, None] * k[:, 0, None, None]
         z = (wz / ROAD)[:, None, :, None] * k[:, 1, None, None]
         return x + z + ((s.time / 4)[:, None] * k[:, 2])[:, :, None, None]
