@@ -25,8 +25,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import WeightsMissing
+from .encoder_device import encoder_device
 from .helios_memory import CHUNK, Look, Memory, think
-from .helios_prompt import encoder_device, look_at, read
+from .helios_prompt import ROOM, look_at, read
 from .nano import choose_device
 from .spec import Controls, Prompt, Tokens, WorldSpec, WorldState
 from .stream_decode import StreamDecoder
@@ -80,7 +81,7 @@ class Helios:
         memory = torch.cuda.get_device_properties(chosen).total_memory if chosen.type == "cuda" else 0
         pipe.transformer.to(chosen)
         pipe.vae.to(chosen)
-        pipe.text_encoder.to(encoder_device(chosen, memory))
+        pipe.text_encoder.to(encoder_device(chosen, memory, ROOM))
         for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
             part.eval().requires_grad_(False)
         world = cls(pipe)

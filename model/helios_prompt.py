@@ -17,12 +17,6 @@ from .spec import Array
 ROOM = 48e9  # bytes that a GPU needs for the network, its work and the 11 GB of the text encoder
 
 
-def encoder_device(world: torch.device, memory: float) -> torch.device:
-    """Beside the world on a GPU with so many bytes where there is room, else on the CPU: seconds a prompt there, off
-    the frame path."""
-    return torch.device("cpu") if world.type == "cuda" and memory < ROOM else world
-
-
 @torch.inference_mode()
 def read(pipe: Any, text: str, rows: int) -> tuple[Array, tuple[str, ...], Array]:
     """values (rows, d), zeros after the text's last piece; its words; and (words, rows), which rows are whose.

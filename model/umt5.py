@@ -17,12 +17,6 @@ ROWS = 256  # pieces of words that a prompt is read up to: twice the longest pro
 ROOM = 40e9  # bytes of memory that a GPU needs for the network, its cache and the 11 GB of the encoder
 
 
-def encoder_device(world: torch.device, memory: float) -> torch.device:
-    """Beside the world on a GPU with so many bytes where there is room, else on the CPU (seconds a prompt there, off
-    the frame path)."""
-    return torch.device("cpu") if world.type == "cuda" and memory < ROOM else world
-
-
 class UMT5:
     """folder: `text_encoder` and `tokenizer/tokenizer.json` of Wan 2.1 in diffusers' layout. rows: n of its tokens."""
 

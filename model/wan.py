@@ -23,9 +23,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from . import WeightsMissing
+from .encoder_device import encoder_device
 from .nano import choose_device
 from .spec import Array, Controls, Prompt, Tokens, WorldSpec, WorldState
-from .umt5 import UMT5, encoder_device
+from .umt5 import ROOM, UMT5
 from .wan_decode import FullDecoder, StreamDecoder, TinyDecoder
 from .wan_rollout import Rollout, WanConfig, merge_lora, network_weights
 
@@ -141,7 +142,7 @@ class Wan:
             name, rollout,
             TinyDecoder(drawer, rows, columns, chosen, compiled=compiled) if decoder == "tiny"
             else FullDecoder(drawer, chosen, compiled=compiled),
-            UMT5(tokenizer.parents[1], encoder_device(chosen, memory)), switch or row.switch,
+            UMT5(tokenizer.parents[1], encoder_device(chosen, memory, ROOM)), switch or row.switch,
         )  # fmt: skip
         if compiled:
             world.warm()

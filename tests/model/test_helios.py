@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from worldjockey.model import Controls, ExtraMissing, Prompt, WeightsMissing, helios, load, slerp
+from worldjockey.model.encoder_device import encoder_device
 from worldjockey.model.helios import CHUNK, Helios, kinds
 from worldjockey.model.helios_memory import PAST, _block_noise
-from worldjockey.model.helios_prompt import ROOM, encoder_device, look_at
+from worldjockey.model.helios_prompt import ROOM, look_at
 from worldjockey.model.stream_decode import StreamDecoder
 from worldjockey.node.mailbox import Mailbox
 from worldjockey.node.world_process import Player, WorldOptions
@@ -429,7 +430,7 @@ def test_refuses_a_checkpoint_that_is_not_distilled(tmp_path, pipe):
 
 def test_the_text_encoder_goes_where_there_is_room():
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
-    assert encoder_device(cuda, 80e9) == cuda
-    assert encoder_device(cuda, ROOM / 2) == cpu
-    assert encoder_device(cpu, 0) == cpu
-    assert encoder_device(torch.device("mps"), 0) == torch.device("mps")
+    assert encoder_device(cuda, 80e9, ROOM) == cuda
+    assert encoder_device(cuda, ROOM / 2, ROOM) == cpu
+    assert encoder_device(cpu, 0, ROOM) == cpu
+    assert encoder_device(torch.device("mps"), 0, ROOM) == torch.device("mps")

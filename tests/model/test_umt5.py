@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from wan_files import PIECES, write_umt5
-from worldjockey.model.umt5 import ROOM, UMT5, encoder_device
+from worldjockey.model.encoder_device import encoder_device
+from worldjockey.model.umt5 import ROOM, UMT5
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,6 @@ def test_any_text_is_safe_and_of_one_shape(published, text):
 
 def test_the_encoder_lives_beside_the_world_where_there_is_room():
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
-    assert encoder_device(cuda, ROOM) == cuda
-    assert encoder_device(cuda, ROOM / 2) == cpu
-    assert encoder_device(cpu, 0) == cpu
+    assert encoder_device(cuda, ROOM, ROOM) == cuda
+    assert encoder_device(cuda, ROOM / 2, ROOM) == cpu
+    assert encoder_device(cpu, 0, ROOM) == cpu
