@@ -207,16 +207,16 @@ def chain(model: str, device: str, seconds: float, out: str, size: str, fps: str
         command += [str(word) for pair in options.items() for word in pair]
         player = threading.Thread(target=_stimulate, args=(port, stop), daemon=True)
         player.start()
-        sender = SPAWN.Process(target=_flood, args=(port,), daemon=True, name="wj bench flood")
-        if storm.startswith("hands"):
-            sender = SPAWN.Process(target=_hands, args=(port, midi), daemon=True, name="wj bench hands")
+        sender = None
         if storm:
+            target, args = (_flood, (port,)) if storm == "flood" else (_hands, (port, midi))
+            sender = SPAWN.Process(target=target, args=args, daemon=True, name=f"wj bench {storm}")
             sender.start()
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 180)
         finally:
             stop.set()
-            if storm:
+            if sender:
                 sender.kill()
                 sender.join()
         if done.returncode or not report.exists():
