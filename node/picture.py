@@ -94,10 +94,11 @@ class Scaler:
             src_color_range=levels, dst_color_range=levels, **ONE_THREAD,
         )  # fmt: skip
         channels = out.shape[2]
-        if (wide, tall) != (self.width, self.height):
-            out[:] = (0, 0, 0, 255) if channels == 4 else (128, 16)
         rows = _rows(packed.planes[0])[:tall, : wide * channels]
         out[top : top + tall, left : left + wide] = rows.reshape(tall, wide, channels)
+        black = np.array((0, 0, 0, 255) if channels == 4 else (128, 16), np.uint8)
+        whole = np.uint32 if channels == 4 else np.uint16  # a pixel at once: numpy repeats a colour byte by byte
+        _surround(out.view(whole)[..., 0], black.view(whole)[0], top, left, tall, wide)
 
     def _place_planes(self, frame: av.VideoFrame, out: Pixels, top: int, left: int) -> None:
         flat, at = out.reshape(-1), 0
@@ -106,10 +107,15 @@ class Scaler:
             h, w = self.height // half, self.width // half
             target = flat[at : at + h * w].reshape(h, w)
             at += h * w
-            if (plane.width, plane.height) != (w, h):
-                target[:] = 16 if i == 0 else 128
             y, x = top // half, left // half
             target[y : y + plane.height, x : x + plane.width] = _rows(plane)[: plane.height, : plane.width]
+            _surround(target, 16 if i == 0 else 128, y, x, plane.height, plane.width)
+
+
+def _surround(out: Any, black: int, top: int, left: int, tall: int, wide: int) -> None:
+    """Fills what lies around a picture of (tall, wide) and nothing of it; where it fills `out`, that is nothing."""
+    out[:top] = out[top + tall :] = black
+    out[top : top + tall, :left] = out[top : top + tall, left + wide :] = black
 
 
 def _rows(plane: Any) -> Pixels:

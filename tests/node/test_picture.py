@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -62,6 +64,24 @@ def test_a_picture_of_another_shape_is_fitted_with_black_beside_it(layout: Layou
     assert (out[:, :70] == black).all()
     assert (out[:, -70:] == black).all()
     assert (out[:, 80:240] != black).any(axis=-1).all()
+    out = scaled(layout, flat((255, 255, 255), 128, 36))[:180]
+    assert (out[:44] == black).all()
+    assert (out[-44:] == black).all()
+    assert (out[48:132] != black).any(axis=-1).all()
+
+
+@pytest.mark.parametrize("layout", ["rgba", "uyvy", "yuv420p"])
+def test_black_beside_a_picture_costs_no_more_than_picture(layout: Layout) -> None:
+    def cost(width: int) -> float:
+        picture, out = flat((90, 120, 30), width, 288), np.zeros(shape_of(layout, 1280, 720), np.uint8)
+        scaler, times = Scaler(layout, 1280, 720), []
+        for _ in range(15):
+            begin = time.thread_time()
+            scaler.into(picture, out)
+            times.append(time.thread_time() - begin)
+        return min(times)
+
+    assert cost(288) < 1.3 * cost(512)
 
 
 @given(st.integers(1, 4000), st.integers(1, 4000), st.integers(2, 4000), st.integers(2, 4000))
