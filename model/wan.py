@@ -49,7 +49,7 @@ class Checkpoint:
     switch: Switch = "swap"
     text: str = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
     tiny: tuple[str, str] = ("lightx2v/Autoencoders", "lighttaew2_1.pth")
-    full: tuple[str, str] = ("lightx2v/Autoencoders", "Wan2.1_VAE.pth")
+    full: tuple[str, str] = ("Wan-AI/Wan2.1-T2V-1.3B", "Wan2.1_VAE.pth")
 
 
 _LONGLIVE = "Efficient-Large-Model/LongLive-1.3B"

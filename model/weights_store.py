@@ -1,7 +1,7 @@
 """Weights on this machine: where they lie, what is missing, fetching them from the Hugging Face hub, and checking them.
 
-Every file of a source lies at <home>/<repository>/<path>; beside them `.worldjockey.json` says what belongs there. It
-is written first, so that whatever was cut off is known to be incomplete and goes on where it was.
+Every file of a source lies at <home>/<repository>/<path>; beside them `.worldjockey.json` says what belongs there, and
+of which commit. It is written first, so that whatever was cut off is known to be incomplete and goes on where it was.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,14 +23,16 @@ MANIFEST = ".worldjockey.json"
 TENSORS = (".safetensors", ".pt", ".pth")  # the latter two are only ever read as tensors (torch's weights_only)
 KINDS = (*TENSORS, ".json", ".txt", ".model", ".jinja")  # nothing else is fetched: no pickles, no programs
 BLOCK = 1 << 20
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
 class Source:
     """Files of one repository on the Hugging Face hub.
 
-    revision: a commit; "main" is whatever it is on the day. files: paths, `*` for any name. sha256: of files whose
-    content was known when this was written; all others are held against what the hub says of them.
+    revision: a commit; "main" is whatever it is on the day of the first fetch, and stays that. files: paths, `*` for
+    any name. sha256: of files whose content was known when this was written; all others are held against what the hub
+    says of them.
     """
 
     repository: str
@@ -58,15 +61,21 @@ def home() -> Path:
 def missing(source: Source, root: Path) -> list[str]:
     """Files of a source that are not there whole, as <repository>/<path>; quick, so contents are not read."""
     folder = root / source.repository
+    listed = _said(folder)[1]
     try:
-        listed = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
         kept = [p for p, about in listed.items() if _wanted(source, p) and _size(folder / p) == about["size"]]
         gone = [p for p in listed if _wanted(source, p) and p not in kept]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # put there by hand
+    except (KeyError, TypeError):  # somebody wrote that by hand
         kept, gone = [], []
     known = {*kept, *gone}
     others = [p for p in source.files if not any(fnmatch.fnmatchcase(k, p) for k in known)]
     return [f"{source.repository}/{p}" for p in (*gone, *(p for p in others if not any(folder.glob(p))))]
+
+
+def commit(source: Source, root: Path) -> str:
+    """Of which commit a source's files on this machine are; "" where nobody knows."""
+    said, files = _said(root / source.repository)
+    return said if COMMIT.fullmatch(said) and any(_wanted(source, path) for path in files) else ""
 
 
 def get(sources: Sequence[Source], root: Path, tell: Callable[[str], None] = lambda line: None,
@@ -77,19 +86,19 @@ def get(sources: Sequence[Source], root: Path, tell: Callable[[str], None] = lam
     full or a file is not there, and ValueError where a file's content is not what it shall be.
     """
     endpoint = endpoint or os.environ.get("HF_ENDPOINT")
-    plans = [(source, *_ask(source, endpoint)) for source in sources]
-    for source, commit, files in plans:
-        _note(root / source.repository, commit, files)
+    plans = [(source, *_ask(source, _revision(source, root), endpoint)) for source in sources]
+    for source, revision, files in plans:
+        _note(root / source.repository, revision, files)
     wanted = [
-        (source, commit, file)
-        for source, commit, files in plans
+        (source, revision, file)
+        for source, revision, files in plans
         for file in files
         if not _sound(root / source.repository / file.path, file, tell)
     ]
     _room(root, sum(file.size - max(_size(_part(root / s.repository, file)), 0) for s, _, file in wanted))
-    for source, commit, file in wanted:
+    for source, revision, file in wanted:
         with _full_disk(root):
-            _fetch(source.repository, commit, file, root / source.repository, endpoint)
+            _fetch(source.repository, revision, file, root / source.repository, endpoint)
 
 
 def take(sources: Sequence[Source], root: Path, given: Path, tell: Callable[[str], None] = lambda line: None) -> None:
@@ -111,11 +120,21 @@ def take(sources: Sequence[Source], root: Path, given: Path, tell: Callable[[str
                 raise ValueError(f"{folder / path} is not {source.repository}'s (its sha256 differs): copy it again")
             files.append(File(path, _size(part), digest))
             part.replace(here / path)
-        _note(here, source.revision, files)
+        _note(here, folder.name if folder.parent == _cache(source, given) else source.revision, files)
+
+
+def _revision(source: Source, root: Path) -> str:
+    """What is asked for: a branch is followed once, and from then on it is the commit that was found."""
+    return source.revision if COMMIT.fullmatch(source.revision) else commit(source, root) or source.revision
+
+
+def _cache(source: Source, given: Path) -> Path:
+    """Where huggingface_hub keeps its snapshots, each named by its commit."""
+    return given / f"models--{source.repository.replace('/', '--')}" / "snapshots"
 
 
 def _look(source: Source, given: Path) -> tuple[Path, list[str]]:
-    cache = given / f"models--{source.repository.replace('/', '--')}" / "snapshots"
+    cache = _cache(source, given)
     for folder in (given / source.repository, cache / source.revision, *sorted(cache.glob("*")), given):
         if not folder.is_dir():
             continue
@@ -136,12 +155,12 @@ def _wanted(source: Source, path: str) -> bool:
     return path.endswith(KINDS) and any(fnmatch.fnmatchcase(path, pattern) for pattern in source.files)
 
 
-def _ask(source: Source, endpoint: str | None) -> tuple[str, list[File]]:
-    """The commit, and the source's files as the hub has them at its revision."""
+def _ask(source: Source, revision: str, endpoint: str | None) -> tuple[str, list[File]]:
+    """The commit, and the source's files as the hub has them at a revision."""
     from huggingface_hub import HfApi
 
     with _reach(source.repository):
-        info = HfApi(endpoint=endpoint).model_info(source.repository, revision=source.revision, files_metadata=True)
+        info = HfApi(endpoint=endpoint).model_info(source.repository, revision=revision, files_metadata=True)
     files = []
     for sibling in info.siblings or []:
         path = sibling.rfilename
@@ -152,11 +171,11 @@ def _ask(source: Source, endpoint: str | None) -> tuple[str, list[File]]:
         files.append(File(path, sibling.size or 0, digest))
     for pattern in source.files:
         if not any(fnmatch.fnmatchcase(file.path, pattern) for file in files):
-            raise FileNotFoundError(f"{source.repository} has no {pattern} at {source.revision}: update worldjockey")
-    return info.sha or source.revision, files
+            raise FileNotFoundError(f"{source.repository} has no {pattern} at {revision}: update worldjockey")
+    return info.sha or revision, files
 
 
-def _fetch(repository: str, commit: str, file: File, folder: Path, endpoint: str | None) -> None:
+def _fetch(repository: str, revision: str, file: File, folder: Path, endpoint: str | None) -> None:
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
@@ -165,7 +184,7 @@ def _fetch(repository: str, commit: str, file: File, folder: Path, endpoint: str
     part.parent.mkdir(parents=True, exist_ok=True)
     if _size(part) > file.size:
         part.unlink()
-    url = hf_hub_url(repository, file.path, revision=commit, endpoint=endpoint)
+    url = hf_hub_url(repository, file.path, revision=revision, endpoint=endpoint)
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
     with part.open("ab") as out, _reach(repository):
         http_get(url, out, resume_size=out.tell(), headers=headers, expected_size=file.size,
@@ -184,16 +203,22 @@ def _part(folder: Path, file: File) -> Path:
     return folder / f"{file.path}.part-{hashlib.sha256(file.digest.encode()).hexdigest()[:8]}"
 
 
-def _note(folder: Path, commit: str, files: Sequence[File]) -> None:
+def _said(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The commit, and what belongs there, by path; nothing where it was put there by hand."""
+    try:
+        said = json.loads((folder / MANIFEST).read_text("utf-8"))
+        return str(said["revision"]), dict(said["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", {}
+
+
+def _note(folder: Path, revision: str, files: Sequence[File]) -> None:
     """Say what belongs there; what other sources of the same repository brought stays said."""
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        said: dict[str, Any] = dict(json.loads((folder / MANIFEST).read_text("utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        said = {}
+    said = _said(folder)[1]
     said |= {file.path: {"size": file.size, "digest": file.digest} for file in files}
     fresh = folder / f"{MANIFEST}.new"
-    fresh.write_text(json.dumps({"revision": commit, "files": said}, indent=1) + "\n", "utf-8")
+    fresh.write_text(json.dumps({"revision": revision, "files": said}, indent=1) + "\n", "utf-8")
     fresh.replace(folder / MANIFEST)
 
 

@@ -42,7 +42,9 @@ class Fault(Exception):
 @app.command()
 def play(
     show: ShowFile = None,
-    model: Annotated[str | None, _show(help="the world: nano, testcard, auto (the best one in time here), ...")] = None,
+    model: Annotated[
+        str | None, _show(help="the world: nano, auto (the best in time here), NAME:option=choice, ...")
+    ] = None,
     world: Annotated[str | None, _show(help="run it on another machine: tcp://HOST (see `wj world`)")] = None,
     key: Annotated[Path | None, _show(help="the key file that such a world was started with")] = None,
     prompt: Annotated[str | None, _show(help="what the world is as it opens")] = None,

@@ -28,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-from worldjockey.model.registry import made_for
+from worldjockey.model.registry import made_for, parted
 
 from . import remote_key
 from .controllers import known
@@ -128,6 +128,16 @@ def _pad(value: Any) -> Any:
     if value is None:
         return {}
     return {"text": value} if isinstance(value, str) else value
+
+
+def _model(value: Any) -> Any:
+    """{name: turbo, size: small} -> "turbo:size=small"; ValueError for options that are none."""
+    if isinstance(value, dict) and isinstance(name := value.get("name"), str):
+        options = ",".join(f"{key}={choice}" for key, choice in value.items() if key != "name")
+        value = f"{name}:{options}" if options else name
+    if isinstance(value, str):
+        parted(value)
+    return value
 
 
 def _world(value: str | None) -> str | None:
@@ -440,13 +450,14 @@ class Midi(Part):
 class Show(Part):
     """Everything one performance needs.
 
+    model: a world, perhaps with options: `wan-1.3b-longlive:decoder=full`, or {name: wan-1.3b-longlive, decoder: full}.
     snapshots: the file, from the show file's folder, that keeps what is saved live from one run to the next.
     world: the machine that runs it, as in tcp://192.168.1.20, if not this one. key: the file, from that folder, that
     both machines have.
     """
 
     name: str = Field(default="worldjockey", min_length=1, max_length=200)
-    model: str = Field(default="nano", min_length=1)
+    model: Annotated[str, BeforeValidator(_model)] = Field(default="nano", min_length=1)
     world: Annotated[str | None, AfterValidator(_world)] = None
     key: str | None = Field(default=None, min_length=1)
     size: Annotated[tuple[int, int], BeforeValidator(parse_size)] = (1920, 1080)

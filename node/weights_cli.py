@@ -14,7 +14,7 @@ weights = typer.Typer(help="The worlds that can be played, and their weights.", 
 def rows() -> list[dict[str, Any]]:
     """One a world, with whether its weights are here."""
     from worldjockey.model import worlds
-    from worldjockey.model.weights_store import home, missing
+    from worldjockey.model.weights_store import commit, home, missing
 
     root, found = home(), []
     for entry in worlds().values():
@@ -23,6 +23,8 @@ def rows() -> list[dict[str, Any]]:
         found.append({
             "name": entry.name, "weights": here, "memory_gb": entry.memory, "licence": entry.licence,
             "rate": entry.rate, "package": entry.package, "extra": entry.extra, "terms": entry.terms,
+            "commits": {source.repository: commit(source, root) for source in entry.weights},
+            "options": {name: list(choices) for name, choices in entry.options.items()},
         })  # fmt: skip
     return found
 
@@ -38,17 +40,18 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="print JSON, for 
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("world", "weights", "memory", "licence", "rate as published"):
-        table.add_column(title, no_wrap=title in ("world", "weights", "memory"))
+    for title in ("world", "weights", "commit", "memory", "licence", "rate as published"):
+        table.add_column(title, no_wrap=title in ("world", "weights", "commit", "memory"))
     for row in found:
         memory = f"{row['memory_gb']:g} GB" if row["memory_gb"] else ""
-        table.add_row(row["name"], row["weights"], memory, row["licence"], row["rate"])
+        commit = next(iter(row["commits"].values()), "")[:7]  # of the network itself; --json has all of them
+        table.add_row(row["name"], row["weights"], commit, memory, row["licence"], row["rate"])
     Console().print(table)
 
 
 @weights.command()
 def get(
-    name: Annotated[str, typer.Argument(help="a world, as `wj weights list` names it")],
+    name: Annotated[str, typer.Argument(help="a world, as `wj weights list` names it; NAME:option=choice for options")],
     given: Annotated[Path | None, typer.Option("--from", help="copy from this folder, without any network")] = None,
     accept: Annotated[bool, typer.Option("--accept", help="accept the licence without being asked")] = False,
 ) -> None:
@@ -57,10 +60,13 @@ def get(
     What was cut off goes on where it was. $WORLDJOCKEY_WEIGHTS names another folder for them.
     """
     from worldjockey.model import weights_store
-    from worldjockey.model.registry import imported
+    from worldjockey.model.registry import check_options, imported, parted
 
-    entry, root = imported(name), weights_store.home()
-    if not entry.weights:
+    entry, root, options = imported(name), weights_store.home(), parted(name)[1]
+    if entry.weights:
+        check_options(entry, options)
+    sources = entry.needs(options)
+    if not sources:
         typer.echo(f"{name} needs no weights: wj play --model {name}")
         return
     typer.echo(f"{name}: {entry.licence}{f' ({entry.terms})' if entry.terms else ''}")
@@ -72,8 +78,8 @@ def get(
         typer.echo(line, err=True)
 
     if given is None:
-        weights_store.get(entry.weights, root, tell)
+        weights_store.get(sources, root, tell)
     else:
-        weights_store.take(entry.weights, root, given, tell)
+        weights_store.take(sources, root, given, tell)
     extra = f"pip install 'worldjockey[{entry.extra}]', then " if entry.extra else ""
     typer.echo(f"{name} is in {root}: {extra}wj play --model {name}")

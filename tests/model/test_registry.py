@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from worldjockey.model import Controls, ExtraMissing, Prompt, WeightsMissing, load, registry, worlds
-from worldjockey.model.registry import WorldEntry, imported
+from worldjockey.model.registry import WorldEntry, imported, made_for, parted
+from worldjockey.model.weights_store import COMMIT, Source
 
 EXAMPLE = Path(__file__).parents[2] / "examples/world_plugin"
 
@@ -81,6 +82,33 @@ def test_a_world_whose_packages_are_missing_says_which_extra(monkeypatch):
     monkeypatch.setattr(registry, "OWN", (entry,))
     with pytest.raises(ExtraMissing, match=r"pip install 'worldjockey\[turbo\]'"):
         load("turbo")
+
+
+def test_options_follow_a_worlds_name_and_reach_it(monkeypatch, tmp_path):
+    opened = []
+    further = {"size=large": (Source("some/large", "main", ("large.pt",)),)}
+    entry = WorldEntry("river", opened.append, options={"size": ("small", "large"), "banks": ("green",)},
+                       further=further, values={"steps": 3})  # fmt: skip
+    monkeypatch.setattr(registry, "OWN", (entry,))
+    monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
+    load("river")
+    load(" river : size=small, banks=green")
+    assert [(o.name, o.options) for o in opened] == [("river", {}), ("river", {"size": "small", "banks": "green"})]
+    assert made_for("river:size=large") == {"steps": 3}
+    with pytest.raises(WeightsMissing, match=r"some/large/large\.pt.*wj weights get river:size=large"):
+        load("river:size=large,banks=green")
+    with pytest.raises(ValueError, match="no option size=huge: it has size=small or large; banks=green"):
+        load("river:size=huge")
+    with pytest.raises(ValueError, match="option=choice"):
+        load("river:large")
+    assert parted("a:b=c=d") == ("a", {"b": "c=d"})
+
+
+def test_what_is_fetched_is_pinned_by_its_commit_or_by_its_content():
+    for entry in registry.OWN:
+        for source in (*entry.weights, *(s for sources in entry.further.values() for s in sources)):
+            pinned = COMMIT.fullmatch(source.revision) or source.sha256.keys() == set(source.files)
+            assert pinned, source.repository
 
 
 def test_every_world_says_what_it_takes():

@@ -18,9 +18,9 @@ import pytest
 from typer.testing import CliRunner
 from worldjockey.model import WeightsMissing, load, registry
 from worldjockey.model.registry import WorldEntry
-from worldjockey.model.weights_store import MANIFEST, Source, get, home, missing, take
+from worldjockey.model.weights_store import MANIFEST, Source, commit, get, home, missing, take
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+COMMIT, LATER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
 TENSORS = np.random.default_rng(0).bytes(300_000)
 CONFIG = b'{"layers": 2}\n'
 
@@ -43,10 +43,12 @@ class Hub(BaseHTTPRequestHandler):
                 {"rfilename": "net/model.bin", "size": 5, "blobId": "e" * 40},
                 {"rfilename": "net/config.json", "size": len(CONFIG), "blobId": blob},
             ]
-            return self.answer(json.dumps({"id": "some/world", "sha": COMMIT, "siblings": siblings}).encode())
+            asked = path.rpartition("/revision/")[2]
+            sha = box["head"] if asked == "main" else asked
+            return self.answer(json.dumps({"id": "some/world", "sha": sha, "siblings": siblings}).encode())
         if box["down"]:
             return self.answer(b"later", status=503)
-        content = {"net/model.safetensors": TENSORS, "net/config.json": CONFIG}[path.split(f"{COMMIT}/")[1]]
+        content = {"net/model.safetensors": TENSORS, "net/config.json": CONFIG}[path.partition("/resolve/")[2][41:]]
         if box["damaged"]:
             content = bytes(len(content))
         begin = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
@@ -73,7 +75,7 @@ def hub(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)  # of 10 MB, which is what is kept
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.box = {"asked": [], "cuts": [], "damaged": False, "down": False, "stays_down": False}
+    server.box = {"asked": [], "cuts": [], "damaged": False, "down": False, "stays_down": False, "head": COMMIT}
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -109,6 +111,24 @@ def test_gets_what_is_safe_and_checks_it_again(hub, tmp_path):
     get([SOURCE], tmp_path, endpoint=hub.url)
     assert whole(tmp_path)
     assert len(ranges(hub)) == fetched + 1
+
+
+def test_a_branch_is_followed_once_and_from_then_on_its_commit_is(hub, tmp_path):
+    following = Source("some/world", "main", ("net/*",))
+    assert commit(following, tmp_path) == ""
+    get([following], tmp_path, endpoint=hub.url)
+    assert commit(following, tmp_path) == COMMIT
+    assert any(f"/resolve/{COMMIT}/" in path for path, _ in hub.box["asked"])
+    hub.box.update(head=LATER, asked=[])
+    (tmp_path / "some/world/net/config.json").unlink()
+    get([following], tmp_path, endpoint=hub.url)
+    assert commit(following, tmp_path) == COMMIT, "what is fetched again is of the commit that the rest is of"
+    assert hub.box["asked"][0][0].endswith(f"/revision/{COMMIT}")
+    assert not any(LATER in path for path, _ in hub.box["asked"])
+    assert whole(tmp_path)
+    (tmp_path / "some/world" / MANIFEST).unlink()
+    get([following], tmp_path, endpoint=hub.url)
+    assert commit(following, tmp_path) == LATER, "who wants what is there today forgets what was"
 
 
 def test_a_connection_that_is_cut_goes_on_where_it_was(hub, tmp_path):
@@ -166,7 +186,7 @@ def test_no_hub_is_said_with_a_way_out(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("layout", ["some/world", ".", f"models--some--world/snapshots/{COMMIT}"])
 def test_takes_a_folder_as_it_comes(tmp_path, layout):
-    given, root = tmp_path / "stick", tmp_path / "weights"
+    given, root, following = tmp_path / "stick", tmp_path / "weights", Source("some/world", "main", ("net/*",))
     folder = given / layout / "net"
     folder.mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="some/world"):
@@ -174,8 +194,9 @@ def test_takes_a_folder_as_it_comes(tmp_path, layout):
     (folder / "model.safetensors").write_bytes(TENSORS)
     (folder / "config.json").write_bytes(CONFIG)
     (folder / "model.pkl").write_bytes(b"no")
-    take([SOURCE], root, given)
+    take([SOURCE, following], root, given)
     assert whole(root)
+    assert commit(following, root) == (COMMIT if layout.startswith("models--") else "")
     assert not (root / "some/world/net/model.pkl").exists()
     wrong = Source("some/world", COMMIT, ("net/*",), {"net/config.json": "0" * 64})
     with pytest.raises(ValueError, match="sha256 differs"):
@@ -204,6 +225,8 @@ def test_the_command_asks_for_the_licence_first(hub, tmp_path, monkeypatch):
     listed = json.loads(CliRunner().invoke(app, ["weights", "list", "--json"]).stdout)
     here = {row["name"]: row["weights"] for row in listed}
     assert (here["borrowed"], here["nano"], here["turbo"]) == ("here", "built in", "missing")
+    assert next(row["commits"] for row in listed if row["name"] == "borrowed") == {"some/world": COMMIT}
+    assert COMMIT[:7] in CliRunner().invoke(app, ["weights", "list"], env={"COLUMNS": "200"}).stdout
     assert load("borrowed") is None
 
 
