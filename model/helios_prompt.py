@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
+from .cover import cover
 from .helios_memory import CHUNK, PAST, Look
 from .spec import Array
+from .words import pieces_of
 
+CPU = torch.device("cpu")  # where pictures wait for the autoencoder: a clip is large
 ROOM = 48e9  # bytes that a GPU needs for the network, its work and the 11 GB of the text encoder
 
 
@@ -21,8 +21,7 @@ ROOM = 48e9  # bytes that a GPU needs for the network, its work and the 11 GB of
 def read(pipe: Any, text: str, rows: int) -> tuple[Array, tuple[str, ...], Array]:
     """values (rows, d), zeros after the text's last piece; its words; and (words, rows), which rows are whose.
 
-    The same as the first rows of the pipeline's `encode_prompt`: pieces beyond `rows` are not read. A word that comes
-    twice is one word with the rows of both.
+    The same as the first rows of the pipeline's `encode_prompt`: pieces beyond `rows` are not read.
     """
     from diffusers.pipelines.helios.pipeline_helios_pyramid import prompt_clean
 
@@ -33,25 +32,7 @@ def read(pipe: Any, text: str, rows: int) -> tuple[Array, tuple[str, ...], Array
     hidden = encoder(ids, mask).last_hidden_state[0].float().cpu().numpy()
     values = np.zeros((rows, hidden.shape[1]), np.float32)
     values[: len(hidden)] = hidden
-    places: dict[str, list[tuple[int, int]]] = {}
-    for found in re.finditer(r"\w+(?:'\w+)?", text.lower()):
-        places.setdefault(found[0], []).append(found.span())
-    whose = np.zeros((len(places), rows), np.float32)
-    for i, spans in enumerate(places.values()):
-        for k, (begin, end) in enumerate(said["offset_mapping"]):
-            whose[i, k] = any(max(begin, b) < min(end, e) for b, e in spans)
-    return values, tuple(places), whose
-
-
-def fitted(pictures: NDArray[np.uint8], width: int, height: int) -> Tensor:
-    """(n, h, w, 3) uint8 -> (3, n, height, width), -1..1: the middle of each picture in the world's shape."""
-    h, w = pictures.shape[1:3]
-    scale = min(h / height, w / width)
-    rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
-    top, left = (h - rows) // 2, (w - columns) // 2
-    cut = torch.from_numpy(np.ascontiguousarray(pictures[:, top : top + rows, left : left + columns]))
-    cut = F.interpolate(cut.permute(0, 3, 1, 2).float(), (height, width), mode="bilinear", antialias=True)
-    return cut.permute(1, 0, 2, 3) / 127.5 - 1
+    return values, *pieces_of(text, said["offset_mapping"], rows)
 
 
 @torch.inference_mode()
@@ -68,12 +49,12 @@ def look_at(pipe: Any, pictures: NDArray[np.uint8], width: int, height: int, dev
     generator = torch.Generator().manual_seed(0)
     common = {"num_latent_frames_per_chunk": CHUNK, "dtype": torch.float32, "device": device, "generator": generator}
     if len(pictures) == 1:
-        picture = fitted(pictures, width, height)[:, 0][None]
-        return Look(*pipe.prepare_image_latents(picture, mean, inverse, **common))
+        return Look(*pipe.prepare_image_latents(cover(pictures, width, height, CPU), mean, inverse, **common))
     window = (CHUNK - 1) * pipe.vae_scale_factor_temporal + 1
     whole = -(-PAST // CHUNK) * window
     if len(pictures) < window:
         pictures = np.concatenate([np.repeat(pictures[:1], window - len(pictures), 0), pictures])
     elif len(pictures) > whole:
         pictures = np.concatenate([pictures[:1], pictures[-whole:]])
-    return Look(*pipe.prepare_video_latents(fitted(pictures, width, height)[None], mean, inverse, **common))
+    clip = cover(pictures, width, height, CPU).transpose(0, 1)[None]
+    return Look(*pipe.prepare_video_latents(clip, mean, inverse, **common))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from tokenizers import Tokenizer
 
 from .spec import Tokens
 from .wan_kernels import fit_flashdreams
+from .words import pieces_of
 
 ROWS = 256  # pieces of words that a prompt is read up to: twice the longest prompts these worlds were shown
 ROOM = 40e9  # bytes of memory that a GPU needs for the network, its cache and the 11 GB of the encoder
@@ -46,9 +46,5 @@ class UMT5:
         said = self.tokenizer.encode(text)
         ids = torch.tensor([said.ids], device=self.device)
         values[: len(said.ids)] = self.model(ids).last_hidden_state[0].float().cpu().numpy()
-        words = list(re.finditer(r"\w+(?:'\w+)?", text))
-        rows = np.zeros((len(words), self.rows), np.float32)
-        for i, word in enumerate(words):
-            for k, (begin, end) in enumerate(said.offsets):
-                rows[i, k] = max(begin, word.start()) < min(end, word.end())
-        return Tokens(values, tuple(w[0].lower() for w in words), rows=rows)
+        words, rows = pieces_of(text, said.offsets, self.rows)
+        return Tokens(values, words, rows=rows)
