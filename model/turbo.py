@@ -5,13 +5,15 @@ to a half, a live picture (`Controls.live`) takes its place, and from there on i
 drifts slowly instead of being drawn anew, so that a still scene does not flicker; `energy` stirs it. Acts, sound and
 guidance change nothing: the checkpoint knows none.
 
+Where it is too slow it draws smaller pictures of the same shape, and goes on from its last one: a world that has
+nothing but that to remember can change its size without a cut.
+
 The network's parts are called directly, with what diffusers' StableDiffusionImg2ImgPipeline computes and nothing else.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,21 +22,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from .cover import cover
 from .nano import choose_device
 from .registry import TAESD, TURBO
 from .spec import Controls, Prompt, Tokens, WorldSpec, WorldState
+from .words import WORD
 
 SHAPES = ((512, 512), (640, 384), (704, 384), (384, 640))  # width and height; it was trained at the first
+SIZES = (8, 7, 6)  # eighths of them that it can draw, best first: each is a whole number of latents
 FPS = 30.0
 WORDS = 24  # of a prompt that can be weighted live
 FLOW, LIVE = 0.4, 0.5  # noise, as a share of all levels, over the last frame and over a live picture at half strength
 DRIFT, STIRRED = 0.15, 3.0  # e-folds by which the noise forgets itself a second: at rest, and with all energy
 ZOOM, TURN, STRAFE = 0.7, 0.5, 0.25  # e-folds, and shares of the picture, a second
-WORD = re.compile(r"\w+(?:'\w+)?")
 
 
 def arithmetic(device: torch.device) -> torch.dtype:
@@ -67,17 +70,6 @@ def timesteps(noise: float, steps: int) -> list[int]:
     return [round(top * (steps - k) / steps) - 1 for k in range(steps)] if top else []
 
 
-def cover(picture: NDArray[np.uint8] | Tensor, width: int, height: int, device: torch.device) -> Tensor:
-    """(h, w, 3) uint8 RGB of any size -> (1, 3, height, width) -1..1: its middle, filling the shape."""
-    given = torch.as_tensor(picture).to(device)
-    h, w = given.shape[:2]
-    scale = min(h / height, w / width)
-    rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
-    top, left = (h - rows) // 2, (w - columns) // 2
-    cut = given[top : top + rows, left : left + columns, :3].permute(2, 0, 1)[None].float()
-    return F.interpolate(cut, (height, width), mode="bilinear", antialias=True) / 127.5 - 1
-
-
 def moved(picture: Tensor, camera: Mapping[str, float], dt: float) -> Tensor:
     """(1, 3, h, w) as a camera sees it that went on for dt seconds: forward and zoom draw nearer, yaw and strafe
     to the right shift the scene to the left, pitch upwards shifts it down. Beyond the edges it is mirrored."""
@@ -107,7 +99,10 @@ class Turbo:
         self.device, self.kind = unet.device, unet.dtype
         factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self._noisy = (1, unet.config.in_channels, height // factor, width // factor)
-        self._spec = WorldSpec("turbo", width, height, FPS, 1, (), ("text", "live"), str(self.device))
+        self._sizes = tuple((height * n // 8, width * n // 8) for n in SIZES)  # rows and columns of pixels
+        self._level = 0
+        self._spec = WorldSpec("turbo", width, height, FPS, 1, (), ("text", "live"), str(self.device),
+                               qualities=tuple(f"{columns}x{rows}" for rows, columns in self._sizes))  # fmt: skip
         self._random = torch.Generator()
         self.timings: dict[str, float] = {}
         self.reset(0)
@@ -143,20 +138,23 @@ class Turbo:
         return world
 
     def warm(self, compiler: str | Callable[..., Any]) -> None:
-        """Compile the networks (`torch.compile`'s backend) and draw unseen what is drawn later, so that the first
-        frames of a show are like all others. Where they cannot be compiled, it plays as it is."""
+        """Compile the networks (`torch.compile`'s backend) and draw unseen what is drawn later, in each size, so that
+        the first frames of a show are like all others. Where they cannot be compiled, it plays as it is."""
         parts = (self.unet, self.vae.encoder, self.vae.decoder)
         silence = Controls(np.zeros((1, self.unet.config.cross_attention_dim), np.float32))
         try:
             for part in parts:
-                part.compile(backend=compiler)
-            self.step(silence)
-            self.step(silence)
+                part.compile(backend=compiler, dynamic=False)  # each size has kernels of its own: nothing waits later
+            for level in range(len(self._sizes)):
+                self.set_quality(level)
+                self.step(silence)
+                self.step(silence)
         except Exception as fault:
             warnings.warn(f"turbo plays without torch.compile, slower: {fault}", stacklevel=2)
             for part in parts:
                 part._compiled_call_impl = None
             self.step(silence)
+        self.set_quality(0)
         self.reset(0)
 
     @property
@@ -181,15 +179,22 @@ class Turbo:
         self._noise: Tensor | None = None
         self._picture: Tensor | None = None
 
+    def set_quality(self, level: int) -> None:
+        """From the next step on: 0 is the spec's size, each later one is smaller."""
+        self._level = min(max(level, 0), len(self._sizes) - 1)
+
     @torch.inference_mode()
     def step(self, controls: Controls) -> Tensor:
         """One picture. The first of a world without a live one comes from nothing but noise."""
         begin = time.perf_counter()
+        rows, columns = size = self._sizes[self._level]
         noise = self._drift(controls)
         shown, over = share(controls.strength) if controls.live is not None else (0.0, FLOW)
         source = None if self._picture is None else moved(self._picture.float(), controls.camera, controls.dt)
+        if source is not None and source.shape[2:] != size:
+            source = F.interpolate(source, size, mode="bilinear", antialias=True)
         if controls.live is not None and shown > 0:
-            live = cover(controls.live, self._spec.width, self._spec.height, self.device)
+            live = cover(controls.live[None], columns, rows, self.device)
             source = live if source is None or shown == 1 else torch.lerp(source, live, shown)
         if source is None:
             over = 1.0
@@ -210,7 +215,8 @@ class Turbo:
         return pictures
 
     def _drift(self, controls: Controls) -> Tensor:
-        """The noise, turned a little towards a fresh one: as strong as ever, and after a second as far at any rate."""
+        """The noise, turned a little towards a fresh one: as strong as ever, and after a second as far at any rate.
+        A smaller picture has the same noise, of which every so many rows and columns are left out."""
         fresh = torch.randn(self._noisy, generator=self._random)
         if self._noise is None:
             self._noise = fresh
@@ -218,7 +224,8 @@ class Turbo:
             rate = DRIFT + (STIRRED - DRIFT) * min(max(controls.energy, 0.0), 1.0)
             kept = math.exp(-rate * controls.dt)
             self._noise = kept * self._noise + math.sqrt(1 - kept**2) * fresh
-        return self._noise.to(self.device, self.kind)
+        latents = [n * SIZES[self._level] // SIZES[0] for n in self._noisy[2:]]
+        return F.interpolate(self._noise, latents, mode="nearest-exact").to(self.device, self.kind)
 
     def _encoded(self, picture: Tensor) -> Tensor:
         found = self.vae.encode(picture)
@@ -241,7 +248,7 @@ class Turbo:
                            "random": self._random.get_state()})  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
-        """Raises ValueError for another world's state."""
+        """Raises ValueError for another world's state. What was drawn in another size is resized."""
         if state.data.get("turbo") != self._noisy:
             raise ValueError(f"this is no state of a turbo of {self._spec.width}x{self._spec.height}")
         picture, noise = state.data["picture"], state.data["noise"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 import torch
 from worldjockey.model import Controls, Prompt, WeightsMissing, WorldState, load, slerp
+from worldjockey.model.cover import cover
 from worldjockey.model.registry import TAESD, TURBO
-from worldjockey.model.turbo import FLOW, LIVE, Turbo, arithmetic, cover, moved, shape_for, share, timesteps
+from worldjockey.model.turbo import FLOW, LIVE, SHAPES, SIZES, Turbo, arithmetic, moved, shape_for, share, timesteps
 
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")
@@ -268,9 +270,65 @@ def test_pure_parts():
     assert shape_for(9 / 16) == (384, 640)
     wide = np.zeros((20, 80, 3), np.uint8)
     wide[:, 30:50] = 255
-    assert cover(wide, 16, 16, torch.device("cpu")).min() > 0.99  # the middle, uncropped in height
+    assert cover(wide[None], 16, 16, torch.device("cpu")).min() > 0.99  # the middle, uncropped in height
     assert arithmetic(torch.device("cpu")) is torch.float32
     assert arithmetic(torch.device("cuda")) is torch.float16
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_quality_is_the_same_shape_in_whole_latents(loaded, shape):
+    spec = Turbo(loaded.unet, loaded.vae, loaded.text_encoder, loaded.tokenizer, loaded.scheduler, *shape).spec
+    sizes = [tuple(map(int, name.split("x"))) for name in spec.qualities]
+    assert sizes[0] == shape == (spec.width, spec.height)
+    for before, (w, h) in itertools.pairwise(sizes):
+        assert (w % 8, h % 8) == (0, 0)
+        assert w * shape[1] == h * shape[0], "or the picture would jump in its frame"
+        assert w < before[0]
+
+
+def test_a_smaller_picture_is_that_of_a_smaller_world_and_it_goes_on_through_the_change(world, monkeypatch):
+    tokens = world.encode(Prompt("neon city")).values
+    small = SIZE * SIZES[2] // 8
+    peer = Turbo(world.unet, world.vae, world.text_encoder, world.tokenizer, world.scheduler, small, small)
+    noise, drift = [], world._drift
+    monkeypatch.setattr(world, "_drift", lambda controls: noise.append(drift(controls)) or noise[-1])
+    monkeypatch.setattr(peer, "_drift", lambda controls: noise[-1])
+    world.set_quality(2)
+    for controls in (live(tokens, picture(), 0.5, steps=2), Controls(tokens, dt=DT, camera={"yaw": 1.0})):
+        drawn = world.step(controls)
+        assert drawn.shape == (1, small, small, 3)
+        assert torch.equal(drawn, peer.step(controls))
+    assert float(noise[-1].std()) == pytest.approx(1, abs=0.1), "as strong as in the full size"
+
+    def played(*levels):
+        world.reset(3)
+        return [(world.set_quality(n), world.step(Controls(tokens, dt=DT)))[1][0].numpy().astype(float) for n in levels]
+
+    full, reduced = played(0, 0, 0, 0), played(0, 0, 2, 0)
+    assert [f.shape[0] for f in reduced] == [SIZE, SIZE, small, SIZE]
+    assert np.array_equal(full[1], reduced[1])
+    back = np.abs(reduced[3] - full[3]).mean()
+    other = np.abs(played(1, 1, 1, 0)[3] - full[3]).mean()
+    world.reset(9)
+    stranger = np.abs(world.step(Controls(tokens, dt=DT))[0].numpy() - full[3]).mean()
+    assert max(back, other) < 0.5 * stranger, "the same picture, a little softer, with the same noise"
+
+
+def test_a_snapshot_may_be_of_another_size(world):
+    tokens = world.encode(Prompt("sea")).values
+    world.reset(1)
+    world.set_quality(1)
+    world.step(Controls(tokens, dt=DT))
+    kept = world.snapshot()
+    expected = world.step(Controls(tokens, dt=DT))
+    world.restore(kept)
+    assert torch.equal(world.step(Controls(tokens, dt=DT)), expected)
+    world.set_quality(0)
+    world.restore(kept)
+    assert world.step(Controls(tokens, dt=DT)).shape == (1, SIZE, SIZE, 3)
+    for level in (-3, 99):
+        world.set_quality(level)
+        world.step(Controls(tokens, dt=DT))
 
 
 class OneLayer(torch.nn.Module):
