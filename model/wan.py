@@ -3,7 +3,7 @@
 A chunk of three latent frames is drawn in 1 to 4 steps and decoded one latent frame a step, which makes four pictures
 (the very first makes one): pictures leave before the chunk is in the cache. Prompts, their mix and their word weights
 are obeyed from the next chunk on, 0.75 s of the world's time at most. At a new prompt the past is either computed anew
-under it ("recache", as LongLive was trained) or left as it is ("swap").
+under it ("recache", as LongLive was trained) or left as it is ("swap"). Where it is too slow, less of the past is seen.
 
 The checkpoints know no camera, acts, sound, energy or guidance, and their pictures are always 1/16 s apart.
 """
@@ -28,7 +28,7 @@ from .nano import choose_device
 from .spec import Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from .umt5 import ROOM, UMT5
 from .wan_decode import FullDecoder, StreamDecoder, TinyDecoder
-from .wan_rollout import Rollout, WanConfig, merge_lora, network_weights
+from .wan_rollout import Rollout, WanConfig, merge_lora, network_weights, windows
 
 Switch = Literal["recache", "swap"]
 FPS = 16.0
@@ -101,8 +101,10 @@ class Wan:
                  switch: Switch = "recache") -> None:  # fmt: skip
         self.rollout, self.decoder, self.text = rollout, decoder, text
         self.switch: Switch = switch
+        self._windows, self._level = windows(rollout.config), 0
         self._spec = WorldSpec(name, rollout.columns * 8, rollout.rows * 8, FPS, 4, (), ("text",), str(rollout.device),
-                               steps_per_chunk=rollout.config.frames)  # fmt: skip
+                               steps_per_chunk=rollout.config.frames,
+                               qualities=tuple(f"{4 * n / FPS:.2g} s of memory" for n in self._windows))  # fmt: skip
         self.timings: dict[str, float] = {}
         self.reset(0)
 
@@ -159,12 +161,19 @@ class Wan:
         return self.text.encode(prompt.text)
 
     def warm(self) -> None:
-        """Play until the window is full and every shape was seen, so that the first steps of a show are like all
-        others; then forget it."""
+        """Play each quality until its window is full, on the way down and up again, so that every shape was seen and
+        no step of a show is unlike the others; then forget it."""
         silence = np.zeros((1, self.rollout.config.text_dim), np.float32)
-        for _ in range((self.rollout.config.chunks + 3) * self.rollout.config.frames):
-            self.step(Controls(silence))
+        down = range(len(self._windows))
+        for level in (*down, *reversed(down[:-1])):
+            self.set_quality(level)
+            for _ in range((self.rollout.config.chunks + 3) * self.rollout.config.frames):
+                self.step(Controls(silence))
         self.reset(0)
+
+    def set_quality(self, level: int) -> None:
+        """From the next chunk on: 0 sees as much of the past as it was trained to, each later one less."""
+        self._level = min(max(level, 0), len(self._windows) - 1)
 
     def reset(self, seed: int) -> None:
         self.rollout.reset(seed)
@@ -180,6 +189,7 @@ class Wan:
         if self._drawn:
             self.rollout.settle()
         else:
+            self.rollout.widen(self._windows[self._level])
             self._hear(controls.tokens)
             heard = self._now()
             self._drawn = list(self.rollout.chunk(controls.steps))

@@ -4,13 +4,14 @@ As in Self-Forcing (Huang et al., 2025) a chunk of latent frames is drawn from n
 network sees the chunks before it through a key-value cache; one more pass over the finished chunk, at noise level 0,
 puts it into the cache. The cache keeps the first frames (the sink) and a rolling window, as in LongLive (Yang et al.,
 2025). Keys are kept unrotated and turned by their place in the cache when they are read, so that positions stay within
-the trained range however long the rollout.
+the trained range however long the rollout. For the same reason the window can be narrowed and widened as it rolls: what
+stays in the cache is moved to its new place, and every width uses the front of the same memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from .spec import Array
 from .wan_kernels import fit_flashdreams
 
 TRAINED = (1000, 750, 500, 250)  # noise levels that the checkpoints were distilled at, of 1000
+RECOMPILED = 64  # times that torch may compile one function anew
 TEXT = 512  # text tokens that the network attends to, zeros included: it was trained so
 
 
@@ -56,6 +58,14 @@ class WanConfig:
     def chunks(self) -> int:
         """That the cache holds, sink and the present one included."""
         return (self.sink + self.window) // self.frames
+
+
+def windows(config: WanConfig) -> tuple[int, ...]:
+    """Widths that a rollout can be narrowed to, its own first: about two thirds and a half of it, in whole chunks, and
+    never without a past. Attention is what most of the time goes to, and its cost is that of what is seen."""
+    least, frames = 2 * config.frames, config.frames
+    widths = (max(round(config.window * share / frames) * frames, least) for share in (1, 2 / 3, 3 / 7))
+    return tuple(dict.fromkeys(widths))
 
 
 def levels(steps: int) -> tuple[int, ...]:
@@ -137,6 +147,8 @@ class Rollout:
         fit_flashdreams(device.type)
         from flashdreams.recipes.wan.transformer.wan21 import Wan21Transformer, Wan21TransformerConfig
 
+        if compiled:  # every width of the window has shapes of its own while it fills
+            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILED)
         self.config, self.rows, self.columns, self.device = config, rows, columns, device
         self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self.transformer = Wan21Transformer(
@@ -149,6 +161,8 @@ class Rollout:
         self.cache = self.transformer.initialize_autoregressive_cache(
             height=rows, width=columns, text_embeddings=self.text
         )
+        self._kept = [(block.self_attn._k, block.self_attn._v) for block in self.cache.network_cache.block_caches]
+        self._calls = {config.window: self.transformer._network_call}  # one CUDA graph a width, where there are graphs
         self._open: Tensor | None = None  # a chunk that is drawn but not in the cache yet
         self.past: list[Tensor] = []  # what the cache holds, as clean tokens: sink, then window
         self.index = 0  # of the next chunk, counted from when the cache was last empty
@@ -192,6 +206,35 @@ class Rollout:
         for chunk in self.past:
             self.cache.start(self.index)
             self._remember(chunk)
+
+    def widen(self, window: int) -> None:
+        """Frames that roll from the next chunk on: at most the window that it was made with. What a narrower one leaves
+        out is forgotten; a wider one fills as it rolls. Raises ValueError for what is no whole number of chunks."""
+        if window == self.config.window:
+            return
+        self.settle()
+        self.config = config = replace(self.config, window=window)
+        there = len(self.past)  # chunks in the cache
+        sink, self.past = self.past[: config.sink_chunks], self.past[config.sink_chunks :]
+        rolling = config.chunks - config.sink_chunks
+        self.past = [*sink, *self.past[-rolling:]]
+        self.index = len(self.past)
+        for block, buffers in zip(self.cache.network_cache.block_caches, self._kept, strict=True):
+            kept = block.self_attn
+            size, frame = kept.chunk_size, kept.chunk_size // config.frames
+            if gone := there - self.index:
+                first, last = config.sink_chunks * size, self.index * size
+                for tensor in buffers:
+                    tensor[:, first:last] = tensor[:, first + gone * size : last + gone * size].clone()
+            kept._k, kept._v = (tensor[:, : config.chunks * size] for tensor in buffers)
+            kept.window_size = config.window * frame
+            kept._n_cached, kept._prev_chunk_idx = self.index * size, self.index - 1
+        if window not in self._calls:
+            call = self.transformer._network_call
+            graphed = self.transformer._use_cuda_graph
+            self._calls[window] = type(call)(self.transformer.network) if graphed else call
+        self.transformer._network_call = self._calls[window]
+        self.transformer._cuda_graph_capture_ar_idx = config.chunks
 
     def chunk(self, steps: int) -> Tensor:
         """Draw the next chunk in 1..4 steps: (frames, channels, rows, columns) float32."""
@@ -254,6 +297,8 @@ class Rollout:
         self.reset(state["seed"])
         self.say(state["text"])
         self.drawn, self.past = state["drawn"], list(state["past"])
+        while len(self.past) > self.config.chunks:  # it was drawn with a wider window
+            del self.past[self.config.sink_chunks]
         blocks = self.cache.network_cache.block_caches
         for block, (k, v) in zip(blocks, state["layers"], strict=False):
             size = block.self_attn.chunk_size

@@ -206,6 +206,27 @@ def test_the_first_pictures_of_a_chunk_leave_before_it_is_in_the_cache(world, ne
     assert counts == [4, 1, 0, 4, 1, 0]
 
 
+def test_a_world_that_is_too_slow_sees_less_of_the_past_and_of_all_of_it_again(world, neon):
+    assert world.spec.qualities == ("2.2 s of memory", "1.5 s of memory")
+    world.reset(2)
+    full = play(world, neon, 24)
+    world.reset(2)
+    play(world, neon, 13)
+    world.set_quality(1)  # within a chunk
+    rest = play(world, neon, 2)
+    np.testing.assert_array_equal(rest, full[49:57], "what was drawn is shown")
+    narrow = play(world, neon, 9)
+    assert change(narrow[:12], full[57:69]) > 0.1
+    state = world.snapshot()
+    world.set_quality(0)
+    wide = play(world, neon, 9)
+    assert len(world.rollout.past) == world.rollout.config.chunks, "the window is full again"
+    world.restore(state)
+    world.set_quality(99)
+    assert change(play(world, neon, 9)[-12:], wide[-12:]) > 0.1
+    world.set_quality(0)
+
+
 def test_warming_up_leaves_no_trace(world, neon):
     world.reset(0)
     want = play(world, neon, 6)

@@ -20,6 +20,7 @@ from worldjockey.model.wan_rollout import (
     merge_lora,
     network_weights,
     noise_share,
+    windows,
 )
 
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=3, freq_dim=16, text_dim=12, text=7, channels=4, window=9, sink=3)
@@ -47,8 +48,13 @@ class Whole:
     """What the rollout should draw, from all of its history at once."""
 
     def __init__(self, config=TINY):
-        self.config, self.clean, self.texts = config, [], []
+        self.config, self.clean, self.texts, self.seen = config, [], [], []
         self.peer = wan_without_cache.WithoutCache(WEIGHTS, config, ROWS, COLUMNS)
+
+    def narrow(self, seen):
+        """From here on: which chunks each one saw, where windows were not all alike."""
+        self.seen = seen
+        self.peer.visible = self.seen.__getitem__
 
     @torch.no_grad()
     def chunk(self, noise, steps, text):
@@ -94,6 +100,67 @@ def test_the_cached_rollout_is_full_attention_over_its_history_beyond_the_window
     narrow.clean, narrow.texts = whole.clean[:], whole.texts[:]
     wrong = narrow.chunk(noise_of(r), 4, TEXTS[0])
     assert not same(r.chunk(4), wrong, 1e-2), "the oldest chunk of the window counts, or this test could not fail"
+
+
+@pytest.mark.parametrize("config", [TINY, replace(TINY, sink=0)], ids=["sink", "no sink"])
+@pytest.mark.parametrize("widths", [(9, 6, 9), (6, 9), (9, 6, 6, 9, 6)])
+def test_a_window_that_is_narrowed_and_widened_sees_what_it_should_and_nothing_else(config, widths):
+    """What was forgotten stays forgotten; what was seen once is remembered as it was seen."""
+    r, whole = rollout(config), Whole(config)
+    r.say(TEXTS[0])
+    kept, seen = [], []  # chunks in the cache now; what each chunk saw, itself included
+    whole.narrow(seen)
+    where = {t.data_ptr() for t in (r.cache.network_cache.block_caches[0].self_attn._k,)}
+    for width in widths:
+        r.widen(width)
+        sink, rolling = config.sink_chunks, width // config.frames
+        for _ in range(3):
+            i = len(seen)
+            kept = (
+                [*kept[:sink], *[*kept, i][max(sink, len(kept) + 1 - rolling) :]] if len(kept) >= sink else [*kept, i]
+            )
+            seen.append(list(kept))
+            want = whole.chunk(noise_of(r), 2, TEXTS[0])
+            assert same(r.chunk(2), want), f"chunk {i} of a window of {width}"
+        where.add(r.cache.network_cache.block_caches[0].self_attn._k.data_ptr())
+    assert len(where) == 1, "all in the same memory, which a graph reads from"
+    everything = Whole(config)
+    everything.clean, everything.texts = whole.clean[:], whole.texts[:]
+    assert not same(r.chunk(2), everything.chunk(noise_of(r), 2, TEXTS[0]), 1e-2), "or this test could not fail"
+
+
+def test_widths_are_whole_chunks_that_leave_a_past():
+    assert windows(WanConfig()) == (21, 15, 9)
+    assert windows(WanConfig(window=9, sink=3)) == (9, 6)
+    assert windows(WanConfig(window=6)) == (6,)
+    with pytest.raises(ValueError, match="whole number"):
+        rollout().widen(7)
+
+
+def test_looks_come_back_in_whatever_width_and_a_recache_keeps_to_it():
+    r, other = rollout(), rollout()
+    r.say(TEXTS[0])
+    for _ in range(TINY.chunks + 2):
+        r.chunk(2)
+    state = r.snapshot()
+    want = []
+    for w in (r, other):
+        w.restore(state)
+        w.widen(6)
+        want.append([w.chunk(2), w.chunk(2)])
+    assert all(torch.equal(a, b) for a, b in zip(*want, strict=True))
+    other.restore(state)  # into a window that is narrow already
+    assert torch.equal(other.chunk(2), want[0][0])
+    kept = other.snapshot()
+    other.say(TEXTS[1])
+    other.recache()
+    assert len(other.past) == other.config.chunks - 1
+    assert not same(other.chunk(2), want[0][1], 1e-2)
+    r.widen(9)
+    r.restore(kept)
+    other.restore(kept)
+    assert len(r.past) == len(other.past) == other.config.chunks < r.config.chunks
+    assert not torch.equal(r.chunk(2), other.chunk(2)), "a wide window has room for a narrow look: nothing rolls out"
 
 
 def test_after_a_swap_the_past_keeps_the_text_it_was_drawn_under():
@@ -285,8 +352,13 @@ def test_compiled_and_as_a_graph_it_draws_the_same_through_switches_resets_and_l
         state = r.snapshot()
         for _ in range(4):
             yield r.chunk(1)
+        for window in (6, 9, 6):
+            r.widen(window)
+            for _ in range(r.config.chunks + 4):
+                yield r.chunk(1)
         r.restore(state)
         yield r.chunk(1)
+        r.widen(9)
 
     for _ in range(2):
         for a, b in zip(play(plain), play(graphed), strict=True):
