@@ -1,7 +1,8 @@
 """Stream out: H.264 in MPEG-TS for OBS's media source, players and encoders.
 
 tcp:// waits for viewers, any number of them, and codes nothing while nobody watches. srt:// hands the same stream to
-the ffmpeg program, because PyAV's wheels come without SRT; it waits for one viewer, or calls with `?mode=caller`.
+the ffmpeg program, because PyAV's wheels come without SRT; it waits for one viewer, or calls with `?mode=caller`, and
+while nobody is there two pictures a second are coded, for each of them makes it look again.
 rtmp:// calls a receiver, udp:// sends to an address or a group whether anybody hears it or not. FFmpeg's own listening
 sockets are not opened in this process: they hold Python's lock until somebody comes.
 """
@@ -30,6 +31,7 @@ QUEUE = {
     "fifo_format": "mpegts", "queue_size": "30", "drop_pkts_on_overflow": "1", "restart_with_keyframe": "1",
     "attempt_recovery": "1", "recover_any_error": "1", "recovery_wait_time": "0.05",
 }  # fmt: skip
+IDLE = 2  # pictures a second that a relay without a viewer gets
 RETRY = 1.0  # seconds until a receiver that did not take the stream is tried again
 BEHIND = 8 << 20  # bytes that a viewer may be behind before it is let go
 SCHEMES: dict[str, dict[str, str]] = {  # and what FFmpeg is told beside the address
@@ -69,23 +71,38 @@ class Relay:
                 "SRT needs the ffmpeg program (apt install ffmpeg, brew install ffmpeg, winget install ffmpeg); "
                 "tcp:// needs nothing"
             )
-        source = ["-fflags", "nobuffer", "-probesize", "65536", "-i", f"tcp://127.0.0.1:{port}"]
+        source = ["-fflags", "nobuffer", "-probesize", "65536", "-analyzeduration", "200000"]
+        source += ["-i", f"tcp://127.0.0.1:{port}"]
         queue = [word for name, value in QUEUE.items() for word in (f"-{name}", value)]
-        self._command = [program, "-v", "error", "-nostdin", *source, "-map", "0:v", "-c", "copy", "-f", "fifo"]
-        self._command += [*queue, to]
+        self._command = [program, "-v", "info", "-hide_banner", "-nostats", "-nostdin", *source, "-map", "0:v"]
+        self._command += ["-c", "copy", "-f", "fifo", *queue, to]
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
+        self._listener: threading.Thread | None = None
+        self._last_words = ""
+        self.watched = True  # unless it says otherwise: of a viewer that is there at once it says nothing
         self.fault = ""
 
     def tend(self) -> None:
         """Start it, or again if it ended: its viewer left, or it could not begin."""
         if self._process is not None and self._process.poll() is not None:
-            said = self._process.stderr.read() if self._process.stderr else b""
-            self.fault = said.decode(errors="replace").strip().rpartition("\n")[2][:200]
-            self._process = None
+            if self._listener is not None:
+                self._listener.join(1.0)
+            self.fault, self._process = self._last_words[:200], None
         if self._process is None and time.monotonic() - self._started > RETRY:
-            self._started = time.monotonic()
+            self._started, self.watched = time.monotonic(), True
             self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            self._listener = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
+            self._listener.start()
+
+    def _listen(self, said: Any) -> None:
+        """FFmpeg's fifo (libavformat/fifo.c) says when the way out is open, and when it is not."""
+        for line in said:
+            self._last_words = line.decode(errors="replace").strip() or self._last_words
+            if b"Recovery failed" in line:
+                self.watched = False
+            elif b"Recovery successful" in line:
+                self.watched = True
 
     def close(self) -> None:
         if self._process is not None:
@@ -171,6 +188,7 @@ class StreamOutput:
         self._viewers: Viewers | None = None
         self._relay: Relay | None = None
         self._newest: tuple[Pixels, int] | None = None
+        self._last = 0
         self._there = threading.Condition()
         self._ended = False
         self._watched = False
@@ -203,16 +221,25 @@ class StreamOutput:
             raise ValueError(f"a stream takes yuv420p {expected}, not {frame.pixels.shape}")
         if not self._watched:
             return
+        if not self._heard and 0 <= frame.tick - self._last < self._fmt.fps / IDLE:
+            return
+        self._last = frame.tick
         with self._there:
             self._counts["dropped"] += self._newest is not None
             self._newest = np.array(frame.pixels, order="C"), frame.tick
             self._there.notify()
 
+    @property
+    def _heard(self) -> bool:
+        """Whether what is coded reaches anybody, as far as one can know."""
+        return self._watched and (self._relay is None or self._relay.watched)
+
     def status(self) -> Mapping[str, Any]:
         """url; watched: whether anybody takes the stream now; connections: how many, of those that can be counted;
         frames sent, and dropped where coding or the network was slow; encoder; fault: why nobody takes it."""
         return {
-            "url": self.url, "watched": self._watched, "connections": len(self._viewers or ()),
+            "url": self.url, "watched": self._heard,
+            "connections": len(self._viewers or ()) if self._relay is None else int(self._heard),
             "encoder": self._encoder, "fault": self._relay.fault if self._relay else self._fault, **self._counts,
         }  # fmt: skip
 
