@@ -69,14 +69,14 @@ class WebOutput:
         if frame.pixels.shape != expected:
             raise ValueError(f"browsers are sent yuv420p {expected}, not {frame.pixels.shape}")
         self._server.feeds.show(frame.pixels, frame.time)
-        self._frames += 1
+        self._frames = self._server.feeds.frames
 
     def status(self) -> Mapping[str, Any]:
         """url: to open; connections: who watches now, of which webrtc and mjpeg; coded: pictures by kind; frames: sent
         so far; note: what this machine lacks."""
         if self._server is None:
             return {"connections": 0, "frames": self._frames}
-        return {**self._server.facts(), "frames": self._frames}
+        return self._server.facts()
 
     def close(self) -> None:
         if self._loop is None or self._thread is None:

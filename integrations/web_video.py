@@ -244,12 +244,14 @@ class Feeds:
 
     def __init__(self, fmt: VideoFormat, loop: asyncio.AbstractEventLoop) -> None:
         self._feeds: dict[Kind, Feed] = {kind: Feed(kind, fmt, loop) for kind in CODES}
+        self.frames = 0
 
     def __getitem__(self, kind: Kind) -> Feed:
         return self._feeds[kind]
 
     def show(self, pixels: Pixels, due: float) -> None:
         """Hands a copy to those codes that somebody watches."""
+        self.frames += 1
         watched = [feed for feed in self._feeds.values() if feed.watchers]
         if watched:
             own = np.array(pixels)
