@@ -16,6 +16,7 @@ from typing import Literal
 SHARED_MEMORY = 128 << 20  # bytes: two rings of 1080p RGBA frames and the mailbox, with room
 WEIGHTS = "nano.safetensors"
 AGAIN = "pip install --force-reinstall worldjockey"
+AGAIN_AV = "pip install --force-reinstall av"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
         ("MIDI", midi),
         ("window", window),
         ("recording", recording),
+        ("browsers", browsers),
+        ("streams", streams),
+        ("live picture", live_picture),
+        ("in-betweens", in_betweens),
         *([("Syphon", syphon)] if sys.platform == "darwin" else []),
         *([("Spout", spout)] if sys.platform == "win32" else []),
         ("OSC", lambda: osc(osc_port)),
@@ -166,8 +171,58 @@ def recording() -> Check:
     import av
 
     if "libx264" not in av.codecs_available:
-        return Check("recording", "note", "this PyAV has no H.264 encoder", "pip install --force-reinstall av")
+        return Check("recording", "note", "this PyAV has no H.264 encoder", AGAIN_AV)
     return Check("recording", "ok", f"PyAV {av.__version__}")
+
+
+def browsers() -> Check:
+    try:
+        import aiohttp
+        import av
+    except ImportError as fault:
+        return Check("browsers", "note", f"no browser output ({fault})", "pip install aiohttp aiortc av")
+    try:
+        import aiortc
+    except ImportError as fault:
+        return Check("browsers", "note", f"JPEGs only, so more delay ({fault})", "pip install aiortc")
+    lacking = [name for name in ("libx264", "mjpeg") if name not in av.codecs_available]
+    if lacking:
+        return Check("browsers", "note", f"this PyAV has no {' and no '.join(lacking)}", AGAIN_AV)
+    return Check("browsers", "ok", f"WebRTC by aiortc {aiortc.__version__}, pages by aiohttp {aiohttp.__version__}")
+
+
+def streams() -> Check:
+    import av
+
+    if "mpegts" not in av.formats_available:
+        return Check("streams", "note", "this PyAV has no MPEG-TS", AGAIN_AV)
+    if shutil.which("ffmpeg") is None:
+        fix = "apt install ffmpeg, brew install ffmpeg or winget install ffmpeg; tcp:// needs nothing"
+        return Check("streams", "note", "TCP, UDP and RTMP; SRT needs the ffmpeg program", fix)
+    return Check("streams", "ok", "MPEG-TS by TCP, UDP and SRT; RTMP")
+
+
+def live_picture() -> Check:
+    import av
+    from worldjockey.integrations import camera as rig
+
+    system = rig.SYSTEMS.get(sys.platform, "")
+    if system not in av.formats_available:
+        return Check("live picture", "note", f"this PyAV reads no cameras ({system or sys.platform})", AGAIN_AV)
+    return Check(
+        "live picture", "ok", f"clips and NDI; cameras: {', '.join(rig.list_cameras()) or 'none is plugged in'}"
+    )
+
+
+def in_betweens() -> Check:
+    try:
+        from . import between
+
+        between.ready()
+    except Exception as fault:
+        fix = "pip install --force-reinstall opencv-python-headless"
+        return Check("in-betweens", "note", f"frames blend and do not move ({fault})", fix)
+    return Check("in-betweens", "ok", "motion, by OpenCV")
 
 
 def syphon() -> Check:

@@ -124,10 +124,35 @@ def test_the_doctor_names_the_fix_for_missing_weights(monkeypatch):
     assert "wj train" in check.fix
 
 
+def test_the_doctor_names_the_fix_for_what_browsers_streams_and_in_betweens_lack(monkeypatch):
+    assert doctor.browsers().state == "ok"
+    with monkeypatch.context() as lacking:
+        lacking.setitem(sys.modules, "aiortc", None)
+        check = doctor.browsers()
+        assert (check.state, check.fix) == ("note", "pip install aiortc")
+        assert "JPEGs only" in check.detail
+        lacking.setitem(sys.modules, "aiohttp", None)
+        assert doctor.browsers().fix == "pip install aiohttp aiortc av"
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert doctor.streams().state == "note"
+    assert "apt install ffmpeg" in doctor.streams().fix
+    monkeypatch.setattr("av.formats_available", {"mpegts"})
+    assert "reads no cameras" in doctor.live_picture().detail
+
+    def no_opencv():
+        raise ImportError("no cv2")
+
+    monkeypatch.setattr("worldjockey.node.between.ready", no_opencv)
+    assert "opencv-python-headless" in doctor.in_betweens().fix
+
+
 def test_the_doctor_looks_at_everything():
     result = wj("doctor", "--json", "--osc-port", "0", "--seconds", "0")
     checks = {check["name"]: check for check in json.loads(result.stdout)}
-    assert list(checks) == ["python", "torch", "world", "shared memory", "NDI", "MIDI", "window", "recording", "OSC"]
+    assert list(checks) == [
+        "python", "torch", "world", "shared memory", "NDI", "MIDI", "window", "recording", "browsers", "streams",
+        "live picture", "in-betweens", "OSC",
+    ]  # fmt: skip
     assert all(check["state"] == "ok" or check["fix"] for check in checks.values())
     assert result.returncode == any(check["state"] == "fault" for check in checks.values())
 
