@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .process import SPAWN, enter, free_a_core, orphaned, stay_offline
+from .rehearsal import free_port
 from .report import percentiles
 
 STEPS = (1, 2, 3, 4)
@@ -117,12 +118,6 @@ def world(
     if len(said) <= len(steps):
         raise RuntimeError(f"the world {model!r} ended before it was measured")
     return said[:-1], said[-1]
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _stimulate(port: int, stop: threading.Event) -> None:

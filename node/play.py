@@ -178,9 +178,10 @@ def farewell() -> Iterator[Farewell]:
             signal.signal(number, handler)
 
 
-def play(show: Show, options: PlayOptions) -> Report:
+def play(show: Show, options: PlayOptions, watch: Callable[[Company], bool] | None = None) -> Report:
     """Play until the time is up or the performer stops it.
 
+    watch: sees every process ten times a second, and ends the show by saying True.
     Raises OSError or RuntimeError, with the fix, where it cannot start; once it plays, faults are survived and told.
     """
     specs = outlet_specs(show.outputs)
@@ -212,7 +213,7 @@ def play(show: Show, options: PlayOptions) -> Report:
         cpu = time.process_time()
         begin = time.monotonic()
         try:
-            _run(desk, inputs, company, options, console, leaving)
+            _run(desk, inputs, company, options, console, leaving, watch)
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
             company.finish(report, time.process_time() - cpu)
@@ -333,7 +334,7 @@ class Company:
 
 
 def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOptions, console: Console,
-         leaving: Farewell) -> None:  # fmt: skip
+         leaving: Farewell, watch: Callable[[Company], bool] | None) -> None:  # fmt: skip
     live = Live("opening the world…", console=console, refresh_per_second=4, transient=True)
     shown = not options.headless and console.is_terminal
     if shown:
@@ -385,6 +386,8 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                     live.update(f"{line(world, clock, outputs)}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']})")
                 if {said.get("state") for said in outputs.values()} in ({"closed"}, {"closed", "unsuitable"}):
                     return  # the user closed the last window
+                if watch is not None and watch(company):
+                    return
             if options.seconds is not None and first_tick is not None and now - first_tick >= options.seconds:
                 return
             time.sleep(BEAT)
