@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from obs import OBS, SCENE, free_port, obs, window_manager
+from obs import OBS, SCENE, obs, window_manager
 from osc_client import message
 from PIL import Image
 from pythonosc.osc_message import OscMessage
+from worldjockey.node.rehearsal import free_port
 
 WJ = [sys.executable, "-m", "worldjockey.node"]
 RATE = 25

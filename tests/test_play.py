@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from pythonosc.osc_message import OscMessage
+from worldjockey.node.rehearsal import free_port
 
 OSC_CLIENT = Path(__file__).parent / "peers" / "osc_client.py"
 WJ = [sys.executable, "-m", "worldjockey.node"]
@@ -36,12 +37,6 @@ NANO = "model: nano\nprompt: a calm sea at noon\npads: ['sunset over the desert'
 
 def shows(color: tuple[int, ...]) -> Callable[[dict[str, Any]], bool]:
     return lambda row: all(abs(a - b) <= NEAR for a, b in zip(row["mean"], color, strict=False))
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def osc(port: int, *words: object) -> None:

@@ -14,16 +14,12 @@ import numpy as np
 import pytest
 from worldjockey.integrations import Frame, Unsuitable, VideoFormat
 from worldjockey.integrations.stream import StreamOutput, address
+from worldjockey.node.rehearsal import free_port
 from worldjockey.node.show import Show
 
 pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg program here: apt install ffmpeg")
 WIDTH, HEIGHT, FPS = 320, 180, 30
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+WaitFor = Callable[..., None]
 
 
 def grey(tick: int) -> np.ndarray:
@@ -57,8 +53,8 @@ def on_air(url: str, paint: Callable[[int], np.ndarray] = grey) -> Iterator[Stre
 def watch(url: str, frames: int = 8, tries: int = 1, options: Sequence[str] = ()) -> list[int]:
     """The lightness of each decoded picture; a receiver that found nobody tries again, as OBS does."""
     for _ in range(tries):
-        command = ["ffmpeg", "-v", "error", "-probesize", "200k", *options, "-i", url, "-frames:v", str(frames)]
-        command += ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
+        command = ["ffmpeg", "-v", "error", "-probesize", "200k", "-analyzeduration", "200k", *options, "-i", url]
+        command += ["-frames:v", str(frames), "-vsync", "0", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
         seen = subprocess.run(command, capture_output=True, timeout=60)
         pictures = np.frombuffer(seen.stdout, np.uint8).reshape(-1, HEIGHT * 3 // 2, WIDTH)
         if len(pictures):
@@ -73,61 +69,69 @@ def rises(lightness: list[int]) -> bool:
     return bool((steps > -1).all() and 1 <= steps.mean() < 4)
 
 
-def until(done: Callable[[], bool]) -> None:
-    waited = threading.Event()
-    for _ in range(600):
-        if done():
-            return
-        waited.wait(0.05)
-    raise AssertionError("it never came to be")
-
-
-def test_viewers_come_and_go_and_nothing_is_coded_for_nobody() -> None:
+def test_viewers_come_and_go_and_nothing_is_coded_for_nobody(wait_for: WaitFor) -> None:
     port = free_port()
     with on_air(f"tcp://127.0.0.1:{port}") as output:
         assert rises(watch(f"tcp://127.0.0.1:{port}"))
-        until(lambda: not output.status()["watched"])
+        wait_for(lambda: not output.status()["watched"], 30)
         coded = output.status()["frames"]
         assert rises(watch(f"tcp://127.0.0.1:{port}"))
         assert output.status()["frames"] > coded
-        until(lambda: output.status()["connections"] == 0)
+        wait_for(lambda: output.status()["connections"] == 0, 30)
 
 
-def test_two_watch_and_a_stuck_one_is_in_nobodys_way() -> None:
+def test_two_watch_and_a_stuck_one_is_in_nobodys_way(wait_for: WaitFor) -> None:
     port = free_port()
     with on_air(f"tcp://127.0.0.1:{port}") as output, socket.create_connection(("127.0.0.1", port)):
-        until(lambda: output.status()["connections"] == 1)  # it never reads
+        wait_for(lambda: output.status()["connections"] == 1, 30)  # it never reads
         assert rises(watch(f"tcp://127.0.0.1:{port}"))
         assert output.status()["watched"]
 
 
-def test_srt_is_listened_to_by_its_viewers() -> None:
-    port = free_port(socket.SOCK_DGRAM)
-    with on_air(f"srt://127.0.0.1:{port}"):
-        assert rises(watch(f"srt://127.0.0.1:{port}", tries=5))
+def test_srt_is_listened_to_by_its_viewers_and_little_is_coded_for_nobody(wait_for: WaitFor) -> None:
+    port, ticks = free_port(), 0
+
+    def counted(tick: int) -> np.ndarray:
+        nonlocal ticks
+        ticks = tick
+        return grey(tick)
+
+    def assert_idle(output: StreamOutput) -> None:
+        wait_for(lambda: ticks > 30 and not output.status()["watched"], 30)
+        assert output.status()["connections"] == 0
+        began, coded = ticks, output.status()["frames"]
+        wait_for(lambda: ticks >= began + 60, 30)
+        assert 1 <= output.status()["frames"] - coded <= 60 // 5  # 4, and some that waited
+
+    with on_air(f"srt://127.0.0.1:{port}", counted) as output:
+        assert_idle(output)
+        assert rises(watch(f"srt://127.0.0.1:{port}", tries=5, frames=20)[8:])
+        assert_idle(output)
+        assert rises(watch(f"srt://127.0.0.1:{port}", tries=5, frames=20)[8:])
 
 
-def test_who_comes_late_by_srt_sees_the_present() -> None:
-    port, light = free_port(socket.SOCK_DGRAM), 60
+def test_who_comes_late_by_srt_sees_the_present(wait_for: WaitFor) -> None:
+    port, light, ticks = free_port(), 60, 0
 
     def noise(tick: int) -> np.ndarray:  # as many bytes as a true picture has
-        picture = grey(0)
+        nonlocal ticks
+        picture, ticks = grey(0), tick
         picture[:HEIGHT] = np.random.default_rng(tick).integers(light - 20, light + 20, (HEIGHT, WIDTH))
         return picture
 
     with on_air(f"srt://127.0.0.1:{port}", noise) as output:
-        until(lambda: output.status()["frames"] > 150)
+        wait_for(lambda: ticks > 90 and not output.status()["watched"], 30)
         light = 180
-        assert watch(f"srt://127.0.0.1:{port}", frames=90, tries=5)[-1] == pytest.approx(180, abs=5)
+        assert watch(f"srt://127.0.0.1:{port}", frames=30, tries=5)[-1] == pytest.approx(180, abs=5)
 
 
-def test_an_srt_stream_that_is_killed_leaves_its_port() -> None:
+def test_an_srt_stream_that_is_killed_leaves_its_port(wait_for: WaitFor) -> None:
     psutil = pytest.importorskip("psutil")
     script = (
         "import numpy as np, time\n"
         "from worldjockey.integrations import Frame, VideoFormat\n"
         "from worldjockey.integrations.stream import StreamOutput\n"
-        f"output = StreamOutput('srt://127.0.0.1:{free_port(socket.SOCK_DGRAM)}')\n"
+        f"output = StreamOutput('srt://127.0.0.1:{free_port()}')\n"
         "output.open(VideoFormat(64, 64, 30))\n"
         "for tick in range(10**6):\n"
         "    output.send(Frame(np.full((96, 64), 128, np.uint8), tick, 0.0))\n"
@@ -135,12 +139,12 @@ def test_an_srt_stream_that_is_killed_leaves_its_port() -> None:
     )
     sender = psutil.Popen([sys.executable, "-c", script])
     try:
-        until(lambda: any(relay.net_connections("udp") for relay in sender.children()))
+        wait_for(lambda: any(relay.net_connections("udp") for relay in sender.children()), 30)
         relays = sender.children()
     finally:
         sender.kill()
         sender.wait()
-    until(lambda: all(not r.is_running() or r.status() == psutil.STATUS_ZOMBIE for r in relays))
+    wait_for(lambda: all(not r.is_running() or r.status() == psutil.STATUS_ZOMBIE for r in relays), 30)
 
 
 def test_rtmp_calls_its_receiver() -> None:
@@ -150,7 +154,7 @@ def test_rtmp_calls_its_receiver() -> None:
 
 
 def test_udp_goes_to_whoever_hears_it() -> None:
-    port = free_port(socket.SOCK_DGRAM)
+    port = free_port()
     with on_air(f"udp://127.0.0.1:{port}"):
         assert rises(watch(f"udp://127.0.0.1:{port}"))
 

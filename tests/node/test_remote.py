@@ -24,6 +24,7 @@ from worldjockey.node import remote, remote_key, remote_messages
 from worldjockey.node.keeper import Keeper
 from worldjockey.node.mailbox import NUMBERS, TEXTS, Mailbox
 from worldjockey.node.media import Media
+from worldjockey.node.rehearsal import free_port
 from worldjockey.node.remote_messages import Hello, Malformed, Packer, Unpacker
 from worldjockey.node.ring import FrameRing
 from worldjockey.node.show import Show, ShowError
@@ -68,12 +69,6 @@ def hosting(key, address, *prefix):
     finally:
         process.terminate()
         process.wait(30)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Cable(threading.Thread):

@@ -10,11 +10,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ import pytest
 from PIL import Image
 from websockets.exceptions import InvalidMessage
 from websockets.sync.client import ClientConnection, connect
+from worldjockey.node.rehearsal import free_port
 
 PASSWORD = "a rehearsal"
 SCENE = "stage"
@@ -67,11 +66,6 @@ EMPTY_SCENES = {
     "name": "rehearsal", "current_scene": SCENE, "current_program_scene": SCENE, "scene_order": [{"name": SCENE}],
     "sources": [{"id": "scene", "name": SCENE, "settings": {"items": []}}],
 }  # fmt: skip
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return int(server.getsockname()[1])
 
 
 def furnish(config: Path, port: int, size: tuple[int, int], fps: int) -> None:
