@@ -181,6 +181,7 @@ class StreamOutput:
 
     layout: Layout = "yuv420p"
     holds = 0
+    copies = ("out of the ring, for `send` does not wait", "into the coder's picture")  # in `send`, and `Coder.encode`
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -279,7 +280,9 @@ class StreamOutput:
     def _play(self) -> None:
         """From the first viewer's coming to the last one's going. Who comes later begins at the next key frame."""
         form = "flv" if self._scheme == "rtmp" else "mpegts"
-        options = {"flush_packets": "1", **({"mpegts_flags": "resend_headers"} if form == "mpegts" else {})}
+        options = {"flush_packets": "1"}
+        if form == "mpegts":  # lengths are said, or players hold each picture until the next one begins
+            options |= {"mpegts_flags": "resend_headers", "omit_video_pes_length": "0"}
         container: Any = av.open(self._viewers or self._to, "w", format=form, options=options)
         try:
             coder = Coder(container, self._fmt, live=True)
