@@ -183,6 +183,8 @@ class NDIOutput:
         self._name, self._groups, self._failover = name, groups, failover
         self._key = None if key is None else KEYS[key](*(() if threshold is None else (threshold,)))
         self._keyed: list[Pixels] = []  # our own: one in flight, one to fill
+        # NDI reads a picture where it lies in the ring. Beside alpha it has to lie in a place of our own.
+        self.copies = ("beside its alpha",) if key else ()
         self._sender: Any = None
         self._in_flight: Any = None
         self._frames = 0

@@ -21,6 +21,7 @@ class VirtualCameraOutput:
 
     layout: Layout = "yuv420p"
     holds = 0
+    copies = ("into the device",)  # in pyvirtualcam's `send`
 
     def __init__(self, name: str | None = None) -> None:
         self._name = name
