@@ -220,7 +220,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Company], bool] | No
             report.controls = {
                 **desk.counts, "last fault": desk.fault, "tempo": desk.clock.status(time.monotonic()),
                 "faults": desk.faults, "survived": desk.survived,
-                "arrival_ms": percentiles([seconds * 1e3 for seconds in desk.delays]),
+                "arrival_ms": percentiles([seconds * 1e3 for seconds in list(desk.delays)]),  # inputs still fill it
             }  # fmt: skip
             if log is not None:
                 report.controls["log"] = log.status()
