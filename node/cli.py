@@ -372,9 +372,26 @@ def bench(
     json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here, as JSON")] = None,
     seconds: Annotated[float, typer.Option(help="of each measurement", min=1)] = 20.0,
     model: Annotated[str, typer.Option(help="the world to measure")] = "nano",
+    outputs: Annotated[
+        bool, typer.Option("--outputs", help="each way out: its cost, and control to received pixel")
+    ] = False,
+    rig: Annotated[
+        bool, typer.Option("--rig", help="everything at once, with mishaps: a rehearsal of your machine")
+    ] = False,
+    minutes: Annotated[float, typer.Option(help="of --rig", min=0.2)] = 10.0,
+    size: Annotated[str | None, _picture(help="of the picture; 1920x1080, and 1280x720 with --rig")] = None,
 ) -> None:
-    """Measure this machine: speed, latency and cadence, with and without a busy neighbour."""
-    _call("worldjockey.node.bench", "run", json_path, seconds, model)
+    """Measure this machine: speed, latency and cadence, with and without a busy neighbour.
+
+    Before a show: `wj bench --rig --minutes 10`. Exit code 1 if a tick was missed because of an output.
+    """
+    if rig:
+        result = _call("worldjockey.node.rig_bench", "run", json_path, minutes, model, size or "1280x720")
+        raise typer.Exit(int(result["missed_because_of_an_output"]))
+    if outputs:
+        _call("worldjockey.node.output_bench", "run", json_path, seconds, size or "1920x1080")
+        return
+    _call("worldjockey.node.bench", "run", json_path, seconds, model, size=size or "1920x1080")
 
 
 PASS_ON: dict[str, Any] = {

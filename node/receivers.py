@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -159,10 +160,9 @@ async def _webrtc(url: str, saw: Saw) -> None:
         await peer.close()
 
 
-def screen(place: str, saw: Saw) -> None:
-    """What an X display shows at "DISPLAY+x,y". Says it as often as the picture there changes, looking 200 times a
-    second."""
-    looks = {"video_size": "32x18", "framerate": "200", "draw_mouse": "0"}
+def screen(place: str, saw: Saw, rate: int = 200) -> None:
+    """What an X display shows at "DISPLAY+x,y". Says it as often as the picture there changes. rate: looks a second."""
+    looks = {"video_size": "32x18", "framerate": str(rate), "draw_mouse": "0"}
     with av.open(place, format="x11grab", options=looks) as container:
         last = -1.0
         for frame in container.decode(video=0):
@@ -191,7 +191,7 @@ def camera(name: str, saw: Saw) -> None:
 
 KINDS: dict[str, Callable[[str, Saw], None]] = {
     "ndi": ndi, "mpegts": mpegts, "recording": recording, "mjpeg": mjpeg, "webrtc": webrtc, "screen": screen,
-    "camera": camera,
+    "glance": partial(screen, rate=10), "camera": camera,
 }  # fmt: skip
 
 
