@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worldjockey.model.spec import CAMERA_AXES
@@ -219,8 +220,8 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
     playout, governor = None, Governor(spec.fps, top, player.bursts, spec.steps_per_chunk, spec.qualities)
     level = 0
     if player.bursts:
-        value = player.mailbox.value
-        playout = Playout(ring, spec.steps_per_chunk, lambda: player.rate, top, lambda: value("freeze") != 0)
+        frozen = partial(player.mailbox.value, "freeze")
+        playout = Playout(ring, spec.steps_per_chunk, lambda: player.rate, top, lambda: frozen() != 0)
         playout.start()
     while not stop.is_set():
         now = time.monotonic()
