@@ -53,15 +53,17 @@ def reduced(quality: Quality, asked: int) -> bool:
     return used(quality, asked) < asked or quality.level > 0
 
 
-def passed(quality: Quality, took: float, wanted: float, asked: int, levels: int = 1) -> Quality:
-    """A frame took `took` seconds, of `wanted` that there are. levels: how many the world offers."""
+def passed(quality: Quality, took: float, wanted: float, asked: int, levels: int = 1, least: float = 0.0) -> Quality:
+    """A frame took `took` seconds, of `wanted` that there are. levels: how many the world offers. least: seconds that
+    go by for each frame even where it is made in no time."""
     took = min(took, SPIKE * wanted)
+    went = max(took, least)
     if not quality.held:  # what belongs to the change itself is no measure
-        return replace(quality, held=took)
-    cost = quality.cost + (took - quality.cost) * -math.expm1(-took / MEMORY) if quality.cost else took
-    q = replace(quality, cost=cost, held=quality.held + took)
+        return replace(quality, held=went)
+    cost = quality.cost + (took - quality.cost) * -math.expm1(-went / MEMORY) if quality.cost else took
+    q = replace(quality, cost=cost, held=quality.held + went)
     if cost > wanted:
-        q = replace(q, late=q.late + took, room=0.0)
+        q = replace(q, late=q.late + went, room=0.0)
         return _down(q, asked, levels) if q.late > BEHIND else q
     q = replace(q, late=0.0)
     if q.held > STEADY and q.rose:
@@ -71,7 +73,7 @@ def passed(quality: Quality, took: float, wanted: float, asked: int, levels: int
     q = _learned(q, asked)
     if cost * (q.gain or _dearest(q, asked)) > ROOM * wanted:
         return replace(q, room=0.0)
-    q = replace(q, room=q.room + took)
+    q = replace(q, room=q.room + went)
     return _up(q, asked) if q.room > q.patience else q
 
 
@@ -116,6 +118,7 @@ class Governor:
 
     def __init__(self, fps: float, top: float, bursts: bool, steps_per_chunk: int, qualities: tuple[str, ...]) -> None:
         self.wanted = 1 / enough(fps, top, bursts)  # seconds a frame
+        self._least = 1 / (min(fps, top) if bursts else top)  # that go by for one, however fast it is made
         self.quality = Quality()
         self._round, self._names = steps_per_chunk, qualities
         self._asked, self._seconds, self._frames, self._steps = 1, 0.0, 0, 0
@@ -138,7 +141,9 @@ class Governor:
             if self._frames:
                 each = max(self._seconds / self._frames, 1e-6)
                 for _ in range(self._frames if self.quality.held else 1):
-                    self.quality = passed(self.quality, each, self.wanted, self._asked, max(len(self._names), 1))
+                    self.quality = passed(
+                        self.quality, each, self.wanted, self._asked, max(len(self._names), 1), self._least
+                    )
                     if not self.quality.held:  # another rung: nothing is known of it yet
                         break
             self._seconds, self._frames, self._steps = 0.0, 0, 0

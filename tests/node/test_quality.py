@@ -136,6 +136,19 @@ def governed(governor, seconds, each, frames=1, asked=4, auto=True):
     return seen
 
 
+@pytest.mark.parametrize("bursts", [False, True])
+def test_a_world_that_became_fast_gets_its_quality_back_in_seconds_that_the_audience_sees(bursts):
+    """However little of them it needs: a chunk is shown evenly, and most of its time the world rests."""
+    governor = Governor(16.0, 30.0, bursts, 1, ("full", "half size"))
+    governed(governor, 20, lambda steps, level: 0.3, frames=1)
+    assert governor.words()
+    shown = 0
+    while governor.words():
+        governed(governor, 0.001, lambda steps, level: 0.001)
+        shown += 1
+    assert 4 * AHEAD < shown / (16 if bursts else 30) < 6 * AHEAD, "one rung after the other"
+
+
 def test_it_says_what_is_reduced_and_why_and_fixed_is_fixed():
     governor = Governor(20.0, 30.0, False, 1, ("full", "half size"))
     assert governor.words() == ""
