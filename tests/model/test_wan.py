@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 import wan_files
-from worldjockey.model import Controls, Prompt, WeightsMissing, load, slerp, wan, worlds
+from worldjockey.model import Controls, Prompt, WeightsMissing, load, slerp, worlds
 from worldjockey.model.scorecard import switching
 from worldjockey.model.wan import CHECKPOINTS, Wan, moved, read_checkpoint, shape_for
+from worldjockey.model.wan_decode import FullDecoder, TinyDecoder
 from worldjockey.model.wan_rollout import WanConfig
 
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, text=300, window=9, sink=3)
@@ -25,42 +26,18 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def put(root, where, tensors):
-    path = root.joinpath(*where)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(tensors, path)
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """Every file of the family as the hub has it, small."""
     root = tmp_path_factory.mktemp("weights")
-    for seed, name in enumerate(NAMES):
-        row = CHECKPOINTS[name]
-        weights = wan_files.network(TINY, seed)
-        wrapping = "generator" if row.lora else "generator_ema"
-        put(root, row.network, {wrapping: {f"model.{k}": v for k, v in weights.items()}})
-        if row.lora:
-            layer, noise = "blocks.1.ffn.0", torch.Generator().manual_seed(5)
-            put(root, row.lora, {"generator_lora": {
-                f"base_model.model.{layer}.lora_A.weight": 0.2 * torch.randn(4, TINY.dim, generator=noise),
-                f"base_model.model.{layer}.lora_B.weight": 0.2 * torch.randn(TINY.ffn, 4, generator=noise),
-            }})  # fmt: skip
-    put(root, row.tiny, wan_files.tiny_decoder())
-    put(root, row.full, wan_files.full_decoder())
-    wan_files.write_umt5(root / row.text, TINY.text_dim)
+    wan_files.write_family(root, TINY)
     return root
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _small(root):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("WORLDJOCKEY_WEIGHTS", str(root))
-    patch.setattr(wan, "SHAPES", ((4, 6), (4, 4), (6, 4)))
-    for name, row in CHECKPOINTS.items():
-        patch.setitem(CHECKPOINTS, name, replace(row, config=replace(TINY, sink=row.config.sink)))
-    yield
-    patch.undo()
+    with wan_files.small(root, TINY):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +79,23 @@ def test_every_member_opens_by_name_and_plays(name):
     assert frames.std() > 10
     assert change(frames[8:16], frames[28:36]) > 1, "it goes on, it does not stand still"
     assert worlds()[name].values["steps"] == 4, "it was distilled at four steps"
+
+
+def test_how_it_switches_and_what_it_is_decoded_by_are_options_of_its_name(root, neon, monkeypatch):
+    plain, chosen = load(LONGLIVE, device="cpu"), load(f"{LONGLIVE}:switch=swap,decoder=full", device="cpu")
+    assert (plain.switch, chosen.switch, chosen.spec.name) == ("recache", "swap", LONGLIVE)
+    assert (type(plain.decoder), type(chosen.decoder)) == (TinyDecoder, FullDecoder)
+    assert play(chosen, neon, 4).shape == play(plain, neon, 4).shape == (13, 32, 48, 3)
+    assert change(play(chosen, neon, 1), play(plain, neon, 1)) > 1
+    with pytest.raises(
+        ValueError, match=r"no option decoder=none: it has switch=recache or swap; decoder=tiny or full"
+    ):
+        load(f"{LONGLIVE}:decoder=none")
+    repository, path = CHECKPOINTS[LONGLIVE].full
+    (root / repository / path).rename(root / "elsewhere")
+    with pytest.raises(WeightsMissing, match=rf"wj weights get {LONGLIVE}:decoder=full"):
+        load(f"{LONGLIVE}:decoder=full")
+    (root / "elsewhere").rename(root / repository / path)
 
 
 def test_the_adapter_is_part_of_longlive(world, neon, monkeypatch):

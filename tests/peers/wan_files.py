@@ -1,7 +1,13 @@
 """Random tiny weights for the Wan worlds, in the files, names and wrappings of the published ones."""
 
+import contextlib
+from dataclasses import replace
+
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from worldjockey.model import wan
+from worldjockey.model.wan import CHECKPOINTS
 from worldjockey.model.wan_kernels import fit_flashdreams
 from worldjockey.model.wan_rollout import WanConfig
 
@@ -71,6 +77,39 @@ def write_umt5(folder, width: int = 12):
     model = UMT5EncoderModel(config)
     model.save_pretrained(folder / "text_encoder")
     return model.eval()
+
+
+def _put(root, where, tensors):
+    path = root.joinpath(*where)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(tensors, path)
+
+
+def write_family(root, config: WanConfig):
+    """Every file of the family as the hub has it, small."""
+    for seed, row in enumerate(CHECKPOINTS[name] for name in sorted(CHECKPOINTS)):
+        wrapping = "generator" if row.lora else "generator_ema"
+        _put(root, row.network, {wrapping: {f"model.{k}": v for k, v in network(config, seed).items()}})
+        if row.lora:
+            layer, noise = "blocks.1.ffn.0", torch.Generator().manual_seed(5)
+            _put(root, row.lora, {"generator_lora": {
+                f"base_model.model.{layer}.lora_A.weight": 0.2 * torch.randn(4, config.dim, generator=noise),
+                f"base_model.model.{layer}.lora_B.weight": 0.2 * torch.randn(config.ffn, 4, generator=noise),
+            }})  # fmt: skip
+        _put(root, row.tiny, tiny_decoder())
+        _put(root, row.full, full_decoder())
+    write_umt5(root / row.text, config.text_dim)
+
+
+@contextlib.contextmanager
+def small(root, config: WanConfig):
+    """The family's names open what `write_family` wrote there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORLDJOCKEY_WEIGHTS", str(root))
+        patch.setattr(wan, "SHAPES", ((4, 6), (4, 4), (6, 4)))
+        for name, row in CHECKPOINTS.items():
+            patch.setitem(CHECKPOINTS, name, replace(row, config=replace(config, sink=row.config.sink)))
+        yield
 
 
 class Graph:
