@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from .spec import Tokens
-from .wan_kernels import fit_flashdreams
+from .wan_kernels import find_flashdreams
 from .words import pieces_of
 
 ROWS = 256  # pieces of words that a prompt is read up to: twice the longest prompts these worlds were shown
@@ -21,7 +21,7 @@ class UMT5:
     """folder: `text_encoder` and `tokenizer/tokenizer.json` of Wan 2.1 in diffusers' layout. rows: n of its tokens."""
 
     def __init__(self, folder: Path, device: torch.device, rows: int = ROWS) -> None:
-        fit_flashdreams(device.type)
+        find_flashdreams()
         from transformers import UMT5EncoderModel
 
         self.device, self.rows = device, rows

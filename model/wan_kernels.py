@@ -57,22 +57,26 @@ def kernels(device: str, fused: tuple[Callable[..., Any], Callable[..., Any]]) -
 _fused: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
 
 
+def find_flashdreams() -> None:
+    """Make flashdreams importable on this machine. Raises ModuleNotFoundError, with the fix, where it is missing."""
+    if find_spec("flashdreams") is None:
+        raise ModuleNotFoundError("the Wan worlds run on flashdreams: pip install 'worldjockey[wan]'")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of image processors that nobody uses here
+    if find_spec("triton") is None and ROTARY not in sys.modules:
+        stand_in = ModuleType(ROTARY)
+        stand_in.__dict__["apply_rotary_pos_emb"] = rotate
+        sys.modules[ROTARY] = stand_in
+
+
 def fit_flashdreams(device: str) -> None:
-    """Make flashdreams importable on this machine and fit for a kind of device ("cuda", "cpu", "mps"), for the whole
+    """Make flashdreams fit for the kind of device that a world's network runs on ("cuda", "cpu", "mps"), for the whole
     process.
 
     Raises ModuleNotFoundError, with the fix, where flashdreams is missing, or triton on CUDA.
     """
-    if find_spec("flashdreams") is None:
-        raise ModuleNotFoundError("the Wan worlds run on flashdreams: pip install 'worldjockey[wan]'")
-    has_triton = find_spec("triton") is not None
-    if device == "cuda" and not has_triton:
+    find_flashdreams()
+    if device == "cuda" and find_spec("triton") is None:
         raise ModuleNotFoundError("on CUDA flashdreams needs triton: pip install triton (Windows: triton-windows)")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of image processors that nobody uses here
-    if not has_triton and ROTARY not in sys.modules:
-        stand_in = ModuleType(ROTARY)
-        stand_in.__dict__["apply_rotary_pos_emb"] = rotate
-        sys.modules[ROTARY] = stand_in
     from flashdreams.core.attention import cp, rope
 
     if not _fused:
