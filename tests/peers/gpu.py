@@ -1,0 +1,58 @@
+"""A CUDA GPU for machines that have none. Whoever asks torch is told that it is there, by torch's own signatures; what
+is put on it lies on the CPU, so the very branches that a GPU takes can be walked and their results looked at."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+CPU = torch.device("cpu")
+
+
+def _here(value: Any) -> Any:
+    if isinstance(value, torch.device) and value.type == "cuda":
+        return CPU
+    return CPU if isinstance(value, str) and value.partition(":")[0] == "cuda" else value
+
+
+class OnTheCPU(TorchFunctionMode):
+    """Every torch function that names a CUDA device gets the CPU instead."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.device:  # a name stays what it is
+            return func(*args, **(kwargs or {}))
+        return func(*map(_here, args), **{k: _here(v) for k, v in (kwargs or {}).items()})
+
+
+@contextlib.contextmanager
+def gpu(memory: float = 80e9, name: str = "a GPU of the tests") -> Iterator[SimpleNamespace]:
+    """asked: what was asked of torch.cuda, by name; compiled: (module, options) of each `Module.compile`."""
+    seen = SimpleNamespace(asked=[], compiled=[])
+
+    def answer(what: str, value: Any = None) -> Any:
+        def answered(device: Any = None) -> Any:
+            seen.asked.append((what, device))
+            return value
+
+        return answered
+
+    def compiled(module: torch.nn.Module, *args: Any, **options: Any) -> None:
+        seen.compiled.append((module, options))
+
+    properties = SimpleNamespace(name=name, total_memory=int(memory), major=9, minor=0, multi_processor_count=132)
+    with pytest.MonkeyPatch.context() as patch, OnTheCPU():
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "device_count", lambda: 1)
+        patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+        patch.setattr(torch.cuda, "get_device_properties", answer("properties", properties))
+        patch.setattr(torch.cuda, "get_device_name", answer("name", name))
+        patch.setattr(torch.cuda, "synchronize", answer("synchronize"))
+        patch.setattr(torch.cuda, "set_device", answer("set"))
+        patch.setattr(torch.nn.Module, "compile", compiled)
+        yield seen
