@@ -42,7 +42,7 @@ class FileOutput:
 
     layout: Layout = "yuv420p"
     holds = 0
-    copies = ("into the coder's picture",)  # in `Coder.encode`
+    copies = ()  # `Coder.encode` reads it where it lies
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()

@@ -1,4 +1,4 @@
-"""A picture from outside, cut and scaled to the size that is wanted."""
+"""Pictures as ffmpeg takes and gives them: ours without a copy, others' cut and scaled to the size that is wanted."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ def cover(width: int, height: int, into_width: int, into_height: int) -> tuple[i
     """The smallest size of the same shape that leaves nothing of the other empty."""
     scale = max(into_width / width, into_height / height)
     return max(round(width * scale), into_width), max(round(height * scale), into_height)
+
+
+def planar(pixels: Pixels) -> av.VideoFrame:
+    """A yuv420p picture (h * 3 / 2, w) where it lies: it has to stay as it is for as long as the frame is used."""
+    if pixels.shape[0] % 6 or not pixels.flags.c_contiguous:  # PyAV takes others for shorter than they are
+        return av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="yuv420p")
+    return av.VideoFrame.from_numpy_buffer(pixels, format="yuv420p")
 
 
 class Framing:

@@ -10,6 +10,7 @@ from typing import Any
 import av
 
 from . import VideoFormat
+from .framing import planar
 
 SOFTWARE = "libx264"
 # Encoders of the hardware, best first, and the pixels they take.
@@ -71,7 +72,7 @@ class Coder:
         """Packets of a yuv420p picture (h * 3 / 2, w) at a tick; pixels None gives what is still held."""
         if pixels is None:
             return list(self._stream.encode(None))
-        picture = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
+        picture = planar(pixels)  # which an encoder is done with when it returns
         if self._pixels != "yuv420p":
             picture = picture.reformat(format=self._pixels)
         if self._key is None or position - self._key >= self._second:  # by the clock, however many ticks were dropped

@@ -181,7 +181,7 @@ class StreamOutput:
 
     layout: Layout = "yuv420p"
     holds = 0
-    copies = ("out of the ring, for `send` does not wait", "into the coder's picture")  # in `send`, and `Coder.encode`
+    copies = ("out of the ring, for `send` does not wait",)
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -33,7 +33,7 @@ class WebOutput:
 
     layout: Layout = "yuv420p"
     holds = 0
-    copies = ("out of the ring, for all who watch", "into the coder's picture")  # in `Feeds.show`, and for each code
+    copies = ("out of the ring, for all who watch",)  # in `Feeds.show`
 
     def __init__(self, host: str = "127.0.0.1", port: int = 8080) -> None:
         self._host, self._port = host, port

@@ -19,6 +19,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from . import Pixels, VideoFormat
+from .framing import planar
 
 Kind = Literal["H264", "VP8", "JPEG"]
 RTP_CLOCK = 90_000  # ticks a second of every video payload (RFC 3551)
@@ -78,7 +79,7 @@ class _Stream:
         self._convert = VideoReformatter() if convert else None
 
     def __call__(self, pixels: Pixels, due: float, key: bool) -> tuple[bytes, bool]:
-        picture = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
+        picture = planar(pixels)
         if self._convert:
             picture = self._convert.reformat(
                 picture, format="yuv420p", src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU601,
@@ -124,7 +125,7 @@ def jpeg(fmt: VideoFormat) -> Code:
 
     def code(pixels: Pixels, due: float, key: bool) -> tuple[bytes, bool]:
         picture = convert.reformat(
-            av.VideoFrame.from_ndarray(pixels, format="yuv420p"), format="yuvj420p",
+            planar(pixels), format="yuvj420p",
             src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU601,
             src_color_range=ColorRange.MPEG, dst_color_range=ColorRange.JPEG, **ONE_THREAD,
         )  # fmt: skip

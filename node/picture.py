@@ -20,7 +20,7 @@ LANCZOS = int(Interpolation.LANCZOS) | 0x40000  # SWS_ACCURATE_RND: without it g
 # pixels is no copy.
 COPIES = {
     "native": ("the world's picture out of its ring", "the world's picture into the outputs' ring"),
-    "scaled": ("the world's picture out of its ring", "the world's picture into swscale", "the result into the ring"),
+    "scaled": ("the world's picture out of its ring", "the result into the outputs' ring"),
 }
 PACKED = {"rgba": "rgba", "bgrx": "bgra"}  # what swscale calls them
 
@@ -87,7 +87,7 @@ class Scaler:
         planes = "yuv420p" if self.layout == "yuv420p" else "yuv422p"
         levels = ColorRange.JPEG if self.layout in PACKED else ColorRange.MPEG
         frame = self._scale.reformat(
-            av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"), wide, tall, planes,
+            av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24"), wide, tall, planes,
             dst_colorspace=Colorspace.ITU709, dst_color_range=levels, interpolation=LANCZOS, **ONE_THREAD,
         )  # fmt: skip
         top, left = (self.height - tall) // 4 * 2, (self.width - wide) // 4 * 2
