@@ -28,6 +28,7 @@ from .rig import Disk, Mishap, Part, Rig, guest, hands, mishaps, rig
 START = 90.0  # seconds in which everything has to be up
 SETTLE = 3.0  # seconds that are not measured, once it is
 LOOK = 0.1  # seconds between two looks
+BACK = 20.0  # seconds after the end in which every output has to be there again
 AFTER = 10.0  # seconds after a mishap that are counted to it, at most
 SHORT = 0.1  # minutes in which no growth can be told
 
@@ -172,6 +173,18 @@ def _perform(
     return watch, between(begin, watch.mark()), rows
 
 
+def _down(rehearsal: Rehearsal) -> list[str]:
+    """Outputs that do not come back."""
+    deadline = time.monotonic() + BACK
+    while True:
+        said = rehearsal.now["outputs"]
+        down = [name for name, it in said.items() if it.get("state") != "running" or not it.get("sent")]
+        if not down or time.monotonic() > deadline:
+            return down
+        rehearsal.check()
+        time.sleep(LOOK)
+
+
 def others(well: dict[str, Any], amiss: dict[str, Any], of: str) -> int:
     """What the hardest hit of the other outputs still sent, in percent of what it had sent while all was well."""
     shares = [
@@ -260,6 +273,7 @@ def run(
         seen = {name: here.seen(name) for name in here.watched}
         watch, whole, rows = _perform(rehearsal, plan, disk, minutes * 60, say)
         received = {name: here.seen(name) - seen[name] for name in here.watched}
+        down = _down(rehearsal)
         live = rehearsal.now["live"]
         report = rehearsal.stop()
         recorded = clips(disk.folder)
@@ -269,7 +283,7 @@ def run(
         "model": model, "output": {"size": size, "fps": fps}, "minutes": minutes,
         "ticks": whole["ticks"], "late": whole["late"], "missed": whole["missed"], "worst_ms": report["worst_ms"],
         "world_fps": report["world"].get("fps", 0.0), "latency_ms": report["latency_ms"],
-        "missed_because_of_an_output": blamed, "verdict": words,
+        "missed_because_of_an_output": blamed, "verdict": words, "down_at_the_end": down,
         "outputs": {
             name: {
                 "sent": sent, "dropped": max(whole["ticks"] - sent, 0) + watch.dropped[name],
@@ -312,6 +326,8 @@ def tables(result: dict[str, Any]) -> Iterator[Any]:
         figures = [str(row[key]) for key in ("ticks", "late", "missed")]
         made.add_row(row["mishap"], f"{row['seconds']:.0f}", *figures, f"{row['others_percent']}%")
     yield made
+    for name in result["down_at_the_end"]:
+        yield f"{name} did not come back"
     for clip in result["recordings"]:
         yield f"recorded {clip['name']}: {clip['frames']} frames, {clip['seconds']:g} s"
     for name, why in result["lacks"].items():
