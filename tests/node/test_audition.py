@@ -1,11 +1,15 @@
 """The best world that keeps its time is chosen, and who is not chosen is told why."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
+from gpu import gpu
 from worldjockey.model.registry import OWN, WorldEntry, entry_for
 from worldjockey.node import audition, doctor
 from worldjockey.node.audition import Heard, Machine, candidates, choose, hear, lacking, machine, unfit
@@ -64,6 +68,59 @@ def test_without_weights_a_world_is_not_tried_and_the_fix_is_told(tmp_path, monk
     assert NAMES[0] == "helios"
 
 
+PACKAGE = """
+import time
+import numpy as np, torch
+from worldjockey.model import Tokens, WorldSpec
+
+class World:
+    def __init__(self, device, aspect, slow="0"):
+        self.spec, self.slow = WorldSpec("animal", 16, 16, 30.0, 1, (), ("text",), device), float(slow)
+    def encode(self, prompt):
+        return Tokens(np.zeros((1, 1), np.float32))
+    def reset(self, seed):
+        pass
+    def step(self, controls):
+        time.sleep(self.slow)
+        return torch.zeros(1, 16, 16, 3, dtype=torch.uint8)
+
+def ghost(device, aspect):
+    raise RuntimeError("there is nobody here: plug it in")
+"""
+
+
+@pytest.fixture
+def zoo(tmp_path, monkeypatch):
+    """Worlds of another package: one that is never in time, one that cannot be opened, two that are fast."""
+    (tmp_path / "zoo.py").write_text(PACKAGE)
+    about = tmp_path / "zoo-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo\nVersion: 1\n")
+    points = {"sloth": "World", "ghost": "ghost", "hare": "World", "cat": "World"}
+    (about / "entry_points.txt").write_text(
+        "[worldjockey.worlds]\n" + "".join(f"{name} = zoo:{what}\n" for name, what in points.items())
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    ranked = ("cat", "hare", "ghost", "sloth:slow=0.2")
+    return [WorldEntry(name, None, rank=n, devices=("cpu",)) for n, name in enumerate(ranked)]
+
+
+def test_of_real_worlds_the_best_in_time_is_taken_after_five_seconds_of_each(zoo):
+    asked, told = [], []
+
+    def listen(name, device, seconds, top):
+        asked.append((name, seconds, top))
+        return hear(name, device, 0.3, top)
+
+    assert choose("cpu", 30.0, told.append, zoo, lambda device: Machine("cpu"), listen) == "hare"
+    assert asked == [(name, 5.0, 30.0) for name in ("sloth:slow=0.2", "ghost", "hare")], "and no other is tried then"
+    assert told[0] == "trying sloth:slow=0.2 …"
+    assert told[1].startswith("not sloth:slow=0.2: 4.")
+    assert told[1].endswith("frames a second of 18")
+    assert told[3] == "not ghost: there is nobody here: plug it in"
+    assert told[-1].startswith("playing hare: ")
+
+
 def test_a_real_world_is_heard_in_its_own_process_and_one_that_is_not_here_says_why():
     heard = hear("testcard", "cpu", 0.2)
     assert heard.fps > 0
@@ -75,6 +132,37 @@ def test_the_machine_is_looked_at_and_a_device_that_is_not_there_is_said():
     assert machine("cpu") == Machine("cpu")
     with pytest.raises(RuntimeError, match="try --device auto"):
         machine("no such device")
+
+
+def looked(device="auto"):
+    """What the process that looks at the machine says."""
+    said = []
+    audition._look(SimpleNamespace(send=said.append), device)
+    return said[0]
+
+
+def test_a_gpu_is_named_with_its_memory(monkeypatch):
+    monkeypatch.setattr(audition, "enter", lambda: None)
+    with gpu(25.4e9, "RTX of the tests"):
+        assert looked() == Machine("cuda", 25.4, "RTX of the tests")
+        assert looked("cpu") == Machine("cpu")
+        torch_said = doctor.torch()
+    assert torch_said.state == "ok"
+    assert torch_said.detail.endswith("CUDA: RTX of the tests")
+
+
+def test_an_apple_gpu_has_what_torch_recommends(monkeypatch):
+    monkeypatch.setattr(audition, "enter", lambda: None)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 22_906_503_168)
+    assert looked() == Machine("mps", 22.9, "Apple GPU")
+    assert doctor.torch().detail.endswith("MPS")
+
+
+def test_a_card_that_torch_does_not_know_is_a_note_with_the_fix(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: name if name == "nvidia-smi" else None)
+    said = doctor.torch()
+    assert (said.state, "no CUDA" in said.fix) == ("note", True)
 
 
 def test_the_doctor_says_which_worlds_play_here_and_how_fast(monkeypatch, tmp_path):
@@ -107,8 +195,22 @@ def test_a_world_that_is_too_slow_is_a_note_with_what_to_do(monkeypatch):
     assert nano.fix
 
 
-def test_play_takes_a_world_by_itself(tmp_path):
-    command = [sys.executable, "-m", "worldjockey.node", "play", "--model", "auto", "--device", "cpu", "--no-midi"]
+def test_play_takes_a_world_by_itself_without_any_network(tmp_path):
+    """Cut off from everything where the system lets: nothing is looked for, let alone fetched."""
+    apart = ["unshare", "--net"]
+    alone = shutil.which("unshare") and subprocess.run([*apart, "true"], capture_output=True).returncode == 0
+    command = [
+        *(apart if alone else []),
+        sys.executable,
+        "-m",
+        "worldjockey.node",
+        "play",
+        "--model",
+        "auto",
+        "--device",
+        "cpu",
+        "--no-midi",
+    ]
     more = ["--no-osc", "--headless", "--out", "none", "--seconds", "0.1", "--size", "128x72"]
     report = tmp_path / "report.json"
     done = subprocess.run(
