@@ -168,8 +168,9 @@ def _osc(port: int, rate: int, addresses: list[str]) -> None:
 def _controller() -> None:
     """A controller whose faders all move at once."""
     import rtmidi
+    from worldjockey.integrations.midi_ports import apis
 
-    port = rtmidi.MidiOut(name="wj bench hands")
+    port = rtmidi.MidiOut(apis("auto")[0], name="wj bench hands")
     port.open_virtual_port("wj bench hands")
     for number in _beat(MIDI_HANDS, 10):
         for fader in range(10):

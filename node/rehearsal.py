@@ -108,9 +108,6 @@ class Rehearsal:
 
     def stop(self) -> dict[str, Any]:
         """End it in order; its report. RuntimeError if it had failed."""
-        with contextlib.suppress(OSError):
-            self._pipe.send("stop")
-        self._thread.join(CLOSING)
         self.close()
         if "report" not in self._ended:
             raise RuntimeError(f"the show ended without a report: {self._ended.get('fault', 'it was killed')}")
@@ -118,15 +115,16 @@ class Rehearsal:
         return report
 
     def close(self) -> None:
-        """End it, whatever it does."""
-        self._pipe.close()
-        self._process.join(5.0)
-        if self._process.is_alive():
-            self._process.terminate()
+        """End it, in order where it lets."""
+        with contextlib.suppress(OSError):
+            self._pipe.send("stop")
+        self._thread.join(CLOSING)
+        for end in (self._process.terminate, self._process.kill, lambda: None):
             self._process.join(5.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+            if self._process.is_alive():
+                end()
+        self._thread.join()
+        self._pipe.close()
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError, EOFError):

@@ -133,9 +133,11 @@ def hands(port: int, midi: bool) -> None:
     client, controller = SimpleUDPClient("127.0.0.1", port), None
     if midi:
         import rtmidi
+        from worldjockey.integrations.midi_ports import apis
 
-        controller = rtmidi.MidiOut(name="wj bench rig")
-        controller.open_virtual_port("wj bench rig")
+        with contextlib.suppress(RuntimeError, rtmidi.RtMidiError):  # Windows has no ports of programs
+            controller = rtmidi.MidiOut(apis("auto")[0], name="wj bench rig")
+            controller.open_virtual_port("wj bench rig")
     number = 0
     while not orphaned():
         wave = math.sin(number / HANDS)
@@ -144,7 +146,7 @@ def hands(port: int, midi: bool) -> None:
             client.send_message("/wj/cam/yaw", 0.3 * wave)
             if number % (4 * HANDS) == 0:
                 client.send_message("/wj/prompt", [PROMPTS[number // (4 * HANDS) % len(PROMPTS)], 1.0])
-        if controller is not None:
+        if controller is not None and controller.is_port_open():
             controller.send_message([0xB0, 20 + number % 4, number % 128])
         number += 1
         time.sleep(1 / HANDS)

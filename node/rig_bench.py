@@ -122,21 +122,23 @@ def between(begin: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
 def _up(rehearsal: Rehearsal, rig: Rig) -> None:
     """Wait until everything plays; whoever does not in time is named in `rig.lacks` and plays no part."""
     deadline = time.monotonic() + START
-    while True:
+    while (world := rehearsal.now.get("world", {})).get("state") != "running":
         rehearsal.check()
-        waiting = [name for name in rig.receivers if not rig.seen(name)]
-        sample = rehearsal.now
-        if sample.get("world", {}).get("state") == "running" and not waiting:
-            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the world did not play within {START:g} s: {world.get('message', '')}")
+        time.sleep(LOOK)
+    for name in rig.watched:
+        rig.watch(name)
+    deadline = time.monotonic() + START
+    while waiting := [name for name in rig.receivers if not rig.seen(name)]:
+        rehearsal.check()
         if time.monotonic() > deadline:
             break
         time.sleep(LOOK)
     for name in waiting:
-        said = sample.get("outputs", {}).get(rig.outputs[name], {})
+        said = rehearsal.now["outputs"].get(rig.outputs[name], {})
         rig.lacks[name] = said.get("message") or rig.receivers[name].fault or "no picture came"
         rig.kill(name)
-    if sample.get("world", {}).get("state") != "running":
-        raise RuntimeError(f"the world did not play within {START:g} s: {sample.get('world', {}).get('message', '')}")
 
 
 def _perform(
@@ -255,8 +257,6 @@ def run(
             stack.callback(other.kill)
         rehearsal = Rehearsal(here.show, folder, here.environment)
         stack.callback(rehearsal.close)
-        for name in here.watched:
-            here.watch(name)
         stack.callback(here.close)
         player = Part(hands, port, here.show["midi"]["enabled"])
         stack.callback(player.kill)
