@@ -26,11 +26,11 @@ from torch.nn import functional as F
 
 from . import WeightsMissing
 from .encoder_device import encoder_device
+from .helios_decode import ChunkDecoder
 from .helios_memory import CHUNK, Look, Memory, think
 from .helios_prompt import ROOM, look_at, read
 from .nano import choose_device
 from .spec import Controls, Prompt, Tokens, WorldSpec, WorldState
-from .stream_decode import StreamDecoder
 
 TEXT = 512  # rows of text that the network attends to, zeros included, as it was trained
 ROWS = 256  # of them that a prompt may fill
@@ -50,7 +50,7 @@ class Helios:
     def __init__(self, pipe: Any, width: int = WIDTH, height: int = HEIGHT, rows: int = ROWS) -> None:
         self.pipe, self.rows = pipe, rows
         self.device = pipe.transformer.device
-        self.decoder = StreamDecoder(pipe.vae)
+        self.decoder = ChunkDecoder(pipe.vae)
         self._spec = WorldSpec("helios", width, height, FPS, pipe.vae_scale_factor_temporal, (),
                                ("text", "image", "video"), str(self.device), steps_per_chunk=CHUNK)  # fmt: skip
         factor = pipe.vae_scale_factor_spatial

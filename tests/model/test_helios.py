@@ -12,9 +12,9 @@ from helios_files import tiny
 from worldjockey.model import Controls, ExtraMissing, Prompt, WeightsMissing, helios, load, slerp
 from worldjockey.model.encoder_device import encoder_device
 from worldjockey.model.helios import CHUNK, Helios, kinds
+from worldjockey.model.helios_decode import ChunkDecoder
 from worldjockey.model.helios_memory import PAST, _block_noise
 from worldjockey.model.helios_prompt import ROOM, look_at
-from worldjockey.model.stream_decode import StreamDecoder
 from worldjockey.node.mailbox import Mailbox
 from worldjockey.node.world_process import Player, WorldOptions
 
@@ -211,7 +211,7 @@ def test_memory_stays_the_same_for_ever(world, monkeypatch):
 
 def test_streamed_pictures_are_those_of_the_whole_chunk(pipe):
     latents = torch.randn(1, 16, CHUNK, 8, 8, generator=torch.Generator().manual_seed(0))
-    decoder = StreamDecoder(pipe.vae)
+    decoder = ChunkDecoder(pipe.vae)
     mean, std = (
         torch.tensor(getattr(pipe.vae.config, k)).view(1, 16, 1, 1, 1) for k in ("latents_mean", "latents_std")
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class StreamDecoder:
+class ChunkDecoder:
     """Draws a chunk frame by frame; the pictures are those that `vae.decode` gives for the whole chunk.
 
     The convolutions' memory is kept here, not in the autoencoder, so that encoding a picture meanwhile, in another
