@@ -9,7 +9,7 @@ from typing import Any
 from worldjockey.model.registry import OWN, WorldEntry, made_for
 from worldjockey.model.weights_store import home, missing
 
-from .process import SPAWN, enter
+from .process import SPAWN, enter, leave
 from .quality import enough
 
 SECONDS = 5.0  # that a world is heard for
@@ -61,10 +61,15 @@ def _look(pipe: Any, device: str) -> None:
         pipe.send(str(fault) or type(fault).__name__)
 
 
+def _look_and_leave(pipe: Any, device: str) -> None:
+    _look(pipe, device)
+    leave()
+
+
 def machine(device: str = "auto") -> Machine:
     """What worlds would run on. Asked in another process: torch never comes into this one. RuntimeError if it fails."""
     ours, theirs = SPAWN.Pipe(duplex=False)
-    process = SPAWN.Process(target=_look, args=(theirs, device), daemon=True)
+    process = SPAWN.Process(target=_look_and_leave, args=(theirs, device), daemon=True)
     process.start()
     theirs.close()
     try:

@@ -33,8 +33,7 @@ def run(status: Cell, stop: Any) -> None:
         torch.set_num_threads(said["threads"])
     world = load(said["model"], device=team.device(said["device"]), aspect=said["aspect"])
     tell(status, {"state": "following"})
-    if team.follow(world, wire):
-        leave(CLOSED)
+    leave(CLOSED if team.follow(world, wire) else 0)
 
 
 def follow(seconds: float | None = None) -> None:
