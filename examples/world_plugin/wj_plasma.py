@@ -11,10 +11,15 @@ class Plasma:
     """Waves of colour: each prompt has three of its own, `energy` makes them finer, and the camera drives past."""
 
     def __init__(self, device: str = "auto", aspect: float | None = None) -> None:
-        width = 2 * round(128 * (aspect or 16 / 9) / 2)
-        self.spec = WorldSpec("plasma", width, 128, 30.0, 1, (), ("text",), "cpu")
-        self.y, self.x = np.mgrid[-1:1:128j, -1 : 1 : width * 1j].astype(np.float32)
+        width = 4 * round(128 * (aspect or 16 / 9) / 4)
+        self.spec = WorldSpec("plasma", width, 128, 30.0, 1, (), ("text",), "cpu", qualities=("full size", "half size"))
+        self.set_quality(0)
         self.reset(0)
+
+    def set_quality(self, level: int) -> None:
+        """Which of the spec's `qualities` the next steps have: where it is too slow, the node asks for less."""
+        height, width = self.spec.height >> level, self.spec.width >> level
+        self.y, self.x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
 
     def encode(self, prompt: Prompt) -> Tokens:
         """(1, 3): what moves when prompts are mixed. Called beside the frames, so it may be slow."""

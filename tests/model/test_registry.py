@@ -39,6 +39,14 @@ def test_a_packages_world_is_opened_by_its_name(site, monkeypatch):
     kept = world.snapshot()
     first = world.step(Controls(sea))
     assert (tuple(first.shape), first.numpy().std() > 10) == ((1, 128, 128, 3), True)
+    sizes = []
+    for level in range(len(world.spec.qualities)):
+        world.set_quality(level)
+        sizes.append(tuple(world.step(Controls(sea)).shape))
+    assert sizes == [(1, 128, 128, 3), (1, 64, 64, 3)]
+    world.set_quality(0)
+    world.restore(kept)
+    first = world.step(Controls(sea))
     assert not np.array_equal(world.step(Controls(sea)), first)
     world.restore(kept)
     assert not np.array_equal(world.step(Controls(fire)), first)
