@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -15,7 +16,11 @@ from worldjockey.model.helios import CHUNK, Helios, kinds
 from worldjockey.model.helios_decode import ChunkDecoder
 from worldjockey.model.helios_memory import PAST, _block_noise
 from worldjockey.model.helios_prompt import ROOM, look_at
+from worldjockey.node import world_process
+from worldjockey.node.cell import Cell
 from worldjockey.node.mailbox import Mailbox
+from worldjockey.node.process import told
+from worldjockey.node.ring import FrameRing
 from worldjockey.node.world_process import Player, WorldOptions
 
 diffusers = pytest.importorskip("diffusers")
@@ -319,6 +324,33 @@ def test_is_played_by_prompts_words_and_pads(world):
         other = played(hands)
         assert torch.equal(plain[:33], other[:33])
         assert not torch.equal(plain[33:], other[33:]), hands
+
+
+def test_the_world_process_shows_every_picture_in_order_at_an_even_pace(world, monkeypatch, wait_for):
+    """The long step of a chunk and the short ones go by unseen."""
+    box, status, ring, stop, shown = Mailbox(), Cell(16384), FrameRing(SIZE * SIZE * 3, 8), threading.Event(), []
+    made, draw = [], world.decoder.draw
+    monkeypatch.setattr(world.decoder, "draw", lambda latent: made.append(draw(latent)) or made[-1])
+    publish = ring.write
+    monkeypatch.setattr(
+        ring, "write", lambda pixels, info: shown.append((pixels.copy(), info)) or publish(pixels, info)
+    )
+    player = Player(world, box, WorldOptions("helios"))
+    box.post("prompt", "neon city in the rain", 1.0)
+    player.encoder.once()
+    thread = threading.Thread(target=world_process._play, args=(player, ring, status, {}, stop), daemon=True)
+    thread.start()
+    try:
+        wait_for(lambda: len(shown) >= 70, 40)
+        said = told(status)
+    finally:
+        stop.set()
+        thread.join(20)
+        for cell in (box, status, ring):
+            cell.unlink()
+    assert np.array_equal(np.stack([pixels for pixels, _ in shown[:70]]), torch.cat(made)[:70].numpy())
+    assert {"think_ms", "step_ms"} <= said.keys()
+    assert min(info.span for _, info in shown[:70]) >= 1 / 24 - 1e-9
 
 
 def test_looks_are_few_and_never_mistaken(world, monkeypatch):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import namedtuple
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def hub(monkeypatch):
 
 
 SOURCE = Source("some/world", COMMIT, ("net/*",))
+LARGE = Source("some/large", COMMIT, ("net/config.json",))
 
 
 def whole(root):
@@ -228,6 +230,16 @@ def test_the_command_asks_for_the_licence_first(hub, tmp_path, monkeypatch):
     assert next(row["commits"] for row in listed if row["name"] == "borrowed") == {"some/world": COMMIT}
     assert COMMIT[:7] in CliRunner().invoke(app, ["weights", "list"], env={"COLUMNS": "200"}).stdout
     assert load("borrowed") is None
+    further = replace(entry, options={"size": ("small", "large")}, further={"size=large": (LARGE,)})
+    monkeypatch.setattr(registry, "OWN", (*registry.OWN[:-1], further))
+    with pytest.raises(WeightsMissing, match=r"some/large.*wj weights get borrowed:size=large"):
+        load("borrowed:size=large")
+    got = CliRunner().invoke(app, ["weights", "get", "borrowed:size=large", "--accept"])
+    assert "wj play --model borrowed:size=large" in got.output
+    assert (tmp_path / "some/large/net/config.json").read_bytes() == CONFIG
+    assert load("borrowed:size=large") is None
+    wrong = CliRunner().invoke(app, ["weights", "get", "borrowed:size=huge", "--accept"])
+    assert "size=small or large" in str(wrong.exception)
 
 
 def test_the_worlds_process_fetches_nothing(hub, tmp_path):
