@@ -29,6 +29,42 @@ class VideoFormat:
 
 
 @dataclass(frozen=True)
+class CardMemory:
+    """Pictures in a CUDA card's memory, as another process may open them.
+
+    handle: by CUDA's interprocess communication. bus: the card's PCI address. size: bytes of one of the `slots`.
+    """
+
+    handle: bytes
+    bus: str
+    size: int
+    slots: int
+
+
+@dataclass(frozen=True)
+class OnCard:
+    """A world's picture on a CUDA card, and how it is to be composed there.
+
+    slot: where in `memory` it lies, RGBA. number: counts the world's pictures; a new one is on its way in from what was
+    shown before it. share: how much of it is seen, 0..1. flow: what moves from the one to the other,
+    (height / 2, width / 2, 2) in pixels, float16; None is a plain blend. blackout: 1 is black.
+    """
+
+    memory: CardMemory
+    slot: int
+    number: int
+    width: int
+    height: int
+    share: float = 1.0
+    blackout: float = 0.0
+    flow: NDArray[np.float16] | None = None
+
+
+class CardFault(RuntimeError):
+    """A picture cannot go from the card's memory to OpenGL. The message says why; the same picture's pixels can."""
+
+
+@dataclass(frozen=True)
 class Frame:
     """One tick's picture in the layout the output asked for.
 
@@ -40,6 +76,7 @@ class Frame:
     pixels: Pixels
     tick: int  # index on the output clock
     time: float  # time.monotonic() at which this tick was due
+    card: OnCard | None = None
 
 
 class Unsuitable(RuntimeError):
@@ -51,7 +88,8 @@ class Output(Protocol):
     """Somewhere frames go. Runs in a process of its own; may block, may die.
 
     One that also has `tell(news: Mapping[str, Any])` hears several times a second what is played: "prompt", "cue",
-    "latency_ms".
+    "latency_ms". One with `takes_card` true may get frames that lie on a CUDA card; if `send` raises CardFault then, it
+    gets pixels from the next tick on.
     """
 
     layout: Layout

@@ -14,6 +14,8 @@ from typing import Any
 import glfw
 import numpy as np
 
+from . import Frame
+from .composer import Composer
 from .projection import Corner, Scale, mipmap, to_picture
 
 TRIANGLE = """#version 330 core
@@ -34,6 +36,7 @@ out vec4 color;
 uniform sampler2D picture;
 uniform mat3 to_picture;
 uniform int level;
+uniform float light;  // 0 is blackout
 vec4 weights(float t) {
     return 0.5 * vec4(((-t + 2.0) * t - 1.0) * t, (3.0 * t - 5.0) * t * t + 2.0,
                       ((-3.0 * t + 4.0) * t + 1.0) * t, (t - 1.0) * t * t);
@@ -57,7 +60,7 @@ void main() {
     for (int y = 0; y < 4; y++)
         for (int x = 0; x < 4; x++)
             sum += wx[x] * wy[y] * texelFetch(picture, clamp(base + ivec2(x - 1, y - 1), ivec2(0), size - 1), level);
-    color = mix(color, clamp(sum, 0.0, 1.0), cover);
+    color = mix(color, clamp(vec4(sum.rgb * light, sum.a), 0.0, 1.0), cover);
 }
 """
 
@@ -130,6 +133,22 @@ class HiddenContext:
             glfw.terminate()
 
 
+def link(fragment: str) -> Any:
+    """A shader program that covers the viewport, on the current context. RuntimeError where the driver refuses it."""
+    from OpenGL import GL
+
+    program = GL.glCreateProgram()
+    for kind, source in ((GL.GL_VERTEX_SHADER, TRIANGLE), (GL.GL_FRAGMENT_SHADER, fragment)):
+        shader = GL.glCreateShader(kind)
+        GL.glShaderSource(shader, source)
+        GL.glCompileShader(shader)
+        if not GL.glGetShaderiv(shader, GL.GL_COMPILE_STATUS):
+            raise RuntimeError(f"this graphics driver refuses our shader: {GL.glGetShaderInfoLog(shader)!r}")
+        GL.glAttachShader(program, shader)
+    GL.glLinkProgram(program)
+    return program
+
+
 class Canvas:
     """One texture on the current context. Values go through unchanged: no sRGB conversion anywhere.
 
@@ -140,17 +159,10 @@ class Canvas:
         from OpenGL import GL
 
         self._gl = GL
-        self._program = GL.glCreateProgram()
-        for kind, source in ((GL.GL_VERTEX_SHADER, TRIANGLE), (GL.GL_FRAGMENT_SHADER, CATMULL_ROM)):
-            shader = GL.glCreateShader(kind)
-            GL.glShaderSource(shader, source)
-            GL.glCompileShader(shader)
-            if not GL.glGetShaderiv(shader, GL.GL_COMPILE_STATUS):
-                raise RuntimeError(f"this graphics driver refuses our shader: {GL.glGetShaderInfoLog(shader)!r}")
-            GL.glAttachShader(self._program, shader)
-        GL.glLinkProgram(self._program)
+        self._program = link(CATMULL_ROM)
         self._to_picture = GL.glGetUniformLocation(self._program, "to_picture")
         self._level = GL.glGetUniformLocation(self._program, "level")
+        self._light = GL.glGetUniformLocation(self._program, "light")
         self._vertices = GL.glGenVertexArrays(1)
         self._texture = GL.glGenTextures(1)
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._texture)
@@ -160,12 +172,31 @@ class Canvas:
         self._buffers = GL.glGenBuffers(2)
         self._turn = 0
         self._shape: tuple[int, ...] = (0, 0, 0)
-        self._levels = 0  # mipmaps that a draw used, so that only then they are made
+        self._composer: Composer | None = None
+        self._blackout: float | None = None  # of a picture that the composer has; None where it was uploaded
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of what was uploaded last; 0, 0 before."""
+        """Width and height of what is to be drawn; 0, 0 before."""
+        if self._composer is not None and self._blackout is not None:
+            return self._composer.size
         return self._shape[1], self._shape[0]
+
+    def take(self, frame: Frame) -> None:
+        """The frame is what is drawn from now on. CardFault if it lies on a card and cannot be had from there."""
+        if frame.card is None:
+            self._blackout = None
+            self.upload(frame.pixels)
+            return
+        if self._composer is None:
+            self._composer = Composer(link, self._vertices)
+        self._composer.compose(frame.card)
+        self._blackout = frame.card.blackout
+
+    def close(self) -> None:
+        """Before the context goes."""
+        if self._composer is not None:
+            self._composer.close()
 
     def upload(self, pixels: np.ndarray) -> None:
         """pixels: (h, w, 3) RGB or (h, w, 4) RGBA, uint8.
@@ -187,8 +218,6 @@ class Canvas:
         begin = ctypes.c_void_p(0)
         gl.glTexSubImage2D(gl.GL_TEXTURE_2D, 0, 0, 0, width, height, layout, gl.GL_UNSIGNED_BYTE, begin)
         gl.glBindBuffer(gl.GL_PIXEL_UNPACK_BUFFER, 0)
-        if self._levels:
-            gl.glGenerateMipmap(gl.GL_TEXTURE_2D)
 
     def draw(self, width: int, height: int, scale: Scale = "fit", turn: int = 0,
              keystone: Sequence[Corner] | np.ndarray | None = None) -> None:  # fmt: skip
@@ -202,18 +231,18 @@ class Canvas:
         if min(width, height, *self.size) < 1:
             return
         gl.glActiveTexture(gl.GL_TEXTURE0)
-        gl.glBindTexture(gl.GL_TEXTURE_2D, self._texture)
+        composed = self._composer is not None and self._blackout is not None
+        gl.glBindTexture(gl.GL_TEXTURE_2D, self._composer.texture if self._composer and composed else self._texture)
         # A kernel four texels wide would miss most of a picture that is made smaller; halved pictures are made first.
         levels = mipmap(self.size, (width, height), scale, turn)
-        if levels != self._levels:
-            self._levels = levels
-            gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MAX_LEVEL, levels)
-            if levels:
-                gl.glGenerateMipmap(gl.GL_TEXTURE_2D)
+        gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MAX_LEVEL, levels)
+        if levels:
+            gl.glGenerateMipmap(gl.GL_TEXTURE_2D)
         gl.glUseProgram(self._program)
         matrix = to_picture(self.size, (width, height), scale, turn, keystone)
         gl.glUniformMatrix3fv(self._to_picture, 1, gl.GL_TRUE, matrix.astype(np.float32))
         gl.glUniform1i(self._level, levels)
+        gl.glUniform1f(self._light, 1 - min(max(self._blackout or 0.0, 0.0), 1.0))
         gl.glBindVertexArray(self._vertices)
         gl.glDrawArrays(gl.GL_TRIANGLES, 0, 3)
 

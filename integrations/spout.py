@@ -40,8 +40,10 @@ class SpoutOutput:
         if layout not in ("native", "rgba"):
             raise ValueError(f"Spout takes native or rgba, not {layout!r}")
         self.layout: Layout = layout
+        self.takes_card = layout == "native"
         self._name = name
         self._context: HiddenContext | None = None
+        self._canvas: Canvas | None = None
         self._sender: Any = None
         self._frames = 0
 
@@ -58,9 +60,10 @@ class SpoutOutput:
         from OpenGL import GL
 
         assert self._context is not None
+        assert self._canvas is not None
         self._context.poll()
         target = self._target
-        self._canvas.upload(frame.pixels)
+        self._canvas.take(frame)
         target.bind()
         self._canvas.draw(target.width, target.height)
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, 0)
@@ -85,5 +88,8 @@ class SpoutOutput:
             self._sender.releaseSender()
             self._sender = None
         if self._context is not None:
+            if self._canvas is not None:
+                self._canvas.close()
+                self._canvas = None
             self._context.close()
             self._context = None

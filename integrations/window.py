@@ -45,6 +45,7 @@ class WindowOutput:
 
     layout: Layout = "native"
     holds = 0
+    takes_card = True
 
     def __init__(self, monitor: int | None = None, fullscreen: bool = False, scale: Scale = "fit", rotate: int = 0,
                  keystone: Sequence[Corner] | None = None) -> None:  # fmt: skip
@@ -57,6 +58,7 @@ class WindowOutput:
         self._turn = check_turn(rotate)
         self._keystone = None if keystone is None else check_keystone(keystone)
         self._window: Any = None
+        self._canvas: Canvas | None = None
         self._closed = False
         self._monitors_changed = False
         self._frames = 0
@@ -93,7 +95,8 @@ class WindowOutput:
         if self._monitors_changed:
             self._monitors_changed = False
             self._find_place()
-        self._canvas.upload(frame.pixels)
+        assert self._canvas is not None
+        self._canvas.take(frame)
         width, height = glfw.get_framebuffer_size(self._window)
         self._canvas.draw(width, height, self._scale, self._turn, self._keystone)
         glfw.swap_buffers(self._window)
@@ -106,6 +109,9 @@ class WindowOutput:
 
     def close(self) -> None:
         if self._window is not None:
+            if self._canvas is not None:
+                self._canvas.close()
+                self._canvas = None
             glfw.destroy_window(self._window)
             self._window = None
             glfw.terminate()

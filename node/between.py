@@ -29,7 +29,19 @@ CUT = 8.0  # levels of mean difference that a warp leaves where the picture was 
 
 
 def flow(old: Pixels, new: Pixels, largest: float = LARGEST) -> Flow | None:
-    """How far each pixel goes from `old` to `new`, (h, w, 2) x and y in pixels; None where a warp is of no use.
+    """How far each pixel goes from `old` to `new`, (h, w, 2) x and y in pixels; None where a warp is of no use."""
+    found = coarse(old, new, largest)
+    return None if found is None else spread(found, new)
+
+
+def spread(found: Flow, picture: Pixels) -> Flow:
+    """A coarse flow for each pixel of the picture."""
+    height, width = picture.shape[:2]
+    return np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def coarse(old: Pixels, new: Pixels, largest: float = LARGEST) -> Flow | None:
+    """The flow at half the size, (h // 2, w // 2, 2), still in whole pixels.
 
     old, new: (h, w, 3) RGB. None for pictures of two shapes or of more than `largest` pixels, that are alike, or
     between which there was a cut.
@@ -47,8 +59,7 @@ def flow(old: Pixels, new: Pixels, largest: float = LARGEST) -> Flow | None:
     if (rest := left.mean()) > CUT and rest > 0.5 * plain.mean():
         return None
     gain = SHARE * _around(plain) - _around(left)
-    kept = half * (2 * np.clip(gain / SOFT + 1, 0, 1))[..., None]
-    return np.asarray(cv2.resize(kept, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(half * (2 * np.clip(gain / SOFT + 1, 0, 1))[..., None], np.float32)
 
 
 def between(old: Pixels, new: Pixels, along: Flow | None, share: float) -> Pixels:

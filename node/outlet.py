@@ -9,12 +9,16 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from worldjockey.integrations import Frame, Layout, Output, Unsuitable, VideoFormat
+import numpy as np
+from worldjockey.integrations import CardFault, CardMemory, Frame, Layout, OnCard, Output, Unsuitable, VideoFormat
 
 from .cell import Cell
+from .plan import CardLine, Plan
 from .process import CLOSED, UNSUITABLE, enter, hurry, orphaned, tell
-from .ring import FrameRing
+from .ring import FrameRing, Pixels
+from .shipping import understood
 
+NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)
 # What an output's name in a show means. Nothing is imported until the output's own process opens it.
 PLACES = {
     "ndi": "worldjockey.integrations.ndi:NDIOutput",
@@ -44,14 +48,16 @@ class OutletSpec:
 
 
 def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, news: Cell, status: Cell,
-        stop: Any) -> None:  # fmt: skip
+        stop: Any, card: CardLine | None = None) -> None:  # fmt: skip
     """The process's main: sends the newest frame of `ring` for every tick that `wake` announces.
 
-    clock: the tick that `wake` last announced and when it was due, as two numbers. news: what is played, as JSON.
+    clock: the `Plan` of the tick that `wake` last announced. card: for an output that may draw from the world's
+    graphics card, which it does as long as that works. news: what is played, as JSON.
     """
     enter()
     say: dict[str, Any] = {"state": "opening", "sent": 0, "cpu_s": 0.0}
     tell(status, say)
+    lane = CardPath(card, spec.name) if card and spec.name in card.paths else None
     try:
         output = spec.make()
         output.open(fmt)
@@ -69,21 +75,26 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
             woken = wake.acquire(True, 0.25)
             while wake.acquire(False):  # ticks that came meanwhile are one picture
                 pass
-            found = ring.view(ring.newest) if woken and not stop.is_set() else None
-            tick, due = (float(v) for v in clock.read()[1].split()) if found else (-1.0, 0.0)
-            if found and tick > last:  # who was late has sent the tick that this wake announces already
-                pixels, info = found
-                output.send(Frame(pixels[..., 0] if pixels.shape[2] == 1 else pixels, int(tick), due))
-                sent, last = sent + 1, int(tick)
-                if info.stamp > newest_stamp:
-                    newest_stamp = info.stamp
-                    latencies.append((time.monotonic() - info.stamp) * 1e3)
+            plan = Plan.unpacked(data) if woken and not stop.is_set() and (data := clock.read()[1]) else None
+            if plan and plan.tick > last:  # who was late has sent the tick that this wake announces already
+                stamp = 0.0
+                if lane and lane.sent(output, plan):
+                    sent, last, stamp = sent + 1, plan.tick, plan.stamp
+                elif (found := ring.view(ring.newest)) and (plan.pixels or spec.layout != "native"):
+                    pixels, info = found
+                    output.send(Frame(pixels[..., 0] if pixels.shape[2] == 1 else pixels, plan.tick, plan.due))
+                    sent, last, stamp = sent + 1, plan.tick, info.stamp
+                if stamp > newest_stamp:
+                    newest_stamp = stamp
+                    latencies.append((time.monotonic() - stamp) * 1e3)
             now = time.monotonic()
             if now - said_at > 0.2:
                 said_at = now
                 if hear is not None:
                     hear(json.loads(news.read()[1] or b"{}"))
                 facts = dict(output.status())
+                if lane:
+                    say["texture"], say["message"] = lane.path, lane.why
                 tell(status, _told(say, sent, latencies, time.process_time() - cpu, facts))
                 if facts.get("closed"):
                     code = CLOSED
@@ -97,6 +108,58 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         output.close()
     tell(status, {**_told(say, sent, latencies, time.process_time() - cpu, dict(output.status())), "state": "closed"})
     raise SystemExit(code)
+
+
+class CardPath:
+    """Sends frames that lie on the world's graphics card, for as long as that works; says when it does not."""
+
+    def __init__(self, line: CardLine, name: str) -> None:
+        self._line, self._cell = line, line.paths[name]
+        self._refused = 0  # the memory that cannot be drawn from
+        self._memory: tuple[int, CardMemory | None] = (0, None)
+        self._flow: tuple[int, Any] = (0, None)
+        self.path, self.why = "pixels", ""
+        self._cell.write(b"pixels")
+
+    def sent(self, output: Output, plan: Plan) -> bool:
+        """Whether the picture went; pixels must be sent where it did not."""
+        if not drawable(plan, self._refused):
+            self._say("pixels")
+            return False
+        try:
+            output.send(Frame(NO_PIXELS, plan.tick, plan.due, self._on_card(plan)))
+        except CardFault as fault:
+            self._refused, self.why = plan.memory, f"frames go through the processor: {fault}"
+            self._say("pixels")
+            return False
+        self.why = ""
+        self._say("card")
+        return True
+
+    def _say(self, path: str) -> None:
+        if path != self.path:
+            self.path = path
+            self._cell.write(path.encode())
+
+    def _on_card(self, plan: Plan) -> OnCard:
+        if self._memory[0] != plan.memory:
+            version, text = self._line.memory.read()
+            if version != plan.memory:  # another world is already there: its first frame is on its way
+                raise CardFault("the world was started again")
+            self._memory = version, understood(text)
+        memory = self._memory[1]
+        assert memory is not None
+        if plan.flow != self._flow[0]:
+            found = self._line.flows.view(plan.flow) if plan.flow else None
+            self._flow = plan.flow, found[0].copy().view(np.float16) if found else None
+        return OnCard(
+            memory, plan.slot, plan.number, plan.width, plan.height, plan.share, plan.blackout, self._flow[1]
+        )  # fmt: skip
+
+
+def drawable(plan: Plan, refused: int) -> bool:
+    """Whether this tick's picture is to be tried from the card; memory that failed is not tried again."""
+    return plan.memory > 0 and plan.memory != refused
 
 
 def _hopeless(fault: BaseException) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from .outlet import OutletSpec
 from .pacing import Pace, passed, share
 from .parameters import PARAMETERS
 from .picture import Scaler, blend, dim, shape_of, standby
+from .plan import CardLine, Plan
 from .process import enter, hurry, orphaned, tell
 from .ring import FrameInfo, FrameRing, Pixels
 
@@ -28,15 +29,21 @@ if TYPE_CHECKING:
 class Shown:
     """What the programme shows: the world's newest frame, on its way in from what was shown before."""
 
-    picture: Pixels  # as last composed, before blackout
     newest: Pixels
     origin: Pixels  # what was shown when the newest frame came
     number: int = 0
     seen: float = 0.0
-    span: float = 0.0
-    stamp: float = 0.0
-    flow: Flow | None = None  # from origin to newest, once it was looked for
+    info: FrameInfo = field(default_factory=FrameInfo)
+    part: float = 1.0  # of the newest, at the last tick
+    moves: bool = False  # along their motion, at the last tick
+    flow: Flow | None = None  # coarse, from origin to newest, once it was looked for
+    spread: Flow | None = None
     followed: bool = False
+    composed: tuple[float, bool, Pixels] | None = None  # for which part, moving or not
+
+    @property
+    def stamp(self) -> float:
+        return self.info.stamp
 
 
 class Programme:
@@ -44,9 +51,10 @@ class Programme:
 
     def __init__(self, source: FrameRing, first: Pixels, period: float) -> None:
         self.source, self.period = source, period
-        self.shown = Shown(first, first, first)
+        self.shown = Shown(first, first)
+        self.blackout = 0.0
         self._key: tuple[Any, ...] = ()
-        self._out = first
+        self._out: Pixels | None = first  # None until somebody asks for it
         self.fault = ""  # why nothing moves between frames
         self._between: Any = None
         try:
@@ -64,36 +72,104 @@ class Programme:
 
         now: when the tick is due. fill: a choice of the parameter `inbetween`.
         """
+        new = self.advance(now, fill, blackout)
+        return self.picture(), self.shown.stamp, new
+
+    def advance(self, now: float, fill: str, blackout: float) -> bool:
+        """As `tick`, but nothing is composed before `picture` is asked for; whether it is a new one."""
         s = self.shown
         fresh = self.source.newest != s.number
         if fresh and (got := self.source.read()):
             number, pixels, info = got
-            origin = s.picture if s.number else pixels
-            self.shown = s = Shown(origin, pixels, origin, number, now, info.span, info.stamp)
-        part = share(now, s.seen, s.span, self.period) if fill != "hold" and s.number else 1.0
-        key = (s.number, part, round(blackout, 3))
+            origin = self._composed(s) if s.number else pixels
+            self.shown = s = Shown(pixels, origin, number, now, info)
+        s.part = share(now, s.seen, s.info.span, self.period) if fill != "hold" and s.number else 1.0
+        s.moves = fill == "motion" and s.part < 1 and self._follow(s)
+        key = (s.number, s.part, round(blackout, 3))
         if key == self._key:
             self.counts["repeated"] += 1
-            return self._out, s.stamp, False
+            return False
         self.counts["fresh" if fresh else "between"] += 1
-        s.picture = self._filled(s, part) if fill == "motion" and part < 1 else blend(s.origin, s.newest, part)
-        self._out, self._key = dim(s.picture, blackout), key
-        return self._out, s.stamp, True
+        self._key, self._out, self.blackout = key, None, blackout
+        return True
 
-    def _filled(self, s: Shown, part: float) -> Pixels:
-        if self._between:
+    def picture(self) -> Pixels:
+        """What the last tick shows, (h, w, 3) RGB."""
+        if self._out is None:
+            self._out = dim(self._composed(self.shown), self.blackout)
+        return self._out
+
+    def _composed(self, s: Shown) -> Pixels:
+        """Before blackout."""
+        if s.composed is None or s.composed[:2] != (s.part, s.moves):
+            s.composed = s.part, s.moves, self._filled(s)
+        return s.composed[2]
+
+    def _follow(self, s: Shown) -> bool:
+        """Looks for the motion once a frame; whether there is any."""
+        if self._between and not s.followed:
             try:
-                if not s.followed:
-                    s.flow, s.followed = self._between.flow(s.origin, s.newest, self._largest), True
-                return np.asarray(self._between.between(s.origin, s.newest, s.flow, part), np.uint8)
+                s.flow, s.followed = self._between.coarse(s.origin, s.newest, self._largest), True
             except Exception as fault:
                 self._lose(fault)
-        return blend(s.origin, s.newest, part)
+        return bool(self._between) and s.flow is not None
+
+    def _filled(self, s: Shown) -> Pixels:
+        if s.moves and self._between and s.flow is not None:
+            try:
+                if s.spread is None:
+                    s.spread = self._between.spread(s.flow, s.newest)
+                return np.asarray(self._between.between(s.origin, s.newest, s.spread, s.part), np.uint8)
+            except Exception as fault:
+                self._lose(fault)
+        return blend(s.origin, s.newest, s.part)
 
     def _lose(self, fault: Exception) -> None:
         """A show plays on without OpenCV."""
         self._between = None
         self.fault = f"frames blend and do not move ({fault}): pip install --force-reinstall opencv-python-headless"
+
+
+class Wire:
+    """What a tick shows, told to the outputs: pixels into their rings, or only numbers where cards compose."""
+
+    def __init__(self, fmt: VideoFormat, rings: Mapping[Layout, FrameRing], card: CardLine | None) -> None:
+        self._rings, self._card = rings, card
+        self._scalers = {layout: Scaler(layout, fmt.width, fmt.height) for layout in rings}
+        self._current = False  # the native ring has what is shown
+        self._flow: tuple[int, int] = (0, 0)  # of which frame, and its number in the ring
+
+    def send(self, programme: Programme, new: bool, tick: int, due: float) -> Plan:
+        s = programme.shown
+        plan = Plan(tick, due, s.stamp)
+        if self._card is not None and s.info.memory:
+            height, width = s.newest.shape[:2]
+            plan = replace(
+                plan, memory=s.info.memory, slot=s.info.slot, number=s.number, width=width, height=height,
+                flow=self._told(s, self._card), share=s.part, blackout=programme.blackout,
+            )  # fmt: skip
+        for layout, ring in self._rings.items():
+            if layout != "native":
+                if new:
+                    _write(programme, layout, ring, self._scalers[layout])
+                continue
+            if self._card is not None and plan.memory and not self._card.pixels_wanted:
+                self._current &= not new
+            elif new or not self._current:
+                _write(programme, layout, ring, self._scalers[layout])
+                self._current = True
+        return replace(plan, pixels=self._current)
+
+    def _told(self, s: Shown, card: CardLine) -> int:
+        """The number of the flow that this picture moves along; 0 for none."""
+        if not s.moves or s.flow is None:
+            return 0
+        if self._flow[0] != s.number:
+            half = np.ascontiguousarray(s.flow, np.float16).view(np.uint8)
+            if half.size > card.flows.size:
+                return 0
+            self._flow = s.number, card.flows.write(half, FrameInfo())
+        return self._flow[1]
 
 
 def filling(mailbox: Mailbox) -> str:
@@ -111,7 +187,8 @@ def rings_for(specs: Sequence[OutletSpec], fmt: VideoFormat, native_bytes: int) 
     return rings
 
 
-def _write(picture: Pixels, info: FrameInfo, layout: Layout, ring: FrameRing, scaler: Scaler) -> None:
+def _write(programme: Programme, layout: Layout, ring: FrameRing, scaler: Scaler) -> None:
+    picture, info = programme.picture(), FrameInfo(time.monotonic(), programme.shown.stamp)
     if layout == "native":
         ring.write(picture, info)
     else:
@@ -128,22 +205,23 @@ def pick_up(fmt: VideoFormat, last: int, due: float, now: float) -> Pace:
 
 
 def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layout, FrameRing], wakes: list[Any],
-        clock: Cell, status: Cell, stop: Any) -> None:  # fmt: skip
+        clock: Cell, status: Cell, stop: Any, card: CardLine | None = None) -> None:  # fmt: skip
     """The process's main.
 
     rings: where the outputs find their pictures. wakes: a semaphore for
-    each output, released at every tick. clock: which tick that was and when it was due. Does nothing but keep time, in
-    one thread: whatever may wait belongs to the control process.
+    each output, released at every tick. clock: a `Plan`, which tick that was and what it shows. card: shared by the
+    world and the outputs that may draw from its graphics card. Does nothing but keep time, in one thread: whatever may
+    wait belongs to the control process.
     """
     enter()
     _keep_memory()
-    scalers = {layout: Scaler(layout, fmt.width, fmt.height) for layout in rings}
+    wire = Wire(fmt, rings, card)
     period = fmt.fps_den / fmt.fps_num
     programme = Programme(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), period)
     lead, blackout, said_at = period / 4, mailbox.value("blackout"), 0.0
     if sent := clock.read()[1]:
-        last, due = sent.split()
-        pace = pick_up(fmt, int(last), float(due), time.monotonic())
+        last = Plan.unpacked(sent)
+        pace = pick_up(fmt, last.tick, last.due, time.monotonic())
     else:
         pace = Pace(time.monotonic() + 0.05, fmt.fps_num, fmt.fps_den)
     hurry(real_time=True)
@@ -152,16 +230,15 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         _sleep_until(pace.due - lead)
         begin = time.monotonic()
         blackout = _glide(blackout, mailbox.value("blackout"))
-        picture, stamp, new = programme.tick(pace.due, filling(mailbox), blackout)
+        new = programme.advance(pace.due, filling(mailbox), blackout)
+        plan = wire.send(programme, new, pace.tick, pace.due)
         if new:
-            for layout, ring in rings.items():
-                _write(picture, FrameInfo(time.monotonic(), stamp), layout, ring, scalers[layout])
             # Composing starts as early as it takes, so that the picture leaves on the beat; a frame's first tick, in
             # which its motion is found, takes longest.
             took = min(time.monotonic() - begin + 0.001, period / 2)
             lead = max(took, lead + 0.05 * (took - lead))
         _sleep_until(pace.due)
-        clock.write(f"{pace.tick} {pace.due!r}".encode())
+        clock.write(plan.packed())
         for wake in wakes:
             wake.release()
         pace = passed(pace, time.monotonic())

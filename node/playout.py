@@ -13,8 +13,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
-from .ring import FrameInfo, FrameRing, Pixels
+from .ring import FrameInfo, FrameRing
+from .shipping import Shipping
 
 MARGIN = 1.15  # the next step starts while frames for this many times the longest one still wait
 
@@ -48,11 +50,11 @@ class Playout(threading.Thread):
     """
 
     def __init__(
-        self, ring: FrameRing, round_: int, rate: Callable[[], float], top: float, held: Callable[[], bool]
+        self, ring: FrameRing | Shipping, round_: int, rate: Callable[[], float], top: float, held: Callable[[], bool]
     ) -> None:
         super().__init__(daemon=True, name="playout")
         self._ring, self._rate, self._top, self._held = ring, rate, top, held
-        self._frames: deque[tuple[Pixels, FrameInfo]] = deque()
+        self._frames: deque[tuple[Any, FrameInfo]] = deque()
         self._steps: deque[tuple[float, int]] = deque(maxlen=max(8 // round_, 1) * round_)
         self._changed = threading.Condition()
         self._ended = False
@@ -68,8 +70,8 @@ class Playout(threading.Thread):
         """So much waits that the world need not start its next step yet."""
         return may_wait(len(self._frames), self.gap, tuple(self._steps)) > 0
 
-    def put(self, frames: Sequence[Pixels], info: FrameInfo, took: float) -> None:
-        """Frames in order, that took `took` seconds to make."""
+    def put(self, frames: Sequence[Any], info: FrameInfo, took: float) -> None:
+        """Frames in order, as the ring takes them, that took `took` seconds to make."""
         with self._changed:
             self._steps.append((took, len(frames)))
             self._frames.extend((frame, info) for frame in frames)
@@ -95,5 +97,5 @@ class Playout(threading.Thread):
                     self._changed.wait(min(last + gap - now, 0.1))  # the pace may change meanwhile
                 else:
                     last = last + gap if now - last < 2 * gap else now  # on the grid, unless that was missed
-                    pixels, info = self._frames.popleft()
-                    self._ring.write(pixels, replace(info, span=gap))
+                    frame, info = self._frames.popleft()
+                    self._ring.write(frame, replace(info, span=gap))

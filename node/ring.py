@@ -13,17 +13,20 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 _NEWEST = struct.Struct("<Q")
-_SLOT = struct.Struct("<QIII4xddd")  # number, height, width, channels, FrameInfo's three times
+_SLOT = struct.Struct("<QIIIHHddd")  # number, height, width, channels, FrameInfo's place on a card, its times
 
 
 @dataclass(frozen=True)
 class FrameInfo:
     """made: time.monotonic() when the frame was finished. stamp: arrival time of the newest control that it obeys, 0
-    for none. span: seconds until the next frame is expected."""
+    for none. span: seconds until the next frame is expected. memory, slot: where it lies on a graphics card, too, as
+    counted by what announces that memory; memory is 0 where it does not."""
 
     made: float = 0.0
     stamp: float = 0.0
     span: float = 0.0
+    memory: int = 0
+    slot: int = 0
 
 
 class FrameRing:
@@ -65,7 +68,8 @@ class FrameRing:
         """The blank is now the newest frame; returns its number."""
         number = self.newest + 1
         h, w, c = (*shape, 1)[:3]
-        _SLOT.pack_into(self._buffer, self._at(number), number, h, w, c, info.made, info.stamp, info.span)
+        place = info.memory, info.slot, info.made, info.stamp, info.span
+        _SLOT.pack_into(self._buffer, self._at(number), number, h, w, c, *place)
         _NEWEST.pack_into(self._buffer, 0, number)
         return number
 
@@ -75,8 +79,10 @@ class FrameRing:
 
     def view(self, number: int) -> tuple[Pixels, FrameInfo] | None:
         """That frame where it lies, (h, w, c), or None if it is gone."""
-        seen, h, w, c, *times = _SLOT.unpack_from(self._buffer, self._at(number))
-        return (self._pixels(number, (h, w, c)), FrameInfo(*times)) if seen == number else None
+        seen, h, w, c, memory, slot, made, stamp, span = _SLOT.unpack_from(self._buffer, self._at(number))
+        if seen != number:
+            return None
+        return self._pixels(number, (h, w, c)), FrameInfo(made, stamp, span, memory, slot)
 
     def read(self) -> tuple[int, Pixels, FrameInfo] | None:
         """The newest frame, copied, with its number; None before the first."""

@@ -27,6 +27,7 @@ from .process import enter, free_a_core, leave, orphaned, stay_offline, tell
 from .quality import Governor
 from .report import percentiles
 from .ring import FrameInfo, FrameRing
+from .shipping import Shipping
 from .sight import Sight
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class WorldOptions:
     """model: a name for `worldjockey.model.load`. top_fps: the show's rate, which the world never runs ahead of.
     aspect: the show's width over height. media: pictures and sounds on pads as the show opens, by slot. ahead: prompts
     of cues, encoded before they are asked for. live: where the live picture comes. returns: another world will be
-    opened after this one."""
+    opened after this one. card: where the memory of frames that stay on a graphics card is told; None where nobody
+    draws from there."""
 
     model: str
     device: str = "auto"
@@ -54,6 +56,7 @@ class WorldOptions:
     ahead: tuple[str, ...] = ()
     live: LiveFeed | None = None
     returns: bool = False
+    card: Cell | None = None
 
 
 class Player:
@@ -217,11 +220,12 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
     made, told, span = 0, 0.0, period
     begin = last = time.monotonic()
     next_start = begin
+    shipping = Shipping(ring, player.options.card)
     playout, governor = None, Governor(spec.fps, top, player.bursts, spec.steps_per_chunk, spec.qualities)
     level = 0
     if player.bursts:
         frozen = partial(player.mailbox.value, "freeze")
-        playout = Playout(ring, spec.steps_per_chunk, lambda: player.rate, top, lambda: frozen() != 0)
+        playout = Playout(shipping, spec.steps_per_chunk, lambda: player.rate, top, lambda: frozen() != 0)
         playout.start()
     while not stop.is_set():
         now = time.monotonic()
@@ -241,17 +245,17 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
             next_start = time.monotonic()
         else:
             frames, info = result
-            pixels = frames.cpu().numpy()
+            shipments = shipping.take(frames)
             took = time.monotonic() - start
-            governor.done(took, len(pixels))
+            governor.done(took, len(shipments))
             span += 0.2 * (max(took, period) - span)
             if playout:
-                playout.put(pixels, info, took)
+                playout.put(shipments, info, took)
             else:
-                for frame in pixels:
-                    ring.write(frame, FrameInfo(info.made, info.stamp, span / len(pixels)))
-            made += len(pixels)
-            arrived.append((time.monotonic(), len(pixels)))
+                for frame in shipments:
+                    shipping.write(frame, FrameInfo(info.made, info.stamp, span / len(shipments)))
+            made += len(shipments)
+            arrived.append((time.monotonic(), len(shipments)))
             for key, value in getattr(player.world, "timings", {}).items():
                 timings.setdefault(key, deque(maxlen=RECENT)).append(value)
         if time.monotonic() - told > 0.25:
@@ -263,7 +267,8 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
             tell(status, {
                 **say, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
                 "fps": round(rate, 2), "frames": made, "encode_ms": round(player.encoder.encode_ms, 2),
-                "quality": governor.words(), "message": player.fault, "cues_to_encode": player.encoder.waiting,
+                "quality": governor.words(), "message": player.fault, "card": shipping.fault,
+                "cues_to_encode": player.encoder.waiting,
                 **{key: percentiles(values) for key, values in timings.items()},
             })  # fmt: skip
     if playout:

@@ -156,7 +156,7 @@ def test_a_search_that_fails_costs_its_motion_and_nothing_else(
         raise RuntimeError("out of memory")
 
     programme = Programme(ring, flat(0), PERIOD)
-    monkeypatch.setattr(between, "flow", fail)
+    monkeypatch.setattr(between, "coarse", fail)
     for level in (0, 90):
         ring.write(flat(level), FrameInfo(span=PERIOD * 3))
         seen = levels(programme, range(3 * bool(level), 3 * bool(level) + 3), fill="motion")
