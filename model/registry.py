@@ -290,8 +290,16 @@ def check_options(entry: WorldEntry, options: Mapping[str, str]) -> None:
             raise ValueError(f"{entry.name} has no option {name}={choice}: it has {there or 'none'}")
 
 
+def check(model: str) -> None:
+    """Raises ValueError for a name or option that no world has, before anything is opened; a package's world checks its
+    own options."""
+    entry = entry_for(model)
+    if not isinstance(entry.open, partial):
+        check_options(entry, parted(model)[1])
+
+
 def _open(entry: WorldEntry, opening: Opening) -> World:
-    if not isinstance(entry.open, partial):  # a package checks its own
+    if not isinstance(entry.open, partial):
         check_options(entry, opening.options)
     lacking = [path for source in entry.needs(opening.options) for path in missing(source, opening.root)]
     if lacking:

@@ -125,6 +125,8 @@ def play(
     if loaded.model == "auto":
         said = partial(typer.secho, dim=True, err=True)
         loaded.model = _call("worldjockey.node.audition", "choose", device, float(loaded.fps), said)
+    if loaded.world is None:  # elsewhere there may be others
+        _call("worldjockey.model.registry", "check", loaded.model)
     options = PlayOptions(
         seconds=seconds,
         report=report,

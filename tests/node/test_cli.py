@@ -49,6 +49,8 @@ def test_help_teaches():
         (["play", "--fps", "fast"], ["--fps", "29.97"]),
         (["play", "--out", "window,ndii"], ["'ndii'", "window, ndi, file"]),
         (["play", "--out", "file"], ["file:clip.mp4"]),
+        (["play", "--model", "lava"], ["'lava'", "nano", "helios"]),
+        (["play", "--model", "wan-1.3b-longlive:decoder=none"], ["decoder=none", "decoder=tiny or full"]),
         (["play", "--seed", "-1"], ["--seed", "0 to 2147483647"]),
         (["play", "--osc-port", "99999"], ["--osc-port", "65535"]),
         (["play", "--report", "nowhere/r.json"], ["no folder nowhere"]),

@@ -149,6 +149,17 @@ def test_what_is_dumped_loads_as_the_same_show(tmp_path):
     assert Show.parse(Show.load().dump()) == Show.load()
 
 
+def test_a_worlds_options_are_written_behind_its_name_or_beside_it():
+    beside = Show.parse("model: {name: wan-1.3b-longlive, switch: swap, decoder: full}")
+    assert beside.model == "wan-1.3b-longlive:switch=swap,decoder=full"
+    assert beside == Show.parse("model: wan-1.3b-longlive:switch=swap,decoder=full") == Show.parse(beside.dump())
+    assert beside.initial()["steps"] == 4, "what that world was made for"
+    assert fault("prompt: sea\nmodel: turbo:large") == (
+        "my.yaml:2: model: 'turbo:large': after a world's name come its options, as in turbo:option=choice,other=choice"
+    )
+    assert fault("model: {switch: swap}").startswith("my.yaml:1: model: ")
+
+
 def test_a_show_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "show.yaml"
     path.write_text("name: old")
