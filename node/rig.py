@@ -49,6 +49,7 @@ class Disk:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.full = folder, False
+        self._ballast = folder / "ballast"
         self._mounted = False
         if sys.platform.startswith("linux"):
             command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)]
@@ -61,9 +62,15 @@ class Disk:
 
     def fill(self) -> None:
         self.full = True
-        if self._mounted:
-            used = sum(path.stat().st_blocks * 512 for path in self.folder.rglob("*") if path.is_file())
-            self._resize(used + (64 << 10))
+        if not self._mounted:
+            return
+        for _ in range(20):  # it may grow while we look
+            disk = os.statvfs(self.folder)
+            if self._resize((disk.f_blocks - disk.f_bfree + 1) * disk.f_frsize):
+                break
+        with contextlib.suppress(OSError), self._ballast.open("wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(4096))
 
     def tend(self, pid: int | None) -> None:
         """To be called again and again with the recording's process."""
@@ -77,13 +84,15 @@ class Disk:
         self.full = False
         if self._mounted:
             self._resize(DISK)
+            self._ballast.unlink(missing_ok=True)
 
     def close(self) -> None:
         if self._mounted:
             subprocess.run(["umount", "--lazy", str(self.folder)], capture_output=True)
 
-    def _resize(self, size: int) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size}", str(self.folder)], capture_output=True, check=False)
+    def _resize(self, size: int) -> bool:
+        command = ["mount", "-o", f"remount,size={size}", str(self.folder)]
+        return subprocess.run(command, capture_output=True).returncode == 0
 
 
 class Part:
