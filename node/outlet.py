@@ -34,13 +34,14 @@ PLACES = {
 
 @dataclass(frozen=True)
 class OutletSpec:
-    """name: as the status lists it. place: "module:class". layout, holds: as the class declares them."""
+    """name: as the status lists it. place: "module:class". layout, holds, takes_card: as the class declares them."""
 
     name: str
     place: str
     layout: Layout
     holds: int = 1
     options: dict[str, Any] = field(default_factory=dict)
+    takes_card: bool = False
 
     def make(self) -> Output:
         module, _, name = self.place.partition(":")

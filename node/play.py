@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from .log import ControlLog
 from .mailbox import Mailbox
 from .options import PlayOptions
 from .outlet import PLACES, OutletSpec
+from .plan import CardLine
 from .process import SPAWN
 from .remote_key import Key
 from .report import Report, latency, percentiles
@@ -60,7 +62,8 @@ def outlet_specs(entries: list[OutputEntry]) -> list[OutletSpec]:
         probe = getattr(importlib.import_module(module), name)(**options)  # cheap: nothing opens before `open`
         before = sum(earlier.kind == entry.kind for earlier in entries[: len(specs)])
         label = f"{entry.kind} {before + 1}" if before else entry.kind
-        specs.append(OutletSpec(label, PLACES[entry.kind], probe.layout, probe.holds, options))
+        on_card = getattr(probe, "takes_card", False)
+        specs.append(OutletSpec(label, PLACES[entry.kind], probe.layout, probe.holds, options, on_card))
     return specs
 
 
@@ -282,18 +285,23 @@ class Company:
         if spec:
             feed = looking.LiveFeed(FrameRing(NATIVE_BYTES, 4), Cell(64))
             live = Keeper("live picture", looking.run, (spec, feed), looking.PATIENCE)
+        paths = {spec.name: Cell(8) for spec in specs if spec.takes_card}
+        card = CardLine(paths=paths) if paths and key is None else None
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
             show.media(options.folder), (*show.ahead(), *remembered), feed,
+            card=card.memory if card else None,
         )  # fmt: skip
         target, opened = _world(show, world_options, key)
         world = Keeper("world", target, (opened, mailbox, source), WORLD_PATIENCE)
-        clock = Keeper("clock", output_process.run, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
+        keep_time, send = partial(output_process.run, card=card), partial(outlet.run, card=card)
+        clock = Keeper("clock", keep_time, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
         outputs = {
-            spec.name: Keeper(spec.name, outlet.run, (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE)
+            spec.name: Keeper(spec.name, send, (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE)
             for spec, wake in zip(specs, wakes, strict=True)
         }
         seen: list[Cell | FrameRing] = [feed.ring, feed.size] if feed else []
+        seen += card.cells if card else []
         return cls(world, clock, outputs, [source, tick, news, *seen, *rings.values()], news, live)
 
     @property
@@ -367,6 +375,9 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                         console.print(f"wj: live picture: {message}; trying again", highlight=False, markup=False)
                 if (words := clock.get("message", "")) and clock["state"] == "running" and words not in desk.faults:
                     desk.faults.append(words)
+                for words in off_the_card(world, outputs):
+                    if words not in desk.faults:
+                        desk.faults.append(words)
                 while spoken < len(desk.faults):
                     console.print(f"wj: {desk.faults[spoken]}; the rest goes on", highlight=False, markup=False)
                     spoken += 1
@@ -396,6 +407,13 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
             live.stop()
 
 
+def off_the_card(world: dict[str, Any], outputs: dict[str, Any]) -> list[str]:
+    """Why frames of a world on a graphics card go through the processor after all, by output."""
+    found = [f"world: frames go through the processor: {world['card']}"] if world.get("card") else []
+    running = {name: said for name, said in outputs.items() if said.get("state") == "running"}
+    return found + [f"{name}: {said['message']}" for name, said in running.items() if said.get("message")]
+
+
 def _feed_back(inputs: dict[str, Input], target: str, value: Any, desk: Desk) -> None:
     for name, source in inputs.items():
         try:
@@ -417,6 +435,7 @@ def line(world: dict[str, Any], clock: dict[str, Any], outputs: dict[str, Any]) 
         where = f" {facts['url']}" if "url" in facts else ""
         extra = f" ×{facts['connections']}" if "connections" in facts else ""
         on_air = " ON AIR" if facts.get("tally", {}).get("program") else ""
+        where += " by CUDA" if said.get("texture") == "card" else ""
         words = said.get("message", "") if said.get("state") not in ("running", "closed") else ""
         parts.append(f"{name} {said.get('state', 'opening')}{where}{extra}{on_air}{f' ({words})' if words else ''}")
     if world.get("quality"):
