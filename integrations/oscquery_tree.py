@@ -21,6 +21,7 @@ STATUS = (  # what the node tells and nobody sets
     {"name": "status/latency_ms", "kind": "float", "doc": "control to frame, median, in milliseconds"},
     {"name": "status/frames", "kind": "int", "doc": "frames sent"},
     {"name": "status/state", "kind": "text", "doc": "what the world is doing"},
+    {"name": "status/bank", "kind": "text", "doc": "the name of the bank under the hands"},
     {"name": "status/quality", "kind": "text", "doc": "what of the picture's quality is reduced, and why"},
 )
 EXTENSIONS = ("ACCESS", "VALUE", "RANGE", "DESCRIPTION", "UNIT", "CLIPMODE", "OVERLOADS", "LISTEN")

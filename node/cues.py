@@ -79,7 +79,7 @@ def changes(show: Show, cue: Cue, seconds: float | None = None) -> list[Change]:
     seconds = cue.seconds if seconds is None else seconds
     found = [] if cue.prompt is None else [Change("prompt", cue.prompt, seconds, cue.curve)]
     if cue.pads is not None:
-        weights = {show.pad_number(key): weight for key, weight in cue.pads.items()}
+        weights = {show.pad_number(key, cue.bank): weight for key, weight in cue.pads.items()}
         found += [Change(f"pad/{n}", weights.get(n, 0.0), seconds, cue.curve) for n in range(1, PADS + 1)]
     found += [Change(name, value, seconds, cue.curve) for name, value in cue.values.items()]
     return found

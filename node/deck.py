@@ -46,13 +46,14 @@ class Slot:
     seconds: float = 0.0
     cleared: bool = False
     weighted: Array | None = None  # tokens by word weights, until either changes
+    next: Tokens | None = None  # what takes over: at once, or after the fade where the slot is fading out
 
     @property
     def moving(self) -> bool:
         return self.origin is not None
 
     def put(self, tokens: Tokens, origin: Array | None, seconds: float) -> None:
-        self.tokens, self.cleared, self.weighted = tokens, False, None
+        self.tokens, self.cleared, self.weighted, self.next = tokens, False, None, None
         self.origin = origin if seconds > 0 else None
         self.elapsed, self.seconds = 0.0, seconds
 
@@ -89,7 +90,8 @@ class Deck:
     def set_tokens(self, slot: str, tokens: Tokens, seconds: float = 0.0) -> None:
         """Put an encoded prompt in a slot; it takes over from what is heard there now within `seconds`.
 
-        0 seconds is a cut on "prompt"; every other slot that is heard crossfades for a moment all the same.
+        0 seconds is a cut on "prompt"; every other slot that is heard crossfades for a moment all the same, and one
+        whose fader is down fades as it is before it takes the new prompt.
         Raises ValueError for an unknown slot, or tokens of another shape than the deck's (of another world).
         """
         place = self._slot(slot)
@@ -98,10 +100,11 @@ class Deck:
             raise ValueError(f"the deck holds tokens of shape {self._shape}, not {shape}: is this another world's?")
         first = self._shape is None
         self._shape, self._mix = shape, None
-        if slot != "prompt":
-            seconds = max(seconds, CROSSFADE)
+        if slot in self._weights:
+            place.next = tokens
+            return
         if place.tokens is not None:
-            origin = place.heard(self._words) if slot == "prompt" or slot in self._weights else None
+            origin = place.heard(self._words) if slot == "prompt" else None
         else:
             origin = np.zeros(shape, np.float32) if slot == "prompt" and not first else None
         place.put(tokens, origin, seconds if origin is not None else 0.0)
@@ -113,7 +116,7 @@ class Deck:
             if place.tokens is not None and self._shape is not None:
                 self.set_tokens(slot, Tokens(np.zeros(self._shape, np.float32)), CROSSFADE)
         elif place.tokens is not None:
-            place.cleared = True
+            place.cleared, place.next = True, None
             self._mix = None
 
     def tokens(self, values: Mapping[str, float], words: Mapping[str, float], dt: float) -> Array | None:
@@ -146,8 +149,11 @@ class Deck:
         for name in SLOTS[1:]:
             slot = self._slots[name]
             fader = "morph" if name == "prompt/b" else name
-            now = self._weights.get(name, 0.0)
-            target = 0.0 if slot.tokens is None or slot.cleared else min(max(float(values.get(fader, 0.0)), 0.0), 1.0)
+            now, up = self._weights.get(name, 0.0), min(max(float(values.get(fader, 0.0)), 0.0), 1.0)
+            if slot.next is not None and up > 0:
+                slot.put(slot.next, slot.heard(self._words), CROSSFADE)
+                changed = True
+            target = 0.0 if slot.tokens is None or slot.cleared else up
             if now != target:
                 changed = True
                 now = approach(now, target, dt, PARAMETERS[fader].smoothing)
@@ -155,8 +161,8 @@ class Deck:
                     self._weights[name] = now
                 else:
                     self._weights.pop(name, None)
-            if slot.cleared and now == 0:
-                self._slots[name] = Slot()
+            if (slot.cleared or slot.next) and now == 0:
+                self._slots[name] = Slot(slot.next)
         return changed
 
     def _move_words(self, words: Mapping[str, float], dt: float) -> bool:

@@ -6,14 +6,15 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Protocol
 
 from worldjockey.integrations import Control
 
 from . import cues
+from .banks import TEXTS, WEIGHTS, Banks
 from .clock import ShowClock
 from .cues import Change, Ramps
 from .history import History, Snapshots
@@ -76,6 +77,7 @@ class Desk:
         self.clock = clock or ShowClock(now=now)
         self._replaying = replaying
         self._cue: int | None = None
+        self._banks = show.prompts()
         self._line = self.clock.line(now)
         self._ramps, self._schedule = Ramps(), Schedule()
         self._history, self._snapshots = History(), Snapshots()
@@ -88,9 +90,12 @@ class Desk:
         self._own: dict[str, Callable[[tuple[Any, ...], float, Mapping[str, Any]], bool]] = {
             "cue/go": self._cue_go, "cue/back": self._cue_back, "cue/jump": self._cue_jump, "cue/stop": self._cue_stop,
             "snapshot/save": self._save, "snapshot/recall": self._recall, "undo": self._undo,
+            "bank": self._bank_to, "bank/next": partial(self._bank_by, 1), "bank/previous": partial(self._bank_by, -1),
         }  # fmt: skip
         for name, value in self.values.items():
             mailbox.post(name, value, 0.0, seconds=0.0)  # no stamp: nobody's hand is measured by it
+            if name in TEXTS:
+                self._banks = self._banks.written(TEXTS[name], value)
             if name.startswith("tempo"):
                 self.clock.obey(name, value, now)
 
@@ -153,17 +158,25 @@ class Desk:
     def _note(self, name: str, stamp: float, source: str) -> None:
         """Remember what a hand is about to change."""
         if not name.startswith(NOT_UNDONE) and not source.startswith("sound"):
-            self._history.note(name, {name: self.read(name)}, self._cue, stamp)
+            self._remember(name, {name: self.read(name)}, stamp)
+
+    def _remember(self, key: Any, before: Mapping[str, Any], stamp: float) -> None:
+        self._history.note(key, before, (self._cue, self._banks), stamp)
 
     def _set(self, p: Parameter, value: Any, stamp: float, seconds: float = float("nan")) -> None:
         if p.name in self._offsets:
             self._centres[p.name], self._stamps[p.name] = value, stamp
-            self.mailbox.post(p.name, p.coerce(value + self._offsets[p.name]), stamp)
+            heard = p.coerce(value + self._offsets[p.name])
         else:
-            self.mailbox.post(p.name, value, stamp, seconds)
+            heard = value
+        self.mailbox.post(p.name, heard, stamp, seconds)
         self._changed[p.name] = value
         if p.name in PARAMETERS:  # there is no end of words: the mailbox keeps the few that count
             self.values[p.name] = value
+        if p.name in TEXTS:
+            self._banks = self._banks.written(TEXTS[p.name], value)
+        elif p.name in WEIGHTS and heard == 0:
+            self._silent(WEIGHTS[p.name], stamp)
         if p.name.startswith("tempo"):
             self._tell_clock(p.name, value, stamp)
 
@@ -173,7 +186,7 @@ class Desk:
 
     def _fire(self, name: str, stamp: float) -> None:
         if name.startswith("act/"):
-            self._history.note("act", {"act": self.values["act"]}, self._cue, stamp)
+            self._remember("act", {"act": self.values["act"]}, stamp)
             self._set(PARAMETERS["act"], name.removeprefix("act/"), stamp)
             return
         if name.startswith("tempo/"):
@@ -184,10 +197,45 @@ class Desk:
             self._schedule.clear()
             safe = [p for p in PARAMETERS.values() if p.name.startswith(SAFE) and p.kind not in ("text", "trigger")]
             safe += [PARAMETERS[f"mod/{n}/depth"] for n in range(1, MODULATORS + 1)]
-            self._history.note((name, stamp), {p.name: self.values[p.name] for p in safe}, self._cue, stamp)
+            self._remember((name, stamp), {p.name: self.values[p.name] for p in safe}, stamp)
             for p in safe:
                 self._set(p, p.default, stamp)
         self.mailbox.post(name, True, stamp)
+
+    # -- banks -------------------------------------------------------------------------------------------------------
+
+    def _bank_to(self, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
+        if not args:
+            raise ValueError("bank takes a number or a name")
+        relative = meta.get("relative")
+        self._switch(
+            self._banks.index(PARAMETERS["bank"].stepped(self.values["bank"], args[0]) if relative else args[0]), stamp
+        )
+        return False
+
+    def _bank_by(self, step: int, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
+        if not _released(args):
+            self._switch((self._banks.now + step) % len(self._banks.names), stamp)
+        return False
+
+    def _switch(self, to: int, stamp: float) -> None:
+        self._remember("bank", self._banks.said, stamp)
+        self._deal(self._banks.switched(to, self._sounding()), stamp)
+
+    def _sounding(self) -> set[int]:
+        """Pads that are heard, by hand or by modulator."""
+        return {pad for name, pad in WEIGHTS.items() if self.mailbox.value(name) > 0}
+
+    def _silent(self, pad: int, stamp: float) -> None:
+        if self._banks.of[pad - 1] != self._banks.now:
+            self._deal(self._banks.released(pad), stamp)
+
+    def _deal(self, banks: Banks, stamp: float) -> None:
+        """Lay these prompts on the pads."""
+        self._banks = banks
+        for name, value in banks.said.items():
+            if self.values[name] != value:
+                self._set(PARAMETERS[name], value, stamp)
 
     # -- cues, snapshots, undo ---------------------------------------------------------------------------------------
 
@@ -235,12 +283,13 @@ class Desk:
         change = None if _released(args) else self._history.undo(self.read)
         if change is not None:
             self._schedule.clear()
-            self._cue = change.cue
+            self._cue, banks = change.beside
             for name, value in change.before.items():
                 p = find(name)
                 self._ramps.touch(name)
-                if p is not None and self.read(name) != value:
+                if p is not None and name not in banks.said and self.read(name) != value:
                     self._set(p, value, stamp)
+            self._deal(banks.switched(banks.now, self._sounding()), stamp)
         return False
 
     def _ask(self, what: Control, quantise: str, stamp: float, meta: Mapping[str, Any]) -> bool:
@@ -261,14 +310,23 @@ class Desk:
         name, seconds = what.args
         kept = self._snapshots.recall(name)
         wanted = {**dict.fromkeys(self._words(), 1.0), **kept}
-        moved = [Change(name, value, seconds) for name, value in wanted.items() if self.read(name) != value]
-        self._travel(("snapshot", stamp), moved, stamp)
+        banks = self._banks.recalled(kept, self._sounding())
+        moved = [
+            Change(name, value, seconds)
+            for name, value in wanted.items()
+            if name not in banks.said and self.read(name) != value
+        ]
+        self._travel(("snapshot", stamp), moved, stamp, banks)
 
     def go(self, index: int, stamp: float, lands: float | None = None, cut: bool = False) -> None:
         """Fire a cue by index. lands: when it will be seen. cut: without its transition."""
         cue, line, meter = self.show.cues[index], self.clock.line(stamp), self.clock.meter
         seconds = 0.0 if cut else cue.span.seconds(line.bpm, meter)
-        self._travel(("cue", index, stamp), cues.changes(self.show, cue, seconds), stamp)
+        wanted, banks = cues.changes(self.show, cue, seconds), self._banks
+        if cue.bank is not None:
+            raised = {WEIGHTS[c.target] for c in wanted if c.target in WEIGHTS and c.value > 0}
+            banks = banks.switched(banks.index(cue.bank), self._sounding() - raised)
+        self._travel(("cue", index, stamp), wanted, stamp, banks)
         self._cue = index
         if cue.follow is not None and not self._replaying:
             after = Control("cue/go", ((index + 1) % len(self.show.cues) + 1,))
@@ -276,10 +334,11 @@ class Desk:
             self._schedule.follow(after, cue.follow, line, seen, meter, self.clock.jumped)
         self._play_envelopes("cue/go", None, stamp)
 
-    def _travel(self, key: tuple[Any, ...], wanted: Iterable[Change], stamp: float) -> None:
+    def _travel(self, key: tuple[Any, ...], wanted: list[Change], stamp: float, banks: Banks) -> None:
         """Set off to many values at once, which is one change to undo."""
-        wanted = list(wanted)
-        self._history.note(key, {change.target: self.read(change.target) for change in wanted}, self._cue, stamp)
+        before = {change.target: self.read(change.target) for change in wanted}
+        self._remember(key, {**self._banks.said, **before} if banks != self._banks else before, stamp)
+        self._deal(banks, stamp)
         for change in self._ramps.start(wanted, {**self.values, **self._words()}, stamp):
             p = find(change.target)
             if p is not None:
@@ -361,10 +420,15 @@ class Desk:
         centre, stamp = self._centres[name], self._stamps.get(name, 0.0)
         if offset is None:
             del self._offsets[name], self._centres[name]
-            self.mailbox.post(name, centre, stamp)
+            heard = centre
         elif offset != self._offsets.get(name):
             self._offsets[name] = offset
-            self.mailbox.post(name, p.coerce(centre + offset), stamp)
+            heard = p.coerce(centre + offset)
+        else:
+            return
+        self.mailbox.post(name, heard, stamp)
+        if name in WEIGHTS and heard == 0:
+            self._silent(WEIGHTS[name], stamp)
 
     def _play_envelopes(self, name: str, value: Any, stamp: float) -> None:
         if name in self._bank.players:
@@ -380,17 +444,24 @@ class Desk:
         cue = self._cue
         return {"prompt": self.values["prompt"][:500], "cue": "" if cue is None else self.show.cues[cue].name[:200]}
 
+    @property
+    def bank(self) -> str:
+        """The name of the bank under the hands."""
+        return self._banks.name
+
     def state(self) -> dict[str, Any]:
         """Everything a log has to begin with, JSON-able."""
         with self._lock:
             line = self.clock.line(time.monotonic())
-            return {"values": dict(self.values), "words": self._words(), "cue": self._cue,
+            return {"values": dict(self.values), "words": self._words(), "cue": self._cue, "banks": asdict(self._banks),
                     "snapshots": self._snapshots.kept, "line": [line.time, line.beat, line.bpm]}  # fmt: skip
 
     def restore(self, state: Mapping[str, Any], now: float) -> None:
         """Be as `state` says. What it names and is no parameter any more is passed over."""
         with self._lock:
             self.clock.set(Line(*state["line"]))
+            banks = state.get("banks")
+            self._banks = Banks.revived(banks) if banks else self._banks.recalled({**self.values, **state["values"]})
             for name, value in {**state["values"], **state["words"]}.items():
                 p = find(name)
                 if p is not None and p.kind != "trigger" and self.read(name) != value:

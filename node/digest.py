@@ -13,7 +13,7 @@ from typing import Any
 from .show import Show
 
 ENOUGH = 16 << 20  # bytes of a file that tell it from another of the same length
-PARTS = ("pads", "cues", "modulators")
+PARTS = ("pads", "banks", "cues", "modulators")
 
 
 def digests(show: Show, folder: Path = Path()) -> dict[str, str]:
@@ -22,8 +22,8 @@ def digests(show: Show, folder: Path = Path()) -> dict[str, str]:
     for part in PARTS:
         hashed = hashlib.sha256(show.model_dump_json(include={part}, exclude_defaults=True).encode())
         if part == "pads":
-            for slot, media in sorted(show.media(folder).items()):
-                hashed.update(slot.encode())
+            for text, media in sorted(show.media(folder).items()):
+                hashed.update(text.encode())
                 for path in map(Path, media.paths):
                     if path.is_file():
                         with path.open("rb") as file:

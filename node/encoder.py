@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .mailbox import TEXTS, Mailbox, Said
-from .media import Media
+from .media import Media, words
 
 if TYPE_CHECKING:
     from worldjockey.model import World
@@ -25,9 +25,9 @@ SHORT = 60  # characters by which a prompt is named in a message
 class Encoder(threading.Thread):
     """Of several texts for one slot only the newest is encoded.
 
-    What it hands over is None where a slot has nothing to say. A pad's picture and sound are heard until its text is
-    replaced. ahead: prompts that will come, in their order; they are encoded while nothing else waits. Those and
-    whatever was said before need no encoding again, as long as there is room.
+    What it hands over is None where a slot has nothing to say. media: pictures and sounds, by the text that stands for
+    them. ahead: prompts that may come, in their order; they are encoded while nothing else waits. Those and whatever
+    was said before need no encoding again, as long as there is room.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class Encoder(threading.Thread):
 
     @property
     def waiting(self) -> int:
-        """Prompts of cues that are not encoded yet."""
+        """Prompts of cues and banks that are not encoded yet."""
         return len(self._ahead)
 
     def recall(self) -> None:
         """Hand over what changed and is known already. Takes no time, so the frame path may call it."""
         with self._lock:
             for name, seen in self._seen.items():
-                if self._mailbox.text_version(name) == seen or name.removesuffix("/text") in self._media:
+                if self._mailbox.text_version(name) == seen:
                     continue
                 said = self._mailbox.said(name)
                 empty = not said.text and name != "prompt"
@@ -74,9 +74,8 @@ class Encoder(threading.Thread):
                 if said.version == self._seen[name]:
                     continue
                 self._seen[name] = said.version
-                media = self._media.pop(name.removesuffix("/text"), None)
             try:
-                tokens = self._encode(said.text, media)
+                tokens = self._encode(said.text)
             except Exception as fault:  # one prompt that cannot be encoded must not silence the others
                 self.fault = f"{name} was not understood: {fault}"
                 continue
@@ -91,9 +90,9 @@ class Encoder(threading.Thread):
         text = self._ahead[0]
         try:
             if text not in self._known and self._room > 0:
-                self._encode(text, None)
+                self._encode(text)
         except Exception as fault:
-            self.fault = f"the prompt {text[:SHORT]!r} of a cue was not understood: {fault}"
+            self.fault = f"the prompt {text[:SHORT]!r} of a cue or a bank was not understood: {fault}"
         self._ahead.pop(0)
         return True
 
@@ -106,15 +105,16 @@ class Encoder(threading.Thread):
     def end(self) -> None:
         self._ended.set()
 
-    def _encode(self, text: str, media: Media | None) -> Tokens:
+    def _encode(self, text: str) -> Tokens:
         from worldjockey.model import Prompt
 
         begin = time.perf_counter()
-        tokens = self._world.encode(Prompt(text, **(media.prompt(self._world.spec.fps) if media else {})))
+        media = self._media.get(text)
+        prompt = Prompt(words(text), **media.prompt(self._world.spec.fps)) if media else Prompt(text)
+        tokens = self._world.encode(prompt)
         self.encode_ms = (time.perf_counter() - begin) * 1e3
-        if media is None:
-            with self._lock:
-                self._remember(text, tokens)
+        with self._lock:
+            self._remember(text, tokens)
         return tokens
 
     def _remember(self, text: str, tokens: Tokens) -> None:

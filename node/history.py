@@ -14,11 +14,11 @@ SNAPSHOTS = 64  # the oldest goes when there are more
 
 @dataclass
 class Change:
-    """before: the values that were changed, as they were. cue: which cue had been fired last."""
+    """before: the values that were changed, as they were. beside: what else was so, which is no parameter."""
 
     key: Hashable
     before: dict[str, Any]
-    cue: int | None
+    beside: Any
     time: float
 
 
@@ -29,13 +29,13 @@ class History:
     def __len__(self) -> int:
         return len(self._changes)
 
-    def note(self, key: Hashable, before: Mapping[str, Any], cue: int | None, now: float) -> None:
+    def note(self, key: Hashable, before: Mapping[str, Any], beside: Any, now: float) -> None:
         """Something is about to change. The same key again within a second is the same change."""
         last = self._changes[-1] if self._changes else None
         if last is not None and last.key == key and now - last.time < TOGETHER:
             last.time = now
         else:
-            self._changes.append(Change(key, dict(before), cue, now))
+            self._changes.append(Change(key, dict(before), beside, now))
 
     def undo(self, read: Callable[[str], Any]) -> Change | None:
         """The last change that would still make a difference, taken off; None where there is nothing to undo.

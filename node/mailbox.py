@@ -23,7 +23,7 @@ THE_RIGS = frozenset(p.name for p in PARAMETERS.values() if p.local)  # no proce
 NUMBERS = tuple(p for p in PARAMETERS.values() if p.kind != "text" and not p.local)
 TEXTS = tuple(p.name for p in PARAMETERS.values() if p.kind == "text" and not p.local)
 _INDEX = {p.name: i for i, p in enumerate(NUMBERS)}
-_NOT_THE_WORLDS = [_INDEX[name] for name in ("blackout", "inbetween", "cue/go", "transition")]
+_NOT_THE_WORLDS = [_INDEX[name] for name in ("blackout", "inbetween", "cue/go", "transition", "bank")]
 _TEXT = struct.Struct("<dd")  # arrival, seconds; then UTF-8
 
 

@@ -43,6 +43,16 @@ class Media:
         return fields
 
 
+def shown(text: str, *files: str | None) -> str:
+    """What stands for files and words where a prompt is read: "at night [look.jpg]"; `words` takes it apart."""
+    names = ", ".join(file.replace("[", "(") for file in files if file)
+    return f"{text} [{names}]".strip() if names else text
+
+
+def words(text: str) -> str:
+    return text[: text.rindex("[")].rstrip()
+
+
 def read_image(path: Path) -> NDArray[np.uint8]:
     """(h, w, 3) RGB: a picture, or the first frame of a video."""
     import av

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from worldjockey.model.spec import ACTS, CAMERA_AXES
 
 PADS = 16
+BANKS = 16  # that a show may have, each of as many pads
 WORDS_MAX = 64  # live word weights kept at once
 TEXT_BYTES = 16384  # longest prompt, UTF-8; a longer one is cut at a character's edge
 OSC_PREFIX = "/wj/"
@@ -98,6 +99,11 @@ def _table() -> dict[str, Parameter]:
     for n in range(1, PADS + 1):
         rows.append(p(f"pad/{n}", "float", f"weight of pad {n} in the mix", 0.0, smoothing=0.08))
         rows.append(p(f"pad/{n}/text", "text", f"the prompt on pad {n}", ""))
+    rows += [
+        p("bank", "int", "which bank's prompts lie on the pads, by number or name", 1, 1, BANKS),
+        p("bank/next", "trigger", "the next bank; after the last, the first"),
+        p("bank/previous", "trigger", "the bank before"),
+    ]
     rows += [
         p("act", "enum", "what the figure does", ACTS[0], choices=ACTS),
         *(p(f"act/{a}", "trigger", f"the figure does: {a}") for a in ACTS),

@@ -151,6 +151,9 @@ def _osc(show: Show, desk: Desk) -> dict[str, Input]:
     }  # fmt: skip
     if osc.query is not None:
         rows = [row for row in reference.rows() if row["name"] in PARAMETERS]
+        banks = show.prompts().names
+        for row in (row for row in rows if row["name"] == "bank"):
+            row |= {"high": len(banks), "doc": f"{row['doc']}: {', '.join(banks)}"}
         values = {name: desk.read(name) for name in PARAMETERS}
         found["oscquery"] = OSCQuery(rows, values, show.name, osc.host, osc.query, osc.port)
     return found
@@ -387,14 +390,15 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                 figures = {
                     "status/world_fps": world.get("fps", 0.0), "status/latency_ms": delay["p50"],
                     "status/frames": clock.get("ticks", 0), "status/state": world.get("state", "opening"),
-                    "status/quality": world.get("quality", ""),
+                    "status/quality": world.get("quality", ""), "status/bank": desk.bank,
                     "status/beat": round(desk.clock.line(now).beat_at(now), 2),
                 }  # fmt: skip
                 for target, value in figures.items():
                     _feed_back(inputs, target, value, desk)
                 if shown:
                     tempo = desk.clock.status(now)
-                    live.update(f"{line(world, clock, outputs)}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']})")
+                    bank = f"  ·  bank {desk.bank}" if desk.show.banks else ""
+                    live.update(f"{line(world, clock, outputs)}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']}){bank}")
                 if {said.get("state") for said in outputs.values()} in ({"closed"}, {"closed", "unsuitable"}):
                     return  # the user closed the last window
                 if watch is not None and watch(company):

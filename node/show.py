@@ -31,11 +31,12 @@ from pydantic_core import PydanticCustomError
 from worldjockey.model.registry import made_for, parted
 
 from . import remote_key
+from .banks import Banks
 from .controllers import known
 from .mapping import MidiMapping, rules
-from .media import Media
+from .media import Media, shown
 from .modulators import ModulatorLine
-from .parameters import MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find, nearest
+from .parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find, nearest
 from .tempo import Quantise, Span
 
 EMBEDDED = Path(__file__).parent / "shows" / "default.yaml"
@@ -123,11 +124,22 @@ class Pad(Part):
     sound: str | None = None
     video: str | None = None
 
+    @property
+    def said(self) -> str:
+        """What `pad/<n>/text` says: its words, and in brackets its files."""
+        return str(PARAMETERS["pad/1/text"].coerce(shown(self.text, self.image, self.sound, self.video)))
+
 
 def _pad(value: Any) -> Any:
     if value is None:
         return {}
     return {"text": value} if isinstance(value, str) else value
+
+
+def _short_pad(pad: Pad) -> Any:
+    """`_pad`'s inverse."""
+    said = pad.model_dump(exclude_defaults=True)
+    return said.get("text", "") if said.keys() <= {"text"} else said
 
 
 def _model(value: Any) -> Any:
@@ -151,13 +163,15 @@ def _span(value: Any) -> Any:
 class Cue(Part):
     """A named snapshot. What it does not mention stays as it is.
 
-    pads: weight by pad number or label; pads that a cue with `pads` leaves out go to 0.
+    bank: what lies under the hands from then on, by number or name. pads: weight by pad number or label, in that bank;
+    pads that a cue with `pads` leaves out go to 0.
     seconds: how long everything takes to get there; or transition, as in "2 beats" or "1 bar". curve: of the way.
     quantise: what the cue waits for, if not what the show says. follow: how long after it the next one comes by itself.
     """
 
     name: str = Field(min_length=1)
     prompt: str | None = Field(default=None, max_length=TEXT_BYTES)
+    bank: int | str | None = None
     pads: dict[int | str, Annotated[float, Field(ge=0, le=1)]] | None = None
     values: dict[str, Any] = {}
     seconds: float = Field(default=0.0, ge=0, le=3600)
@@ -169,7 +183,7 @@ class Cue(Part):
     @field_validator("values")
     @classmethod
     def _values(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return _check_values(values)
+        return _check_values(values, ("prompt", "bank"))
 
     @model_validator(mode="after")
     def _one_length(self) -> Cue:
@@ -182,12 +196,12 @@ class Cue(Part):
         return self.transition or Span(self.seconds)
 
 
-def _check_values(values: dict[str, Any]) -> dict[str, Any]:
+def _check_values(values: dict[str, Any], apart: tuple[str, ...] = ("prompt",)) -> dict[str, Any]:
     checked, faults = {}, []
     for name, value in values.items():
         try:
-            if name == "prompt":
-                raise ValueError("the prompt has a line of its own, `prompt: ...`")
+            if name in apart:
+                raise ValueError(f"the {name} has a line of its own, `{name}: ...`")
             checked[name] = check_value(name, value)
         except ValueError as fault:
             faults.append(((name,), str(fault)))
@@ -447,6 +461,10 @@ class Midi(Part):
         return known(self.takeover) if self.defaults else []
 
 
+PadList = Annotated[list[Annotated[Pad, BeforeValidator(_pad)]], Field(max_length=PADS)]
+BankName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name), Field(min_length=1)]
+
+
 class Show(Part):
     """Everything one performance needs.
 
@@ -454,6 +472,7 @@ class Show(Part):
     snapshots: the file, from the show file's folder, that keeps what is saved live from one run to the next.
     world: the machine that runs it, as in tcp://192.168.1.20, if not this one. key: the file, from that folder, that
     both machines have.
+    banks: pads by the name of their bank, in place of `pads`. The first opens, or the one that `values: {bank: 2}` says.
     """
 
     name: str = Field(default="worldjockey", min_length=1, max_length=200)
@@ -463,7 +482,8 @@ class Show(Part):
     size: Annotated[tuple[int, int], BeforeValidator(parse_size)] = (1920, 1080)
     fps: Annotated[Any, BeforeValidator(parse_fps)] = Fraction(30)
     prompt: str = Field(default="", max_length=TEXT_BYTES)
-    pads: list[Annotated[Pad, BeforeValidator(_pad)]] = Field(default=[], max_length=PADS)
+    pads: PadList = []
+    banks: dict[BankName, PadList] = Field(default={}, max_length=BANKS)
     values: dict[str, Any] = {}
     cues: list[Cue] = []
     quantise: Annotated[Quantise, BeforeValidator(lambda value: value or "none")] = "none"
@@ -484,14 +504,31 @@ class Show(Part):
 
     @model_validator(mode="after")
     def _cues_fit(self) -> Show:
-        labels = sorted({pad.label.lower() for pad in self.pads if pad.label})
-        pads_there = f"1 to {PADS}, or a pad's label" + (f" ({', '.join(labels)})" if labels else "")
         names: set[str] = set()
         faults: list[tuple[tuple[Any, ...], str]] = []
+        banks = self.prompts()
+        if self.pads and self.banks:
+            faults.append((("pads",), "say pads or banks, not both: a bank can be named, with these pads in it"))
+        if len({name.lower() for name in banks.names}) < len(banks.names):
+            faults.append((("banks",), "each bank needs a name of its own, in any case"))
+        if int(self.values.get("bank", 1)) > len(banks.names):
+            faults.append((("values", "bank"), f"there is no bank {self.values['bank']}: there is {len(banks.names)}"))
         for index, cue in enumerate(self.cues):
             if cue.name.lower() in names:
                 faults.append((("cues", index), f"there is already a cue {cue.name!r}; each needs a name of its own"))
             names.add(cue.name.lower())
+            try:
+                here = self.bank(cue.bank)
+                if isinstance(cue.bank, int) and not 1 <= cue.bank <= len(banks.names):
+                    raise ValueError(f"there is no bank {cue.bank}: there is {', '.join(banks.names)}")
+            except ValueError as fault:
+                faults.append((("cues", index, "bank"), str(fault)))
+                continue
+            labels = sorted({pad.label.lower() for pad in here if pad.label})
+            pads_there = f"1 to {PADS}, or a pad's label" + (f" ({', '.join(labels)})" if labels else "")
+            if cue.pads and cue.bank is None and len(banks.names) > 1:
+                faults.append((("cues", index, "pads"), f"of which bank? Add `bank: {banks.names[0]}`"))
+                continue
             for pad in cue.pads or {}:
                 if not (1 <= pad <= PADS if isinstance(pad, int) else pad.lower() in labels):
                     faults.append((("cues", index, "pads", pad), f"there is no pad {pad!r}: use {pads_there}"))
@@ -513,18 +550,28 @@ class Show(Part):
     def fps_den(self) -> int:
         return Fraction(self.fps).denominator
 
-    def pad_number(self, key: int | str) -> int:
+    def prompts(self) -> Banks:
+        """What its banks have on their pads; one bank, "1", where it has pads alone."""
+        banks = self.banks or {"1": self.pads}
+        texts = (tuple(pad.said for pad in pads) + ("",) * (PADS - len(pads)) for pads in banks.values())
+        return Banks(tuple(banks), tuple(texts)).switched(int(self.values.get("bank", 1)) - 1)
+
+    def bank(self, key: int | str | None) -> list[Pad]:
+        """The pads of a bank, by number or name; of the first where None. ValueError, naming what there is."""
+        return [*(self.banks or {"1": self.pads}).values()][0 if key is None else self.prompts().index(key)]
+
+    def pad_number(self, key: int | str, bank: int | str | None = None) -> int:
         """A pad's number 1..16 by number or label; the show's own validation has made sure that it exists."""
         if isinstance(key, int):
             return key
-        return 1 + next(i for i, pad in enumerate(self.pads) if pad.label.lower() == key.lower())
+        return 1 + next(i for i, pad in enumerate(self.bank(bank)) if pad.label.lower() == key.lower())
 
     def initial(self) -> dict[str, Any]:
         """Every parameter's value as the show opens: the table's defaults, the world's, the show's texts and values."""
         values = {name: p.default for name, p in PARAMETERS.items() if p.kind != "trigger"}
         values.update({name: PARAMETERS[name].coerce(value) for name, value in made_for(self.model).items()})
         values["prompt"] = self.prompt
-        values.update({f"pad/{n}/text": pad.text for n, pad in enumerate(self.pads, 1)})
+        values.update(self.prompts().said)
         values["quantise"] = self.quantise
         for n, line in enumerate(self.modulators, 1):
             values.update(line.values(n))
@@ -533,15 +580,16 @@ class Show(Part):
         return {**values, **self.values}
 
     def ahead(self) -> tuple[str, ...]:
-        """The prompts that cues will ask for, on pads too."""
-        said = (text for cue in self.cues for text in (cue.prompt, *_texts(cue.values)))
+        """The prompts that cues and banks will ask for."""
+        said = [text for cue in self.cues for text in (cue.prompt, *_texts(cue.values))]
+        said += [pad.said for bank in self.banks.values() for pad in bank]
         return tuple(text for text in said if text)
 
     def media(self, folder: Path) -> dict[str, Media]:
-        """Pictures, sounds and clips on pads, by slot. `folder` is where their paths start."""
+        """Pictures, sounds and clips on pads, by the text that stands for them. `folder` is where their paths start."""
         return {
-            f"pad/{n}": Media(*(str(folder / v) if v else None for v in (pad.image, pad.sound, pad.video)))
-            for n, pad in enumerate(self.pads, 1)
+            pad.said: Media(*(str(folder / v) if v else None for v in (pad.image, pad.sound, pad.video)))
+            for pad in (*self.pads, *(pad for bank in self.banks.values() for pad in bank))
             if pad.image or pad.sound or pad.video
         }
 
@@ -598,8 +646,9 @@ class Show(Part):
             for o in self.outputs
         ]
         if self.pads:
-            said = [p.model_dump(exclude_defaults=True) for p in self.pads]
-            data["pads"] = [pad.get("text", "") if pad.keys() <= {"text"} else pad for pad in said]
+            data["pads"] = [_short_pad(pad) for pad in self.pads]
+        if self.banks:
+            data["banks"] = {name: [_short_pad(pad) for pad in bank] for name, bank in self.banks.items()}
         data = {name: data[name] for name in type(self).model_fields if name in data}
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
         if path is not None:
@@ -672,7 +721,7 @@ def _explain(source: str, root: yaml.Node | None, error: Any) -> str:
 
 
 def _nearest_field(loc: tuple[Any, ...]) -> str:
-    parts: dict[str, type[BaseModel]] = {"pads": Pad, "cues": Cue, "outputs": OutputEntry, "osc": Osc, "midi": Midi}
+    parts: dict[str, type[BaseModel]] = {"pads": Pad, "banks": Pad, "cues": Cue, "outputs": OutputEntry, "osc": Osc, "midi": Midi}
     parts["modulators"], parts["live"] = ModulatorLine, LivePicture
     owner: type[BaseModel] = Show if len(loc) == 1 else parts.get(str(loc[0]), Show)
     if loc[:2] == ("midi", "map"):

@@ -90,7 +90,7 @@ def test_a_show_finds_its_media_beside_itself(picture):
         "show.yaml",
     )
     media = show.media(picture[0].parent)
-    assert sorted(media) == ["pad/2", "pad/3", "pad/4"]
-    assert media["pad/4"].paths == (str(picture[0].parent / "clip.mp4"),)
-    assert set(media["pad/2"].prompt()) == {"image"}
-    assert media["pad/3"] == Media(sound=str(picture[0].parent / "beat.wav"))
+    assert sorted(media) == ["[beat.wav]", "[clip.mp4]", "at night [look.png]"]
+    assert media["[clip.mp4]"].paths == (str(picture[0].parent / "clip.mp4"),)
+    assert set(media["at night [look.png]"].prompt()) == {"image"}
+    assert media["[beat.wav]"] == Media(sound=str(picture[0].parent / "beat.wav"))

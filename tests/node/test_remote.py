@@ -280,8 +280,8 @@ def test_another_key_is_refused_and_a_picture_on_a_pad_is_sent(key, tmp_path):
             peer.send_multipart([remote_messages.HELLO, Hello("x", "testcard", 30.0, None).pack()])
             wait_for(lambda: (key.parent / "world.log").read_text().count("refused") >= 2, what="it is told there")
             assert not peer.poll(0)
-        with Rig(address, key, {"pad/1": Media(str(tmp_path / "red.jpg"))}) as rig:
-            for name, value in {"prompt": "#000000", "pad/1/text": "", "pad/1": 1.0, "morph": 0.0}.items():
+        with Rig(address, key, {"[red.jpg]": Media(str(tmp_path / "red.jpg"))}) as rig:
+            for name, value in {"prompt": "#000000", "pad/1/text": "[red.jpg]", "pad/1": 1.0, "morph": 0.0}.items():
                 rig.post(name, value)
             wait_for(lambda: rig.shows((220, 40, 20)), what="the picture's colour")
 
