@@ -721,7 +721,14 @@ def _explain(source: str, root: yaml.Node | None, error: Any) -> str:
 
 
 def _nearest_field(loc: tuple[Any, ...]) -> str:
-    parts: dict[str, type[BaseModel]] = {"pads": Pad, "banks": Pad, "cues": Cue, "outputs": OutputEntry, "osc": Osc, "midi": Midi}
+    parts: dict[str, type[BaseModel]] = {
+        "pads": Pad,
+        "banks": Pad,
+        "cues": Cue,
+        "outputs": OutputEntry,
+        "osc": Osc,
+        "midi": Midi,
+    }
     parts["modulators"], parts["live"] = ModulatorLine, LivePicture
     owner: type[BaseModel] = Show if len(loc) == 1 else parts.get(str(loc[0]), Show)
     if loc[:2] == ("midi", "map"):
