@@ -220,14 +220,13 @@ class Rollout:
         self.past = [*sink, *self.past[-rolling:]]
         self.index = len(self.past)
         for block, buffers in zip(self.cache.network_cache.block_caches, self._kept, strict=True):
-            kept = block.self_attn
-            size, frame = kept.chunk_size, kept.chunk_size // config.frames
+            kept, size = block.self_attn, block.self_attn.chunk_size
             if gone := there - self.index:
                 first, last = config.sink_chunks * size, self.index * size
                 for tensor in buffers:
                     tensor[:, first:last] = tensor[:, first + gone * size : last + gone * size].clone()
             kept._k, kept._v = (tensor[:, : config.chunks * size] for tensor in buffers)
-            kept.window_size = config.window * frame
+            kept.window_size = config.window // config.frames * size
             kept._n_cached, kept._prev_chunk_idx = self.index * size, self.index - 1
         if window not in self._calls:
             call = self.transformer._network_call

@@ -12,15 +12,17 @@ TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, te
 
 
 def drawn() -> torch.Tensor:
-    """Seven chunks, beyond the window's edge and across a switch of the prompt."""
+    """Nine chunks, beyond the window's edge, across a switch of the prompt, through a narrower window and back."""
     rollout = Rollout(TINY, 4, 8, torch.device("cpu"), weights=wan_files.network(TINY))
     texts = [torch.randn(n, 12, generator=torch.Generator().manual_seed(n)) for n in (5, 7)]
     chunks = []
-    for i in range(7):
+    for i in range(9):
         if i in (0, 5):
             rollout.say(texts[i // 5])
         if i == 5:
             rollout.recache()
+        if i in (6, 8):
+            rollout.widen(6 if i == 6 else 9)
         chunks.append(rollout.chunk(2))
     return torch.stack(chunks)
 
