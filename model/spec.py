@@ -34,7 +34,7 @@ class WorldSpec:
     modalities: tuple[str, ...]
     device: str
     steps_per_chunk: int = 1  # one long step, which obeys and thinks, and short ones that draw come round after so many
-    qualities: tuple[str, ...] = ()  # best first: `set_quality(0..)` makes each later one cheaper (size, window, ...)
+    qualities: tuple[str, ...] = ()  # best first, each later one cheaper (size, window, ...); frames may be smaller
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ class WorldState:
 
 
 class World(Protocol):
-    """A running generative model with its memory; it produces frames for ever."""
+    """A running generative model with its memory; it produces frames for ever. One whose spec names `qualities` also
+    has `set_quality(level: int)`: from its next step on, or its next chunk, it has that one."""
 
     @property
     def spec(self) -> WorldSpec: ...
