@@ -141,7 +141,7 @@ def slerp(tokens: Sequence[Array], weights: Sequence[float]) -> Array:
     w = w / w.sum() if w.sum() > 1e-6 else np.full(len(tokens), 1 / len(tokens), np.float32)
     stack = np.stack(tokens).astype(np.float32)
     lengths = np.linalg.norm(stack, axis=-1, keepdims=True)
-    floor = np.maximum(lengths, 1e-6)
+    floor = np.maximum(lengths, np.maximum(0.1 * lengths.max(axis=0), 1e-6))  # what fades to nothing turns nothing
     direction = np.einsum("k,knd->nd", w, stack / floor)
     norm = np.linalg.norm(direction, axis=-1, keepdims=True)
     mean_length = np.einsum("k,knd->nd", w, lengths)
