@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
 from .deck import smoothstep
 from .parameters import MODULATORS, SHAPES, Parameter, find, nearest
@@ -131,7 +131,7 @@ def targets_of(text: str) -> tuple[Parameter, ...]:
     return tuple(found)
 
 
-Length = Annotated[Span, BeforeValidator(Span.parse)]
+Length = Annotated[Span, BeforeValidator(Span.parse), PlainSerializer(str)]
 
 
 class ModulatorLine(BaseModel):

@@ -23,6 +23,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationError,
     field_validator,
     model_validator,
@@ -160,6 +161,9 @@ def _span(value: Any) -> Any:
     return None if value is None else Span.parse(value)
 
 
+Length = Annotated[Span | None, BeforeValidator(_span), PlainSerializer(lambda span: span and str(span))]
+
+
 class Cue(Part):
     """A named snapshot. What it does not mention stays as it is.
 
@@ -175,10 +179,10 @@ class Cue(Part):
     pads: dict[int | str, Annotated[float, Field(ge=0, le=1)]] | None = None
     values: dict[str, Any] = {}
     seconds: float = Field(default=0.0, ge=0, le=3600)
-    transition: Annotated[Span | None, BeforeValidator(_span)] = None
+    transition: Length = None
     curve: Literal["linear", "smooth", "exp"] = "smooth"
     quantise: Quantise | None = None
-    follow: Annotated[Span | None, BeforeValidator(_span)] = None
+    follow: Length = None
 
     @field_validator("values")
     @classmethod
@@ -472,7 +476,8 @@ class Show(Part):
     snapshots: the file, from the show file's folder, that keeps what is saved live from one run to the next.
     world: the machine that runs it, as in tcp://192.168.1.20, if not this one. key: the file, from that folder, that
     both machines have.
-    banks: pads by the name of their bank, in place of `pads`. The first opens, or the one that `values: {bank: 2}` says.
+    banks: pads by the name of their bank, in place of `pads`. The first opens, or the one that `values: {bank: 2}`
+    says.
     """
 
     name: str = Field(default="worldjockey", min_length=1, max_length=200)
@@ -636,7 +641,7 @@ class Show(Part):
 
     def dump(self, path: Path | str | None = None) -> str:
         """The show as YAML that `load` reads back; also written to `path` where one is given, whole or not at all."""
-        data = self.model_dump(mode="python", exclude_defaults=True, exclude_none=True)
+        data = self.model_dump(mode="python", exclude_defaults=True)
         data |= {"name": self.name, "model": self.model, "size": f"{self.width}x{self.height}"}
         data["fps"] = self.fps_num if self.fps_den == 1 else f"{self.fps_num}/{self.fps_den}"
         data["outputs"] = [

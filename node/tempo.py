@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
@@ -66,6 +67,10 @@ class Span:
         if amount > 3600:
             raise ValueError(f"{value} is longer than an hour, or 3600 beats")
         return cls(amount, unit)
+
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        return f"{Decimal(str(self.amount)):f} {self.unit}"
 
     def beats(self, meter: Meter) -> float | None:
         """None where it is said in seconds."""

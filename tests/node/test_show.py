@@ -215,3 +215,55 @@ def test_any_yaml_is_a_show_or_a_clear_error(data):
 def test_any_bytes_are_a_show_or_a_clear_error(data):
     show, error = parsed(data)
     assert show is not None or error.startswith("my.yaml")
+
+
+lengths = st.one_of(
+    st.floats(0, 3600).map(lambda seconds: f"{seconds:f} s"),
+    st.tuples(st.integers(0, 64), st.integers(1, 64), st.sampled_from(("beats", "bar", "phrase", "ms"))).map(
+        lambda said: f"{said[0]}/{said[1]} {said[2]}"
+    ),
+)
+words = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12)
+named = words.map(lambda name: f"x {name}".strip())
+weighed = st.dictionaries(st.integers(1, 16), st.floats(0, 1), max_size=3)
+cue_lines = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt": words, "bank": st.sampled_from((1, "x")), "follow": lengths, "transition": lengths,
+        "curve": st.sampled_from(("linear", "smooth", "exp")), "quantise": st.sampled_from(("beat", "none")),
+        "values": st.fixed_dictionaries({}, optional={"energy": st.floats(0, 1), "freeze": st.booleans()}),
+    },
+)  # fmt: skip
+pad_lines = st.one_of(
+    words, st.none(), st.fixed_dictionaries({}, optional={"text": words, "label": words, "image": words})
+)
+lines = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": named, "prompt": words, "size": st.sampled_from(("1920x1080", [640, 360])),
+        "fps": st.sampled_from((30, 29.97, "60000/1001")), "quantise": st.sampled_from(("bar", None)),
+        "modulators": st.lists(st.fixed_dictionaries({"to": st.just("energy")}, optional={
+            "shape": st.just("envelope"), "attack": lengths, "release": lengths}), max_size=2),
+        "osc": st.fixed_dictionaries({}, optional={
+            "feedback": st.sampled_from((None, 9011, "10.0.0.2:7000")), "query": st.sampled_from((None, 80))}),
+        "midi": st.fixed_dictionaries({"map": st.lists(st.sampled_from((
+            {"note": 36, "to": None}, {"cc": 1, "to": "bank", "high": 3}, {"note": 1, "to": "bank", "value": 2})),
+            max_size=2)}),
+        "outputs": st.lists(st.sampled_from(("window:1", "ndi:x", "web", {"kind": "ndi", "key": "luma"}, {
+            "kind": "window", "keystone": [[0.02, 0], [0.97, 0.05], [1, 1], [0, 0.96]]})), max_size=3),
+        "live": st.sampled_from((None, "ndi:x", {"camera": 0})),
+    },
+)  # fmt: skip
+
+
+@given(lines, st.lists(pad_lines, max_size=16), st.lists(st.tuples(cue_lines, weighed), max_size=3), st.booleans())
+def test_what_is_dumped_is_read_back_the_same(data, pads, cue_parts, banked):
+    cues = [{"name": f"cue {n}", **line} for n, (line, _) in enumerate(cue_parts)]
+    for cue, (_, weights) in zip(cues, cue_parts, strict=True):
+        if cue.get("bank") == "x" and not banked:
+            cue["bank"] = 1
+        if not banked or "bank" in cue:
+            cue["pads"] = weights
+    data |= {"banks": {"x": pads, "y": ["sea"]}} if banked else {"pads": pads}
+    show = Show.parse(yaml.safe_dump({**data, "cues": cues}, allow_unicode=True))
+    assert Show.parse(show.dump()) == show
