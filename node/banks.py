@@ -1,9 +1,10 @@
 """Banks of pads: which prompts lie under the hands. Pure: a change is another value.
 
-There are sixteen pads, and a bank says what is on them. Switching lays other prompts under the hands and changes nothing
-that is seen: a pad that sounds keeps its prompt, and hands, lights and feedback ride that one, until its weight is 0 (or
-a cue raises the pad anew); then it says what its bank has. So a key pressed before the switch is let go after it, a
-fader stays where it stands, and nothing sounds that no hand can reach. What is written on a pad stays in its bank.
+There are sixteen pads, and a bank says what is on them. Switching lays other prompts under the hands and changes
+nothing that is seen: a pad that sounds keeps its prompt, and hands, lights and feedback ride that one, until its weight
+is 0 (or a cue raises the pad anew); then it says what its bank has. So a key pressed before the switch is let go after
+it, a fader stays where it stands, and nothing sounds that no hand can reach. What is written on a pad stays in its
+bank.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ TEXTS = {f"pad/{n}/text": n for n in range(1, PADS + 1)}
 
 @dataclass(frozen=True)
 class Banks:
-    """names: of the banks. texts: of each, by pad. now: the bank under the hands, from 0. of: whose prompt each pad has.
-
-    Pads are counted from 1.
+    """names: of the banks. texts: of each, by pad. now: the bank under the hands, from 0. of: whose prompt each pad
+    has. Pads are counted from 1.
     """
 
     names: tuple[str, ...]

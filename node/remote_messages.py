@@ -69,8 +69,9 @@ def unpacked(data: bytes) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Hello:
-    """What a rig wants. session: names one run of a show. media: names of files by kind by the text that stands for
-    them (media.shown), a file's name being its SHA-256 and suffix. obeyed: how often each trigger was obeyed already."""
+    """What a rig wants. session: names one run of a show. media: names of files by kind by the text that stands
+    for them (media.shown), a file's name being its SHA-256 and suffix. obeyed: how often each trigger was obeyed
+    already."""
 
     session: str
     model: str
@@ -99,7 +100,8 @@ class Hello:
             raise Malformed("not a hello") from None
         fits = 1 <= hello.top_fps <= 240 and (hello.aspect is None or 0.05 <= hello.aspect <= 20)
         for slot, names in media.items():
-            fits &= 0 < len(slot) <= TEXT_BYTES and slot.endswith("]") and "[" in slot and names.keys() <= {"image", "sound", "video"}
+            fits &= 0 < len(slot) <= TEXT_BYTES and slot.endswith("]") and "[" in slot
+            fits &= names.keys() <= {"image", "sound", "video"}
             fits &= all(_NAMES.fullmatch(name) is not None for name in names.values())
         if not fits:
             raise Malformed("not a hello")

@@ -1,4 +1,4 @@
-"""Banks of pads: what is under the hands, what goes on sounding, and that cues, snapshots, undo and a log keep to it."""
+"""Banks of pads: what is under the hands, what goes on sounding, and that cues, snapshots, undo and logs obey."""
 
 import json
 
