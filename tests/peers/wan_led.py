@@ -8,7 +8,7 @@ import wan_files
 from wan_in_a_team import TINY
 from worldjockey.model import Controls, team
 from worldjockey.model.spec import WorldSpec
-from worldjockey.model.wan_rollout import Rollout
+from worldjockey.model.wan_rollout import Rollout, windows
 from worldjockey.node.process import leave
 
 
@@ -23,18 +23,23 @@ class Drawing:
     def reset(self, seed):
         self.rollout.reset(seed)
 
+    def set_quality(self, level):
+        self.rollout.widen(windows(TINY)[level])
+
     def step(self, controls):
         self.rollout.say(controls.tokens)
         return self.rollout.chunk(controls.steps)
 
 
 def played(world):
-    """Four chunks, a new prompt and a new seed."""
+    """Prompts that take turns, two seeds, and less of the past in between."""
     texts = [np.random.default_rng(n).standard_normal((n, 12), np.float32) for n in (5, 7)]
     chunks = []
     for seed in (3, 4):
         world.reset(seed)
-        chunks += [world.step(Controls(text, steps=2)) for text in texts]
+        for level in (0, 0, 1, 0):
+            world.set_quality(level)
+            chunks += [world.step(Controls(text, steps=2)) for text in texts]
     return torch.stack(chunks)
 
 
