@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from . import resident
 from .process import SPAWN, enter, free_a_core, orphaned, stay_offline
 from .rehearsal import free_port
 from .report import percentiles
@@ -209,15 +210,22 @@ def chain(model: str, device: str, seconds: float, out: str, size: str, fps: str
             sender = SPAWN.Process(target=target, args=args, daemon=True, name=f"wj bench {storm}")
             sender.start()
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 180)
+            with (
+                subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as playing,
+                resident.watched(playing.pid) as memory,
+            ):
+                try:
+                    _, said = playing.communicate(timeout=seconds + 180)
+                finally:
+                    playing.kill()
         finally:
             stop.set()
             if sender:
                 sender.kill()
                 sender.join()
-        if done.returncode or not report.exists():
-            raise RuntimeError(f"wj play ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-        return json.loads(report.read_text("utf-8"))
+        if playing.returncode or not report.exists():
+            raise RuntimeError(f"wj play ended with {playing.returncode}: {said.strip()[-500:]}")
+        return {**json.loads(report.read_text("utf-8")), "memory": resident.growth(memory, seconds / 2)}
 
 
 def figures(report: dict[str, Any]) -> dict[str, Any]:
@@ -237,6 +245,7 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
         "world_fps": report["world"].get("fps", 0.0),
         "restarts": report["restarts"],
         "arrival_ms": report["controls"]["arrival_ms"],
+        "memory": report["memory"],
     }
 
 
@@ -372,6 +381,10 @@ def table(result: dict[str, Any]) -> Any:
         "ticks missed": lambda c: str(c["missed"]),
         "control to frame p50 / p95, ms": lambda c: pair(c["latency_ms"]),
         "control to mailbox p50 / p95, ms": lambda c: pair(c["arrival_ms"]),
+        "memory, of it grown, MB": lambda c: f"{c['memory']['all_mb']:.0f}, {c['memory']['all_growth_mb']:+.1f}",
+        "  the control process's own, MB": lambda c: (
+            f"{c['memory']['own_mb']:.0f}, {c['memory']['own_growth_mb']:+.1f}"
+        ),
         "node CPU a frame, ms": lambda c: f"{c['node_cpu_ms']:.1f}",
         f"{out['to']} CPU a frame, ms": lambda c: f"{c['outlet_cpu_ms']:.1f}",
     }
