@@ -1,6 +1,6 @@
 """What the programme does to the world's frames, on the graphics card: the newest on its way in from what was shown.
 
-The same as the node's own blend and motion, to a level, for pictures that lie in a CUDA card's memory.
+The same as the node's own blend and motion, to a level or little more, for pictures that lie in a CUDA card's memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ void main() {
     vec2 by = moves ? textureLod(flow, gl_FragCoord.xy / size, 0.0).xy : vec2(0.0);
     vec4 there = textureLod(origin, (gl_FragCoord.xy - share * by) / size, 0.0);
     vec4 back = textureLod(newest, (gl_FragCoord.xy + (1.0 - share) * by) / size, 0.0);
-    color = vec4(mix(there, back, share).rgb, 1.0);
+    vec3 levels = mix(there, back, share).rgb * 255.0;
+    color = vec4(floor(moves ? levels + 0.5 : levels + 0.002) / 255.0, 1.0);  // a blend is cut off, as the node's is
 }
 """
 
@@ -82,7 +83,7 @@ class Composer:
             gl.glActiveTexture(gl.GL_TEXTURE0 + unit)
             gl.glBindTexture(gl.GL_TEXTURE_2D, texture)
             gl.glUniform1i(self._uniforms[name], unit)
-        gl.glUniform1f(self._uniforms["share"], share)
+        gl.glUniform1f(self._uniforms["share"], share if moves else round(share * 128) / 128)
         gl.glUniform1i(self._uniforms["moves"], moves)
         gl.glBindVertexArray(self._vertices)
         gl.glDrawArrays(gl.GL_TRIANGLES, 0, 3)

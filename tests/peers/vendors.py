@@ -1,7 +1,8 @@
-"""Syphon and Spout without a Mac or Windows: what the vendors' wheels offer, and fakes that offer exactly that.
+"""Syphon, Spout and CUDA without a Mac, Windows or a GPU: what the vendors' wheels offer, and fakes of exactly that.
 
-`vendors.json` is what `read_syphon` and `read_spout` found in the wheels; the tests compare the two wherever the
-package registry can be reached. `python vendors.py FOLDER` writes it anew.
+CUDA's fake is `card/cuda/bindings/runtime.py`, which other processes import, too.
+`vendors.json` is what `read_syphon`, `read_spout` and `read_cuda` found in the wheels; the tests compare the two
+wherever the package registry can be reached. `python vendors.py FOLDER` writes it anew.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import types
 import zipfile
 from collections.abc import Callable
@@ -21,6 +24,8 @@ from typing import Any
 WHEELS = {
     "syphon": ("syphon-python==0.2.0", "macosx_12_0_universal2", "syphon_python-0.2.0-*.whl"),
     "spout": ("SpoutGL==0.1.1", "win_amd64", "spoutgl-0.1.1-*.whl"),
+    "cuda": ("cuda-bindings==13.5.0", "manylinux_2_28_x86_64", "cuda_bindings-13.5.0-cp311-*.whl"),
+    "pathfinder": ("cuda-pathfinder==1.9.0", "any", "cuda_pathfinder-1.9.0-*.whl"),  # which cuda-bindings imports
 }
 HEADERS = "syphon/libs/Syphon.framework/Headers/"
 # Microsoft's letters for the types that a plain method may take, as pybind11 shows them (Agner Fog, "Calling
@@ -91,6 +96,61 @@ def read_spout(wheel: Path) -> dict[str, dict[str, str]]:
         if "({" + "}, {".join(["%", *arguments]) + "}) -> " + result in shapes:
             found[name] = f"({', '.join(arguments)}) -> {result}"
     return {"SpoutSender": dict(sorted(found.items()))}
+
+
+# How our code calls each function, so that the wheel itself says whether it takes these arguments: without a GPU it
+# checks and converts them, then returns an error and as many values as it always does.
+CUDA_CALLS = """
+import json, inspect
+from cuda.bindings import runtime as r
+kind, handle, resource = r.cudaMemcpyKind.cudaMemcpyDeviceToDevice, r.cudaIpcMemHandle_t(), r.cudaGraphicsResource_t(5)
+array, stream = r.cudaArray_t(5), r.cudaStream_t(5)
+assert handle.getPtr() and r.CUDA_IPC_HANDLE_SIZE == 64
+calls = {
+    "cudaGetDeviceCount": (), "cudaSetDevice": (0,), "cudaDeviceGetPCIBusId": (32, 0),
+    "cudaDeviceGetByPCIBusId": (b"0000:01:00.0",),
+    "cudaGLGetDevices": (16, r.cudaGLDeviceList.cudaGLDeviceListAll), "cudaMalloc": (64,), "cudaFree": (64,),
+    "cudaIpcGetMemHandle": (64,), "cudaIpcOpenMemHandle": (handle, r.cudaIpcMemLazyEnablePeerAccess),
+    "cudaIpcCloseMemHandle": (64,), "cudaStreamCreateWithFlags": (r.cudaStreamNonBlocking,),
+    "cudaStreamSynchronize": (stream,), "cudaMemcpyAsync": (64, 64, 4, kind, stream),
+    "cudaGraphicsGLRegisterImage": (1, 0x0DE1, 2), "cudaGraphicsUnregisterResource": (resource,),
+    "cudaGraphicsMapResources": (1, resource, 0), "cudaGraphicsUnmapResources": (1, resource, 0),
+    "cudaGraphicsSubResourceGetMappedArray": (resource, 0, 0),
+    "cudaMemcpy2DToArrayAsync": (array, 0, 0, 64, 16, 16, 4, kind, 0),
+}
+found = {"functions": {}, "constants": {"CUDA_IPC_HANDLE_SIZE": 64}}
+for name, given in calls.items():
+    error, *values = getattr(r, name)(*given)
+    assert isinstance(error, r.cudaError_t) and int(error), (name, error)
+    names = ", ".join(inspect.signature(getattr(r, name)).parameters)
+    found["functions"][name] = f"({names}) -> {len(values)}"
+for name in ("cudaIpcMemLazyEnablePeerAccess", "cudaStreamNonBlocking"):
+    found["constants"][name] = int(getattr(r, name))
+for name in ("cudaGLDeviceList.cudaGLDeviceListAll", "cudaMemcpyKind.cudaMemcpyDeviceToDevice",
+             "cudaGraphicsRegisterFlags.cudaGraphicsRegisterFlagsWriteDiscard"):
+    of, member = name.split(".")
+    found["constants"][name] = int(getattr(getattr(r, of), member))
+assert isinstance(r.cudaGetErrorString(r.cudaError_t(35))[1], bytes)
+print(json.dumps(found))
+"""
+
+
+def read_cuda(wheel: Path) -> dict[str, dict[str, Any]]:
+    """Arguments and number of results of the functions that we call, and the constants. OSError where this Python is
+    not the wheel's."""
+    if sys.version_info[:2] != (3, 11) or not sys.platform.startswith("linux"):
+        raise OSError(f"{wheel.name} is for Python 3.11 on Linux")
+    with tempfile.TemporaryDirectory() as folder:
+        for part in (wheel, download("pathfinder", wheel.parent)):
+            with zipfile.ZipFile(part) as archive:
+                archive.extractall(folder)
+        done = subprocess.run(
+            [sys.executable, "-c", CUDA_CALLS], capture_output=True, text=True, timeout=120,
+            env={**os.environ, "PYTHONPATH": folder, "CUDA_VISIBLE_DEVICES": ""},
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return found
 
 
 def checked(name: str) -> dict[str, dict[str, str]]:
@@ -212,5 +272,8 @@ class _Anything:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    found = {"syphon": read_syphon(download("syphon", folder)), "spout": read_spout(download("spout", folder))}
+    readers: dict[str, Callable[[Path], dict[str, Any]]] = {
+        "syphon": read_syphon, "spout": read_spout, "cuda": read_cuda,
+    }  # fmt: skip
+    found = {name: read(download(name, folder)) for name, read in readers.items()}
     Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
