@@ -49,7 +49,7 @@ def done(said: tuple[Any, ...]) -> Any:
     error, *values = said
     if int(error):
         text = runtime().cudaGetErrorString(error)[1]
-        raise CardFault(f"CUDA: {text.decode(errors='replace') if isinstance(text, bytes) else text}")
+        raise CardFault(f"CUDA failed, {text.decode(errors='replace') if isinstance(text, bytes) else text}")
     return values[0] if len(values) == 1 else tuple(values)
 
 

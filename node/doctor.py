@@ -39,6 +39,7 @@ def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
         ("NDI", ndi),
         ("MIDI", midi),
         ("window", window),
+        ("card to window", card_to_window),
         ("recording", recording),
         ("browsers", browsers),
         ("streams", streams),
@@ -165,6 +166,31 @@ def window() -> Check:
     except RuntimeError as fault:
         return Check("window", "note", *_split(fault))
     return Check("window", "ok", "; ".join(monitors))
+
+
+def card_to_window() -> Check:
+    name = "card to window"
+    import torch as found
+
+    if not found.cuda.is_available():
+        return Check(name, "ok", "no CUDA device: windows get their frames from the processor")
+    from worldjockey.integrations import cuda
+    from worldjockey.integrations.gl import HiddenContext
+
+    context = None
+    try:
+        context = HiddenContext("worldjockey")
+        device = found.cuda.current_device()
+        why = cuda.verdict("", cuda.drawing(), cuda.address(device))
+    except RuntimeError as fault:
+        why = str(fault)
+    finally:
+        if context is not None:
+            context.close()
+    if why:
+        detail, _, fix = why.rpartition(": ")
+        return Check(name, "note", f"frames go through the processor: {detail or fix}", fix)
+    return Check(name, "ok", "a world's frames stay on the card, by CUDA")
 
 
 def recording() -> Check:

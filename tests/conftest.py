@@ -167,6 +167,21 @@ def display(xvfb: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
+def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """CUDA is here, in this process and in those that it starts; the folder that rules it (peers/card)."""
+
+    def forget() -> None:
+        for name in [n for n in sys.modules if n == "cuda" or n.startswith("cuda.")]:
+            del sys.modules[name]
+
+    forget()
+    monkeypatch.syspath_prepend(str(PEERS / "card"))
+    monkeypatch.setenv("WJ_CARD", str(tmp_path))
+    yield tmp_path
+    forget()
+
+
+@pytest.fixture
 def screenshot(xvfb: tuple[str, Path]) -> Callable[[], np.ndarray]:
     """Takes what the screen shows now, (720, 1280, 3) RGB. The file is an X Window Dump (XWDFile.h, version 7)."""
 

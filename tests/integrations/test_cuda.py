@@ -25,18 +25,6 @@ NOWHERE = np.empty((0, 0, 3), np.uint8)
 BUSES = ["0000:01:00.0", "0000:41:00.0"]
 
 
-@pytest.fixture
-def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """CUDA is here; the folder that it is ruled by."""
-    for name in [n for n in sys.modules if n == "cuda" or n.startswith("cuda.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "peers" / "card"))
-    monkeypatch.setenv("WJ_CARD", str(tmp_path))
-    yield tmp_path
-    for name in [n for n in sys.modules if n == "cuda" or n.startswith("cuda.")]:
-        del sys.modules[name]
-
-
 def counted(card: Path) -> Counter[str]:
     return Counter((card / "log").read_text().split())
 

@@ -152,11 +152,25 @@ def test_the_doctor_looks_at_everything():
     result = wj("doctor", "--json", "--osc-port", "0", "--seconds", "0")
     checks = {check["name"]: check for check in json.loads(result.stdout)}
     assert list(checks) == [
-        "python", "torch", "world", "shared memory", "NDI", "MIDI", "window", "recording", "browsers", "streams",
-        "live picture", "in-betweens", "OSC",
+        "python", "torch", "world", "shared memory", "NDI", "MIDI", "window", "card to window", "recording", "browsers",
+        "streams", "live picture", "in-betweens", "OSC",
     ]  # fmt: skip
     assert all(check["state"] == "ok" or check["fix"] for check in checks.values())
     assert result.returncode == any(check["state"] == "fault" for check in checks.values())
+
+
+def test_the_doctor_says_which_way_frames_reach_a_window(card, display, monkeypatch):
+    assert doctor.card_to_window().detail.startswith("no CUDA device")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    assert doctor.card_to_window().detail == "a world's frames stay on the card, by CUDA"
+    (card / "drawn_by").write_text("1")
+    elsewhere = doctor.card_to_window()
+    assert (elsewhere.state, elsewhere.fix) == ("note", "use one for both")
+    assert "0000:41:00.0" in elsewhere.detail
+    monkeypatch.setitem(sys.modules, "cuda", None)
+    monkeypatch.delitem(sys.modules, "cuda.bindings", raising=False)
+    assert doctor.card_to_window().fix == "pip install cuda-bindings"
 
 
 def test_ports_are_listed_or_the_reason_given():
