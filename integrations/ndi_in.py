@@ -95,12 +95,11 @@ class NDISource:
         self._size = (width, height)
         rows = data.reshape(height, -1)
         if rows.shape[1] == 4 * width:
-            return self._framing.rgb(av.VideoFrame.from_ndarray(rows.reshape(height, width, 4), "rgba"), size)
+            picture = np.ascontiguousarray(rows.reshape(height, width, 4))
+            return self._framing.rgb(av.VideoFrame.from_numpy_buffer(picture, "rgba"), size)
         frame = av.VideoFrame(width, height, "uyvy422")
-        plane = frame.planes[0]
-        padded = np.zeros((plane.height, plane.line_size), np.uint8)
-        padded[:, : rows.shape[1]] = rows
-        plane.update(padded.tobytes())
+        plane: Any = frame.planes[0]
+        np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : rows.shape[1]] = rows
         return self._framing.rgb(frame, size, src_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG)
 
     def status(self) -> Mapping[str, Any]:
