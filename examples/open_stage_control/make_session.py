@@ -42,7 +42,7 @@ def session(rows):
         name = row["name"]
         if row["kind"] == "text":
             groups["prompts"].append(row)
-        elif name.startswith(("pad/", "morph")):
+        elif name.startswith(("pad/", "bank", "morph")):
             groups["pads"].append(row)
         elif name.startswith("act"):
             groups["acts"].append(row)
