@@ -35,11 +35,12 @@ def test_ways_are_measured_from_the_control_to_the_pixel(tmp_path: Path, discove
     ndi, tcp, *elsewhere = result["ways"]
     assert (ndi["way"], tcp["way"]) == ("NDI", "MPEG-TS, TCP")
     for row in (ndi, tcp):
-        assert row["received_ms"]["count"] + row["lost"] >= 2
+        assert row["received_ms"]["count"] + row["lost"] >= 3
         assert row["received_ms"]["count"] >= 1
         assert 0 < row["received_ms"]["p50"] <= row["received_ms"]["p95"]
         assert row["received_ms"]["p95"] > row["sent_ms"]["p50"] > 0  # nobody sees what was not sent
-        assert 0.3 < row["received"] / row["sent"] < 3
+        assert 0 < row["received"] <= 1.5 * row["sent"] + 15  # of which a process says how many it has 4 times a second
+        assert 0 < row["made"] <= row["sent"] + 15
         assert row["cpu_ms"] > 0
         assert row["node_cpu_ms"] > 0
         assert row["copies"] == len(row["copied"])
@@ -51,6 +52,15 @@ def test_ways_are_measured_from_the_control_to_the_pixel(tmp_path: Path, discove
     text = console.export_text()
     assert f"{tcp['received']} of {tcp['sent']}" in text
     assert elsewhere[0]["lacks"] in text
+
+
+def test_the_clip_that_shines_through_is_a_moving_picture(tmp_path: Path) -> None:
+    output_bench.scene(tmp_path / "scene.mp4")
+    with av.open(str(tmp_path / "scene.mp4")) as container:
+        first, *_, last = [frame.to_ndarray(format="gray").astype(int) for frame in container.decode(video=0)]
+    assert first.mean() == pytest.approx(126, abs=30)
+    assert first.std() > 20
+    assert np.abs(first - last).mean() > 2
 
 
 def test_no_way_out_is_forgotten_and_what_is_lacking_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
