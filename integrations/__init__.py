@@ -89,7 +89,8 @@ class Output(Protocol):
 
     One that also has `tell(news: Mapping[str, Any])` hears several times a second what is played: "prompt", "cue",
     "latency_ms". One with `takes_card` true may get frames that lie on a CUDA card; if `send` raises CardFault then, it
-    gets pixels from the next tick on.
+    gets pixels from the next tick on. One with `aim(by: Sequence[Corner])` hears before each frame how far the
+    performer moved the screen's four corners, each [x, y] in screens.
     """
 
     layout: Layout

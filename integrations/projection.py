@@ -61,6 +61,17 @@ def check_keystone(corners: Any) -> Matrix:
     return quad
 
 
+def nudged(corners: Matrix | None, by: Sequence[Corner]) -> Matrix | None:
+    """A keystone whose corners are moved, each by [x, y] in screens, and stay on the screen; None is no keystone.
+
+    ValueError, as `check_keystone`, where that leaves nothing that can be shown.
+    """
+    if not np.any(by):
+        return corners
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
+    return check_keystone(np.clip((square if corners is None else corners) + np.asarray(by, float), 0, 1))
+
+
 def square_to(quad: Matrix) -> Matrix:
     """The projective map, 3x3, that takes the unit square's corners to `quad`'s (4, 2), in the same order.
 

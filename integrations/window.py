@@ -7,13 +7,14 @@ only; the show goes on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import glfw
 
 from . import Frame, Layout, VideoFormat
 from .gl import Canvas, create_window, on_wayland, start
-from .projection import Corner, Scale, check_keystone, check_turn, fit
+from .projection import Corner, Scale, check_keystone, check_turn, fit, nudged
 
 
 def list_monitors() -> list[str]:
@@ -57,6 +58,7 @@ class WindowOutput:
         self._scale: Scale = scale
         self._turn = check_turn(rotate)
         self._keystone = None if keystone is None else check_keystone(keystone)
+        self._aimed = self._keystone  # as the performer moved it since
         self._window: Any = None
         self._canvas: Canvas | None = None
         self._closed = False
@@ -98,14 +100,21 @@ class WindowOutput:
         assert self._canvas is not None
         self._canvas.take(frame)
         width, height = glfw.get_framebuffer_size(self._window)
-        self._canvas.draw(width, height, self._scale, self._turn, self._keystone)
+        self._canvas.draw(width, height, self._scale, self._turn, self._aimed)
         glfw.swap_buffers(self._window)
         self._frames += 1
 
+    def aim(self, by: Sequence[Corner]) -> None:
+        """Move the keystone's corners from where they were set. What no screen can show leaves them as they are."""
+        with suppress(ValueError):
+            self._aimed = nudged(self._keystone, by)
+
     def status(self) -> Mapping[str, Any]:
-        """closed: by the user or by `close`; size: of the framebuffer in pixels; fullscreen; frames shown."""
+        """closed: by the user or by `close`; size: of the framebuffer in pixels; fullscreen; frames shown; keystone:
+        the corners as they are now, for the show file."""
         size = list(glfw.get_framebuffer_size(self._window)) if self._window else [0, 0]
-        return {"closed": self._closed, "fullscreen": self.fullscreen, "size": size, "frames": self._frames}
+        said = {"closed": self._closed, "fullscreen": self.fullscreen, "size": size, "frames": self._frames}
+        return said if self._aimed is None else {**said, "keystone": self._aimed.round(4).tolist()}
 
     def close(self) -> None:
         if self._window is not None:

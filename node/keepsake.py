@@ -33,9 +33,9 @@ def defaults() -> dict[str, Any]:
 
 
 def in_snapshots(name: str) -> bool:
-    """Whether a snapshot holds that parameter: all that a world hears, but for the sound."""
+    """Whether a snapshot holds that parameter: all that a world hears, but for the sound, and no screen's corners."""
     p = find(name)
-    return p is not None and p.kind != "trigger" and not p.local and not name.startswith("sound/")
+    return p is not None and p.kind != "trigger" and not p.local and not name.startswith(("sound/", "keystone/"))
 
 
 def dump(kept: Kept, largest: int = LARGEST) -> str:

@@ -24,6 +24,7 @@ NUMBERS = tuple(p for p in PARAMETERS.values() if p.kind != "text" and not p.loc
 TEXTS = tuple(p.name for p in PARAMETERS.values() if p.kind == "text" and not p.local)
 _INDEX = {p.name: i for i, p in enumerate(NUMBERS)}
 _NOT_THE_WORLDS = [_INDEX[name] for name in ("blackout", "inbetween", "cue/go", "transition", "bank")]
+_NOT_THE_WORLDS += [i for name, i in _INDEX.items() if name.startswith("keystone/")]
 _TEXT = struct.Struct("<dd")  # arrival, seconds; then UTF-8
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from worldjockey.integrations import CardFault, CardMemory, Frame, Layout, OnCard, Output, Unsuitable, VideoFormat
 
 from .cell import Cell
+from .mailbox import Mailbox
 from .plan import CardLine, Plan
 from .process import CLOSED, UNSUITABLE, enter, hurry, orphaned, tell
 from .ring import FrameRing, Pixels
@@ -49,11 +50,12 @@ class OutletSpec:
 
 
 def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, news: Cell, status: Cell,
-        stop: Any, card: CardLine | None = None) -> None:  # fmt: skip
+        stop: Any, card: CardLine | None = None, mailbox: Mailbox | None = None) -> None:  # fmt: skip
     """The process's main: sends the newest frame of `ring` for every tick that `wake` announces.
 
     clock: the `Plan` of the tick that `wake` last announced. card: for an output that may draw from the world's
-    graphics card, which it does as long as that works. news: what is played, as JSON.
+    graphics card, which it does as long as that works. mailbox: where the performer moves the corners of this output's
+    screen. news: what is played, as JSON.
     """
     enter()
     say: dict[str, Any] = {"state": "opening", "sent": 0, "cpu_s": 0.0}
@@ -65,7 +67,7 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
     except Exception as fault:
         tell(status, {**say, "state": "error", "message": str(fault) or type(fault).__name__})
         raise SystemExit(UNSUITABLE if _hopeless(fault) else 1) from None
-    hear = getattr(output, "tell", None)
+    hear, aim = getattr(output, "tell", None), getattr(output, "aim", None) if mailbox else None
     hurry()
     cpu = time.process_time()  # of the frames alone, not of starting up
     latencies: deque[float] = deque(maxlen=512)
@@ -79,6 +81,8 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
             plan = Plan.unpacked(data) if woken and not stop.is_set() and (data := clock.read()[1]) else None
             if plan and plan.tick > last:  # who was late has sent the tick that this wake announces already
                 stamp = 0.0
+                if aim is not None and mailbox is not None:
+                    aim([[mailbox.value(f"keystone/{n}/{axis}") for axis in "xy"] for n in range(1, 5)])
                 if lane and lane.sent(output, plan):
                     sent, last, stamp = sent + 1, plan.tick, plan.stamp
                 elif (found := ring.view(ring.newest)) and (plan.pixels or spec.layout != "native"):

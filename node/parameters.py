@@ -18,6 +18,7 @@ WORDS_MAX = 64  # live word weights kept at once
 TEXT_BYTES = 16384  # longest prompt, UTF-8; a longer one is cut at a character's edge
 OSC_PREFIX = "/wj/"
 MODULATORS = 8
+CORNERS = ("top left", "top right", "bottom right", "bottom left")  # of a screen, as a keystone counts them
 SHAPES = ("sine", "triangle", "saw", "square", "random", "sample-and-hold", "envelope")
 
 Kind = Literal["float", "int", "bool", "trigger", "enum", "text"]
@@ -156,6 +157,19 @@ def _table() -> dict[str, Parameter]:
             "what fills a tick the world did not: a blend, the held frame, or both frames moved along their motion",
             "motion",
             choices=("blend", "hold", "motion"),
+        ),
+        *(
+            p(
+                f"keystone/{n}/{axis}",
+                "float",
+                f"{way} the {corner} corner of the first window",
+                0.0,
+                -0.25,
+                0.25,
+                "screens",
+            )
+            for n, corner in enumerate(CORNERS, 1)
+            for axis, way in (("x", "move left (-) or right (+)"), ("y", "move up (-) or down (+)"))
         ),
         p("cue/go", "trigger", "fire a cue by name or number; without either, the next one", takes="[name or number]"),
         *_played(),

@@ -299,8 +299,12 @@ class Company:
         world = Keeper("world", target, (opened, mailbox, source), WORLD_PATIENCE)
         keep_time, send = partial(output_process.run, card=card), partial(outlet.run, card=card)
         clock = Keeper("clock", keep_time, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
+        aimed = partial(send, mailbox=mailbox)
+        ways = {spec.name: aimed if spec.name == "window" else send for spec in specs}
         outputs = {
-            spec.name: Keeper(spec.name, send, (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE)
+            spec.name: Keeper(
+                spec.name, ways[spec.name], (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE
+            )
             for spec, wake in zip(specs, wakes, strict=True)
         }
         seen: list[Cell | FrameRing] = [feed.ring, feed.size] if feed else []

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.gl import Canvas, HiddenContext, Target
-from worldjockey.integrations.projection import Scale, fit, to_picture
+from worldjockey.integrations.projection import Scale, check_keystone, fit, nudged, to_picture
 from worldjockey.integrations.window import WindowOutput, list_monitors
 from worldjockey.node.play import outlet_specs
 from worldjockey.node.show import Show, ShowError
@@ -281,6 +281,30 @@ def test_keystone_corners_land_where_asked(window: Any, screenshot: Shot, wait_f
     wait_for(right, what="corners within 0.3 pixels")
 
 
+def test_corners_move_while_the_picture_plays(window: Any, screenshot: Shot, wait_for: Any) -> None:
+    output = window(fullscreen=True, keystone=[[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]])
+    white = np.full((72, 128, 3), 255, np.uint8)
+
+    def lit(left: int, right: int) -> Callable[[], bool]:
+        def look() -> bool:
+            show(output, white, 1)
+            row = screenshot()[360, :, 0] > 127
+            return bool(row[left + 1 : right - 1].all() and not row[: left - 1].any() and not row[right + 1 :].any())
+
+        return look
+
+    wait_for(lit(128, 1152))
+    output.aim([[0.05, 0], [0, 0], [0, 0], [0.05, 0]])
+    wait_for(lit(192, 1152), what="the left side moved in by 64 pixels")
+    assert output.status()["keystone"] == [[0.15, 0.1], [0.9, 0.1], [0.9, 0.9], [0.15, 0.9]]
+    output.aim([[0.85, 0], [0, 0], [0, 0], [0, 0]])  # two sides would cross
+    wait_for(lit(192, 1152), what="where it was")
+    output.aim([[0.05, 0], [0.25, 0], [0.25, 0], [0.05, 0]])  # no further than the screen
+    wait_for(lit(192, 1279), what="up to the edge")
+    output.aim([[0, 0]] * 4)
+    wait_for(lit(128, 1152), what="as the show says")
+
+
 def test_keystone_moves_what_lies_between_as_a_projector_does(window: Any, screenshot: Shot, wait_for: Any) -> None:
     output = window(fullscreen=True, keystone=KEYSTONE)
     # The diagonals of a quadrilateral cross where a square's middle lands, which is not the middle of its corners.
@@ -509,3 +533,20 @@ def test_without_a_display_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_fit(picture: tuple[int, int], screen: tuple[int, int], place: tuple[int, int, int, int]) -> None:
     assert fit(*picture, *screen) == place
+
+
+MOVES = st.lists(st.tuples(*[st.floats(-0.25, 0.25, width=32)] * 2), min_size=4, max_size=4)
+
+
+@given(MOVES)
+def test_moved_corners_stay_on_the_screen_or_are_refused(by: list[tuple[float, float]]) -> None:
+    for corners in (None, check_keystone(KEYSTONE)):
+        try:
+            moved = nudged(corners, by)
+        except ValueError:
+            continue
+        if moved is None:
+            assert corners is None
+            assert not np.any(by)
+        else:
+            assert np.array_equal(check_keystone(moved), moved)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from worldjockey.integrations import CardMemory, VideoFormat
 from worldjockey.node import outlet, shipping
 from worldjockey.node.cell import Cell
+from worldjockey.node.mailbox import Mailbox
 from worldjockey.node.outlet import OutletSpec, drawable
 from worldjockey.node.output_process import Programme, Wire, rings_for
 from worldjockey.node.plan import CardLine, Plan
@@ -48,7 +49,8 @@ class Rig:
         self.rings = rings_for([spec], FORMAT, self.source.size)
         self.wake, self.stop, self.count = SPAWN.Semaphore(0), SPAWN.Event(), 0
         args = (spec, FORMAT, self.rings["native"], self.tick, self.wake, self.news, self.status, self.stop, self.line)
-        self.process = SPAWN.Process(target=outlet.run, args=args)
+        self.mailbox = Mailbox()
+        self.process = SPAWN.Process(target=outlet.run, args=args, kwargs={"mailbox": self.mailbox})
         self.process.start()
         self.programme = Programme(self.source, np.zeros((TALL, WIDE, 3), np.uint8), PERIOD)
         self.wire = Wire(FORMAT, self.rings, self.line)
@@ -77,7 +79,15 @@ class Rig:
     def close(self) -> None:
         self.stop.set()
         end(self.process, 10)
-        for cell in (self.source, self.tick, self.news, self.status, *self.rings.values(), *self.line.cells):
+        for cell in (
+            self.mailbox,
+            self.source,
+            self.tick,
+            self.news,
+            self.status,
+            *self.rings.values(),
+            *self.line.cells,
+        ):
             cell.unlink()
 
 
@@ -127,6 +137,12 @@ def test_a_frame_goes_from_one_process_into_the_others_window_without_pixels(
     wait_for(shown(1.0, np.zeros((4, 3)), 11.0), what="blackout")
     assert rig.rings["native"].newest == written, "no pixels went through host memory"
     assert rig.said["message"] == ""
+    # The screen's corners, by the performer's hand.
+    rig.mailbox.post("keystone/1/x", 0.1, 1.0)
+    rig.mailbox.post("keystone/4/x", 0.1, 1.0)
+    wait_for(shown(0.0, np.array([[0] * 3, [255] * 3] * 2), 11.0), what="the left side moved in")
+    for name in ("keystone/1/x", "keystone/4/x"):
+        rig.mailbox.post(name, 0.0, 2.0)
     # Another world, of another size.
     rig.new_world()
     rig.world(quarters(90)[::2, ::2])
