@@ -223,11 +223,12 @@ class Desk:
         self._deal(self._banks.switched(to, self._sounding()), stamp)
 
     def _sounding(self) -> set[int]:
-        """Pads that are heard, by hand or by modulator."""
-        return {pad for name, pad in WEIGHTS.items() if self.mailbox.value(name) > 0}
+        """Pads that are heard, by hand or by modulator, or on their way up."""
+        moving = self._ramps.targets
+        return {pad for name, pad in WEIGHTS.items() if name in moving or self.mailbox.value(name) > 0}
 
     def _silent(self, pad: int, stamp: float) -> None:
-        if self._banks.of[pad - 1] != self._banks.now:
+        if self._banks.of[pad - 1] != self._banks.now and f"pad/{pad}" not in self._ramps.targets:
             self._deal(self._banks.released(pad), stamp)
 
     def _deal(self, banks: Banks, stamp: float) -> None:
@@ -261,6 +262,7 @@ class Desk:
         if not _released(args):
             self._schedule.clear()
             self._ramps.clear()
+            self._deal(self._banks.switched(self._banks.now, self._sounding()), stamp)
         return False
 
     def _save(self, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
