@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import OnCard
+from . import CardFault, OnCard
 from .cuda import Lane
 
 # Row 0 of every texture is the picture's highest, here too. A flow of half the size is read as OpenCV would enlarge it.
@@ -55,13 +55,15 @@ class Composer:
         return self._shown[0]
 
     def compose(self, card: OnCard) -> None:
-        """CardFault where CUDA refuses; then nothing of it stays registered or open."""
+        """CardFault where CUDA or OpenGL refuses; then nothing of it stays registered or open."""
         try:
-            fresh = self._fetch(card)
-        except Exception:
+            self._compose(card)
+        except Exception as fault:
             self.close()
-            raise
-        gl = self._gl
+            raise fault if isinstance(fault, CardFault) else CardFault(f"{type(fault).__name__}: {fault}") from fault
+
+    def _compose(self, card: OnCard) -> None:
+        gl, fresh = self._gl, self._fetch(card)
         # The last picture shown is where a new one starts, and is drawn over until the next one comes.
         if fresh:
             self._shown.reverse()
@@ -139,7 +141,8 @@ class Composer:
         gl.glTexImage2D(gl.GL_TEXTURE_2D, 0, stored, width, height, 0, layout, kind, data)
 
     def close(self) -> None:
-        """Gives back what is CUDA's, while the context still is; the next picture opens it again."""
+        """Gives back what is CUDA's, while the context still is; the next picture opens it again, and starts anew."""
+        self.size = (0, 0)
         if self._lane is not None:
             self._lane.close()
             self._lane = None

@@ -15,6 +15,7 @@ from . import CardFault, CardMemory
 
 HANDLE_BYTES = 64  # CUDA_IPC_HANDLE_SIZE
 TEXTURE_2D = 0x0DE1  # GL_TEXTURE_2D
+FIXES = {35: ": update the driver, or pip install 'cuda-bindings<13'"}  # by cudaError_t
 DEVICES = 16  # as many as one OpenGL context can be asked for
 
 
@@ -49,7 +50,8 @@ def done(said: tuple[Any, ...]) -> Any:
     error, *values = said
     if int(error):
         text = runtime().cudaGetErrorString(error)[1]
-        raise CardFault(f"CUDA failed, {text.decode(errors='replace') if isinstance(text, bytes) else text}")
+        why = text.decode(errors="replace") if isinstance(text, bytes) else text
+        raise CardFault(f"CUDA failed, {why}{FIXES.get(int(error), '')}")
     return values[0] if len(values) == 1 else tuple(values)
 
 

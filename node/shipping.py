@@ -94,5 +94,9 @@ class Shipping:
 
 
 def card_of(frames: Tensor) -> int | None:
-    """The CUDA device that frames lie on, as CUDA counts; None for any other."""
-    return (frames.device.index or 0) if frames.device.type == "cuda" else None
+    """The CUDA device that frames lie on, as CUDA counts; None for any other (ROCm calls its devices cuda, too)."""
+    if frames.device.type != "cuda":
+        return None
+    import torch
+
+    return (frames.device.index or 0) if torch.version.cuda else None

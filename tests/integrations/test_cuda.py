@@ -162,6 +162,37 @@ def test_whatever_fails_the_next_frame_is_shown_from_pixels(
     assert found["register"] == found["unregister"]
 
 
+def test_after_a_fault_nothing_old_shines_through(card: Path, context: HiddenContext) -> None:
+    context.poll()
+    block, canvas = Block(0, WIDE * TALL * 4, 3), Canvas()
+    bright, dim = (np.full((TALL, WIDE, 3), level, np.uint8) for level in (250, 100))
+    drawn(canvas, Frame(NOWHERE, 0, 0.0, OnCard(block.memory, put(block, bright), 1, WIDE, TALL)), WIDE, TALL)
+    with pytest.raises(CardFault):
+        drawn(canvas, Frame(NOWHERE, 0, 0.0, OnCard(block.memory, 99, 2, WIDE, TALL)), WIDE, TALL)
+    drawn(canvas, Frame(dim, 0, 0.0), WIDE, TALL)
+    on_its_way = OnCard(block.memory, put(block, dim), 3, WIDE, TALL, 0.25)
+    assert np.abs(drawn(canvas, Frame(NOWHERE, 0, 0.0, on_its_way), WIDE, TALL) - 100).max() <= 1
+    canvas.close()
+    block.close()
+
+
+def test_a_fault_of_opengl_falls_back_as_one_of_cuda_does(
+    card: Path, context: HiddenContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context.poll()
+    block, canvas = Block(0, WIDE * TALL * 4, 3), Canvas()
+    on_card = OnCard(block.memory, put(block, scene(0)), 1, WIDE, TALL)
+    with monkeypatch.context() as broken:
+        broken.setattr(Lane, "copy", lambda *_: 1 / 0)
+        with pytest.raises(CardFault, match="ZeroDivisionError"):
+            drawn(canvas, Frame(NOWHERE, 0, 0.0, on_card), WIDE, TALL)
+    assert np.abs(drawn(canvas, Frame(scene(0), 0, 0.0), WIDE, TALL) - scene(0)).max() <= 1
+    canvas.close()
+    block.close()
+    found = counted(card)
+    assert (found["open"], found["register"]) == (found["close"], found["unregister"])
+
+
 @given(st.sampled_from(["", "no driver"]), st.lists(st.sampled_from(BUSES), unique=True), st.sampled_from(["", *BUSES]))
 def test_the_card_is_chosen_only_where_world_and_screen_are_on_it(missing: str, drawn_by: list[str], bus: str) -> None:
     why = verdict(missing, drawn_by, bus)
