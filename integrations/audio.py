@@ -6,6 +6,8 @@ sounddevice) or a file at its own speed, and delivers what it hears as controls.
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +29,8 @@ QUIET = 1e-3  # RMS that still counts as silence: never amplified
 RISE = 1.9  # how far the spectrum's rise must stand out of its recent median to be an onset
 REST = 0.09  # seconds between two onsets
 FEATURES = ("level", "bass", "treble", "onset")
-GONE = 2.0  # seconds between two attempts to open a device again
+GONE = 2.0  # seconds without a block after which a device is gone, and between two attempts to open it again
+WAITING = 20  # blocks that may wait to be heard
 
 
 @dataclass(frozen=True)
@@ -157,13 +160,22 @@ class AudioInput:
 
 
 def from_device(name: str | None) -> Iterator[Samples]:
-    """Blocks of a live input, mono. Raises OSError, with the fix, where there is none; ends when it is unplugged."""
-    sounddevice = _portaudio()
+    """Blocks of a live input, mono. Raises OSError, with the fix, where there is none, or when it is unplugged.
+
+    PortAudio calls us: a read that waits was seen to freeze the whole process where the sound comes from JACK.
+    """
+    sounddevice, blocks = _portaudio(), queue.Queue[Samples](WAITING)
+
+    def hear(heard: Samples, *_: Any) -> None:
+        with contextlib.suppress(queue.Full):
+            blocks.put_nowait(heard.mean(-1))
+
     try:
-        with sounddevice.InputStream(RATE, BLOCK, device=name, channels=None, dtype="float32", latency="low") as stream:
+        with sounddevice.InputStream(RATE, BLOCK, name, None, "float32", "low", callback=hear):
             while True:
-                heard, _ = stream.read(BLOCK)
-                yield heard.mean(-1)
+                yield blocks.get(timeout=GONE)
+    except queue.Empty:
+        raise OSError(f"the sound input {name or 'of this machine'} is silent or gone; `wj ports` lists them") from None
     except (sounddevice.PortAudioError, ValueError) as fault:
         raise OSError(f"no sound input {name or 'on this machine'} ({fault}); `wj ports` lists them") from None
 

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 import time
 
@@ -108,3 +110,34 @@ def test_no_device_is_said_and_waited_for():
     assert source.status()["state"] == "no sound"
     assert source.status()["message"]
     source.stop()
+
+
+LISTEN = """
+import sys, time
+from worldjockey.integrations.audio import AudioInput
+onsets = []
+def deliver(control):
+    if control.target == "sound/onset" and control.args[0] > 0.5 and (not onsets or control.time > onsets[-1] + 0.2):
+        onsets.append(control.time)
+source = AudioInput("metro")
+source.start(deliver)
+deadline = time.monotonic() + 30
+while len(onsets) < 7 and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(source.status()["state"], *onsets)
+source.stop()
+"""
+
+
+def test_a_live_input_is_heard_in_its_time(jack):
+    """A metronome of JACK's, through PortAudio; in a process of its own, as PortAudio looks for JACK only once."""
+    metro = subprocess.Popen(["jack_metro", "-b", "120", "-n", "metro"], stdout=subprocess.DEVNULL)
+    try:
+        said = subprocess.run([sys.executable, "-c", LISTEN], capture_output=True, text=True, timeout=60)
+    finally:
+        metro.kill()
+        metro.wait()
+    state, *onsets = said.stdout.split()
+    assert state == "listening", said.stdout + said.stderr
+    assert len(onsets) >= 7
+    assert np.median(np.diff(np.array(onsets, float))) == pytest.approx(0.5, abs=0.05)
