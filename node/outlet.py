@@ -98,8 +98,7 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                 if hear is not None:
                     hear(json.loads(news.read()[1] or b"{}"))
                 facts = dict(output.status())
-                if lane:
-                    say["texture"], say["message"] = lane.path, lane.why
+                say |= lane.said if lane else {}
                 tell(status, _told(say, sent, latencies, time.process_time() - cpu, facts))
                 if facts.get("closed"):
                     code = CLOSED
@@ -111,6 +110,7 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         raise SystemExit(1) from None
     finally:
         output.close()
+    say |= lane.said if lane else {}
     tell(status, {**_told(say, sent, latencies, time.process_time() - cpu, dict(output.status())), "state": "closed"})
     raise SystemExit(code)
 
@@ -125,6 +125,11 @@ class CardPath:
         self._flow: tuple[int, Any] = (0, None)
         self.path, self.why = "pixels", ""
         self._cell.write(b"pixels")
+
+    @property
+    def said(self) -> dict[str, str]:
+        """Which way frames go, for the status, and why not from the card."""
+        return {"texture": self.path, "message": self.why}
 
     def sent(self, output: Output, plan: Plan) -> bool:
         """Whether the picture went; pixels must be sent where it did not."""

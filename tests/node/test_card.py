@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -27,6 +31,7 @@ from worldjockey.node.ring import FrameInfo, FrameRing
 from worldjockey.node.shipping import Shipping, described, understood
 from worldjockey.node.show import Show
 
+PEERS = Path(__file__).parents[1] / "peers"
 WIDE, TALL, PERIOD = 160, 90, 1 / 30
 FORMAT = VideoFormat(1280, 720, 30, name="card")
 
@@ -262,3 +267,35 @@ def test_frames_in_a_chunk_are_told_one_by_one_with_their_own_slots(card: Path) 
     finally:
         ring.unlink()
         cell.unlink()
+
+
+def test_a_show_chooses_the_card_by_itself_and_plays_on_without_it(
+    card: Path, display: str, tmp_path: Path, wait_for: Any
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "from worldjockey.node import shipping\nshipping.card_of = lambda frames: 0\n"  # the world's tensors, there
+    )
+    show, report = tmp_path / "show.yaml", tmp_path / "report.json"
+    show.write_text("model: testcard\nsize: 320x180\nprompt: sea\noutputs: [window]\n")
+    errors, log = tmp_path / "errors", card / "log"
+    with errors.open("w") as out:
+        playing = subprocess.Popen(
+            [sys.executable, "-m", "worldjockey.node", "play", str(show), "--no-midi", "--no-osc", "--report", report],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PEERS / "card")])}, stderr=out,
+        )  # fmt: skip
+    try:
+        wait_for(lambda: log.exists() and "register" in log.read_text(), 90, "frames by the card")
+        assert errors.read_text() == ""
+        (card / "faults").write_text("cudaGraphicsMapResources")
+        wait_for(lambda: "through the processor" in errors.read_text(), 30, "the choice to be said")
+    finally:
+        playing.send_signal(signal.SIGINT)
+        assert playing.wait(30) == 0, errors.read_text()
+    said = json.loads(report.read_text())
+    window = said["outputs"]["window"]
+    assert window["facts"]["frames"] == window["sent"] > 0
+    assert (said["world"]["card"], window["texture"], window["restarts"], said["events"]) == ("", "pixels", 0, [])
+    assert errors.read_text().count("window: frames go through the processor: CUDA failed, error 999") == 1
+    assert Counter(log.read_text().split()) == dict.fromkeys(
+        ("malloc", "open", "close", "register", "unregister"), 1
+    )  # fmt: skip
