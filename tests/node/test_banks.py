@@ -11,13 +11,15 @@ from worldjockey.integrations.midi_lights import Lights
 from worldjockey.integrations.midi_parse import Event
 from worldjockey.integrations.midi_player import Player
 from worldjockey.integrations.midi_rules import Controller, Rule
-from worldjockey.model import Tokens
+from worldjockey.model import Tokens, load
 from worldjockey.node.banks import TEXTS, WEIGHTS, Banks
 from worldjockey.node.clock import ShowClock
 from worldjockey.node.deck import Deck
 from worldjockey.node.desk import Desk
+from worldjockey.node.log import ControlLog
 from worldjockey.node.mailbox import Mailbox
 from worldjockey.node.parameters import PADS
+from worldjockey.node.render import frames
 from worldjockey.node.show import Show, ShowError
 
 TEXT = """
@@ -378,3 +380,32 @@ def test_faults_are_named(text, words):
     with pytest.raises(ShowError) as fault:
         Show.parse(text)
     assert words in str(fault.value)
+
+
+# -- what the audience sees --------------------------------------------------------------------------------------------
+
+
+def test_a_rendered_log_has_the_banks_that_were_played(hands, tmp_path):
+    show = Show.parse("""
+prompt: "#000000"
+banks: {one: ["#ff0000"], two: ["#00ff00"]}
+""")
+    desk = Desk(show, hands.box, ShowClock(120, now=1000.0))
+    log = ControlLog(tmp_path, desk.state)
+    log.start(1000.0)
+    desk.log = log
+    for second, target, value in (
+        (0, "pad/1", 1), (1, "bank", "two"), (2, "pad/1", 0), (3, "pad/1", 1), (4, "bank/previous", 1)
+    ):  # fmt: skip
+        desk.deliver(Control(target, (value,), 1000.0 + second, "a hand"))
+    log.stop()
+
+    def seen():
+        return [tuple(int(v) for v in picture[8, 8]) for picture in frames(show, tmp_path, load("testcard"), 5.0)]
+
+    colours = seen()
+    assert colours == seen()
+    assert [colours[round(30 * second)] for second in (0.9, 1.9, 2.9, 3.9, 4.9)] == [
+        (255, 0, 0), (255, 0, 0), (0, 0, 0), (0, 255, 0), (0, 255, 0)
+    ]  # fmt: skip
+    assert all(not green for _, green, _ in colours[:89]), "what is let go fades as it was"
