@@ -331,7 +331,7 @@ def temple(c: Canvas) -> None:
         column = c.edge(side) * smooth(-0.01, 0.01, up) * smooth(1.70, 1.68, up)
         beam = c.edge((up - 1.80).abs() / p.depth[:, :, None] - 0.115 / p.depth[:, :, None]).expand_as(column)
         front = (c.rays.front(0.35) * p.seen)[:, None, :]
-        haze = ((1 - 1 / p.depth).clamp(min=0) ** 1.5 * 0.65)[:, :, None]
+        haze = ((1 - 1 / p.depth).clamp(min=0) ** 1.5 * 0.65)[:, :, None, None]
         flute = 0.5 + 0.5 * torch.cos(off * 2 * pi * 14)
         across = (0.55 - 2.3 * off * torch.sign(c.rays.sun() + 1e-4)).clamp(0.05, 1)
         shade = (0.35 + 0.65 * across) * (0.80 + 0.20 * flute)

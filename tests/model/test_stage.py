@@ -29,6 +29,14 @@ def test_every_place_is_a_picture_and_the_same_one_twice(place):
     assert torch.equal(one, render(scene(place, figure="dance"), *SIZE))
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_a_batch_is_its_moments_one_by_one(place):
+    moments = [scene(place, light, figure="dance", time=i, yaw=0.4 * i, z=0.7 * i) for i, light in enumerate(LIGHTS)]
+    batch = render(Scene.of(torch.cat([m.flat() for m in moments])), *SIZE)
+    for i, one in enumerate(moments):
+        torch.testing.assert_close(batch[i : i + 1], render(one, *SIZE), atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("light", LIGHTS)
 def test_a_full_turn_comes_back_to_the_same_view(light):
     a, b = render(scene(light=light), *SIZE), render(scene(light=light, yaw=PANORAMA), *SIZE)
