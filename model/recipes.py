@@ -21,7 +21,7 @@ class Recipe:
     text_steps: int = 3500
     autoencoder_steps: int = 5200
     probe_steps: int = 2200
-    world_steps: int = 6900
+    world_steps: int = 13400
     reader_steps: int = 1000
     batch: int = 4  # clips of `world.window` frames a step
     text: TextConfig = field(default_factory=TextConfig)

@@ -1,11 +1,11 @@
 """The world's long memory: learned textures, spread over its places and read along the lines of sight.
 
 A sheet is to a place what a texture is to a surface (Thies et al. 2019, Deferred Neural Rendering): the panorama, the
-planes near things stand on (coarser with distance), the ground, the sky's clouds, the
-light around the sun, falling drops, spirals, and the gestures of the figure at the phases of their cycle. They are read
-TAPS times finer than a latent, because a latent says nothing of what happens inside it, and the near planes cover what
-is behind them at that grain. A turn away and back reads the same entries again. Where a line of sight meets a sheet is
-`stage.geometry`'s to say.
+planes near things stand on (coarser with distance), the ground, the sky's clouds, the light around the sun, falling
+drops, spirals, and the skin of the figure. They are read TAPS times finer than a latent, because a latent says nothing
+of what happens inside it, and the near planes cover what is behind them at that grain. A turn away and back reads the
+same entries again. Where a line of sight meets a sheet is `stage.geometry`'s to say, and where the figure's bones are
+`stage.figure`'s.
 """
 
 from __future__ import annotations
@@ -17,21 +17,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .stage.figure import FEET, TALL, contact, skeleton, surface
 from .stage.geometry import FLOWS, MOTES, SLICES, SPIRALS, SWELLS, Rays, smooth
 from .stage.scene import PANORAMA, ROAD, STREET, Scene
 from .stage.vocabulary import FIGURES, LIGHTS, LOOKS, PLACES, SCENES, WEATHERS
 
 TAPS = 4  # readings across a latent
-BEATS = 32  # entries of a gesture's cycle
 HARMONICS = (1, 2, 4, 8)
 BEARINGS = 4 * len(HARMONICS)
 GROUNDED = (*SCENES, "grid")  # places with a horizon
-FIGURE_ROWS, FIGURE_COLUMNS = 18, 14  # latents that a gesture covers, in the middle of the picture
 TOP, BOTTOM = 1.8, -1.2  # screen units over the horizon that a panorama covers
 TALLEST = 2.4  # world units that a near plane covers
 LATERAL = 1.6  # world units left and right of the camera's own path
 SUN_REACH = 1.6  # screen units around the sun
-RAYS = 7 + 2 * len(FLOWS) + 2 * len(SWELLS)
+BODY = 4  # what is told of the figure beside its skin
+RAYS = 10 + 2 * len(FLOWS) + 2 * (len(SWELLS) + 1)
+SKIN = (-0.09, 0.25)  # distance from the figure's surface, in its height, that its skin covers
+EDGE, HALO = 0.02, 0.03  # of the same: how far an edge is told exactly, and the direction it faces
+DISC = 0.04  # screen units within which the sun's edge is told exactly
+BENDS = 2  # waves bend waves that are bent
 SHOWN = 0.004  # a value with less weight is not read
 
 
@@ -90,6 +94,23 @@ def bearings(s: Scene, rows: int, columns: int) -> Tensor:
     return torch.cat([a.sin(), a.cos()], 1)[:, :, None].expand(-1, -1, rows, -1)
 
 
+class Bend(nn.Module):
+    """Waves that bend waves: how much each pushes the phase of each, learned place by place (Chowning 1973)."""
+
+    def __init__(self, waves: int) -> None:
+        super().__init__()
+        self.push = nn.Parameter(torch.zeros(len(PLACES), waves, waves))
+
+    def forward(self, place: Tensor, phases: Tensor) -> Tensor:
+        """place (n, places), phases in turns (n, waves, h, w) -> sines and cosines (n, 2 * waves, h, w)."""
+        push = torch.einsum("np,pij->nij", place, self.push)
+        still = 2 * pi * phases.flatten(2)
+        bent = still
+        for _ in range(BENDS):
+            bent = torch.baddbmm(still, push, bent.sin())
+        return torch.cat([bent.sin(), bent.cos()], 1).unflatten(-1, phases.shape[2:])
+
+
 class Sheets(nn.Module):
     """forward(scene, rows, columns) -> (n, channels, TAPS * rows, TAPS * columns).
 
@@ -104,17 +125,16 @@ class Sheets(nn.Module):
         self.ground = Sheet(grounded, 128, 256, depth, wrap_rows=True)
         self.far_ground = Sheet(grounded, 32, 64, depth, wrap_rows=True)
         self.path = Sheet(grounded, 64, 96, depth, wrap_rows=True)
+        self.flows, self.swells = Bend(len(FLOWS)), Bend(len(SWELLS) + 1)
         self.clouds = Sheet(1, 48, 256, depth)
         self.sun = Sheet(len(LIGHTS), 108, 116, depth)
         self.spirals = nn.ModuleDict({k: nn.ModuleList(Sheet(1, 64, 192, depth + 2, wrap_rows=True) for _ in layers)
                                       for k, layers in SPIRALS.items()})  # fmt: skip
         self.motes = nn.ModuleDict({k: nn.ModuleList(Sheet(1, 72, 128, depth, wrap_rows=True) for _ in layers)
                                     for k, layers in MOTES.items()})  # fmt: skip
-        self.drawn = (depth, 2 * FIGURE_ROWS, 2 * FIGURE_COLUMNS)  # a gesture, at half the taps
-        size = depth * 4 * FIGURE_ROWS * FIGURE_COLUMNS
-        self.gestures = nn.Parameter(0.05 * torch.randn(len(FIGURES) * BEATS, size))
+        self.skin = Sheet(1, 80, 16, depth)
         behind = depth + 2 + 5 * depth
-        self.channels = RAYS + behind + depth + 1 + 2 * (depth + 2) + 2 * depth + depth
+        self.channels = RAYS + behind + depth + 1 + 2 * (depth + 2) + 2 * depth + depth + BODY
 
     def forward(self, s: Scene, rows: int, columns: int) -> Tensor:
         rows, columns = rows * TAPS, columns * TAPS
@@ -145,20 +165,26 @@ class Sheets(nn.Module):
             *self._layers(self.spirals, {k: s.place[:, PLACES.index(k)] for k in SPIRALS},
                           lambda k, i: r.spiral(*SPIRALS[k][i])[:2]),
             *self._layers(self.motes, self._falling(s), lambda k, i: r.falling(*MOTES[k][i])),
-            self._gesture(s, rows, columns),
+            self._figure(r, s),
         ], 1)  # fmt: skip
 
     def _rays(self, r: Rays, y: Tensor, near: Tensor, below: Tensor, wx: Tensor, wz: Tensor) -> Tensor:
         """What a line of sight is, without any texture: its height, and the waves that travel there."""
-        flows, swells = 2 * pi * r.flows(), 2 * pi * r.swells(wx, wz)
-        calm = near[:, None]
+        flows = self.flows(r.scene.place, r.flows())
+        glitter = r.glitter()[:, None, :, None].expand(-1, 1, -1, y.shape[2])
+        swells = self.swells(r.scene.place, torch.cat([r.swells(wx, wz), glitter], 1)) * near[:, None]
         x = r.screen_x[None, None, :].expand_as(y)
         up = r.screen_y[None, :, None].expand_as(y)
         looks = r.scene.place[:, len(PLACES) - len(LOOKS) :].sum(-1)[:, None, None]
         growth = -r.spiral(0, 0)[2].log() * looks if float(looks.max()) > SHOWN else torch.zeros_like(y)
-        plain = torch.stack([y, smooth(-0.1, 0.1, y), near, below, x, up, growth], 1)
-        return torch.cat([plain, flows.sin(), flows.cos(),
-                          swells.sin() * calm, swells.cos() * calm], 1)  # fmt: skip
+        beside, over, radius, pulse = r.disc()
+        off = torch.hypot(beside[:, None, :], over[:, :, None])
+        radius = radius[:, None, None]
+        edge = torch.tanh((radius * pulse[:, None, None] - off) / DISC)
+        within = torch.exp(-((off / radius) ** 2))
+        stripe = (over[:, :, None] / radius).clamp(-1.5, 1.5) * within
+        plain = [y, smooth(-0.1, 0.1, y), near, below, x, up, growth, edge, within, stripe]
+        return torch.cat([torch.stack(plain, 1), flows, swells], 1)
 
     def _near(self, r: Rays, s: Scene) -> tuple[Tensor, Tensor]:
         """The near planes laid over each other, and how much of what is behind them shows (Porter & Duff 1984)."""
@@ -190,15 +216,19 @@ class Sheets(nn.Module):
         shown = {k: s.weather[:, WEATHERS.index(k)] for k in MOTES if k in WEATHERS}
         return {**shown, "bubbles": s.place[:, PLACES.index("underwater")]}
 
-    def _gesture(self, s: Scene, rows: int, columns: int) -> Tensor:
-        """The mixed gestures at the figure's phase, in the middle of the picture."""
-        at = s.phase * BEATS
-        low = at.floor()
-        part = (at - low)[:, None]
-        hat = F.one_hot(low.long() % BEATS, BEATS) * (1 - part) + F.one_hot((low.long() + 1) % BEATS, BEATS) * part
-        weights = (s.figure[:, :, None] * hat[:, None, :]).flatten(1)
-        used = torch.nonzero((weights > 1e-4).any(0)).flatten()
-        middle = (weights[:, used] @ self.gestures[used]).unflatten(1, self.drawn)
-        middle = F.interpolate(middle, scale_factor=TAPS / 2, mode="bilinear", align_corners=False)
-        over, side = rows - TAPS * FIGURE_ROWS, columns - TAPS * FIGURE_COLUMNS
-        return F.pad(middle, (side // 2, side - side // 2, over // 2, over - over // 2))
+    def _figure(self, r: Rays, s: Scene) -> Tensor:
+        """The skin of the posed skeleton, read by how far from it a line of sight passes and which way the surface
+        faces there, seen from the sun's side; and that distance, direction and the shadow under the feet themselves."""
+        there = 1 - s.figure[:, FIGURES.index("none")]
+        if float(there.detach().max()) < SHOWN:
+            nothing = torch.zeros(len(s), 1, len(r.screen_y), len(r.screen_x), device=s.time.device)
+            return torch.cat([self.skin(torch.zeros_like(there)[:, None], nothing[:, 0], nothing[:, 0]),
+                              nothing.expand(-1, BODY, -1, -1)], 1)  # fmt: skip
+        x, y = r.screen_x / TALL, (r.screen_y - FEET) / TALL
+        ends, radii = skeleton(s.figure, s.phase)
+        d, facing_x, facing_y = surface(x, y, ends, radii)
+        facing_x = facing_x * torch.sign(r.sun()[:, len(r.screen_x) // 2])[:, None, None]
+        read = self.skin(there[:, None], torch.atan2(facing_y, facing_x) / (2 * pi) + 0.5, _unit(d, *SKIN))
+        halo = torch.exp(-d.abs() / HALO)
+        told = torch.stack([torch.tanh(-d / EDGE), facing_x * halo, facing_y * halo, contact(x, y, ends)], 1)
+        return torch.cat([read, told * there[:, None, None, None]], 1)

@@ -25,7 +25,6 @@ from .muon import optimisers
 from .parallel import Team, load_model, load_optimiser, shard, whole
 from .runlog import Run
 from .sampler import levels, noised, sample
-from .sheets import FIGURE_COLUMNS, FIGURE_ROWS
 from .stage.scene import Scene
 from .stage.vocabulary import ATTRIBUTES
 from .transformer import SPANS, Moment, Past, WorldConfig, WorldModel
@@ -38,7 +37,8 @@ REMEMBERED = 0.5  # share of clips that remember an earlier frame
 REFINE_EVERY = 4
 GUIDED_FROM, GUIDED_SHARE, GUIDED_UP_TO = 0.5, 0.3, 2.0
 AVERAGE = 0.998
-WATCHED = 1.0  # how much more the figure's part of the picture counts
+WATCHED = 1.0  # how much more the figure's part of the picture counts,
+FIGURE_COLUMNS = 14  # the middle ones
 
 
 @torch.no_grad()
@@ -68,9 +68,9 @@ def silenced(scene: Scene, silent: Tensor) -> Scene:
 def watched(scene: Scene, rows: int, columns: int) -> Tensor:
     """(n, rows, columns) how much each latent counts: where a figure stands, the audience looks."""
     weight = torch.ones(len(scene), rows, columns)
-    left, top = max(0, (columns - FIGURE_COLUMNS) // 2), max(0, (rows - FIGURE_ROWS) // 2)
+    left = max(0, (columns - FIGURE_COLUMNS) // 2)
     someone = (1 - scene.figure[:, 0])[:, None, None]
-    weight[:, top : top + FIGURE_ROWS, left : left + FIGURE_COLUMNS] += WATCHED * someone
+    weight[:, :, left : left + FIGURE_COLUMNS] += WATCHED * someone
     return weight
 
 

@@ -12,6 +12,7 @@ from .vocabulary import FIGURES
 # One row of joints: hip x, hip y, lean, head tilt, then upper/lower angle of left arm, right arm, left leg, right leg.
 # Angles in radians from straight down, positive to the figure's right on screen.
 JOINTS = 12
+TALL, FEET = 1.20, -0.82  # screen units: the figure's height and where it stands, whatever the camera does
 
 
 def _joints(act: str, phase: Tensor) -> Tensor:
@@ -79,7 +80,8 @@ def skeleton(figure: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
     weights = figure.clone()
     weights[:, FIGURES.index("none")] += 1e-3  # all weights zero still has a shape
     weights = weights / weights.sum(-1, keepdim=True)
-    joints = sum(weights[:, i, None] * _joints(act, phase) for i, act in enumerate(FIGURES))
+    shown = torch.nonzero(weights.amax(0)).flatten().tolist()
+    joints = sum(weights[:, i, None] * _joints(FIGURES[i], phase) for i in shown)
     assert isinstance(joints, Tensor)
     hip = torch.stack([joints[:, 0], 0.50 + joints[:, 1]], -1)
     lean, tilt = joints[:, 2], joints[:, 3]
@@ -114,15 +116,39 @@ def skeleton(figure: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
     return ends, radii
 
 
+def _reach(x: Tensor, y: Tensor, end: Tensor, radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """From a tapered bone (n, 4), radii (2,), to the points x (1, 1, w), y (1, h, 1): the way there from the nearest
+    point of its middle line, as x and y, and the signed distance to its surface, (n, h, w) each."""
+    x0, y0, x1, y1 = (end[:, k][:, None, None] for k in range(4))
+    dx, dy = x1 - x0, y1 - y0
+    t = (((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy)).clamp_(0, 1)
+    off_x, off_y = x - x0 - t * dx, y - y0 - t * dy
+    return off_x, off_y, torch.hypot(off_x, off_y) - (radii[0] + t * (radii[1] - radii[0]))
+
+
 def distance(px: Tensor, py: Tensor, ends: Tensor, radii: Tensor) -> Tensor:
     """(n, h, w) signed distance to the union of tapered bones; px (w,), py (h,) in the figure's units."""
     x, y = px[None, None, :], py[None, :, None]
-    best: Tensor | None = None
-    for i in range(ends.shape[1]):
-        x0, y0, x1, y1 = (ends[:, i, k][:, None, None] for k in range(4))
-        dx, dy = x1 - x0, y1 - y0
-        t = (((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy)).clamp_(0, 1)
-        d = torch.hypot(x - x0 - t * dx, y - y0 - t * dy) - (radii[i, 0] + t * (radii[i, 1] - radii[i, 0]))
-        best = d if best is None else torch.minimum(best, d)
-    assert best is not None
+    best = _reach(x, y, ends[:, 0], radii[0])[2]
+    for i in range(1, ends.shape[1]):
+        best = torch.minimum(best, _reach(x, y, ends[:, i], radii[i])[2])
     return best
+
+
+def surface(px: Tensor, py: Tensor, ends: Tensor, radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The signed distance, and the direction in which the nearest surface faces as x and y; (n, h, w) each."""
+    x, y = px[None, None, :], py[None, :, None]
+    off_x, off_y, best = _reach(x, y, ends[:, 0], radii[0])
+    for i in range(1, ends.shape[1]):
+        to_x, to_y, d = _reach(x, y, ends[:, i], radii[i])
+        closer = d < best
+        best, off_x, off_y = best.minimum(d), torch.where(closer, to_x, off_x), torch.where(closer, to_y, off_y)
+    length = torch.hypot(off_x, off_y).clamp_(min=1e-6)
+    return best, off_x / length, off_y / length
+
+
+def contact(px: Tensor, py: Tensor, ends: Tensor) -> Tensor:
+    """(n, h, w) 0..1: the shadow under the feet, which fades as they leave the ground."""
+    shadow = torch.exp(-((px[None, None, :] / 0.30) ** 2) - (py[None, :, None] / 0.030) ** 2)
+    lift = 1 - 1.6 * (ends[:, :, 1::2].amin((1, 2)) - 0.02).clamp(0, 0.4)
+    return shadow * lift[:, None, None]

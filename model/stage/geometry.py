@@ -26,7 +26,11 @@ SPIRAL = 1.6  # the log-polar looks repeat when they have grown by exp(SPIRAL)
 # Travelling waves that all fluid things are made of: cycles a panorama in x, cycles in 4 units of y, turns in 16 s.
 FLOWS = ((1, 1, 2), (2, -1, 3), (3, 2, -4), (-2, 3, 5), (5, -2, -3), (4, 4, 6), (7, 1, 8), (-6, 5, -7))
 # Travelling waves of the ground: cycles a STREET, cycles a ROAD, turns in 4 s.
-SWELLS = ((0, 3, 1), (-3, 7, 2), (3, 2, 1), (4, 0, -1), (2, 0, 1), (0, 1, 1))
+SWELLS = ((0, 3, 1), (-3, 7, 2), (3, 2, 1), (4, 0, -1), (2, 0, 1), (0, 1, 1), (2, 0, 0), (0, 6, 0))
+# Sun or moon by light: height over the horizon and radius, in screen units.
+#             dawn  noon  sunset night neon  storm aurora
+SUN_HEIGHT = (0.16, 0.95, 0.10, 0.62, 0.30, 0.80, 0.95)
+SUN_RADIUS = (0.13, 0.10, 0.19, 0.085, 0.34, 0.05, 0.05)
 # How drops move: tiles a second upwards (what falls is negative), and how far they swing, layer by layer.
 MOTES = {
     "rain": ((-2.0, 0.0),),
@@ -127,6 +131,16 @@ class Rays:
         growth = torch.remainder(-r.log() / SPIRAL + flow[:, None, None], 1.0)
         return bearing, growth, r
 
+    def disc(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Sun or moon: screen units right of it (n, w) and over it (n, h), its radius (n,), and how bass swells it."""
+        s = self.scene
+        height, radius = (s.light @ torch.tensor(v, device=s.time.device) for v in (SUN_HEIGHT, SUN_RADIUS))
+        return self.sun(), self.y - height[:, None], radius, 1 + 0.25 * s.sound[:, 1]
+
+    def glitter(self) -> Tensor:
+        """(n, h) phase in turns of the glints on water, which draw together towards the horizon."""
+        return self.y * (90 / (2 * pi)) / (1 + 2.5 * (-self.y).clamp(0, 1)) + (self.scene.time / 2)[:, None]
+
     def flows(self) -> Tensor:
         """(n, 8, h, w) phases in turns of the travelling waves FLOWS. Strafe and forward push them too."""
         s = self.scene
@@ -137,7 +151,7 @@ class Rays:
         return x + y + push[:, :, None, None]
 
     def swells(self, wx: Tensor, wz: Tensor) -> Tensor:
-        """(n, 6, h, w) phases in turns of the travelling waves SWELLS, where the ground is met (`ground`)."""
+        """(n, 8, h, w) phases in turns of the travelling waves SWELLS, where the ground is met (`ground`)."""
         s = self.scene
         k = torch.tensor(SWELLS, dtype=s.time.dtype, device=s.time.device)
         x = (wx / STREET)[:, None] * k[:, 0, None, None]

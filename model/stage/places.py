@@ -63,14 +63,12 @@ def _curtains(c: Canvas, amount: Tensor) -> None:
 def _sun(c: Canvas) -> None:
     """Sun or moon: high at noon, on the horizon at dawn and sunset, striped in neon."""
     #                      dawn  noon  sunset night neon  storm aurora
-    height = torch.tensor([0.16, 0.95, 0.10, 0.62, 0.30, 0.80, 0.95], device=c.dev)
-    size = torch.tensor([0.13, 0.10, 0.19, 0.085, 0.34, 0.05, 0.05], device=c.dev)
     power = torch.tensor([0.9, 1.0, 1.0, 0.85, 1.0, 0.0, 0.6], device=c.dev)
     spread = torch.tensor([0.55, 0.45, 0.75, 0.30, 0.65, 0.5, 0.2], device=c.dev)
-    y0, r0, p0, sp = ((c.s.light @ v)[:, None, None] for v in (height, size, power, spread))
-    dx, dy = c.rays.sun()[:, None, :], c.y[:, :, None] - y0
+    p0, sp = ((c.s.light @ v)[:, None, None] for v in (power, spread))
+    dx, dy, r0, pulse = c.rays.disc()
+    dx, dy, r0, pulse = dx[:, None, :], dy[:, :, None], r0[:, None, None], pulse[:, None, None]
     r = torch.hypot(dx, dy)
-    pulse = 1 + 0.25 * c.bass[:, None, None]
     disc = c.edge(r - r0 * pulse) * p0
     c.lay(c.sun, torch.exp(-((r / (sp * pulse)) ** 2) * 2.2) * 0.55 * p0)
     neon = c.weight(c.s.light, LIGHTS, "neon")[:, None, None]
@@ -165,7 +163,7 @@ def sea(c: Canvas) -> None:
     c.lay(mix(c.horizon, c.sun, 0.3), crest * mask * fading(reach, 1.6) * 0.5)
     down = (-c.y).clamp(0, 1)[:, :, None]
     path = torch.exp(-((c.rays.sun()[:, None, :] / (0.10 + 0.45 * down)) ** 2))
-    glint = smooth(-0.5, 0.9, torch.sin(c.y[:, :, None] * 90 / (1 + 2.5 * down) + t * 2 + swell))
+    glint = smooth(-0.5, 0.9, torch.sin(c.rays.glitter()[:, :, None] * (2 * pi) + swell))
     dim = (1 - 0.8 * c.weight(c.s.light, LIGHTS, "storm")) * (1 + 0.3 * c.bass)
     c.lay(c.sun, (path * glint * mask * 0.75 * dim[:, None, None]).clamp(max=1))
 

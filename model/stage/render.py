@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .canvas import Canvas, mix
-from .figure import distance, skeleton
+from .figure import FEET, TALL, contact, distance, skeleton
 from .geometry import smooth
 from .looks import LOOK_PAINTERS
 from .places import SCENE_PAINTERS
@@ -16,7 +16,6 @@ from .weather import grade, weather
 
 PAINTERS = SCENE_PAINTERS | LOOK_PAINTERS
 assert tuple(PAINTERS) == PLACES
-TALL, FEET = 1.20, -0.82  # screen units: the figure's height and where it stands, whatever the camera does
 
 
 def render(s: Scene, height: int = 288, width: int = 512) -> Tensor:
@@ -59,10 +58,9 @@ def _figure(c: Canvas) -> None:
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     px, py = xs[left:right] / TALL, (ys[top:bottom] - FEET) / TALL
     view = c.image[:, :, top:bottom, left:right]
-    shadow = torch.exp(-((px[None, None, :] / 0.30) ** 2) - (py[None, :, None] / 0.030) ** 2)
     solid = 1 - c.weight(s.place, PLACES, *(k for k in LOOKS if k != "grid"))
-    lift = 1 - 1.6 * (ends[:, :, 1::2].amin((1, 2)) - 0.02).clamp(0, 0.4)
-    view += (c.dark[:, :, None, None] * 0.6 - view) * (shadow * (there * solid * lift * 0.65)[:, None, None])[:, None]
+    shadow = contact(px, py, ends) * (there * solid * 0.65)[:, None, None]
+    view += (c.dark[:, :, None, None] * 0.6 - view) * shadow[:, None]
     d = distance(px, py, ends, radii)
     pixel = 2 / min(c.h, c.w) / TALL
     body = ((0.5 - d / pixel).clamp(0, 1) * there[:, None, None])[:, None]
