@@ -18,10 +18,10 @@ class Recipe:
     pictures: int = 6000  # stage pictures for autoencoder and probe
     sequences: int = 2400
     frames: int = 8  # of a sequence
-    text_steps: int = 3500
+    text_steps: int = 6000
     autoencoder_steps: int = 5200
     probe_steps: int = 2200
-    world_steps: int = 13400
+    world_steps: int = 12800
     reader_steps: int = 1000
     batch: int = 4  # clips of `world.window` frames a step
     text: TextConfig = field(default_factory=TextConfig)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ def phrases(attribute: str, value: str, held_out: bool) -> tuple[str, ...]:
     return tuple(_file()[attribute][value]["test" if held_out else "teach"])
 
 
+def _one(rng: np.random.Generator, ways: Sequence[str]) -> str:
+    """`rng.choice` would turn the whole list into an array first."""
+    return ways[int(rng.integers(len(ways)))]
+
+
 def caption(rng: np.random.Generator, held_out: bool = False) -> tuple[str, dict[str, int]]:
     """A sentence and what it says: attribute -> index of the value, -1 where it says nothing of it."""
     said: dict[str, int] = {}
@@ -43,15 +49,15 @@ def caption(rng: np.random.Generator, held_out: bool = False) -> tuple[str, dict
             pool = phrases(key, values[i], held_out)
             if not held_out and (luck := rng.random()) < NEAR + PLAIN:
                 pool = ways.get("words", pool) if luck < NEAR else pool[:2]
-            words.append(str(rng.choice(pool)))
+            words.append(_one(rng, pool))
         else:
             said[key] = -1
     rng.shuffle(words)
     out: list[str] = []
     for w in words:
         for _ in range(int(rng.integers(0, 3))):
-            out.append(str(rng.choice(filler)))
+            out.append(_one(rng, filler))
         out.append(w)
     if rng.random() < 0.3:
-        out.append(str(rng.choice(filler)))
-    return " ".join(out) or str(rng.choice(filler)), said
+        out.append(_one(rng, filler))
+    return " ".join(out) or _one(rng, filler), said
