@@ -105,7 +105,7 @@ def shares(evidence: Tensor) -> Tensor:
     return e / e.sum(-1, keepdim=True)
 
 
-def train(steps: int = 6000, batch: int = 64, seed: int = 0, config: TextConfig | None = None) -> TextEncoder:
+def train(steps: int = 4500, batch: int = 64, seed: int = 0, config: TextConfig | None = None) -> TextEncoder:
     """A few minutes on two cores."""
     from .stage.captions import caption
 
