@@ -122,7 +122,9 @@ def test_guidance_exaggerates_and_one_leaves_all_as_it_is(world):
     assert frames[2.0].std() > 1.05 * frames[1.0].std()
 
 
-@pytest.mark.xfail(strict=True, reason="the fourth nano's memory tokens tell almost nothing (0.02%): to be taught again")
+@pytest.mark.xfail(
+    strict=True, reason="the fourth nano's memory tokens tell almost nothing (0.02%): to be taught again"
+)
 def test_memory_keeps_the_look_of_a_world_whose_seed_is_not_told(world):
     """A moment drawn with the memory of its own world is nearer to the truth than with another world's."""
     right = wrong = 0.0
