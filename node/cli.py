@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .process import leave
 from .weights_cli import weights
 
 EPILOG = "Start with `wj play`: it opens the embedded show. `wj doctor` finds what is wrong when something is."
@@ -405,7 +406,8 @@ PASS_ON: dict[str, Any] = {
 @app.command(**PASS_ON)
 def train(context: typer.Context) -> None:
     """Train a world from nothing; `wj train --help` lists its options. Stops and goes on where it was."""
-    raise typer.Exit(_call("worldjockey.model.train", "main", list(context.args)) or 0)
+    # Under torchrun a process that aborts at its very end would take the team down with it.
+    leave(_call("worldjockey.model.train", "main", list(context.args)) or 0)
 
 
 @app.command("eval", **PASS_ON)

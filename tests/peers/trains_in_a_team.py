@@ -13,6 +13,7 @@ from worldjockey.model.parallel import Team, join, leave, shard, whole
 from worldjockey.model.stage.sample import sequence
 from worldjockey.model.train_world import Trainer
 from worldjockey.model.transformer import WorldConfig, WorldModel
+from worldjockey.node import process
 
 CONFIG = WorldConfig(
     channels=4,
@@ -77,3 +78,4 @@ def main(out: str, checkpoint: str | None = None) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    process.leave()  # as `wj train` ends
