@@ -60,10 +60,15 @@ def choose(q: Tensor, k: Tensor, s: Sparsity) -> Tensor:
     return far | always
 
 
+def on_gpu(x: Tensor) -> bool:
+    """Whether FlexAttention serves, compiled: on a CPU it is slower than picking the blocks by hand."""
+    return x.is_cuda
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, s: Sparsity, scale: float | None = None) -> Tensor:
     """Attention of q (b, heads, n, dim) over the chosen blocks of k and v (b, heads, m, dim), causal by blocks."""
     seen = choose(q, k, s)
-    if q.is_cuda:
+    if on_gpu(q):
         return _flex(q, k, v, seen, s, scale)
     b, heads, rows, columns = seen.shape
     count = int(seen.sum(-1).amax())
@@ -102,7 +107,7 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, s: Sparsity, scale: flo
         tiled.sum(-1, dtype=torch.int32), tiled.int().argsort(dim=-1, descending=True, stable=True).int(),
         BLOCK_SIZE=TILE, mask_mod=mask_of(seen, s), seq_lengths=(q.shape[-2], k.shape[-2]),
     )  # fmt: skip
-    return (_flexed() if q.is_cuda else flex_attention)(q, k, v, block_mask=mask, scale=scale)
+    return (_flexed() if on_gpu(q) else flex_attention)(q, k, v, block_mask=mask, scale=scale)
 
 
 def tiles(seen: Tensor, s: Sparsity, tile: int) -> Tensor:

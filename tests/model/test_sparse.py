@@ -1,7 +1,8 @@
 import pytest
 import torch
 from torch.nn import functional as F
-from torch.nn.attention.flex_attention import create_block_mask
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from worldjockey.model import sparse
 from worldjockey.model.sparse import Sparsity, _flex, attend, choose, mask_of, tiles
 
 
@@ -68,6 +69,28 @@ def test_the_gpu_path_makes_the_same_choice(block, columns):
     at = [torch.tensor(i) for i in (1, 0, block + 1, 2 * block + 8)]
     assert bool(says(*at)) == bool(seen[1, 0, 1, 2])
     torch.testing.assert_close(_flex(q, k, v, seen, s, None), attend(q, k, v, s), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without")
+def test_on_a_gpu_one_compiled_kernel_serves_memories_of_any_length(monkeypatch):
+    compiled, compile_ = [], torch.compile
+
+    def as_it_is(function, **how):
+        if function is not flex_attention:  # which compiles a part of itself in any case
+            return compile_(function, **how)
+        compiled.append(how)
+        return function
+
+    lengths = [make(rows=2, columns=columns, block=16) for columns in (4, 6)]
+    s = Sparsity(16, sinks=1, local=1, far=1)
+    wanted = [attend(*qkv, s) for qkv in lengths]
+    monkeypatch.setattr(sparse, "on_gpu", lambda x: True)
+    monkeypatch.setattr(torch, "compile", as_it_is)
+    sparse._flexed.cache_clear()
+    for qkv, want in zip(lengths, wanted, strict=True):
+        torch.testing.assert_close(attend(*(t.detach() for t in qkv), s), want.detach(), atol=1e-4, rtol=1e-4)
+    sparse._flexed.cache_clear()
+    assert compiled == [{"dynamic": True}]
 
 
 def test_broken_blocks_are_said():
