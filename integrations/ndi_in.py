@@ -23,21 +23,30 @@ WAIT_MS = 250  # for a picture
 GONE = 1.5  # seconds without a picture or connection after which a source is looked for anew
 
 
-def matching(name: str, sources: Sequence[str]) -> str | None:
-    """The full name that is meant: "MACHINE (source)", a source's own name, or a part of either."""
+def named(name: str, sources: Sequence[str]) -> str | None:
+    """The source that is called exactly so: by its full name, "MACHINE (source)", or by its own."""
     wanted = name.lower()
-    exact = [s for s in sources if s.lower() == wanted or s.lower().endswith(f" ({wanted})")]
-    return next(iter([*exact, *(s for s in sources if wanted in s.lower())]), None)
+    return next((s for s in sources if s.lower() == wanted or s.lower().endswith(f" ({wanted})")), None)
+
+
+def matching(name: str, sources: Sequence[str]) -> str | None:
+    """The source that is called exactly so, or else one with that in its name."""
+    return named(name, sources) or next((s for s in sources if name.lower() in s.lower()), None)
 
 
 class NDISource:
-    """One NDI source, found by name. `read` waits for its pictures; when it goes, it is found again by a new `open`."""
+    """One NDI source, found by name. `read` waits for its pictures; when it goes, it is found again by a new `open`.
+
+    name: in full, "MACHINE (source)", the source's own, or a part of either, which counts only when nobody of the
+    exact name answers in time, and no longer once somebody did: "stage left 2" does not stand in for "stage left".
+    """
 
     def __init__(self, name: str = "", groups: str | None = None) -> None:
         self._name, self._groups = name, groups
         self._finder: Any = None
         self._receiver: Any = None
         self._framing = Framing()
+        self._exactly = False  # the exact name is somebody's
         self._source, self._size, self._pictures, self._seen = "", (0, 0), 0, 0.0
 
     @property
@@ -55,6 +64,9 @@ class NDISource:
         while source is None and time.monotonic() < deadline:
             ndi.find_wait_for_sources(self._finder, WAIT_MS)
             found = {s.ndi_name: s for s in ndi.find_get_current_sources(self._finder)}
+            source = named(self._name, sorted(found))
+        self._exactly |= source is not None
+        if not self._exactly:
             source = matching(self._name, sorted(found))
         if source is None:
             there = ", ".join(sorted(found)) or "none"

@@ -53,9 +53,9 @@ def run(spec: LiveSpec, feed: LiveFeed, status: Cell, stop: Any) -> None:
     """The process's main: opens the source, again and again while it is not there, and publishes what comes."""
     enter()
     say: dict[str, Any] = {"state": "opening", "pictures": 0}
+    source = spec.make()  # the same again and again: it knows what it was
     while not stop.is_set() and not orphaned():
         tell(status, {**say, "state": "opening"})
-        source = spec.make()
         try:
             source.open()
             _watch(source, feed, status, say, stop)

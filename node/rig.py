@@ -246,7 +246,7 @@ def rig(folder: Path, disk: Path, port: int, model: str, size: str, fps: str,
     if ndi:
         missing["live picture by NDI"] = ndi
     else:
-        show["live"] = {"ndi": f"{tag} guest"}
+        show["live"] = {"ndi": f"wj guest {os.getpid()}"}  # no part of another's name
     if not has_midi():
         missing["MIDI hands"] = "no MIDI here: on Linux, start JACK, or load snd-seq"
     return Rig(show, environment, watched, of, missing)

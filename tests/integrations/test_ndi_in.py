@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from worldjockey.integrations.ndi_in import NDISource, matching
+from worldjockey.integrations import ndi_in
+from worldjockey.integrations.ndi import list_sources
+from worldjockey.integrations.ndi_in import NDISource, matching, named
 
 SENDER = Path(__file__).parents[1] / "peers" / "ndi_sender.py"
 pytest.importorskip("cyndilib", reason="the independent NDI sender is not installed: pip install cyndilib")
@@ -85,6 +87,40 @@ def test_a_source_that_goes_is_told_and_one_that_never_was_is_named(discovery: N
     nobody.close()
 
 
+def listed(name: str) -> bool:
+    return any(source.endswith(f"({name})") for source in list_sources())
+
+
+def test_nobody_stands_in_for_a_source_of_a_similar_name(
+    discovery: None, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+) -> None:
+    name = f"wj left {os.getpid()}"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(on_air(f"{name} 2", "00ff00"))
+        wait_for(lambda: listed(f"{name} 2"), 20)
+        source = NDISource(name)
+        stack.callback(source.close)
+        monkeypatch.setattr(ndi_in, "FIND", 60.0)
+        with on_air(name, "ff0000"):  # while it is looked for
+            source.open()
+            assert source.status()["source"].endswith(f"({name})")
+            while source.read((64, 36)) is None:
+                pass
+        with pytest.raises(OSError, match="is gone"):
+            read_for(source, 20)
+        source.close()
+        wait_for(lambda: not listed(name), 20)
+        monkeypatch.setattr(ndi_in, "FIND", 1.0)
+        with pytest.raises(OSError, match=rf"not on the network; there are: .*\({name} 2\)"):
+            source.open()
+
+
+def test_a_part_of_a_name_will_do_where_nobody_has_it_whole(discovery: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ndi_in, "FIND", 1.0)
+    with on_air(f"wj part of {os.getpid()}", "00ff00"), receiving(f"PART OF {os.getpid()}") as source:
+        assert source.status()["source"].endswith(f"(wj part of {os.getpid()})")
+
+
 def test_a_source_is_found_by_any_part_of_its_name_and_best_by_its_own() -> None:
     there = ["DESK (stage left 2)", "DESK (stage left)", "LAPTOP (OBS)"]
     assert matching("stage left", there) == "DESK (stage left)"
@@ -92,3 +128,5 @@ def test_a_source_is_found_by_any_part_of_its_name_and_best_by_its_own() -> None
     assert matching("obs", there) == "LAPTOP (OBS)"
     assert matching("left 2", there) == "DESK (stage left 2)"
     assert matching("vmix", there) is None
+    assert named("STAGE LEFT", there) == "DESK (stage left)"
+    assert named("left", there) is named("desk", there) is None

@@ -104,7 +104,7 @@ def test_an_ndi_sender_that_is_killed_and_comes_back_is_seen_again(feed: LiveFee
     pytest.importorskip("cyndilib", reason="the independent NDI sender is not installed: pip install cyndilib")
     name = f"wj live {os.getpid()}"
 
-    def sender(colour: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    def sender(colour: tuple[int, ...], name: str = name) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(PEERS / "ndi_sender.py"), name, bytes(colour).hex()]
         return subprocess.Popen(command, stdin=subprocess.PIPE)
 
@@ -116,7 +116,12 @@ def test_an_ndi_sender_that_is_killed_and_comes_back_is_seen_again(feed: LiveFee
             first.kill()
             first.wait()
         wait(lambda: wait.said().get("state") == "waiting")
-        assert shows(feed, RED), "what was seen last is still there"
+        namesake = sender(BLUE, f"{name} 2")
+        try:
+            wait(lambda: f"({name} 2)" in wait.said().get("message", ""))
+            assert shows(feed, RED), "what was seen last is still there, and nobody stands in for it"
+        finally:
+            namesake.communicate()
         second = sender(BLUE)
         try:
             wait(lambda: shows(feed, BLUE))
