@@ -18,7 +18,7 @@ from .pacing import Pace, passed, share
 from .parameters import PARAMETERS
 from .picture import Scaler, blend, dim, shape_of, standby
 from .plan import CardLine, Plan
-from .process import enter, hurry, orphaned, tell
+from .process import enter, hurry, orphaned, tell, told
 from .ring import FrameInfo, FrameRing, Pixels
 
 if TYPE_CHECKING:
@@ -197,11 +197,17 @@ def _write(programme: Programme, layout: Layout, ring: FrameRing, scaler: Scaler
         ring.publish(shape, info)
 
 
-def pick_up(fmt: VideoFormat, last: int, due: float, now: float) -> Pace:
-    """The pace of a clock that comes after one that died on tick `last`; the ticks that went by since are missed."""
+def pick_up(fmt: VideoFormat, last: int, due: float, now: float, said: Mapping[str, Any]) -> Pace:
+    """The pace of a clock that comes after one that died on tick `last`; the ticks that went by since are missed.
+
+    said: that one's last status, so that the counts go on and are always the whole show's. Which of its very last ticks
+    were late or missed it took with it: those count as sent.
+    """
     pace = Pace(due - last * fmt.fps_den / fmt.fps_num, fmt.fps_num, fmt.fps_den)
     tick = max(last + 1, math.ceil((now - pace.start) / pace.period))
-    return replace(pace, tick=tick, missed=tick - last - 1)
+    missed = said.get("missed", 0) + tick - last - 1
+    late, worst = said.get("late", 0), said.get("worst_ms", 0.0) / 1e3
+    return replace(pace, tick=tick, sent=tick - missed, late=late, missed=missed, worst=worst)
 
 
 def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layout, FrameRing], wakes: list[Any],
@@ -219,13 +225,15 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
     period = fmt.fps_den / fmt.fps_num
     programme = Programme(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), period)
     lead, blackout, said_at = period / 4, mailbox.value("blackout"), 0.0
+    said = told(status)  # by the clock before this one
+    programme.counts = {name: said.get(name, 0) for name in programme.counts}
     if sent := clock.read()[1]:
         last = Plan.unpacked(sent)
-        pace = pick_up(fmt, last.tick, last.due, time.monotonic())
+        pace = pick_up(fmt, last.tick, last.due, time.monotonic(), said)
     else:
         pace = Pace(time.monotonic() + 0.05, fmt.fps_num, fmt.fps_den)
     hurry(real_time=True)
-    cpu = time.process_time()  # of the frames alone, not of starting up
+    cpu = time.process_time() - said.get("cpu_s", 0.0)  # of the frames alone, not of starting up
     while not stop.is_set():
         _sleep_until(pace.due - lead)
         begin = time.monotonic()

@@ -248,6 +248,7 @@ def test_a_killed_clock_goes_on_where_it_was(stage: Stage, wait_for: Callable[..
 
     def scenario() -> None:
         wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        wait_for(lambda: stage.hand.heard.get("status/frames", [0])[-1] > 40)
         os.kill(pid_of("clock"), signal.SIGKILL)
         sent = len(stage.frames("audience"))
         wait_for(lambda: len(stage.frames("audience")) > sent + 10, what="the clock after the clock")
@@ -255,6 +256,9 @@ def test_a_killed_clock_goes_on_where_it_was(stage: Stage, wait_for: Callable[..
     report = stage.play(show(), scenario)
     frames = stage.frames("audience")
     longest_gap(frames)  # ticks went on counting
+    assert report.frames_sent + report.missed > frames[-1][0], "and so did what is said of them"
+    assert report.fresh + report.between + report.repeated > 40
+    assert stage.hand.heard["status/frames"] == sorted(stage.hand.heard["status/frames"])
     started = next(i for i, (_, colour) in enumerate(frames) if colour[0] > 250)
     assert all(colour[0] > 250 for _, colour in frames[started:]), "no standby in between"
     assert report.outputs["audience"]["restarts"] == 0

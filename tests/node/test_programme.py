@@ -127,11 +127,15 @@ def test_a_new_clock_keeps_the_beat_of_the_one_that_died() -> None:
     fmt = VideoFormat(640, 360, 30_000, 1001)
     first = 1000.0
     due = first + 90 * 1001 / 30_000
-    pace = pick_up(fmt, 90, due, due + 0.5)
+    said = {"ticks": 80, "late": 3, "missed": 4, "worst_ms": 250.0}  # a moment before its death
+    pace = pick_up(fmt, 90, due, due + 0.5, said)
     assert pace.due >= due + 0.5
     assert pace.due - (due + 0.5) <= pace.period
     assert abs((pace.due - first) / pace.period - pace.tick) < 1e-6
-    assert pace.missed == pace.tick - 91
+    assert pace.missed == 4 + pace.tick - 91
+    assert pace.sent == 91 - 4
+    assert (pace.late, pace.worst) == (3, 0.25)
+    assert pick_up(fmt, 90, due, due + 0.5, {}).sent == 91, "who died before it said a word"
 
 
 def test_a_show_plays_on_without_opencv_and_says_so(tmp_path: Path) -> None:
