@@ -127,7 +127,8 @@ class Server:
         streams, viewers = len(self._streams), len(self._viewers)
         facts = {
             "url": f"http://{host}:{self._port}/", "connections": streams + viewers, "webrtc": viewers,
-            "mjpeg": streams, "coded": self.feeds.coded(), "frames": self.feeds.frames,
+            "mjpeg": streams, "coded": self.feeds.coded(), "dropped": self.feeds.dropped(),
+            "frames": self.feeds.frames,
         }  # fmt: skip
         notes = [note for note in (self._note, *self.feeds.faults()) if note]
         return {**facts, "note": "; ".join(notes)} if notes else facts

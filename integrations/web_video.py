@@ -148,7 +148,7 @@ class Feed:
     def __init__(self, kind: Kind, fmt: VideoFormat, loop: asyncio.AbstractEventLoop) -> None:
         self.kind, self.fmt, self.fault = kind, fmt, ""
         self.watchers = 0
-        self.coded = 0
+        self.coded = self.dropped = 0  # pictures; dropped are those that another one replaced before they were coded
         self._loop = loop
         self._change = threading.Condition()
         self._waiting: tuple[Pixels, float] | None = None
@@ -174,6 +174,7 @@ class Feed:
         """The newest picture, which nobody writes to any more."""
         if self.watchers:
             with self._change:
+                self.dropped += self._waiting is not None
                 self._waiting = pixels, due
                 self._change.notify()
 
@@ -265,6 +266,10 @@ class Feeds:
     def coded(self) -> dict[str, int]:
         """Pictures coded so far, by kind."""
         return {kind: feed.coded for kind, feed in self._feeds.items()}
+
+    def dropped(self) -> int:
+        """Pictures that somebody watched for and nobody got, because coding was slow; each code counts its own."""
+        return sum(feed.dropped for feed in self._feeds.values())
 
     def close(self) -> None:
         for feed in self._feeds.values():

@@ -386,6 +386,30 @@ def test_closes_under_its_viewers() -> None:
     assert output.status() == {"connections": 0, "frames": tick + 1}
 
 
+def test_what_is_coded_too_slowly_is_said(wait_for: Callable[..., None]) -> None:
+    output = WebOutput(port=free_port())
+    output.open(VideoFormat(640, 360, 30))
+    picture = np.random.default_rng(0).integers(0, 256, (540, 640), np.uint8)
+    line = http.client.HTTPConnection("127.0.0.1", int(output.status()["url"].split(":")[2][:-1]), timeout=30)
+    line.request("GET", "/video.mjpeg")
+
+    def send() -> bool:
+        output.send(Frame(picture, 0, time.monotonic()))
+        return output.status()["coded"]["JPEG"] > 0
+
+    try:
+        wait_for(send, 20, "the player to be served")
+        begin = output.status()
+        for _ in range(100):  # faster than anybody codes
+            send()
+        wait_for(lambda: sum(output.status()["coded"].values()) + output.status()["dropped"]
+                 >= sum(begin["coded"].values()) + begin["dropped"] + 100)  # fmt: skip
+        assert output.status()["dropped"] > begin["dropped"]
+    finally:
+        line.close()
+        output.close()
+
+
 def test_shows_name_the_browser_output() -> None:
     outputs = Show.parse("outputs: [web, 'web:8123', {web: {host: 0.0.0.0, port: 80}}]").outputs
     assert [(o.kind, o.host, o.port) for o in outputs] == [
