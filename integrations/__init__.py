@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
+Samples = NDArray[np.float32]
 Layout = Literal["native", "rgba", "bgrx", "uyvy", "yuv420p"]
 
 
@@ -79,6 +80,23 @@ class Frame:
     card: OnCard | None = None
 
 
+@dataclass(frozen=True)
+class Heard:
+    """A piece of the sound that is listened to.
+
+    samples: (n, 2), left and right, -1..1. rate: samples a second. time: time.monotonic() at which the first of them
+    was heard, on a clock so even that the next piece begins where this one ends, unless something is missing between.
+    """
+
+    samples: Samples
+    rate: int
+    time: float
+
+    @property
+    def end(self) -> float:
+        return self.time + len(self.samples) / self.rate
+
+
 class Unsuitable(RuntimeError):
     """This can never work as things are: another platform's, or a part of it is not installed. The message names the
     fix. Whoever runs it need not try for ever."""
@@ -90,7 +108,9 @@ class Output(Protocol):
     One that also has `tell(news: Mapping[str, Any])` hears several times a second what is played: "prompt", "cue",
     "latency_ms". One with `takes_card` true may get frames that lie on a CUDA card; if `send` raises CardFault then, it
     gets pixels from the next tick on. One with `aim(by: Sequence[Corner])` hears before each frame how far the
-    performer moved the screen's four corners, each [x, y] in screens.
+    performer moved the screen's four corners, each [x, y] in screens. One with `hears` true gets what is heard by
+    `hear(heard: Heard)`, after the picture of the same tick; nothing where nothing is heard. What `hear` raises costs
+    this output its sound and not its pictures.
     """
 
     layout: Layout

@@ -1,7 +1,8 @@
 """Sound in: a live input or a file becomes level, bass, treble and onset, a hundred times a second.
 
 The listening is a pure state over blocks of samples (`Ear`); around it a thread reads a device (PortAudio, through
-sounddevice) or a file at its own speed, and delivers what it hears as controls.
+sounddevice) or a file at its own speed, and delivers what it hears as controls. Whoever wants the sound itself, to send
+it on, gets the first two channels.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from . import Control, Deliver
+from . import Control, Deliver, Heard, Samples
 
-Samples = NDArray[np.float32]
+Block = tuple[Samples, float]  # (n, channels) -1..1, and time.monotonic() of its arrival
 
 RATE, BLOCK, WINDOW = 48000, 480, 2048  # Hz, samples a block (10 ms), samples a spectrum looks at
 BASS, TREBLE = (20.0, 150.0), (4000.0, 14000.0)  # Hz
@@ -98,11 +98,22 @@ def follow(now: float, wanted: float, seconds: float, attack: float, release: fl
     return wanted if span <= 0 else now + (wanted - now) * -float(np.expm1(-seconds / span))
 
 
-class AudioInput:
-    """An `Input`. source: None for the system's input, part of a device's name, or a sound file's path (looped)."""
+def stereo(block: Samples) -> Samples:
+    """(n, channels) -> (n, 2), finite and within -1..1: one channel goes to both sides, of many the first two go."""
+    pair = block[:, :2] if block.shape[1] > 1 else block.repeat(2, 1)
+    return np.clip(np.nan_to_num(pair), -1, 1)
 
-    def __init__(self, source: str | None = None, wires: tuple[Wire, ...] = DEFAULT) -> None:
-        self._source, self.wires = source, wires
+
+class AudioInput:
+    """An `Input`. source: None for the system's input, part of a device's name, or a sound file's path (looped).
+
+    hear: gets the sound itself, piece by piece, in this input's thread. Its clock is the arrival's, which is late now
+    and then.
+    """
+
+    def __init__(self, source: str | None = None, wires: tuple[Wire, ...] = DEFAULT,
+                 hear: Callable[[Heard], None] | None = None) -> None:  # fmt: skip
+        self._source, self.wires, self._hear = source, wires, hear
         self._ear, self._values = Ear(), [0.0] * len(wires)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -117,21 +128,23 @@ class AudioInput:
         self._thread = threading.Thread(target=self._run, args=(blocks, deliver), daemon=True, name="audio")
         self._thread.start()
 
-    def _run(self, blocks: Callable[[], Iterator[Samples]], deliver: Deliver) -> None:
+    def _run(self, blocks: Callable[[], Iterator[Block]], deliver: Deliver) -> None:
         while not self._stop.is_set():
             try:
-                for block in blocks():
+                for block, arrived in blocks():
                     if self._stop.is_set():
                         return
                     self._said = {**self._said, "state": "listening"}
-                    self.take(block, deliver)
+                    if self._hear is not None:
+                        self._hear(Heard(stereo(block), RATE, arrived - len(block) / RATE))
+                    self.take(block.mean(-1), deliver)
             except (OSError, ValueError) as fault:
                 self._said = {**self._said, "state": "no sound", "message": str(fault)}
             self._rest(deliver)
             self._stop.wait(GONE)
 
     def take(self, block: Samples, deliver: Deliver) -> None:
-        """Hear one block and deliver what changed."""
+        """Hear one block, (n,) mono, and deliver what changed."""
         heard, now, seconds = self._ear.hear(block), time.monotonic(), len(block) / RATE
         self._said["level"] = round(heard["level"], 3)
         for i, wire in enumerate(self.wires):
@@ -159,16 +172,16 @@ class AudioInput:
             self._thread.join(2)
 
 
-def from_device(name: str | None) -> Iterator[Samples]:
-    """Blocks of a live input, mono. Raises OSError, with the fix, where there is none, or when it is unplugged.
+def from_device(name: str | None) -> Iterator[Block]:
+    """Blocks of a live input, all its channels. Raises OSError, with the fix, where there is none, or when it is gone.
 
     PortAudio calls us: a read that waits was seen to freeze the whole process where the sound comes from JACK.
     """
-    sounddevice, blocks = _portaudio(), queue.Queue[Samples](WAITING)
+    sounddevice, blocks = _portaudio(), queue.Queue[Block](WAITING)
 
     def hear(heard: Samples, *_: Any) -> None:
         with contextlib.suppress(queue.Full):
-            blocks.put_nowait(heard.mean(-1))
+            blocks.put_nowait((heard.copy(), time.monotonic()))
 
     try:
         with sounddevice.InputStream(RATE, BLOCK, name, None, "float32", "low", callback=hear):
@@ -180,8 +193,9 @@ def from_device(name: str | None) -> Iterator[Samples]:
         raise OSError(f"no sound input {name or 'on this machine'} ({fault}); `wj ports` lists them") from None
 
 
-def from_file(path: str, paced: bool = True) -> Iterator[Samples]:
-    """Blocks of a sound file, round and round, at its own speed. Raises OSError where it cannot be read."""
+def from_file(path: str, paced: bool = True) -> Iterator[Block]:
+    """Blocks of a sound file, mono or stereo, round and round, at its own speed. Raises OSError where it cannot be
+    read."""
     import av
 
     due = time.monotonic()
@@ -189,14 +203,15 @@ def from_file(path: str, paced: bool = True) -> Iterator[Samples]:
         count = 0
         try:
             with av.open(path) as container:
-                mono = av.AudioResampler(format="flt", layout="mono", rate=RATE, frame_size=BLOCK)
-                frames = (out for frame in container.decode(audio=0) for out in mono.resample(frame))
+                layout = "mono" if container.streams.audio[0].channels == 1 else "stereo"
+                plain = av.AudioResampler(format="flt", layout=layout, rate=RATE, frame_size=BLOCK)
+                frames = (out for frame in container.decode(audio=0) for out in plain.resample(frame))
                 for frame in frames:
                     count += 1
                     due += frame.samples / RATE
                     if paced:
                         time.sleep(max(0.0, due - time.monotonic()))
-                    yield frame.to_ndarray()[0].astype(np.float32)
+                    yield frame.to_ndarray().reshape(frame.samples, -1).astype(np.float32), due
         except (av.FFmpegError, IndexError) as fault:
             raise OSError(f"{path}: not a sound that can be read ({fault})") from None
         if not count:

@@ -1,4 +1,4 @@
-"""NDI out: the picture on the local network, as mixers, media servers and OBS take it.
+"""NDI out: the picture, and what is heard, on the local network, as mixers, media servers and OBS take it.
 
 Follows the NDI SDK 6 (Sender, "Asynchronous Sending"): the picture handed to send_send_video_async_v2 belongs to the
 sender until the next call, so one earlier frame must stay untouched. Colours are BT.709, limited range as YCbCr, and
@@ -20,7 +20,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from . import Frame, Layout, Pixels, Unsuitable, VideoFormat
+from . import Frame, Heard, Layout, Pixels, Unsuitable, VideoFormat
 
 AVAHI_SOCKET = Path("/run/avahi-daemon/socket")
 DBUS_SOCKET = Path("/run/dbus/system_bus_socket")
@@ -167,19 +167,20 @@ class NDIOutput:
     groups: who may see it, by comma; None is everybody. failover: the source that receivers turn to when this one is
     gone, with its machine's name in front where it is another.
     key: alpha beside uyvy: "luma" makes what is dark transparent, "green" what is green. threshold: how bright, or how
-    green, 0..1, that is.
+    green, 0..1, that is. sound: send what is heard beside the picture.
     """
 
     holds = 1
 
     def __init__(self, name: str | None = None, layout: Literal["rgba", "bgrx", "uyvy"] = "uyvy",
                  groups: str | None = None, failover: str | None = None, key: Literal["luma", "green"] | None = None,
-                 threshold: float | None = None) -> None:  # fmt: skip
+                 threshold: float | None = None, sound: bool = False) -> None:  # fmt: skip
         if layout not in DEPTHS:
             raise ValueError(f"NDI takes rgba, bgrx or uyvy, not {layout!r}")
         if key is not None and layout != "uyvy":
             raise ValueError(f"a key makes the alpha beside layout: uyvy, not {layout}")
         self.layout: Layout = layout
+        self.hears = sound
         self._name, self._groups, self._failover = name, groups, failover
         self._key = None if key is None else KEYS[key](*(() if threshold is None else (threshold,)))
         self._keyed: list[Pixels] = []  # our own: one in flight, one to fill
@@ -188,6 +189,7 @@ class NDIOutput:
         self._sender: Any = None
         self._in_flight: Any = None
         self._frames = 0
+        self._sound_s = 0.0
         self._said, self._said_at = News(), 0.0
 
     def open(self, fmt: VideoFormat) -> None:
@@ -228,8 +230,19 @@ class NDIOutput:
         self._in_flight = video
         self._frames += 1
 
+    def hear(self, heard: Heard) -> None:
+        """Send what was heard, as planar floats whose full scale is 1.0, with the time it was heard as timecode.
+
+        The library copies it and sends it from a thread of its own, however many samples there are.
+        """
+        audio = self._ndi.AudioFrameV3(sample_rate=heard.rate, timecode=self._timecode(heard.time))
+        audio.data = np.ascontiguousarray(heard.samples.T)  # sets channels, samples and stride as well
+        self._ndi.send_send_audio_v3(self._sender, audio)
+        self._sound_s += len(heard.samples) / heard.rate
+
     def _timecode(self, due: float) -> int:
-        """When the tick was due, in 100 ns of UTC: exactly one period after the tick before, however late we are."""
+        """A time of the clock in 100 ns of UTC. A tick is exactly one period after the one before, however late we
+        are."""
         return (round(due * 1e9) + self._utc_ns) // 100
 
     def _with_alpha(self, uyvy: Pixels) -> Pixels:
@@ -260,9 +273,11 @@ class NDIOutput:
             ndi.send_add_connection_metadata(self._sender, ndi.MetadataFrame(p_data=xml))
 
     def status(self) -> Mapping[str, Any]:
-        """source: the full name; connections: receivers now; tally: what a mixer says of us; frames: sent so far."""
+        """source: the full name; connections: receivers now; tally: what a mixer says of us; frames: sent so far;
+        sound_s: seconds of sound sent so far, where sound is sent at all."""
+        sound = {"sound_s": round(self._sound_s, 3)} if self.hears else {}
         if self._sender is None:
-            return {"connections": 0, "tally": {"program": False, "preview": False}, "frames": self._frames}
+            return {"connections": 0, "tally": {"program": False, "preview": False}, "frames": self._frames, **sound}
         tally = self._ndi.Tally()
         self._ndi.send_get_tally(self._sender, tally, 0)
         return {
@@ -270,6 +285,7 @@ class NDIOutput:
             "connections": self._ndi.send_get_no_connections(self._sender, 0),
             "tally": {"program": tally.on_program, "preview": tally.on_preview},
             "frames": self._frames,
+            **sound,
         }
 
     def close(self) -> None:

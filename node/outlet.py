@@ -18,6 +18,7 @@ from .plan import CardLine, Plan
 from .process import CLOSED, UNSUITABLE, enter, hurry, orphaned, tell
 from .ring import FrameRing, Pixels
 from .shipping import understood
+from .sound_ring import Listener, SoundRing
 
 NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)
 # What an output's name in a show means. Nothing is imported until the output's own process opens it.
@@ -35,7 +36,8 @@ PLACES = {
 
 @dataclass(frozen=True)
 class OutletSpec:
-    """name: as the status lists it. place: "module:class". layout, holds, takes_card: as the class declares them."""
+    """name: as the status lists it. place: "module:class". layout, holds, takes_card, hears: as the class declares
+    them."""
 
     name: str
     place: str
@@ -43,6 +45,7 @@ class OutletSpec:
     holds: int = 1
     options: dict[str, Any] = field(default_factory=dict)
     takes_card: bool = False
+    hears: bool = False
 
     def make(self) -> Output:
         module, _, name = self.place.partition(":")
@@ -50,12 +53,13 @@ class OutletSpec:
 
 
 def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, news: Cell, status: Cell,
-        stop: Any, card: CardLine | None = None, mailbox: Mailbox | None = None) -> None:  # fmt: skip
+        stop: Any, card: CardLine | None = None, mailbox: Mailbox | None = None,
+        sound: SoundRing | None = None) -> None:  # fmt: skip
     """The process's main: sends the newest frame of `ring` for every tick that `wake` announces.
 
     clock: the `Plan` of the tick that `wake` last announced. card: for an output that may draw from the world's
     graphics card, which it does as long as that works. mailbox: where the performer moves the corners of this output's
-    screen. news: what is played, as JSON.
+    screen. news: what is played, as JSON. sound: what is heard, for an output that carries it.
     """
     enter()
     say: dict[str, Any] = {"state": "opening", "sent": 0, "cpu_s": 0.0}
@@ -68,6 +72,7 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         tell(status, {**say, "state": "error", "message": str(fault) or type(fault).__name__})
         raise SystemExit(UNSUITABLE if _hopeless(fault) else 1) from None
     hear, aim = getattr(output, "tell", None), getattr(output, "aim", None) if mailbox else None
+    ears = Ears(output, sound) if sound is not None and getattr(output, "hears", False) else None
     hurry()
     cpu = time.process_time()  # of the frames alone, not of starting up
     latencies: deque[float] = deque(maxlen=512)
@@ -92,13 +97,15 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                 if stamp > newest_stamp:
                     newest_stamp = stamp
                     latencies.append((time.monotonic() - stamp) * 1e3)
+            if ears:  # after the picture, which waits for nothing
+                ears.pass_on()
             now = time.monotonic()
             if now - said_at > 0.2:
                 said_at = now
                 if hear is not None:
                     hear(json.loads(news.read()[1] or b"{}"))
                 facts = dict(output.status())
-                say |= lane.said if lane else {}
+                say |= (lane.said if lane else {}) | (ears.said if ears else {})
                 tell(status, _told(say, sent, latencies, time.process_time() - cpu, facts))
                 if facts.get("closed"):
                     code = CLOSED
@@ -110,9 +117,27 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         raise SystemExit(1) from None
     finally:
         output.close()
-    say |= lane.said if lane else {}
+    say |= (lane.said if lane else {}) | (ears.said if ears else {})
     tell(status, {**_told(say, sent, latencies, time.process_time() - cpu, dict(output.status())), "state": "closed"})
     raise SystemExit(code)
+
+
+class Ears:
+    """Passes on what is heard. Sound that an output cannot take is said and left out; its pictures go on."""
+
+    def __init__(self, output: Output, sound: SoundRing) -> None:
+        self._output: Any = output
+        self._listener = Listener(sound)
+        self.said: dict[str, str] = {}  # for the status: why there is no sound
+
+    def pass_on(self) -> None:
+        if self.said:
+            return
+        try:
+            for heard in self._listener.news():
+                self._output.hear(heard)
+        except Exception as fault:
+            self.said = {"message": f"goes on without sound: {str(fault) or type(fault).__name__}"}
 
 
 class CardPath:

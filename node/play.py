@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from worldjockey.integrations import Input, VideoFormat
+from worldjockey.integrations import Heard, Input, VideoFormat
 
 from . import live as looking
 from . import outlet, output_process, world_process
@@ -35,6 +35,7 @@ from .remote_key import Key
 from .report import Report, latency, percentiles
 from .ring import FrameRing
 from .show import OutputEntry, Show
+from .sound_ring import SoundRing
 from .world_process import WorldOptions
 
 NATIVE_BYTES = 1920 * 1088 * 3  # the largest frame a world may make
@@ -63,7 +64,8 @@ def outlet_specs(entries: list[OutputEntry]) -> list[OutletSpec]:
         before = sum(earlier.kind == entry.kind for earlier in entries[: len(specs)])
         label = f"{entry.kind} {before + 1}" if before else entry.kind
         on_card = getattr(probe, "takes_card", False)
-        specs.append(OutletSpec(label, PLACES[entry.kind], probe.layout, probe.holds, options, on_card))
+        hears = getattr(probe, "hears", False)
+        specs.append(OutletSpec(label, PLACES[entry.kind], probe.layout, probe.holds, options, on_card, hears))
     return specs
 
 
@@ -72,7 +74,8 @@ def live_spec(show: Show, folder: Path) -> LiveSpec | None:
     return LiveSpec(looking.PLACES[show.live.kind], show.live.options(folder)) if show.live else None
 
 
-def inputs_of(show: Show, desk: Desk) -> dict[str, Input]:
+def inputs_of(show: Show, desk: Desk, hear: Callable[[Heard], None] | None = None) -> dict[str, Input]:
+    """hear: gets the sound itself, where sound is listened to."""
     found: dict[str, Input] = {}
     if show.osc.enabled:
         found |= _osc(show, desk)
@@ -87,7 +90,7 @@ def inputs_of(show: Show, desk: Desk) -> dict[str, Input]:
             on_clock=desk.clock.on_clock,
         )  # fmt: skip
     if show.sound.enabled:
-        found["sound"] = _sound(show)
+        found["sound"] = _sound(show, hear)
     found["link"] = _link(desk)
     return found
 
@@ -119,7 +122,7 @@ def _log(show: Show, desk: Desk, folder: Path, media: Path) -> ControlLog:
     return log
 
 
-def _sound(show: Show) -> Input:
+def _sound(show: Show, hear: Callable[[Heard], None] | None) -> Input:
     from worldjockey.integrations.audio import DEFAULT, AudioInput, Wire
 
     from .parameters import find
@@ -131,7 +134,7 @@ def _sound(show: Show) -> Input:
         low, high = (p.low, p.high) if p.kind in ("float", "int") else (0.0, 1.0)
         wires.append(Wire(wire.of, wire.to, low if wire.low is None else wire.low,
                           high if wire.high is None else wire.high, wire.attack, wire.release))  # fmt: skip
-    return AudioInput(show.sound.input, tuple(wires) or DEFAULT)
+    return AudioInput(show.sound.input, tuple(wires) or DEFAULT, hear)
 
 
 def _osc(show: Show, desk: Desk) -> dict[str, Input]:
@@ -190,7 +193,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Company], bool] | No
     watch: sees every process ten times a second, and ends the show by saying True.
     Raises OSError or RuntimeError, with the fix, where it cannot start; once it plays, faults are survived and told.
     """
-    specs = outlet_specs(show.outputs)
+    specs = outlet_specs(show.on_air)
     fmt = VideoFormat(show.width, show.height, show.fps_num, show.fps_den, show.name)
     with contextlib.ExitStack() as stack, farewell() as leaving:
         mailbox = Mailbox()
@@ -209,11 +212,14 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Company], bool] | No
             desk.remember(snapshots)
             desk.on_saved = keepsake.keep
             stack.callback(keepsake.stop)
-        inputs = inputs_of(show, desk)
+        sound = SoundRing() if any(spec.hears for spec in specs) else None
+        if sound is not None:
+            stack.callback(sound.unlink)
+        inputs = inputs_of(show, desk, sound.write if sound else None)
         for source in inputs.values():  # before anything is on air: a port in use is said now
             source.start(desk.deliver)
             stack.callback(source.stop)
-        company = Company.assemble(show, options, specs, fmt, mailbox, prompts)
+        company = Company.assemble(show, options, specs, fmt, mailbox, prompts, sound)
         console = Console(stderr=True)
         report = Report(size=f"{fmt.width}x{fmt.height}", fps=fmt.fps)
         cpu = time.process_time()
@@ -278,8 +284,8 @@ class Company:
 
     @classmethod
     def assemble(cls, show: Show, options: PlayOptions, specs: list[OutletSpec], fmt: VideoFormat,
-                 mailbox: Mailbox, remembered: list[str]) -> Company:  # fmt: skip
-        """remembered: prompts of snapshots, which may be recalled."""
+                 mailbox: Mailbox, remembered: list[str], sound: SoundRing | None) -> Company:  # fmt: skip
+        """remembered: prompts of snapshots, which may be recalled. sound: what is heard, for outputs that carry it."""
         key = _elsewhere(show, options)
         source, tick, news = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(NEWS_BYTES)
         rings = output_process.rings_for(specs, fmt, source.size)
@@ -299,8 +305,8 @@ class Company:
         world = Keeper("world", target, (opened, mailbox, source), WORLD_PATIENCE)
         keep_time, send = partial(output_process.run, card=card), partial(outlet.run, card=card)
         clock = Keeper("clock", keep_time, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
-        aimed = partial(send, mailbox=mailbox)
-        ways = {spec.name: aimed if spec.name == "window" else send for spec in specs}
+        aimed, sounding = partial(send, mailbox=mailbox), partial(send, sound=sound)
+        ways = {spec.name: aimed if spec.name == "window" else sounding if spec.hears else send for spec in specs}
         outputs = {
             spec.name: Keeper(
                 spec.name, ways[spec.name], (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE

@@ -44,6 +44,7 @@ EMBEDDED = Path(__file__).parent / "shows" / "default.yaml"
 LIVE_OPENS = 0.5  # strength of a live picture where the show says nothing: it is seen, and so is the world
 LARGEST = 1_000_000  # bytes of a show file; more is no show
 OUTPUTS = ("window", "ndi", "file", "syphon", "spout", "web", "stream", "virtualcam")
+SOUNDING = ("ndi",)  # of these, what takes sound
 T = TypeVar("T")
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
@@ -230,7 +231,7 @@ class OutputEntry(Part):
     groups: in which the NDI source is seen, by comma. failover: the source that its receivers turn to when it is gone.
     key: what of the picture is transparent, the dark or the green; threshold: how dark or green, 0 to 1.
     url: of a stream: tcp:// and srt:// wait for viewers there, udp:// and rtmp:// send there. port: on which browsers
-    find the page. host: 127.0.0.1 serves this machine only, 0.0.0.0 the network.
+    find the page. host: 127.0.0.1 serves this machine only, 0.0.0.0 the network. sound: false leaves out what is heard.
     """
 
     kind: Literal["window", "ndi", "file", "syphon", "spout", "web", "stream", "virtualcam"]
@@ -248,6 +249,7 @@ class OutputEntry(Part):
     host: str | None = Field(default=None, min_length=1)
     port: int | None = Field(default=None, ge=1, le=65535)
     url: str | None = None
+    sound: bool | None = None
 
     @field_validator("keystone")
     @classmethod
@@ -262,7 +264,7 @@ class OutputEntry(Part):
     def _fits(self) -> OutputEntry:
         fields = {
             "window": {"monitor", "scale", "rotate", "keystone"}, "file": {"path"},
-            "ndi": {"name", "layout", "groups", "failover", "key", "threshold"},
+            "ndi": {"name", "layout", "groups", "failover", "key", "threshold", "sound"},
             "syphon": {"name", "layout"}, "spout": {"name", "layout"}, "web": {"host", "port"},
             "stream": {"url"}, "virtualcam": {"name"},
         }[self.kind]  # fmt: skip
@@ -383,7 +385,8 @@ class SoundWire(Part):
 
 
 class Sound(Part):
-    """Whether and what is listened to. Nothing is, until a show or `wj play --sound` says so.
+    """Whether and what is listened to, and sent on beside the picture. Nothing is, until a show or `wj play --sound`
+    says so.
 
     input: part of a device's name, or a sound file; null is the system's input. map: what the sound plays instead of
     the world's own sound/level, sound/bass, sound/treble and sound/onset.
@@ -554,6 +557,16 @@ class Show(Part):
     @property
     def fps_den(self) -> int:
         return Fraction(self.fps).denominator
+
+    @property
+    def on_air(self) -> list[OutputEntry]:
+        """Where frames go. What is heard goes with them wherever there is a place for it, unless it is left out."""
+        return [
+            entry.model_copy(update={"sound": self.sound.enabled and entry.sound is not False})
+            if entry.kind in SOUNDING
+            else entry
+            for entry in self.outputs
+        ]
 
     def prompts(self) -> Banks:
         """What its banks have on their pads; one bank, "1", where it has pads alone."""

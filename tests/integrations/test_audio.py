@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from worldjockey.integrations.audio import BLOCK, FEATURES, RATE, AudioInput, Ear, Wire, follow
+from worldjockey.integrations.audio import BLOCK, FEATURES, RATE, AudioInput, Ear, Wire, follow, stereo
 
 T = np.arange(RATE * 4) / RATE
 
@@ -72,16 +72,22 @@ def test_any_samples_give_values_in_range(block):
             assert all(0 <= v <= 1 for v in ear.hear(block).values())
 
 
-def test_a_file_plays_its_parameters(tmp_path):
+def wav(path, *channels):
     import av
 
-    path = tmp_path / "kicks.wav"
+    layout = "mono" if len(channels) == 1 else "stereo"
     with av.open(str(path), "w") as out:
-        stream = out.add_stream("pcm_s16le", rate=RATE, layout="mono")
-        frame = av.AudioFrame.from_ndarray((kicks() * 32767).astype(np.int16)[None], "s16", "mono")
+        stream = out.add_stream("pcm_s16le", rate=RATE, layout=layout)
+        samples = (np.stack(channels, 1) * 32767).astype(np.int16).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(samples, "s16", layout)
         frame.sample_rate = RATE
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             out.mux(packet)
+    return path
+
+
+def test_a_file_plays_its_parameters(tmp_path):
+    path = wav(tmp_path / "kicks.wav", kicks())
     heard, enough = [], threading.Event()
 
     def deliver(control):
@@ -99,6 +105,40 @@ def test_a_file_plays_its_parameters(tmp_path):
     assert min(values) >= -0.5
     assert 0.3 < max(values) <= 0.5
     assert all(begin <= c.time <= time.monotonic() for c in heard)
+
+
+def test_the_sound_itself_is_passed_on_piece_by_piece(tmp_path):
+    """Both sides as they are, round and round, beside what is made of it."""
+    left, right = 0.5 * np.sin(2 * np.pi * 100 * T[:RATE]), 0.25 * np.sin(2 * np.pi * 200 * T[:RATE])
+    pieces, levels, enough = [], [], threading.Event()
+
+    def hear(piece):
+        pieces.append(piece)
+        if sum(len(p.samples) for p in pieces) > 1.2 * RATE:
+            enough.set()
+
+    source = AudioInput(str(wav(tmp_path / "sides.wav", left, right)), (Wire("level", "sound/level"),), hear)
+    begin = time.monotonic()
+    source.start(levels.append)
+    assert enough.wait(20)
+    source.stop()
+    samples = np.concatenate([p.samples for p in pieces])
+    sent = np.resize(np.stack([left, right], 1), samples.shape)
+    assert np.abs(samples - sent).max() < 1e-3
+    assert {p.rate for p in pieces} == {RATE}
+    assert begin <= pieces[0].time + 0.1
+    assert pieces[-1].end - pieces[0].time == pytest.approx(len(samples) / RATE, abs=1e-3)
+    assert max(c.args[0] for c in levels) > 0.9
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays.arrays(np.float32, st.tuples(st.integers(0, 50), st.integers(1, 8)), elements=st.floats(width=32)))
+def test_any_block_becomes_two_sides_in_range(block):
+    pair = stereo(block)
+    assert pair.shape == (len(block), 2)
+    assert np.all(np.abs(pair) <= 1)
+    if block.shape[1] == 1:
+        assert np.array_equal(pair[:, 0], pair[:, 1])
 
 
 def test_no_device_is_said_and_waited_for():

@@ -76,7 +76,7 @@ def test_quantised_cues_change_the_picture_on_the_beat(
     path, rigs = tmp_path / "frames", []
     spec = OutletSpec("audience", "click:Click", "rgba", 0, {"path": str(path)})
 
-    def inputs_of(show: Show, desk: Desk) -> dict[str, Any]:
+    def inputs_of(show: Show, desk: Desk, hear: Any) -> dict[str, Any]:
         rigs.append(Rig(desk))
         return {"click": rigs[0]}
 

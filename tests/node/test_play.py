@@ -61,7 +61,7 @@ class Stage:
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hand, self.folder, self._patch = Hand(), tmp_path, monkeypatch
         monkeypatch.syspath_prepend(str(PEERS))  # spawned processes get it too
-        monkeypatch.setattr(playing, "inputs_of", lambda show, desk: {"test": self.hand})
+        monkeypatch.setattr(playing, "inputs_of", lambda show, desk, hear: {"test": self.hand})
         self.specs: list[OutletSpec] = []
 
     def output(self, name: str, kind: str = "Recorder") -> None:

@@ -1,9 +1,10 @@
 """An NDI receiver in a process of its own, on cyndilib: independent of the code it judges.
 
-    python ndi_receiver.py NAME [--uyvy | --bgrx]
+    python ndi_receiver.py NAME [--uyvy | --bgrx] [--sound]
 
 Connects to the first source whose name contains NAME, then prints one JSON line for each picture: its number, size,
-rate, FourCC, timecode in seconds, mean colour, range of alpha, and what metadata came before it. Takes commands on
+rate, FourCC, timecode in seconds, mean colour, range of alpha, what metadata came before it, and with --sound what was
+heard in the last second: each channel's RMS and its loudest frequency in Hz. Takes commands on
 standard input, one a line: `save PATH` writes the next picture as npy, (H, W, 4) RGBA, or the raw (H, W, 2) or BGRX;
 `program 0|1` and `preview 0|1` set the tally. Ends with its standard input.
 """
@@ -20,6 +21,7 @@ from collections import deque
 from pathlib import Path
 
 import numpy as np
+from cyndilib.audio_frame import AudioFrameSync
 from cyndilib.finder import Finder
 from cyndilib.metadata_frame import MetadataRecvFrame
 from cyndilib.receiver import ReceiveFrameType, Receiver
@@ -35,6 +37,17 @@ def read_commands() -> None:
     os._exit(0)
 
 
+RATE = 48000
+
+
+def said_of(sound: np.ndarray) -> list[dict[str, float]]:
+    """(channels, samples) -> of each channel, "rms" and "hz"."""
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(sound.shape[1])))
+    loudest = spectrum.argmax(1) * RATE / sound.shape[1]
+    rms = np.sqrt(np.square(sound).mean(1))
+    return [{"rms": float(level), "hz": float(hz)} for level, hz in zip(rms, loudest, strict=True)]
+
+
 def connect(name: str, color: RecvColorFormat) -> tuple[Finder, Receiver]:
     finder = Finder()
     finder.open()
@@ -45,6 +58,7 @@ def connect(name: str, color: RecvColorFormat) -> tuple[Finder, Receiver]:
             if name in source.name:
                 receiver = Receiver(color_format=color, bandwidth=RecvBandwidth.highest, recv_name="wj test")
                 receiver.frame_sync.set_video_frame(VideoFrameSync())
+                receiver.frame_sync.set_audio_frame(AudioFrameSync())
                 receiver.set_metadata_frame(MetadataRecvFrame())
                 receiver.set_source(source)
                 return finder, receiver
@@ -55,6 +69,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--uyvy", action="store_const", dest="color", const=RecvColorFormat.UYVY_RGBA)
     parser.add_argument("--bgrx", action="store_const", dest="color", const=RecvColorFormat.BGRX_BGRA)
+    parser.add_argument("--sound", action="store_true")
     args = parser.parse_args()
     threading.Thread(target=read_commands, daemon=True).start()
     _finder, receiver = connect(args.name, RecvColorFormat.RGBX_RGBA if args.color is None else args.color)
@@ -62,7 +77,13 @@ def main() -> None:
     metadata: list[dict[str, str]] = []
     number = 0
     last = 0.0
+    sound, heard = np.zeros((2, RATE), np.float32), time.monotonic()
     while True:
+        if args.sound and (samples := int((time.monotonic() - heard) * RATE)):
+            heard += samples / RATE
+            if receiver.frame_sync.capture_audio(samples):
+                piece = np.array(receiver.frame_sync.audio_frame.get_array())
+                sound = np.concatenate([sound, piece], 1)[:, -RATE:] if len(piece) == 2 else sound
         while commands:
             word, value = commands.popleft()
             if word == "save":
@@ -103,6 +124,7 @@ def main() -> None:
             "mean": [round(float(x), 2) for x in some.reshape(-1, depth).mean(0)],
             "alpha": [int(some[..., 3].min()), int(some[..., 3].max())] if depth == 4 else None,
             "saved": [str(path) for path in saves],
+            "sound": said_of(sound) if args.sound else None,
         }
         saves.clear()
         metadata = []
