@@ -27,6 +27,7 @@ from .rehearsal import free_port
 
 HANDS = 50  # movements of the faders a second
 DISK = 2 << 30  # bytes of the recording's own disk, which takes memory only as it fills
+BALLAST = 64 << 20  # bytes at most that fill it up: it is made as small as what lies on it first
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Disk:
             command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)]
             with contextlib.suppress(OSError):
                 self._mounted = subprocess.run(command, capture_output=True).returncode == 0
+        self._limits = not self._mounted  # what the recording's process may write, for the disk itself stays roomy
 
     @property
     def lacks(self) -> str:
@@ -68,13 +70,17 @@ class Disk:
             disk = os.statvfs(self.folder)
             if self._resize((disk.f_blocks - disk.f_bfree + 1) * disk.f_frsize):
                 break
-        with contextlib.suppress(OSError), self._ballast.open("wb", buffering=0) as ballast:
-            while True:
-                ballast.write(bytes(4096))
+        try:
+            with self._ballast.open("wb", buffering=0) as ballast:
+                for _ in range(BALLAST >> 20):
+                    ballast.write(bytes(1 << 20))
+            self._limits = True  # for more would fit: it could not be made small
+        except OSError:
+            self._limits = False
 
     def tend(self, pid: int | None) -> None:
         """To be called again and again with the recording's process."""
-        if not self._mounted and pid and hasattr(psutil, "RLIMIT_FSIZE"):
+        if self._limits and pid and hasattr(psutil, "RLIMIT_FSIZE"):
             with contextlib.suppress(psutil.Error, OSError, ValueError):
                 process = psutil.Process(pid)
                 _, hard = process.rlimit(psutil.RLIMIT_FSIZE)
@@ -92,7 +98,9 @@ class Disk:
 
     def _resize(self, size: int) -> bool:
         command = ["mount", "-o", f"remount,size={size}", str(self.folder)]
-        return subprocess.run(command, capture_output=True).returncode == 0
+        with contextlib.suppress(OSError):
+            return subprocess.run(command, capture_output=True).returncode == 0
+        return False
 
 
 class Part:
