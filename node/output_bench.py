@@ -226,7 +226,7 @@ def made(said: dict[str, Any]) -> int:
     facts = said.get("facts", {})
     if "coded" in facts:
         return sum(facts["coded"].values())
-    return int(facts["frames"] if "dropped" in facts else said["sent"])
+    return int(facts["frames"] if "dropped" in facts else said.get("sent", 0))
 
 
 def measure(way: Way, folder: Path, seconds: float, size: str, fps: str, model: str = "testcard") -> dict[str, Any]:

@@ -32,8 +32,8 @@ BALLAST = 64 << 20  # bytes at most that fill it up: it is made as small as what
 
 @dataclass
 class Mishap:
-    """What goes wrong, from one share of the run to another. lacks: why it cannot happen here. of: the output that it
-    befalls, whose own loss is no surprise."""
+    """What goes wrong, from one share of the run to another. lacks: why it cannot happen here. of: the receiver, or the
+    output without one, that it befalls, whose own loss is no surprise."""
 
     name: str
     begin: float
@@ -212,6 +212,16 @@ class Rig:
         for name in list(self.receivers):
             self.kill(name)
 
+    @property
+    def counting(self) -> list[str]:
+        """Receivers that see every picture. Who looks at a screen sees only what changes."""
+        return [name for name, (kind, _) in self.watched.items() if kind != "glance"]
+
+    @property
+    def judges(self) -> list[str]:
+        """Those of them that watch now."""
+        return [name for name in self.counting if name in self.receivers and self.receivers[name].seen]
+
     def seen(self, name: str) -> int:
         receiver = self.receivers.get(name)
         return self.gone.get(name, 0) + (len(receiver.seen) if receiver else 0)
@@ -268,7 +278,7 @@ def mishaps(rig: Rig, disk: Disk, other: Part | None) -> list[Mishap]:
         return lambda: rig.watch(name)
 
     def killed(name: str, what: str, begin: float, end: float) -> Mishap:
-        return Mishap(what, begin, end, gone(name), back(name), rig.outputs.get(name, ""), rig.lacks.get(name, ""))
+        return Mishap(what, begin, end, gone(name), back(name), name, rig.lacks.get(name, ""))
 
     def unfreeze(name: str) -> Callable[[], None]:
         def mend() -> None:
@@ -289,10 +299,10 @@ def mishaps(rig: Rig, disk: Disk, other: Part | None) -> list[Mishap]:
         killed("NDI", "NDI receiver killed", 0.2, 0.28),
         killed("WebRTC", "browser killed", 0.32, 0.4),
         Mishap("stream viewer frozen, then killed", 0.44, 0.52, lambda: rig.freeze("TCP stream"),
-               unfreeze("TCP stream"), "stream"),
+               unfreeze("TCP stream"), "TCP stream", rig.lacks.get("TCP stream", "")),
         Mishap("disk full under the recording", 0.56, 0.66, disk.fill, disk.free, "file", disk.lacks),
         Mishap("live source killed", 0.7, 0.78, guest_gone, guest_back, "",
                "" if other else "there is none"),
-        Mishap("MJPEG player frozen", 0.82, 0.9, lambda: rig.freeze("MJPEG"), lambda: rig.thaw("MJPEG"), "",
-               rig.lacks.get("MJPEG", "")),
+        Mishap("MJPEG player frozen", 0.82, 0.9, lambda: rig.freeze("MJPEG"), lambda: rig.thaw("MJPEG"),
+               "MJPEG", rig.lacks.get("MJPEG", "")),
     ]  # fmt: skip

@@ -2,7 +2,8 @@
 
 The real node plays to every output that this machine has, each with a receiver of its own; a live picture, sound, OSC
 and MIDI play it. In mid-run receivers are killed and frozen, the disk under the recording fills up, and the live source
-goes. Ticks, frames and memory are read from what the processes say of themselves, four times a second.
+goes. Ticks and memory are read from what the processes say of themselves, four times a second; pictures are counted by
+those who watch them, and where nobody does, by the output that made them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,7 +23,7 @@ from typing import Any
 import av
 import psutil
 
-from .output_bench import screen
+from .output_bench import made, screen
 from .rehearsal import Rehearsal, free_port
 from .rig import Disk, Mishap, Part, Rig, guest, hands, mishaps, rig
 
@@ -31,14 +33,18 @@ LOOK = 0.1  # seconds between two looks
 BACK = 20.0  # seconds after the end in which every output has to be there again
 AFTER = 10.0  # seconds after a mishap that are counted to it, at most
 SHORT = 0.1  # minutes in which no growth can be told
+LEAST = 80  # percent of their pictures that the others must keep while something goes wrong with one
+TELLING = 5.0  # seconds that it takes at least for that to be told from chance
+BUSY = 0.01  # of the ticks: missed evenly, more are too many for a show
 
 
 class Watch:
     """What is noted down while the rig plays. `look` is called again and again; it never waits."""
 
-    def __init__(self, rehearsal: Rehearsal) -> None:
-        self._rehearsal, self._read = rehearsal, max(len(rehearsal.samples) - 1, 0)
+    def __init__(self, rehearsal: Rehearsal, rig: Rig) -> None:
+        self._rehearsal, self._rig, self._read = rehearsal, rig, max(len(rehearsal.samples) - 1, 0)
         self.sent: dict[str, int] = {}
+        self.made: dict[str, int] = {}  # and not left out by the output itself
         self.dropped: dict[str, int] = {}  # by an output that could not code or send it in time
         self.restarts: dict[str, int] = {}
         self.memory: dict[str, list[tuple[float, int, float]]] = {}  # by process: (when, pid, MB)
@@ -51,6 +57,8 @@ class Watch:
         for sample in fresh:
             for name, said in sample["outputs"].items():
                 self._count(self.sent, name, said.get("sent", 0))
+                if "facts" in said:
+                    self._count(self.made, name, made(said))
                 self._count(self.dropped, name, said.get("facts", {}).get("dropped", 0))
                 self.restarts[name] = said.get("restarts", 0)
         now = time.monotonic()
@@ -80,11 +88,16 @@ class Watch:
                     self.memory.setdefault(name, []).append((now, pid, own_memory(pid) / 1e6))
 
     def mark(self) -> dict[str, Any]:
-        """How far everything is."""
-        clock = self._rehearsal.now["clock"]
+        """How far everything is. pictures: that each receiver saw or each output made. judged: the receivers that
+        watch now, and the outputs that play and have none."""
+        now, rig = self._rehearsal.now, self._rig
+        watched, clock = {rig.outputs[name] for name in rig.judges}, now["clock"]
+        alone = [name for name, said in now["outputs"].items() if said.get("state") == "running"
+                 and name not in watched]  # fmt: skip
         return {
             "time": time.monotonic(), "ticks": clock.get("ticks", 0), "late": clock.get("late", 0),
-            "missed": clock.get("missed", 0), "sent": dict(self.sent),
+            "missed": clock.get("missed", 0), "judged": [*rig.judges, *alone],
+            "pictures": self.made | {name: rig.seen(name) for name in rig.counting},
         }  # fmt: skip
 
 
@@ -112,10 +125,10 @@ def growth(points: list[tuple[float, int, float]]) -> dict[str, float]:
 def between(begin: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
     """What happened from one mark to another."""
     ticks = end["ticks"] - begin["ticks"]
-    sent = {name: end["sent"].get(name, 0) - begin["sent"].get(name, 0) for name in end["sent"]}
+    pictures = {name: end["pictures"][name] - begin["pictures"].get(name, 0) for name in begin["judged"]}
     return {
         "seconds": round(end["time"] - begin["time"], 2), "ticks": ticks, "late": end["late"] - begin["late"],
-        "missed": end["missed"] - begin["missed"], "sent": sent,
+        "missed": end["missed"] - begin["missed"], "pictures": pictures,
     }  # fmt: skip
 
 
@@ -142,10 +155,10 @@ def _up(rehearsal: Rehearsal, rig: Rig) -> None:
 
 
 def _perform(
-    rehearsal: Rehearsal, plan: list[Mishap], disk: Disk, seconds: float, say: Callable[[str, float], None]
+    rehearsal: Rehearsal, rig: Rig, plan: list[Mishap], disk: Disk, seconds: float, say: Callable[[str, float], None]
 ) -> tuple[Watch, dict[str, Any], list[dict[str, Any]]]:
     """The run itself. Returns what was noted, what happened in all, and what each mishap did."""
-    watch = Watch(rehearsal)
+    watch = Watch(rehearsal, rig)
     watch.look()
     begin = watch.mark()
     start, end = begin["time"], begin["time"] + seconds
@@ -170,49 +183,74 @@ def _perform(
         mishap.mend()
         play(min(over, start + mishap.end * seconds + AFTER))
         happened = between(struck, watch.mark())
-        rows.append({"mishap": mishap.name, **happened, "others_percent": others(well, happened, mishap.of)})
+        percent, hardest = others(well, happened, mishap.of)
+        rows.append({"mishap": mishap.name, **happened, "others_percent": percent, "hardest_hit": hardest})
         play(min(over, end), "everything plays")
     return watch, between(begin, watch.mark()), rows
 
 
-def _down(rehearsal: Rehearsal) -> list[str]:
-    """Outputs that do not come back."""
+def lost(rehearsal: Rehearsal, rig: Rig) -> list[str]:
+    """Outputs that do not come back, and receivers that no picture reaches any more. An output that never reached any
+    of its receivers is not waited for: why that is stands in `rig.lacks`."""
+    never = {rig.outputs[name] for name in rig.lacks if name in rig.outputs} - {rig.outputs[n] for n in rig.receivers}
+    before = {name: rig.seen(name) for name in rig.counting}
     deadline = time.monotonic() + BACK
     while True:
-        said = rehearsal.now["outputs"]
+        said = {name: it for name, it in rehearsal.now["outputs"].items() if name not in never}
         down = [name for name, it in said.items() if it.get("state") != "running" or not it.get("sent")]
+        down += [name for name in rig.receivers if name in before and rig.seen(name) == before[name]]
         if not down or time.monotonic() > deadline:
             return down
         rehearsal.check()
         time.sleep(LOOK)
 
 
-def others(well: dict[str, Any], amiss: dict[str, Any], of: str) -> int:
-    """What the hardest hit of the other outputs still sent, in percent of what it had sent while all was well."""
-    shares = [
-        (amiss["sent"].get(name, 0) / max(amiss["ticks"], 1)) / (sent / max(well["ticks"], 1))
-        for name, sent in well["sent"].items() if name != of and sent
-    ]  # fmt: skip
-    return min(round(100 * min(shares, default=1.0)), 100)
+def others(well: dict[str, Any], amiss: dict[str, Any], of: str) -> tuple[int, str]:
+    """What the hardest hit of the others still got, in percent of what it had got while all was well, and who it is.
+
+    Who was not there when it began, for the mishap before, is not judged.
+    """
+    shares = {
+        name: (amiss["pictures"][name] / max(amiss["seconds"], 1e-9)) / (count / max(well["seconds"], 1e-9))
+        for name, count in well["pictures"].items() if name != of and count and name in amiss["pictures"]
+    }  # fmt: skip
+    hardest = min(shares, key=shares.__getitem__, default="")
+    return min(round(100 * shares.get(hardest, 1.0)), 100), hardest
 
 
-def verdict(whole: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[bool, str]:
-    """Whether a tick was missed because of an output, and that in words.
+@dataclass(frozen=True)
+class Verdict:
+    """passed: whether one can play with this rig. blamed: whether a tick was missed because of an output."""
+
+    passed: bool
+    blamed: bool
+    words: str
+
+
+def verdict(whole: dict[str, Any], rows: list[dict[str, Any]], down: Sequence[str] = ()) -> Verdict:
+    """What is to be said of it all: missed ticks, outputs that were hit by another's mishap, and those that are gone.
 
     Ticks that are missed while something is amiss are put down to it, unless as many a second are missed while all is
     well.
     """
     amiss = {key: sum(row[key] for row in rows) for key in ("missed", "seconds")}
     well = {key: whole[key] - amiss[key] for key in ("missed", "seconds")}
-    if not whole["missed"]:
-        return False, f"no tick of {whole['ticks']} was missed"
     usual = well["missed"] / max(well["seconds"], 1e-9)
     blamed = [row for row in rows if row["missed"] > 0 and row["missed"] / max(row["seconds"], 1e-9) > 2 * usual]
-    if not blamed:
-        words = f"{whole['missed']} ticks of {whole['ticks']} were missed, and no more when something went wrong"
-        return False, f"{words}: this machine is too busy for this show"
-    words = ", ".join(f"{row['missed']} ({row['mishap']})" for row in blamed)
-    return True, f"ticks were missed because of an output: {words}"
+    every = max(whole["ticks"] + whole["missed"], 1)
+    share = whole["missed"] / every
+    if not whole["missed"]:
+        words = [f"no tick of {every} was missed"]
+    elif blamed:
+        which = ", ".join(f"{row['missed']} ({row['mishap']})" for row in blamed)
+        words = [f"ticks were missed because of an output: {which}"]
+    else:
+        words = [f"{whole['missed']} ticks of {every} were missed ({share:.2%}), and no more when something went "
+                 "wrong: this machine is too busy for this show"]  # fmt: skip
+    hit = [row for row in rows if row["others_percent"] < LEAST and row["seconds"] >= TELLING]
+    words += [f"{r['hardest_hit']} kept {r['others_percent']}% of its pictures ({r['mishap']})" for r in hit]
+    words += [f"{name} did not come back" for name in down]
+    return Verdict(not (blamed or share > BUSY or hit or down), bool(blamed), "; ".join(words))
 
 
 def clips(folder: Path) -> list[dict[str, Any]]:
@@ -231,7 +269,7 @@ def clips(folder: Path) -> list[dict[str, Any]]:
 def run(
     json_path: Path | None = None, minutes: float = 10.0, model: str = "nano", size: str = "1280x720", fps: str = "30"
 ) -> dict[str, Any]:
-    """Play everything at once, print what happened, and write the same as JSON.
+    """Play everything at once, print what happened, and write the same as JSON. `passed` is what it comes down to.
 
     Raises RuntimeError where the show cannot play at all.
     """
@@ -271,19 +309,20 @@ def run(
         left_out = {m.name: m.lacks for m in plan if m.lacks}
         plan = [m for m in plan if not m.lacks]
         seen = {name: here.seen(name) for name in here.watched}
-        watch, whole, rows = _perform(rehearsal, plan, disk, minutes * 60, say)
+        watch, whole, rows = _perform(rehearsal, here, plan, disk, minutes * 60, say)
         received = {name: here.seen(name) - seen[name] for name in here.watched}
-        down = _down(rehearsal)
+        down = lost(rehearsal, here)
         live = rehearsal.now["live"]
         report = rehearsal.stop()
         recorded = clips(disk.folder)
-    blamed, words = verdict(whole, rows)
+    said = verdict(whole, rows, down)
     result = {
         "machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()},
         "model": model, "output": {"size": size, "fps": fps}, "minutes": minutes,
         "ticks": whole["ticks"], "late": whole["late"], "missed": whole["missed"], "worst_ms": report["worst_ms"],
         "world_fps": report["world"].get("fps", 0.0), "latency_ms": report["latency_ms"],
-        "missed_because_of_an_output": blamed, "verdict": words, "down_at_the_end": down,
+        "passed": said.passed, "missed_because_of_an_output": said.blamed, "verdict": said.words,
+        "down_at_the_end": down,
         "outputs": {
             name: {
                 "sent": sent, "dropped": max(whole["ticks"] - sent, 0) + watch.dropped[name],
@@ -324,10 +363,9 @@ def tables(result: dict[str, Any]) -> Iterator[Any]:
         made.add_column(name, justify="right" if name else "left")
     for row in result["mishaps"]:
         figures = [str(row[key]) for key in ("ticks", "late", "missed")]
-        made.add_row(row["mishap"], f"{row['seconds']:.0f}", *figures, f"{row['others_percent']}%")
+        least = f"{row['others_percent']}%" + (f" ({row['hardest_hit']})" if row["others_percent"] < 100 else "")
+        made.add_row(row["mishap"], f"{row['seconds']:.0f}", *figures, least)
     yield made
-    for name in result["down_at_the_end"]:
-        yield f"{name} did not come back"
     for clip in result["recordings"]:
         yield f"recorded {clip['name']}: {clip['frames']} frames, {clip['seconds']:g} s"
     for name, why in result["lacks"].items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from worldjockey.node import rig_bench
-from worldjockey.node.rig import Disk
-from worldjockey.node.rig_bench import growth, others, verdict
+from typer.testing import CliRunner
+from worldjockey.node import cli, rig_bench
+from worldjockey.node.rig import BALLAST, Disk, Rig
+from worldjockey.node.rig_bench import Watch, between, growth, lost, others, verdict
 
 MINUTES = 0.2
 
@@ -51,27 +53,128 @@ def test_everything_plays_at_once_while_things_go_wrong(
     console = Console(width=160, record=True, file=(tmp_path / "table.txt").open("w"))
     console.print(*rig_bench.tables(result), sep="\n")
     assert result["verdict"] in console.export_text().replace("\n", " ")
+    frozen = result["mishaps"][2]["pictures"]
+    assert frozen["MJPEG"] > 0, "a receiver that nothing befell"
 
 
-def row(name: str, missed: int, seconds: float = 10.0) -> dict[str, Any]:
-    return {"mishap": name, "missed": missed, "seconds": seconds}
+def row(name: str, missed: int, seconds: float = 10.0, others: int = 100, hardest: str = "ndi") -> dict[str, Any]:
+    return {
+        "mishap": name, "missed": missed, "seconds": seconds, "others_percent": others, "hardest_hit": hardest,
+    }  # fmt: skip
 
 
 def test_the_verdict_tells_an_output_from_a_busy_machine() -> None:
     whole = {"ticks": 18_000, "missed": 0, "seconds": 600.0}
-    assert verdict(whole, [row("a", 0)]) == (False, "no tick of 18000 was missed")
-    blamed, words = verdict(whole | {"missed": 7}, [row("a", 0), row("disk full", 7)])
-    assert blamed
-    assert "7 (disk full)" in words
-    blamed, words = verdict(whole | {"missed": 600}, [row("a", 10), row("b", 9)])
-    assert not blamed
-    assert "too busy" in words
+    fine = verdict(whole, [row("a", 0)])
+    assert (fine.passed, fine.blamed, fine.words) == (True, False, "no tick of 18000 was missed")
+    one = verdict(whole | {"missed": 7}, [row("a", 0), row("disk full", 7)])
+    assert (one.passed, one.blamed) == (False, True)
+    assert "7 (disk full)" in one.words
+    busy = verdict(whole | {"missed": 600}, [row("a", 10), row("b", 9)])
+    assert (busy.passed, busy.blamed) == (False, False)
+    assert "600 ticks of 18600 were missed (3.23%)" in busy.words
+    assert "too busy" in busy.words
+    assert verdict(whole | {"missed": 150}, [row("a", 2)]).passed, "less than 1%"
+
+
+def test_the_verdict_tells_of_outputs_that_are_gone_and_of_those_that_another_one_harmed() -> None:
+    whole = {"ticks": 18_000, "missed": 0, "seconds": 600.0}
+    gone = verdict(whole, [row("a", 0)], ["stream"])
+    assert not gone.passed
+    assert "stream did not come back" in gone.words
+    harmed = verdict(whole, [row("disk full", 0, others=40, hardest="NDI"), row("b", 0, others=85)])
+    assert not harmed.passed
+    assert verdict(whole, [row("disk full", 0, seconds=1.5, others=40)]).passed, "too short to tell"
+    assert harmed.words.endswith("; NDI kept 40% of its pictures (disk full)")
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_the_exit_code_is_the_verdict(passed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig_bench, "run", lambda *args: {"passed": passed, "missed_because_of_an_output": False})
+    assert CliRunner().invoke(cli.app, ["bench", "--rig"]).exit_code == (not passed)
 
 
 def test_others_are_compared_with_themselves_while_all_was_well() -> None:
-    well = {"ticks": 300, "sent": {"ndi": 300, "window": 150, "file": 300}}
-    assert others(well, {"ticks": 100, "sent": {"ndi": 100, "window": 50, "file": 0}}, "file") == 100
-    assert others(well, {"ticks": 100, "sent": {"ndi": 100, "window": 25, "file": 100}}, "file") == 50
+    well = {"seconds": 10.0, "pictures": {"NDI": 300, "MJPEG": 150, "file": 300}}
+    assert others(well, {"seconds": 5.0, "pictures": {"NDI": 150, "MJPEG": 75, "file": 0}}, "file")[0] == 100
+    amiss = {"seconds": 5.0, "pictures": {"NDI": 150, "MJPEG": 37, "file": 150}}
+    assert others(well, amiss, "file") == (49, "MJPEG")
+    assert others(well, {"seconds": 5.0, "pictures": {"NDI": 150, "file": 150}}, "file")[0] == 100, "who is not back"
+
+
+class Played:
+    """A rehearsal that says what the test wants."""
+
+    pid = os.getpid()
+
+    def __init__(self) -> None:
+        self.samples: list[dict[str, Any]] = []
+
+    @property
+    def now(self) -> dict[str, Any]:
+        return self.samples[-1]
+
+    def say(self, ticks: int, frames: dict[str, int], gone: str = "") -> None:
+        outputs = {
+            name: {"state": "restarting" if name == gone else "running", "sent": ticks,
+                   "facts": {"frames": count, "dropped": ticks - count}}
+            for name, count in frames.items()
+        }  # fmt: skip
+        clock = {"ticks": ticks, "late": 0, "missed": 0}
+        self.samples.append({"clock": clock, "world": {}, "live": {}, "outputs": outputs})
+
+    def check(self) -> None:
+        pass
+
+
+class Seer:
+    """A receiver that saw what the test wants."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, float]] = []
+
+
+def test_what_is_dropped_on_the_way_is_not_counted_as_seen() -> None:
+    played, watched = Played(), {"A": ("mpegts", ""), "B": ("mpegts", ""), "window": ("glance", "")}
+    rig = Rig({}, {}, watched, {"A": "stream", "B": "stream 2", "window": "window"}, {})
+    seers: dict[str, Any] = {name: Seer() for name in watched}
+    rig.receivers = seers
+    played.say(0, {"stream": 0, "stream 2": 0, "window": 0, "file": 0})
+    watch = Watch(played, rig)  # type: ignore[arg-type]
+    marks = []
+    for ticks, seen, drawn in ((1, 1, 1), (301, 301, 301), (601, 401, 351)):
+        for name in ("A", "window"):
+            seers[name].seen = [(0.0, 0.0)] * seen
+        played.say(ticks, {"stream": ticks, "stream 2": drawn, "window": ticks, "file": 1}, gone="file")
+        watch.look()
+        marks.append({**watch.mark(), "time": ticks / 30})
+    well, amiss = between(marks[0], marks[1]), between(marks[1], marks[2])
+    # B sees nothing yet, a screen tells changes alone, and the file is not back from what befell it before.
+    assert amiss["pictures"] == {"A": 100, "stream 2": 50, "window": 300}
+    assert others(well, amiss, "") == (17, "stream 2")
+    assert others(well, amiss, "stream 2") == (33, "A")
+
+
+def test_what_does_not_come_back_is_named_and_so_is_who_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig_bench, "BACK", 0.3)
+    played, watched = Played(), {"A": ("mpegts", ""), "B": ("mpegts", ""), "NDI": ("ndi", "")}
+    rig = Rig({}, {}, watched, {"A": "stream", "B": "stream 2", "NDI": "ndi"}, {"NDI": "no picture came"})
+
+    class Blind:
+        seen = ((0.0, 0.0),)
+
+    class Seeing:
+        looks = 0
+
+        @property
+        def seen(self) -> range:
+            self.looks += 1
+            return range(self.looks)
+
+    receivers: dict[str, Any] = {"A": Seeing(), "B": Blind()}
+    rig.receivers = receivers
+    played.say(9, {"stream": 9, "stream 2": 9, "file": 9, "ndi": 0}, gone="file")
+    assert lost(played, rig) == ["file", "B"]  # type: ignore[arg-type]
 
 
 def test_growth_is_told_of_the_process_that_ran_last() -> None:
@@ -95,12 +198,19 @@ for line in sys.stdin:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of another process are Linux's")
-def test_a_disk_is_full_for_whoever_may_mount_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path / "clip")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    monkeypatch.setenv("PATH", "/nowhere")
-    disk = Disk(tmp_path)
+@pytest.mark.parametrize("small", [True, False], ids=["a disk that can be made small", "one that cannot"])
+@pytest.mark.parametrize("mounts", [True, False], ids=["whoever may mount one", "whoever may not"])
+def test_a_disk_is_full(mounts: bool, small: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as nowhere:
+        if not mounts:
+            nowhere.setenv("PATH", "/nowhere")
+        disk = Disk(tmp_path)
+    if mounts and not tmp_path.is_mount():
+        pytest.skip("only root may mount a disk")
+    if not small:
+        monkeypatch.setenv("PATH", "/nowhere")
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "clip")]
+    writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert disk.lacks == ""
 
     def write() -> str:
@@ -110,12 +220,16 @@ def test_a_disk_is_full_for_whoever_may_mount_none(tmp_path: Path, monkeypatch: 
         writer.stdin.flush()
         return writer.stdout.readline().strip()
 
-    assert write() == "written"
-    disk.fill()
-    disk.tend(writer.pid)
-    assert write() == "File too large"
-    disk.free()
-    disk.tend(writer.pid)
-    assert write() == "written"
-    disk.close()
-    writer.communicate()
+    try:
+        assert write() == "written"
+        disk.fill()
+        disk.tend(writer.pid)
+        assert write() == ("No space left on device" if mounts and small else "File too large")
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= BALLAST + 8192
+        disk.free()
+        disk.tend(writer.pid)
+        assert write() == "written"
+    finally:
+        writer.communicate()
+        monkeypatch.undo()
+        disk.close()
