@@ -363,20 +363,32 @@ def table(result: dict[str, Any]) -> Any:
     out = result["output"]
     title = f"ways out, {out['size']} at {out['fps']}, {result['machine']['cores']} cores"
     made = Table(title=title, title_justify="left")
-    for name in ("", "CPU a frame, ms", "copies", "received", "control to sent, ms", "control to received pixel, ms"):
+    columns = (
+        "CPU a frame, ms",
+        "node's, ms",
+        "copies",
+        "received",
+        "control to sent, ms",
+        "control to received pixel, ms",
+    )
+    for name in ("", *columns):
         made.add_column(name, justify="right" if name else "left")
     for row in result["ways"]:
         if "lacks" in row:
-            made.add_row(row["way"], "-", "-", "-", "-", row["lacks"])
+            made.add_row(row["way"], "-", "-", "-", "-", "-", row["lacks"])
             continue
         sent, seen = row["sent_ms"], row["received_ms"]
         made.add_row(
             row["way"] + (f" ({row['note']})" if row["note"] else ""),
             f"{row['cpu_ms']:.1f}",
+            f"{row['node_cpu_ms']:.1f}",
             str(row["copies"]),
             "" if row["received"] is None else f"{row['received']} of {row['sent']}",
             f"{sent['p50']:.0f} / {sent['p95']:.0f}",
             f"{seen['p50']:.0f} / {seen['p95']:.0f}" if seen["count"] else "never",
         )
-    made.caption = "half within / 95% within; CPU of the output's process and programs for each picture it made"
+    made.caption = (
+        "half within / 95% within; CPU of the output's process and programs for each picture it made; the node's own "
+        "(control, clock, and scaling to the output's size) for each tick"
+    )
     return made

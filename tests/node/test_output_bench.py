@@ -51,6 +51,8 @@ def test_ways_are_measured_from_the_control_to_the_pixel(tmp_path: Path, discove
     console.print(output_bench.table(result))
     text = console.export_text()
     assert f"{tcp['received']} of {tcp['sent']}" in text
+    row = next(line for line in text.splitlines() if "MPEG-TS, TCP" in line)
+    assert [cell.strip() for cell in row.split("│")][2:4] == [f"{tcp['cpu_ms']:.1f}", f"{tcp['node_cpu_ms']:.1f}"]
     assert elsewhere[0]["lacks"] in text
 
 
