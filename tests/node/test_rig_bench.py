@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 from worldjockey.node import cli, rig_bench
-from worldjockey.node.rig import BALLAST, Disk, Rig
+from worldjockey.node.rig import BALLAST, Disk, Rig, mishaps
 from worldjockey.node.rig_bench import Watch, between, growth, lost, others, verdict
 
 MINUTES = 0.2
@@ -132,6 +132,15 @@ class Seer:
 
     def __init__(self) -> None:
         self.seen: list[tuple[float, float]] = []
+
+
+def test_nothing_befalls_a_receiver_that_is_not_there(tmp_path: Path) -> None:
+    watched = dict.fromkeys(("NDI", "WebRTC", "TCP stream", "MJPEG"), ("", ""))
+    disk = Disk(tmp_path)
+    plan = mishaps(Rig({}, {}, watched, {}, dict.fromkeys(watched, "no picture came")), disk, None)
+    disk.close()
+    assert [mishap.name for mishap in plan if not mishap.lacks] == ["disk full under the recording"]
+    assert [mishap.of for mishap in plan] == ["NDI", "WebRTC", "TCP stream", "file", "", "MJPEG"]
 
 
 def test_what_is_dropped_on_the_way_is_not_counted_as_seen() -> None:
