@@ -30,8 +30,8 @@ class SpoutOutput:
     """One Spout sender at the show's size.
 
     name: as receivers list it; None takes the show's.
-    layout: "native" goes up at the world's own size and is scaled on the card; "rgba" comes at the show's size. Both are
-    opaque.
+    layout: "native" goes up at the world's own size and is scaled on the card; "rgba" comes at the show's size. Both
+    are opaque.
     """
 
     holds = 0

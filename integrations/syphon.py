@@ -31,8 +31,8 @@ class SyphonOutput:
     """One Syphon server at the show's size.
 
     name: as clients list it; None takes the show's.
-    layout: "native" goes up at the world's own size and is scaled on the card; "rgba" comes at the show's size. Both are
-    opaque.
+    layout: "native" goes up at the world's own size and is scaled on the card; "rgba" comes at the show's size. Both
+    are opaque.
     """
 
     holds = 0

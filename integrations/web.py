@@ -73,8 +73,8 @@ class WebOutput:
         self._frames = self._server.feeds.frames
 
     def status(self) -> Mapping[str, Any]:
-        """url: to open; connections: who watches now, of which webrtc and mjpeg; coded: pictures by kind; dropped: where
-        coding was slow; frames: sent so far; note: what this machine lacks."""
+        """url: to open; connections: who watches now, of which webrtc and mjpeg; coded: pictures by kind; dropped:
+        where coding was slow; frames: sent so far; note: what this machine lacks."""
         if self._server is None:
             return {"connections": 0, "frames": self._frames}
         return self._server.facts()
