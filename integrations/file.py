@@ -1,4 +1,4 @@
-"""File out: a recording that survives a crash, H.264 (`h264`) in .mp4, .mov, .mkv or .ts.
+"""File out: a recording that survives a crash, H.264 (`h264`) and what is heard (`aac`) in .mp4, .mov, .mkv or .ts.
 
 The container is written in pieces of a second (ISO/IEC 14496-12 movie fragments, Matroska clusters; MPEG-TS has none),
 so that whatever ends the process leaves a file that plays up to at most 2 s before.
@@ -14,7 +14,8 @@ from typing import Any
 import av
 import numpy as np
 
-from . import Frame, Layout, VideoFormat
+from . import Frame, Heard, Layout, VideoFormat
+from .aac import SoundTrack
 from .h264 import Coder
 
 CONTAINERS = {
@@ -37,21 +38,24 @@ def free_name(path: Path) -> Path:
 class FileOutput:
     """Records the show. Each frame lies at its tick, so a tick that never came lengthens the one before.
 
-    path: .mp4, .mov, .mkv or .ts; an existing file is kept and the next free name taken (see `status`).
+    path: .mp4, .mov, .mkv or .ts; an existing file is kept and the next free name taken (see `status`). sound: record
+    what is heard, too, at the tick when it was heard; silence where nothing was.
     """
 
     layout: Layout = "yuv420p"
     holds = 0
     copies = ()  # `Coder.encode` reads it where it lies
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, sound: bool = False) -> None:
+        self.hears = sound
         self.path = Path(path).expanduser()
         if self.path.suffix.lower() not in CONTAINERS:
             raise ValueError(f"cannot record to {str(path)!r}: the name has to end in {', '.join(CONTAINERS)}")
         self._container: Any = None
         self._stopped = False
         self._encoder = ""
-        self._first: int | None = None
+        self._first: tuple[int, float] | None = None  # tick and time
+        self._track: SoundTrack | None = None
         self._next = 0
         self._frames = 0
 
@@ -61,6 +65,7 @@ class FileOutput:
         options = {**CONTAINERS[self.path.suffix.lower()], "flush_packets": "1"}
         container = av.open(str(self.path), "w", options=options)
         self._coder = Coder(container, fmt)
+        self._track = SoundTrack(container) if self.hears else None
         try:
             container.start_encoding()  # creates the file
         except OSError as error:
@@ -79,18 +84,23 @@ class FileOutput:
         if frame.pixels.shape != (height * 3 // 2, width):
             raise ValueError(f"recording takes yuv420p {(height * 3 // 2, width)}, not {frame.pixels.shape}")
         if self._first is None:
-            self._first = frame.tick
-        position = frame.tick - self._first
+            self._first = frame.tick, frame.time
+        position = frame.tick - self._first[0]
         if position < self._next:
             return  # a tick sent twice is one picture
-        self._write(np.ascontiguousarray(frame.pixels), position)
+        self._write(self._coder.encode(np.ascontiguousarray(frame.pixels), position))
         self._next = position + 1
         self._frames += 1
+        if self._track:
+            self._write(self._track.wait(self._next / self._fmt.fps))
 
-    def _write(self, pixels: Any, position: int = 0) -> None:
-        """None flushes what the encoder still holds."""
+    def hear(self, heard: Heard) -> None:
+        if self._track and self._first:
+            self._write(self._track.hear(heard.samples, heard.time - self._first[1]))
+
+    def _write(self, packets: list[Any]) -> None:
         try:
-            for packet in self._coder.encode(pixels, position):
+            for packet in packets:
                 self._container.mux(packet)
         except OSError as error:
             self._stopped, reason = True, error.strerror or error
@@ -116,7 +126,9 @@ class FileOutput:
         container = self._container
         try:
             if self._frames and not self._stopped:
-                self._write(None)
+                self._write(self._coder.encode(None, 0))
+                if self._track:
+                    self._write(self._track.finish(self._next / self._fmt.fps))
         finally:
             self._container = None
             with contextlib.suppress(OSError) if self._stopped else contextlib.nullcontext():

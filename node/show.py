@@ -44,7 +44,7 @@ EMBEDDED = Path(__file__).parent / "shows" / "default.yaml"
 LIVE_OPENS = 0.5  # strength of a live picture where the show says nothing: it is seen, and so is the world
 LARGEST = 1_000_000  # bytes of a show file; more is no show
 OUTPUTS = ("window", "ndi", "file", "syphon", "spout", "web", "stream", "virtualcam")
-SOUNDING = ("ndi",)  # of these, what takes sound
+SOUNDING = ("ndi", "file")  # of these, what takes sound
 T = TypeVar("T")
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
@@ -263,7 +263,7 @@ class OutputEntry(Part):
     @model_validator(mode="after")
     def _fits(self) -> OutputEntry:
         fields = {
-            "window": {"monitor", "scale", "rotate", "keystone"}, "file": {"path"},
+            "window": {"monitor", "scale", "rotate", "keystone"}, "file": {"path", "sound"},
             "ndi": {"name", "layout", "groups", "failover", "key", "threshold", "sound"},
             "syphon": {"name", "layout"}, "spout": {"name", "layout"}, "web": {"host", "port"},
             "stream": {"url"}, "virtualcam": {"name"},

@@ -30,10 +30,10 @@ def test_sound_plays_the_world_or_what_the_show_maps():
 
 
 def test_what_is_listened_to_goes_out_wherever_there_is_a_place_for_it():
-    outputs = "outputs: [window, ndi, {kind: ndi, name: mute, sound: false}]"
+    outputs = "outputs: [window, ndi, {kind: ndi, name: mute, sound: false}, 'file:clip.mp4']"
     heard = Show.parse(f"sound: {{enabled: true}}\n{outputs}")
     assert [(spec.name, spec.hears) for spec in outlet_specs(heard.on_air)] == [
-        ("window", False), ("ndi", True), ("ndi 2", False)
+        ("window", False), ("ndi", True), ("ndi 2", False), ("file", True)
     ]  # fmt: skip
     assert not any(spec.hears for spec in outlet_specs(Show.parse(outputs).on_air))
     assert Show.parse(heard.dump()) == heard
