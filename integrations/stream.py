@@ -194,6 +194,7 @@ class StreamOutput:
         self._ended = False
         self._watched = False
         self._fault = ""
+        self._broken: Exception | None = None  # what ended the thread
         self._encoder = ""
         self._counts = {"frames": 0, "dropped": 0}
         self._thread: threading.Thread | None = None
@@ -217,6 +218,9 @@ class StreamOutput:
         self._thread.start()
 
     def send(self, frame: Frame) -> None:
+        """RuntimeError once nothing can be sent any more, but by an output that is opened anew."""
+        if self._broken is not None:
+            raise RuntimeError(f"the stream {self.url} stopped: {self._broken or type(self._broken).__name__}")
         expected = (self._fmt.height * 3 // 2, self._fmt.width)
         if frame.pixels.shape != expected:
             raise ValueError(f"a stream takes yuv420p {expected}, not {frame.pixels.shape}")
@@ -253,21 +257,25 @@ class StreamOutput:
             self._thread = None
 
     def _serve(self) -> None:
-        while not self._ended:
-            if self._viewers is not None and not self._somebody(self._viewers):
-                continue
-            try:
-                self._play()
-            except (OSError, av.error.FFmpegError) as error:
-                self._fault = f"{self.url}: {getattr(error, 'strerror', '') or error}"
-            finally:
-                self._watched = False
-            if self._viewers is None and not self._ended:
-                time.sleep(RETRY)
-        if self._relay is not None:
-            self._relay.close()
-        if self._viewers is not None:
-            self._viewers.close()
+        try:
+            while not self._ended:
+                if self._viewers is not None and not self._somebody(self._viewers):
+                    continue
+                try:
+                    self._play()
+                except (OSError, av.error.FFmpegError) as error:
+                    self._fault = f"{self.url}: {getattr(error, 'strerror', '') or error}"
+                finally:
+                    self._watched = False
+                if self._viewers is None and not self._ended:
+                    time.sleep(RETRY)
+        except Exception as fault:  # no network's: `send` says it
+            self._broken = fault
+        finally:
+            if self._relay is not None:
+                self._relay.close()
+            if self._viewers is not None:
+                self._viewers.close()
 
     def _somebody(self, viewers: Viewers) -> bool:
         if self._relay is not None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from worldjockey.integrations import Frame, Unsuitable, VideoFormat
+from worldjockey.integrations import Frame, Unsuitable, VideoFormat, stream
 from worldjockey.integrations.stream import StreamOutput, address
 from worldjockey.node.rehearsal import free_port
 from worldjockey.node.show import Show
@@ -157,6 +157,29 @@ def test_udp_goes_to_whoever_hears_it() -> None:
     port = free_port()
     with on_air(f"udp://127.0.0.1:{port}"):
         assert rises(watch(f"udp://127.0.0.1:{port}"))
+
+
+def test_a_fault_that_is_no_networks_is_said_to_whoever_sends(
+    monkeypatch: pytest.MonkeyPatch, wait_for: WaitFor
+) -> None:
+    class Torn(stream.Coder):
+        def encode(self, pixels: np.ndarray, position: int) -> list[object]:
+            raise RuntimeError("the card is gone")
+
+    monkeypatch.setattr(stream, "Coder", Torn)
+    port = free_port()
+    output = StreamOutput(f"tcp://127.0.0.1:{port}")
+    output.open(VideoFormat(WIDTH, HEIGHT, FPS))
+
+    def send() -> None:
+        output.send(Frame(grey(0), 0, 0.0))
+
+    try:
+        with socket.create_connection(("127.0.0.1", port)), pytest.raises(RuntimeError, match="card is gone"):
+            wait_for(send, 30)
+    finally:
+        output.close()
+    socket.create_server(("127.0.0.1", port)).close()  # whoever opens it anew finds the port free
 
 
 def test_a_port_in_use_and_bad_addresses_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
