@@ -3,8 +3,8 @@
 tcp:// waits for viewers, any number of them, and codes nothing while nobody watches. srt:// hands the same stream to
 the ffmpeg program, because PyAV's wheels come without SRT; it waits for one viewer, or calls with `?mode=caller`, and
 while nobody is there two pictures a second are coded, for each of them makes it look again.
-rtmp:// calls a receiver, udp:// sends to an address or a group whether anybody hears it or not. FFmpeg's own listening
-sockets are not opened in this process: they hold Python's lock until somebody comes.
+rtmp:// calls a receiver, udp:// sends to an address or a group whether anybody hears it or not. FFmpeg's sockets are
+opened by its fifo, in a thread of its own: PyAV would hold Python's lock until somebody answers.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import av
 import numpy as np
+from av.codec.context import Flags
 
 from . import Frame, Layout, Pixels, Unsuitable, VideoFormat
 from .h264 import Coder
@@ -32,6 +33,8 @@ QUEUE = {
     "attempt_recovery": "1", "recover_any_error": "1", "recovery_wait_time": "0.05",
 }  # fmt: skip
 IDLE = 2  # pictures a second that a relay without a viewer gets
+ANSWER = 5.0  # seconds that a receiver may take to answer, and to take what it is sent
+QUEUED = 2  # packets that FFmpeg's fifo takes while nobody answers: one that waits, and one that is on its way
 RETRY = 1.0  # seconds until a receiver that did not take the stream is tried again
 BEHIND = 8 << 20  # bytes that a viewer may be behind before it is let go
 SCHEMES: dict[str, dict[str, str]] = {  # and what FFmpeg is told beside the address
@@ -192,7 +195,7 @@ class StreamOutput:
         self._last = 0
         self._there = threading.Condition()
         self._ended = False
-        self._watched = False
+        self._watched = self._reached = False  # pictures are wanted; they arrive, as far as the network says
         self._fault = ""
         self._broken: Exception | None = None  # what ended the thread
         self._encoder = ""
@@ -226,7 +229,7 @@ class StreamOutput:
             raise ValueError(f"a stream takes yuv420p {expected}, not {frame.pixels.shape}")
         if not self._watched:
             return
-        if not self._heard and 0 <= frame.tick - self._last < self._fmt.fps / IDLE:
+        if self._relay and not self._heard and 0 <= frame.tick - self._last < self._fmt.fps / IDLE:
             return
         self._last = frame.tick
         with self._there:
@@ -237,7 +240,7 @@ class StreamOutput:
     @property
     def _heard(self) -> bool:
         """Whether what is coded reaches anybody, as far as one can know."""
-        return self._watched and (self._relay is None or self._relay.watched)
+        return self._reached and (self._relay is None or self._relay.watched)
 
     def status(self) -> Mapping[str, Any]:
         """url; watched: whether anybody takes the stream now; connections: how many, of those that can be counted;
@@ -263,10 +266,12 @@ class StreamOutput:
                     continue
                 try:
                     self._play()
+                except TimeoutError:
+                    self._fault = f"{self.url}: does not answer"
                 except (OSError, av.error.FFmpegError) as error:
                     self._fault = f"{self.url}: {getattr(error, 'strerror', '') or error}"
                 finally:
-                    self._watched = False
+                    self._watched = self._reached = False
                 if self._viewers is None and not self._ended:
                     time.sleep(RETRY)
         except Exception as fault:  # no network's: `send` says it
@@ -291,14 +296,22 @@ class StreamOutput:
         options = {"flush_packets": "1"}
         if form == "mpegts":  # lengths are said, or players hold each picture until the next one begins
             options |= {"mpegts_flags": "resend_headers", "omit_video_pes_length": "0"}
-        container: Any = av.open(self._viewers or self._to, "w", format=form, options=options)
+        if self._viewers is None:
+            options["rw_timeout"] = str(round(ANSWER * 1e6))
+            inner = ":".join(f"{name}={value}" for name, value in options.items())
+            options = {"fifo_format": form, "format_opts": inner, "queue_size": "1"}
+        wrapped = form if self._viewers else "fifo"
+        container: Any = av.open(self._viewers or self._to, "w", format=wrapped, options=options)
         try:
             coder = Coder(container, self._fmt, live=True)
-            container.start_encoding()  # calls the receiver
-            self._encoder, self._fault = coder.name, ""
+            if form == "flv":  # which is told of the code beforehand; the fifo does not ask for it
+                container.streams.video[0].codec_context.flags |= Flags.global_header
+            container.start_encoding()
+            self._encoder = coder.name
             with self._there:
-                self._newest, self._watched = None, True
+                self._newest, self._watched, self._reached = None, True, self._viewers is not None
             first: int | None = None
+            muxed = 0
             while (taken := self._take()) is not None:
                 pixels, tick = taken
                 first = tick if first is None else first
@@ -306,7 +319,10 @@ class StreamOutput:
                     return
                 for packet in coder.encode(pixels, tick - first):
                     container.mux(packet)
+                    muxed += 1
                 self._counts["frames"] += 1
+                if muxed > QUEUED:
+                    self._reached, self._fault = True, ""
                 if self._viewers is not None:
                     self._viewers.look()
                     if not self._viewers:

@@ -388,7 +388,7 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                         console.print(f"wj: live picture: {message}; trying again", highlight=False, markup=False)
                 if (words := clock.get("message", "")) and clock["state"] == "running" and words not in desk.faults:
                     desk.faults.append(words)
-                for words in off_the_card(world, outputs):
+                for words in off_the_card(world, outputs) + unheard(outputs):
                     if words not in desk.faults:
                         desk.faults.append(words)
                 while spoken < len(desk.faults):
@@ -428,6 +428,12 @@ def off_the_card(world: dict[str, Any], outputs: dict[str, Any]) -> list[str]:
     return found + [f"{name}: {said['message']}" for name, said in running.items() if said.get("message")]
 
 
+def unheard(outputs: dict[str, Any]) -> list[str]:
+    """Why nobody takes what an output that plays sends, by output."""
+    running = {name: said.get("facts", {}) for name, said in outputs.items() if said.get("state") == "running"}
+    return [f"{name}: {facts['fault']}" for name, facts in running.items() if facts.get("fault")]
+
+
 def _feed_back(inputs: dict[str, Input], target: str, value: Any, desk: Desk) -> None:
     for name, source in inputs.items():
         try:
@@ -450,7 +456,7 @@ def line(world: dict[str, Any], clock: dict[str, Any], outputs: dict[str, Any]) 
         extra = f" ×{facts['connections']}" if "connections" in facts else ""
         on_air = " ON AIR" if facts.get("tally", {}).get("program") else ""
         where += " by CUDA" if said.get("texture") == "card" else ""
-        words = said.get("message", "") if said.get("state") not in ("running", "closed") else ""
+        words = said.get("message", "") if said.get("state") not in ("running", "closed") else facts.get("fault", "")
         parts.append(f"{name} {said.get('state', 'opening')}{where}{extra}{on_air}{f' ({words})' if words else ''}")
     if world.get("quality"):
         parts.append(world["quality"])

@@ -153,6 +153,42 @@ def test_rtmp_calls_its_receiver() -> None:
         assert rises(watch(f"rtmp://127.0.0.1:{port}/live/show", tries=5, options=["-listen", "1"]))
 
 
+SILENT = """
+import sys, time
+import numpy as np
+from worldjockey.integrations import Frame, VideoFormat, stream
+stream.ANSWER, said = 1.0, []
+output = stream.StreamOutput(sys.argv[1])
+output.open(VideoFormat(64, 64, 30))
+while not (said and "answer" in said[-1]):
+    output.send(Frame(np.full((96, 64), 128, np.uint8), int(time.monotonic() * 30), 0.0))
+    status = output.status()
+    said += [status["fault"]] if status["fault"] else []
+    assert not status["watched"]
+    time.sleep(0.01)
+print(said[-1])
+"""
+
+
+def test_who_accepts_and_never_answers_is_told_of_and_holds_nobody_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"rtmp://127.0.0.1:{silent.getsockname()[1]}/live/show"
+        sender = subprocess.run([sys.executable, "-c", SILENT, url], capture_output=True, text=True, timeout=60)
+    assert sender.stdout.strip() == f"{url}: does not answer", sender.stderr
+
+
+def test_nobody_there_is_told_and_watched_once_there_is(wait_for: WaitFor) -> None:
+    port = free_port()
+    url = f"rtmp://127.0.0.1:{port}/live/show"
+    with on_air(url) as output:
+        wait_for(lambda: output.status()["fault"] == f"{url}: Connection refused", 30)
+        receiver = threading.Thread(target=watch, args=(url, 60, 5, ["-listen", "1"]))
+        receiver.start()
+        wait_for(lambda: output.status()["watched"], 30)
+        assert output.status()["fault"] == ""
+        receiver.join()
+
+
 def test_udp_goes_to_whoever_hears_it() -> None:
     port = free_port()
     with on_air(f"udp://127.0.0.1:{port}"):

@@ -302,6 +302,14 @@ def test_no_process_outlives_a_killed_control(tmp_path: Path, wait_for: Callable
     assert (tmp_path / "clip.mkv").stat().st_size > 0
 
 
+def test_why_nobody_takes_a_stream_is_said_while_it_plays() -> None:
+    facts = {"url": "rtmp://x/live", "fault": "rtmp://x/live: does not answer", "watched": False}
+    outputs = {"stream": {"state": "running", "facts": facts}, "ndi": {"state": "running", "facts": {"connections": 1}}}
+    assert playing.unheard(outputs) == ["stream: rtmp://x/live: does not answer"]
+    assert "stream running rtmp://x/live (rtmp://x/live: does not answer)" in playing.line({}, {}, outputs)
+    assert playing.unheard({"stream": {"state": "restarting", "facts": facts}}) == []
+
+
 def test_an_input_that_fails_when_it_is_told_is_told_of_once(
     stage: Stage, wait_for: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
