@@ -16,27 +16,37 @@ SOFTWARE = "libx264"
 # Encoders of the hardware, best first, and the pixels they take.
 HARDWARE = {"h264_videotoolbox": "yuv420p", "h264_nvenc": "yuv420p", "h264_qsv": "nv12", "h264_amf": "nv12"}
 IDR = {"forced-idr": "1", "forced_idr": "1"}  # nvenc; qsv and amf: key frames that are asked for begin anew
+AT_ONCE = {  # by which they hold nothing back, as x264's zerolatency
+    "h264_videotoolbox": {"realtime": "1"},
+    "h264_nvenc": {"tune": "ull", "delay": "0", "zerolatency": "1"},
+    "h264_qsv": {"async_depth": "1"},
+    "h264_amf": {"usage": "ultralowlatency", "latency": "1"},
+}
 BITS = 0.15  # a pixel, from encoders that know no constant quality
 BT709 = 1  # the value of primaries, transfer and matrix alike in ITU-T H.273
 LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 
 
 @lru_cache(maxsize=8)
-def choose(width: int, height: int) -> str:
-    """The first encoder of the hardware that codes a picture of this size here and now, else x264."""
-    for name, pixels in HARDWARE.items():
+def choose(width: int, height: int) -> tuple[str, dict[str, str]]:
+    """The first encoder of the hardware that codes a picture of this size here and now, with its options; else x264."""
+    for name in HARDWARE:
         if name not in av.codec.codecs_available:
             continue
-        try:
-            coder: Any = av.CodecContext.create(name, "w")
-            coder.width, coder.height, coder.pix_fmt = width, height, pixels
-            coder.time_base, coder.framerate = Fraction(1, 30), Fraction(30)
-            packets = coder.encode(av.VideoFrame(width, height, pixels))
-            if packets or coder.encode(None):
-                return name
-        except (av.error.FFmpegError, OSError, ValueError):
-            continue
-    return SOFTWARE
+        for options in (IDR | AT_ONCE.get(name, {}), IDR):  # an older card or driver may not take them
+            if _codes(name, width, height, options):
+                return name, options
+    return SOFTWARE, {}
+
+
+def _codes(name: str, width: int, height: int, options: dict[str, str]) -> bool:
+    try:
+        coder: Any = av.CodecContext.create(name, "w")
+        coder.width, coder.height, coder.pix_fmt = width, height, HARDWARE[name]
+        coder.time_base, coder.framerate, coder.options = Fraction(1, 30), Fraction(30), dict(options)
+        return bool(coder.encode(av.VideoFrame(width, height, HARDWARE[name])) or coder.encode(None))
+    except (av.error.FFmpegError, OSError, ValueError):
+        return False
 
 
 class Coder:
@@ -46,15 +56,14 @@ class Coder:
     live: for a network, so smaller. Raises RuntimeError for an odd width or height.
     """
 
-    def __init__(self, container: Any, fmt: VideoFormat, live: bool = False, name: str = "") -> None:
+    def __init__(self, container: Any, fmt: VideoFormat, live: bool = False) -> None:
         if fmt.width % 2 or fmt.height % 2:
             raise RuntimeError(f"cannot code {fmt.width}x{fmt.height}: H.264 4:2:0 needs an even width and height")
-        self.name = name or choose(fmt.width, fmt.height)
+        self.name, options = choose(fmt.width, fmt.height)
         rate = Fraction(fmt.fps_num, fmt.fps_den)
-        options = dict(IDR)
         if self.name == SOFTWARE:  # what it held back to look ahead would be lost with it
             options = {"preset": "veryfast", "tune": "zerolatency", "crf": "21" if live else "18"}
-        self._stream = container.add_stream(self.name, rate=rate, options=options)
+        self._stream = container.add_stream(self.name, rate=rate, options=dict(options))
         self._pixels = HARDWARE.get(self.name, "yuv420p")
         self._stream.width, self._stream.height, self._stream.pix_fmt = fmt.width, fmt.height, self._pixels
         coder = self._stream.codec_context

@@ -87,6 +87,47 @@ def test_the_first_encoder_that_codes_is_taken(tmp_path: Path, monkeypatch: pyte
     assert found == ["mpeg4", "libx264", "libx264"]
 
 
+@pytest.mark.parametrize(
+    ("options", "taken"),
+    [
+        ({"bf": "2"}, {"bf": "2"}),
+        ({"bf": "as many as you like"}, {}),
+        ({"no such option": "1"}, {"no such option": "1"}),  # which FFmpeg passes over
+    ],
+)
+def test_an_encoder_that_refuses_to_hurry_still_codes(
+    options: dict[str, str], taken: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(h264, "HARDWARE", {"mpeg4": "yuv420p"})
+    monkeypatch.setattr(h264, "AT_ONCE", {"mpeg4": options})
+    h264.choose.cache_clear()
+    assert h264.choose(64, 64) == ("mpeg4", h264.IDR | taken)
+    h264.choose.cache_clear()
+
+
+@pytest.mark.parametrize("name", h264.HARDWARE)
+def test_the_hardwares_encoders_know_what_they_are_told(name: str) -> None:
+    """An encoder reads its options before it looks for its hardware, so that this needs none."""
+    if name not in av.codec.codecs_available:
+        pytest.skip(f"{name} is another system's")
+
+    def reads(options: dict[str, str]) -> bool:
+        coder: Any = av.CodecContext.create(name, "w")
+        coder.width, coder.height, coder.pix_fmt = 256, 256, h264.HARDWARE[name]
+        coder.time_base, coder.options = Fraction(1, 30), options
+        try:
+            coder.open()
+        except ValueError:  # "Invalid argument"
+            return False
+        except (av.FFmpegError, OSError):  # no such hardware here
+            pass
+        return True
+
+    for option, value in h264.AT_ONCE[name].items():
+        assert reads({option: value}), (option, value)
+        assert not reads({option: "nonsense"}), f"{option} is not known, or takes anything"
+
+
 def test_a_missed_tick_lengthens_the_one_before(tmp_path: Path) -> None:
     output = FileOutput(tmp_path / "gap.mp4")
     output.open(VideoFormat(64, 64, 30))
