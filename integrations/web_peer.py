@@ -86,7 +86,8 @@ class NoDelay(rtp.HeaderExtensionsMap):
 
 
 class Picture(MediaStreamTrack):
-    """The feed as aiortc reads it: coded pictures in order, starting with one that stands alone.
+    """The feed as aiortc reads it: coded pictures in order, starting with one that stands alone and is newer than the
+    viewer.
 
     origin: what this connection adds to every RTP time, once it is known.
     """
@@ -95,23 +96,28 @@ class Picture(MediaStreamTrack):
 
     def __init__(self) -> None:
         super().__init__()
-        self.feed: Feed | None = None
+        self._feed: Feed | None = None
         self.sender: RTCRtpSender | None = None
         self.origin: int | None = None
         self.last: Coded | None = None
         self._number = 0
 
+    def watch(self, feed: Feed) -> None:
+        """From now on: what is kept of it is from before, perhaps from the last one who watched."""
+        self._feed, self._number = feed, feed.number
+
     async def recv(self) -> av.Packet:
-        assert self.feed is not None
+        feed = self._feed
+        assert feed is not None
         self._find_origin()
         while True:
             try:
-                coded = await self.feed.following(self._number)
+                coded = await feed.following(self._number)
             except RuntimeError as fault:
                 raise MediaStreamError(str(fault)) from None
             if not coded.key and (self.last is None or coded.number != self._number + 1):
-                if coded.number == self.feed.number:  # none of those kept stands alone
-                    self.feed.ask_for_key()
+                if coded.number == feed.number:  # none of those kept stands alone
+                    feed.ask_for_key()
                 self._number, self.last = coded.number, None
                 continue
             self._number, self.last = coded.number, coded
@@ -155,7 +161,8 @@ class Viewer:
             raise ValueError(f"this offer cannot be answered: {fault or type(fault).__name__}") from None
         feed = self._feeds[self.codec]
         sender: Any = transceiver.sender
-        self._picture.feed, self._picture.sender = feed, sender
+        self._picture.watch(feed)
+        self._picture.sender = sender
         sender._RTCRtpSender__rtp_header_extensions_map = NoDelay()
         sender._send_keyframe = feed.ask_for_key  # what aiortc calls when the browser lost something
         self._watching.enter_context(feed.watched())

@@ -30,6 +30,7 @@ from worldjockey.integrations.web import WebOutput
 from worldjockey.integrations.web_peer import PLAYOUT_DELAY, NoDelay
 from worldjockey.integrations.web_server import is_ours
 from worldjockey.node.outlet import PLACES
+from worldjockey.node.receivers import Receiver
 from worldjockey.node.rehearsal import free_port
 from worldjockey.node.show import Show, ShowError
 
@@ -408,6 +409,31 @@ def test_what_is_coded_too_slowly_is_said(wait_for: Callable[..., None]) -> None
     finally:
         line.close()
         output.close()
+
+
+def test_who_comes_sees_nothing_from_before(wait_for: Callable[..., None]) -> None:
+    output = WebOutput(port=free_port())
+    output.open(VideoFormat(192, 192, 30))
+    firsts, sent = [], 0.0
+    try:
+        for light in (60, 200):
+            picture = np.full((288, 192), 128, np.uint8)
+            picture[:192] = light
+            viewer = Receiver("webrtc", output.status()["url"] + "offer")
+
+            def send(viewer: Receiver = viewer, picture: np.ndarray = picture) -> int:
+                nonlocal sent
+                if (now := time.monotonic()) - sent > 0.1:  # so seldom that what the first one saw is still kept
+                    sent = now
+                    output.send(Frame(picture, 0, now))
+                return len(viewer.seen)
+
+            wait_for(send, 30, "a picture")
+            firsts.append(viewer.seen[0][1] * 219 + 16)
+            viewer.kill()
+    finally:
+        output.close()
+    assert firsts == pytest.approx([60, 200], abs=8)
 
 
 def test_shows_name_the_browser_output() -> None:
