@@ -1,18 +1,21 @@
 """NDI in: another program's picture from the local network.
 
 Follows the NDI SDK 6 (Receiver): every captured picture is given back to the library, and of those that wait only the
-newest is used. Colours are taken as BT.709, limited range, which NDI prescribes for high definition.
+newest is used. Colours are of limited range, by the matrix that the frame's `ndi_color_info` names (SDK, HDR). Of a
+frame that names none they are BT.709, whatever its size: the SDK asks those who send YCbCr for BT.601 below HD and for
+BT.2020 above, but its library (6.3, measured) codes and decodes everybody's RGB by BT.709 from 320x240 to 3840x2160.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 
 from . import Pixels
 from .framing import Framing
@@ -20,6 +23,8 @@ from .ndi import _runtime, check_discovery
 
 FIND = 3.0  # seconds in which sources answer
 WAIT_MS = 250  # for a picture
+MATRIX = re.compile(r"<ndi_color_info\b[^>]*\bmatrix\s*=\s*[\"'](\w+)")
+MATRICES = {"bt_601": 5, "bt_709": 1, "bt_2020": 9, "bt_2100": 9}  # libswscale's SWS_CS_
 GONE = 1.5  # seconds without a picture or connection after which a source is looked for anew
 
 
@@ -32,6 +37,12 @@ def named(name: str, sources: Sequence[str]) -> str | None:
 def matching(name: str, sources: Sequence[str]) -> str | None:
     """The source that is called exactly so, or else one with that in its name."""
     return named(name, sources) or next((s for s in sources if name.lower() in s.lower()), None)
+
+
+def matrix(metadata: str) -> int:
+    """By which a frame of this metadata is coded, as libswscale counts them; BT.709 where it does not say."""
+    found = MATRIX.search(metadata)
+    return MATRICES.get(found[1].lower() if found else "", MATRICES["bt_709"])
 
 
 class NDISource:
@@ -99,11 +110,12 @@ class NDISource:
             return None
         try:
             self._seen, self._pictures = now, self._pictures + 1
-            return self._rgb(np.asarray(newest.data), newest.xres, newest.yres, size)
+            coded = matrix(newest.metadata or "")
+            return self._rgb(np.asarray(newest.data), newest.xres, newest.yres, coded, size)
         finally:
             ndi.recv_free_video_v2(self._receiver, newest)
 
-    def _rgb(self, data: Pixels, width: int, height: int, size: tuple[int, int]) -> Pixels:
+    def _rgb(self, data: Pixels, width: int, height: int, coded: int, size: tuple[int, int]) -> Pixels:
         self._size = (width, height)
         rows = data.reshape(height, -1)
         if rows.shape[1] == 4 * width:
@@ -112,7 +124,7 @@ class NDISource:
         frame = av.VideoFrame(width, height, "uyvy422")
         plane: Any = frame.planes[0]
         np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : rows.shape[1]] = rows
-        return self._framing.rgb(frame, size, src_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG)
+        return self._framing.rgb(frame, size, src_colorspace=coded, src_color_range=ColorRange.MPEG)
 
     def status(self) -> Mapping[str, Any]:
         return {"source": self._source, "size": list(self._size), "pictures": self._pictures}

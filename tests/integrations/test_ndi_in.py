@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worldjockey.integrations import ndi_in
+from worldjockey.integrations import Frame, VideoFormat, ndi, ndi_in
 from worldjockey.integrations.ndi import list_sources
-from worldjockey.integrations.ndi_in import NDISource, matching, named
+from worldjockey.integrations.ndi_in import NDISource, matching, matrix, named
 
 SENDER = Path(__file__).parents[1] / "peers" / "ndi_sender.py"
 pytest.importorskip("cyndilib", reason="the independent NDI sender is not installed: pip install cyndilib")
@@ -85,6 +85,34 @@ def test_a_source_that_goes_is_told_and_one_that_never_was_is_named(discovery: N
     with pytest.raises(OSError, match=r"wj nobody \d+' is not on the network; there are: "):
         nobody.open()
     nobody.close()
+
+
+@pytest.mark.parametrize(("name", "uyvy"), [("bt_601", (104, 91, 198)), ("bt_709", (112, 80, 198)),
+                                              ("bt_2020", (108, 86, 198))])  # fmt: skip
+def test_a_frame_is_decoded_by_the_matrix_that_it_names(
+    name: str, uyvy: tuple[int, ...], discovery: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A red of (200, 40, 40), coded by each."""
+    monkeypatch.setattr(ndi, "COLOUR", f'<ndi_color_info primaries="{name}" transfer="bt_709" matrix="{name}"/>')
+    picture = np.empty((480, 640, 2), np.uint8)
+    picture[..., 1], picture[:, ::2, 0], picture[:, 1::2, 0] = uyvy[1], uyvy[0], uyvy[2]
+    source_name = f"wj {name} {os.getpid()}"
+    output = ndi.NDIOutput(source_name)
+    output.open(VideoFormat(640, 480, 25))
+    try:
+        with receiving(source_name) as source:
+            seen = None
+            while seen is None:
+                output.send(Frame(picture, 0, time.monotonic()))
+                seen = source.read((64, 48))
+    finally:
+        output.close()
+    assert np.abs(seen[24, 32].astype(int) - (200, 40, 40)).max() <= 3, seen[24, 32]
+
+
+def test_what_metadata_says_of_colours() -> None:
+    assert matrix("") == matrix("<ndi_color_info matrix='bt_strange'/>") == matrix("<other matrix='bt_601'/>") == 1
+    assert matrix("<a/><ndi_color_info\n transfer='bt_2100_hlg' matrix = \"bt_2020\" />") == 9
 
 
 def listed(name: str) -> bool:
