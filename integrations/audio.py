@@ -1,14 +1,17 @@
 """Sound in: a live input or a file becomes level, bass, treble and onset, a hundred times a second.
 
-The listening is a pure state over blocks of samples (`Ear`); around it a thread reads a device (PortAudio, through
-sounddevice) or a file at its own speed, and delivers what it hears as controls. Whoever wants the sound itself, to send
-it on, gets the first two channels.
+The listening is a pure state over blocks of samples (`Ear`); around it a thread reads a device (PortAudio, in a process
+of its own: audio_peer.py) or a file at its own speed, and delivers what it hears as controls. Whoever wants the sound
+itself, to send it on, gets the first two channels.
 """
 
 from __future__ import annotations
 
 import contextlib
-import queue
+import json
+import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,8 +32,11 @@ QUIET = 1e-3  # RMS that still counts as silence: never amplified
 RISE = 1.9  # how far the spectrum's rise must stand out of its recent median to be an onset
 REST = 0.09  # seconds between two onsets
 FEATURES = ("level", "bass", "treble", "onset")
-GONE = 2.0  # seconds without a block after which a device is gone, and between two attempts to open it again
-WAITING = 20  # blocks that may wait to be heard
+RETRY = 2.0  # seconds between two attempts to open a device again
+PEER = Path(__file__).with_name("audio_peer.py")
+RUN = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"  # without the package
+ARRIVAL = struct.Struct("<dI")  # before each block that the peer sends: time.monotonic(), samples
+FIX = "pip install sounddevice, and on Debian apt install libportaudio2"
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ class AudioInput:
             except (OSError, ValueError) as fault:
                 self._said = {**self._said, "state": "no sound", "message": str(fault)}
             self._rest(deliver)
-            self._stop.wait(GONE)
+            self._stop.wait(RETRY)
 
     def take(self, block: Samples, deliver: Deliver) -> None:
         """Hear one block, (n,) mono, and deliver what changed."""
@@ -173,24 +179,31 @@ class AudioInput:
 
 
 def from_device(name: str | None) -> Iterator[Block]:
-    """Blocks of a live input, all its channels. Raises OSError, with the fix, where there is none, or when it is gone.
-
-    PortAudio calls us: a read that waits was seen to freeze the whole process where the sound comes from JACK.
-    """
-    sounddevice, blocks = _portaudio(), queue.Queue[Block](WAITING)
-
-    def hear(heard: Samples, *_: Any) -> None:
-        with contextlib.suppress(queue.Full):
-            blocks.put_nowait((heard.copy(), time.monotonic()))
-
+    """Blocks of a live input, all its channels. Raises OSError, with the fix, where there is none or it is gone."""
+    command = [sys.executable, "-c", RUN, str(PEER), str(RATE), str(BLOCK), *([] if name is None else [name])]
+    peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert peer.stdin is not None
+    assert peer.stdout is not None
     try:
-        with sounddevice.InputStream(RATE, BLOCK, name, None, "float32", "low", callback=hear):
-            while True:
-                yield blocks.get(timeout=GONE)
-    except queue.Empty:
-        raise OSError(f"the sound input {name or 'of this machine'} is silent or gone; `wj ports` lists them") from None
-    except (sounddevice.PortAudioError, ValueError) as fault:
-        raise OSError(f"no sound input {name or 'on this machine'} ({fault}); `wj ports` lists them") from None
+        said = json.loads(peer.stdout.readline() or "{}")
+        if said.get("missing"):
+            raise OSError(f"sound in needs PortAudio ({said['fault']}): {FIX}")
+        if "channels" not in said:
+            fault = said.get("fault", "PortAudio crashed")
+            raise OSError(f"no sound input {name or 'on this machine'} ({fault}); `wj ports` lists them")
+        while head := peer.stdout.read(ARRIVAL.size):
+            arrived, count = ARRIVAL.unpack(head)
+            data = peer.stdout.read(count * said["channels"] * 4)
+            yield np.frombuffer(data, np.float32).reshape(count, said["channels"]), arrived
+    except (ValueError, struct.error):  # it ended in the middle of a block
+        pass
+    finally:
+        peer.kill()
+        peer.wait()
+        for pipe in (peer.stdin, peer.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+    raise OSError(f"the sound input {name or 'of this machine'} is silent or gone; `wj ports` lists them")
 
 
 def from_file(path: str, paced: bool = True) -> Iterator[Block]:
@@ -227,6 +240,5 @@ def _portaudio() -> Any:
     try:
         import sounddevice
     except (ImportError, OSError) as fault:
-        fix = "pip install sounddevice, and on Debian apt install libportaudio2"
-        raise OSError(f"sound in needs PortAudio ({fault}): {fix}") from None
+        raise OSError(f"sound in needs PortAudio ({fault}): {FIX}") from None
     return sounddevice

@@ -1,3 +1,5 @@
+import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -181,3 +183,41 @@ def test_a_live_input_is_heard_in_its_time(jack):
     assert state == "listening", said.stdout + said.stderr
     assert len(onsets) >= 7
     assert np.median(np.diff(np.array(onsets, float))) == pytest.approx(0.5, abs=0.05)
+
+
+@contextlib.contextmanager
+def metronome(server):
+    """A JACK server of its own, with a metronome; it ends with the block, and all that listens to it is cut off."""
+    environment = {**os.environ, "JACK_DEFAULT_SERVER": server, "JACK_NO_START_SERVER": "1"}
+    command = ["jackd", "--no-realtime", "--no-mlock", "--silent", "--name", server, "-d", "dummy", "-p", "512"]
+    with contextlib.ExitStack() as stack:
+        for program in (command, ["jack_metro", "-b", "120", "-n", "metro"]):
+            process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+            stack.callback(process.wait)
+            stack.callback(process.kill if program is not command else process.terminate)
+            if program is command:
+                assert (
+                    subprocess.run(["jack_wait", "--server", server, "-w", "-t", "10"], env=environment).returncode == 0
+                )
+        yield
+
+
+def test_a_sound_server_that_ends_costs_the_sound_until_it_is_back(jack, wait_for, monkeypatch):
+    """In this process, which PortAudio must not take with it."""
+    server = f"wj-lost-{os.getpid()}"
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", server)
+    source = AudioInput("metro")
+
+    def state():
+        return source.status()["state"]
+
+    try:
+        with metronome(server):
+            source.start(lambda control: None)
+            wait_for(lambda: state() == "listening", 20)
+        wait_for(lambda: state() == "no sound", 20)
+        assert "silent or gone" in source.status()["message"] or "no sound input" in source.status()["message"]
+        with metronome(server):
+            wait_for(lambda: state() == "listening", 30)
+    finally:
+        source.stop()
