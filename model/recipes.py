@@ -18,7 +18,7 @@ class Recipe:
     pictures: int = 6000  # stage pictures for autoencoder and probe
     sequences: int = 2400
     frames: int = 8  # of a sequence
-    text_steps: int = 4500
+    text_steps: int = 6000
     autoencoder_steps: int = 5200
     probe_steps: int = 2200
     world_steps: int = 12800

@@ -1,7 +1,8 @@
 """Free text to prompt tokens.
 
-Words get static vectors (wordllama's packaged table: 256 numbers a word piece, read directly, nothing is downloaded);
-a small network turns each word, seen between its neighbours, into evidence for what the world can show. A token is the
+Words get static vectors: wordllama's packaged table (256 numbers a word piece, read directly, nothing is downloaded)
+beside what the whole word means (`lexicon`). A small network turns each word, seen between its neighbours (a comma or
+full stop parts them), into evidence for what the world can show. A token is the
 share of evidence for each value of one attribute; what no word speaks of stays unsaid, and the world keeps what it has.
 Because evidence adds up over words, every word's part in a token is known exactly, which is what word weights move.
 """
@@ -21,18 +22,24 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .lexicon import MEANING, lexicon, meaning
 from .spec import Array, Tokens
 from .stage.vocabulary import ATTRIBUTES, WIDTH
 
 WORDS_READ = 64  # a longer prompt is read up to here
-VECTOR = 256
+PIECES = 256
+VECTOR = PIECES + MEANING
+MARKS = frozenset(",.;:!?\n")
 UNSAID = 1.0  # evidence that nothing is said
-BLUR = 0.025  # noise on a word's 256 numbers in training, so that its neighbours mean the same
+BLUR = 0.4  # length of the noise on a word's pieces, and on its meaning, in training: neighbours mean the same
+LOST = 0.1  # how often training reads a word by its meaning alone, and how often by its pieces alone
+STRANGE = 0.06  # share of the room behind a caption that other words fill, which say nothing
+UNLIKE = 0.38  # the largest cosine of such a word with any that teaches
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    hidden: int = 384
+    hidden: int = 512
 
 
 @lru_cache(maxsize=1)
@@ -47,19 +54,22 @@ def _table() -> tuple[Tokenizer, Array]:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\w+(?:'\w+)?", text.lower()))[:WORDS_READ]
+    """Words and marks, lower case."""
+    return tuple(re.findall(r"\w+(?:'\w+)?|[,.;:!?\n]", text.lower()))[:WORDS_READ]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def _vector(word: str) -> Array:
     tokenizer, vectors = _table()
+    if word in MARKS:
+        return np.zeros(VECTOR, np.float32)
     ids = tokenizer.encode(word, add_special_tokens=False).ids
-    v = vectors[ids].mean(0) if ids else np.zeros(VECTOR, np.float32)
-    return v / max(float(np.linalg.norm(v)), 1e-6)
+    v = vectors[ids].mean(0) if ids else np.zeros(PIECES, np.float32)
+    return np.concatenate([v / max(float(np.linalg.norm(v)), 1e-6), meaning(word)])
 
 
 def vectors_of(words: tuple[str, ...]) -> Array:
-    """(len(words), 256) of unit length."""
+    """(len(words), 320): 256 of unit length for its pieces and 64 for its meaning; a mark has zeros."""
     return np.stack([_vector(w) for w in words]) if words else np.zeros((0, VECTOR), np.float32)
 
 
@@ -78,7 +88,7 @@ class TextEncoder(nn.Module):
         self.register_buffer("valid", valid, persistent=False)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(b, words, 256), zeros where there is no word -> evidence (b, words, 6, 16), at least 0."""
+        """(b, words, 320), zeros where there is no word -> evidence (b, words, 6, 16), at least 0."""
         near = F.relu(self.near(vectors.transpose(1, 2))).transpose(1, 2)
         own = F.relu(self.own(vectors))
         e = F.softplus(self.evidence(torch.cat([F.dropout(near, 0.2, self.training), own], -1)) * 4) * 4
@@ -88,14 +98,15 @@ class TextEncoder(nn.Module):
     @torch.inference_mode()
     def encode(self, text: str) -> Tokens:
         words = words_of(text)
-        if not words:
+        said = [i for i, w in enumerate(words) if w not in MARKS]
+        if not said:
             return Tokens(np.zeros((len(ATTRIBUTES), WIDTH), np.float32))
-        e = self(torch.from_numpy(vectors_of(words))[None])[0].numpy()
+        e = self(torch.from_numpy(vectors_of(words))[None])[0, said].numpy()
         parts = e / (UNSAID + e.sum((0, 2), keepdims=True))
         # A shade of doubt beside a clear word would be seen as a ghost in the picture.
         shares = parts.sum(0)
         parts = parts * (shares / np.maximum(shares.max(-1, keepdims=True), 1e-6))
-        return Tokens(parts.sum(0), words, parts)
+        return Tokens(parts.sum(0), tuple(words[i] for i in said), parts)
 
 
 def shares(evidence: Tensor) -> Tensor:
@@ -105,28 +116,49 @@ def shares(evidence: Tensor) -> Tensor:
     return e / e.sum(-1, keepdim=True)
 
 
-def train(steps: int = 4500, batch: int = 64, seed: int = 0, config: TextConfig | None = None) -> TextEncoder:
-    """A few minutes on two cores."""
+@lru_cache(maxsize=1)
+def _strangers() -> tuple[str, ...]:
+    """Words of the language that are like none that teaches."""
+    from .stage.captions import taught
+
+    index, rows = lexicon()
+    known = vectors_of(tuple(sorted({w for phrase in taught() for w in words_of(phrase)})))[:, PIECES:]
+    near = np.concatenate([(part @ known.T).max(1) for part in np.array_split(rows, 50)])
+    return tuple(w for w, i in index.items() if near[i] < UNLIKE)
+
+
+def _batch(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
+    """(count, words, 320) of captions, and (count, 6): index of the value each attribute has, 16 where unsaid."""
     from .stage.captions import caption
 
+    rows = [caption(rng) for _ in range(count)]
+    words = [words_of(t) for t, _ in rows]
+    strangers = _strangers()
+    v = np.zeros((count, max(map(len, words)) + 2, VECTOR), np.float32)
+    for i, w in enumerate(words):
+        v[i, : len(w)] = vectors_of(w)
+        for k in range(len(w), v.shape[1]):
+            if rng.random() < STRANGE:
+                v[i, k] = _vector(strangers[rng.integers(len(strangers))])
+    whole = (np.abs(v[..., PIECES:]).max(-1) > 0) & (np.abs(v[..., :PIECES]).max(-1) > 0)
+    luck = np.where(whole, rng.random(whole.shape), 1)
+    v[luck < LOST, :PIECES] = 0
+    v[(luck >= LOST) & (luck < 2 * LOST), PIECES:] = 0
+    for part in (v[..., :PIECES], v[..., PIECES:]):
+        noise = rng.standard_normal(part.shape, np.float32) * BLUR / part.shape[-1] ** 0.5
+        part += noise * (np.abs(part).max(-1, keepdims=True) > 0)
+    target = [[s[k] if s[k] >= 0 else WIDTH for k in ATTRIBUTES] for _, s in rows]
+    return torch.from_numpy(v), torch.tensor(target)
+
+
+def train(steps: int = 6000, batch: int = 64, seed: int = 0, config: TextConfig | None = None) -> TextEncoder:
+    """A few minutes on two cores."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = TextEncoder(config or TextConfig())
     opt = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
-    table = _table()[1]
     for step in range(steps):
-        rows = [caption(rng) for _ in range(batch)]
-        words = [words_of(t) for t, _ in rows]
-        v = np.zeros((batch, max(map(len, words)) + 2, VECTOR), np.float32)
-        for i, w in enumerate(words):
-            v[i, : len(w)] = vectors_of(w)
-            for k in range(len(w), v.shape[1]):  # any other word of the language says nothing
-                if rng.random() < 0.06:
-                    other = table[rng.integers(300, len(table))]
-                    v[i, k] = other / max(float(np.linalg.norm(other)), 1e-6)
-        x = torch.from_numpy(v)
-        x = x + BLUR * torch.randn_like(x) * (x.abs().amax(-1, keepdim=True) > 0)
-        target = torch.tensor([[s[k] if s[k] >= 0 else WIDTH for k in ATTRIBUTES] for _, s in rows])
+        x, target = _batch(rng, batch)
         loss = F.nll_loss(shares(model(x)).clamp(min=1e-6).log().flatten(0, 1), target.flatten())
         opt.param_groups[0]["lr"] = 2e-3 * (1 - step / steps) + 1e-5
         opt.zero_grad()

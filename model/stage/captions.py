@@ -13,10 +13,13 @@ import yaml
 from .vocabulary import ATTRIBUTES
 
 FILE = Path(__file__).parent / "phrases.yaml"
+NEARBY = Path(__file__).parent / "nearby.yaml"
 SPOKEN = {"place": 0.8, "light": 0.6, "weather": 0.4, "figure": 0.5, "tint": 0.3, "mood": 0.3}  # how often
 
-NEAR = 0.25  # share of values that are said by a word from the neighbourhood of their phrases,
-PLAIN = 0.25  # and by their plainest names
+NEAR = 0.2  # share of values that are said by a word from the neighbourhood of their phrases,
+PLAIN = 0.2  # by their plainest names,
+SWAPPED = 0.3  # and by a phrase that nobody wrote (`model.nearby`)
+COMMAS = 0.6  # share of captions whose phrases are parted by commas
 
 
 @lru_cache(maxsize=1)
@@ -26,9 +29,41 @@ def _file() -> dict[str, Any]:
     return found
 
 
+@lru_cache(maxsize=1)
+def _nearby() -> dict[str, Any]:
+    """Nothing where the file is not there: it only teaches."""
+    return yaml.safe_load(NEARBY.read_text("utf-8")) if NEARBY.exists() else {}
+
+
 def phrases(attribute: str, value: str, held_out: bool) -> tuple[str, ...]:
     """The ways to say one value: those that teach, or those that test and that training never sees."""
     return tuple(_file()[attribute][value]["test" if held_out else "teach"])
+
+
+def filler() -> tuple[str, ...]:
+    """Words that say nothing."""
+    return tuple(_file()["filler"])
+
+
+def ways(attribute: str, value: str) -> tuple[str, ...]:
+    """Every written phrase and word that teaches a value."""
+    found = _file()[attribute][value]
+    return (*found["teach"], *found.get("words", ()))
+
+
+def taught() -> tuple[str, ...]:
+    """Every written phrase and word that teaches."""
+    return tuple(phrase for key, values in ATTRIBUTES.items() for value in values for phrase in ways(key, value))
+
+
+def _pool(rng: np.random.Generator, attribute: str, value: str) -> Sequence[str]:
+    """From where training takes the words for a value."""
+    pool, luck = phrases(attribute, value, False), rng.random()
+    if luck < NEAR:
+        return _file()[attribute][value].get("words", pool)
+    if luck < NEAR + PLAIN:
+        return pool[:2]
+    return _nearby().get(attribute, {}).get(value, pool) if luck < NEAR + PLAIN + SWAPPED else pool
 
 
 def _one(rng: np.random.Generator, ways: Sequence[str]) -> str:
@@ -40,24 +75,18 @@ def caption(rng: np.random.Generator, held_out: bool = False) -> tuple[str, dict
     """A sentence and what it says: attribute -> index of the value, -1 where it says nothing of it."""
     said: dict[str, int] = {}
     words: list[str] = []
-    filler = _file()["filler"]
     for key, values in ATTRIBUTES.items():
         if rng.random() < SPOKEN[key]:
             i = int(rng.integers(len(values)))
             said[key] = i
-            ways = _file()[key][values[i]]
-            pool = phrases(key, values[i], held_out)
-            if not held_out and (luck := rng.random()) < NEAR + PLAIN:
-                pool = ways.get("words", pool) if luck < NEAR else pool[:2]
+            pool = phrases(key, values[i], True) if held_out else _pool(rng, key, values[i])
             words.append(_one(rng, pool))
         else:
             said[key] = -1
     rng.shuffle(words)
-    out: list[str] = []
+    parts = []
     for w in words:
-        for _ in range(int(rng.integers(0, 3))):
-            out.append(_one(rng, filler))
-        out.append(w)
-    if rng.random() < 0.3:
-        out.append(_one(rng, filler))
-    return " ".join(out) or _one(rng, filler), said
+        parts.append(" ".join([*(_one(rng, filler()) for _ in range(int(rng.integers(0, 3)))), w]))
+    if rng.random() < 0.3 or not parts:
+        parts.append(_one(rng, filler()))
+    return (", " if rng.random() < COMMAS else " ").join(parts), said
