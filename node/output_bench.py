@@ -350,14 +350,14 @@ def run(
         "machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()},
         "output": {"size": size, "fps": fps}, "seconds_each": seconds, "ways": rows,
     }  # fmt: skip
-    Console().print(table(result))
+    Console().print(*tables(result), sep="\n")
     if json_path is not None:
         json_path.expanduser().write_text(json.dumps(result, indent=1), "utf-8")
     return result
 
 
-def table(result: dict[str, Any]) -> Any:
-    """The figures as one rich table."""
+def tables(result: dict[str, Any]) -> Iterator[Any]:
+    """What is printed: the figures, and what this machine lacks."""
     from rich.table import Table
 
     out = result["output"]
@@ -375,7 +375,6 @@ def table(result: dict[str, Any]) -> Any:
         made.add_column(name, justify="right" if name else "left")
     for row in result["ways"]:
         if "lacks" in row:
-            made.add_row(row["way"], "-", "-", "-", "-", "-", row["lacks"])
             continue
         sent, seen = row["sent_ms"], row["received_ms"]
         made.add_row(
@@ -391,4 +390,7 @@ def table(result: dict[str, Any]) -> Any:
         "half within / 95% within; CPU of the output's process and programs for each picture it made; the node's own "
         "(control, clock, and scaling to the output's size) for each tick"
     )
-    return made
+    yield made
+    for row in result["ways"]:
+        if "lacks" in row:
+            yield f"without {row['way']}: {row['lacks']}"
