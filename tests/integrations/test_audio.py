@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from wav import wav
 from worldjockey.integrations.audio import BLOCK, FEATURES, RATE, AudioInput, Ear, Wire, follow, stereo
 
 T = np.arange(RATE * 4) / RATE
@@ -74,22 +75,8 @@ def test_any_samples_give_values_in_range(block):
             assert all(0 <= v <= 1 for v in ear.hear(block).values())
 
 
-def wav(path, *channels):
-    import av
-
-    layout = "mono" if len(channels) == 1 else "stereo"
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("pcm_s16le", rate=RATE, layout=layout)
-        samples = (np.stack(channels, 1) * 32767).astype(np.int16).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(samples, "s16", layout)
-        frame.sample_rate = RATE
-        for packet in [*stream.encode(frame), *stream.encode(None)]:
-            out.mux(packet)
-    return path
-
-
 def test_a_file_plays_its_parameters(tmp_path):
-    path = wav(tmp_path / "kicks.wav", kicks())
+    path = wav(tmp_path / "kicks.wav", RATE, kicks())
     heard, enough = [], threading.Event()
 
     def deliver(control):
@@ -119,7 +106,7 @@ def test_the_sound_itself_is_passed_on_piece_by_piece(tmp_path):
         if sum(len(p.samples) for p in pieces) > 1.2 * RATE:
             enough.set()
 
-    source = AudioInput(str(wav(tmp_path / "sides.wav", left, right)), (Wire("level", "sound/level"),), hear)
+    source = AudioInput(str(wav(tmp_path / "sides.wav", RATE, left, right)), (Wire("level", "sound/level"),), hear)
     begin = time.monotonic()
     source.start(levels.append)
     assert enough.wait(20)

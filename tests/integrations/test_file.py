@@ -15,6 +15,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from killed import killed_at
 from worldjockey.integrations import Frame, VideoFormat, h264
 from worldjockey.integrations.file import FileOutput
 
@@ -158,18 +159,7 @@ sys.stdin.read()
 @pytest.mark.parametrize("step", [1, 5])
 def test_a_killed_recording_plays_to_within_two_seconds(tmp_path: Path, suffix: str, step: int) -> None:
     path = tmp_path / f"killed{suffix}"
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), "201", str(step)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert writer.stdout
-    for line in writer.stdout:
-        if line.strip() == "200":
-            break
-    writer.send_signal(signal.SIGKILL)
-    writer.communicate()
+    killed_at("200", WRITER, str(path), "201", str(step))
     times = played(path)
     assert np.subtract(times, times[0]) == pytest.approx([n * step / 30 for n in range(len(times))], abs=0.002)
     assert times[-1] - times[0] >= (200 - 60) / 30

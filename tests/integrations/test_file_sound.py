@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from killed import killed_at
+from wav import wav
 from worldjockey.integrations import Frame, Heard, VideoFormat
 from worldjockey.integrations.file import FileOutput
 
@@ -128,15 +129,7 @@ sys.stdin.read()
 @pytest.mark.parametrize("sound", ["heard", "not heard"])
 def test_a_killed_recording_plays_to_within_two_seconds(tmp_path: Path, suffix: str, sound: str) -> None:
     path = tmp_path / f"killed{suffix}"
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), sound], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert writer.stdout
-    for line in writer.stdout:
-        if line.strip() == "200":
-            break
-    writer.send_signal(signal.SIGKILL)
-    writer.communicate()
+    killed_at("200", WRITER, str(path), sound)
     pictures, times, _ = decoded(path)
     assert pictures[-1][0] >= (200 - 60) / 30
     assert times[-1] >= (200 - 60) / 30
@@ -153,20 +146,14 @@ def play(folder: Path, *options: str) -> tuple[dict[str, Any], Path]:
 
 
 def test_a_show_records_the_sound_that_it_listens_to(tmp_path: Path) -> None:
-    wave = np.stack([np.sin(2 * np.pi * hz * np.arange(RATE) / RATE) for hz in (500, 1200)], 1)
-    with av.open(str(tmp_path / "tone.wav"), "w") as out:
-        stream = out.add_stream("pcm_s16le", rate=RATE, layout="stereo")
-        frame = av.AudioFrame.from_ndarray((wave * 16000).astype(np.int16).reshape(1, -1), "s16", "stereo")
-        frame.sample_rate = RATE
-        for packet in [*stream.encode(frame), *stream.encode(None)]:
-            out.mux(packet)
-    report, clip = play(tmp_path, "--sound", str(tmp_path / "tone.wav"))
+    tones = [0.5 * np.sin(2 * np.pi * hz * np.arange(RATE) / RATE) for hz in (500, 1200)]
+    report, clip = play(tmp_path, "--sound", str(wav(tmp_path / "tone.wav", RATE, *tones)))
     pictures, times, sound = decoded(clip)
     assert report["outputs"]["file"]["restarts"] == 0
     assert times[-1] == pytest.approx(pictures[-1][0], abs=0.08)
     steady = sound[:, RATE // 2 : RATE // 2 + RATE]
     assert list(np.abs(np.fft.rfft(steady)).argmax(1)) == pytest.approx([500, 1200], abs=2)
-    assert 20 * np.log10(steady.std(1) * 2**0.5 * 32767 / 16000) == pytest.approx([0, 0], abs=1)
+    assert 20 * np.log10(steady.std(1) * 2**0.5 / 0.5) == pytest.approx([0, 0], abs=1)
 
 
 def test_a_source_that_is_not_there_costs_no_picture(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import av
 import numpy as np
 import pytest
+from wav import wav
 from worldjockey.node.media import Media, read_image, read_sound, read_video
 from worldjockey.node.show import Show
 
@@ -25,14 +26,7 @@ def sound(tmp_path):
     rate = 44100
     t = np.arange(rate * 2) / rate
     wave = np.sin(2 * np.pi * 220 * t) * ((t * 4) % 1 < 0.25) * 0.8
-    path = tmp_path / "beat.wav"
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("pcm_s16le", rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray((wave * 32767).astype(np.int16)[None], "s16", "mono")
-        frame.sample_rate = rate
-        for packet in [*stream.encode(frame), *stream.encode(None)]:
-            out.mux(packet)
-    return path
+    return wav(tmp_path / "beat.wav", rate, wave)
 
 
 def test_a_picture_and_a_sound_come_back_as_they_were(picture, sound):
