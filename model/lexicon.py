@@ -48,6 +48,11 @@ def meaning(word: str) -> Array:
     return np.zeros(MEANING, np.float32) if i is None else rows[i]
 
 
+def likeness(rows: Array, known: Array) -> Array:
+    """(n,) the largest cosine of each of (n, d) with any of (m, d), all of unit length."""
+    return np.concatenate([(part @ known.T).max(1) for part in np.array_split(rows, 100)])
+
+
 class SentenceEncoder:
     """An encoder of the sentence-transformers family, in a folder."""
 
@@ -78,7 +83,7 @@ def compressed(vectors: Array, taught: Array) -> Array:
     """(words, d) -> (words, MEANING) int8: the principal components of those near the rows of `taught` (indices)."""
     x = vectors - vectors.mean(0)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    near = np.concatenate([(part @ unit[taught].T).max(1) for part in np.array_split(unit, 100)]) > NEAR
+    near = likeness(unit, unit[taught]) > NEAR
     _, axes = np.linalg.eigh(np.cov(x[near].T))
     cut = x @ axes[:, ::-1][:, :MEANING]
     return np.round(cut / np.abs(cut).max(1, keepdims=True) * 127).astype(np.int8)

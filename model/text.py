@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .lexicon import MEANING, lexicon, meaning
+from .lexicon import MEANING, lexicon, likeness, meaning
 from .spec import Array, Tokens
 from .stage.vocabulary import ATTRIBUTES, WIDTH
 
@@ -123,7 +123,7 @@ def _strangers() -> tuple[str, ...]:
 
     index, rows = lexicon()
     known = vectors_of(tuple(sorted({w for phrase in taught() for w in words_of(phrase)})))[:, PIECES:]
-    near = np.concatenate([(part @ known.T).max(1) for part in np.array_split(rows, 50)])
+    near = likeness(rows, known)
     return tuple(w for w, i in index.items() if near[i] < UNLIKE)
 
 
