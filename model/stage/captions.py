@@ -40,6 +40,7 @@ def phrases(attribute: str, value: str, held_out: bool) -> tuple[str, ...]:
     return tuple(_file()[attribute][value]["test" if held_out else "teach"])
 
 
+@lru_cache(maxsize=1)
 def filler() -> tuple[str, ...]:
     """Words that say nothing."""
     return tuple(_file()["filler"])
