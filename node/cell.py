@@ -7,22 +7,33 @@ import zlib
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
-_VERSION = struct.Struct("<Q")
+COUNTER = 8  # bytes
 _BANK = struct.Struct("<II")  # length, crc32
+
+
+def count(buffer: Any) -> int:
+    """The number in a buffer's first 8 bytes, read in one go."""
+    return int(buffer[:COUNTER].cast("Q")[0])
+
+
+def set_count(buffer: Any, number: int) -> None:
+    """Written in one go: `struct` clears its target before it fills it, and who looks just then reads 0."""
+    buffer[:COUNTER].cast("Q")[0] = number
 
 
 class Cell:
     """A named shared-memory slot: one writer, any number of readers, the latest value wins, nobody waits.
 
     The writer fills the bank that no reader is sent to and then turns the version over. A reader that was overtaken
-    twice while copying sees it by the checksum and reads again, so no lock and no memory ordering is relied on.
+    twice while copying sees it by the checksum, of version and data, and reads again, so no lock and no memory ordering
+    is relied on.
     Hand it to a spawned process as an argument; the process that made it calls `unlink` at the end.
     """
 
     def __init__(self, size: int, _name: str | None = None) -> None:
         self.size = size
         self._span = _BANK.size + size
-        self._memory = SharedMemory(_name, create=_name is None, size=_VERSION.size + 2 * self._span)
+        self._memory = SharedMemory(_name, create=_name is None, size=COUNTER + 2 * self._span)
         self._buffer: Any = self._memory.buf
 
     def __reduce__(self) -> tuple[type[Cell], tuple[int, str]]:
@@ -31,25 +42,25 @@ class Cell:
     @property
     def version(self) -> int:
         """How often it was written; 0 is never."""
-        return int(_VERSION.unpack_from(self._buffer)[0])
+        return count(self._buffer)
 
     def write(self, data: bytes) -> None:
         """Raises ValueError if it does not fit."""
         if len(data) > self.size:
             raise ValueError(f"{len(data)} bytes do not fit in a cell of {self.size}")
         version = self.version + 1
-        at = _VERSION.size + version % 2 * self._span
+        at = COUNTER + version % 2 * self._span
         self._buffer[at + _BANK.size : at + _BANK.size + len(data)] = data
-        _BANK.pack_into(self._buffer, at, len(data), zlib.crc32(data))
-        _VERSION.pack_into(self._buffer, 0, version)
+        _BANK.pack_into(self._buffer, at, len(data), _checksum(version, data))
+        set_count(self._buffer, version)
 
     def read(self) -> tuple[int, bytes]:
         """(version, data); (0, b"") before the first write."""
         while version := self.version:
-            at = _VERSION.size + version % 2 * self._span
+            at = COUNTER + version % 2 * self._span
             length, crc = _BANK.unpack_from(self._buffer, at)
             data = bytes(self._buffer[at + _BANK.size : at + _BANK.size + min(length, self.size)])
-            if zlib.crc32(data) == crc:
+            if _checksum(version, data) == crc:
                 return version, data
         return 0, b""
 
@@ -59,3 +70,7 @@ class Cell:
     def unlink(self) -> None:
         self.close()
         self._memory.unlink()
+
+
+def _checksum(version: int, data: bytes) -> int:
+    return zlib.crc32(data, version & 0xFFFFFFFF)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cell import COUNTER, count, set_count
+
 Pixels = NDArray[np.uint8]
-_NEWEST = struct.Struct("<Q")
 _SLOT = struct.Struct("<QIIIHHddd")  # number, height, width, channels, FrameInfo's place on a card, its times
 
 
@@ -37,7 +38,7 @@ class FrameRing:
 
     def __init__(self, size: int, slots: int, _name: str | None = None) -> None:
         self.size, self.slots = size, slots
-        self._head = _NEWEST.size + slots * _SLOT.size
+        self._head = COUNTER + slots * _SLOT.size
         self._memory = SharedMemory(_name, create=_name is None, size=self._head + slots * size)
         self._buffer: Any = self._memory.buf
 
@@ -47,14 +48,14 @@ class FrameRing:
     @property
     def newest(self) -> int:
         """Number of the newest frame, counted from 1; 0 before the first."""
-        return int(_NEWEST.unpack_from(self._buffer)[0])
+        return count(self._buffer)
 
     def _pixels(self, number: int, shape: tuple[int, ...]) -> Pixels:
         at = self._head + number % self.slots * self.size
         return np.frombuffer(self._buffer, np.uint8, int(np.prod(shape)), at).reshape(shape)
 
     def _at(self, number: int) -> int:
-        return _NEWEST.size + number % self.slots * _SLOT.size
+        return COUNTER + number % self.slots * _SLOT.size
 
     def blank(self, shape: tuple[int, ...]) -> Pixels:
         """Where the next frame goes, for drawing in place; `publish` then shows it. ValueError if it does not fit."""
@@ -70,7 +71,7 @@ class FrameRing:
         h, w, c = (*shape, 1)[:3]
         place = info.memory, info.slot, info.made, info.stamp, info.span
         _SLOT.pack_into(self._buffer, self._at(number), number, h, w, c, *place)
-        _NEWEST.pack_into(self._buffer, 0, number)
+        set_count(self._buffer, number)
         return number
 
     def write(self, pixels: Pixels, info: FrameInfo) -> int:

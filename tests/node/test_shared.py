@@ -46,6 +46,28 @@ def test_a_reader_never_sees_half_a_message_and_sees_the_last(writers: ModuleTyp
         cell.unlink()
 
 
+def test_what_was_said_once_is_never_unsaid(writers: ModuleType) -> None:
+    cell, ring, done = Cell(8), FrameRing(3, 4), SPAWN.Event()
+    try:
+        writer = SPAWN.Process(target=writers.hurry, args=(cell, ring, done))
+        writer.start()
+        while not (cell.version and ring.newest):
+            assert writer.is_alive() or done.is_set()
+        version = frame = 0
+        while not done.is_set() and writer.is_alive():
+            for _ in range(100):
+                now, data = cell.read()
+                assert data
+                assert now >= version
+                assert ring.newest >= frame
+                version, frame = now, ring.newest
+        writer.join()
+        assert cell.read() == (60_000, b"59999")
+    finally:
+        cell.unlink()
+        ring.unlink()
+
+
 posted = [p for p in PARAMETERS.values() if not p.local]
 numbers = st.sampled_from([p for p in posted if p.kind not in ("text", "trigger")])
 triggers = st.sampled_from([p for p in posted if p.kind == "trigger"])
