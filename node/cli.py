@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .process import leave
+from .process import free_a_core, leave
 from .weights_cli import weights
 
 EPILOG = "Start with `wj play`: it opens the embedded show. `wj doctor` finds what is wrong when something is."
@@ -414,6 +414,7 @@ def train(context: typer.Context) -> None:
 @app.command("eval", **PASS_ON)
 def evaluate(context: typer.Context) -> None:
     """Score a world: does it show what was asked for? `wj eval --json F` writes the scorecard."""
+    _call("torch", "set_num_threads", free_a_core(None))  # as the world is played
     raise typer.Exit(_call("worldjockey.model.evaluate", "main", list(context.args)) or 0)
 
 
