@@ -18,11 +18,13 @@ class Recipe:
     pictures: int = 6000  # stage pictures for autoencoder and probe
     sequences: int = 2400
     frames: int = 8  # of a sequence
-    text_steps: int = 6000
+    text_steps: int = 10000
     autoencoder_steps: int = 5200
     probe_steps: int = 2200
     world_steps: int = 12800
     reader_steps: int = 1000
+    finish_steps: int = 600  # with more, smooth skies get stripes and edges turn into stairs
+    finish_count: int = 800  # sequences that its critic sees
     batch: int = 4  # clips of `world.window` frames a step
     text: TextConfig = field(default_factory=TextConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -71,6 +73,7 @@ RECIPES: dict[str, Recipe] = {
         probe_steps=10,
         world_steps=10,
         reader_steps=10,
+        finish_steps=10,
         autoencoder=AutoencoderConfig(channels=8, widths=(8, 12, 16), blocks=(1, 1, 1)),
         world=WorldConfig(
             channels=8,

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from .nano import Nano
     from .recipes import Recipe
 
-CURVES = {"autoencoder": ("loss", "psnr"), "world": ("loss", "first", "later")}
-STAGES = ("text", "autoencoder", "probe", "world", "reader")
+CURVES = {"autoencoder": ("loss", "psnr"), "world": ("loss", "first", "later"), "finish": ("psnr", "edges")}
+STAGES = ("text", "autoencoder", "probe", "world", "reader", "finish")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers: int, seed: int) -> None:
     from safetensors.torch import load_file, save_file
 
-    from . import parallel, probe, reader, text, train_autoencoder, train_world
+    from . import parallel, probe, reader, text, train_autoencoder, train_finish, train_world
     from .clips import draw as clips_of
     from .recipes import RECIPES
     from .runlog import plot
@@ -87,9 +87,16 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
         figures = reader.train(clips, scale["mean"], scale["std"], folder / "reader.safetensors",
                                steps=r.reader_steps, held=min(100, len(clips) // 4), seed=seed)  # fmt: skip
         print("reader:", json.dumps(figures), flush=True)
-    if {"world", "reader"} & set(stages):
+    if "finish" in stages:
+        (folder / "finish.safetensors").unlink(missing_ok=True)  # what follows starts from the world as it was
+        assemble(folder, r).save(folder / "unfinished.safetensors")
+        hand = train_finish.train(folder, folder / "unfinished.safetensors", steps=r.finish_steps, count=r.finish_count,
+                                  shape=shape, workers=workers, seed=seed)  # fmt: skip
+        save_file({k: v.contiguous().clone() for k, v in hand.items()}, folder / "finish.safetensors")
+    if {"world", "reader", "finish"} & set(stages):
         assemble(folder, r).save(out)
-        curves = {name: json.loads((folder / f"{name}.json").read_text()) for name in CURVES}
+        files = {name: folder / f"{name}.json" for name in CURVES}
+        curves = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
         out.with_suffix(".json").write_text(json.dumps(curves))
         out.with_suffix(".svg").write_text(plot(curves, CURVES))
         print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", flush=True)
@@ -104,6 +111,7 @@ def assemble(folder: Path, r: Recipe) -> Nano:
     from .nano import Nano
     from .reader import Reader
     from .text import TextEncoder
+    from .train_finish import Hand
     from .transformer import WorldModel
 
     autoencoder = Autoencoder(r.autoencoder)
@@ -112,4 +120,7 @@ def assemble(folder: Path, r: Recipe) -> Nano:
     for name, module in (("text", text), ("reader", read), ("world", world)):
         module.load_state_dict(load_file(folder / f"{name}.safetensors"))
     scale = load_file(folder / "scale.safetensors")
-    return Nano(text, read, autoencoder, world, scale["mean"], scale["std"], torch.device("cpu"))
+    nano = Nano(text, read, autoencoder, world, scale["mean"], scale["std"], torch.device("cpu"))
+    if (finish := folder / "finish.safetensors").exists():
+        Hand(nano).load_state_dict(load_file(finish))
+    return nano

@@ -332,8 +332,14 @@ class WorldModel(nn.Module):
         earlier, remembered: in training, a frame (b, c, rows, columns) that the memory tokens read here and now, and
         which of them do (b, len(SPANS), 1).
         """
+        trunk, cond = self.seen(noisy, level, moment, past, earlier, remembered)
+        return self.drawn(trunk, cond).unflatten(0, noisy.shape[:2])
+
+    def seen(self, noisy: Tensor, level: Tensor, moment: Moment, past: Past | None = None,
+             earlier: Tensor | None = None, remembered: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Of `forward` all but the end: features (b * t, trunk, rows, columns), and the conditions (b * t, width)."""
         c = self.config
-        b, t, _, rows, columns = noisy.shape
+        t, rows, columns = noisy.shape[1], *noisy.shape[-2:]
         level = level.flatten()
         moment = moment.hidden()
         if earlier is not None and remembered is not None:
@@ -356,7 +362,15 @@ class WorldModel(nn.Module):
         for block in self.blocks:
             x = block(x, k, cond, rows // c.patch, t, past)
         grid = self.unpatchify(self.norm(x[:, k:])).unflatten(1, (rows // c.patch, -1)).permute(0, 3, 1, 2)
-        trunk = trunk + F.pixel_shuffle(grid, c.patch)
-        for head in self.head:
-            trunk = head(trunk, cond)
-        return self.predict(F.silu(trunk)).unflatten(0, (b, t))
+        return trunk + F.pixel_shuffle(grid, c.patch), cond
+
+    def drawn(self, trunk: Tensor, cond: Tensor) -> Tensor:
+        """Features -> latents (b * t, c, rows, columns)."""
+        return draw(self.head, self.predict, trunk, cond)
+
+
+def draw(head: nn.ModuleList, predict: nn.Module, trunk: Tensor, cond: Tensor) -> Tensor:
+    """The end of the network, which `train_finish` trains once more."""
+    for layer in head:
+        trunk = layer(trunk, cond)
+    return predict(F.silu(trunk))

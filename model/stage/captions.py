@@ -16,9 +16,9 @@ FILE = Path(__file__).parent / "phrases.yaml"
 NEARBY = Path(__file__).parent / "nearby.yaml"
 SPOKEN = {"place": 0.8, "light": 0.6, "weather": 0.4, "figure": 0.5, "tint": 0.3, "mood": 0.3}  # how often
 
-NEAR = 0.2  # share of values that are said by a word from the neighbourhood of their phrases,
-PLAIN = 0.2  # by their plainest names,
-SWAPPED = 0.3  # and by a phrase that nobody wrote (`model.nearby`)
+NEAR = 0.1  # share of values that are said by a word from the neighbourhood of their phrases,
+PLAIN = 0.15  # by their plainest names,
+SWAPPED = 0.15  # and by a phrase that nobody wrote (`model.nearby`)
 COMMAS = 0.6  # share of captions whose phrases are parted by commas
 
 

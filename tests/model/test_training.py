@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from worldjockey.model import Controls, Prompt, WeightsMissing, load
 from worldjockey.model.nano import Nano
 from worldjockey.model.recipes import RECIPES
@@ -21,9 +22,15 @@ def test_one_command_trains_a_world_that_plays(trained):
     frame = world.step(Controls(world.encode(Prompt("the sea")).values))
     assert frame.shape == (1, world.spec.height, world.spec.width, 3)
     assert frame.dtype == torch.uint8
-    curve = json.loads((trained / "tiny.json").read_text())["world"]
-    assert curve[-1]["step"] == 10
+    curves = json.loads((trained / "tiny.json").read_text())
+    assert curves["world"][-1]["step"] == curves["finish"][-1]["step"] == 10
     assert "polyline" in (trained / "tiny.svg").read_text()
+
+
+def test_the_last_stage_moves_the_end_of_the_world_and_the_decoder_alone(trained):
+    before, after = (load_file(trained / f"{name}.safetensors") for name in ("unfinished", "tiny"))
+    moved = {k for k, v in before.items() if not torch.equal(v, after[k])}
+    assert {".".join(k.split(".")[:2]) for k in moved} == {"world.head", "world.predict", "autoencoder.decoder"}
 
 
 def test_training_resumes_where_it_stopped(trained, capsys):
