@@ -64,4 +64,9 @@ class Autoencoder(nn.Module):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Not clamped: in training the loss wants the overshoot."""
-        return self.decoder(latent) * 0.5 + 0.5
+        return decoded(self.decoder, latent)
+
+
+def decoded(decoder: nn.Module, latent: Tensor) -> Tensor:
+    """What a decoder alone makes of latents, which `train_finish` trains once more."""
+    return decoder(latent) * 0.5 + 0.5

@@ -151,7 +151,7 @@ def _batch(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(v), torch.tensor(target)
 
 
-def train(steps: int = 10000, batch: int = 64, seed: int = 0, config: TextConfig | None = None) -> TextEncoder:
+def train(steps: int, batch: int = 64, seed: int = 0, config: TextConfig | None = None) -> TextEncoder:
     """A few minutes on two cores."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)

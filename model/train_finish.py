@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .autoencoder import decoded
 from .clips import SHARD, Clips, shape_of
 from .nano import Nano
 from .runlog import Run
@@ -86,7 +87,7 @@ class Hand(nn.Module):
 
     def picture(self, latent: Tensor) -> Tensor:
         z = (latent * self.std + self.mean).contiguous(memory_format=torch.channels_last)
-        return self.decoder(z) * 0.5 + 0.5
+        return decoded(self.decoder, z)
 
 
 @dataclass
@@ -124,10 +125,8 @@ def _look(folder: str, weights: str, shard: int, out: str, shape: tuple[int, int
     with torch.inference_mode():
         rows = [row for k in range(0, len(clips), ABREAST) for row in _played(nano, clips, k, dice)]
         found = {k: torch.cat([row[k] for row in rows]).contiguous() for k in rows[0]}
-        frames = clips.latents.shape[1]
-        scenes = clips.scene(slice(None), 0, frames)
-        seen = [q * frames + i for k in range(0, len(clips), ABREAST) for i in _looked_at(frames)
-                for q in range(k, min(k + ABREAST, len(clips)))]  # fmt: skip
+        scenes = clips.scene(slice(None), 0, clips.latents.shape[1])
+        seen = found.pop("at").tolist()
         found["pictures"] = torch.cat([to_bytes(render(scenes[i : i + 1], *shape)) for i in seen])
         found["latents"] = clips.latents.flatten(0, 1)[seen].contiguous()
     tmp = path.with_suffix(".tmp")
@@ -140,7 +139,7 @@ def _looked_at(frames: int) -> list[int]:
 
 
 def _played(nano: Nano, clips: Clips, first: int, dice: torch.Generator) -> Iterator[dict[str, Tensor]]:
-    """Plays some sequences in one step a frame; what is seen of each frame that is looked at."""
+    """Plays some sequences in one step a frame; what is seen of each frame that is looked at, and which those are."""
     pick = slice(first, min(first + ABREAST, len(clips)))
     frames = clips.latents.shape[1]
     n = pick.stop - pick.start
@@ -164,7 +163,7 @@ def _played(nano: Nano, clips: Clips, first: int, dice: torch.Generator) -> Iter
             yield {
                 "trunk": trunk.half(), "cond": cond.half(), "again_trunk": again[0].half(),
                 "again_cond": again[1].half(), "again": nano.world.drawn(*again).half(),
-                "kind": torch.full((n,), kind),
+                "kind": torch.full((n,), kind), "at": torch.arange(pick.start, pick.stop) * frames + i,
             }  # fmt: skip
         past = kept
         past.keep()
