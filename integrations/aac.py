@@ -1,4 +1,4 @@
-"""Sound in a recording: one AAC track that keeps the clock's time, with silence wherever nothing was heard."""
+"""Sound in a recording or a stream: one AAC track that keeps the clock's time, silent where nothing was heard."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 from . import Samples
 
 RATE = 48000
+SAMPLES = 1024  # of a packet (ISO/IEC 14496-3, AAC-LC)
 BITS = 192_000  # a second
-WAITS = 0.25  # seconds after which what was not heard is silence: the file's pictures wait for its sound
+WAITS = 0.25  # seconds after which what was not heard is silence: the pictures wait for the sound
 # FFmpeg's resampler (ffmpeg-resampler(1)) fills what is missing, leaves out what comes twice, and stretches what drifts
 # so that everything lies where it was heard, within 2 ms.
 EVEN = f"{RATE}:async=480:min_hard_comp=0.02:first_pts=0"

@@ -1,4 +1,4 @@
-"""Stream out: H.264 in MPEG-TS for OBS's media source, players and encoders.
+"""Stream out: H.264, and AAC where something is heard, in MPEG-TS for OBS's media source, players and encoders.
 
 tcp:// waits for viewers, any number of them, and codes nothing while nobody watches. srt:// hands the same stream to
 the ffmpeg program, because PyAV's wheels come without SRT; it waits for one viewer, or calls with `?mode=caller`, and
@@ -16,7 +16,9 @@ import socket
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -24,7 +26,8 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
-from . import Frame, Layout, Pixels, Unsuitable, VideoFormat
+from . import Frame, Heard, Layout, Pixels, Unsuitable, VideoFormat
+from .aac import RATE, SAMPLES, WAITS, SoundTrack
 from .h264 import Coder
 
 # FFmpeg's queue before SRT: while nobody is there it is emptied when full, so that a viewer begins at the present.
@@ -36,6 +39,10 @@ IDLE = 2  # pictures a second that a relay without a viewer gets
 ANSWER = 5.0  # seconds that a receiver may take to answer, and to take what it is sent
 QUEUED = 2  # packets that FFmpeg's fifo takes while nobody answers: one that waits, and one that is on its way
 RETRY = 1.0  # seconds until a receiver that did not take the stream is tried again
+# What is heard comes a little later than the picture of its time, and a picture would wait for it. MPEG-TS may carry it
+# late, so there the picture waits for the next one at most (av_interleaved_write_frame holds one packet back).
+UNEVEN = "1"  # microseconds by which one may be ahead of the other
+PIECES = 512  # of sound that wait to be coded; of more, the oldest go
 BEHIND = 8 << 20  # bytes that a viewer may be behind before it is let go
 SCHEMES: dict[str, dict[str, str]] = {  # and what FFmpeg is told beside the address
     "tcp": {},
@@ -64,6 +71,15 @@ def address(url: str) -> tuple[str, str, int, str]:
     return parts.scheme, parts.hostname, port, parts._replace(query=urlencode(query)).geturl()
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture of our own that waits to be coded."""
+
+    pixels: Pixels
+    tick: int
+    time: float
+
+
 class Relay:
     """The ffmpeg program, which takes our stream from a port of this machine and sends it on, coded as it is."""
 
@@ -77,8 +93,21 @@ class Relay:
         source = ["-fflags", "nobuffer", "-probesize", "65536", "-analyzeduration", "200000"]
         source += ["-i", f"tcp://127.0.0.1:{port}"]
         queue = [word for name, value in QUEUE.items() for word in (f"-{name}", value)]
-        self._command = [program, "-v", "info", "-hide_banner", "-nostats", "-nostdin", *source, "-map", "0:v"]
-        self._command += ["-c", "copy", "-f", "fifo", *queue, to]
+        self._command = [program, "-v", "info", "-hide_banner", "-nostats", "-nostdin", *source]
+        self._command += [
+            "-map",
+            "0:v",
+            "-map",
+            "0:a?",
+            "-c",
+            "copy",
+            "-max_interleave_delta",
+            UNEVEN,
+            "-f",
+            "fifo",
+            *queue,
+            to,
+        ]
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._listener: threading.Thread | None = None
@@ -174,24 +203,57 @@ class Viewers:
         viewer.close()
 
 
+class Coded:
+    """One stream's picture and sound, as packets for its container. Its time begins with the first picture."""
+
+    def __init__(self, container: Any, fmt: VideoFormat, sound: bool) -> None:
+        self._coder = Coder(container, fmt, live=True)
+        self._track = SoundTrack(container) if sound else None
+        self._first: tuple[int, float] | None = None  # tick and time
+        self._rate = fmt.fps
+        self.encoder = self._coder.name
+        # Packets that wait for the other one's of their time before they go on.
+        self.held = round(2 * WAITS * (fmt.fps + RATE / SAMPLES)) if sound else 0
+
+    def packets(self, picture: Picture | None, sound: list[Heard]) -> list[Any] | None:
+        """None where the clock began anew: its ticks are no longer this stream's."""
+        if picture is not None:
+            self._first = self._first or (picture.tick, picture.time)
+        if self._first is None:  # nothing to lay the sound beside
+            return []
+        tick, begin = self._first
+        packets: list[Any] = []
+        if picture is not None:
+            if picture.tick < tick:
+                return None
+            packets += self._coder.encode(picture.pixels, picture.tick - tick)
+        if self._track is not None:
+            for heard in sound:
+                packets += self._track.hear(heard.samples, heard.time - begin)
+            if picture is not None:
+                packets += self._track.wait((picture.tick - tick + 1) / self._rate)
+        return packets
+
+
 class StreamOutput:
     """Sends the show to whoever takes it. `send` never waits: where coding or the network is slower, the newest
     picture wins.
 
     url: tcp://HOST:PORT or srt://HOST:PORT to listen on (127.0.0.1 serves this machine only), udp://HOST:PORT or
-    rtmp://HOST/APP/KEY to send to.
+    rtmp://HOST/APP/KEY to send to. sound: send what is heard, too, at the time when it was heard.
     """
 
     layout: Layout = "yuv420p"
     holds = 0
     copies = ("out of the ring, for `send` does not wait",)
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, sound: bool = False) -> None:
+        self.url, self.hears = url, sound
         self._scheme, self._host, self._port, self._to = address(url)
         self._viewers: Viewers | None = None
         self._relay: Relay | None = None
-        self._newest: tuple[Pixels, int] | None = None
+        self._newest: Picture | None = None
+        self._sound: deque[Heard] = deque(maxlen=PIECES)
         self._last = 0
         self._there = threading.Condition()
         self._ended = False
@@ -229,16 +291,22 @@ class StreamOutput:
             raise ValueError(f"a stream takes yuv420p {expected}, not {frame.pixels.shape}")
         if not self._watched:
             return
-        if self._relay and not self._heard and 0 <= frame.tick - self._last < self._fmt.fps / IDLE:
+        if self._relay and not self._arrives and 0 <= frame.tick - self._last < self._fmt.fps / IDLE:
             return
         self._last = frame.tick
         with self._there:
             self._counts["dropped"] += self._newest is not None
-            self._newest = np.array(frame.pixels, order="C"), frame.tick
+            self._newest = Picture(np.array(frame.pixels, order="C"), frame.tick, frame.time)
             self._there.notify()
 
+    def hear(self, heard: Heard) -> None:
+        if self.hears and self._watched and (self._relay is None or self._arrives):
+            with self._there:
+                self._sound.append(heard)
+                self._there.notify()
+
     @property
-    def _heard(self) -> bool:
+    def _arrives(self) -> bool:
         """Whether what is coded reaches anybody, as far as one can know."""
         return self._reached and (self._relay is None or self._relay.watched)
 
@@ -246,8 +314,8 @@ class StreamOutput:
         """url; watched: whether anybody takes the stream now; connections: how many, of those that can be counted;
         frames sent, and dropped where coding or the network was slow; encoder; fault: why nobody takes it."""
         return {
-            "url": self.url, "watched": self._heard,
-            "connections": len(self._viewers or ()) if self._relay is None else int(self._heard),
+            "url": self.url, "watched": self._arrives,
+            "connections": len(self._viewers or ()) if self._relay is None else int(self._arrives),
             "encoder": self._encoder, "fault": self._relay.fault if self._relay else self._fault, **self._counts,
         }  # fmt: skip
 
@@ -301,27 +369,27 @@ class StreamOutput:
             inner = ":".join(f"{name}={value}" for name, value in options.items())
             options = {"fifo_format": form, "format_opts": inner, "queue_size": "1"}
         wrapped = form if self._viewers else "fifo"
+        if form == "mpegts":
+            options["max_interleave_delta"] = UNEVEN
         container: Any = av.open(self._viewers or self._to, "w", format=wrapped, options=options)
         try:
-            coder = Coder(container, self._fmt, live=True)
+            coded = Coded(container, self._fmt, self.hears)
             if form == "flv":  # which is told of the code beforehand; the fifo does not ask for it
                 container.streams.video[0].codec_context.flags |= Flags.global_header
             container.start_encoding()
-            self._encoder = coder.name
+            self._encoder = coded.encoder
             with self._there:
                 self._newest, self._watched, self._reached = None, True, self._viewers is not None
-            first: int | None = None
+                self._sound.clear()
             muxed = 0
             while (taken := self._take()) is not None:
-                pixels, tick = taken
-                first = tick if first is None else first
-                if tick < first:  # the clock began anew
+                if (packets := coded.packets(*taken)) is None:
                     return
-                for packet in coder.encode(pixels, tick - first):
+                self._counts["frames"] += taken[0] is not None
+                for packet in packets:
                     container.mux(packet)
                     muxed += 1
-                self._counts["frames"] += 1
-                if muxed > QUEUED:
+                if muxed > QUEUED + coded.held:
                     self._reached, self._fault = True, ""
                 if self._viewers is not None:
                     self._viewers.look()
@@ -331,8 +399,11 @@ class StreamOutput:
             with contextlib.suppress(OSError, av.error.FFmpegError):  # nobody is there to take the end of it
                 container.close()
 
-    def _take(self) -> tuple[Pixels, int] | None:
+    def _take(self) -> tuple[Picture | None, list[Heard]] | None:
+        """What came since the last call, the picture or the sound or both; None at the end."""
         with self._there:
-            self._there.wait_for(lambda: self._newest is not None or self._ended)
-            taken, self._newest = self._newest, None
-            return None if self._ended else taken
+            self._there.wait_for(lambda: self._newest is not None or self._sound or self._ended)
+            picture, self._newest = self._newest, None
+            sound = list(self._sound)
+            self._sound.clear()
+            return None if self._ended else (picture, sound)

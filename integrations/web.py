@@ -13,7 +13,7 @@ import threading
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import Frame, Layout, Unsuitable, VideoFormat
+from . import Frame, Heard, Layout, Unsuitable, VideoFormat
 
 if TYPE_CHECKING:
     from .web_server import Server
@@ -28,15 +28,15 @@ class WebOutput:
     """Serves browsers and players. `send` never waits for them.
 
     host: 127.0.0.1 serves this machine only; 0.0.0.0 serves the network too. port: of TCP; WebRTC takes UDP ports of
-    its own for as long as somebody watches.
+    its own for as long as somebody watches. sound: by WebRTC, what is heard goes out, too.
     """
 
     layout: Layout = "yuv420p"
     holds = 0
     copies = ("out of the ring, for all who watch",)  # in `Feeds.show`
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 8080) -> None:
-        self._host, self._port = host, port
+    def __init__(self, host: str = "127.0.0.1", port: int = 8080, sound: bool = False) -> None:
+        self._host, self._port, self.hears = host, port, sound
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
@@ -52,7 +52,7 @@ class WebOutput:
         self._thread = threading.Thread(target=self._loop.run_forever, name="web", daemon=True)
         self._thread.start()
         try:
-            self._server = self._wait(Server.start(fmt, self._host, self._port))
+            self._server = self._wait(Server.start(fmt, self._host, self._port, self.hears))
         except OSError as error:
             self.close()
             number = error.errno or 0
@@ -72,9 +72,13 @@ class WebOutput:
         self._server.feeds.show(frame.pixels, frame.time)
         self._frames = self._server.feeds.frames
 
+    def hear(self, heard: Heard) -> None:
+        if self._server is not None and self._server.sound is not None:
+            self._server.sound.hear(heard)
+
     def status(self) -> Mapping[str, Any]:
         """url: to open; connections: who watches now, of which webrtc and mjpeg; coded: pictures by kind; dropped:
-        where coding was slow; frames: sent so far; note: what this machine lacks."""
+        where coding was slow; frames: sent so far; sound: whether any goes out; note: what this machine lacks."""
         if self._server is None:
             return {"connections": 0, "frames": self._frames}
         return self._server.facts()

@@ -12,6 +12,7 @@ import ipaddress
 import json
 import re
 import time
+import uuid
 from fractions import Fraction
 from typing import Any
 
@@ -22,6 +23,7 @@ from aiortc.codecs import HEADER_EXTENSIONS
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
 
+from .web_sound import RATE, Piece, SoundFeed
 from .web_video import RTP_CLOCK, Coded, Feed, Feeds, Kind, rtp_time, unix_ms
 
 CONNECTING = 10.0  # seconds in which a browser has to come for what it asked
@@ -132,11 +134,27 @@ class Picture(MediaStreamTrack):
             self.origin = sent - rtp_time(self.last.due) & LARGEST_TIME
 
 
-class Viewer:
-    """A connection from its offer to its end."""
+class Sound(MediaStreamTrack):
+    """What is heard, as aiortc reads it: coded already."""
 
-    def __init__(self, feeds: Feeds) -> None:
-        self._feeds = feeds
+    kind = "audio"
+
+    def __init__(self, pieces: asyncio.Queue[Piece]) -> None:
+        super().__init__()
+        self._pieces = pieces
+
+    async def recv(self) -> av.Packet:
+        piece = await self._pieces.get()
+        packet = av.Packet(piece.data)
+        packet.pts, packet.time_base = piece.pts & LARGEST_TIME, Fraction(1, RATE)
+        return packet
+
+
+class Viewer:
+    """A connection from its offer to its end. sound: where there is any."""
+
+    def __init__(self, feeds: Feeds, sound: SoundFeed | None = None) -> None:
+        self._feeds, self._sound = feeds, sound
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # nobody outside is asked for anything
         self._picture = Picture()
         self._watching = contextlib.ExitStack()
@@ -150,6 +168,11 @@ class Viewer:
         transceiver = self._peer.addTransceiver(self._picture, direction="sendonly")
         ours = RTCRtpSender.getCapabilities("video").codecs
         transceiver.setCodecPreferences(sorted(ours, key=lambda codec: codec.mimeType != "video/H264"))
+        if self._sound is not None and re.search(r"^m=audio ", offer, re.MULTILINE):
+            track = Sound(self._watching.enter_context(self._sound.listened()))
+            speaker: Any = self._peer.addTransceiver(track, direction="sendonly").sender
+            # A stream of its own: a browser holds pictures back for the sound of the same stream, which comes later.
+            speaker._stream_id = str(uuid.uuid4())
         self._peer.on("datachannel", lambda channel: channel.on("message", lambda said: self._pong(channel, said)))
         try:
             await self._peer.setRemoteDescription(RTCSessionDescription(without_names(offer), "offer"))

@@ -23,6 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from . import VideoFormat
+from .web_sound import SoundFeed
 from .web_video import Coded, Feeds, unix_ms
 
 PAGE = Path(__file__).with_name("web_page.html")
@@ -78,10 +79,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
-    """One page and its viewers. Everything here belongs to the event loop, but `feeds.show` and `facts`."""
+    """One page and its viewers. Everything here belongs to the event loop, but `feeds.show`, `sound.hear` and
+    `facts`."""
 
-    def __init__(self, fmt: VideoFormat, host: str, port: int) -> None:
+    def __init__(self, fmt: VideoFormat, host: str, port: int, sound: bool = False) -> None:
         self.feeds = Feeds(fmt, asyncio.get_running_loop())
+        self.sound = SoundFeed(asyncio.get_running_loop()) if sound else None
         self._fmt, self._host, self._port = fmt, host, port
         self._names = own_names(host)
         self._page = PAGE.read_text("utf-8")
@@ -102,9 +105,9 @@ class Server:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
 
     @classmethod
-    async def start(cls, fmt: VideoFormat, host: str, port: int) -> Server:
+    async def start(cls, fmt: VideoFormat, host: str, port: int, sound: bool = False) -> Server:
         """OSError if the port is taken, or the host is no address of this machine."""
-        server = cls(fmt, host, port)
+        server = cls(fmt, host, port, sound)
         await server._runner.setup()
         try:
             await web.TCPSite(server._runner, host, port).start()
@@ -128,7 +131,7 @@ class Server:
         facts = {
             "url": f"http://{host}:{self._port}/", "connections": streams + viewers, "webrtc": viewers,
             "mjpeg": streams, "coded": self.feeds.coded(), "dropped": self.feeds.dropped(),
-            "frames": self.feeds.frames,
+            "frames": self.feeds.frames, "sound": self.sound is not None,
         }  # fmt: skip
         notes = [note for note in (self._note, *self.feeds.faults()) if note]
         return {**facts, "note": "; ".join(notes)} if notes else facts
@@ -212,7 +215,7 @@ class Server:
             raise web.HTTPUnsupportedMediaType(text="an offer is application/sdp")
         if len(self._viewers) >= WATCHERS:
             raise web.HTTPServiceUnavailable(text=f"{WATCHERS} browsers are watching already")
-        viewer = self._peers.Viewer(self.feeds)
+        viewer = self._peers.Viewer(self.feeds, self.sound)
         try:
             answer = await viewer.answer(await request.text())
         except ValueError as fault:

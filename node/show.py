@@ -44,7 +44,7 @@ EMBEDDED = Path(__file__).parent / "shows" / "default.yaml"
 LIVE_OPENS = 0.5  # strength of a live picture where the show says nothing: it is seen, and so is the world
 LARGEST = 1_000_000  # bytes of a show file; more is no show
 OUTPUTS = ("window", "ndi", "file", "syphon", "spout", "web", "stream", "virtualcam")
-SOUNDING = ("ndi", "file")  # of these, what takes sound
+SOUNDING = ("ndi", "file", "stream", "web")  # of these, what takes sound
 T = TypeVar("T")
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
@@ -265,8 +265,8 @@ class OutputEntry(Part):
         fields = {
             "window": {"monitor", "scale", "rotate", "keystone"}, "file": {"path", "sound"},
             "ndi": {"name", "layout", "groups", "failover", "key", "threshold", "sound"},
-            "syphon": {"name", "layout"}, "spout": {"name", "layout"}, "web": {"host", "port"},
-            "stream": {"url"}, "virtualcam": {"name"},
+            "syphon": {"name", "layout"}, "spout": {"name", "layout"}, "web": {"host", "port", "sound"},
+            "stream": {"url", "sound"}, "virtualcam": {"name"},
         }[self.kind]  # fmt: skip
         for field in type(self).model_fields:
             if field != "kind" and getattr(self, field) is not None and field not in fields:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -13,44 +12,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from clicking import FLASHES, FMT, RATE, clicks, decoded, onsets, plain
 from killed import killed_at
 from wav import wav
-from worldjockey.integrations import Frame, Heard, VideoFormat
+from worldjockey.integrations import Frame, Heard
 from worldjockey.integrations.file import FileOutput
-
-RATE, PIECE = 48000, 480
-FMT = VideoFormat(320, 180, 30000, 1001)
-FLASHES = range(30, 300, 60)  # ticks that are white and click
-
-
-def plain(luma: int) -> np.ndarray:
-    picture = np.full((FMT.height * 3 // 2, FMT.width), 128, np.uint8)
-    picture[: FMT.height] = luma
-    return picture
-
-
-def clicks(begin: float) -> np.ndarray:
-    """(PIECE, 2) heard from `begin` seconds of the recording on: 20 ms of 1 kHz at each flash, half as loud right."""
-    at = begin + np.arange(PIECE) / RATE
-    mono = np.zeros(PIECE, np.float32)
-    for tick in FLASHES:
-        since = at - tick / FMT.fps
-        mono += 0.8 * np.sin(2 * np.pi * 1000 * since) * ((since >= 0) & (since < 0.02))
-    return np.stack([mono, mono / 2], 1).astype(np.float32)
-
-
-def decoded(path: Path) -> tuple[list[tuple[float, float]], np.ndarray, np.ndarray]:
-    """(time, mean luma) of each picture; times of the samples; the samples (2, n)."""
-    with av.open(str(path)) as container, contextlib.suppress(av.error.FFmpegError):
-        pictures = []
-        for picture in container.decode(video=0):
-            pictures.append((float(picture.time), float(picture.to_ndarray()[: picture.height].mean())))
-    times, sound = [], []
-    with av.open(str(path)) as container, contextlib.suppress(av.error.FFmpegError):
-        for piece in container.decode(audio=0):
-            times.append(piece.time + np.arange(piece.samples) / RATE)
-            sound.append(piece.to_ndarray())
-    return pictures, np.concatenate(times), np.concatenate(sound, 1)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".ts"])
@@ -72,15 +38,14 @@ def test_what_is_heard_lies_at_the_tick_when_it_was_heard(tmp_path: Path, suffix
     pictures, times, sound = decoded(output.path)
     assert np.subtract([t for t, _ in pictures], pictures[0][0]) == pytest.approx(np.arange(300) / FMT.fps, abs=0.001)
     flashes = [t for t, luma in pictures if luma > 200]
-    loud = np.flatnonzero(np.abs(sound[0]) > 0.2)
-    heard = times[loud[np.diff(loud, prepend=-RATE) > RATE / 10]]
+    heard = onsets(times, sound)
     there = [t for t in flashes if not 4 <= t - pictures[0][0] < 5.2]
     assert heard == pytest.approx(there, abs=0.01)
     assert len(there) == len(flashes) - 1
     away = (times > 4.1) & (times < 5.1)
     assert np.abs(sound[:, away]).max() < 1e-3
     assert times[-1] - pictures[0][0] == pytest.approx(300 / FMT.fps, abs=0.04)
-    level = sound[:, loud].std(1)
+    level = sound[:, np.abs(sound[0]) > 0.2].std(1)
     assert 20 * np.log10(level[0] / level[1]) == pytest.approx(6, abs=1)
 
 

@@ -445,5 +445,5 @@ def test_shows_name_the_browser_output() -> None:
     assert "web" in PLACES
     with pytest.raises(ShowError, match="after web: comes a port, as in web:8080"):
         Show.parse("outputs: ['web:stage']")
-    with pytest.raises(ShowError, match="web takes host and port, not layout"):
+    with pytest.raises(ShowError, match="web takes host and port and sound, not layout"):
         Show.parse("outputs: [{web: {layout: rgba}}]")
