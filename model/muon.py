@@ -73,3 +73,19 @@ def optimisers(module: torch.nn.Module, lr: float, matrix_lr: float) -> list[tor
     adam = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), weight_decay=0.0,
                              fused=not any(isinstance(p, DTensor) for p in rest))  # fmt: skip
     return [Muon(matrices, lr=matrix_lr), adam]
+
+
+class Rates:
+    """The learning rates that optimisers were made with, of which a schedule takes a share at each step.
+
+    To be made before their state is loaded: a checkpoint's rates are shares already.
+    """
+
+    def __init__(self, optimisers: list[torch.optim.Optimizer]) -> None:
+        self._optimisers = optimisers
+        self._whole = [[group["lr"] for group in o.param_groups] for o in optimisers]
+
+    def take(self, share: float) -> None:
+        for o, rates in zip(self._optimisers, self._whole, strict=True):
+            for group, rate in zip(o.param_groups, rates, strict=True):
+                group["lr"] = share * rate

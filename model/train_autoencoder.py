@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .autoencoder import Autoencoder, AutoencoderConfig
-from .muon import optimisers
+from .muon import Rates, optimisers
 from .runlog import Run
 
 CHUNK = 16
@@ -75,13 +75,13 @@ def train(
     held = torch.from_numpy(np.array(data[-24:])).float() / 255
     model = Autoencoder(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     opts = optimisers(model, lr=2e-3, matrix_lr=0.02)
+    rates = Rates(opts)
     run = Run(folder, "autoencoder", steps)
     saved = run.load()
     if saved:
         model.load_state_dict(saved["model"])
         for o, s in zip(opts, saved["optimisers"], strict=True):
             o.load_state_dict(s)
-    base = [[g["lr"] for g in o.param_groups] for o in opts] if not saved else saved["base"]
     for step in run:
         rng = np.random.default_rng((seed, step))
         ch, cw = min(crop[0], shape[0]), min(crop[1], shape[1])
@@ -90,10 +90,8 @@ def train(
             y, x = rng.integers(0, shape[0] - ch + 1), rng.integers(0, shape[1] - cw + 1)
             picks.append(np.array(data[i, :, y : y + ch, x : x + cw]))
         true = torch.from_numpy(np.stack(picks)).float().div_(255).to(memory_format=torch.channels_last)
-        rate = min(1.0, (step + 1) / 100) * max(0.02, 0.5 * (1 + cos(pi * step / steps)))
-        for o, lrs in zip(opts, base, strict=True):
-            for g, lr in zip(o.param_groups, lrs, strict=True):
-                g["lr"] = lr * rate
+        rates.take(min(1.0, (step + 1) / 100) * max(0.02, 0.5 * (1 + cos(pi * step / steps))))
+        for o in opts:
             o.zero_grad(set_to_none=True)
         z = model.encode(true)
         out = model.decode(z + config.noise * torch.randn_like(z))
@@ -106,5 +104,5 @@ def train(
                 figures = [psnr(model.decode(model.encode(h[None])), h[None]) for h in held]
             run.log(loss=float(loss.detach()), psnr=float(np.mean(figures)), latent_std=float(z.detach().std()))
         if run.due():
-            run.save({"model": model.state_dict(), "optimisers": [o.state_dict() for o in opts], "base": base})
+            run.save({"model": model.state_dict(), "optimisers": [o.state_dict() for o in opts]})
     return model.eval()

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from .autoencoder import decoded
 from .clips import SHARD, Clips, shape_of
+from .muon import Rates
 from .nano import Nano
 from .runlog import Run
 from .sampler import levels, noised
@@ -200,7 +201,7 @@ class Trainer:
         parts = [{"params": list(self.hand.decoder.parameters()), "lr": DECODER}, {"params": head, "lr": HEAD}]
         self.opts = [torch.optim.Adam(parts, betas=(0.0, 0.99)),
                      torch.optim.Adam(self.critic.parameters(), CRITIC, betas=(0.0, 0.99))]  # fmt: skip
-        self.base = [[g["lr"] for g in o.param_groups] for o in self.opts]
+        self.rates = Rates(self.opts)
         self.balance = 0.0
 
     def state(self) -> dict[str, Any]:
@@ -234,7 +235,7 @@ class Trainer:
         noisy = clean + 0.03 * torch.randn(clean.shape, generator=dice)
         picture = self.hand.picture(cut(torch.where(exact, noisy, drawn)))
         shown = torch.lerp(true, picture, busy(true))
-        self._rates(i)
+        self.rates.take(min(1.0, (i + 1) / 50) * max(0.05, 1 - i / self.steps))
         said = self._criticise(i, true, shown.detach(), soft)
         if i < self.alone:
             return {"critic": said}
@@ -255,12 +256,6 @@ class Trainer:
             part = 1 - min(AVERAGE, (i - self.alone + 1) / (i - self.alone + 10))
             torch._foreach_lerp_(list(self.average.parameters()), list(self.hand.parameters()), part)
         return {"critic": said, "difference": float(difference.detach()), "latent": float(latent.detach())}
-
-    def _rates(self, i: int) -> None:
-        rate = min(1.0, (i + 1) / 50) * max(0.05, 1 - i / self.steps)
-        for o, lrs in zip(self.opts, self.base, strict=True):
-            for g, lr in zip(o.param_groups, lrs, strict=True):
-                g["lr"] = lr * rate
 
     def _criticise(self, i: int, true: Tensor, picture: Tensor, soft: Tensor) -> float:
         """One lesson for the critic; its loss, 0.69 where it cannot tell which is which."""

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from .autoencoder import AutoencoderConfig
 from .clips import Clips, draw
-from .muon import optimisers
+from .muon import Rates, optimisers
 from .parallel import Team, load_model, load_optimiser, shard, whole
 from .runlog import Run
 from .sampler import levels, noised, sample
@@ -88,7 +88,7 @@ class Trainer:
         average = deepcopy(model).eval()
         self.model, self.average = (shard(m, self.team) for m in (model, average))
         self.opts = optimisers(self.model, lr=1e-3, matrix_lr=matrix_lr)
-        self.base = [[g["lr"] for g in o.param_groups] for o in self.opts]
+        self.rates = Rates(self.opts)
 
     def state(self) -> dict[str, Any]:
         """Whole, however many processes train it; all of them must ask, and the leader gets it."""
@@ -129,10 +129,8 @@ class Trainer:
     def step(self, i: int) -> float:
         dice = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
         done = i / self.steps
-        rate = min(1.0, (i + 1) / 100) * max(0.01, 1 - done)
-        for o, lrs in zip(self.opts, self.base, strict=True):
-            for g, lr in zip(o.param_groups, lrs, strict=True):
-                g["lr"] = lr * rate
+        self.rates.take(min(1.0, (i + 1) / 100) * max(0.01, 1 - done))
+        for o in self.opts:
             o.zero_grad(set_to_none=True)
         clean, earlier, moment = self.draw(dice)
         b, t = clean.shape[:2]
