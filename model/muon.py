@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -81,7 +81,7 @@ class Rates:
     To be made before their state is loaded: a checkpoint's rates are shares already.
     """
 
-    def __init__(self, optimisers: list[torch.optim.Optimizer]) -> None:
+    def __init__(self, optimisers: Sequence[torch.optim.Optimizer]) -> None:
         self._optimisers = optimisers
         self._whole = [[group["lr"] for group in o.param_groups] for o in optimisers]
 
