@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from .deck import smoothstep
 from .parameters import PADS, find
-from .show import Cue, Show
+from .show import Show
+from .show_deck import Cue
 
 Curve = Literal["linear", "smooth", "exp"]
 STEEP = 4.0  # of an exponential way: it is half done after 83% of its time

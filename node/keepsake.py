@@ -21,7 +21,7 @@ import yaml
 
 from .history import SNAPSHOTS
 from .parameters import PARAMETERS, find
-from .show import LARGEST, ShowError, _write
+from .show_file import LARGEST, ShowError, write
 
 EVERY = 1.0  # seconds between two writes, however often a snapshot is saved
 Kept = Mapping[str, Mapping[str, Any]]
@@ -96,7 +96,7 @@ class Keepsake:
             if self.path.exists():
                 with self.path.open("rb") as file:
                     found = parse(file.read(LARGEST + 1), str(self.path))
-            _write(self.path, dump(found))
+            write(self.path, dump(found))
         except OSError as fault:
             right = "name a file that can be written to"
             raise OSError(f"--keep {self.path}: {fault.strerror or fault}; {right}") from None
@@ -128,7 +128,7 @@ class Keepsake:
                 kept, self._waiting = self._waiting, None
             if kept is not None:
                 try:
-                    _write(self.path, dump(kept))
+                    write(self.path, dump(kept))
                     self.fault = ""
                 except (OSError, yaml.YAMLError) as fault:
                     self.fault = f"snapshots are not written: {getattr(fault, 'strerror', '') or fault}"

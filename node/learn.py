@@ -12,7 +12,8 @@ from worldjockey.integrations import Control
 
 from .mapping import learned
 from .parameters import find, nearest
-from .show import LARGEST, Show, ShowError, _write
+from .show import Show
+from .show_file import LARGEST, ShowError, write
 
 
 def listen(target: str, seconds: float, backend: str = "auto") -> dict[str, Any] | None:
@@ -88,7 +89,7 @@ def save(path: Path, mapping: Mapping[str, Any]) -> None:
     Show.parse(text, str(path))
     after = insert(text, mapping)
     Show.parse(after, str(path))
-    _write(path, after)
+    write(path, after)
 
 
 def _value(node: yaml.Node | None, key: str) -> yaml.Node | None:

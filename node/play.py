@@ -34,7 +34,8 @@ from .process import SPAWN
 from .remote_key import Key
 from .report import Report, latency, percentiles
 from .ring import FrameRing
-from .show import OutputEntry, Show
+from .show import Show
+from .show_rig import OutputEntry
 from .sound_ring import SoundRing
 from .world_process import WorldOptions
 
@@ -299,7 +300,7 @@ class Company:
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
             show.media(options.folder), (*show.ahead(), *remembered), feed,
-            card=card.memory if card else None,
+            card=card.memory if card else None, 
         )  # fmt: skip
         target, opened = _world(show, world_options, key)
         world = Keeper("world", target, (opened, mailbox, source), WORLD_PATIENCE)

@@ -15,7 +15,8 @@ from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_vali
 
 from .aliases import SCOPE_STEP
 from .parameters import PADS, PARAMETERS, TEXT_BYTES
-from .show import Show, ShowError
+from .show import Show
+from .show_file import ShowError
 
 LARGEST = 4_000_000  # bytes of a timeline; more is none
 NAME = 40  # characters of a cue's name that are its prompt's

@@ -32,7 +32,8 @@ from worldjockey.integrations.web_server import is_ours
 from worldjockey.node.outlet import PLACES
 from worldjockey.node.receivers import Receiver
 from worldjockey.node.rehearsal import free_port
-from worldjockey.node.show import Show, ShowError
+from worldjockey.node.show import Show
+from worldjockey.node.show_file import ShowError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "peers"))
 from browser import Browser, Page, chromium

@@ -20,7 +20,8 @@ from worldjockey.integrations.gl import Canvas, HiddenContext, Target
 from worldjockey.integrations.projection import Scale, check_keystone, fit, nudged, to_picture
 from worldjockey.integrations.window import WindowOutput, list_monitors
 from worldjockey.node.play import outlet_specs
-from worldjockey.node.show import Show, ShowError
+from worldjockey.node.show import Show
+from worldjockey.node.show_file import ShowError
 
 FORMAT = VideoFormat(1920, 1080, 30, name="wj window test")
 Shot = Callable[[], np.ndarray]

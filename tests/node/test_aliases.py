@@ -17,7 +17,8 @@ from worldjockey.node.desk import Desk
 from worldjockey.node.mailbox import Mailbox
 from worldjockey.node.parameters import PADS, find
 from worldjockey.node.play import inputs_of
-from worldjockey.node.show import Show, ShowError
+from worldjockey.node.show import Show
+from worldjockey.node.show_file import ShowError
 
 
 class Rig:

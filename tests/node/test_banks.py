@@ -20,7 +20,8 @@ from worldjockey.node.log import ControlLog
 from worldjockey.node.mailbox import Mailbox
 from worldjockey.node.parameters import PADS
 from worldjockey.node.render import frames
-from worldjockey.node.show import Show, ShowError
+from worldjockey.node.show import Show
+from worldjockey.node.show_file import ShowError
 
 TEXT = """
 banks:

@@ -18,7 +18,8 @@ from worldjockey.node.history import SNAPSHOTS
 from worldjockey.node.keepsake import Keepsake, dump, parse
 from worldjockey.node.mailbox import Mailbox
 from worldjockey.node.parameters import PARAMETERS, TEXT_BYTES
-from worldjockey.node.show import Show, ShowError
+from worldjockey.node.show import Show
+from worldjockey.node.show_file import ShowError
 
 
 @pytest.fixture

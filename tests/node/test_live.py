@@ -23,7 +23,8 @@ from worldjockey.node.cell import Cell
 from worldjockey.node.keeper import Keeper
 from worldjockey.node.live import LiveFeed, LiveSpec
 from worldjockey.node.ring import FrameInfo, FrameRing
-from worldjockey.node.show import Show, ShowError
+from worldjockey.node.show import Show
+from worldjockey.node.show_file import ShowError
 from worldjockey.node.sight import FADE, STALE, Sight
 
 PEERS = Path(__file__).parents[1] / "peers"

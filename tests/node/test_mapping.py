@@ -17,7 +17,8 @@ from worldjockey.node.desk import Desk
 from worldjockey.node.mailbox import Mailbox
 from worldjockey.node.mapping import MidiMapping, compose
 from worldjockey.node.parameters import PADS, PARAMETERS
-from worldjockey.node.show import Show, ShowError
+from worldjockey.node.show import Show
+from worldjockey.node.show_file import ShowError
 
 PRODUCTS = {  # a port's name, as a system lists it, and the map that it gets
     "APC mini mk2:APC mini mk2 Control 24:0": "Akai APC mini mk2",

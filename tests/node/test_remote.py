@@ -27,7 +27,8 @@ from worldjockey.node.media import Media
 from worldjockey.node.rehearsal import free_port
 from worldjockey.node.remote_messages import Hello, Malformed, Packer, Unpacker
 from worldjockey.node.ring import FrameRing
-from worldjockey.node.show import Show, ShowError
+from worldjockey.node.show import Show
+from worldjockey.node.show_file import ShowError
 from worldjockey.node.world_process import WorldOptions
 
 PATIENCE = 60  # seconds: the machine may be busy

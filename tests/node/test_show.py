@@ -6,7 +6,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.node.parameters import PARAMETERS
-from worldjockey.node.show import Show, ShowError, parse_fps
+from worldjockey.node.show import Show
+from worldjockey.node.show_file import ShowError
+from worldjockey.node.show_lines import parse_fps
 
 
 def fault(text: str) -> str:

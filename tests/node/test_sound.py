@@ -6,7 +6,8 @@ from worldjockey.node.desk import Desk
 from worldjockey.node.mailbox import Mailbox
 from worldjockey.node.outlet import Ears
 from worldjockey.node.play import inputs_of, outlet_specs
-from worldjockey.node.show import Show, ShowError
+from worldjockey.node.show import Show
+from worldjockey.node.show_file import ShowError
 from worldjockey.node.sound_ring import SoundRing
 
 

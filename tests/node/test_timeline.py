@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 from worldjockey.node.cli import app
-from worldjockey.node.show import Show, ShowError
+from worldjockey.node.show import Show
+from worldjockey.node.show_file import ShowError
 from worldjockey.node.timeline import LARGEST, load, to_yaml
 
 
