@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.float32]
-Layout = Literal["native", "rgba", "bgrx", "uyvy", "yuv420p"]
+Layout = Literal["native", "rgba", "bgrx", "uyvy", "uyva", "yuv420p"]
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,9 @@ class Frame:
     """One tick's picture in the layout the output asked for.
 
     pixels: native (h, w, 3) RGB at the world's own size; rgba (H, W, 4); bgrx (H, W, 4); uyvy (H, W, 2), BT.709 limited
-    range; yuv420p (H * 3 / 2, W), BT.709 limited range. Owned by the caller: an output that keeps it past `send` says
-    so by `holds`, the number of earlier frames whose pixels must stay untouched.
+    range; uyva (H * 3 / 2, W, 2), the same and below it H * W bytes of alpha; yuv420p (H * 3 / 2, W), BT.709 limited
+    range. Owned by the caller: an output that keeps it past `send` says so by `holds`, the number of earlier frames
+    whose pixels must stay untouched.
     """
 
     pixels: Pixels

@@ -24,7 +24,7 @@ from . import Frame, Heard, Layout, Pixels, Unsuitable, VideoFormat
 
 AVAHI_SOCKET = Path("/run/avahi-daemon/socket")
 DBUS_SOCKET = Path("/run/dbus/system_bus_socket")
-DEPTHS = {"rgba": 4, "bgrx": 4, "uyvy": 2}  # bytes a pixel
+DEPTHS = {"rgba": 4, "bgrx": 4, "uyvy": 2, "uyva": 2}  # bytes a pixel
 COLOUR = '<ndi_color_info primaries="bt_709" transfer="bt_709" matrix="bt_709"/>'
 PRODUCT = '<ndi_product long_name="worldjockey" short_name="worldjockey" manufacturer="worldjockey"/>'
 
@@ -166,26 +166,28 @@ class NDIOutput:
     programs hold; the library rounds the colours of these two down by up to 5 levels on the way.
     groups: who may see it, by comma; None is everybody. failover: the source that receivers turn to when this one is
     gone, with its machine's name in front where it is another.
-    key: alpha beside uyvy: "luma" makes what is dark transparent, "green" what is green. threshold: how bright, or how
-    green, 0..1, that is. sound: send what is heard beside the picture.
+    key: alpha beside uyvy: "luma" makes what is dark transparent, "green" what is green, "figure" all but the figure,
+    as the world tells it. threshold: how bright, or how green, 0..1, that is. sound: send what is heard beside the
+    picture.
     """
 
     holds = 1
 
     def __init__(self, name: str | None = None, layout: Literal["rgba", "bgrx", "uyvy"] = "uyvy",
-                 groups: str | None = None, failover: str | None = None, key: Literal["luma", "green"] | None = None,
+                 groups: str | None = None, failover: str | None = None,
+                 key: Literal["luma", "green", "figure"] | None = None,
                  threshold: float | None = None, sound: bool = False) -> None:  # fmt: skip
-        if layout not in DEPTHS:
+        if layout not in ("rgba", "bgrx", "uyvy"):
             raise ValueError(f"NDI takes rgba, bgrx or uyvy, not {layout!r}")
         if key is not None and layout != "uyvy":
             raise ValueError(f"a key makes the alpha beside layout: uyvy, not {layout}")
-        self.layout: Layout = layout
+        self.layout: Layout = "uyva" if key == "figure" else layout
         self.hears = sound
         self._name, self._groups, self._failover = name, groups, failover
-        self._key = None if key is None else KEYS[key](*(() if threshold is None else (threshold,)))
+        self._key = None if key is None or key == "figure" else KEYS[key](*(() if threshold is None else (threshold,)))
         self._keyed: list[Pixels] = []  # our own: one in flight, one to fill
         # NDI reads a picture where it lies in the ring. Beside alpha it has to lie in a place of our own.
-        self.copies = ("beside its alpha",) if key else ()
+        self.copies = ("beside its alpha",) if self._key else ()
         self._sender: Any = None
         self._in_flight: Any = None
         self._frames = 0
@@ -211,7 +213,8 @@ class NDIOutput:
 
     def send(self, frame: Frame) -> None:
         ndi, fmt = self._ndi, self._fmt
-        expected = (fmt.height, fmt.width, DEPTHS[self.layout])
+        rows = fmt.height * 3 // 2 if self.layout == "uyva" else fmt.height
+        expected = (rows, fmt.width, DEPTHS[self.layout])
         if frame.pixels.shape != expected:
             raise ValueError(f"NDI as {self.layout} takes {expected}, not {frame.pixels.shape}")
         # A new description for each frame: it keeps its array alive for as long as it lives, and no longer.
@@ -219,8 +222,8 @@ class NDIOutput:
             frame_rate_N=fmt.fps_num, frame_rate_D=fmt.fps_den, timecode=self._timecode(frame.time), p_metadata=COLOUR
         )
         fourcc = ndi.FourCCVideoType
-        if self._key:
-            video.data = self._with_alpha(frame.pixels)
+        if self._key or self.layout == "uyva":
+            video.data = self._with_alpha(frame.pixels) if self._key else np.ascontiguousarray(frame.pixels)
             video.yres = fmt.height  # the rows below are the alpha
             video.FourCC = fourcc.FOURCC_VIDEO_TYPE_UYVA
         else:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from . import WeightsMissing
 from .autoencoder import Autoencoder, AutoencoderConfig
+from .matte import matte
 from .prompts import LOOK, SOUND, TOKENS, listen, look_at, pulse
 from .reader import Reader
 from .relight import relit
@@ -74,7 +75,7 @@ class Nano:
         self.rows, self.columns = shape_for(world.config, aspect)
         f = autoencoder.config.factor
         self._spec = WorldSpec("nano", self.columns * f, self.rows * f, 20.0, 1, ACTS,
-                               ("text", "image", "sound", "action", "live"), str(device))  # fmt: skip
+                               ("text", "image", "sound", "action", "live"), str(device), matte=True)  # fmt: skip
         self.timings: dict[str, float] = {}
         self.reset(0)
 
@@ -185,6 +186,9 @@ class Nano:
         latent = (frame * self.std + self.mean).contiguous(memory_format=torch.channels_last)
         image = self.autoencoder.decode(latent)
         pixels = (image.clamp_(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        if controls.matte:
+            scene = moment.scene
+            pixels = torch.cat([pixels, matte(scene.figure, scene.phase, *pixels.shape[1:3])[..., None]], -1)
         self.timings = {"step_ms": (made - begin) * 1e3, "decode_ms": (time.perf_counter() - made) * 1e3}
         return pixels
 

@@ -35,6 +35,7 @@ class WorldSpec:
     device: str
     steps_per_chunk: int = 1  # one long step, which obeys and thinks, and short ones that draw come round after so many
     qualities: tuple[str, ...] = ()  # best first, each later one cheaper (size, window, ...); frames may be smaller
+    matte: bool = False  # it can tell its figure from what is around it
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Controls:
     guidance: float = 1.0  # 1 shows the prompt as it is, up to 2 exaggerates it
     live: NDArray[np.uint8] | None = None  # (h, w, 3) RGB, what a camera sees; for worlds whose modalities say "live"
     strength: float = 0.0  # how much of it shows: 0 is the world alone, 1 that picture
+    matte: bool = False  # frames are RGBA, alpha being the figure; for worlds whose spec says so
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ class World(Protocol):
         ...
 
     def step(self, controls: Controls) -> Tensor:
-        """One call of the world: uint8 (n, height, width, 3) RGB on the model's device."""
+        """One call of the world: uint8 (n, height, width, 3) RGB on the model's device; RGBA where a matte is
+        asked for and there is one."""
         ...
 
     def snapshot(self) -> WorldState: ...

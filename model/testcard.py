@@ -20,7 +20,7 @@ class TestCard:
     """
 
     __test__ = False  # not a pytest class
-    spec = WorldSpec("testcard", 512, 288, 20.0, 1, ACTS, ("text", "action", "image", "live"), "cpu")
+    spec = WorldSpec("testcard", 512, 288, 20.0, 1, ACTS, ("text", "action", "image", "live"), "cpu", matte=True)
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -51,6 +51,10 @@ class TestCard:
         frame[:, s.height - 24 :, x : x + 16] = 255
         if controls.live is not None and controls.strength > 0 and controls.live.shape == frame.shape[1:]:
             frame[0] = frame[0] + (controls.live.astype(np.float32) - frame[0]) * controls.strength
+        if controls.matte:
+            alpha = np.zeros((*frame.shape[:3], 1), np.uint8)
+            alpha[:, s.height - 24 :, x : x + 16] = 255
+            frame = np.concatenate([frame, alpha], -1)
         return torch.from_numpy(frame)
 
     def snapshot(self) -> WorldState:

@@ -18,6 +18,7 @@ from .picture import blend
 from .ring import Pixels
 
 Flow = NDArray[np.float32]
+GREY = {3: cv2.COLOR_RGB2GRAY, 4: cv2.COLOR_RGBA2GRAY}  # by channels
 _NO_MAP: Any = None  # remap takes x and y in one map, too
 
 LARGEST = 4 * 512 * 288  # pixels of a picture beyond which a warp would cost a clock of 30 ticks a second too much
@@ -43,13 +44,13 @@ def spread(found: Flow, picture: Pixels) -> Flow:
 def coarse(old: Pixels, new: Pixels, largest: float = LARGEST) -> Flow | None:
     """The flow at half the size, (h // 2, w // 2, 2), still in whole pixels.
 
-    old, new: (h, w, 3) RGB. None for pictures of two shapes or of more than `largest` pixels, that are alike, or
-    between which there was a cut.
+    old, new: (h, w, 3) RGB, or 4 RGBA. None for pictures of two shapes or of more than `largest` pixels, that are
+    alike, or between which there was a cut.
     """
     height, width, channels = new.shape
-    if old.shape != new.shape or channels != 3 or height * width > largest or min(height, width) < SMALLEST:
+    if old.shape != new.shape or channels not in GREY or height * width > largest or min(height, width) < SMALLEST:
         return None
-    a, b = (_half(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY)) for p in (old, new))
+    a, b = (_half(cv2.cvtColor(p, GREY[channels])) for p in (old, new))
     levelled = cv2.LUT(b, np.clip(np.arange(256) + round(a.mean() - b.mean()), 0, 255).astype(np.uint8))
     plain = cv2.absdiff(a, levelled)  # without what all of the picture gained in brightness: a flash is no cut
     if plain.mean() < STILL:

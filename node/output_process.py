@@ -94,7 +94,7 @@ class Programme:
         return True
 
     def picture(self) -> Pixels:
-        """What the last tick shows, (h, w, 3) RGB."""
+        """What the last tick shows, (h, w, 3) RGB, or RGBA where the world makes a matte."""
         if self._out is None:
             self._out = dim(self._composed(self.shown), self.blackout)
         return self._out
@@ -190,7 +190,7 @@ def rings_for(specs: Sequence[OutletSpec], fmt: VideoFormat, native_bytes: int) 
 def _write(programme: Programme, layout: Layout, ring: FrameRing, scaler: Scaler) -> None:
     picture, info = programme.picture(), FrameInfo(time.monotonic(), programme.shown.stamp)
     if layout == "native":
-        ring.write(picture, info)
+        ring.write(picture[..., :3], info)
     else:
         shape = shape_of(layout, scaler.width, scaler.height)
         scaler.into(picture, ring.blank(shape))

@@ -63,6 +63,8 @@ def shape_of(layout: Layout, width: int, height: int) -> tuple[int, int, int]:
             return height, width, 4
         case "uyvy":
             return height, width, 2
+        case "uyva":
+            return height * 3 // 2, width, 2
         case "yuv420p":
             return height * 3 // 2, width, 1
         case _:
@@ -73,27 +75,31 @@ class Scaler:
     """Scales RGB to one layout at the show's size: Lanczos in 4:2:2 planes, which swscale does fastest (BT.709).
 
     On the way to rgba and bgrx the planes are full range: 8 bits of limited range lose up to 5 levels of a colour,
-    these 3, and greys come back exactly. A picture of another shape than the show's is fitted, with black beside it.
+    these 3, and greys come back exactly. Alpha goes into uyva alone; a picture without any is opaque there. A picture
+    of another shape than the show's is fitted, with black beside it.
     """
 
     def __init__(self, layout: Layout, width: int, height: int) -> None:
         self.layout, self.width, self.height = layout, width, height
-        self._scale, self._pack = VideoReformatter(), VideoReformatter()
+        self._scale, self._pack, self._matte = VideoReformatter(), VideoReformatter(), VideoReformatter()
 
     def into(self, picture: Pixels, out: Pixels) -> None:
-        """picture (h, w, 3) RGB -> out of `shape_of(layout, ...)`, written in place."""
+        """picture (h, w, 3) RGB or (h, w, 4) RGBA -> out of `shape_of(layout, ...)`, written in place."""
         h, w = picture.shape[:2]
         wide, tall = fit(w, h, self.width, self.height)
         planes = "yuv420p" if self.layout == "yuv420p" else "yuv422p"
         levels = ColorRange.JPEG if self.layout in PACKED else ColorRange.MPEG
         frame = self._scale.reformat(
-            av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24"), wide, tall, planes,
+            av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture[..., :3]), format="rgb24"), wide, tall, planes,
             dst_colorspace=Colorspace.ITU709, dst_color_range=levels, interpolation=LANCZOS, **ONE_THREAD,
         )  # fmt: skip
         top, left = (self.height - tall) // 4 * 2, (self.width - wide) // 4 * 2
         if self.layout == "yuv420p":
             self._place_planes(frame, out, top, left)
             return
+        if self.layout == "uyva":
+            self._place_alpha(picture, out[self.height :].reshape(self.height, self.width), top, left, tall, wide)
+            out = out[: self.height]
         packed = self._pack.reformat(
             frame, format=PACKED.get(self.layout, "uyvy422"),
             src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU709,
@@ -105,6 +111,16 @@ class Scaler:
         black = np.array((0, 0, 0, 255) if channels == 4 else (128, 16), np.uint8)
         whole = np.uint32 if channels == 4 else np.uint16  # a pixel at once: numpy repeats a colour byte by byte
         _surround(out.view(whole)[..., 0], black.view(whole)[0], top, left, tall, wide)
+
+    def _place_alpha(self, picture: Pixels, out: Pixels, top: int, left: int, tall: int, wide: int) -> None:
+        """What lies around the picture is transparent."""
+        if picture.shape[2] == 4:
+            alpha = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture[..., 3]), format="gray")
+            scaled = self._matte.reformat(alpha, wide, tall, interpolation=Interpolation.BICUBIC, **ONE_THREAD)
+            out[top : top + tall, left : left + wide] = _rows(scaled.planes[0])[:tall, :wide]
+        else:
+            out[top : top + tall, left : left + wide] = 255
+        _surround(out, 0, top, left, tall, wide)
 
     def _place_planes(self, frame: av.VideoFrame, out: Pixels, top: int, left: int) -> None:
         flat, at = out.reshape(-1), 0

@@ -39,7 +39,7 @@ from .show_rig import OutputEntry
 from .sound_ring import SoundRing
 from .world_process import WorldOptions
 
-NATIVE_BYTES = 1920 * 1088 * 3  # the largest frame a world may make
+NATIVE_BYTES = 1920 * 1088 * 4  # the largest frame a world may make
 NEWS_BYTES = 16 * 1024
 BEAT = 0.01  # seconds between two looks at everything
 # How long each process may be silent, in seconds by state. Nothing limits how long a world takes to load.
@@ -255,6 +255,8 @@ def _elsewhere(show: Show, options: PlayOptions) -> Key | None:
         raise RuntimeError(f"{show.world} wants a key: copy the one that it was started with, and say --key FILE")
     if show.live:
         raise RuntimeError("a live picture does not reach a world on another machine: play without `live`")
+    if any(entry.key == "figure" for entry in show.outputs):
+        raise RuntimeError("no matte comes from a world on another machine: play without `key: figure`")
     from . import remote, remote_key
 
     for media in show.media(options.folder).values():
@@ -300,7 +302,7 @@ class Company:
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
             show.media(options.folder), (*show.ahead(), *remembered), feed,
-            card=card.memory if card else None, 
+            card=card.memory if card else None, matte=any(spec.layout == "uyva" for spec in specs),
         )  # fmt: skip
         target, opened = _world(show, world_options, key)
         world = Keeper("world", target, (opened, mailbox, source), WORLD_PATIENCE)

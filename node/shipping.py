@@ -32,7 +32,8 @@ def understood(text: bytes) -> CardMemory:
 
 @dataclass(frozen=True)
 class Shipment:
-    """One frame: (h, w, 3) in host memory, and (h, w, 4) RGBA on the card where one is needed there."""
+    """One frame: (h, w, 3), or 4 with a matte, in host memory, and (h, w, 4) RGBA on the card where one is needed
+    there."""
 
     pixels: Pixels
     on_card: Tensor | None = None
@@ -51,7 +52,7 @@ class Shipping:
         self.fault = ""
 
     def take(self, frames: Tensor) -> Sequence[Shipment]:
-        """A step's frames (n, h, w, 3), uint8 on whichever device, as they are to be written."""
+        """A step's frames (n, h, w, 3 or 4), uint8 on whichever device, as they are to be written."""
         device = None if self._announce is None or self.fault else card_of(frames)
         cards: list[Any] = [None] * len(frames)
         if device is not None:
@@ -72,7 +73,7 @@ class Shipping:
         from torch.nn.functional import pad
         from worldjockey.integrations.cuda import Block
 
-        rgba = pad(frames, (0, 1), value=255).contiguous()  # CUDA shares no textures of three channels
+        rgba = pad(frames[..., :3], (0, 1), value=255).contiguous()  # CUDA shares no textures of three channels
         if not self._blocks or rgba[0].numel() > self._blocks[-1].memory.size:
             self._blocks.append(Block(device, rgba[0].numel(), SLOTS))
             assert self._announce is not None

@@ -45,7 +45,7 @@ class WorldOptions:
     aspect: the show's width over height. media: pictures and sounds on pads as the show opens, by slot. ahead: prompts
     of cues, encoded before they are asked for. live: where the live picture comes. returns: another world will be
     opened after this one. card: where the memory of frames that stay on a graphics card is told; None where nobody
-    draws from there."""
+    draws from there. matte: frames are to be RGBA, alpha being the figure."""
 
     model: str
     device: str = "auto"
@@ -57,6 +57,10 @@ class WorldOptions:
     live: LiveFeed | None = None
     returns: bool = False
     card: Cell | None = None
+    matte: bool = False
+
+
+NO_MATTE = "this world cannot tell its figure from the rest: with key: figure all is opaque; key: luma or green works"
 
 
 class Player:
@@ -87,7 +91,8 @@ class Player:
     @property
     def fault(self) -> str:
         """What was not understood lately."""
-        return self.encoder.fault or (self.sight.fault if self.sight else "")
+        no_matte = NO_MATTE if self.options.matte and not self.world.spec.matte else ""
+        return self.encoder.fault or (self.sight.fault if self.sight else "") or no_matte
 
     def _glide(self, name: str, target: float, dt: float) -> float:
         value = approach(self.smooth.get(name, target), target, dt, PARAMETERS[name].smoothing)
@@ -169,6 +174,7 @@ class Player:
             energy=self._glide("energy", values["energy"], dt),
             sound=self._sound(values, dt),
             guidance=self._glide("guidance", values["guidance"], dt),
+            matte=self.options.matte and self.world.spec.matte,
         )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from pythonosc.osc_message import OscMessage
@@ -67,7 +68,7 @@ class Feedback:
 class Playing:
     """`wj play` as a user starts it, with a source name and a port of its own."""
 
-    def __init__(self, folder: Path, *options: str, world: str = TESTCARD) -> None:
+    def __init__(self, folder: Path, *options: str, world: str = TESTCARD, ndi: str = "layout: rgba") -> None:
         self.port, self.source = free_port(), f"wj play {os.getpid()} {time.monotonic_ns()}"
         self.feedback = Feedback()
         self._report = folder / "report.json"
@@ -75,7 +76,7 @@ class Playing:
         show = folder / "show.yaml"
         show.write_text(
             f"{world}size: {SIZE[0]}x{SIZE[1]}\nfps: {RATE}\n"
-            f"outputs: [{{kind: ndi, name: '{self.source}', layout: rgba}}]\n"
+            f"outputs: [{{kind: ndi, name: '{self.source}', {ndi}}}]\n"
             f"osc: {{port: {self.port}, feedback: {self.feedback.port}}}\n"
         )
         command = [*WJ, "play", str(show), "--headless", "--report", str(self._report), *options]
@@ -150,6 +151,27 @@ def test_what_a_performer_does_reaches_the_audience(play: Any, jack: str, ndi_re
     assert report["latency_ms"]["count"] >= 3
     assert report["frames_sent"] >= len(receiver.rows)
     assert report["world"]["fps"] > 0
+
+
+def test_the_figure_alone_reaches_the_audience(play: Any, ndi_receiver: Any, wait_for: Any) -> None:
+    playing = play(world=NANO, ndi="key: figure")
+    receiver = ndi_receiver(playing.source)
+
+    def top() -> float:
+        """Where the figure begins, from the top of the picture; 1 where all or nothing is figure."""
+        alpha = receiver.picture()[..., 3]
+        assert set(alpha[0].tolist()) <= {0} or (alpha == 255).all()  # the standby picture is opaque
+        rows = np.flatnonzero((alpha > 128).any(1))
+        return 1.0 if len(rows) in (0, len(alpha)) else float(rows[0] / len(alpha))
+
+    receiver.wait(lambda row: True, 60)
+    wait_for(lambda: 0.2 < top() < 0.5, 60, "a figure")
+    osc(playing.port, "send", "/wj/act/jump")
+    wait_for(lambda: top() < 0.2, 20, "a figure in the air")
+    osc(playing.port, "send", "/wj/act/none")
+    osc(playing.port, "send", "/wj/prompt", "an empty meadow, nobody there", 0.0)
+    wait_for(lambda: not (receiver.picture()[..., 3] > 128).any(), 20, "nobody")
+    playing.stop()
 
 
 def test_floods_noise_and_rivals_leave_the_show_alone(play: Any, ndi_receiver: Any, wait_for: Any) -> None:

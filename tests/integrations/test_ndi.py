@@ -182,6 +182,21 @@ def test_a_key_makes_real_alpha_beside_exact_colours(options: Any, wanted: list[
     assert np.abs(np.subtract(seen[3][:3], (200, 60, 40))).max() <= 8
 
 
+def test_the_figures_matte_arrives_as_alpha(ndi_receiver: Any) -> None:
+    colours = patches(640, 360, [(10, 10, 10), (20, 180, 40), (240, 240, 240), (200, 60, 40)])
+    matte = np.repeat(np.repeat(np.array([[0, 255, 90, 255]], np.uint8), 160, 1), 360, 0)
+    picture = np.empty(shape_of("uyva", 640, 360), np.uint8)
+    Scaler("uyva", 640, 360).into(np.dstack([colours, matte]), picture)
+    output = NDIOutput(f"wj matte {os.getpid()}", key="figure")
+    assert output.layout == "uyva"
+    with on_air(output, VideoFormat(640, 360, 30), picture) as status:
+        receiver = ndi_receiver(status()["source"])
+        assert receiver.wait(lambda row: True)["fourcc"] == "RGBA"
+        seen = centres(receiver.picture(), 4)
+    assert [pixel[3] for pixel in seen] == pytest.approx([0, 255, 90, 255], abs=3)
+    assert np.abs(np.subtract(seen[3][:3], (200, 60, 40))).max() <= 8
+
+
 def test_what_is_played_is_told_and_not_too_often(ndi_receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"wj news {os.getpid()}"
     output = NDIOutput(name)

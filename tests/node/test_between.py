@@ -40,6 +40,15 @@ def test_a_translated_picture_is_far_better_than_a_blend(share: float) -> None:
     assert moved > psnr(blend(old, new, share)[inner], truth[inner]) + 8
 
 
+def test_alpha_moves_with_its_picture() -> None:
+    old, new = (np.dstack([hills(1, x), np.zeros((H, W), np.uint8)]) for x in (0.0, 8.0))
+    old[40:100, 100:140, 3] = new[40:100, 108:148, 3] = 255
+    moved = between(old, new, flow(old, new), 0.5)
+    assert np.array_equal(moved[..., :3], between(old[..., :3], new[..., :3], flow(old, new), 0.5))
+    assert moved[70, :, 3].nonzero()[0].mean() == pytest.approx(100 + 4 + 19.5, abs=0.7)
+    assert (moved[60:80, 110:138, 3] > 250).all()
+
+
 def test_the_ends_are_the_pictures_themselves() -> None:
     old, new = hills(2), hills(2, 4.0)
     along = flow(old, new)

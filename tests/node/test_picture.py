@@ -108,3 +108,20 @@ def test_blackout_dims_to_black_and_standby_is_not_black() -> None:
     assert waiting.shape == (288, 512, 3)
     assert waiting.max() > 10
     assert waiting.max() < 80
+
+
+def test_alpha_goes_along_below_the_picture() -> None:
+    picture = np.dstack([flat((200, 60, 40), 256, 144), np.zeros((144, 256), np.uint8)])
+    picture[36:108, 64:192, 3] = 255
+    out = scaled("uyva", picture, 512, 320)
+    assert np.array_equal(out[:320], scaled("uyvy", picture[..., :3], 512, 320))
+    alpha = out[320:].reshape(320, 512)
+    assert (alpha[16 + 76 : 16 + 212, 132:380] == 255).all()
+    edge = np.ones_like(alpha, bool)
+    edge[16 + 68 : 16 + 220, 124:388] = False
+    assert not alpha[edge].any()  # nor is what lies above and below a wider picture
+
+
+def test_a_picture_without_alpha_is_opaque() -> None:
+    out = scaled("uyva", flat((200, 60, 40)))
+    assert (out[180:] == 255).all()
