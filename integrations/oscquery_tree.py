@@ -22,6 +22,8 @@ STATUS = (  # what the node tells and nobody sets
     {"name": "status/frames", "kind": "int", "doc": "frames sent"},
     {"name": "status/state", "kind": "text", "doc": "what the world is doing"},
     {"name": "status/bank", "kind": "text", "doc": "the name of the bank under the hands"},
+    {"name": "status/tally", "kind": "text", "doc": "whether an NDI mixer shows us: program, preview or off"},
+    {"name": "status/beat", "kind": "float", "doc": "beats so far"},
     {"name": "status/quality", "kind": "text", "doc": "what of the picture's quality is reduced, and why"},
 )
 EXTENSIONS = ("ACCESS", "VALUE", "RANGE", "DESCRIPTION", "UNIT", "CLIPMODE", "OVERLOADS", "LISTEN")

@@ -32,7 +32,7 @@ from .outlet import PLACES, OutletSpec
 from .plan import CardLine
 from .process import SPAWN
 from .remote_key import Key
-from .report import Report, latency, percentiles
+from .report import Report, latency, percentiles, tally
 from .ring import FrameRing
 from .show import Show
 from .show_rig import OutputEntry
@@ -404,7 +404,7 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                     "status/world_fps": world.get("fps", 0.0), "status/latency_ms": delay["p50"],
                     "status/frames": clock.get("ticks", 0), "status/state": world.get("state", "opening"),
                     "status/quality": world.get("quality", ""), "status/bank": desk.bank,
-                    "status/beat": round(desk.clock.line(now).beat_at(now), 2),
+                    "status/tally": tally(outputs), "status/beat": round(desk.clock.line(now).beat_at(now), 2),
                 }  # fmt: skip
                 for target, value in figures.items():
                     _feed_back(inputs, target, value, desk)

@@ -52,3 +52,9 @@ def latency(outputs: dict[str, Any]) -> dict[str, float]:
     """p50 and p95 of control arrival to sent frame, in ms, and how many; over the output that saw most."""
     samples: list[float] = max((o.get("latency_ms", []) for o in outputs.values()), key=len, default=[])
     return {**percentiles(samples), "count": len(samples)}
+
+
+def tally(outputs: dict[str, Any]) -> str:
+    """What mixers say of us: "program" where any shows us, "preview" where we come next, else "off"."""
+    said = [o.get("facts", {}).get("tally", {}) for o in outputs.values()]
+    return next((where for where in ("program", "preview") if any(t.get(where) for t in said)), "off")

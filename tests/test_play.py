@@ -138,6 +138,9 @@ def test_what_a_performer_does_reaches_the_audience(play: Any, jack: str, ndi_re
     receiver.wait(shows(BLUE))
     controller.close_port()
     controller.delete()
+    for where in ("preview", "program"):
+        receiver.tell(f"{where} 1")
+        wait_for(lambda where=where: playing.feedback.values.get("/wj/status/tally") == where, 20)
 
     start = receiver.rows[-1]["number"]
     last = receiver.wait(lambda row: row["number"] >= start + 2 * RATE)
