@@ -40,10 +40,12 @@ def leave(code: int = 0) -> NoReturn:
 
 
 def hurry(real_time: bool = False) -> None:
-    """Ask for this thread to be served before the world's, where the system lets.
+    """Ask for this thread, and those it will start, to be served before other programs', where the system lets.
 
-    On Linux that is root, or the limits `rtprio` and `nice` that audio users commonly have. Real time is for the clock
-    alone, which needs little: it is then on time whatever else the machine does.
+    On Linux that is root, or the limits `rtprio` and `nice` that audio users commonly have. The world and the outputs
+    ask alike: where a machine has too little for all, a world that came last would show a picture in two seconds, and
+    each control as late. Real time is for the clock alone, which needs little: it is then on time whatever else the
+    machine does.
     """
     with contextlib.suppress(AttributeError, OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)

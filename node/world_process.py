@@ -23,7 +23,7 @@ from .mailbox import Mailbox, Triggers
 from .media import Media
 from .parameters import PARAMETERS
 from .playout import Playout
-from .process import enter, free_a_core, leave, orphaned, stay_offline, tell
+from .process import enter, free_a_core, hurry, leave, orphaned, stay_offline, tell
 from .quality import Governor
 from .report import percentiles
 from .ring import FrameInfo, FrameRing
@@ -189,6 +189,7 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
         import torch
 
         torch.set_num_threads(threads)
+        hurry()  # before torch starts threads
         from worldjockey.model import load
 
         with _company(options, threads) as (device, shared):
