@@ -94,6 +94,10 @@ def ways(folder: Path, window: tuple[dict[str, str], str, str]) -> list[Way]:
     srt = "" if shutil.which("ffmpeg") else "SRT needs the ffmpeg program: apt install ffmpeg"
     environment, place, no_window = window
 
+    def source(title: str, tail: str, **options: str) -> Way:
+        called = f"{name} {tail}"
+        return Way(title, {"kind": "ndi", "name": called, **options}, "ndi", called, ndi)
+
     def stream(scheme: str, missing: str = "") -> Way:
         name, path = ("RTMP", "/live/bench") if scheme == "rtmp" else (f"MPEG-TS, {scheme.upper()}", "")
         url = f"{scheme}://127.0.0.1:{free_port()}{path}"
@@ -105,9 +109,8 @@ def ways(folder: Path, window: tuple[dict[str, str], str, str]) -> list[Way]:
 
     clip = folder / "clip.ts"
     return [
-        Way("NDI", {"kind": "ndi", "name": f"{name} uyvy"}, "ndi", f"{name} uyvy", ndi),
-        Way("NDI, alpha by a key", {"kind": "ndi", "name": f"{name} key", "key": "luma"}, "ndi", f"{name} key", ndi),
-        Way("NDI, RGBA", {"kind": "ndi", "name": f"{name} rgba", "layout": "rgba"}, "ndi", f"{name} rgba", ndi),
+        source("NDI", "uyvy"), source("NDI, alpha by a key", "key", key="luma"),
+        source("NDI, the figure alone", "figure", key="figure"), source("NDI, RGBA", "rgba", layout="rgba"),
         Way("window", {"kind": "window", "monitor": 0}, "screen", place, no_window, environment,
             "drawn by the processor (llvmpipe)" if "LIBGL_ALWAYS_SOFTWARE" in environment else ""),
         page("WebRTC", "webrtc", "offer", webrtc),
