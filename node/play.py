@@ -389,9 +389,7 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                     missed = message
                     if message:
                         console.print(f"wj: live picture: {message}; trying again", highlight=False, markup=False)
-                if (words := clock.get("message", "")) and clock["state"] == "running" and words not in desk.faults:
-                    desk.faults.append(words)
-                for words in off_the_card(world, outputs) + unheard(outputs):
+                for words in lacking(world, clock) + off_the_card(world, outputs) + unheard(outputs):
                     if words not in desk.faults:
                         desk.faults.append(words)
                 while spoken < len(desk.faults):
@@ -422,6 +420,12 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
     finally:
         if shown:
             live.stop()
+
+
+def lacking(*processes: dict[str, Any]) -> list[str]:
+    """What world and clock do without, while they play: a prompt that was not understood, a matte, OpenCV."""
+    playing = [said for said in processes if said.get("state") == "running" and said.get("link", {"up": True})["up"]]
+    return [said["message"] for said in playing if said.get("message")]
 
 
 def off_the_card(world: dict[str, Any], outputs: dict[str, Any]) -> list[str]:

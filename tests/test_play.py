@@ -22,6 +22,7 @@ from pythonosc.osc_message import OscMessage
 from worldjockey.node.rehearsal import free_port
 
 OSC_CLIENT = Path(__file__).parent / "peers" / "osc_client.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 WJ = [sys.executable, "-m", "worldjockey.node"]
 RED, GREEN, BLUE = (180, 40, 40), (30, 160, 70), (40, 60, 190)
 SIZE, RATE = (1280, 720), 30
@@ -175,6 +176,27 @@ def test_the_figure_alone_reaches_the_audience(play: Any, ndi_receiver: Any, wai
     osc(playing.port, "send", "/wj/prompt", "an empty meadow, nobody there", 0.0)
     wait_for(lambda: not (receiver.picture()[..., 3] > 128).any(), 20, "nobody")
     playing.stop()
+
+
+def test_a_world_without_a_figure_says_so_and_is_opaque(
+    play: Any, ndi_receiver: Any, wait_for: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "plugin" / "wj_plasma-1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: wj-plasma\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[worldjockey.worlds]\nplasma = wj_plasma:Plasma\n")
+    monkeypatch.setenv("PYTHONPATH", f"{about.parent}{os.pathsep}{EXAMPLES / 'world_plugin'}")
+    playing = play(world="model: plasma\nprompt: waves\n", ndi="key: figure")
+    receiver = ndi_receiver(playing.source)
+
+    def told() -> str:
+        return " ".join((tmp_path / "stderr.txt").read_text().split())
+
+    said = "wj: this world cannot tell its figure from the rest: with key: figure all is opaque"
+    wait_for(lambda: said in told(), 60, "a word of it")
+    assert receiver.wait(lambda row: True)["alpha"] == [255, 255]
+    playing.stop()
+    assert told().count(said) == 1
 
 
 def test_floods_noise_and_rivals_leave_the_show_alone(play: Any, ndi_receiver: Any, wait_for: Any) -> None:
