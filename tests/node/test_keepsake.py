@@ -115,7 +115,7 @@ def test_the_oldest_are_left_out_of_a_file_that_would_be_too_large():
 
 def test_a_flood_of_saves_is_few_writes_and_the_last_is_kept(desks, tmp_path, monkeypatch):
     wrote = []
-    monkeypatch.setattr(keepsakes, "_write", lambda path, text: wrote.append(text))
+    monkeypatch.setattr(keepsakes, "write", lambda path, text: wrote.append(text))
     desk, keepsake = desks(), Keepsake(tmp_path / "looks.yaml")
     keepsake.start()
     desk.on_saved = keepsake.keep
@@ -133,14 +133,14 @@ def test_a_full_disk_costs_the_file_and_not_the_show(desks, tmp_path, monkeypatc
     desk, keepsake = desks(), Keepsake(path)
     keepsake.start()
     desk.on_saved = keepsake.keep
-    works, full = keepsakes._write, [True]
+    works, full = keepsakes.write, [True]
 
     def write(path, text):
         if full[0]:
             raise OSError(errno.ENOSPC, "No space left on device")
         works(path, text)
 
-    monkeypatch.setattr(keepsakes, "_write", write)
+    monkeypatch.setattr(keepsakes, "write", write)
     send(desk, "snapshot/save", "here")
     wait_for(lambda: "No space left" in keepsake.status().get("fault", ""))
     full[0] = False
