@@ -139,7 +139,7 @@ def webrtc(url: str, saw: Saw) -> None:
 
 
 async def _webrtc(url: str, saw: Saw) -> None:
-    from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+    from aiortc import RTCConfiguration, RTCPeerConnection
     from worldjockey.integrations.web_peer import listen_on
 
     listen_on("127.0.0.1")  # the loopback, which aioice leaves out
@@ -147,17 +147,26 @@ async def _webrtc(url: str, saw: Saw) -> None:
     tracks: asyncio.Queue[Any] = asyncio.Queue()
     peer.on("track", tracks.put_nowait)
     try:
-        peer.addTransceiver("video", direction="recvonly")
-        await peer.setLocalDescription(await peer.createOffer())
-        offer = peer.localDescription.sdp.encode()
-        request = urllib.request.Request(url, offer, {"Content-Type": "application/sdp"})
-        answer = await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=PATIENCE).read())
-        await peer.setRemoteDescription(RTCSessionDescription(answer.decode(), "answer"))
+        await whep(peer, url, "video")
         track = await asyncio.wait_for(tracks.get(), PATIENCE)
         while not orphaned():
             saw(luma(await asyncio.wait_for(track.recv(), PATIENCE)))
     finally:
         await peer.close()
+
+
+async def whep(peer: Any, url: str, *kinds: str) -> str:
+    """Ask for "video", "audio" or both by a connection of aiortc; the answer, as SDP."""
+    from aiortc import RTCSessionDescription
+
+    for kind in kinds:
+        peer.addTransceiver(kind, direction="recvonly")
+    await peer.setLocalDescription(await peer.createOffer())
+    offer = peer.localDescription.sdp.encode()
+    request = urllib.request.Request(url, offer, {"Content-Type": "application/sdp"})
+    answer = (await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=PATIENCE).read())).decode()
+    await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    return answer
 
 
 def screen(place: str, saw: Saw, rate: int = 200) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
+from on_air import on_air as played
 from worldjockey.integrations import Frame, Unsuitable, VideoFormat, stream
 from worldjockey.integrations.stream import StreamOutput, address
 from worldjockey.node.rehearsal import free_port
@@ -28,26 +29,9 @@ def grey(tick: int) -> np.ndarray:
     return picture
 
 
-@contextlib.contextmanager
-def on_air(url: str, paint: Callable[[int], np.ndarray] = grey) -> Iterator[StreamOutput]:
+def on_air(url: str, paint: Callable[[int], np.ndarray] = grey) -> AbstractContextManager[StreamOutput]:
     """A stream whose picture gets lighter by one step a tick, or whatever is painted."""
-    output, stop = StreamOutput(url), threading.Event()
-    output.open(VideoFormat(WIDTH, HEIGHT, FPS))
-
-    def play() -> None:
-        tick = 0
-        while not stop.wait(1 / FPS):
-            output.send(Frame(paint(tick), tick, 0.0))
-            tick += 1
-
-    player = threading.Thread(target=play)
-    player.start()
-    try:
-        yield output
-    finally:
-        stop.set()
-        player.join()
-        output.close()
+    return played(StreamOutput(url), VideoFormat(WIDTH, HEIGHT, FPS), paint)
 
 
 def watch(url: str, frames: int = 8, tries: int = 1, options: Sequence[str] = ()) -> list[int]:

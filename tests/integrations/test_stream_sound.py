@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import subprocess
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from clicking import FMT, PIECE, RATE, clicks, decoded, onsets, plain
-from worldjockey.integrations import Frame, Heard
+from clicking import FMT, RATE, clicks, decoded, onsets, plain
+from on_air import on_air as played
 from worldjockey.integrations.stream import StreamOutput
 from worldjockey.node.rehearsal import free_port
 
@@ -22,28 +21,11 @@ FLASHES = range(20, 10_000, 25)
 LATE = 0.04  # seconds after which sound arrives
 
 
-@contextlib.contextmanager
-def on_air(url: str, sound: bool = True, heard: bool = True) -> Iterator[StreamOutput]:
-    output, stop, start = StreamOutput(url, sound=sound), threading.Event(), time.monotonic()
-    output.open(FMT)
+def on_air(url: str, sound: bool = True, heard: bool = True) -> AbstractContextManager[StreamOutput]:
+    def paint(tick: int) -> np.ndarray:
+        return plain(235 if tick in FLASHES else 16)
 
-    def play() -> None:
-        tick, piece = 0, 0
-        while not stop.wait(max(start + tick / FMT.fps - time.monotonic(), 0)):
-            output.send(Frame(plain(235 if tick in FLASHES else 16), tick, start + tick / FMT.fps))
-            while heard and (begin := piece * PIECE / RATE) < tick / FMT.fps - LATE:
-                output.hear(Heard(clicks(begin, FLASHES), RATE, start + begin))
-                piece += 1
-            tick += 1
-
-    player = threading.Thread(target=play)
-    player.start()
-    try:
-        yield output
-    finally:
-        stop.set()
-        player.join()
-        output.close()
+    return played(StreamOutput(url, sound=sound), FMT, paint, partial(clicks, flashes=FLASHES) if heard else None, LATE)
 
 
 def take(url: str, path: Path, seconds: float = 4, options: Sequence[str] = ()) -> Path:

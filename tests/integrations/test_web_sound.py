@@ -4,53 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-import time
-import urllib.request
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection
 from browser import chromium
-from worldjockey.integrations import Frame, Heard, VideoFormat
+from clicking import PIECE, RATE
+from on_air import on_air as played
+from worldjockey.integrations import VideoFormat
 from worldjockey.integrations.web import WebOutput
 from worldjockey.integrations.web_peer import listen_on
+from worldjockey.node.receivers import whep
 from worldjockey.node.rehearsal import free_port
 
-RATE, PIECE = 48000, 480
 LEFT, RIGHT = 440.0, 1000.0  # Hz
 FMT = VideoFormat(320, 180, 30)
 
 
-@contextlib.contextmanager
-def on_air(sound: bool = True) -> Iterator[WebOutput]:
+def tones(begin: float) -> np.ndarray:
+    at = begin + np.arange(PIECE) / RATE
+    return np.stack([0.5 * np.sin(2 * np.pi * hz * at) for hz in (LEFT, RIGHT)], 1).astype(np.float32)
+
+
+def on_air(sound: bool = True) -> AbstractContextManager[WebOutput]:
     """A grey picture, and a tone on each side."""
-    output, stop, start = WebOutput(port=free_port(), sound=sound), threading.Event(), time.monotonic()
-    output.open(FMT)
     grey = np.full((FMT.height * 3 // 2, FMT.width), 128, np.uint8)
-
-    def play() -> None:
-        tick, piece = 0, 0
-        while not stop.wait(max(start + tick / FMT.fps - time.monotonic(), 0)):
-            output.send(Frame(grey, tick, start + tick / FMT.fps))
-            while piece * PIECE / RATE < tick / FMT.fps:
-                at = (piece * PIECE + np.arange(PIECE)) / RATE
-                tones = np.stack([0.5 * np.sin(2 * np.pi * hz * at) for hz in (LEFT, RIGHT)], 1).astype(np.float32)
-                output.hear(Heard(tones, RATE, start + piece * PIECE / RATE))
-                piece += 1
-            tick += 1
-
-    player = threading.Thread(target=play)
-    player.start()
-    try:
-        yield output
-    finally:
-        stop.set()
-        player.join()
-        output.close()
+    return played(WebOutput(port=free_port(), sound=sound), FMT, lambda tick: grey, tones)
 
 
 async def taken(url: str, seconds: float) -> tuple[dict[str, Any], str]:
@@ -61,13 +43,7 @@ async def taken(url: str, seconds: float) -> tuple[dict[str, Any], str]:
     peer.on("track", tracks.append)
     got: dict[str, Any] = {"video": 0, "audio": []}
     try:
-        for kind in ("video", "audio"):
-            peer.addTransceiver(kind, direction="recvonly")
-        await peer.setLocalDescription(await peer.createOffer())
-        offer = peer.localDescription.sdp.encode()
-        request = urllib.request.Request(f"{url}offer", offer, {"Content-Type": "application/sdp"})
-        answer = (await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=10).read())).decode()
-        await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        answer = await whep(peer, f"{url}offer", "video", "audio")
 
         async def take(track: Any) -> None:
             while True:
