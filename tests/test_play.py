@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from package import describe
 from pythonosc.osc_message import OscMessage
 from worldjockey.node.rehearsal import free_port
 
@@ -181,11 +182,8 @@ def test_the_figure_alone_reaches_the_audience(play: Any, ndi_receiver: Any, wai
 def test_a_world_without_a_figure_says_so_and_is_opaque(
     play: Any, ndi_receiver: Any, wait_for: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    about = tmp_path / "plugin" / "wj_plasma-1.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: wj-plasma\nVersion: 1\n")
-    (about / "entry_points.txt").write_text("[worldjockey.worlds]\nplasma = wj_plasma:Plasma\n")
-    monkeypatch.setenv("PYTHONPATH", f"{about.parent}{os.pathsep}{EXAMPLES / 'world_plugin'}")
+    describe(tmp_path / "plugin", "wj-plasma", plasma="wj_plasma:Plasma")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'plugin'}{os.pathsep}{EXAMPLES / 'world_plugin'}")
     playing = play(world="model: plasma\nprompt: waves\n", ndi="key: figure")
     receiver = ndi_receiver(playing.source)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from package import describe
 from worldjockey.model import Controls, ExtraMissing, Prompt, WeightsMissing, load, registry, worlds
 from worldjockey.model.registry import WorldEntry, imported, made_for, parted
 from worldjockey.model.weights_store import COMMIT, Source
@@ -58,10 +59,7 @@ def test_a_packages_world_is_opened_by_its_name(site, monkeypatch):
 
 def plugin(folder, name, code):
     (folder / f"{name}_world.py").write_text(code)
-    about = folder / f"{name}_world-1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-world\nVersion: 1\n")
-    (about / "entry_points.txt").write_text(f"[worldjockey.worlds]\n{name} = {name}_world:world\n")
+    describe(folder, f"{name}-world", **{name: f"{name}_world:world"})
 
 
 def test_a_package_may_bring_weights_and_lack_something(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from gpu import gpu
+from package import describe
 from worldjockey.model.registry import OWN, WorldEntry, entry_for
 from worldjockey.node import audition, doctor
 from worldjockey.node.audition import Heard, Machine, candidates, choose, hear, lacking, machine, unfit
@@ -93,13 +94,7 @@ def ghost(device, aspect):
 def zoo(tmp_path, monkeypatch):
     """Worlds of another package: one that is never in time, one that cannot be opened, two that are fast."""
     (tmp_path / "zoo.py").write_text(PACKAGE)
-    about = tmp_path / "zoo-1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo\nVersion: 1\n")
-    points = {"sloth": "World", "ghost": "ghost", "hare": "World", "cat": "World"}
-    (about / "entry_points.txt").write_text(
-        "[worldjockey.worlds]\n" + "".join(f"{name} = zoo:{what}\n" for name, what in points.items())
-    )
+    describe(tmp_path, "zoo", sloth="zoo:World", ghost="zoo:ghost", hare="zoo:World", cat="zoo:World")
     monkeypatch.syspath_prepend(tmp_path)
     ranked = ("cat", "hare", "ghost", "sloth:slow=0.2")
     return [WorldEntry(name, None, rank=n, devices=("cpu",)) for n, name in enumerate(ranked)]
