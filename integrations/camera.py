@@ -14,7 +14,7 @@ from typing import Any
 import av
 
 from . import Pixels
-from .framing import Framing
+from .media.ffmpeg_frames import Framing
 
 SYSTEMS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 WAIT = 5.0  # seconds a stream on the network may take to open, or stay silent

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from . import Frame, Layout, Unsuitable, VideoFormat
-from .gl import Canvas, HiddenContext, Target
+from .gl.canvas import Canvas, HiddenContext, Target
 
 
 def runtime() -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from . import Frame, Layout, Unsuitable, VideoFormat
-from .gl import Canvas, HiddenContext
+from .gl.canvas import Canvas, HiddenContext
 
 
 def runtime() -> Any:

@@ -13,8 +13,8 @@ from typing import Any
 import glfw
 
 from . import Frame, Layout, VideoFormat
-from .gl import Canvas, create_window, on_wayland, start
-from .projection import Corner, Scale, check_keystone, check_turn, fit, nudged
+from .gl.canvas import Canvas, create_window, on_wayland, start
+from .gl.projection import Corner, Scale, check_keystone, check_turn, fit, nudged
 
 
 def list_monitors() -> list[str]:

@@ -77,31 +77,31 @@ class WorldEntry:
 
 
 def _testcard(opening: Opening) -> World:
-    from .testcard import TestCard
+    from .worlds.testcard import TestCard
 
     return TestCard()
 
 
 def _nano(opening: Opening) -> World:
-    from .nano import Nano
+    from .nano.world import Nano
 
     return Nano.load(device=opening.device, aspect=opening.aspect)
 
 
 def _turbo(opening: Opening) -> World:
-    from .turbo import Turbo
+    from .worlds.turbo import Turbo
 
     return Turbo.load(opening.root, opening.device, opening.aspect)
 
 
 def _helios(opening: Opening) -> World:
-    from .helios import Helios
+    from .worlds.helios.world import Helios
 
     return Helios.load(opening.root / HELIOS.repository, opening.device)
 
 
 def _wan(opening: Opening) -> World:
-    from .wan import Wan
+    from .worlds.wan.world import Wan
 
     options: Mapping[str, Any] = opening.options
     return Wan.load(opening.name, opening.root, opening.device, opening.aspect, **options)

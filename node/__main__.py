@@ -1,5 +1,5 @@
 """`python -m worldjockey.node` is `wj`."""
 
-from .cli import main
+from .cli.app import main
 
 main()

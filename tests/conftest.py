@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
-from worldjockey.node.process import free_a_core
+from worldjockey.node.ipc.process import free_a_core
 
 free_a_core(None)  # torch's threads sleep while they wait, also where the tests share the machine
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
-from worldjockey.integrations.osc import OSCInput
-from worldjockey.integrations.osc_packets import match
-from worldjockey.node import reference
-from worldjockey.node.desk import Desk
-from worldjockey.node.mailbox import Mailbox
+from worldjockey.integrations.osc.input import OSCInput
+from worldjockey.integrations.osc.packets import match
+from worldjockey.node.control import reference
+from worldjockey.node.control.desk import Desk
+from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.parameters import PARAMETERS, find, latest_wins
-from worldjockey.node.show import Show
+from worldjockey.node.show.schema import Show
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SPOKEN = ("touchdesigner", "chataigne", "touchosc")

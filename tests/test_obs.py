@@ -23,7 +23,7 @@ from obs import OBS, SCENE, obs, window_manager
 from osc_client import message
 from PIL import Image
 from pythonosc.osc_message import OscMessage
-from worldjockey.node.rehearsal import free_port
+from worldjockey.node.measure.show_process import free_port
 
 WJ = [sys.executable, "-m", "worldjockey.node"]
 RATE = 25
@@ -154,7 +154,7 @@ def shows(studio: OBS, source: str, color: tuple[int, ...]) -> Callable[[], bool
 
 
 def test_obs_shows_what_was_prompted(play: Any, studio: Any, wait_for: Any) -> None:
-    from worldjockey.model.probe import load_probe
+    from worldjockey.model.evaluate.probe import load_probe
 
     probe, director, playing = load_probe(), studio(), play("nano", "a calm sea at noon")
     wait_for(playing.on_air, 90, "the show")

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from worldjockey.integrations import Control
-from worldjockey.integrations.osc import OSCInput
-from worldjockey.node.desk import Desk
-from worldjockey.node.mailbox import Mailbox
+from worldjockey.integrations.osc.input import OSCInput
+from worldjockey.node.control.desk import Desk
+from worldjockey.node.ipc.mailbox import Mailbox
+from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.parameters import PARAMETERS, latest_wins
-from worldjockey.node.rehearsal import free_port
-from worldjockey.node.show import Show
+from worldjockey.node.show.schema import Show
 
 PEER = Path(__file__).parent / "peers" / "osc_js"
 SESSION = Path(__file__).parents[1] / "examples/open_stage_control/worldjockey.json"

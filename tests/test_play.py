@@ -20,7 +20,7 @@ import psutil
 import pytest
 from package import describe
 from pythonosc.osc_message import OscMessage
-from worldjockey.node.rehearsal import free_port
+from worldjockey.node.measure.show_process import free_port
 
 OSC_CLIENT = Path(__file__).parent / "peers" / "osc_client.py"
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -231,7 +231,7 @@ def test_floods_noise_and_rivals_leave_the_show_alone(play: Any, ndi_receiver: A
 
 def test_the_embedded_world_shows_what_was_played(play: Any, jack: str, ndi_receiver: Any, wait_for: Any) -> None:
     import rtmidi
-    from worldjockey.model.probe import load_probe
+    from worldjockey.model.evaluate.probe import load_probe
 
     probe = load_probe()
     controller = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="pad controller")

@@ -44,7 +44,7 @@ def test_holds_every_data_file(elsewhere: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from importlib.resources import files\n"
         "for package, pattern in (('node', 'shows/default.yaml'), ('model', 'weights/nano.safetensors'),\n"
-        "                         ('integrations', 'web_page.html')):\n"
+        "                         ('integrations', 'web/page.html')):\n"
         "    found = files('worldjockey.' + package).joinpath(pattern)\n"
         "    print(found.is_file(), found)\n"
         "import worldjockey.node, worldjockey.integrations\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.virtual_camera import VirtualCameraOutput
-from worldjockey.node.show import Show
+from worldjockey.node.show.schema import Show
 
 pyvirtualcam = pytest.importorskip("pyvirtualcam", reason="pip install pyvirtualcam")
 

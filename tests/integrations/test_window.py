@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations import Frame, VideoFormat
-from worldjockey.integrations.gl import Canvas, HiddenContext, Target
-from worldjockey.integrations.projection import Scale, check_keystone, fit, nudged, to_picture
+from worldjockey.integrations.gl.canvas import Canvas, HiddenContext, Target
+from worldjockey.integrations.gl.projection import Scale, check_keystone, fit, nudged, to_picture
 from worldjockey.integrations.window import WindowOutput, list_monitors
-from worldjockey.node.play import outlet_specs
-from worldjockey.node.show import Show
-from worldjockey.node.show_file import ShowError
+from worldjockey.node.session.play import outlet_specs
+from worldjockey.node.show.schema import Show
+from worldjockey.node.show.yaml_file import ShowError
 
 FORMAT = VideoFormat(1920, 1080, 30, name="wj window test")
 Shot = Callable[[], np.ndarray]

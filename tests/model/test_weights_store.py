@@ -206,7 +206,7 @@ def test_takes_a_folder_as_it_comes(tmp_path, layout):
 
 
 def test_the_command_asks_for_the_licence_first(hub, tmp_path, monkeypatch):
-    from worldjockey.node.cli import app
+    from worldjockey.node.cli.app import app
 
     entry = WorldEntry("borrowed", lambda opening: None, "turbo", (SOURCE,), "Some License", "https://example.org/l")
     monkeypatch.setattr(registry, "OWN", (*registry.OWN, entry))
@@ -245,7 +245,7 @@ def test_the_command_asks_for_the_licence_first(hub, tmp_path, monkeypatch):
 def test_the_worlds_process_fetches_nothing(hub, tmp_path):
     """Whatever a library wants from the hub once a show has begun, no socket is opened for it."""
     code = """
-from worldjockey.node import process
+from worldjockey.node.ipc import process
 process.stay_offline()
 import huggingface_hub
 try:

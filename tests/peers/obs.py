@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 from websockets.exceptions import InvalidMessage
 from websockets.sync.client import ClientConnection, connect
-from worldjockey.node.rehearsal import free_port
+from worldjockey.node.measure.show_process import free_port
 
 PASSWORD = "a rehearsal"
 SCENE = "stage"

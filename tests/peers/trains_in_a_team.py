@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import torch
-from worldjockey.model import train_world
-from worldjockey.model.clips import Clips
-from worldjockey.model.parallel import Team, join, leave, shard, whole
+from worldjockey.model.nano.transformer import WorldConfig, WorldModel
 from worldjockey.model.stage.sample import sequence
-from worldjockey.model.train_world import Trainer
-from worldjockey.model.transformer import WorldConfig, WorldModel
-from worldjockey.node import process
+from worldjockey.model.train import world as train_world
+from worldjockey.model.train.clips import Clips
+from worldjockey.model.train.fsdp import Team, join, leave, shard, whole
+from worldjockey.model.train.world import Trainer
+from worldjockey.node.ipc import process
 
 CONFIG = WorldConfig(
     channels=4,

@@ -6,7 +6,7 @@ import diffusers
 import torch
 import transformers
 from worldjockey.model.registry import TAESD, TURBO
-from worldjockey.model.turbo import Turbo
+from worldjockey.model.worlds.turbo import Turbo
 
 WIDTH = 32  # of the text
 

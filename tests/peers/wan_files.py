@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from worldjockey.model import wan
-from worldjockey.model.wan import CHECKPOINTS
-from worldjockey.model.wan_kernels import fit_flashdreams
-from worldjockey.model.wan_rollout import WanConfig
+from worldjockey.model.worlds.wan import world as wan
+from worldjockey.model.worlds.wan.kernels import fit_flashdreams
+from worldjockey.model.worlds.wan.rollout import WanConfig
+from worldjockey.model.worlds.wan.world import CHECKPOINTS
 
 PIECES = ["▁", "▁neon", "▁city", "▁in", "▁the", "▁ra", "in", ",", "s", "t", "o", "r", "m", "▁Ci", "ty", "▁sea"]
 

@@ -5,8 +5,8 @@ import sys
 import torch
 import torch.distributed as dist
 import wan_files
-from worldjockey.model.wan_rollout import Rollout, WanConfig
-from worldjockey.node.process import leave
+from worldjockey.model.worlds.wan.rollout import Rollout, WanConfig
+from worldjockey.node.ipc.process import leave
 
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, text=7, channels=4, window=9, sink=3)
 

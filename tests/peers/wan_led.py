@@ -6,10 +6,11 @@ import numpy as np
 import torch
 import wan_files
 from wan_in_a_team import TINY
-from worldjockey.model import Controls, team
+from worldjockey.model import Controls
 from worldjockey.model.spec import WorldSpec
-from worldjockey.model.wan_rollout import Rollout, windows
-from worldjockey.node.process import leave
+from worldjockey.model.worlds import distributed
+from worldjockey.model.worlds.wan.rollout import Rollout, windows
+from worldjockey.node.ipc.process import leave
 
 
 class Drawing:
@@ -45,12 +46,12 @@ def played(world):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    wire = team.Wire() if team.size() > 1 else None
+    wire = distributed.Wire() if distributed.size() > 1 else None
     if wire is None:
         torch.save(played(Drawing()), sys.argv[1])
-    elif team.rank() == 0:
-        torch.save(played(team.Leader(Drawing(), wire)), sys.argv[1])
+    elif distributed.rank() == 0:
+        torch.save(played(distributed.Leader(Drawing(), wire)), sys.argv[1])
         wire.send("close", {"over": True})
     else:
-        assert team.follow(Drawing(), wire)
+        assert distributed.follow(Drawing(), wire)
     leave()

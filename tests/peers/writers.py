@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from worldjockey.node.cell import Cell
-from worldjockey.node.ring import FrameInfo, FrameRing
+from worldjockey.node.ipc.cell import Cell
+from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
 
 
 def count(cell: Cell, done: Any) -> None:

@@ -1,0 +1,148 @@
+"""What the programme does to the world's frames, on the graphics card: the newest on its way in from what was shown.
+
+The same as the node's own blend and motion, to a level or little more, for pictures that lie in a CUDA card's memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import CardFault, OnCard
+from .cuda import Lane
+
+# Row 0 of every texture is the picture's highest, here too. A flow of half the size is read as OpenCV would enlarge it.
+COMPOSE = """#version 330 core
+out vec4 color;
+uniform sampler2D origin, newest, flow;
+uniform float share;
+uniform bool moves;
+void main() {
+    vec2 size = vec2(textureSize(newest, 0));
+    vec2 by = moves ? textureLod(flow, gl_FragCoord.xy / size, 0.0).xy : vec2(0.0);
+    vec4 there = textureLod(origin, (gl_FragCoord.xy - share * by) / size, 0.0);
+    vec4 back = textureLod(newest, (gl_FragCoord.xy + (1.0 - share) * by) / size, 0.0);
+    vec3 levels = mix(there, back, share).rgb * 255.0;
+    color = vec4(floor(moves ? levels + 0.5 : levels + 0.002) / 255.0, 1.0);  // a blend is cut off, as the node's is
+}
+"""
+
+
+class Composer:
+    """On the current OpenGL context, which `link` makes shader programs for."""
+
+    def __init__(self, link: Callable[[str], Any], vertices: Any) -> None:
+        from OpenGL import GL
+
+        self._gl, self._vertices = GL, vertices
+        self._program = link(COMPOSE)
+        self._uniforms = {
+            name: GL.glGetUniformLocation(self._program, name)
+            for name in ("origin", "newest", "flow", "share", "moves")
+        }
+        self._newest, self._flow, *self._shown = (int(name) for name in GL.glGenTextures(4))
+        self._framebuffer = GL.glGenFramebuffers(1)
+        self._lane: Lane | None = None
+        self._number, self._has_origin = 0, False
+        self._moved: Any = None  # the flow that was uploaded last
+        self.size = (0, 0)  # width and height of what was composed last; 0, 0 before
+
+    @property
+    def texture(self) -> int:
+        """What is shown now."""
+        return self._shown[0]
+
+    def compose(self, card: OnCard) -> None:
+        """CardFault where CUDA or OpenGL refuses; then nothing of it stays registered or open."""
+        try:
+            self._compose(card)
+        except Exception as fault:
+            self.close()
+            raise fault if isinstance(fault, CardFault) else CardFault(f"{type(fault).__name__}: {fault}") from fault
+
+    def _compose(self, card: OnCard) -> None:
+        gl, fresh = self._gl, self._fetch(card)
+        # The last picture shown is where a new one starts, and is drawn over until the next one comes.
+        if fresh:
+            self._shown.reverse()
+        share = card.share if self._has_origin else 1.0
+        moves = share < 1 and card.flow is not None
+        if moves and card.flow is not self._moved:
+            self._upload(card.flow)
+        framebuffer = gl.glGetIntegerv(gl.GL_DRAW_FRAMEBUFFER_BINDING)
+        gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._framebuffer)
+        gl.glFramebufferTexture2D(
+            gl.GL_FRAMEBUFFER, gl.GL_COLOR_ATTACHMENT0, gl.GL_TEXTURE_2D, self._shown[0], 0
+        )  # fmt: skip
+        gl.glViewport(0, 0, *self.size)
+        for state in (gl.GL_BLEND, gl.GL_DITHER, gl.GL_FRAMEBUFFER_SRGB, gl.GL_SCISSOR_TEST, gl.GL_DEPTH_TEST):
+            gl.glDisable(state)
+        gl.glUseProgram(self._program)
+        origin = self._shown[1] if share < 1 else self._newest
+        for unit, (name, texture) in enumerate((("origin", origin), ("newest", self._newest), ("flow", self._flow))):
+            gl.glActiveTexture(gl.GL_TEXTURE0 + unit)
+            gl.glBindTexture(gl.GL_TEXTURE_2D, texture)
+            gl.glUniform1i(self._uniforms[name], unit)
+        gl.glUniform1f(self._uniforms["share"], share if moves else round(share * 128) / 128)
+        gl.glUniform1i(self._uniforms["moves"], moves)
+        gl.glBindVertexArray(self._vertices)
+        gl.glDrawArrays(gl.GL_TRIANGLES, 0, 3)
+        gl.glActiveTexture(gl.GL_TEXTURE0)
+        gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, framebuffer)
+
+    def _fetch(self, card: OnCard) -> bool:
+        """The newest picture into its texture; whether it is another than before."""
+        if self._lane is not None and self._lane.memory == card.memory and self._number == card.number:
+            return False
+        if self._lane is not None and self._lane.memory != card.memory:
+            self._lane.close()
+            self._lane = None
+        if self._lane is None:
+            self._lane = Lane(card.memory)
+            self._lane.register(self._allocate(card.width, card.height))
+        elif self.size != (card.width, card.height):
+            self._lane.release()
+            self._lane.register(self._allocate(card.width, card.height))
+        else:
+            self._has_origin = True
+        self._lane.copy(card.slot, card.width, card.height)
+        self._number = card.number
+        return True
+
+    def _allocate(self, width: int, height: int) -> int:
+        """Storage for pictures of that size; what was shown before stays only if it had the same."""
+        gl = self._gl
+        self._has_origin = self.size == (width, height)
+        if not self._has_origin:
+            for texture in (self._newest, *self._shown):
+                self._store(texture, gl.GL_RGBA8, width, height, gl.GL_RGBA, gl.GL_UNSIGNED_BYTE, None)
+            self.size = (width, height)
+        return self._newest
+
+    def _upload(self, flow: Any) -> None:
+        gl = self._gl
+        height, width = flow.shape[:2]
+        gl.glPixelStorei(gl.GL_UNPACK_ALIGNMENT, 1)
+        half = np.ascontiguousarray(flow, np.float16)
+        self._store(self._flow, gl.GL_RG16F, width, height, gl.GL_RG, gl.GL_HALF_FLOAT, half)
+        self._moved = flow
+
+    def _store(self, texture: int, stored: int, width: int, height: int, layout: int, kind: int, data: Any) -> None:
+        gl = self._gl
+        gl.glBindTexture(gl.GL_TEXTURE_2D, texture)
+        for name, value in (
+            (gl.GL_TEXTURE_MIN_FILTER, gl.GL_LINEAR_MIPMAP_NEAREST), (gl.GL_TEXTURE_MAG_FILTER, gl.GL_LINEAR),
+            (gl.GL_TEXTURE_WRAP_S, gl.GL_CLAMP_TO_EDGE), (gl.GL_TEXTURE_WRAP_T, gl.GL_CLAMP_TO_EDGE),
+            (gl.GL_TEXTURE_MAX_LEVEL, 0),
+        ):  # fmt: skip
+            gl.glTexParameteri(gl.GL_TEXTURE_2D, name, value)
+        gl.glTexImage2D(gl.GL_TEXTURE_2D, 0, stored, width, height, 0, layout, kind, data)
+
+    def close(self) -> None:
+        """Gives back what is CUDA's, while the context still is; the next picture opens it again, and starts anew."""
+        self.size = (0, 0)
+        if self._lane is not None:
+            self._lane.close()
+            self._lane = None

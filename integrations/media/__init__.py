@@ -1,0 +1,1 @@
+"""What outputs share that encode: FFmpeg frames, H.264, AAC."""

@@ -1,0 +1,1 @@
+"""NDI in and out."""

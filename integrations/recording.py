@@ -1,0 +1,137 @@
+"""File out: a recording that survives a crash, H.264 (`h264`) and what is heard (`aac`) in .mp4, .mov, .mkv or .ts.
+
+The container is written in pieces of a second (ISO/IEC 14496-12 movie fragments, Matroska clusters; MPEG-TS has none),
+so that whatever ends the process leaves a file that plays up to at most 2 s before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from . import Frame, Heard, Layout, VideoFormat
+from .media.aac import SoundTrack
+from .media.h264 import Coder
+
+CONTAINERS = {
+    ".mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
+    ".mov": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
+    ".mkv": {"cluster_time_limit": "1000"},
+    ".ts": {},
+}
+
+
+def free_name(path: Path) -> Path:
+    """`path`, or the first of path-2, path-3, ... that does not exist: a recording is never written over."""
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate = path.with_stem(f"{path.stem}-{number}")
+        number += 1
+    return candidate
+
+
+class FileOutput:
+    """Records the show. Each frame lies at its tick, so a tick that never came lengthens the one before.
+
+    path: .mp4, .mov, .mkv or .ts; an existing file is kept and the next free name taken (see `status`). sound: record
+    what is heard, too, at the tick when it was heard; silence where nothing was.
+    """
+
+    layout: Layout = "yuv420p"
+    holds = 0
+    copies = ()  # `Coder.encode` reads it where it lies
+
+    def __init__(self, path: str | Path, sound: bool = False) -> None:
+        self.hears = sound
+        self.path = Path(path).expanduser()
+        if self.path.suffix.lower() not in CONTAINERS:
+            raise ValueError(f"cannot record to {str(path)!r}: the name has to end in {', '.join(CONTAINERS)}")
+        self._container: Any = None
+        self._stopped = False
+        self._encoder = ""
+        self._first: tuple[int, float] | None = None  # tick and time
+        self._track: SoundTrack | None = None
+        self._next = 0
+        self._frames = 0
+
+    def open(self, fmt: VideoFormat) -> None:
+        self._fmt = fmt
+        self.path = free_name(self.path)
+        options = {**CONTAINERS[self.path.suffix.lower()], "flush_packets": "1"}
+        container = av.open(str(self.path), "w", options=options)
+        self._coder = Coder(container, fmt)
+        self._track = SoundTrack(container) if self.hears else None
+        try:
+            container.start_encoding()  # creates the file
+        except OSError as error:
+            with contextlib.suppress(OSError, av.error.FFmpegError):
+                container.close()
+            with contextlib.suppress(OSError):  # each try on a full disk would leave one more empty file
+                if self.path.stat().st_size == 0:
+                    self.path.unlink()
+            where = self.path.parent
+            fix = "free some space or choose another place" if where.is_dir() else f"make the folder: mkdir -p {where}"
+            raise OSError(f"cannot record to {self.path}: {error.strerror or error}; {fix}") from None
+        self._container, self._encoder = container, self._coder.name
+
+    def send(self, frame: Frame) -> None:
+        height, width = self._fmt.height, self._fmt.width
+        if frame.pixels.shape != (height * 3 // 2, width):
+            raise ValueError(f"recording takes yuv420p {(height * 3 // 2, width)}, not {frame.pixels.shape}")
+        if self._first is None:
+            self._first = frame.tick, frame.time
+        position = frame.tick - self._first[0]
+        if position < self._next:
+            return  # a tick sent twice is one picture
+        self._write(self._coder.encode(np.ascontiguousarray(frame.pixels), position))
+        self._next = position + 1
+        self._frames += 1
+        if self._track:
+            self._write(self._track.wait(self._next / self._fmt.fps))
+
+    def hear(self, heard: Heard) -> None:
+        if self._track and self._first:
+            self._write(self._track.hear(heard.samples, heard.time - self._first[1]))
+
+    def _write(self, packets: list[Any]) -> None:
+        try:
+            for packet in packets:
+                self._container.mux(packet)
+        except OSError as error:
+            self._stopped, reason = True, error.strerror or error
+            raise OSError(f"the recording {self.path} stopped: {reason}; free some space or record elsewhere") from None
+
+    def status(self) -> Mapping[str, Any]:
+        """path: where it really records; encoder; frames; seconds of the recording so far; bytes on disk."""
+        try:
+            size = self.path.stat().st_size if self._container is not None or self._frames else 0
+        except OSError:
+            size = 0
+        return {
+            "path": str(self.path),
+            "encoder": self._encoder,
+            "frames": self._frames,
+            "seconds": round(self._next / self._fmt.fps, 3) if self._frames else 0.0,
+            "bytes": size,
+        }
+
+    def close(self) -> None:
+        if self._container is None:
+            return
+        container = self._container
+        try:
+            if self._frames and not self._stopped:
+                self._write(self._coder.encode(None, 0))
+                if self._track:
+                    self._write(self._track.finish(self._next / self._fmt.fps))
+        finally:
+            self._container = None
+            with contextlib.suppress(OSError) if self._stopped else contextlib.nullcontext():
+                container.close()
+            if self._stopped and self._next <= self._fmt.fps:  # no whole piece, and one more at each try on a full disk
+                self.path.unlink(missing_ok=True)

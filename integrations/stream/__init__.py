@@ -1,0 +1,1 @@
+"""Streams by TCP, UDP, SRT and RTMP."""

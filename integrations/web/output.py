@@ -1,0 +1,95 @@
+"""Browser out: a page that shows the picture full-bleed, by WebRTC or else as JPEGs, and a plain MJPEG for players.
+
+Nothing is coded while nobody watches, and what is coded is coded once for all. `web_server` says what is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .. import Frame, Heard, Layout, Unsuitable, VideoFormat
+
+if TYPE_CHECKING:
+    from .server import Server
+
+FIXES = {
+    errno.EADDRINUSE: "is another show on? Take another port, as in web:8081",
+    errno.EACCES: "ports below 1024 belong to the system: take another, as in web:8080",
+}
+
+
+class WebOutput:
+    """Serves browsers and players. `send` never waits for them.
+
+    host: 127.0.0.1 serves this machine only; 0.0.0.0 serves the network too. port: of TCP; WebRTC takes UDP ports of
+    its own for as long as somebody watches. sound: by WebRTC, what is heard goes out, too.
+    """
+
+    layout: Layout = "yuv420p"
+    holds = 0
+    copies = ("out of the ring, for all who watch",)  # in `Feeds.show`
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 8080, sound: bool = False) -> None:
+        self._host, self._port, self.hears = host, port, sound
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: Server | None = None
+        self._thread: threading.Thread | None = None
+        self._frames = 0
+
+    def open(self, fmt: VideoFormat) -> None:
+        try:
+            from .server import Server
+        except ImportError as error:
+            raise Unsuitable(f"the browser output lacks a part ({error}): pip install aiohttp aiortc") from None
+        self._fmt = fmt
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="web", daemon=True)
+        self._thread.start()
+        try:
+            self._server = self._wait(Server.start(fmt, self._host, self._port, self.hears))
+        except OSError as error:
+            self.close()
+            number = error.errno or 0
+            what = os.strerror(number) if number > 0 else error.strerror or str(error)
+            fix = FIXES.get(number, "host is an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them")
+            raise OSError(f"cannot serve browsers on {self._host} port {self._port}: {what}; {fix}") from None
+
+    def _wait(self, work: Coroutine[Any, Any, Server], seconds: float = 15.0) -> Server:
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+
+    def send(self, frame: Frame) -> None:
+        assert self._server is not None
+        expected = (self._fmt.height * 3 // 2, self._fmt.width)
+        if frame.pixels.shape != expected:
+            raise ValueError(f"browsers are sent yuv420p {expected}, not {frame.pixels.shape}")
+        self._server.feeds.show(frame.pixels, frame.time)
+        self._frames = self._server.feeds.frames
+
+    def hear(self, heard: Heard) -> None:
+        if self._server is not None and self._server.sound is not None:
+            self._server.sound.hear(heard)
+
+    def status(self) -> Mapping[str, Any]:
+        """url: to open; connections: who watches now, of which webrtc and mjpeg; coded: pictures by kind; dropped:
+        where coding was slow; frames: sent so far; sound: whether any goes out; note: what this machine lacks."""
+        if self._server is None:
+            return {"connections": 0, "frames": self._frames}
+        return self._server.facts()
+
+    def close(self) -> None:
+        if self._loop is None or self._thread is None:
+            return
+        loop, self._loop = self._loop, None
+        with contextlib.suppress(Exception):
+            if self._server is not None:
+                asyncio.run_coroutine_threadsafe(self._server.stop(), loop).result(3.0)
+        self._server = None
+        loop.call_soon_threadsafe(loop.stop)
+        self._thread.join(2.0)

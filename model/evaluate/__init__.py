@@ -1,0 +1,1 @@
+"""The scorecard of a world, and the probe that judges it."""

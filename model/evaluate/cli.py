@@ -1,0 +1,145 @@
+"""`wj eval`: the scorecard of a world, on seeds and paraphrases that training never saw."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ..nano.world import WEIGHTS, Nano
+from ..spec import World
+from ..stage.vocabulary import ATTRIBUTES, SCENES
+from . import probe as judge
+from .probe import Probe, load_probe
+from .scorecard import (
+    autoencoder,
+    camera,
+    clip,
+    contact_sheet,
+    continuity,
+    drift,
+    few_steps,
+    memory,
+    obedience,
+    reaction,
+    sound,
+    speed,
+)
+from .scorecard.play import quiet_scenes
+from .scorecard.row import Row
+from .scorecard.truth import StageWorld
+
+
+def _obeys(world: World, probe: Probe, truth: World, count: int, many: int) -> list[Row]:
+    """Obedience with known words in 1 step and in `many`, with words never seen, and the distance of few steps."""
+    known, unseen = obedience.asks(count, False), obedience.asks(count, True)
+    true = obedience.play(truth, probe, known, name="obedience, true frames")
+    one = obedience.play(world, probe, known, 1, "obedience, 1 step")
+    several = obedience.play(world, probe, known, many, f"obedience, {many} steps")
+    strange = obedience.play(world, probe, unseen, 1, "obedience, paraphrases")
+    return [
+        obedience.row("1 step", one, true),
+        obedience.row(f"{many} steps", several, true),
+        obedience.row("unseen paraphrases", strange, true),
+        *few_steps.rows(true.summaries, one.summaries, several.summaries, many),
+    ]
+
+
+def measures(
+    world: World, probe: Probe, truth: World | None, *, count: int, seconds: float, many: int, dt: float
+) -> dict[str, Callable[[], list[Row]]]:
+    """Name -> the measure, still to be taken. Without `truth` no true frames are scored beside the world's."""
+    scenes = quiet_scenes(np.random.default_rng(3), len(SCENES))
+    return {
+        "autoencoder": lambda: autoencoder.rows(world),
+        "obedience": lambda: _obeys(world, probe, StageWorld(world.spec.height, world.spec.width), count, many),
+        "reaction": lambda: reaction.rows(world),
+        "continuity": lambda: continuity.rows(world, truth),
+        "camera": lambda: camera.rows(world, truth, scenes),
+        "drift": lambda: drift.rows(world, probe, seconds, dt),
+        "memory": lambda: memory.rows(world, truth, probe, scenes[:5]),
+        "sound": lambda: sound.rows(world, truth),
+        "speed": lambda: speed.rows(world, truth, scenes[1:5]),
+    }
+
+
+def show(rows: list[Row], console: Console) -> None:
+    table = Table("what", "figure", "must reach", "true frames", "", title="scorecard", title_justify="left")
+    for r in rows:
+        bound = ("≤ " if r.at_most else "≥ ") + r.show(r.target)
+        table.add_row(r.name, r.show(r.value), bound, r.show(r.truth), "[green]✓[/]" if r.passes else "[red]✗[/]")
+    console.print(table)
+    shares = [r for r in rows if "share" in r.detail]
+    if shares:
+        each = Table("obedience, share of true frames", *ATTRIBUTES)
+        true = shares[0].detail["right on true frames"]
+        each.add_row("judge on true frames", *(f"{true[k]:.0%}" for k in ATTRIBUTES))
+        for r in shares:
+            each.add_row(r.name.removeprefix("obedience: "), *(f"{r.detail['share'][k]:.0%}" for k in ATTRIBUTES))
+        console.print(each)
+    commands = next((r.detail["right"] for r in rows if "right" in r.detail and "scenes" in r.detail), None)
+    if commands:
+        console.print("camera: " + ", ".join(f"{k} {v:.0%}" for k, v in commands.items()))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("wj eval", description=__doc__)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="the world to score (default: the shipped nano)")
+    parser.add_argument("--probe", type=Path, default=judge.WEIGHTS, help="the judge (default: the shipped one)")
+    parser.add_argument("--stage", action="store_true", help="score the stage itself: what the measures are worth")
+    parser.add_argument("--only", action="append", help="one measure (repeatable; default: all)")
+    parser.add_argument("--json", type=Path, help="write the scorecard here too")
+    parser.add_argument("--count", type=int, default=60, help="prompts to ask for each obedience figure (default: 60)")
+    parser.add_argument("--steps", type=int, default=4, help="prediction steps that 1 is held against (default: 4)")
+    parser.add_argument("--seconds", type=float, help="world time of the drift run (default: 120; the target is 600)")
+    parser.add_argument("--long", action="store_true", help="drift over 30 minutes of world time")
+    parser.add_argument("--dt", type=float, default=drift.DT, help="seconds a step of the drift run (default: 1/8)")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw a contact sheet")
+    parser.add_argument("--truth", action="store_true", help="true stage frames beside the sheet's")
+    parser.add_argument("--clip", type=Path, metavar="MP4", help="record a minute of play")
+    parser.add_argument("--no-score", action="store_true", help="only the sheet and the clip")
+    args = parser.parse_args(argv)
+    try:
+        world: Any = StageWorld() if args.stage else Nano.load(args.weights)
+        probe = None if args.no_score else load_probe(args.probe)
+    except (ValueError, FileNotFoundError) as fault:
+        parser.exit(2, f"wj eval: {fault}\n")
+    truth = StageWorld(world.spec.height, world.spec.width)
+    seconds = args.seconds or (1800.0 if args.long else 120.0)
+    console, rows, spent = Console(), [], {}
+    if probe is not None:
+        every = measures(
+            world, probe, None if args.stage else truth,
+            count=args.count, seconds=seconds, many=args.steps, dt=args.dt,
+        )  # fmt: skip
+        unknown = set(args.only or ()) - set(every)
+        if unknown:
+            parser.error(f"no measure {', '.join(sorted(unknown))}; there are {', '.join(every)}")
+        for name, take in every.items():
+            if args.only and name not in args.only:
+                continue
+            begin = time.monotonic()
+            try:
+                rows += take()
+            except ModuleNotFoundError as missing:
+                console.print(f"[yellow]{name} is not measured: {missing}[/]")
+            spent[name] = round(time.monotonic() - begin, 1)
+        show(rows, console)
+        console.print(f"measured in {sum(spent.values()):.0f} s")
+    if args.json and rows:
+        card = {"world": world.spec.name, "seconds": spent, "rows": {r.name: r.json() for r in rows}}
+        args.json.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    if args.sheet:
+        contact_sheet.write(args.sheet, world, truth if args.truth else None)
+        console.print(f"wrote {args.sheet}")
+    if args.clip:
+        clip.write(args.clip, world)
+        console.print(f"wrote {args.clip}")
+    return 0

@@ -1,0 +1,71 @@
+"""Asking a world for something, and letting it run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ...spec import Array, Controls, Prompt, World
+from ...stage.captions import phrases
+from ...stage.vocabulary import ATTRIBUTES, SCENES
+
+SEEDS = 90_000  # worlds from here on: no training run starts from them
+FPS = 20
+QUIET = {"weather": "clear", "figure": "none", "tint": "plain", "mood": "neutral"}  # nothing moves but the camera
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A prompt in words, and what it says: attribute -> value."""
+
+    text: str
+    said: Mapping[str, str]
+
+
+def ask(rng: np.random.Generator, fixed: Mapping[str, str] | None = None, *, held_out: bool = False) -> Ask:
+    """A prompt that says every attribute, comma by comma, in random words; `fixed` sets some of them."""
+    said = {k: str(rng.choice(v)) for k, v in ATTRIBUTES.items()}
+    for key, share in (("tint", 0.5), ("mood", 0.4), ("weather", 0.2)):
+        if rng.random() < share:
+            said[key] = ATTRIBUTES[key][0]
+    said |= fixed or {}
+    return Ask(", ".join(str(rng.choice(phrases(k, v, held_out))) for k, v in said.items()), said)
+
+
+def quiet_scenes(rng: np.random.Generator, count: int) -> list[Ask]:
+    """Empty places with a horizon, in clear air by day, where nothing moves but the camera and the clocks."""
+    days = [v for v in ATTRIBUTES["light"] if v in ("dawn", "noon", "sunset", "neon")]
+    return [ask(rng, {**QUIET, "place": SCENES[i % len(SCENES)], "light": str(rng.choice(days))}) for i in range(count)]
+
+
+def tokens(world: World, prompt: Ask) -> Array:
+    return world.encode(Prompt(prompt.text)).values
+
+
+def run(world: World, c: Controls, count: int) -> Iterator[Tensor]:
+    """`count` frames, (h, w, 3) uint8 on the CPU. A step of several frames gives them all."""
+    made = 0
+    while made < count:
+        for frame in world.step(c).cpu():
+            yield frame
+            made += 1
+            if made == count:
+                return
+
+
+def settle(world: World, c: Controls, seconds: float) -> None:
+    """Let the world run. One that can move on without drawing (the stage) does so."""
+    skip = getattr(world, "skip", None)
+    if skip is not None:
+        skip(c, seconds)
+        return
+    for _ in run(world, c, max(1, round(seconds / c.dt))):
+        pass
+
+
+def change(a: Tensor, b: Tensor) -> float:
+    """Mean absolute difference of two frames, in grey levels 0..255."""
+    return float((a.short() - b.short()).abs().float().mean())

@@ -1,0 +1,69 @@
+"""Prompts that are not text: a picture's look and a second of sound, as tokens beside those of the words."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from ..spec import SOUND_STEPS, Array
+from ..stage.scene import SEED_DIM
+from ..stage.vocabulary import ATTRIBUTES, WIDTH
+from .autoencoder import Autoencoder
+from .image_reader import Reader
+
+LOOK, SOUND = len(ATTRIBUTES), len(ATTRIBUTES) + 1  # rows after those of the attributes
+TOKENS = SOUND + 1
+LOUD = 0.02  # RMS under which a sound is silence
+READ_AT = (288, 512)
+assert WIDTH >= SOUND_STEPS
+assert WIDTH > SEED_DIM
+
+
+@torch.inference_mode()
+def look_at(image: NDArray[np.uint8], autoencoder: Autoencoder, reader: Reader, mean: torch.Tensor,
+            std: torch.Tensor) -> Array:  # fmt: skip
+    """(h, w, 3) uint8 RGB -> (8, 16): what it shows of each attribute but the figure, and the look of its world.
+
+    Raises ValueError where this is not a picture.
+    """
+    if image.ndim != 3 or image.shape[-1] < 3 or min(image.shape[:2]) < 8:
+        raise ValueError(f"an image prompt is (height, width, 3) RGB, not {image.shape}")
+    x = torch.from_numpy(np.ascontiguousarray(image[..., :3])).permute(2, 0, 1)[None].float() / 255
+    h, w = x.shape[-2:]
+    keep_h, keep_w = min(h, w * READ_AT[0] // READ_AT[1] or 1), min(w, h * READ_AT[1] // READ_AT[0] or 1)
+    top, left = (h - keep_h) // 2, (w - keep_w) // 2
+    x = F.interpolate(x[..., top : top + keep_h, left : left + keep_w], READ_AT, mode="bilinear", antialias=True)
+    latent = (autoencoder.encode(x.to(mean.device)) - mean) / std
+    seen = reader(latent.cpu())
+    values = np.zeros((TOKENS, WIDTH), np.float32)
+    for i, k in enumerate(ATTRIBUTES):
+        if k != "figure":
+            values[i, : seen[k].shape[-1]] = seen[k][0].softmax(-1).numpy()
+    values[LOOK, :SEED_DIM] = seen["seed"][0].clamp(-1, 1).numpy()
+    values[LOOK, SEED_DIM] = 1.0
+    return values
+
+
+def listen(sound: Array, rate: int) -> Array:
+    """(n,) mono -> (16,) levels 0..1 of the first second in sixteenths; silence is zeros. ValueError if it is none."""
+    mono = np.asarray(sound, np.float32)
+    if mono.ndim != 1 or rate <= 0:
+        raise ValueError("a sound prompt is mono, (samples,), with a positive rate")
+    mono = np.nan_to_num(mono[: int(rate)])
+    if len(mono) < SOUND_STEPS:
+        return np.zeros(WIDTH, np.float32)
+    whole = np.resize(mono, int(rate)) if len(mono) < rate else mono  # a shorter one is looped
+    rms = np.array([np.sqrt(np.mean(np.square(c))) for c in np.array_split(whole, SOUND_STEPS)], np.float32)
+    loud = float(rms.max())
+    out = np.zeros(WIDTH, np.float32)
+    out[:SOUND_STEPS] = rms / loud if loud > LOUD else 0.0
+    return out
+
+
+def pulse(loop: Array, seconds: float) -> Array:
+    """(16,) loop, world time -> (4,) level, bass, treble, onset now."""
+    at = int(seconds * SOUND_STEPS) % SOUND_STEPS
+    now, before = max(float(loop[at]), 0.0), max(float(loop[at - 1 if at else SOUND_STEPS - 1]), 0.0)
+    return np.array([now, now, 0.6 * now, max(0.0, now - before - 0.25)], np.float32)

@@ -1,0 +1,234 @@
+"""The world's long memory: learned textures, spread over its places and read along the lines of sight.
+
+A sheet is to a place what a texture is to a surface (Thies et al. 2019, Deferred Neural Rendering): the panorama, the
+planes near things stand on (coarser with distance), the ground, the sky's clouds, the light around the sun, falling
+drops, spirals, and the skin of the figure. They are read TAPS times finer than a latent, because a latent says nothing
+of what happens inside it, and the near planes cover what is behind them at that grain. A turn away and back reads the
+same entries again. Where a line of sight meets a sheet is `stage.geometry`'s to say, and where the figure's bones are
+`stage.figure`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import pi
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..stage.figure import FEET, TALL, contact, skeleton, surface
+from ..stage.geometry import FLOWS, MOTES, SLICES, SPIRALS, SWELLS, Rays, smooth
+from ..stage.scene import PANORAMA, ROAD, STREET, Scene
+from ..stage.vocabulary import FIGURES, LIGHTS, LOOKS, PLACES, SCENES, WEATHERS
+
+TAPS = 4  # readings across a latent
+HARMONICS = (1, 2, 4, 8)
+BEARINGS = 4 * len(HARMONICS)
+GROUNDED = (*SCENES, "grid")  # places with a horizon
+TOP, BOTTOM = 1.8, -1.2  # screen units over the horizon that a panorama covers
+TALLEST = 2.4  # world units that a near plane covers
+LATERAL = 1.6  # world units left and right of the camera's own path
+SUN_REACH = 1.6  # screen units around the sun
+BODY = 4  # what is told of the figure beside its skin
+RAYS = 10 + 2 * len(FLOWS) + 2 * (len(SWELLS) + 1)
+SKIN = (-0.09, 0.25)  # distance from the figure's surface, in its height, that its skin covers
+EDGE, HALO = 0.02, 0.03  # of the same: how far an edge is told exactly, and the direction it faces
+DISC = 0.04  # screen units within which the sun's edge is told exactly
+BENDS = 2  # waves bend waves that are bent
+SHOWN = 0.004  # a value with less weight is not read
+
+
+class Sheet(nn.Module):
+    """One texture for each of some values, mixed by their weights and read bilinearly.
+
+    covers: the last of `channels` is how opaque the sheet is there, and the others come multiplied by it.
+    """
+
+    def __init__(self, values: int, rows: int, columns: int, channels: int, wrap_rows: bool = False,
+                 covers: bool = False) -> None:  # fmt: skip
+        super().__init__()
+        self.wrap_rows, self.covers, self.channels = wrap_rows, covers, channels
+        self.table = nn.Parameter(0.05 * torch.randn(values, channels, rows, columns))
+        if covers:
+            nn.init.constant_(self.table[:, -1], -2.0)
+
+    def forward(self, weights: Tensor, u: Tensor, v: Tensor, level: int = 0) -> Tensor:
+        """weights (n, values), u and v (n, h, w) 0..1 across (wraps) and down -> (n, channels, h, w).
+
+        level: read from 2**level times coarser texels, for what is far away (mipmaps, Williams 1983). Only frames that
+        show any of the values cost anything, and only the values they show.
+        """
+        n, h, w = v.shape
+        out = self.table.new_zeros(n, self.channels, h, w)
+        frame, value = torch.nonzero(weights > SHOWN, as_tuple=True)
+        if not len(frame):  # every process of a team must find a gradient for every sheet
+            return out + 0.0 * self.table[0, 0, 0, 0] if torch.is_grad_enabled() else out
+        texture = self.table[value]
+        if level:
+            texture = F.avg_pool2d(texture, 2**level)
+        rows, columns = texture.shape[2:]
+        texture = torch.cat([texture[..., -1:], texture, texture[..., :1]], -1)
+        x = (u[frame] * columns + 1) * (2 / (columns + 2)) - 1
+        y = v[frame] * 2 - 1
+        if self.wrap_rows:
+            texture = torch.cat([texture[..., -1:, :], texture, texture[..., :1, :]], -2)
+            y = (v[frame] * rows + 1) * (2 / (rows + 2)) - 1
+        read = F.grid_sample(texture, torch.stack([x, y], -1), padding_mode="border", align_corners=False)
+        if self.covers:
+            opaque = read[:, -1:].sigmoid()
+            read = torch.cat([read[:, :-1] * opaque, opaque], 1)
+        read = read * weights[frame, value][:, None, None, None]
+        return read if len(frame) == n == len(frame.unique()) else out.index_add(0, frame, read)
+
+
+def _unit(v: Tensor, low: float, high: float) -> Tensor:
+    return ((v - low) / (high - low)).clamp(0, 1)
+
+
+def bearings(s: Scene, rows: int, columns: int) -> Tensor:
+    """(n, BEARINGS, rows, columns): where each column of latents looks, from a fixed bearing and from the sun's."""
+    r = Rays.of(s, rows, columns)
+    turns = torch.stack([r.pan, r.sun()], 1)[:, :, None] * (2 * pi / PANORAMA)
+    a = (turns * torch.tensor(HARMONICS, dtype=turns.dtype, device=turns.device)[:, None]).flatten(1, 2)
+    return torch.cat([a.sin(), a.cos()], 1)[:, :, None].expand(-1, -1, rows, -1)
+
+
+class Bend(nn.Module):
+    """Waves that bend waves: how much each pushes the phase of each, learned place by place (Chowning 1973)."""
+
+    def __init__(self, waves: int) -> None:
+        super().__init__()
+        self.push = nn.Parameter(torch.zeros(len(PLACES), waves, waves))
+
+    def forward(self, place: Tensor, phases: Tensor) -> Tensor:
+        """place (n, places), phases in turns (n, waves, h, w) -> sines and cosines (n, 2 * waves, h, w)."""
+        push = torch.einsum("np,pij->nij", place, self.push)
+        still = 2 * pi * phases.flatten(2)
+        bent = still
+        for _ in range(BENDS):
+            bent = torch.baddbmm(still, push, bent.sin())
+        return torch.cat([bent.sin(), bent.cos()], 1).unflatten(-1, phases.shape[2:])
+
+
+class Sheets(nn.Module):
+    """forward(scene, rows, columns) -> (n, channels, TAPS * rows, TAPS * columns).
+
+    depth: numbers of a texel; the panorama and the spirals have two more, the near planes an opacity.
+    """
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        grounded = len(GROUNDED)
+        self.panorama = Sheet(grounded, 108, 256, depth + 2)
+        self.planes = Sheet(len(SCENES) * SLICES, 80, 256, depth + 1, covers=True)
+        self.ground = Sheet(grounded, 128, 256, depth, wrap_rows=True)
+        self.far_ground = Sheet(grounded, 32, 64, depth, wrap_rows=True)
+        self.path = Sheet(grounded, 64, 96, depth, wrap_rows=True)
+        self.flows, self.swells = Bend(len(FLOWS)), Bend(len(SWELLS) + 1)
+        self.clouds = Sheet(1, 48, 256, depth)
+        self.sun = Sheet(len(LIGHTS), 108, 116, depth)
+        self.spirals = nn.ModuleDict({k: nn.ModuleList(Sheet(1, 64, 192, depth + 2, wrap_rows=True) for _ in layers)
+                                      for k, layers in SPIRALS.items()})  # fmt: skip
+        self.motes = nn.ModuleDict({k: nn.ModuleList(Sheet(1, 72, 128, depth, wrap_rows=True) for _ in layers)
+                                    for k, layers in MOTES.items()})  # fmt: skip
+        self.skin = Sheet(1, 80, 16, depth)
+        behind = depth + 2 + 5 * depth
+        self.channels = RAYS + behind + depth + 1 + 2 * (depth + 2) + 2 * depth + depth + BODY
+
+    def forward(self, s: Scene, rows: int, columns: int) -> Tensor:
+        rows, columns = rows * TAPS, columns * TAPS
+        r = Rays.of(s, rows, columns)
+        shape = (len(s), rows, columns)
+        y, pan = r.y[:, :, None].expand(shape), r.pan[:, None, :].expand(shape)
+        turns = torch.remainder(r.pan / PANORAMA, 1.0)[:, None, :].expand(shape)
+        grounded = s.place[:, [PLACES.index(p) for p in GROUNDED]]
+        wx, wz, reach = r.ground()
+        below = (y < 0.02).to(y.dtype)
+        near = below * (1.6 / reach).clamp(max=1)[:, :, None]
+        along, ahead = torch.remainder(wx / STREET, 1.0), torch.remainder(wz / ROAD, 1.0)[:, :, None].expand(shape)
+        lateral = _unit(pan * reach[:, :, None], -LATERAL, LATERAL) * 0.998 + 0.001
+        beside = (_unit(r.sun(), -SUN_REACH, SUN_REACH) * 0.998 + 0.001)[:, None, :].expand(shape)
+        drift = torch.remainder(turns + (s.time / 64)[:, None, None], 1.0)
+        height = _unit(-y, -TOP, -BOTTOM)
+        behind = torch.cat([
+            self.panorama(grounded, turns, height),
+            self.ground(grounded, along, ahead) * near[:, None],
+            self.far_ground(grounded, along, ahead) * below[:, None],
+            self.path(grounded, lateral, ahead) * near[:, None],
+            self.clouds(grounded.sum(-1, keepdim=True), drift, _unit(-y, -1.35, 0)),
+            self.sun(s.light, beside, height),
+        ], 1)  # fmt: skip
+        in_front, through = self._near(r, s)
+        return torch.cat([
+            self._rays(r, y, near, below, wx, wz), behind * through, in_front, through,
+            *self._layers(self.spirals, {k: s.place[:, PLACES.index(k)] for k in SPIRALS},
+                          lambda k, i: r.spiral(*SPIRALS[k][i])[:2]),
+            *self._layers(self.motes, self._falling(s), lambda k, i: r.falling(*MOTES[k][i])),
+            self._figure(r, s),
+        ], 1)  # fmt: skip
+
+    def _rays(self, r: Rays, y: Tensor, near: Tensor, below: Tensor, wx: Tensor, wz: Tensor) -> Tensor:
+        """What a line of sight is, without any texture: its height, and the waves that travel there."""
+        flows = self.flows(r.scene.place, r.flows())
+        glitter = r.glitter()[:, None, :, None].expand(-1, 1, -1, y.shape[2])
+        swells = self.swells(r.scene.place, torch.cat([r.swells(wx, wz), glitter], 1)) * near[:, None]
+        x = r.screen_x[None, None, :].expand_as(y)
+        up = r.screen_y[None, :, None].expand_as(y)
+        looks = r.scene.place[:, len(PLACES) - len(LOOKS) :].sum(-1)[:, None, None]
+        growth = -r.spiral(0, 0)[2].log() * looks if float(looks.max()) > SHOWN else torch.zeros_like(y)
+        beside, over, radius, pulse = r.disc()
+        off = torch.hypot(beside[:, None, :], over[:, :, None])
+        radius = radius[:, None, None]
+        edge = torch.tanh((radius * pulse[:, None, None] - off) / DISC)
+        within = torch.exp(-((off / radius) ** 2))
+        stripe = (over[:, :, None] / radius).clamp(-1.5, 1.5) * within
+        plain = [y, smooth(-0.1, 0.1, y), near, below, x, up, growth, edge, within, stripe]
+        return torch.cat([torch.stack(plain, 1), flows, swells], 1)
+
+    def _near(self, r: Rays, s: Scene) -> tuple[Tensor, Tensor]:
+        """The near planes laid over each other, and how much of what is behind them shows (Porter & Duff 1984)."""
+        scenes = s.place[:, : len(SCENES)]
+        laid, through = torch.zeros(1, device=s.time.device), torch.ones(1, device=s.time.device)
+        for level, p in enumerate(r.planes()):
+            content = F.one_hot(p.content[:, 0].long(), SLICES).to(scenes.dtype)
+            weights = (scenes[:, :, None] * content[:, None, :]).flatten(1)
+            u = (p.u / STREET)[:, None, :].expand(-1, p.height.shape[1], -1)
+            v = _unit(-p.height, -TALLEST, 0.1)[:, :, None].expand_as(u)
+            read = self.planes(weights, u, v, level) * p.seen[:, :, None, None]
+            seen, opaque = read[:, :-1], read[:, -1:]
+            laid = laid + seen * through
+            through = through * (1 - opaque)
+        return laid, through
+
+    def _layers(self, kinds: nn.ModuleDict, weights: dict[str, Tensor],
+                where: Callable[[str, int], tuple[Tensor, Tensor]]) -> list[Tensor]:  # fmt: skip
+        """Two slots: the first and the second layer of whatever kinds are shown."""
+        slots: list[Tensor | None] = [None, None]
+        for kind, layers in kinds.items():
+            assert isinstance(layers, nn.ModuleList)
+            for i, sheet in enumerate(layers):
+                read = sheet(weights[kind][:, None], *where(kind, i))
+                slots[i] = read if slots[i] is None else slots[i] + read
+        return [slot for slot in slots if slot is not None]
+
+    def _falling(self, s: Scene) -> dict[str, Tensor]:
+        shown = {k: s.weather[:, WEATHERS.index(k)] for k in MOTES if k in WEATHERS}
+        return {**shown, "bubbles": s.place[:, PLACES.index("underwater")]}
+
+    def _figure(self, r: Rays, s: Scene) -> Tensor:
+        """The skin of the posed skeleton, read by how far from it a line of sight passes and which way the surface
+        faces there, seen from the sun's side; and that distance, direction and the shadow under the feet themselves."""
+        there = 1 - s.figure[:, FIGURES.index("none")]
+        if float(there.detach().max()) < SHOWN:
+            nothing = torch.zeros(len(s), 1, len(r.screen_y), len(r.screen_x), device=s.time.device)
+            return torch.cat([self.skin(torch.zeros_like(there)[:, None], nothing[:, 0], nothing[:, 0]),
+                              nothing.expand(-1, BODY, -1, -1)], 1)  # fmt: skip
+        x, y = r.screen_x / TALL, (r.screen_y - FEET) / TALL
+        ends, radii = skeleton(s.figure, s.phase)
+        d, facing_x, facing_y = surface(x, y, ends, radii)
+        facing_x = facing_x * torch.sign(r.sun()[:, len(r.screen_x) // 2])[:, None, None]
+        read = self.skin(there[:, None], torch.atan2(facing_y, facing_x) / (2 * pi) + 0.5, _unit(d, *SKIN))
+        halo = torch.exp(-d.abs() / HALO)
+        told = torch.stack([torch.tanh(-d / EDGE), facing_x * halo, facing_y * halo, contact(x, y, ends)], 1)
+        return torch.cat([read, told * there[:, None, None, None]], 1)

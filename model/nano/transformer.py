@@ -1,0 +1,376 @@
+"""The world's network: one stream of text, look, memory, sound, action and video tokens, block-causal in time, cached.
+
+A frame is `rows x columns` latents. Inside a frame all tokens see each other; over time each place sees its own past
+through cached keys and values, and older time is kept as a few tokens (`Memory`). Every frame of a training clip has
+its own noise level (Diffusion Forcing, Chen et al. 2024). What stands where comes from learned sheets read along the
+lines of sight (`sheets`), so that history carries motion and look, never the layout: nothing can melt or drift.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..stage.scene import CLOCKS, PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene, circle
+from ..stage.vocabulary import ATTRIBUTES
+from ..stage.vocabulary import WIDTH as PROMPT_DIM
+from .neural_textures import BEARINGS, TAPS, Sheets, bearings
+from .sparse_attention import Sparsity, attend
+
+PROMPT_TOKENS = len(ATTRIBUTES)
+SPANS = (2.0, 30.0)  # seconds over which each memory token averages what it saw
+POSE_DIM, CLOCK_DIM, PHASE_DIM = 26, 2 * 2 * len(CLOCKS) + 1, 6
+FAR = {"sinks": 1, "local": 2, "far": 4}  # frames of each kind that sparse recall sees
+FREE = 1.0  # guidance that exaggerates nothing
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """One class for every size: only the numbers differ."""
+
+    channels: int = 32  # of a latent
+    rows: int = 18
+    columns: int = 32
+    patch: int = 2
+    width: int = 192
+    heads: int = 6
+    blocks: int = 3
+    temporal: tuple[int, ...] = (0, 2)  # blocks that look back in time
+    window: int = 4  # frames they see, the present one included
+    trunk: int = 128  # channels of the convolutional path at latent resolution
+    expand: int = 3
+    sheets: int = 4  # numbers of a texel of the learned sheets
+    grain: int = 32  # channels of the path that reads them, TAPS times finer than the latents
+    look: int = 16  # numbers of a memory token
+    recall: int = (
+        0  # frames that every token looks back on sparsely (`sparse`), beside its own place's window; 0 is off
+    )
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass
+class Moment:
+    """What b * t frames obey, one row a frame.
+
+    scene: what to show, from the prompt's tokens, the acts, the camera, the clocks and the sound.
+    dt: (n,) seconds of this step. guidance: (n,) 1 shows the prompt as it is, more exaggerates it.
+    known: (n,) 1 where the scene's seed is told, 0 where only memory knows it.
+    memory: (n, len(SPANS), look) what was seen long ago, zeros where nothing was.
+    """
+
+    scene: Scene
+    dt: Tensor
+    guidance: Tensor
+    known: Tensor
+    memory: Tensor
+
+    def __getitem__(self, index: slice | Tensor) -> Moment:
+        return Moment(*(getattr(self, k)[index] for k in ("scene", "dt", "guidance", "known", "memory")))
+
+    def to(self, device: torch.device) -> Moment:
+        rest = (getattr(self, k).to(device) for k in ("dt", "guidance", "known", "memory"))
+        return Moment(Scene.of(self.scene.flat().to(device)), *rest)
+
+    @classmethod
+    def of(cls, scene: Scene, dt: Tensor, look: int) -> Moment:
+        """With nothing remembered, the seed told and no guidance."""
+        one = torch.ones_like(dt)
+        return cls(scene, dt, one * FREE, one, dt.new_zeros(len(dt), len(SPANS), look))
+
+    def prompt(self) -> Tensor:
+        """(n, PROMPT_TOKENS, PROMPT_DIM)"""
+        rows = [F.pad(getattr(self.scene, k), (0, PROMPT_DIM - len(v))) for k, v in ATTRIBUTES.items()]
+        return torch.stack(rows, 1)
+
+    def pose(self) -> Tensor:
+        """(n, 26): where the camera is."""
+        s = self.scene
+        turns = [circle(v, period, (1, 2, 4, 8)) for v, period in ((s.yaw, PANORAMA), (s.x, STREET), (s.z, ROAD))]
+        return torch.cat([*turns, s.pitch[:, None] * 2, s.zoom.log()[:, None] * 2], -1)
+
+    def clock(self) -> Tensor:
+        """(n, 17): every clock of the world, and the step's length."""
+        turns = [circle(self.scene.time, period, (1, 2)) for period in CLOCKS]
+        return torch.cat([*turns, self.dt[:, None] * 10], -1)
+
+    def seed(self) -> Tensor:
+        """(n, SEED_DIM + 1): zeros where it is not told, and whether it is."""
+        return torch.cat([self.scene.seed * self.known[:, None], self.known[:, None]], -1)
+
+    def phase(self) -> Tensor:
+        return circle(self.scene.phase, 1.0, (1, 2, 3))
+
+    def hidden(self) -> Moment:
+        """The same with the seed taken out of the scene where it is not told: geometry must not leak it."""
+        s = self.scene
+        return Moment(Scene.of(torch.cat([s.flat()[:, :-SEED_DIM], s.seed * self.known[:, None]], -1)), self.dt,
+                      self.guidance, self.known, self.memory)  # fmt: skip
+
+
+GLOBAL_DIM = PROMPT_TOKENS * PROMPT_DIM + PHASE_DIM + POSE_DIM + CLOCK_DIM + SEED_DIM + 1 + len(SOUND) + 1 + 8
+
+
+def noise_features(level: Tensor) -> Tensor:
+    """(n,) noise level 0..1 -> (n, 8)."""
+    k = torch.tensor([0.25, 0.5, 1.0, 2.0], device=level.device) * torch.pi
+    a = level[:, None] * k
+    return torch.cat([a.sin(), a.cos()], -1)
+
+
+class Attention(nn.Module):
+    """Scaled dot-product attention with unit-length queries and keys (QK norm) and a learned sharpness."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.sharpness = nn.Parameter(torch.full((heads, 1, 1), 1.5))
+        nn.init.zeros_(self.out.weight)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(..., n, width) -> q, k, v (..., heads, n, width / heads)"""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).transpose(-4, -2).unbind(-3)
+        q = F.normalize(q, dim=-1) * self.sharpness.exp()
+        return q, F.normalize(k, dim=-1), v
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
+        return self.out(y.transpose(-3, -2).flatten(-2))
+
+
+class Mixer(nn.Module):
+    """Feed-forward with a depthwise convolution, so that neighbours in the picture speak directly."""
+
+    def __init__(self, width: int, expand: int) -> None:
+        super().__init__()
+        self.a = nn.Linear(width, width * expand)
+        self.near = nn.Conv2d(width * expand, width * expand, 3, padding=1, groups=width * expand)
+        self.b = nn.Linear(width * expand, width)
+        nn.init.zeros_(self.b.weight)
+        nn.init.zeros_(self.b.bias)
+
+    def forward(self, x: Tensor, rows: int) -> Tensor:
+        """(n, rows * columns, width)"""
+        y = self.a(x).unflatten(1, (rows, -1)).permute(0, 3, 1, 2)  # channels-last memory without a copy
+        return self.b(F.silu(self.near(y)).permute(0, 2, 3, 1).flatten(1, 2))
+
+
+class Block(nn.Module):
+    def __init__(self, c: WorldConfig, temporal: bool) -> None:
+        super().__init__()
+        self.space = Attention(c.width, c.heads)
+        self.time = Attention(c.width, c.heads) if temporal else None
+        if temporal:
+            self.age = nn.Parameter(torch.zeros(c.heads, c.window))  # attention bias by how long ago
+        self.far = Attention(c.width, c.heads) if temporal and c.recall else None
+        self.recall = c.recall
+        self.mixer = Mixer(c.width, c.expand)
+        self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
+        self.modulate = nn.Linear(c.width, 6 * c.width)
+        nn.init.normal_(self.modulate.weight, std=0.01)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, x: Tensor, context: int, cond: Tensor, rows: int, frames: int, past: Past | None) -> Tensor:
+        """x: (b * t, context + places, width), cond: (b * t, width)."""
+        scale_s, shift_s, gate_s, scale_m, shift_m, gate_m = self.modulate(cond)[:, None].chunk(6, -1)
+        y = self.norm(x) * (1 + scale_s) + shift_s
+        x = x + (1 + gate_s) * self.space.attend(*self.space.project(y))
+        head, video = x[:, :context], x[:, context:]
+        if self.time is not None:
+            video = video + self._look_back(self.norm(video), frames, past)
+        if self.far is not None:
+            video = video + self._look_far(self.norm(video), frames, past)
+        y = self.norm(video) * (1 + scale_m) + shift_m
+        video = video + (1 + gate_m) * self.mixer(y, rows)
+        return torch.cat([head, video], 1)
+
+    def _look_back(self, y: Tensor, frames: int, past: Past | None) -> Tensor:
+        """Causal attention of each place over its own window of time."""
+        assert self.time is not None
+        n, p, d = y.shape
+        y = y.view(n // frames, frames, p, d).transpose(1, 2)  # b p t d
+        q, k, v = self.time.project(y)
+        if past is not None:
+            k, v = past.extend((id(self), "near"), k, v, self.age.shape[1] - 1)
+        length, window = k.shape[-2], self.age.shape[1]
+        ages = torch.arange(length - frames, length, device=y.device)[:, None] - torch.arange(length, device=y.device)
+        bias = self.age[:, ages.clamp(0, window - 1)].masked_fill((ages < 0) | (ages >= window), float("-inf"))
+        return self.time.attend(q, k, v, bias).transpose(1, 2).reshape(n, p, d)
+
+    def _look_far(self, y: Tensor, frames: int, past: Past | None) -> Tensor:
+        """Every token's sparse attention over whole frames: the first, the latest, and those that score best."""
+        assert self.far is not None
+        n, p, d = y.shape
+        q, k, v = self.far.project(y.reshape(n // frames, frames * p, d))
+        if past is not None:
+            k, v = past.extend((id(self), "far"), k, v, (self.recall - 1) * p)
+        seen = attend(q, k, v, Sparsity(block=p, **FAR), scale=1.0)
+        return self.far.out(seen.transpose(-3, -2).flatten(-2)).view(n, p, d)
+
+
+class Past:
+    """Keys and values of the frames behind us, per attention; constant size once full.
+
+    `extend` puts the present frame's beside them without keeping it; `keep` makes the present the newest past.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
+        self.present: dict[tuple[int, str], tuple[Tensor, Tensor, int]] = {}
+
+    def extend(self, where: tuple[int, str], k: Tensor, v: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+        """Older keys and values before these; `limit`: tokens that `keep` leaves."""
+        if where in self.kept:
+            old_k, old_v = self.kept[where]
+            k, v = torch.cat([old_k, k], -2), torch.cat([old_v, v], -2)
+        self.present[where] = (k, v, limit)
+        return k, v
+
+    def keep(self) -> None:
+        self.kept = {w: (k[..., -n:, :], v[..., -n:, :]) for w, (k, v, n) in self.present.items() if n}
+
+    def copy(self) -> Past:
+        """Another past with the same content: tensors are never written in place, so sharing them is safe."""
+        twin = Past()
+        twin.kept, twin.present = dict(self.kept), dict(self.present)
+        return twin
+
+
+class Modulated(nn.Module):
+    """A residual of two 3x3 convolutions whose middle is scaled and shifted by the conditions."""
+
+    def __init__(self, width: int, cond: int) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(width, width, 3, padding=1)
+        self.b = nn.Conv2d(width, width, 3, padding=1)
+        self.modulate = nn.Linear(cond, 2 * width)
+        nn.init.zeros_(self.b.weight)
+        nn.init.zeros_(self.b.bias)  # type: ignore[arg-type]
+        nn.init.normal_(self.modulate.weight, std=0.01)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+        scale, shift = self.modulate(cond)[:, :, None, None].chunk(2, 1)
+        return x + self.b(F.silu(self.a(F.silu(x)) * (1 + scale) + shift))
+
+
+class Grain(nn.Module):
+    """Shades what the sheets say, tap by tap under the conditions, and gathers the taps of each latent."""
+
+    def __init__(self, inputs: int, grain: int, trunk: int, cond: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(inputs, grain), nn.Linear(grain, grain)
+        self.modulate = nn.Linear(cond, 4 * grain)
+        self.gather = nn.Linear(grain * TAPS**2, trunk, bias=False)
+        nn.init.normal_(self.modulate.weight, std=0.01)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, read: Tensor, cond: Tensor) -> Tensor:
+        """(n, inputs, TAPS * rows, TAPS * columns) -> (n, trunk, rows, columns), channels last in memory."""
+        h, w = read.shape[-2:]
+        scale_a, shift_a, scale_b, shift_b = self.modulate(cond)[:, :, None].chunk(4, 1)
+        # The conditions go into the weights, which are smaller than what they weigh.
+        x = F.silu(torch.baddbmm(self.a.bias[:, None] + shift_a, self.a.weight * (1 + scale_a), read.flatten(2)))
+        x = F.silu(torch.baddbmm(self.b.bias[:, None] + shift_b, self.b.weight * (1 + scale_b), x))
+        rows = F.pixel_unshuffle(x.unflatten(-1, (h, w)), TAPS)
+        return self.gather(rows.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Memory(nn.Module):
+    """Reads a frame into `look` numbers: what is kept of frames that left the window."""
+
+    def __init__(self, channels: int, look: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 48, 3, stride=2, padding=1), nn.SiLU(),
+            nn.Conv2d(48, 64, 3, stride=2, padding=1), nn.SiLU(), nn.AdaptiveAvgPool2d((2, 4)), nn.Flatten(),
+        )  # fmt: skip
+        self.read = nn.Linear(64 * 8, look)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """(n, c, rows, columns) -> (n, look), in -1..1."""
+        return torch.tanh(self.read(self.body(latent)))
+
+
+class WorldModel(nn.Module):
+    def __init__(self, config: WorldConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        d = c.width
+        inputs = GLOBAL_DIM + len(SPANS) * c.look
+        self.cond = nn.Sequential(nn.Linear(inputs, 2 * d), nn.SiLU(), nn.Linear(2 * d, d), nn.SiLU())
+        self.prompt = nn.Parameter(torch.randn(PROMPT_TOKENS, PROMPT_DIM, d) * 0.5)
+        sizes = (PHASE_DIM, POSE_DIM, CLOCK_DIM, SEED_DIM + 1, len(SOUND), *(c.look for _ in SPANS))
+        self.others = nn.ModuleList(nn.Linear(size, d) for size in sizes)
+        self.modality = nn.Parameter(torch.randn(PROMPT_TOKENS + len(sizes), d) * 0.2)
+        self.memory = Memory(c.channels, c.look)
+        self.sheets = Sheets(c.sheets)
+        self.grain = Grain(self.sheets.channels, c.grain, c.trunk, d)
+        self.stem = nn.Conv2d(c.channels + BEARINGS, c.trunk, 1)
+        self.body = Modulated(c.trunk, d)
+        self.patchify = nn.Conv2d(c.trunk, d, c.patch, stride=c.patch)
+        self.blocks = nn.ModuleList(Block(c, i in c.temporal) for i in range(c.blocks))
+        self.norm = nn.LayerNorm(d, elementwise_affine=False)
+        self.unpatchify = nn.Linear(d, c.trunk * c.patch**2)
+        self.head = nn.ModuleList(Modulated(c.trunk, d) for _ in range(2))
+        self.predict = nn.Conv2d(c.trunk, c.channels, 3, padding=1)
+        nn.init.normal_(self.predict.weight, std=0.01)
+        nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
+
+    def forward(self, noisy: Tensor, level: Tensor, moment: Moment, past: Past | None = None,
+                earlier: Tensor | None = None, remembered: Tensor | None = None) -> Tensor:  # fmt: skip
+        """Predict clean latents (b, t, c, rows, columns).
+
+        noisy: (b, t, c, rows, columns) of any shape whose sides the patch divides. level: (b, t) its noise level 0..1.
+        past: cached keys and values of earlier frames; without it the clip is its own past.
+        earlier, remembered: in training, a frame (b, c, rows, columns) that the memory tokens read here and now, and
+        which of them do (b, len(SPANS), 1).
+        """
+        trunk, cond = self.seen(noisy, level, moment, past, earlier, remembered)
+        return self.drawn(trunk, cond).unflatten(0, noisy.shape[:2])
+
+    def seen(self, noisy: Tensor, level: Tensor, moment: Moment, past: Past | None = None,
+             earlier: Tensor | None = None, remembered: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Of `forward` all but the end: features (b * t, trunk, rows, columns), and the conditions (b * t, width)."""
+        c = self.config
+        t, rows, columns = noisy.shape[1], *noisy.shape[-2:]
+        level = level.flatten()
+        moment = moment.hidden()
+        if earlier is not None and remembered is not None:
+            moment.memory = (self.memory(earlier)[:, None] * remembered).repeat_interleave(t, 0)
+        prompt, memory, sound = moment.prompt(), moment.memory.unbind(1), moment.scene.sound
+        others = [moment.phase(), moment.pose(), moment.clock(), moment.seed(), sound, *memory]
+        guidance = moment.guidance[:, None] - FREE
+        cond = self.cond(torch.cat([prompt.flatten(1), *others, guidance, noise_features(level)], -1))
+        # Pure noise says nothing: it comes in by as much as there is of the picture in it.
+        hint = noisy.flatten(0, 1) * (1 - level)[:, None, None, None]
+        x = torch.cat([hint, bearings(moment.scene, rows, columns)], 1)
+        trunk = self.stem(x.contiguous(memory_format=torch.channels_last))
+        trunk = trunk + self.grain(self.sheets(moment.scene, rows, columns), cond)
+        trunk = self.body(trunk, cond)
+        video = self.patchify(trunk).flatten(2).transpose(1, 2)
+        said = torch.einsum("nkp,kpd->nkd", prompt, self.prompt)
+        rest = torch.stack([embed(v) for embed, v in zip(self.others, others, strict=True)], 1)
+        context = torch.cat([said, rest], 1) + self.modality
+        x, k = torch.cat([context, video], 1), context.shape[1]
+        for block in self.blocks:
+            x = block(x, k, cond, rows // c.patch, t, past)
+        grid = self.unpatchify(self.norm(x[:, k:])).unflatten(1, (rows // c.patch, -1)).permute(0, 3, 1, 2)
+        return trunk + F.pixel_shuffle(grid, c.patch), cond
+
+    def drawn(self, trunk: Tensor, cond: Tensor) -> Tensor:
+        """Features -> latents (b * t, c, rows, columns)."""
+        return draw(self.head, self.predict, trunk, cond)
+
+
+def draw(head: nn.ModuleList, predict: nn.Module, trunk: Tensor, cond: Tensor) -> Tensor:
+    """The end of the network, which `train_finish` trains once more."""
+    for layer in head:
+        trunk = layer(trunk, cond)
+    return predict(F.silu(trunk))

@@ -1,0 +1,241 @@
+"""The embedded world: a trained network of a few million parameters that plays on two CPU cores."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from .. import WeightsMissing
+from ..spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
+from ..stage.motion import Motion
+from ..stage.sample import DT_MAX, DT_MIN
+from ..stage.scene import NUMBERS, SEED_DIM, Scene
+from ..stage.vocabulary import ATTRIBUTES, FIGURES, WIDTH
+from .autoencoder import Autoencoder, AutoencoderConfig
+from .image_reader import Reader
+from .matte import matte
+from .media_prompts import LOOK, SOUND, TOKENS, listen, look_at, pulse
+from .relight import relit
+from .sampler import sample
+from .text_encoder import TextConfig, TextEncoder
+from .transformer import SPANS, Moment, Past, WorldConfig, WorldModel
+
+WEIGHTS = Path(__file__).parents[1] / "weights" / "nano.safetensors"
+GUIDED_UP_TO = 2.0
+ENERGY = np.array([1.0, 1.0, 0.6, 0.0])  # what the energy fader gives to level, bass, treble and onset
+SETTLE = 0.2  # seconds in which what a prompt says becomes what the world remembers
+OPENING = {
+    "place": "sea", "light": "sunset", "weather": "clear", "figure": "dance", "tint": "plain", "mood": "neutral",
+}  # fmt: skip
+
+
+def choose_device(wanted: str) -> torch.device:
+    """ "auto" takes CUDA, then MPS, then CPU. Raises ValueError where the machine has no such device."""
+    if wanted == "auto":
+        mps = getattr(torch.backends, "mps", None)
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps and mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as fault:
+        raise ValueError(f"no device {wanted!r} on this machine ({fault}); try --device auto") from None
+    return device
+
+
+def shape_for(config: WorldConfig, aspect: float | None) -> tuple[int, int]:
+    """Rows and columns of latents nearest to an aspect (width over height): landscape, square or portrait."""
+    r, c = config.rows, config.columns
+    if aspect is None:
+        return r, c
+    return min(((r, c), (r, r), (c, r)), key=lambda shape: abs(np.log(shape[1] / shape[0]) - np.log(aspect)))
+
+
+class Nano:
+    """A `World`. Make one with `Nano.load`."""
+
+    def __init__(self, text: TextEncoder, reader: Reader, autoencoder: Autoencoder, world: WorldModel, mean: Tensor,
+                 std: Tensor, device: torch.device, aspect: float | None = None) -> None:  # fmt: skip
+        self.device = device
+        form = torch.channels_last
+        self.text, self.reader = text.eval(), reader.eval()
+        self.autoencoder = autoencoder.eval().to(device, memory_format=form)  # type: ignore[call-overload]
+        self.world = world.eval().to(device, memory_format=form)  # type: ignore[call-overload]
+        self.mean, self.std = mean.view(1, -1, 1, 1).to(device), std.view(1, -1, 1, 1).to(device)
+        self.rows, self.columns = shape_for(world.config, aspect)
+        f = autoencoder.config.factor
+        self._spec = WorldSpec("nano", self.columns * f, self.rows * f, 20.0, 1, ACTS,
+                               ("text", "image", "sound", "action", "live"), str(device), matte=True)  # fmt: skip
+        self.timings: dict[str, float] = {}
+        self.reset(0)
+
+    @property
+    def spec(self) -> WorldSpec:
+        return self._spec
+
+    @classmethod
+    def load(cls, path: Path = WEIGHTS, device: str = "auto", aspect: float | None = None) -> Nano:
+        """aspect: width over height of what it is played for; the nearest native shape is taken.
+
+        Raises WeightsMissing where the file is not there, ValueError where it is not a nano's.
+        """
+        if not path.exists():
+            raise WeightsMissing(f"{path} is missing: reinstall worldjockey, or train one with `wj train`")
+        chosen = choose_device(device)
+        try:
+            with safe_open(path, "pt") as f:
+                about = json.loads((f.metadata() or {})["worldjockey"])
+                tensors = {k: f.get_tensor(k).float() for k in f.keys()}  # noqa: SIM118 (not a dict)
+        except Exception as fault:
+            raise ValueError(f"{path} is not a nano's weights ({fault}): reinstall worldjockey") from fault
+        text = TextEncoder(TextConfig(**about["text"]))
+        autoencoder = Autoencoder(AutoencoderConfig(**{k: _tuple(v) for k, v in about["autoencoder"].items()}))
+        world = WorldModel(WorldConfig(**{k: _tuple(v) for k, v in about["world"].items()}))
+        reader = Reader(autoencoder.config.channels)
+        parts = (("text", text), ("reader", reader), ("autoencoder", autoencoder), ("world", world))
+        for name, module in parts:
+            part = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
+            try:
+                module.load_state_dict(part)
+            except RuntimeError as fault:
+                raise ValueError(f"{path} does not fit this version of worldjockey: reinstall worldjockey") from fault
+        return cls(text, reader, autoencoder, world, tensors["mean"], tensors["std"], chosen, aspect)
+
+    def save(self, path: Path) -> None:
+        """fp16 safetensors, the configurations in its header."""
+        tensors = {"mean": self.mean.flatten(), "std": self.std.flatten()}
+        parts: dict[str, Any] = {"text": self.text, "autoencoder": self.autoencoder, "world": self.world}
+        for name, module in {**parts, "reader": self.reader}.items():
+            tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
+        about = {name: asdict(module.config) for name, module in parts.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.detach().cpu().half().contiguous() for k, v in tensors.items()}, path,
+                  metadata={"worldjockey": json.dumps(about)})  # fmt: skip
+
+    def encode(self, prompt: Prompt) -> Tokens:
+        """values (8, 16): a row for each of place, light, weather, figure, tint and mood, how much of each value is
+        asked for; a row for an image's look, and a row for a sound's loop (`prompts`). What several say adds up."""
+        said = self.text.encode(prompt.text)
+        values = np.zeros((TOKENS, WIDTH), np.float32)
+        values[: len(said.values)] = said.values
+        parts = None
+        if said.parts is not None:
+            parts = np.zeros((len(said.words), TOKENS, WIDTH), np.float32)
+            parts[:, : len(said.values)] = said.parts
+        if prompt.image is not None:
+            seen = look_at(prompt.image, self.autoencoder, self.reader, self.mean, self.std)
+            unsaid = np.clip(1 - values[:LOOK].sum(-1, keepdims=True), 0, 1)
+            values[:LOOK] += seen[:LOOK] * unsaid  # words beside a picture overrule it
+            values[LOOK] = seen[LOOK]
+        if prompt.sound is not None:
+            values[SOUND] = listen(prompt.sound, prompt.rate)
+        return Tokens(values, said.words, parts)
+
+    def reset(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        shape = rng.uniform(-1, 1, SEED_DIM).astype(np.float32) if seed else np.zeros(SEED_DIM, np.float32)
+        figure = np.eye(len(FIGURES), dtype=np.float32)[FIGURES.index(OPENING["figure"])]
+        self.motion = Motion(seed=shape, figure=figure)
+        self.look = [np.eye(WIDTH, dtype=np.float32)[values.index(OPENING[k])] for k, values in ATTRIBUTES.items()]
+        self.noise = torch.Generator().manual_seed(seed)
+        self.past = Past()
+        self.memory: Tensor | None = None  # (1, len(SPANS), look)
+
+    def _remember(self, tokens: Array, dt: float) -> list[Array]:
+        """What each attribute is now: what the prompt says of it, and for the rest what the world was."""
+        now = []
+        for i, row in enumerate(np.maximum(tokens[:LOOK], 0)):
+            said = min(float(row.sum()), 1.0)
+            asked = row / max(float(row.sum()), 1e-6)
+            now.append((said * asked + (1 - said) * self.look[i]).astype(np.float32))
+            self.look[i] = self.look[i] + (asked - self.look[i]) * min(1.0, dt / SETTLE) * said**2
+        return now
+
+    @torch.inference_mode()
+    def step(self, controls: Controls) -> Tensor:
+        begin = time.perf_counter()
+        dt = min(max(controls.dt, DT_MIN), DT_MAX)
+        looped = pulse(controls.tokens[SOUND], self.motion.time)
+        sound = np.clip(np.maximum(np.maximum(controls.sound, looped), controls.energy * ENERGY), 0, 1)
+        look = self._remember(controls.tokens, controls.dt)
+        said = look[list(ATTRIBUTES).index("figure")][: len(FIGURES)]
+        self.motion.advance(controls.dt, controls.camera, controls.acts, said, float(sound[0]))
+        moment = self._moment(look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance)
+        shape = (1, 1, self.world.config.channels, self.rows, self.columns)
+        noise = torch.randn(shape, generator=self.noise).to(self.device)
+
+        def predict(noisy: Tensor, level: float) -> Tensor:
+            return self.world(noisy, torch.full((1, 1), level, device=self.device), moment, self.past)
+
+        frame = sample(predict, noise, controls.steps)[0]
+        self.past.keep()
+        self._keep(self.world.memory(frame), dt)
+        if controls.live is not None and controls.strength > 0:
+            frame = relit(frame, self._latent(controls.live), min(controls.strength, 1.0))
+        made = time.perf_counter()
+        latent = (frame * self.std + self.mean).contiguous(memory_format=torch.channels_last)
+        image = self.autoencoder.decode(latent)
+        pixels = (image.clamp_(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        if controls.matte:
+            scene = moment.scene
+            pixels = torch.cat([pixels, matte(scene.figure, scene.phase, *pixels.shape[1:3])[..., None]], -1)
+        self.timings = {"step_ms": (made - begin) * 1e3, "decode_ms": (time.perf_counter() - made) * 1e3}
+        return pixels
+
+    def _latent(self, picture: NDArray[np.uint8]) -> Tensor:
+        """(h, w, 3) RGB of any size -> (1, c, rows, columns), normalised."""
+        x = torch.from_numpy(np.array(picture)).to(self.device).permute(2, 0, 1)[None].float() / 255
+        size = (self._spec.height, self._spec.width)
+        if x.shape[-2:] != size:
+            x = F.interpolate(x, size, mode="bilinear", antialias=True)
+        latent = self.autoencoder.encode(x.contiguous(memory_format=torch.channels_last))
+        return (latent - self.mean) / self.std
+
+    def _moment(self, look: list[Array], seen: Array, sound: Array, dt: float, guidance: float) -> Moment:
+        m = self.motion
+        rows = {k: torch.from_numpy(look[i][: len(v)])[None] for i, (k, v) in enumerate(ATTRIBUTES.items())}
+        rows["figure"] = torch.from_numpy(m.figure)[None]
+        numbers = {k: torch.tensor([getattr(m, k)], dtype=torch.float32) for k in NUMBERS}
+        told = min(max(float(seen[SEED_DIM]), 0.0), 1.0)  # an image's look over the seed's own, by as much as it says
+        seed = (1 - told) * m.seed + seen[:SEED_DIM]
+        scene = Scene(**rows, **numbers, sound=torch.from_numpy(sound)[None],
+                      seed=torch.from_numpy(seed.astype(np.float32))[None])  # fmt: skip
+        moment = Moment.of(Scene.of(scene.flat().to(self.device)), torch.tensor([dt], device=self.device),
+                           self.world.config.look)  # fmt: skip
+        moment.guidance = moment.guidance * min(max(guidance, 1.0), GUIDED_UP_TO)
+        if self.memory is not None:
+            moment.memory = self.memory
+        return moment
+
+    def _keep(self, code: Tensor, dt: float) -> None:
+        """What is seen now flows into the memory tokens, each with its own span."""
+        if self.memory is None:
+            self.memory = code[:, None].repeat(1, len(SPANS), 1)
+        rate = torch.tensor([min(1.0, dt / span) for span in SPANS], device=code.device)[None, :, None]
+        self.memory = self.memory + (code[:, None] - self.memory) * rate
+
+    def snapshot(self) -> WorldState:
+        return WorldState({
+            "motion": replace(self.motion, figure=self.motion.figure.copy()), "look": list(self.look),
+            "noise": self.noise.get_state(), "past": self.past.copy(), "memory": self.memory,
+        })  # fmt: skip
+
+    def restore(self, state: WorldState) -> None:
+        d = state.data
+        self.motion = replace(d["motion"])
+        self.look, self.memory, self.past = list(d["look"]), d["memory"], d["past"].copy()
+        self.noise.set_state(d["noise"])
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

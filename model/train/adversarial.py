@@ -1,0 +1,346 @@
+"""The last stage of training: the world's head and the decoder learn together to draw crisply.
+
+A network that is trained by differences alone draws what it is unsure of softly, and a decoder of such latents softer
+still. Here a critic (Goodfellow et al. 2014) sees pairs of pictures, each beside the soft one (Isola et al. 2017), and
+says which is the stage's (relativistic, Jolicoeur-Martineau 2019; gradient penalty, Mescheder et al. 2018); head and
+decoder learn from it beside the difference itself. The rest of the world stands still: what it sees is computed once.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..nano.autoencoder import decoded
+from ..nano.sampler import levels, noised
+from ..nano.transformer import Moment, Past, draw
+from ..nano.world import Nano
+from .autoencoder import edges, picture_loss, psnr
+from .clips import SHARD, Clips, shape_of
+from .muon import Rates
+from .run import Run
+from .world import GUIDED_UP_TO
+
+LOOKED_AT = 3  # frames of a sequence, the later ones
+ABREAST = 10  # sequences that are played side by side
+CRITIC, DECODER, HEAD = 5e-4, 1e-4, 2e-4  # learning rates
+CROP = (9, 12)  # latents of a picture that the critic sees
+BATCH = 6  # of which the last is drawn from the stage's own latents, and only compared: pictures must stay exact
+WEIGHT = 0.3  # of the critic's opinion, against the difference, both as the decoder's last layer feels them
+LIKE = 4.0  # of how alike the critic's own features are (Wang et al. 2018), within its opinion
+LATENT = 0.05  # of the latents' difference: other parts of the world read them
+PENALTY, PENALTY_EVERY = 0.01, 8
+NEAR, SMOOTH, DETAIL = 9, 0.02, 0.08  # pixels around, and steps from pixel to pixel (of 1) that are smooth or detail
+ALONE = 150  # steps for which the critic learns alone, in a short training fewer
+AVERAGE = 0.995
+REFINED, GUIDED = 0, 1  # kinds of a second look at a frame
+
+
+class Critic(nn.Module):
+    """(n, 3, h, w) pictures and the soft ones of the same -> opinions (n, 1, h / 8, w / 8), and features on the way."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        w = width
+        self.layers = nn.ModuleList([
+            nn.Conv2d(24, w, 3, padding=1), nn.Conv2d(w, 2 * w, 4, 2, 1), nn.Conv2d(2 * w, 4 * w, 4, 2, 1),
+            nn.Conv2d(4 * w, 4 * w, 3, padding=1),
+        ])  # fmt: skip
+        self.says = nn.Conv2d(4 * w, 1, 3, padding=1)
+        for layer in (*self.layers, self.says):
+            nn.init.kaiming_normal_(layer.weight, a=0.2)
+            nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.says.weight, std=0.01)
+
+    def forward(self, picture: Tensor, soft: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x, seen = F.pixel_unshuffle(torch.cat([picture, soft], 1), 2), []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+            seen.append(x)
+        return self.says(x), seen
+
+
+class Hand(nn.Module):
+    """What learns: the end of the world, and the decoder."""
+
+    def __init__(self, nano: Nano) -> None:
+        super().__init__()
+        self.head, self.predict, self.decoder = nano.world.head, nano.world.predict, nano.autoencoder.decoder
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", nano.mean, persistent=False)
+        self.register_buffer("std", nano.std, persistent=False)
+
+    def latent(self, trunk: Tensor, cond: Tensor) -> Tensor:
+        trunk = trunk.float().contiguous(memory_format=torch.channels_last)
+        return draw(self.head, self.predict, trunk, cond.float())
+
+    def picture(self, latent: Tensor) -> Tensor:
+        z = (latent * self.std + self.mean).contiguous(memory_format=torch.channels_last)
+        return decoded(self.decoder, z)
+
+
+@dataclass
+class Sights:
+    """What the standing part of the world makes of frames of the stage, whose latents and pictures (uint8) these are.
+
+    trunk, cond: at pure noise. again_trunk, again_cond: a second look; where `kind` is REFINED, at its own first
+    prediction under noise, and where it is GUIDED, with guidance, drawn then as `again`.
+    """
+
+    latents: Tensor
+    pictures: Tensor
+    trunk: Tensor
+    cond: Tensor
+    again_trunk: Tensor
+    again_cond: Tensor
+    again: Tensor
+    kind: Tensor
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+
+def _look(folder: str, weights: str, shard: int, out: str, shape: tuple[int, int]) -> None:
+    from ..stage.render import render
+    from ..stage.sample import to_bytes
+
+    torch.set_num_threads(1)
+    path = Path(folder) / out
+    if path.exists():
+        return
+    nano = Nano.load(Path(weights), device="cpu")
+    clips = Clips(**load_file(Path(folder) / f"sequences-{shard:04d}.safetensors"))
+    dice = torch.Generator().manual_seed(shard)
+    with torch.inference_mode():
+        rows = [row for k in range(0, len(clips), ABREAST) for row in _played(nano, clips, k, dice)]
+        found = {k: torch.cat([row[k] for row in rows]).contiguous() for k in rows[0]}
+        scenes = clips.scene(slice(None), 0, clips.latents.shape[1])
+        seen = found.pop("at").tolist()
+        found["pictures"] = torch.cat([to_bytes(render(scenes[i : i + 1], *shape)) for i in seen])
+        found["latents"] = clips.latents.flatten(0, 1)[seen].contiguous()
+    tmp = path.with_suffix(".tmp")
+    save_file(found, tmp)
+    tmp.rename(path)
+
+
+def _looked_at(frames: int) -> list[int]:
+    return sorted({round((i + 1) * frames / LOOKED_AT) - 1 for i in range(LOOKED_AT)})
+
+
+def _played(nano: Nano, clips: Clips, first: int, dice: torch.Generator) -> Iterator[dict[str, Tensor]]:
+    """Plays some sequences in one step a frame; what is seen of each frame that is looked at, and which those are."""
+    pick = slice(first, min(first + ABREAST, len(clips)))
+    frames = clips.latents.shape[1]
+    n = pick.stop - pick.start
+    moments = Moment.of(clips.scene(pick, 0, frames), clips.steps(pick, frames), nano.world.config.look)
+    past, pure = Past(), torch.ones(n, 1)
+    for i in range(frames):
+        here = moments[torch.arange(n) * frames + i]
+        noise = torch.randn(n, 1, *clips.latents.shape[2:], generator=dice)
+        trunk, cond = nano.world.seen(noise, pure, here, past)
+        kept = past.copy()
+        if i in _looked_at(frames):
+            kind = int(torch.randint(0, 3, (), generator=dice)) // 2  # a third is guided
+            level = pure
+            if kind == REFINED:
+                own = nano.world.drawn(trunk, cond)[:, None]
+                level = torch.tensor(levels(4)[1:])[torch.randint(0, 3, (n, 1), generator=dice)]
+                noise = noised(own, noise, level[..., None, None, None])
+            else:
+                here.guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(n, generator=dice)
+            again = nano.world.seen(noise, level, here, past)
+            yield {
+                "trunk": trunk.half(), "cond": cond.half(), "again_trunk": again[0].half(),
+                "again_cond": again[1].half(), "again": nano.world.drawn(*again).half(),
+                "kind": torch.full((n,), kind), "at": torch.arange(pick.start, pick.stop) * frames + i,
+            }  # fmt: skip
+        past = kept
+        past.keep()
+
+
+def sights(folder: Path, weights: Path, count: int, shape: tuple[int, int], workers: int) -> Sights:
+    """Of at least `count` sequences of the recipe's own shape, computed once for these weights."""
+    numbers = [int(path.stem.rpartition("-")[2]) for path in sorted(folder.glob("sequences-*.safetensors"))]
+    shards = [n for n in numbers if shape_of(n, shape) == shape][: -(-count // SHARD)]
+    world = zlib.crc32(weights.read_bytes())
+    names = [f"sights-{world:08x}-{n:04d}.safetensors" for n in shards]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_look, str(folder), str(weights), shard, name, shape)
+                for shard, name in zip(shards, names, strict=True)]  # fmt: skip
+        for i, job in enumerate(jobs):
+            job.result()
+            if i % 4 == 3:
+                print(f"sights {(i + 1) * SHARD}/{count} sequences", flush=True)
+    files = [load_file(folder / name) for name in names]
+    return Sights(**{k: torch.cat([f[k] for f in files]) for k in files[0]})
+
+
+class Trainer:
+    """`step(i)` is one update. Deterministic in (seed, i)."""
+
+    def __init__(self, nano: Nano, seen: Sights, *, steps: int, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.seen, self.steps, self.seed, self.alone = seen, steps, seed, min(ALONE, steps // 20)
+        self.hand = Hand(nano).train().requires_grad_(True)
+        self.first = deepcopy(self.hand).eval().requires_grad_(False)  # as it was: what is soft
+        self.average = deepcopy(self.first)
+        self.critic = Critic().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        head = [*self.hand.head.parameters(), *self.hand.predict.parameters()]
+        parts = [{"params": list(self.hand.decoder.parameters()), "lr": DECODER}, {"params": head, "lr": HEAD}]
+        self.opts = [torch.optim.Adam(parts, betas=(0.0, 0.99)),
+                     torch.optim.Adam(self.critic.parameters(), CRITIC, betas=(0.0, 0.99))]  # fmt: skip
+        self.rates = Rates(self.opts)
+        self.balance = 0.0
+
+    def state(self) -> dict[str, Any]:
+        parts = {"hand": self.hand, "average": self.average, "critic": self.critic}
+        return {**{k: m.state_dict() for k, m in parts.items()}, "balance": self.balance,
+                "optimisers": [o.state_dict() for o in self.opts]}  # fmt: skip
+
+    def load(self, saved: dict[str, Any]) -> None:
+        for k in ("hand", "average", "critic"):
+            getattr(self, k).load_state_dict(saved[k])
+        for o, s in zip(self.opts, saved["optimisers"], strict=True):
+            o.load_state_dict(s)
+        self.balance = saved["balance"]
+
+    def step(self, i: int) -> dict[str, float]:
+        s, dice = self.seen, torch.Generator().manual_seed(self.seed * 1_000_003 + i)
+        pick = torch.randint(0, len(s), (BATCH,), generator=dice)
+        again = i % 3 == 2
+        second = (s.kind[pick] == REFINED) & again
+        trunk = torch.where(second[:, None, None, None], s.again_trunk[pick], s.trunk[pick])
+        cond = torch.where(second[:, None], s.again_cond[pick], s.cond[pick])
+        clean = (s.latents[pick].float() - self.hand.mean) / self.hand.std
+        exact = torch.arange(BATCH)[:, None, None, None] == BATCH - 1
+        drawn = self.hand.latent(trunk, cond)
+        with torch.no_grad():
+            before = torch.where(exact, clean, self.first.latent(trunk, cond))
+        cut = _crops(clean.shape[-2:], dice)
+        true = cut(s.pictures[pick], s.pictures.shape[-1] // clean.shape[-1]).float() / 255
+        with torch.no_grad():
+            soft = self.first.picture(cut(before))
+        noisy = clean + 0.03 * torch.randn(clean.shape, generator=dice)
+        picture = self.hand.picture(cut(torch.where(exact, noisy, drawn)))
+        shown = torch.lerp(true, picture, busy(true))
+        self.rates.take(min(1.0, (i + 1) / 50) * max(0.05, 1 - i / self.steps))
+        said = self._criticise(i, true, shown.detach(), soft)
+        if i < self.alone:
+            return {"critic": said}
+        latent = F.smooth_l1_loss(drawn, clean, beta=0.1)
+        if again and bool((guided := s.kind[pick] == GUIDED).any()):
+            kept = self.hand.latent(s.again_trunk[pick][guided], s.again_cond[pick][guided])
+            latent = latent + F.l1_loss(kept, s.again[pick][guided].float())
+        difference = picture_loss(picture, true)
+        opinion = self._opinion(true, shown, soft)
+        if i % 25 == 0 or not self.balance:
+            self._weigh(difference, opinion)
+        ramp = min(1.0, (i - self.alone) / 200)
+        loss = difference + LATENT * latent + ramp * WEIGHT * self.balance * opinion
+        self.opts[0].zero_grad(set_to_none=True)
+        loss.backward()
+        self.opts[0].step()
+        with torch.no_grad():
+            part = 1 - min(AVERAGE, (i - self.alone + 1) / (i - self.alone + 10))
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.hand.parameters()), part)
+        return {"critic": said, "difference": float(difference.detach()), "latent": float(latent.detach())}
+
+    def _criticise(self, i: int, true: Tensor, picture: Tensor, soft: Tensor) -> float:
+        """One lesson for the critic; its loss, 0.69 where it cannot tell which is which."""
+        lazy = i % PENALTY_EVERY == 0
+        self.critic.requires_grad_(True)
+        shown = true.clone().requires_grad_(lazy)
+        real, _ = self.critic(shown, soft)
+        made, _ = self.critic(picture[:-1], soft[:-1])
+        said = F.softplus(made - real[:-1]).mean()
+        loss = said
+        if lazy:
+            (slope,) = torch.autograd.grad(real.sum(), shown, create_graph=True)
+            steep = slope.square().sum((1, 2, 3)).mean() / real[0].numel()
+            loss = loss + 0.5 * PENALTY * PENALTY_EVERY * steep
+        self.opts[1].zero_grad(set_to_none=True)
+        loss.backward()
+        self.opts[1].step()
+        self.critic.requires_grad_(False)
+        return float(said.detach())
+
+    def _opinion(self, true: Tensor, picture: Tensor, soft: Tensor) -> Tensor:
+        with torch.no_grad():
+            real, wanted = self.critic(true[:-1], soft[:-1])
+        made, seen = self.critic(picture[:-1], soft[:-1])
+        alike = torch.stack([F.l1_loss(a, b) for a, b in zip(seen, wanted, strict=True)]).mean()
+        return F.softplus(real - made).mean() + LIKE * alike
+
+    def _weigh(self, difference: Tensor, opinion: Tensor) -> None:
+        """So that both pull alike on the decoder's last layer (Esser et al. 2021)."""
+        last = self.hand.decoder[-2].weight
+        pulls = [torch.autograd.grad(v, last, retain_graph=True)[0].norm() for v in (difference, opinion)]
+        now = float((pulls[0] / (pulls[1] + 1e-8)).clamp(0, 10))
+        self.balance = now if not self.balance else 0.9 * self.balance + 0.1 * now
+
+    @torch.inference_mode()
+    def held_out(self, held: Sights) -> dict[str, float]:
+        """Of unseen frames: dB of the world's picture, and its gradients' strength against the stage's."""
+        found = []
+        for i in range(0, len(held), max(1, len(held) // 12)):
+            true = held.pictures[i : i + 1].float() / 255
+            drawn = self.average.latent(held.trunk[i : i + 1], held.cond[i : i + 1])
+            picture = self.average.picture(drawn).clamp(0, 1)
+            strength = [sum(float(e.abs().mean()) for e in edges(p)) for p in (picture, true)]
+            found.append((psnr(picture, true), strength[0] / max(strength[1], 1e-6)))
+        return dict(zip(("psnr", "edges"), (sum(v) / len(found) for v in zip(*found, strict=True)), strict=True))
+
+
+def busy(true: Tensor) -> Tensor:
+    """(n, 3, h, w) -> (n, 1, h, w), 1 where there is detail nearby: where all is smooth the critic has no say, because
+    it would be answered by stripes."""
+    across, down = edges(true)
+    steep = (F.pad(across.abs(), (0, 1)) + F.pad(down.abs(), (0, 0, 0, 1))).amax(1, keepdim=True)
+    near = F.avg_pool2d(F.max_pool2d(steep, NEAR, 1, NEAR // 2), NEAR, 1, NEAR // 2)
+    return ((near - SMOOTH) / (DETAIL - SMOOTH)).clamp(0, 1)
+
+
+def _crops(grid: torch.Size, dice: torch.Generator) -> Any:
+    """cut(x, scale): the same part of each of BATCH pictures, or of their latents, whose `grid` is given."""
+    rows, columns = (min(a, b) for a, b in zip(CROP, grid, strict=True))
+    top, left = (torch.randint(0, g - n + 1, (BATCH,), generator=dice).tolist()
+                 for g, n in zip(grid, (rows, columns), strict=True))  # fmt: skip
+
+    def cut(x: Tensor, scale: int = 1) -> Tensor:
+        return torch.stack([x[b, :, scale * y : scale * (y + rows), scale * z : scale * (z + columns)]
+                            for b, (y, z) in enumerate(zip(top, left, strict=True))]).contiguous(
+                                memory_format=torch.channels_last)  # fmt: skip
+
+    return cut
+
+
+def train(folder: Path, weights: Path, *, steps: int, count: int, shape: tuple[int, int], workers: int,
+          seed: int = 0) -> dict[str, Tensor]:  # fmt: skip
+    """Resumes by itself. weights: the world so far, a nano's file. Returns the state of a `Hand`."""
+    seen = sights(folder, weights, count, shape, workers)
+    few = max(1, min(len(seen) // 10, 150))
+    held, taught = (Sights(**{k: v[part] for k, v in vars(seen).items()}) for part in (slice(0, few), slice(few, None)))
+    trainer = Trainer(Nano.load(weights, device="cpu"), taught, steps=steps, seed=seed)
+    run = Run(folder, "finish", steps)
+    if saved := run.load():
+        trainer.load(saved)
+    figures: dict[str, float] = {}
+    for i in run:
+        figures = trainer.step(i)
+        if i % 100 == 99 or i + 1 == steps:
+            run.log(**figures, **trainer.held_out(held))
+        if run.due():
+            run.save(trainer.state())
+    return trainer.average.state_dict()

@@ -1,0 +1,1 @@
+"""Worlds from open checkpoints, and the test card."""

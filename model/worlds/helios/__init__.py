@@ -1,0 +1,1 @@
+"""Helios, a world from an open checkpoint."""

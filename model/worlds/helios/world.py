@@ -1,0 +1,197 @@
+"""Helios as a `World`: a video network of 14 billion parameters that goes on for ever (Yuan et al., 2026).
+
+A chunk of nine latent frames is thought out when the one before it was drawn; then it is drawn one latent frame a
+step, which makes one picture for the first and four for each further one. So prompts, their mix and their word weights
+are obeyed from the next chunk on: after 33 pictures at most, 1.4 s at full rate.
+
+A prompt with a picture or a clip begins the world anew from it, as soon as its share of the mix is half or more. The
+checkpoint knows no camera, acts, sound, energy or guidance, and its pictures are always 1/24 s apart: those controls
+change nothing, and the node plays `speed` by the pace at which pictures are shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ... import WeightsMissing
+from ...devices import encoder_device
+from ...nano.world import choose_device
+from ...spec import Controls, Prompt, Tokens, WorldSpec, WorldState
+from .decode import ChunkDecoder
+from .memory import CHUNK, Look, Memory, think
+from .prompt import ROOM, look_at, read
+
+TEXT = 512  # rows of text that the network attends to, zeros included, as it was trained
+ROWS = 256  # of them that a prompt may fill
+LOOKS = 64  # pictures and clips that are remembered
+WIDTH, HEIGHT, FPS = 640, 384, 24.0  # that it was trained for
+
+
+def kinds(device: torch.device) -> dict[str, torch.dtype]:
+    """Arithmetic by part: half the memory on a GPU, what is exact and fast on a CPU; the decoder needs precision."""
+    kind = torch.float32 if device.type == "cpu" else torch.bfloat16
+    return {"transformer": kind, "text_encoder": kind, "vae": torch.float32}
+
+
+class Helios:
+    """Make one with `Helios.load`. pipe: a distilled HeliosPyramidPipeline, its parts where they shall run."""
+
+    def __init__(self, pipe: Any, width: int = WIDTH, height: int = HEIGHT, rows: int = ROWS) -> None:
+        self.pipe, self.rows = pipe, rows
+        self.device = pipe.transformer.device
+        self.decoder = ChunkDecoder(pipe.vae)
+        self._spec = WorldSpec("helios", width, height, FPS, pipe.vae_scale_factor_temporal, (),
+                               ("text", "image", "video"), str(self.device), steps_per_chunk=CHUNK)  # fmt: skip
+        factor = pipe.vae_scale_factor_spatial
+        channels = pipe.transformer.config.in_channels
+        self._empty = Memory.empty(channels, height // factor, width // factor, self.device)
+        self._looks: OrderedDict[str, tuple[int, Look]] = OrderedDict()  # by digest, with its place in the tokens
+        self._generator = torch.Generator()
+        self.timings: dict[str, float] = {}
+        self.reset(0)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "auto") -> Helios:
+        """folder: Helios-Distilled in diffusers' layout. Raises WeightsMissing where it is not there, ValueError where
+        it is something else, ImportError where the packages are missing."""
+        from diffusers import HeliosPyramidPipeline
+
+        if not (folder / "model_index.json").exists():
+            raise WeightsMissing(f"no Helios in {folder}: wj weights get helios")
+        chosen = choose_device(device)
+        try:
+            pipe = HeliosPyramidPipeline.from_pretrained(folder, dtype=kinds(chosen), local_files_only=True)
+        except Exception as fault:
+            raise ValueError(
+                f"{folder} is not Helios as diffusers keeps it ({fault}): wj weights get helios"
+            ) from fault
+        if not pipe.config.is_distilled:
+            raise ValueError(f"{folder} is not distilled, so it cannot be played live: take Helios-Distilled")
+        memory = torch.cuda.get_device_properties(chosen).total_memory if chosen.type == "cuda" else 0
+        pipe.transformer.to(chosen)
+        pipe.vae.to(chosen)
+        pipe.text_encoder.to(encoder_device(chosen, memory, ROOM))
+        for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
+            part.eval().requires_grad_(False)
+        world = cls(pipe)
+        if chosen.type == "cuda":
+            world.warm("inductor")
+        return world
+
+    def warm(self, compiler: str | Callable[..., Any]) -> None:
+        """Compile the network's blocks (`torch.compile`'s backend) and think a chunk unseen, so that the
+        first prompt need not wait for that. Where it cannot be compiled, it plays as it is."""
+        network = self.pipe.transformer
+        silence = Controls(np.zeros((self.rows + 1, network.config.text_dim), np.float32))
+        try:
+            network.compile_repeated_blocks(fullgraph=True, dynamic=False, backend=compiler)
+            self.step(silence)
+        except Exception as fault:
+            warnings.warn(f"helios plays without torch.compile, slower: {fault}", stacklevel=2)
+            for part in network.modules():
+                part._compiled_call_impl = None
+            self.step(silence)
+        self.step(silence)
+        self.reset(0)
+
+    @property
+    def spec(self) -> WorldSpec:
+        return self._spec
+
+    def encode(self, prompt: Prompt) -> Tokens:
+        """(rows + 1, d): the text's embeddings, zeros after its end; the last row says which picture or clip, if any,
+        the world begins with: 1 in that one's column."""
+        values, words, whose = read(self.pipe, prompt.text, self.rows)
+        values, whose = np.pad(values, ((0, 1), (0, 0))), np.pad(whose, ((0, 0), (0, 1)))
+        pictures = prompt.video if prompt.video is not None else None if prompt.image is None else prompt.image[None]
+        if pictures is not None:
+            values[-1, self._place(pictures)] = 1.0
+        return Tokens(values, words, rows=whose)
+
+    def _place(self, pictures: np.ndarray) -> int:
+        key = hashlib.sha256(f"{pictures.shape}".encode() + np.ascontiguousarray(pictures).tobytes()).hexdigest()
+        if key not in self._looks:
+            look = look_at(self.pipe, pictures, self._spec.width, self._spec.height, self.device)
+            columns = min(LOOKS, self.pipe.transformer.config.text_dim)
+            place = len(self._looks) if len(self._looks) < columns else self._looks.popitem(last=False)[1][0]
+            self._looks[key] = (place, look)
+        self._looks.move_to_end(key)
+        return self._looks[key][0]
+
+    def reset(self, seed: int) -> None:
+        self._generator.manual_seed(seed)
+        self._memory, self._began = self._empty, -1
+        self._chunk: Tensor | None = None
+        self._drawn = 0
+
+    def step(self, controls: Controls) -> Tensor:
+        """One latent frame: 1 picture, or 4. The first of a chunk takes as long as the thought of all of it.
+
+        steps: of each of three resolutions; the checkpoint was distilled at 2. The first chunk takes twice as many.
+        """
+        begin = time.perf_counter()
+        self.timings = {}
+        if self._chunk is None:
+            self._chunk, self._drawn = self._think(controls), 0
+            self.decoder.begin()
+            self._chunk[0, 0, 0, 0, 0].item()  # waits for the device: the time is that of the thought, not of asking
+            self.timings["think_ms"] = (time.perf_counter() - begin) * 1e3
+        pictures = self.decoder.draw(self._chunk[:, :, self._drawn : self._drawn + 1])
+        self._drawn += 1
+        if self._drawn == CHUNK:
+            self._chunk = None
+        self.timings["step_ms"] = (time.perf_counter() - begin) * 1e3
+        return pictures
+
+    def _think(self, controls: Controls) -> Tensor:
+        text, marks = controls.tokens[:-1], controls.tokens[-1]
+        place = int(marks.argmax())
+        begins = place if marks[place] >= 0.5 else -1
+        if begins != self._began:
+            self._began = begins
+            for kept, look in list(self._looks.values()):
+                if kept == begins:
+                    self._memory = look.memory(self._empty, self._generator)
+        prompt = torch.from_numpy(np.ascontiguousarray(text)).to(self.device, self.pipe.transformer.dtype)
+        prompt = F.pad(prompt, (0, 0, 0, TEXT - len(prompt)))[None]
+        steps = min(max(controls.steps, 1), 4)
+        chunk = think(self.pipe, self._memory, prompt, steps, self._generator)
+        self._memory = self._memory.after(chunk)
+        return chunk
+
+    def snapshot(self) -> WorldState:
+        m, copied = self._memory, lambda t: None if t is None else t.clone()
+        return WorldState({
+            "past": m.past.clone(), "anchor": copied(m.anchor), "fresh": m.fresh, "began": self._began,
+            "chunk": copied(self._chunk), "drawn": self._drawn, "random": self._generator.get_state(),
+        })  # fmt: skip
+
+    def restore(self, state: WorldState) -> None:
+        """The pictures go on bit by bit as they did. Within a chunk, what was drawn of it is drawn again unseen, so
+        that the decoder remembers it. Raises ValueError for another world's state."""
+        data = state.data
+        past = data.get("past")
+        if not isinstance(past, Tensor) or past.shape != self._empty.past.shape:
+            raise ValueError(f"this is no state of a helios of {self._spec.width}x{self._spec.height}")
+        anchor, chunk = data["anchor"], data["chunk"]
+        self._memory = Memory(
+            past.to(self.device), None if anchor is None else anchor.to(self.device), bool(data["fresh"])
+        )
+        self._began, self._drawn = int(data["began"]), int(data["drawn"])
+        self._chunk = None if chunk is None else chunk.to(self.device)
+        self._generator.set_state(data["random"])
+        self.decoder.begin()
+        if self._chunk is not None:
+            for i in range(self._drawn):
+                self.decoder.draw(self._chunk[:, :, i : i + 1])

@@ -1,0 +1,64 @@
+"""A world without a model: coloured bars that obey. For testing a rig and the node, never for judging the model."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..spec import ACTS, Controls, Prompt, Tokens, WorldSpec, WorldState
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class TestCard:
+    """A flat colour that each prompt chooses (its tokens are that colour), with a bar moving at true speed.
+
+    A prompt of the form "#rrggbb" is that colour; any other text gets a colour from its hash, a picture its mean.
+    """
+
+    __test__ = False  # not a pytest class
+    spec = WorldSpec("testcard", 512, 288, 20.0, 1, ACTS, ("text", "action", "image", "live"), "cpu", matte=True)
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def encode(self, prompt: Prompt) -> Tokens:
+        text = prompt.text.strip().lower()
+        if prompt.image is not None and not text:
+            return Tokens(prompt.image.mean((0, 1)).astype(np.float32)[None])
+        try:
+            rgb = bytes.fromhex(text.removeprefix("#"))[:3]
+        except ValueError:
+            rgb = b""
+        if len(rgb) != 3:
+            rgb = zlib.crc32(text.encode()).to_bytes(4, "little")[:3]
+        return Tokens(np.frombuffer(rgb, np.uint8).astype(np.float32).reshape(1, 3), (text,))
+
+    def reset(self, seed: int) -> None:
+        self.seconds = float(seed % 16)
+
+    def step(self, controls: Controls) -> Tensor:
+        import torch
+
+        self.seconds += controls.dt
+        s = self.spec
+        frame = np.empty((1, s.height, s.width, 3), np.uint8)
+        frame[:] = np.clip(controls.tokens[0], 0, 255).astype(np.uint8)
+        x = int(self.seconds * s.width / 16) % s.width
+        frame[:, s.height - 24 :, x : x + 16] = 255
+        if controls.live is not None and controls.strength > 0 and controls.live.shape == frame.shape[1:]:
+            frame[0] = frame[0] + (controls.live.astype(np.float32) - frame[0]) * controls.strength
+        if controls.matte:
+            alpha = np.zeros((*frame.shape[:3], 1), np.uint8)
+            alpha[:, s.height - 24 :, x : x + 16] = 255
+            frame = np.concatenate([frame, alpha], -1)
+        return torch.from_numpy(frame)
+
+    def snapshot(self) -> WorldState:
+        return WorldState({"seconds": self.seconds})
+
+    def restore(self, state: WorldState) -> None:
+        self.seconds = float(state.data["seconds"])

@@ -1,0 +1,257 @@
+"""SD-Turbo as a `World`: every frame is drawn anew from a picture, in 1 to 4 steps (Sauer et al., 2023).
+
+That picture is the world's own last frame, moved by the camera: so it flows on for ever. As `Controls.strength` rises
+to a half, a live picture (`Controls.live`) takes its place, and from there on it is less and less changed. The noise
+drifts slowly instead of being drawn anew, so that a still scene does not flicker; `energy` stirs it. Acts, sound and
+guidance change nothing: the checkpoint knows none.
+
+Where it is too slow it draws smaller pictures of the same shape, and goes on from its last one: a world that has
+nothing but that to remember can change its size without a cut.
+
+The network's parts are called directly, with what diffusers' StableDiffusionImg2ImgPipeline computes and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..nano.world import choose_device
+from ..registry import TAESD, TURBO
+from ..spec import Controls, Prompt, Tokens, WorldSpec, WorldState
+from .crop import cover
+from .token_words import WORD
+
+SHAPES = ((512, 512), (640, 384), (704, 384), (384, 640))  # width and height; it was trained at the first
+SIZES = (8, 7, 6)  # eighths of them that it can draw, best first: each is a whole number of latents
+FPS = 30.0
+WORDS = 24  # of a prompt that can be weighted live
+FLOW, LIVE = 0.4, 0.5  # noise, as a share of all levels, over the last frame and over a live picture at half strength
+DRIFT, STIRRED = 0.15, 3.0  # e-folds by which the noise forgets itself a second: at rest, and with all energy
+ZOOM, TURN, STRAFE = 0.7, 0.5, 0.25  # e-folds, and shares of the picture, a second
+
+
+def arithmetic(device: torch.device) -> torch.dtype:
+    """Half the memory and twice the speed on a GPU; exact on a CPU."""
+    return torch.float32 if device.type == "cpu" else torch.float16
+
+
+def shape_for(aspect: float | None) -> tuple[int, int]:
+    """Width and height nearest to an aspect (width over height)."""
+    if aspect is None:
+        return SHAPES[0]
+    return min(SHAPES, key=lambda shape: abs(math.log(shape[0] / shape[1] / aspect)))
+
+
+def share(strength: float) -> tuple[float, float]:
+    """How much of the source is the live picture, and how much noise is put over it, each 0..1."""
+    strength = min(max(strength, 0.0), 1.0)
+    if strength < 0.5:
+        return 2 * strength, FLOW + (LIVE - FLOW) * 2 * strength
+    return 1.0, LIVE * 2 * (1 - strength)
+
+
+def timesteps(noise: float, steps: int) -> list[int]:
+    """From which noise to which: evenly down from a share of all 1000 levels; none for no noise.
+
+    For noise = steps / N these are the last steps of N with the spacing "trailing" (Lin et al., 2023).
+    """
+    top = round(min(max(noise, 0.0), 1.0) * 100) * 10
+    steps = min(max(steps, 1), 4)
+    return [round(top * (steps - k) / steps) - 1 for k in range(steps)] if top else []
+
+
+def moved(picture: Tensor, camera: Mapping[str, float], dt: float) -> Tensor:
+    """(1, 3, h, w) as a camera sees it that went on for dt seconds: forward and zoom draw nearer, yaw and strafe
+    to the right shift the scene to the left, pitch upwards shifts it down. Beyond the edges it is mirrored."""
+    axis = {name: float(camera.get(name, 0.0)) * dt for name in ("strafe", "forward", "yaw", "pitch", "zoom")}
+    if not any(axis.values()):
+        return picture
+    scale = math.exp(-ZOOM * (axis["forward"] + axis["zoom"]))
+    right, up = TURN * axis["yaw"] + STRAFE * axis["strafe"], TURN * axis["pitch"]
+    theta = torch.tensor([[[scale, 0.0, 2 * right], [0.0, scale, -2 * up]]], device=picture.device)
+    grid = F.affine_grid(theta, list(picture.shape), align_corners=False)
+    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _without(word: str, text: str) -> str:
+    return " ".join(WORD.sub(lambda found: "" if found[0].lower() == word else found[0], text).split())
+
+
+class Turbo:
+    """A `World`. Make one with `Turbo.load`, or of networks as diffusers and transformers make them."""
+
+    def __init__(self, unet: Any, vae: Any, text_encoder: Any, tokenizer: Any, scheduler: Any,
+                 width: int = SHAPES[0][0], height: int = SHAPES[0][1]) -> None:  # fmt: skip
+        self.unet, self.vae, self.text_encoder = (
+            part.eval().requires_grad_(False) for part in (unet, vae, text_encoder)
+        )
+        self.tokenizer, self.scheduler = tokenizer, scheduler
+        self.device, self.kind = unet.device, unet.dtype
+        factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        self._noisy = (1, unet.config.in_channels, height // factor, width // factor)
+        self._sizes = tuple((height * n // 8, width * n // 8) for n in SIZES)  # rows and columns of pixels
+        self._level = 0
+        self._spec = WorldSpec("turbo", width, height, FPS, 1, (), ("text", "live"), str(self.device),
+                               qualities=tuple(f"{columns}x{rows}" for rows, columns in self._sizes))  # fmt: skip
+        self._random = torch.Generator()
+        self.timings: dict[str, float] = {}
+        self.reset(0)
+
+    @classmethod
+    def load(cls, root: Path, device: str = "auto", aspect: float | None = None) -> Turbo:
+        """root: a folder that holds SD-Turbo and its tiny decoder as root/<repository>/<path>.
+
+        Raises ImportError where diffusers is missing and ValueError for files that are something else.
+        """
+        from diffusers import AutoencoderTiny, EulerDiscreteScheduler, UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
+        from transformers.utils.logging import disable_progress_bar
+
+        folder, chosen = root / TURBO.repository, choose_device(device)
+        kind, form = arithmetic(chosen), torch.channels_last
+        safe: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+        disable_progress_bar()  # the terminal shows the show
+        try:
+            unet: Any = UNet2DConditionModel.from_pretrained(
+                folder, subfolder="unet", variant="fp16", torch_dtype=kind, **safe
+            )
+            vae: Any = AutoencoderTiny.from_pretrained(root / TAESD.repository, torch_dtype=kind, **safe)
+            text: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", variant="fp16", dtype=kind, **safe)
+            tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+            scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
+        except Exception as fault:
+            raise ValueError(f"{folder} is not SD-Turbo as it shall be ({fault}): wj weights get turbo") from fault
+        world = cls(unet.to(chosen, memory_format=form), vae.to(chosen, memory_format=form), text.to(chosen),
+                    tokenizer, scheduler, *shape_for(aspect))  # fmt: skip
+        if chosen.type == "cuda":
+            world.warm("inductor")
+        return world
+
+    def warm(self, compiler: str | Callable[..., Any]) -> None:
+        """Compile the networks (`torch.compile`'s backend) and draw unseen what is drawn later, in each size, so that
+        the first frames of a show are like all others. Where they cannot be compiled, it plays as it is."""
+        parts = (self.unet, self.vae.encoder, self.vae.decoder)
+        silence = Controls(np.zeros((1, self.unet.config.cross_attention_dim), np.float32))
+        try:
+            for part in parts:
+                part.compile(backend=compiler, dynamic=False)  # each size has kernels of its own: nothing waits later
+            for level in range(len(self._sizes)):
+                self.set_quality(level)
+                self.step(silence)
+                self.step(silence)
+        except Exception as fault:
+            warnings.warn(f"turbo plays without torch.compile, slower: {fault}", stacklevel=2)
+            for part in parts:
+                part._compiled_call_impl = None
+            self.step(silence)
+        self.set_quality(0)
+        self.reset(0)
+
+    @property
+    def spec(self) -> WorldSpec:
+        return self._spec
+
+    @torch.inference_mode()
+    def encode(self, prompt: Prompt) -> Tokens:
+        """(77, d). What a word gives is what the prompt has with it and would not have without it, so weight 0 is
+        exactly the prompt without that word. Raises ValueError for a prompt of pictures or sounds only."""
+        if not prompt.text and (prompt.image is not None or prompt.sound is not None or prompt.video is not None):
+            raise ValueError("turbo reads words; its pictures come in live (input)")
+        words = tuple(dict.fromkeys(WORD.findall(prompt.text.lower())))[:WORDS]
+        without = [_without(word, prompt.text) for word in words]
+        said = self.tokenizer([prompt.text, *without], padding="max_length", truncation=True, return_tensors="pt",
+                              max_length=self.text_encoder.config.max_position_embeddings)  # fmt: skip
+        hidden = self.text_encoder(said.input_ids.to(self.device))[0].float().cpu().numpy()
+        return Tokens(hidden[0], words, hidden[:1] - hidden[1:] if words else None)
+
+    def reset(self, seed: int) -> None:
+        self._random.manual_seed(seed)
+        self._noise: Tensor | None = None
+        self._picture: Tensor | None = None
+
+    def set_quality(self, level: int) -> None:
+        """From the next step on: 0 is the spec's size, each later one is smaller."""
+        self._level = min(max(level, 0), len(self._sizes) - 1)
+
+    @torch.inference_mode()
+    def step(self, controls: Controls) -> Tensor:
+        """One picture. The first of a world without a live one comes from nothing but noise."""
+        begin = time.perf_counter()
+        rows, columns = size = self._sizes[self._level]
+        noise = self._drift(controls)
+        shown, over = share(controls.strength) if controls.live is not None else (0.0, FLOW)
+        source = None if self._picture is None else moved(self._picture.float(), controls.camera, controls.dt)
+        if source is not None and source.shape[2:] != size:
+            source = F.interpolate(source, size, mode="bilinear", antialias=True)
+        if controls.live is not None and shown > 0:
+            live = cover(controls.live[None], columns, rows, self.device)
+            source = live if source is None or shown == 1 else torch.lerp(source, live, shown)
+        if source is None:
+            over = 1.0
+        else:
+            source = source.to(self.kind)
+        levels = timesteps(over, controls.steps)
+        drawn = source
+        if levels:
+            latents = torch.zeros_like(noise) if source is None else self._encoded(source)
+            latents = self._denoised(latents, noise, controls.tokens, levels)
+            decode = time.perf_counter()
+            drawn = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0].clamp(-1, 1)
+            self.timings["decode_ms"] = (time.perf_counter() - decode) * 1e3
+        assert drawn is not None
+        self._picture = drawn
+        pictures = (drawn.float() / 2 + 0.5).mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        self.timings["step_ms"] = (time.perf_counter() - begin) * 1e3
+        return pictures
+
+    def _drift(self, controls: Controls) -> Tensor:
+        """The noise, turned a little towards a fresh one: as strong as ever, and after a second as far at any rate.
+        A smaller picture has the same noise, of which every so many rows and columns are left out."""
+        fresh = torch.randn(self._noisy, generator=self._random)
+        if self._noise is None:
+            self._noise = fresh
+        else:
+            rate = DRIFT + (STIRRED - DRIFT) * min(max(controls.energy, 0.0), 1.0)
+            kept = math.exp(-rate * controls.dt)
+            self._noise = kept * self._noise + math.sqrt(1 - kept**2) * fresh
+        latents = [n * SIZES[self._level] // SIZES[0] for n in self._noisy[2:]]
+        return F.interpolate(self._noise, latents, mode="nearest-exact").to(self.device, self.kind)
+
+    def _encoded(self, picture: Tensor) -> Tensor:
+        found = self.vae.encode(picture)
+        latents: Tensor = found.latents if hasattr(found, "latents") else found.latent_dist.mode()
+        return latents * self.vae.config.scaling_factor
+
+    def _denoised(self, latents: Tensor, noise: Tensor, tokens: np.ndarray, levels: list[int]) -> Tensor:
+        scheduler = self.scheduler
+        text = torch.from_numpy(np.ascontiguousarray(tokens))[None].to(self.device, self.kind)
+        scheduler.set_timesteps(timesteps=levels, device=self.device)
+        scheduler.set_begin_index(0)
+        latents = scheduler.add_noise(latents, noise, scheduler.timesteps[:1])
+        for t in scheduler.timesteps:
+            said = self.unet(scheduler.scale_model_input(latents, t), t, encoder_hidden_states=text, return_dict=False)
+            latents = scheduler.step(said[0], t, latents, return_dict=False)[0]
+        return latents
+
+    def snapshot(self) -> WorldState:
+        return WorldState({"turbo": self._noisy, "picture": self._picture, "noise": self._noise,
+                           "random": self._random.get_state()})  # fmt: skip
+
+    def restore(self, state: WorldState) -> None:
+        """Raises ValueError for another world's state. What was drawn in another size is resized."""
+        if state.data.get("turbo") != self._noisy:
+            raise ValueError(f"this is no state of a turbo of {self._spec.width}x{self._spec.height}")
+        picture, noise = state.data["picture"], state.data["noise"]
+        self._picture = None if picture is None else picture.to(self.device, self.kind)
+        self._noise = noise
+        self._random.set_state(state.data["random"])

@@ -1,0 +1,50 @@
+"""Prompts for the Wan family: UMT5 embeddings, a row for each piece of a word (Chung et al., 2023)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from ..spec import Tokens
+from .token_words import pieces_of
+from .wan.kernels import find_flashdreams
+
+ROWS = 256  # pieces of words that a prompt is read up to: twice the longest prompts these worlds were shown
+ROOM = 40e9  # bytes of memory that a GPU needs for the network, its cache and the 11 GB of the encoder
+
+
+class UMT5:
+    """folder: `text_encoder` and `tokenizer/tokenizer.json` of Wan 2.1 in diffusers' layout. rows: n of its tokens."""
+
+    def __init__(self, folder: Path, device: torch.device, rows: int = ROWS) -> None:
+        find_flashdreams()
+        from transformers import UMT5EncoderModel
+
+        self.device, self.rows = device, rows
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer" / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(rows)
+        model: Any = UMT5EncoderModel.from_pretrained(
+            folder / "text_encoder", local_files_only=True, use_safetensors=True, dtype=torch.bfloat16
+        )
+        self.model = model.to(device).eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def encode(self, text: str) -> Tokens:
+        """(rows, width) float32, zeros after the last piece, which is how these worlds were trained. A word's rows
+        are the pieces that lie within it. An empty text is all zeros."""
+        from flashdreams.infra.encoder.text.umt5 import prompt_clean
+
+        text = prompt_clean(text)
+        values = np.zeros((self.rows, int(self.model.config.d_model)), np.float32)
+        if not text:
+            return Tokens(values)
+        said = self.tokenizer.encode(text)
+        ids = torch.tensor([said.ids], device=self.device)
+        values[: len(said.ids)] = self.model(ids).last_hidden_state[0].float().cpu().numpy()
+        words, rows = pieces_of(text, said.offsets, self.rows)
+        return Tokens(values, words, rows=rows)

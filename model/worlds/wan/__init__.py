@@ -1,0 +1,1 @@
+"""Wan and its causal descendants, worlds from open checkpoints."""

@@ -1,0 +1,308 @@
+"""The causal Wan 2.1 rollout: latents chunk by chunk, for ever, in constant memory.
+
+As in Self-Forcing (Huang et al., 2025) a chunk of latent frames is drawn from noise in one to four steps while its
+network sees the chunks before it through a key-value cache; one more pass over the finished chunk, at noise level 0,
+puts it into the cache. The cache keeps the first frames (the sink) and a rolling window, as in LongLive (Yang et al.,
+2025). Keys are kept unrotated and turned by their place in the cache when they are read, so that positions stay within
+the trained range however long the rollout. For the same reason the window can be narrowed and widened as it rolls: what
+stays in the cache is moved to its new place, and every width uses the front of the same memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...spec import Array
+from .kernels import fit_flashdreams
+
+TRAINED = (1000, 750, 500, 250)  # noise levels that the checkpoints were distilled at, of 1000
+RECOMPILED = 64  # times that torch may compile one function anew
+TEXT = 512  # text tokens that the network attends to, zeros included: it was trained so
+
+
+@dataclass(frozen=True)
+class WanConfig:
+    """Sizes of the network (default: Wan 2.1 1.3B) and how it rolls. Frames are latent frames."""
+
+    dim: int = 1536
+    ffn: int = 8960
+    heads: int = 12
+    layers: int = 30
+    freq_dim: int = 256
+    text_dim: int = 4096
+    text: int = TEXT
+    channels: int = 16
+    frames: int = 3  # of a chunk
+    window: int = 21  # that roll, the chunk being drawn among them
+    sink: int = 0  # that stay
+    shift: float = 5.0  # of the noise schedule
+
+    def __post_init__(self) -> None:
+        for name in ("window", "sink"):
+            if getattr(self, name) % self.frames:
+                raise ValueError(f"{name} {getattr(self, name)} is not a whole number of chunks of {self.frames}")
+        if self.window < 2 * self.frames:
+            raise ValueError(f"a window of {self.window} frames leaves no room for a past: at least {2 * self.frames}")
+
+    @property
+    def sink_chunks(self) -> int:
+        return self.sink // self.frames
+
+    @property
+    def chunks(self) -> int:
+        """That the cache holds, sink and the present one included."""
+        return (self.sink + self.window) // self.frames
+
+
+def windows(config: WanConfig) -> tuple[int, ...]:
+    """Widths that a rollout can be narrowed to, its own first: about two thirds and a half of it, in whole chunks, and
+    never without a past. Attention is what most of the time goes to, and its cost is that of what is seen."""
+    least, frames = 2 * config.frames, config.frames
+    widths = (max(round(config.window * share / frames) * frames, least) for share in (1, 2 / 3, 3 / 7))
+    return tuple(dict.fromkeys(widths))
+
+
+def levels(steps: int) -> tuple[int, ...]:
+    """The trained noise levels that so many steps use, spread evenly: 1..4, more or fewer are clamped."""
+    steps = min(max(steps, 1), len(TRAINED))
+    return tuple(TRAINED[round(i * len(TRAINED) / steps)] for i in range(steps))
+
+
+def noise_share(level: float, shift: float) -> float:
+    """0..1: how much of a latent is noise at a level of 1000, on the shifted flow-matching schedule (SD3, eq. 23)."""
+    u = level / 1000
+    return shift * u / (1 + (shift - 1) * u)
+
+
+def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A generator's tensors by the names of the original Wan network.
+
+    Takes the checkpoints as published: a dictionary under "generator_ema" or "generator", names behind "model.",
+    "net." or "_fsdp_wrapped_module.", or the bare tensors.
+    """
+    inner: Mapping[str, Any] = checkpoint.get("generator_ema", checkpoint.get("generator", checkpoint))
+    tensors = {}
+    for name, value in inner.items():
+        for prefix in ("model.", "net.", "_fsdp_wrapped_module."):
+            name = name.removeprefix(prefix)
+        tensors[name] = value
+    return tensors
+
+
+def merge_lora(weights: dict[str, Tensor], lora: Mapping[str, Any], scale: float = 1.0) -> dict[str, Tensor]:
+    """Weights with a low-rank adapter (PEFT's names) added: W + scale B A, scale being alpha / rank.
+
+    Raises ValueError where the adapter speaks of a layer that the weights do not have.
+    """
+    inner: Mapping[str, Tensor] = lora.get("generator_lora", lora)
+    merged = dict(weights)
+    for name, down in inner.items():
+        if ".lora_A." not in name:
+            continue
+        up = inner[name.replace(".lora_A.", ".lora_B.")]
+        target = name.removeprefix("base_model.model.").removeprefix("model.").replace(".lora_A.", ".")
+        target = target.replace(".default.", ".").replace("_fsdp_wrapped_module.", "")
+        if target not in merged:
+            raise ValueError(f"the adapter changes {target}, which these weights do not have")
+        merged[target] = (merged[target].float() + scale * up.float() @ down.float()).to(merged[target].dtype)
+    return merged
+
+
+def _network(config: WanConfig, weights: Mapping[str, Tensor] | None) -> Any:
+    """A flashdreams configuration whose network carries these weights (None: random ones)."""
+    from flashdreams.recipes.wan.transformer.impl.network import WanDiTNetwork, WanDiTNetworkConfig
+
+    class Loaded(WanDiTNetworkConfig):
+        def setup(self, **kwargs: Any) -> Any:
+            if weights is None:
+                return WanDiTNetwork(self)
+            with torch.device("meta"):
+                network = WanDiTNetwork(self)
+            network.load_state_dict(dict(weights), assign=True)
+            return network
+
+    return Loaded(
+        dim=config.dim, ffn_dim=config.ffn, num_heads=config.heads, num_layers=config.layers, freq_dim=config.freq_dim,
+        text_dim=config.text_dim, text_len=config.text, in_dim=config.channels, out_dim=config.channels,
+        apply_rope_before_kvcache=False,
+    )  # fmt: skip
+
+
+class Rollout:
+    """One network and its memory. Latents are (frames, channels, rows, columns), normalised as the network knows them.
+
+    rows, columns: even; an eighth of the picture's. weights: as from `network_weights`; None makes random ones.
+    compiled: torch.compile and a CUDA graph, for CUDA. Under `torchrun` a chunk's tokens are shared out over all
+    processes, each of which has to make the same calls.
+    """
+
+    def __init__(self, config: WanConfig, rows: int, columns: int, device: torch.device, *,
+                 weights: Mapping[str, Tensor] | None = None, compiled: bool = False) -> None:  # fmt: skip
+        fit_flashdreams(device.type)
+        from flashdreams.recipes.wan.transformer.wan21 import Wan21Transformer, Wan21TransformerConfig
+
+        if compiled:  # every width of the window has shapes of its own while it fills
+            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILED)
+        self.config, self.rows, self.columns, self.device = config, rows, columns, device
+        self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        self.transformer = Wan21Transformer(
+            Wan21TransformerConfig(
+                network=_network(config, weights), dtype=self.dtype, batch_shape=(), len_t=config.frames,
+                window_size_t=config.window, sink_size_t=config.sink, compile_network=compiled, use_cuda_graph=compiled,
+            )
+        ).to(device).requires_grad_(False)  # fmt: skip
+        self.text = torch.zeros(config.text, config.text_dim, dtype=self.dtype, device=device)
+        self.cache = self.transformer.initialize_autoregressive_cache(
+            height=rows, width=columns, text_embeddings=self.text
+        )
+        self._kept = [(block.self_attn._k, block.self_attn._v) for block in self.cache.network_cache.block_caches]
+        self._calls = {config.window: self.transformer._network_call}  # one CUDA graph a width, where there are graphs
+        self._open: Tensor | None = None  # a chunk that is drawn but not in the cache yet
+        self.past: list[Tensor] = []  # what the cache holds, as clean tokens: sink, then window
+        self.index = 0  # of the next chunk, counted from when the cache was last empty
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Forget the past. The text stays."""
+        self._empty()
+        self.past.clear()
+        self.seed, self.drawn = seed, 0
+
+    def _empty(self) -> None:
+        if self._open is not None:
+            self.cache.finalize(self.index)
+            self._open = None
+        for block in self.cache.network_cache.block_caches:
+            block.self_attn.reset()
+        self.index = 0
+
+    def say(self, values: Array | Tensor) -> None:
+        """Text from now on: (n, text_dim), n at most the network's; the rest is zeros. What is cached stays as it is.
+
+        The open chunk, if any, is put into the cache under the text that it was drawn under.
+        """
+        self.settle()
+        self.text.zero_()
+        self.text[: len(values)] = torch.as_tensor(values).to(self.device, self.dtype)
+        network = self.transformer.network
+        with torch.no_grad():
+            context = network.text_embedding(self.text)
+            for block, cache in zip(network.blocks, self.cache.network_cache.block_caches, strict=True):
+                fresh = block.cross_attn.compute_kv(context)
+                cache.cross_attn.text.update(fresh.cached_k(), fresh.cached_v())
+
+    def recache(self) -> None:
+        """Compute anew, under the present text, what the next chunk will see of the past (LongLive's re-cache)."""
+        self.settle()
+        if len(self.past) == self.config.chunks:
+            del self.past[self.config.sink_chunks]  # the next chunk would have pushed it out
+        self._empty()
+        for chunk in self.past:
+            self.cache.start(self.index)
+            self._remember(chunk)
+
+    def widen(self, window: int) -> None:
+        """Frames that roll from the next chunk on: at most the window that it was made with. What a narrower one leaves
+        out is forgotten; a wider one fills as it rolls. Raises ValueError for what is no whole number of chunks."""
+        if window == self.config.window:
+            return
+        self.settle()
+        self.config = config = replace(self.config, window=window)
+        there = len(self.past)  # chunks in the cache
+        sink, self.past = self.past[: config.sink_chunks], self.past[config.sink_chunks :]
+        rolling = config.chunks - config.sink_chunks
+        self.past = [*sink, *self.past[-rolling:]]
+        self.index = len(self.past)
+        for block, buffers in zip(self.cache.network_cache.block_caches, self._kept, strict=True):
+            kept, size = block.self_attn, block.self_attn.chunk_size
+            if gone := there - self.index:
+                first, last = config.sink_chunks * size, self.index * size
+                for tensor in buffers:
+                    tensor[:, first:last] = tensor[:, first + gone * size : last + gone * size].clone()
+            kept._k, kept._v = (tensor[:, : config.chunks * size] for tensor in buffers)
+            kept.window_size = config.window // config.frames * size
+            kept._n_cached, kept._prev_chunk_idx = self.index * size, self.index - 1
+        if window not in self._calls:
+            call = self.transformer._network_call
+            graphed = self.transformer._use_cuda_graph
+            self._calls[window] = type(call)(self.transformer.network) if graphed else call
+        self.transformer._network_call = self._calls[window]
+        self.transformer._cuda_graph_capture_ar_idx = config.chunks
+
+    def chunk(self, steps: int) -> Tensor:
+        """Draw the next chunk in 1..4 steps: (frames, channels, rows, columns) float32."""
+        self.settle()
+        self.cache.start(self.index)
+        noise = self._noise()
+        clean = x = next(noise)
+        for level in levels(steps):
+            share = noise_share(level, self.config.shift)
+            if level != TRAINED[0]:
+                x = (1 - share) * clean + share * next(noise)
+            clean = x - share * self._flow(x, 1000 * share)
+        self._open = clean
+        self.drawn += 1
+        return self.transformer.unpatchify_and_maybe_gather_cp(clean)
+
+    def settle(self) -> None:
+        """Put the chunk that was drawn last into the cache, if it is not there yet."""
+        if self._open is None:
+            return
+        chunk, self._open = self._open, None
+        self._remember(chunk)
+        self.past.append(chunk)
+        if len(self.past) > self.config.chunks:
+            del self.past[self.config.sink_chunks]
+
+    def _remember(self, chunk: Tensor) -> None:
+        self._flow(chunk, 0.0)
+        self.cache.finalize(self.index)
+        self.index += 1
+
+    @torch.no_grad()
+    def _flow(self, x: Tensor, level: float) -> Tensor:
+        time = torch.tensor(level, device=self.device)
+        return self.transformer.predict_flow(x.to(self.dtype), time, self.cache).float()
+
+    def _noise(self) -> Iterator[Tensor]:
+        """Noise of a chunk, one after the other: of the seed and the chunk alone, the same on every device."""
+        mixed = np.random.SeedSequence((self.seed % 2**64, self.drawn)).generate_state(1, np.uint64)[0]
+        source = torch.Generator().manual_seed(int(mixed) % 2**63)
+        c = self.config
+        while True:
+            noise = torch.randn(c.frames, c.channels, self.rows, self.columns, generator=source)
+            yield self.transformer.patchify_and_maybe_split_cp(noise.to(self.device))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything, copied; on the rollout's device. For 1.3B about 0.29 GB for each cached latent frame."""
+        self.settle()
+        layers = []
+        for block in self.cache.network_cache.block_caches if self.index else ():
+            block.self_attn.before_update(self.index - 1)
+            layers.append((block.self_attn.cached_k().clone(), block.self_attn.cached_v().clone()))
+            block.self_attn.after_update(self.index - 1)
+        return {
+            "layers": layers, "text": self.text.clone(), "past": list(self.past),
+            "seed": self.seed, "drawn": self.drawn,
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.reset(state["seed"])
+        self.say(state["text"])
+        self.drawn, self.past = state["drawn"], list(state["past"])
+        while len(self.past) > self.config.chunks:  # it was drawn with a wider window
+            del self.past[self.config.sink_chunks]
+        blocks = self.cache.network_cache.block_caches
+        for block, (k, v) in zip(blocks, state["layers"], strict=False):
+            size = block.self_attn.chunk_size
+            for i, (keys, values) in enumerate(zip(k.split(size, 1), v.split(size, 1), strict=True)):
+                block.self_attn.before_update(i)
+                block.self_attn.update(keys, values)
+                block.self_attn.after_update(i)
+                self.index = i + 1

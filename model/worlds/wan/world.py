@@ -1,0 +1,233 @@
+"""The causal Wan 2.1 family as worlds: Self-Forcing, Causal-Forcing, LongLive, 1.3 billion parameters each.
+
+A chunk of three latent frames is drawn in 1 to 4 steps and decoded one latent frame a step, which makes four pictures
+(the very first makes one): pictures leave before the chunk is in the cache. Prompts, their mix and their word weights
+are obeyed from the next chunk on, 0.75 s of the world's time at most. At a new prompt the past is either computed anew
+under it ("recache", as LongLive was trained) or left as it is ("swap"). Where it is too slow, less of the past is seen.
+
+The checkpoints know no camera, acts, sound, energy or guidance, and their pictures are always 1/16 s apart.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ... import WeightsMissing
+from ...devices import encoder_device
+from ...nano.world import choose_device
+from ...spec import Array, Controls, Prompt, Tokens, WorldSpec, WorldState
+from ..umt5 import ROOM, UMT5
+from .decode import FullDecoder, StreamDecoder, TinyDecoder
+from .rollout import Rollout, WanConfig, merge_lora, network_weights, windows
+
+Switch = Literal["recache", "swap"]
+FPS = 16.0
+SHAPES = ((60, 104), (78, 78), (104, 60))  # rows and columns of latents; the checkpoints were distilled at the first
+RECACHE_ABOVE = 0.02  # share by which the mix has to move before the past is computed anew
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a member of the family lies, as (repository, path) on the Hugging Face hub, and how it was trained.
+
+    text: a repository in diffusers' layout, of which `text_encoder` and `tokenizer` are read. tiny, full: decoders.
+    """
+
+    network: tuple[str, str]
+    lora: tuple[str, str] | None = None
+    config: WanConfig = field(default_factory=WanConfig)
+    switch: Switch = "swap"
+    text: str = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+    tiny: tuple[str, str] = ("lightx2v/Autoencoders", "lighttaew2_1.pth")
+    full: tuple[str, str] = ("Wan-AI/Wan2.1-T2V-1.3B", "Wan2.1_VAE.pth")
+
+
+_LONGLIVE = "Efficient-Large-Model/LongLive-1.3B"
+CHECKPOINTS = {
+    "wan-1.3b-self-forcing": Checkpoint(("gdhe17/Self-Forcing", "checkpoints/self_forcing_dmd.pt")),
+    "wan-1.3b-causal-forcing": Checkpoint(("zhuhz22/Causal-Forcing", "chunkwise/causal_forcing.pt")),
+    "wan-1.3b-longlive": Checkpoint(
+        (_LONGLIVE, "models/longlive_base.pt"), (_LONGLIVE, "models/lora.pt"), WanConfig(window=9, sink=3), "recache"
+    ),
+}
+
+
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """Tensors of a .safetensors, .pt or .pth file; of the latter two nothing but tensors is ever unpacked.
+
+    Raises WeightsMissing where there is no such file, ValueError where it is something else.
+    """
+    if not path.exists():
+        raise WeightsMissing(f"{path} is missing")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as fault:
+        raise ValueError(f"{path} is no file of tensors ({fault}): delete it and get it again") from fault
+    return found
+
+
+def shape_for(aspect: float | None) -> tuple[int, int]:
+    """Rows and columns of latents nearest to an aspect (width over height)."""
+    if aspect is None:
+        return SHAPES[0]
+    return min(SHAPES, key=lambda shape: abs(math.log(shape[1] / shape[0]) - math.log(aspect)))
+
+
+def moved(a: Array, b: Array) -> float:
+    """How far two mixes are apart, as a share of the larger one's length."""
+    length = max(float(np.linalg.norm(a)), float(np.linalg.norm(b)), 1e-6)
+    return float(np.linalg.norm(a - b)) / length
+
+
+class Wan:
+    """A `World`. Make one with `Wan.load`.
+
+    switch: what happens to the past at a new prompt; may be set while it plays.
+    """
+
+    def __init__(self, name: str, rollout: Rollout, decoder: StreamDecoder, text: UMT5,
+                 switch: Switch = "recache") -> None:  # fmt: skip
+        self.rollout, self.decoder, self.text = rollout, decoder, text
+        self.switch: Switch = switch
+        self._windows, self._level = windows(rollout.config), 0
+        self._spec = WorldSpec(name, rollout.columns * 8, rollout.rows * 8, FPS, 4, (), ("text",), str(rollout.device),
+                               steps_per_chunk=rollout.config.frames,
+                               qualities=tuple(f"{4 * n / FPS:.2g} s of memory" for n in self._windows))  # fmt: skip
+        self.timings: dict[str, float] = {}
+        self.reset(0)
+
+    @classmethod
+    def load(cls, name: str, root: Path, device: str = "auto", aspect: float | None = None, *,
+             switch: Switch | None = None, decoder: Literal["tiny", "full"] = "tiny", config: WanConfig | None = None,
+             checkpoint: Checkpoint | None = None, fast: bool = True) -> Wan:  # fmt: skip
+        """name: of CHECKPOINTS. root: a folder that holds each file at <root>/<repository>/<path>.
+
+        switch: None takes what the checkpoint was trained for. decoder: the tiny one for speed, the full one for
+        detail. config: another window, say. fast: on CUDA compile and capture at once, which takes minutes.
+        Raises WeightsMissing, ValueError for files that do not fit, ModuleNotFoundError where packages are missing.
+        """
+        row = checkpoint or CHECKPOINTS[name]
+        chosen = choose_device(device)
+        compiled = fast and chosen.type == "cuda"
+        rows, columns = shape_for(aspect)
+
+        def find(repository: str, path: str) -> Path:
+            place = root / repository / path
+            if not place.exists():
+                raise WeightsMissing(f"{place} is missing: wj weights get {name}")
+            return place
+
+        tokenizer = find(row.text, "tokenizer/tokenizer.json")
+        find(row.text, "text_encoder/config.json")
+        drawer = read_checkpoint(find(*(row.tiny if decoder == "tiny" else row.full)))
+        weights = network_weights(read_checkpoint(find(*row.network)))
+        if row.lora is not None:
+            weights = merge_lora(weights, read_checkpoint(find(*row.lora)))
+        try:
+            rollout = Rollout(config or row.config, rows, columns, chosen, weights=weights, compiled=compiled)
+        except RuntimeError as fault:
+            raise ValueError(f"the tensors of {row.network[1]} are not {name}'s ({fault})") from fault
+        memory = torch.cuda.get_device_properties(chosen).total_memory if chosen.type == "cuda" else 0
+        world = cls(
+            name, rollout,
+            TinyDecoder(drawer, rows, columns, chosen, compiled=compiled) if decoder == "tiny"
+            else FullDecoder(drawer, chosen, compiled=compiled),
+            UMT5(tokenizer.parents[1], encoder_device(chosen, memory, ROOM)), switch or row.switch,
+        )  # fmt: skip
+        if compiled:
+            world.warm()
+        return world
+
+    @property
+    def spec(self) -> WorldSpec:
+        return self._spec
+
+    def encode(self, prompt: Prompt) -> Tokens:
+        """(256, 4096). Raises ValueError for a prompt without words, which is all that these worlds know."""
+        if not prompt.text and (prompt.image is not None or prompt.sound is not None or prompt.video is not None):
+            raise ValueError(f"{self._spec.name} knows words only: no pictures, clips or sounds")
+        return self.text.encode(prompt.text)
+
+    def warm(self) -> None:
+        """Play each quality until its window is full, on the way down and up again, so that every shape was seen and
+        no step of a show is unlike the others; then forget it."""
+        silence = np.zeros((1, self.rollout.config.text_dim), np.float32)
+        down = range(len(self._windows))
+        for level in (*down, *reversed(down[:-1])):
+            self.set_quality(level)
+            for _ in range((self.rollout.config.chunks + 3) * self.rollout.config.frames):
+                self.step(Controls(silence))
+        self.reset(0)
+
+    def set_quality(self, level: int) -> None:
+        """From the next chunk on: 0 sees as much of the past as it was trained to, each later one less."""
+        self._level = min(max(level, 0), len(self._windows) - 1)
+
+    def reset(self, seed: int) -> None:
+        self.rollout.reset(seed)
+        self.decoder.reset()
+        self._drawn: list[Tensor] = []  # latent frames of the chunk that wait to be decoded
+        self._heard: Array | None = None
+        self._cached: Array | None = None  # the mix under which the past was last computed
+
+    def step(self, controls: Controls) -> Tensor:
+        """One latent frame: 4 pictures, or 1. The first of a chunk takes as long as drawing all of it."""
+        self.timings = {}
+        begin = self._now()
+        if self._drawn:
+            self.rollout.settle()
+        else:
+            self.rollout.widen(self._windows[self._level])
+            self._hear(controls.tokens)
+            heard = self._now()
+            self._drawn = list(self.rollout.chunk(controls.steps))
+            self.timings |= {"hear_ms": (heard - begin) * 1e3, "chunk_ms": (self._now() - heard) * 1e3}
+        decode = self._now()
+        pictures = self.decoder(self._drawn.pop(0))
+        end = self._now()
+        self.timings |= {"decode_ms": (end - decode) * 1e3, "step_ms": (end - begin) * 1e3}
+        return pictures
+
+    def _now(self) -> float:
+        if self.rollout.device.type == "cuda":
+            torch.cuda.synchronize(self.rollout.device)
+        return time.perf_counter()
+
+    def _hear(self, tokens: Array) -> None:
+        if self._heard is not None and (tokens is self._heard or np.array_equal(tokens, self._heard)):
+            return
+        self.rollout.say(tokens)
+        self._heard = tokens
+        if self._cached is None:
+            self._cached = tokens
+        elif self.switch == "recache" and moved(tokens, self._cached) > RECACHE_ABOVE:
+            self.rollout.recache()
+            self._cached = tokens
+
+    def snapshot(self) -> WorldState:
+        """Everything, on the world's device: 3.5 GB for LongLive, 6 GB for a window of 21."""
+        return WorldState({
+            "world": self._spec, "rollout": self.rollout.snapshot(), "decoder": self.decoder.snapshot(),
+            "drawn": list(self._drawn), "heard": self._heard, "cached": self._cached,
+        })  # fmt: skip
+
+    def restore(self, state: WorldState) -> None:
+        """Raises ValueError for another world's state."""
+        data = state.data
+        if replace(data.get("world", self._spec), device="") != replace(self._spec, device="") or "rollout" not in data:
+            raise ValueError(f"this is no state of {self._spec.name} at {self._spec.width}x{self._spec.height}")
+        self.rollout.restore(data["rollout"])
+        self.decoder.restore(data["decoder"])
+        self._drawn, self._heard, self._cached = list(data["drawn"]), data["heard"], data["cached"]

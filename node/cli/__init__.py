@@ -1,0 +1,1 @@
+"""The `wj` command: one file for each group of commands."""

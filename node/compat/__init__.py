@@ -1,0 +1,1 @@
+"""Other tools' addresses and files."""

@@ -1,0 +1,146 @@
+"""Daydream Scope's timelines as cues: a timeline's JSON, or a workflow's, becomes the lines of a show file.
+
+Each block of the timeline is a cue with its prompt; a block that blends prompts puts them on pads. How long a block
+lasts stands beside its cue as a comment.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_validator
+
+from ..parameters import PADS, PARAMETERS, TEXT_BYTES
+from ..show.schema import Show
+from ..show.yaml_file import ShowError
+from .osc_aliases import SCOPE_STEP
+
+LARGEST = 4_000_000  # bytes of a timeline; more is none
+NAME = 40  # characters of a cue's name that are its prompt's
+Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
+class Prompt(BaseModel):
+    text: Annotated[str, Field(max_length=TEXT_BYTES)]
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+
+
+class Block(BaseModel):
+    """From `start` to `end` the prompts are heard by weight. steps: of the way there, in Scope's steps."""
+
+    start: Seconds = Field(validation_alias=AliasChoices("startTime", "start_time"))
+    end: Seconds = Field(validation_alias=AliasChoices("endTime", "end_time"))
+    prompts: list[Prompt] = []
+    text: str = ""
+    steps: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        default=None, validation_alias=AliasChoices("transitionSteps", "transition_steps")
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Block:
+        if not self.prompts and self.text:
+            self.prompts = [Prompt(text=self.text)]
+        if self.end < self.start:
+            raise ValueError(f"ends at {self.end:g} s, before it starts at {self.start:g} s")
+        if not self.prompts:
+            raise ValueError("has no prompt")
+        return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """By text, summing to 1; what is not heard is left out."""
+        found: dict[str, float] = {}
+        for prompt in self.prompts:
+            found[prompt.text] = found.get(prompt.text, 0.0) + prompt.weight
+        total = sum(found.values())
+        return {text: w / total for text, w in found.items() if w > 0} if total else dict.fromkeys(list(found)[:1], 1.0)
+
+
+def blocks(text: str | bytes, source: str) -> tuple[list[Block], dict[str, Any]]:
+    """A timeline's blocks in their order, and its settings. Raises ShowError, naming the place, for anything else."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as fault:
+        raise ShowError(f"{source}:{fault.lineno}: this is not JSON: {fault.msg}") from None
+    except (UnicodeDecodeError, RecursionError, ValueError):
+        raise ShowError(f"{source}: this is not JSON") from None
+    if not isinstance(data, dict):
+        raise ShowError(f"{source}: this is no timeline: Scope's has `prompts`, or `timeline` with `entries`")
+    workflow = data.get("timeline")
+    rows = workflow.get("entries") if isinstance(workflow, dict) else data.get("prompts")
+    if not isinstance(rows, list) or not rows:
+        raise ShowError(f"{source}: there is no timeline in it: Scope's has `prompts`, or `timeline` with `entries`")
+    found, faults = [], []
+    for number, row in enumerate(rows, 1):
+        try:
+            found.append(Block.model_validate(row))
+        except ValidationError as fault:
+            error = fault.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in error["loc"])
+            what = error["msg"].removeprefix("Value error, ")
+            faults.append(f"{source}: block {number}: {f'{where}: ' if where else ''}{what[0].lower()}{what[1:]}")
+    if faults:
+        raise ShowError("\n".join(faults[:10]))
+    settings = data.get("settings")
+    return sorted(found, key=lambda block: block.start), settings if isinstance(settings, dict) else {}
+
+
+def cues(found: list[Block], source: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """The texts that go on pads, and the cues as a show file has them. Raises ShowError for more than 16 such texts."""
+    blended = list(dict.fromkeys(text for block in found if len(block.weights) > 1 for text in block.weights))
+    if len(blended) > PADS:
+        raise ShowError(f"{source}: it blends {len(blended)} prompts, and a show has {PADS} pads; split it in two")
+    made = []
+    for number, block in enumerate(found, 1):
+        weights = block.weights
+        heaviest = max(weights, key=lambda text: weights[text]).strip()
+        words = " ".join(heaviest.split())
+        words = words[:NAME].rpartition(" ")[0] or words[:NAME] if len(words) > NAME else words
+        cue: dict[str, Any] = {"name": f"{number} {words}".strip()}
+        if len(weights) == 1:
+            cue["prompt"] = heaviest
+        if blended:  # pads that a cue leaves out go down
+            cue["pads"] = {blended.index(t) + 1: round(w, 4) for t, w in weights.items()} if len(weights) > 1 else {}
+        if block.steps:
+            cue["seconds"] = min(round(block.steps * SCOPE_STEP, 3), 3600.0)
+        made.append(cue)
+    return blended, made
+
+
+def to_yaml(text: str | bytes, source: str = "timeline") -> str:
+    """A show file's lines for a timeline: `cues`, and where it needs them `pads` and `values`. Raises ShowError."""
+    found, settings = blocks(text, source)
+    pads, made = cues(found, source)
+    values: dict[str, Any] = {}
+    seed, steps = settings.get("seed"), settings.get("denoisingSteps")
+    if isinstance(seed, int):
+        values["seed"] = PARAMETERS["seed"].coerce(seed)
+    if isinstance(steps, list) and steps:
+        values["steps"] = PARAMETERS["steps"].coerce(len(steps))
+    head = {name: part for name, part in (("pads", pads), ("values", values)) if part}
+    lines = [f"# from {Path(source).name}\n", _yaml(head) if head else "", "cues:\n"]
+    for block, cue in zip(found, made, strict=True):
+        lines.append(f"  # {block.start:.1f} to {block.end:.1f} s\n")
+        lines += [f"  {line}\n" for line in _yaml([cue]).rstrip("\n").split("\n")]
+    whole = "".join(lines)
+    Show.parse(whole, source)  # what is printed can be pasted
+    return whole
+
+
+def _yaml(part: Any) -> str:
+    return yaml.safe_dump(part, sort_keys=False, allow_unicode=True, width=110)
+
+
+def load(path: Path) -> str:
+    """`to_yaml` of a file. Raises ShowError."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
+    except OSError as fault:
+        raise ShowError(f"{path}: cannot be read ({fault.strerror})") from None
+    if len(raw) > LARGEST:
+        raise ShowError(f"{path}: larger than {LARGEST // 1_000_000} MB, so not a timeline")
+    return to_yaml(raw, str(path))

@@ -1,0 +1,149 @@
+"""Cues: which one a message means, what it changes, and the way there. Pure: time is an argument."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..parameters import PADS, find
+from ..show.pads import Cue
+from ..show.schema import Show
+from ..world.prompt_deck import smoothstep
+
+Curve = Literal["linear", "smooth", "exp"]
+STEEP = 4.0  # of an exponential way: it is half done after 83% of its time
+
+
+def curved(curve: Curve, t: float) -> float:
+    """How far along its way a fader is after the part `t` of its time; 0..1 -> 0..1."""
+    match curve:
+        case "linear":
+            return min(max(t, 0.0), 1.0)
+        case "exp":
+            return math.expm1(STEEP * min(max(t, 0.0), 1.0)) / math.expm1(STEEP)
+    return smoothstep(t)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One parameter on its way to `value` within `seconds`. A prompt gets its seconds as its transition; a crossfade
+    of prompts is always smooth."""
+
+    target: str
+    value: Any
+    seconds: float = 0.0
+    curve: Curve = "smooth"
+
+
+def choose(cues: Sequence[Cue], args: Sequence[Any], current: int | None) -> int | None:
+    """Index of the cue that `cue/go` with these arguments means; None when it means none (a released button).
+
+    Nothing or True is the next one, the first after the last; a number counts from 1; a text is a name, in any case.
+    Raises ValueError, naming what there is, for a cue that is not there.
+    """
+    if not cues:
+        raise ValueError("this show has no cues; add `cues:` to its file")
+    key = args[0] if args else True
+    if isinstance(key, bool) or key is None:
+        return (0 if current is None else (current + 1) % len(cues)) if key is not False else None
+    if isinstance(key, int | float):
+        if not key >= 1:  # 0 is a released button; NaN is nothing
+            return None
+        if key > len(cues):
+            raise ValueError(f"there is no cue {key:g}: this show has {len(cues)}")
+        return round(key) - 1
+    wanted = str(key).strip().lower()
+    names = [cue.name.lower() for cue in cues]
+    if wanted in names:
+        return names.index(wanted)
+    if wanted.isdecimal():
+        return choose(cues, (int(wanted),), current)
+    near = difflib.get_close_matches(wanted, names, 1)
+    hint = f", did you mean {near[0]!r}?" if near else f": there is {', '.join(names)}"
+    raise ValueError(f"there is no cue {str(key)[:80]!r}{hint}")
+
+
+def before(cues: Sequence[Cue], current: int | None) -> int:
+    """Index of the cue before the current one; before the first is the last. ValueError where there is none."""
+    if not cues:
+        raise ValueError("this show has no cues; add `cues:` to its file")
+    if current is None:
+        raise ValueError("no cue was fired yet")
+    return (current - 1) % len(cues)
+
+
+def changes(show: Show, cue: Cue, seconds: float | None = None) -> list[Change]:
+    """Everything a cue does, in an order that can be carried out as it stands. seconds: of its transition."""
+    seconds = cue.seconds if seconds is None else seconds
+    found = [] if cue.prompt is None else [Change("prompt", cue.prompt, seconds, cue.curve)]
+    if cue.pads is not None:
+        weights = {show.pad_number(key, cue.bank): weight for key, weight in cue.pads.items()}
+        found += [Change(f"pad/{n}", weights.get(n, 0.0), seconds, cue.curve) for n in range(1, PADS + 1)]
+    found += [Change(name, value, seconds, cue.curve) for name, value in cue.values.items()]
+    return found
+
+
+@dataclass(frozen=True)
+class Ramp:
+    start: float
+    end: float
+    begin: float  # on the clock that `advance` is given
+    seconds: float
+    curve: Curve = "smooth"
+
+    def at(self, now: float) -> float:
+        return self.start + (self.end - self.start) * curved(self.curve, (now - self.begin) / self.seconds)
+
+
+class Ramps:
+    """Faders that move by themselves. A hand on a fader takes it over."""
+
+    def __init__(self) -> None:
+        self._ramps: dict[str, Ramp] = {}
+
+    def __len__(self) -> int:
+        return len(self._ramps)
+
+    def start(self, wanted: Iterable[Change], values: Mapping[str, Any], now: float) -> list[Change]:
+        """Set off. Returns what is to be done at once: all that is no fader, or has no way to go."""
+        at_once = []
+        for change in wanted:
+            p = find(change.target)
+            start = values.get(change.target, p.default if p else None)
+            self._ramps.pop(change.target, None)
+            if p is not None and p.kind == "float" and change.seconds > 0 and start != change.value:
+                self._ramps[change.target] = Ramp(float(start), float(change.value), now, change.seconds, change.curve)
+            else:
+                at_once.append(change)
+        return at_once
+
+    @property
+    def targets(self) -> list[str]:
+        return list(self._ramps)
+
+    def touch(self, target: str) -> None:
+        """Someone moved this one by hand."""
+        self._ramps.pop(target, None)
+
+    def clear(self) -> None:
+        self._ramps.clear()
+
+    def began(self, target: str) -> float:
+        """When the fader set off, for its stamp: what it passes on its way is no new control. 0 if it is at rest."""
+        ramp = self._ramps.get(target)
+        return ramp.begin if ramp else 0.0
+
+    def advance(self, now: float) -> dict[str, float]:
+        """Where every moving fader is now; each ends exactly on its value."""
+        return {target: self.pass_on(target, now) for target in self.targets}
+
+    def pass_on(self, target: str, now: float) -> float:
+        """Where that fader is now."""
+        ramp = self._ramps[target]
+        if now < ramp.begin + ramp.seconds:
+            return ramp.at(now)
+        del self._ramps[target]
+        return ramp.end

@@ -1,0 +1,115 @@
+"""`wj learn`: move a control, and the show file gets the line that maps it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from worldjockey.integrations import Control
+
+from ..parameters import find, nearest
+from ..show.midi_mapping import learned
+from ..show.schema import Show
+from ..show.yaml_file import LARGEST, ShowError, write
+
+
+def listen(target: str, seconds: float, backend: str = "auto") -> dict[str, Any] | None:
+    """The mapping of the next control that is moved, as a line of a show; None where none was in `seconds`.
+
+    Raises ValueError for a target that nothing can be mapped to, OSError where there is no MIDI.
+    """
+    from worldjockey.integrations.midi.input import LEARN, MIDIInput
+
+    if find(target) is None:
+        raise ValueError(f"there is no parameter {target!r}{nearest(target)}; `wj reference` lists them all")
+    learned(target, {"note": 0})
+    found: list[dict[str, Any]] = []
+    done = threading.Event()
+
+    def compose(to: str, source: Mapping[str, Any]) -> dict[str, Any]:
+        mapping = learned(to, source)
+        found.append({**source, "to": to})
+        return mapping.rule()
+
+    def deliver(control: Control) -> None:
+        if control.target == LEARN:
+            done.set()
+
+    midi = MIDIInput([], backend, name="worldjockey-learns", compose=compose)
+    midi.start(deliver)
+    try:
+        midi.learn(target)
+        done.wait(seconds)
+        if not found and not midi.status()["ports"]:
+            raise OSError(midi.status()["fault"] or "nothing is plugged in")
+    finally:
+        midi.stop()
+    return found[-1] if found else None
+
+
+def line(mapping: Mapping[str, Any]) -> str:
+    """ "{note: 36, channel: 10, to: pad/1}": how a show's `midi: map:` says it."""
+    return yaml.safe_dump(dict(mapping), default_flow_style=True, sort_keys=False, width=10**6).strip()
+
+
+def insert(text: str, mapping: Mapping[str, Any]) -> str:
+    """A show file with one mapping more, its comments and order as they are. An earlier line of the same control goes.
+
+    Raises ShowError, with the line to write by hand, where the file's own layout leaves no place to write it.
+    """
+    new = f"- {line(mapping)}"
+    root = yaml.compose(text, yaml.SafeLoader) if text.strip() else None
+    midi = _value(root, "midi")
+    if midi is None:
+        return text + ("" if not text or text.endswith("\n") else "\n") + f"\nmidi:\n  map:\n  {new}\n"
+    lines = text.split("\n")
+    entries = _value(midi, "map")
+    if isinstance(midi, yaml.MappingNode) and not midi.flow_style and entries is None:
+        at, indent = midi.start_mark.line, " " * midi.start_mark.column
+        return "\n".join([*lines[:at], f"{indent}map:", f"{indent}{new}", *lines[at:]])
+    if not isinstance(entries, yaml.SequenceNode) or entries.flow_style or not entries.value:
+        raise ShowError(f"write it by hand, below `map:` of `midi:`\n  {new}")
+    said = yaml.safe_load(text)["midi"]["map"]
+    for entry, before in zip(entries.value, said, strict=True):
+        if _named(before) == _named(mapping):
+            first, end = entry.start_mark.line, max(mark.line for mark in _ends(entry)) + 1
+            return "\n".join([*lines[:first], " " * entries.start_mark.column + new, *lines[end:]])
+    at = entries.value[0].start_mark.line
+    return "\n".join([*lines[:at], " " * entries.start_mark.column + new, *lines[at:]])
+
+
+def save(path: Path, mapping: Mapping[str, Any]) -> None:
+    """Write a mapping into a show file, whole or not at all. Raises ShowError where the result would be no show."""
+    text = path.read_text("utf-8")
+    if len(text) > LARGEST:
+        raise ShowError(f"{path}: too large to be a show file")
+    Show.parse(text, str(path))
+    after = insert(text, mapping)
+    Show.parse(after, str(path))
+    write(path, after)
+
+
+def _value(node: yaml.Node | None, key: str) -> yaml.Node | None:
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    return next((value for name, value in node.value if name.value == key), None)
+
+
+def _ends(node: yaml.Node) -> Iterator[yaml.Mark]:
+    """Where a node's own words end; a block's end mark is where the next thing begins."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style:
+        for part in node.value:
+            for below in part if isinstance(part, tuple) else (part,):
+                yield from _ends(below)
+    else:
+        yield node.end_mark
+
+
+NAMES = ("note", "cc", "cc14", "nrpn", "pitchbend", "program", "channel", "device")
+
+
+def _named(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: mapping[name] for name in NAMES if name in mapping}

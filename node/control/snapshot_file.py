@@ -1,0 +1,140 @@
+"""Snapshots in a file, so that they are there again the next time. Only a show file or `--keep` can ask for it: whoever
+sends controls cannot name a file.
+
+    sunset over the bay:
+      prompt: the sea at dusk
+      pad/2: 0.4
+      word/storm: 1.5
+
+What a snapshot does not mention is at its default. A thread of its own writes, now and then and whole or not at all:
+whoever plays never waits for a disk, and a disk that is full or gone costs the file, not the show.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..parameters import PARAMETERS, find
+from ..show.yaml_file import LARGEST, ShowError, write
+from .history import SNAPSHOTS
+
+EVERY = 1.0  # seconds between two writes, however often a snapshot is saved
+Kept = Mapping[str, Mapping[str, Any]]
+
+
+def defaults() -> dict[str, Any]:
+    """What a snapshot holds when everything is at its default."""
+    return {p.name: p.default for p in PARAMETERS.values() if in_snapshots(p.name)}
+
+
+def in_snapshots(name: str) -> bool:
+    """Whether a snapshot holds that parameter: all that a world hears, but for the sound, and no screen's corners."""
+    p = find(name)
+    return p is not None and p.kind != "trigger" and not p.local and not name.startswith(("sound/", "keystone/"))
+
+
+def dump(kept: Kept, largest: int = LARGEST) -> str:
+    """As the file has them. Of more than `largest` bytes the oldest are left out."""
+    plain, pieces, size = defaults(), list[str](), 0
+    for name, values in reversed(list(kept.items())):
+        said = {n: v for n, v in values.items() if n not in plain or v != plain[n]}
+        piece = yaml.safe_dump({name: said}, sort_keys=False, allow_unicode=True, width=120)
+        size += len(piece.encode())
+        if size > largest:
+            break
+        pieces.append(piece)
+    return "".join(reversed(pieces))
+
+
+def parse(text: str | bytes, source: str) -> dict[str, dict[str, Any]]:
+    """Snapshots from their file, oldest first. Raises ShowError for what is no such file.
+
+    A parameter that is not there any more, or a value that it cannot take, is passed over.
+    """
+    what = f"{source}: this is no file of snapshots; name another, or move this one away"
+    if len(text) > LARGEST:
+        raise ShowError(f"{source}: larger than {LARGEST // 1000} kB, so no file of snapshots; name another")
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError, UnicodeDecodeError):
+        raise ShowError(what) from None
+    data = {} if data is None else data
+    if not isinstance(data, dict) or not all(isinstance(values, dict) for values in data.values()):
+        raise ShowError(what)
+    found = {}
+    for name, values in list(data.items())[-SNAPSHOTS:]:
+        found[str(name)] = defaults()
+        for target, value in values.items():
+            p = find(str(target))
+            if p is None or not in_snapshots(p.name):
+                continue
+            try:
+                found[str(name)][p.name] = p.coerce(value)
+            except (ValueError, OverflowError):
+                continue
+    return found
+
+
+class Keepsake:
+    """One file of snapshots."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.fault = path.expanduser(), ""
+        self._waiting: Kept | None = None
+        self._lock, self._asked, self._ended = threading.Lock(), threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
+
+    def start(self) -> dict[str, dict[str, Any]]:
+        """What was kept. Raises OSError or ShowError, naming the fix, where it cannot be read or written."""
+        found = {}
+        try:
+            if self.path.exists():
+                with self.path.open("rb") as file:
+                    found = parse(file.read(LARGEST + 1), str(self.path))
+            write(self.path, dump(found))
+        except OSError as fault:
+            right = "name a file that can be written to"
+            raise OSError(f"--keep {self.path}: {fault.strerror or fault}; {right}") from None
+        self._thread.start()
+        return found
+
+    def keep(self, kept: Kept) -> None:
+        """These are the snapshots now. Takes no time."""
+        with self._lock:
+            self._waiting = {name: dict(values) for name, values in kept.items()}
+        self._asked.set()
+
+    def stop(self) -> None:
+        """Write what is left, for two seconds at most."""
+        self._ended.set()
+        self._asked.set()
+        if self._thread.is_alive():
+            self._thread.join(2.0)
+
+    def status(self) -> dict[str, Any]:
+        return {"path": str(self.path)} | ({"fault": self.fault} if self.fault else {})
+
+    def _run(self) -> None:
+        while True:
+            self._asked.wait()
+            self._asked.clear()
+            last = self._ended.is_set()
+            with self._lock:
+                kept, self._waiting = self._waiting, None
+            if kept is not None:
+                try:
+                    write(self.path, dump(kept))
+                    self.fault = ""
+                except (OSError, yaml.YAMLError) as fault:
+                    self.fault = f"snapshots are not written: {getattr(fault, 'strerror', '') or fault}"
+                    with self._lock:
+                        self._waiting = self._waiting or kept
+                    self._asked.set()  # try again
+            if last:
+                return
+            self._ended.wait(EVERY)

@@ -1,0 +1,1 @@
+"""What processes share: mailbox, rings, supervision, status, logging."""

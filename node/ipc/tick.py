@@ -1,0 +1,68 @@
+"""What each tick shows, as the clock tells the outputs: in numbers, for those that compose it on a graphics card."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..world.frame_publisher import MEMORY_BYTES
+from .cell import Cell
+from .frame_ring import FrameRing
+
+FLOW_BYTES = 1024 * 576  # two float16 for each 2x2 pixels of the largest picture that moves
+_PLAN = struct.Struct("<qdd?xHHIHHIff")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """tick, due: on the output clock. stamp: of the newest control that the picture obeys. pixels: the ring of pictures
+    at the world's own size has this one.
+
+    Of a world's frame on a card: memory, slot: where it lies; memory is 0 for one that is not there. number, width,
+    height, share, blackout: see `integrations.OnCard`. flow: its number in the ring of flows, 0 for none.
+    """
+
+    tick: int
+    due: float
+    stamp: float = 0.0
+    pixels: bool = True
+    memory: int = 0
+    slot: int = 0
+    number: int = 0
+    width: int = 0
+    height: int = 0
+    flow: int = 0
+    share: float = 1.0
+    blackout: float = 0.0
+
+    def packed(self) -> bytes:
+        return _PLAN.pack(
+            self.tick, self.due, self.stamp, self.pixels, self.memory, self.slot, self.number & 0xFFFFFFFF,
+            self.width, self.height, self.flow & 0xFFFFFFFF, self.share, self.blackout,
+        )  # fmt: skip
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Plan:
+        return cls(*_PLAN.unpack(data))
+
+
+@dataclass(frozen=True)
+class CardLine:
+    """What the processes share beside the rings, so that frames may stay on a graphics card.
+
+    memory: told by the world. flows: from the clock. paths: each such output's, b"card" or b"pixels".
+    """
+
+    memory: Cell = field(default_factory=lambda: Cell(MEMORY_BYTES))
+    flows: FrameRing = field(default_factory=lambda: FrameRing(FLOW_BYTES, 4))
+    paths: Mapping[str, Cell] = field(default_factory=dict)
+
+    @property
+    def pixels_wanted(self) -> bool:
+        """Some output takes its picture from host memory."""
+        return any(path.read()[1] != b"card" for path in self.paths.values())
+
+    @property
+    def cells(self) -> list[Cell | FrameRing]:
+        return [self.memory, self.flows, *self.paths.values()]

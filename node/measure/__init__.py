@@ -1,0 +1,1 @@
+"""Benchmarks, the doctor, ports, and the programs that stand in for receivers."""

@@ -1,0 +1,136 @@
+"""A show in a process of its own, watched from outside while it plays: what `wj bench` measures outputs by."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..ipc.process import SPAWN, enter
+
+EVERY = 0.25  # seconds between two samples
+CLOSING = 30.0  # seconds that a show may take to end
+
+
+def free_port() -> int:
+    """A port of this machine that nobody has, neither by UDP nor by TCP."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, socket.socket() as streams:
+            datagrams.bind(("127.0.0.1", 0))
+            port = int(datagrams.getsockname()[1])
+            with contextlib.suppress(OSError):
+                streams.bind(("127.0.0.1", port))
+                return port
+
+
+def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pipe: Any) -> None:
+    """The process's main: a dict for every sample, {"report": ...} or {"fault": ...} at the end."""
+    enter()
+    log = (folder / "play.log").open("w")
+    sys.stdout = sys.stderr = log
+    os.dup2(log.fileno(), 1)  # the outputs' processes say something, too
+    os.dup2(log.fileno(), 2)
+    os.environ.update(environment)
+    told = 0.0
+
+    def watch(company: Any) -> bool:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < EVERY:
+            return False
+        told = now
+        try:
+            if pipe.poll():  # the word to stop, or the end of who listens
+                return True
+            outputs = {name: {k: v for k, v in said.items() if k != "latency_ms"}
+                       for name, said in company.outputs_said().items()}  # fmt: skip
+            live = company.live.said() if company.live else {}
+            pipe.send({
+                "time": now, "clock": company.clock.said(), "world": company.world.said(), "outputs": outputs,
+                "live": live,
+            })  # fmt: skip
+        except (OSError, EOFError):
+            return True
+        return False
+
+    try:
+        from ..session.options import PlayOptions
+        from ..session.play import play
+        from ..show.schema import Show
+
+        path = folder / "show.yaml"
+        path.write_text(json.dumps(show), "utf-8")  # which is YAML, too
+        report = play(Show.load(path), PlayOptions(folder=folder), watch)
+        pipe.send({"report": json.loads(json.dumps(asdict(report), default=str))})
+    except Exception as fault:
+        with contextlib.suppress(OSError):
+            pipe.send({"fault": str(fault) or type(fault).__name__})
+
+
+class Rehearsal:
+    """`wj play` of a show, given as its file's contents. `samples` grows by what every process says of itself.
+
+    folder: for what it writes, `play.log` among it. environment: what it finds there beside ours.
+    """
+
+    def __init__(self, show: dict[str, Any], folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.samples: list[dict[str, Any]] = []
+        self._ended: dict[str, Any] = {}
+        self._pipe, theirs = SPAWN.Pipe()
+        args = (show, folder, dict(environment or {}), theirs)
+        self._process = SPAWN.Process(target=_play, args=args, name="wj play")
+        self._process.start()
+        theirs.close()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        return int(self._process.pid or 0)
+
+    @property
+    def now(self) -> dict[str, Any]:
+        """The newest sample: {time, clock, world, outputs, live}; empty before the first."""
+        return self.samples[-1] if self.samples else {}
+
+    def check(self) -> None:
+        """RuntimeError if it ended by itself."""
+        if self._ended or not self._thread.is_alive():
+            raise RuntimeError(f"the show ended: {self._ended.get('fault', 'nobody asked it to')}")
+
+    def stop(self) -> dict[str, Any]:
+        """End it in order; its report. RuntimeError if it had failed."""
+        self.close()
+        if "report" not in self._ended:
+            raise RuntimeError(f"the show ended without a report: {self._ended.get('fault', 'it was killed')}")
+        report: dict[str, Any] = self._ended["report"]
+        return report
+
+    def close(self) -> None:
+        """End it, in order where it lets."""
+        with contextlib.suppress(OSError):
+            self._pipe.send("stop")
+        self._thread.join(CLOSING)
+        for end in (self._process.terminate, self._process.kill, lambda: None):
+            self._process.join(5.0)
+            if self._process.is_alive():
+                end()
+        self._thread.join()
+        self._pipe.close()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            while not self._ended:
+                said = self._pipe.recv()
+                if "report" in said or "fault" in said:
+                    self._ended = said
+                else:
+                    self.samples.append(said)

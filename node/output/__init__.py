@@ -1,0 +1,1 @@
+"""The clock process, the program that it composes, and the process of one output."""

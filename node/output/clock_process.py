@@ -1,0 +1,282 @@
+"""The process that keeps time for the audience: a fixed clock that sends a picture at every tick, whatever happens."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from worldjockey.integrations import Layout, VideoFormat
+
+from ..ipc.cell import Cell
+from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
+from ..ipc.mailbox import Mailbox
+from ..ipc.process import enter, hurry, orphaned, tell, told
+from ..ipc.tick import CardLine, Plan
+from ..parameters import PARAMETERS
+from ..timing.pacing import Pace, passed, share
+from .scaling import Scaler, blend, dim, shape_of, standby
+from .worker import OutletSpec
+
+if TYPE_CHECKING:
+    from .interpolation import Flow
+
+
+@dataclass
+class Shown:
+    """What the programme shows: the world's newest frame, on its way in from what was shown before."""
+
+    newest: Pixels
+    origin: Pixels  # what was shown when the newest frame came
+    number: int = 0
+    seen: float = 0.0
+    info: FrameInfo = field(default_factory=FrameInfo)
+    part: float = 1.0  # of the newest, at the last tick
+    moves: bool = False  # along their motion, at the last tick
+    flow: Flow | None = None  # coarse, from origin to newest, once it was looked for
+    spread: Flow | None = None
+    followed: bool = False
+    composed: tuple[float, bool, Pixels] | None = None  # for which part, moving or not
+
+    @property
+    def stamp(self) -> float:
+        return self.info.stamp
+
+
+class Programme:
+    """Composes one picture a tick at the world's own size, and says whether it is new."""
+
+    def __init__(self, source: FrameRing, first: Pixels, period: float) -> None:
+        self.source, self.period = source, period
+        self.shown = Shown(first, first)
+        self.blackout = 0.0
+        self._key: tuple[Any, ...] = ()
+        self._out: Pixels | None = first  # None until somebody asks for it
+        self.fault = ""  # why nothing moves between frames
+        self._between: Any = None
+        try:
+            from . import interpolation  # brings OpenCV, which no other process needs
+
+            interpolation.ready()
+            self._between = interpolation
+            self._largest = interpolation.LARGEST * min(30 * period, 1)  # a faster clock has less time for a picture
+        except Exception as fault:
+            self._lose(fault)
+        self.counts = {"fresh": 0, "between": 0, "repeated": 0}
+
+    def tick(self, now: float, fill: str, blackout: float) -> tuple[Pixels, float, bool]:
+        """(picture, stamp of the newest control it obeys, whether it differs from the last tick's).
+
+        now: when the tick is due. fill: a choice of the parameter `inbetween`.
+        """
+        new = self.advance(now, fill, blackout)
+        return self.picture(), self.shown.stamp, new
+
+    def advance(self, now: float, fill: str, blackout: float) -> bool:
+        """As `tick`, but nothing is composed before `picture` is asked for; whether it is a new one."""
+        s = self.shown
+        fresh = self.source.newest != s.number
+        if fresh and (got := self.source.read()):
+            number, pixels, info = got
+            origin = self._composed(s) if s.number else pixels
+            self.shown = s = Shown(pixels, origin, number, now, info)
+        s.part = share(now, s.seen, s.info.span, self.period) if fill != "hold" and s.number else 1.0
+        s.moves = fill == "motion" and s.part < 1 and self._follow(s)
+        key = (s.number, s.part, round(blackout, 3))
+        if key == self._key:
+            self.counts["repeated"] += 1
+            return False
+        self.counts["fresh" if fresh else "between"] += 1
+        self._key, self._out, self.blackout = key, None, blackout
+        return True
+
+    def picture(self) -> Pixels:
+        """What the last tick shows, (h, w, 3) RGB, or RGBA where the world makes a matte."""
+        if self._out is None:
+            self._out = dim(self._composed(self.shown), self.blackout)
+        return self._out
+
+    def _composed(self, s: Shown) -> Pixels:
+        """Before blackout."""
+        if s.composed is None or s.composed[:2] != (s.part, s.moves):
+            s.composed = s.part, s.moves, self._filled(s)
+        return s.composed[2]
+
+    def _follow(self, s: Shown) -> bool:
+        """Looks for the motion once a frame; whether there is any."""
+        if self._between and not s.followed:
+            try:
+                s.flow, s.followed = self._between.coarse(s.origin, s.newest, self._largest), True
+            except Exception as fault:
+                self._lose(fault)
+        return bool(self._between) and s.flow is not None
+
+    def _filled(self, s: Shown) -> Pixels:
+        if s.moves and self._between and s.flow is not None:
+            try:
+                if s.spread is None:
+                    s.spread = self._between.spread(s.flow, s.newest)
+                return np.asarray(self._between.between(s.origin, s.newest, s.spread, s.part), np.uint8)
+            except Exception as fault:
+                self._lose(fault)
+        return blend(s.origin, s.newest, s.part)
+
+    def _lose(self, fault: Exception) -> None:
+        """A show plays on without OpenCV."""
+        self._between = None
+        self.fault = f"frames blend and do not move ({fault}): pip install --force-reinstall opencv-python-headless"
+
+
+class Wire:
+    """What a tick shows, told to the outputs: pixels into their rings, or only numbers where cards compose."""
+
+    def __init__(self, fmt: VideoFormat, rings: Mapping[Layout, FrameRing], card: CardLine | None) -> None:
+        self._rings, self._card = rings, card
+        self._scalers = {layout: Scaler(layout, fmt.width, fmt.height) for layout in rings}
+        self._current = False  # the native ring has what is shown
+        self._flow: tuple[int, int] = (0, 0)  # of which frame, and its number in the ring
+
+    def send(self, programme: Programme, new: bool, tick: int, due: float) -> Plan:
+        s = programme.shown
+        plan = Plan(tick, due, s.stamp)
+        if self._card is not None and s.info.memory:
+            height, width = s.newest.shape[:2]
+            plan = replace(
+                plan, memory=s.info.memory, slot=s.info.slot, number=s.number, width=width, height=height,
+                flow=self._told(s, self._card), share=s.part, blackout=programme.blackout,
+            )  # fmt: skip
+        for layout, ring in self._rings.items():
+            if layout != "native":
+                if new:
+                    _write(programme, layout, ring, self._scalers[layout])
+                continue
+            if self._card is not None and plan.memory and not self._card.pixels_wanted:
+                self._current &= not new
+            elif new or not self._current:
+                _write(programme, layout, ring, self._scalers[layout])
+                self._current = True
+        return replace(plan, pixels=self._current)
+
+    def _told(self, s: Shown, card: CardLine) -> int:
+        """The number of the flow that this picture moves along; 0 for none."""
+        if not s.moves or s.flow is None:
+            return 0
+        if self._flow[0] != s.number:
+            half = np.ascontiguousarray(s.flow, np.float16).view(np.uint8)
+            if half.size > card.flows.size:
+                return 0
+            self._flow = s.number, card.flows.write(half, FrameInfo())
+        return self._flow[1]
+
+
+def filling(mailbox: Mailbox) -> str:
+    """What `inbetween` says."""
+    return PARAMETERS["inbetween"].choices[int(mailbox.value("inbetween"))]
+
+
+def rings_for(specs: Sequence[OutletSpec], fmt: VideoFormat, native_bytes: int) -> dict[Layout, FrameRing]:
+    """One ring for each layout in use, shared by all outputs of that layout."""
+    rings: dict[Layout, FrameRing] = {}
+    for layout in {s.layout for s in specs}:
+        slots = 5 + max(s.holds for s in specs if s.layout == layout)
+        size = native_bytes if layout == "native" else int(np.prod(shape_of(layout, fmt.width, fmt.height)))
+        rings[layout] = FrameRing(size, slots)
+    return rings
+
+
+def _write(programme: Programme, layout: Layout, ring: FrameRing, scaler: Scaler) -> None:
+    picture, info = programme.picture(), FrameInfo(time.monotonic(), programme.shown.stamp)
+    if layout == "native":
+        ring.write(picture[..., :3], info)
+    else:
+        shape = shape_of(layout, scaler.width, scaler.height)
+        scaler.into(picture, ring.blank(shape))
+        ring.publish(shape, info)
+
+
+def pick_up(fmt: VideoFormat, last: int, due: float, now: float, said: Mapping[str, Any]) -> Pace:
+    """The pace of a clock that comes after one that died on tick `last`; the ticks that went by since are missed.
+
+    said: that one's last status, so that the counts go on and are always the whole show's. Which of its very last ticks
+    were late or missed it took with it: those count as sent.
+    """
+    pace = Pace(due - last * fmt.fps_den / fmt.fps_num, fmt.fps_num, fmt.fps_den)
+    tick = max(last + 1, math.ceil((now - pace.start) / pace.period))
+    missed = said.get("missed", 0) + tick - last - 1
+    late, worst = said.get("late", 0), said.get("worst_ms", 0.0) / 1e3
+    return replace(pace, tick=tick, sent=tick - missed, late=late, missed=missed, worst=worst)
+
+
+def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layout, FrameRing], wakes: list[Any],
+        clock: Cell, status: Cell, stop: Any, card: CardLine | None = None) -> None:  # fmt: skip
+    """The process's main.
+
+    rings: where the outputs find their pictures. wakes: a semaphore for
+    each output, released at every tick. clock: a `Plan`, which tick that was and what it shows. card: shared by the
+    world and the outputs that may draw from its graphics card. Does nothing but keep time, in one thread: whatever may
+    wait belongs to the control process.
+    """
+    enter()
+    _keep_memory()
+    wire = Wire(fmt, rings, card)
+    period = fmt.fps_den / fmt.fps_num
+    programme = Programme(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), period)
+    lead, blackout, said_at = period / 4, mailbox.value("blackout"), 0.0
+    said = told(status)  # by the clock before this one
+    programme.counts = {name: said.get(name, 0) for name in programme.counts}
+    if sent := clock.read()[1]:
+        last = Plan.unpacked(sent)
+        pace = pick_up(fmt, last.tick, last.due, time.monotonic(), said)
+    else:
+        pace = Pace(time.monotonic() + 0.05, fmt.fps_num, fmt.fps_den)
+    hurry(real_time=True)
+    cpu = time.process_time() - said.get("cpu_s", 0.0)  # of the frames alone, not of starting up
+    while not stop.is_set():
+        _sleep_until(pace.due - lead)
+        begin = time.monotonic()
+        blackout = _glide(blackout, mailbox.value("blackout"))
+        new = programme.advance(pace.due, filling(mailbox), blackout)
+        plan = wire.send(programme, new, pace.tick, pace.due)
+        if new:
+            # Composing starts as early as it takes, so that the picture leaves on the beat; a frame's first tick, in
+            # which its motion is found, takes longest.
+            took = min(time.monotonic() - begin + 0.001, period / 2)
+            lead = max(took, lead + 0.05 * (took - lead))
+        _sleep_until(pace.due)
+        clock.write(plan.packed())
+        for wake in wakes:
+            wake.release()
+        pace = passed(pace, time.monotonic())
+        if begin - said_at > 0.25:
+            said_at = begin
+            tell(status, _status("running", pace, programme.counts, time.process_time() - cpu, programme.fault))
+            if orphaned():
+                break
+    tell(status, _status("closed", pace, programme.counts, time.process_time() - cpu, programme.fault))
+
+
+def _keep_memory() -> None:
+    """glibc gives large blocks back to the system when they are freed, and a picture would fault in anew at every tick
+    (measured: 5 of 7 ms); once it saw a larger block come and go, it keeps them (mallopt(3), M_MMAP_THRESHOLD)."""
+    np.empty(31 << 20, np.uint8)
+
+
+def _sleep_until(due: float) -> None:
+    if (wait := due - time.monotonic()) > 0:
+        time.sleep(wait)
+
+
+def _glide(value: float, target: float) -> float:
+    """A blackout fader's jump takes three ticks, so that it is no click."""
+    step = 1 / 3
+    return target if abs(target - value) <= step else value + (step if target > value else -step)
+
+
+def _status(state: str, pace: Pace, counts: Mapping[str, int], cpu: float, fault: str) -> dict[str, Any]:
+    return {
+        "state": state, "ticks": pace.sent, "late": pace.late, "missed": pace.missed,
+        "worst_ms": round(pace.worst * 1e3, 2), **counts, "cpu_s": round(cpu, 3), "message": fault,
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""A world on another machine."""

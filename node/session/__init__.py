@@ -1,0 +1,1 @@
+"""A run of a show: assembles the processes and keeps them alive."""

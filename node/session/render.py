@@ -1,0 +1,188 @@
+"""`wj render`: a control log becomes a clip. No clock on the wall is asked: the same log is the same frames again."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from worldjockey.integrations import Control, Frame, VideoFormat
+
+from ..control.control_log import parts, read
+from ..control.desk import Desk
+from ..ipc.frame_ring import FrameInfo, Pixels
+from ..ipc.mailbox import Mailbox
+from ..output.clock_process import Programme, _glide, filling
+from ..output.scaling import Scaler, shape_of, standby
+from ..show.schema import Show
+from ..timing.show_clock import ShowClock
+from ..timing.tempo import Line
+from ..world.process import DT_MIN, Player, WorldOptions
+
+if TYPE_CHECKING:
+    from worldjockey.model import World
+
+TAIL = 1.0  # seconds that are shown after the last control
+Done = Callable[[int, int], None]  # frames done, of how many
+
+
+class Newest:
+    """What Programme reads frames from: a ring of one, in this process."""
+
+    def __init__(self) -> None:
+        self.newest = 0
+        self._held: tuple[int, Pixels, FrameInfo] | None = None
+
+    def write(self, pixels: Pixels, info: FrameInfo) -> None:
+        self.newest += 1
+        self._held = (self.newest, pixels, info)
+
+    def read(self) -> tuple[int, Pixels, FrameInfo] | None:
+        return self._held
+
+
+class Bursts:
+    """Frames that a world makes several at a time, each at its own moment from `begin` on."""
+
+    def __init__(self, player: Player, begin: float) -> None:
+        self._player, self._last, self._covered = player, begin - 1 / player.world.spec.fps, 1
+        self._waiting: deque[Pixels] = deque()
+
+    def until(self, now: float, ring: Newest) -> None:
+        """Write what is due by then; while the picture is frozen, or at speed 0, nothing is."""
+        gap = 1 / self._player.rate if self._player.rate > 0 else math.inf
+        if self._player.mailbox.value("freeze") or math.isinf(gap):
+            self._last = now
+        while self._last + gap <= now + 1e-9:
+            if not self._waiting:
+                self._player.encoder.once()
+                made = self._player.step(self._covered * gap)
+                if made is None:  # nothing was ever said
+                    self._last = now
+                    return
+                self._waiting.extend(made[0].cpu().numpy())
+                self._covered = len(self._waiting)
+            ring.write(self._waiting.popleft(), FrameInfo(now, 0.0, gap))
+            self._last += gap
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """sha256: of all frames as the world and the programme made them, before any file's compression."""
+
+    path: str
+    frames: int
+    seconds: float
+    sha256: str
+
+
+def duration(log: Path, tail: float = TAIL) -> float:
+    """Seconds from the log's beginning to `tail` after its last control."""
+    begin = end = None
+    for row in read(parts(log)):
+        begin = row["t"] if begin is None else begin
+        if "line" not in row or "log" in row:
+            end = row["t"]
+    assert begin is not None  # an empty log was refused
+    assert end is not None
+    return max(end - begin, 0.0) + tail
+
+
+def frames(show: Show, log: Path, world: World, seconds: float, folder: Path = Path()) -> Iterator[Pixels]:
+    """Every tick's picture, (h, w, 3) RGB at the world's own size, blackout and in-between as in the show.
+
+    The world takes one step a tick, or fewer where the show has more ticks a second than a world can have steps. Where
+    it makes several frames a step, they follow one another at the world's own rate.
+    """
+    rows = read(parts(log))
+    head = next(rows)
+    begin, lost = float(head["t"]), head.get("lost", 0)
+    period = show.fps_den / show.fps_num
+    every = max(math.ceil(DT_MIN / period - 1e-9), 1)
+    mailbox = Mailbox()
+    try:
+        desk = Desk(show, mailbox, ShowClock(now=begin), replaying=True)
+        desk.restore(head, begin)
+        media = show.media(folder)
+        player = Player(world, mailbox, WorldOptions(show.model, top_fps=1 / period, media=media))
+        newest = Newest()
+        first = standby(512, 512 * show.height // show.width // 2 * 2)
+        programme = Programme(newest, first, period)  # type: ignore[arg-type]
+        blackout = mailbox.value("blackout")
+        ahead: dict[str, Any] | None = next(rows, None)
+        bursts = Bursts(player, begin)
+        for tick in range(math.ceil(seconds / period)):
+            now = begin + tick * period
+            while ahead is not None and ahead["t"] <= now:
+                if "log" in ahead:
+                    if ahead.get("lost", 0) > lost:
+                        lost = ahead["lost"]
+                        desk.restore(ahead, ahead["t"])
+                else:
+                    _obey(desk, ahead)
+                ahead = next(rows, None)
+            desk.advance(now)
+            if player.bursts:
+                bursts.until(now, newest)
+            elif tick % every == 0:
+                player.encoder.once()
+                made = player.step(every * period)
+                if made is not None:
+                    newest.write(made[0].cpu().numpy()[-1], FrameInfo(now, 0.0, every * period))
+            blackout = _glide(blackout, mailbox.value("blackout"))
+            yield programme.tick(now, filling(mailbox), blackout)[0]
+    finally:
+        mailbox.unlink()
+
+
+def _obey(desk: Desk, row: dict[str, Any]) -> None:
+    if "line" in row:
+        desk.clock.set(Line(*row["line"]))
+    elif "to" in row and not row.get("waits"):
+        meta = {"relative": True} if row.get("relative") else {}
+        desk.deliver(Control(str(row["to"]), tuple(row.get("args", ())), row["t"], str(row.get("from", "")), meta))
+
+
+def to_clip(show: Show, log: Path, out: Path, device: str, seconds: float | None, folder: Path) -> Rendered:
+    """`render` with a bar on the terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("rendering", total=None)
+        return render(
+            show, log, out, device, seconds, folder, lambda n, all_: bar.update(task, completed=n, total=all_)
+        )
+
+
+def render(show: Show, log: Path, out: Path, device: str = "auto", seconds: float | None = None,
+           folder: Path = Path(), progress: Done = lambda done, whole: None) -> Rendered:  # fmt: skip
+    """Write the clip. Raises OSError or ValueError, with the fix, for a log or a file that will not do."""
+    from worldjockey.integrations.recording import FileOutput
+    from worldjockey.model import load
+
+    fmt = VideoFormat(show.width, show.height, show.fps_num, show.fps_den, show.name)
+    seconds = duration(log) if seconds is None else seconds
+    whole = math.ceil(seconds * fmt.fps_num / fmt.fps_den)
+    output, scaler, digest = FileOutput(out), Scaler("yuv420p", show.width, show.height), hashlib.sha256()
+    world = load(show.model, device=device, aspect=show.width / show.height)
+    output.open(fmt)
+    done = 0
+    try:
+        pixels = np.empty(shape_of("yuv420p", show.width, show.height), np.uint8)
+        for tick, picture in zip(itertools.count(), frames(show, log, world, seconds, folder), strict=False):
+            digest.update(np.ascontiguousarray(picture).tobytes())
+            scaler.into(picture, pixels)
+            output.send(Frame(pixels[..., 0], tick, tick * fmt.fps_den / fmt.fps_num))
+            done = tick + 1
+            progress(done, whole)
+    finally:
+        output.close()
+    return Rendered(str(output.path), done, round(done / fmt.fps, 3), digest.hexdigest())

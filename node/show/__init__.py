@@ -1,0 +1,1 @@
+"""The show file: schema, pads, banks, media, MIDI maps, controllers."""

@@ -1,0 +1,94 @@
+"""What the lines of a show file have in common: their base, and the values that they may take."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from fractions import Fraction
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
+
+from ..parameters import TEXT_BYTES, find, nearest
+
+T = TypeVar("T")
+SHORT = reprlib.Repr()  # for a value in a message
+SHORT.maxstring = SHORT.maxother = 60
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, str_strip_whitespace=True)
+
+
+def parse_size(value: Any) -> tuple[int, int]:
+    """ "1920x1080" or [1920, 1080] -> (1920, 1080). ValueError says what is right."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+)\s*[xX×]\s*(\d+)\s*", value)
+        value = match.groups() if match else ()
+    try:
+        width, height = (int(v) for v in value)
+    except (TypeError, ValueError):
+        raise ValueError("a size is width x height in pixels, as in 1920x1080") from None
+    if not (64 <= width <= 8192 and 64 <= height <= 8192):
+        raise ValueError(f"{width}x{height} is out of range: 64x64 to 8192x8192")
+    if width % 2 or height % 2:
+        raise ValueError(f"{width}x{height} is odd, and video wants even: {width + width % 2}x{height + height % 2}")
+    return width, height
+
+
+def parse_fps(value: Any) -> Fraction:
+    """30, 29.97 or "30000/1001" -> frames a second as a fraction; the NTSC rates are recognised by their decimals."""
+    try:
+        rate = Fraction(value if isinstance(value, Fraction | int) else str(value).strip())
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("a frame rate is a number or a fraction, as in 30, 29.97 or 30000/1001") from None
+    for whole in (24, 30, 48, 60, 120):
+        if abs(rate - Fraction(whole * 1000, 1001)) < Fraction(6, 1000):
+            rate = Fraction(whole * 1000, 1001)
+    if not 1 <= rate <= 240:
+        raise ValueError(f"{value} frames a second is out of range: 1 to 240")
+    return rate.limit_denominator(10_000)
+
+
+def check_value(name: str, value: Any) -> Any:
+    """The value as the table keeps it. ValueError for what is unknown, or out of range: a file can still be mended."""
+    p = find(name)
+    if p is None:
+        raise ValueError(f"there is no parameter {name!r}{nearest(name)}; `wj reference` lists them all")
+    if p.kind == "trigger":
+        raise ValueError(f"{name} is a trigger: it can be fired, but has no value to start from")
+    if p.kind == "text":
+        if not isinstance(value, str):
+            raise ValueError(f"{name} is a text, not {SHORT.repr(value)}")
+        if len(value.encode()) > TEXT_BYTES:
+            raise ValueError(f"{name} is longer than {TEXT_BYTES} bytes")
+        return p.coerce(value)
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError(f"{name} takes one value, not {SHORT.repr(value)}")
+    if isinstance(value, str) and p.kind != "enum":
+        raise ValueError(f"{name} takes a number, not {SHORT.repr(value)}")
+    coerced = p.coerce(value)
+    if p.kind in ("float", "int") and abs(float(coerced) - float(value)) > (0.5 if p.kind == "int" else 0):
+        bounds = f"{p.low} to {p.high}" if p.kind == "int" else f"{p.low:g} to {p.high:g}"
+        raise ValueError(f"{name} is {value}, out of its range: {bounds}")
+    return coerced
+
+
+def check_values(values: dict[str, Any], apart: tuple[str, ...] = ("prompt",)) -> dict[str, Any]:
+    checked, faults = {}, []
+    for name, value in values.items():
+        try:
+            if name in apart:
+                raise ValueError(f"the {name} has a line of its own, `{name}: ...`")
+            checked[name] = check_value(name, value)
+        except ValueError as fault:
+            faults.append(((name,), str(fault)))
+    return or_refuse(checked, faults)
+
+
+def or_refuse(checked: T, faults: list[tuple[tuple[Any, ...], str]]) -> T:
+    """`checked`, or one error that carries every fault and its place below the field."""
+    if faults:
+        raise PydanticCustomError("faults", "{message}", {"message": faults[0][1], "faults": faults})
+    return checked

@@ -1,0 +1,104 @@
+"""The products whose controls are known: their maps are the YAML files in controllers/, one each.
+
+name: what it is called
+ports: parts of its ports' names; skip: parts of those that are left alone; outputs: of those that light it
+hello, bye: messages in hexadecimal that it is sent when it comes, and when the show ends
+map: lines as in a show's `midi: map:`. "11..14", or a list, in one place stands for as many lines; "1..4" in
+another, as in `to: pad/1..4`, runs along with it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from .midi_mapping import MidiMapping
+
+FOLDER = Path(__file__).parent / "controllers"
+GENERIC = "generic"  # the map of whatever is not known
+RUN = re.compile(r"(\d+)\.\.(\d+)")
+
+
+class ControllerMap(BaseModel):
+    """One file of controllers/."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    ports: list[str] = []
+    skip: list[str] = []
+    outputs: list[str] = []
+    hello: list[str] = []
+    bye: list[str] = []
+    map: list[MidiMapping]
+
+    @field_validator("map", mode="before")
+    @classmethod
+    def _expand(cls, lines: Any) -> list[Any]:
+        return [line for short in lines for line in expanded(short)]
+
+    @field_validator("hello", "bye")
+    @classmethod
+    def _hexadecimal(cls, messages: list[str]) -> list[str]:
+        for message in messages:
+            bytes.fromhex(message)
+        return messages
+
+    def fields(self, takeover: str = "pickup") -> dict[str, Any]:
+        """The fields of the MIDI input's `Controller` (integrations/midi/rules.py)."""
+        return {
+            "name": self.name, "ports": tuple(self.ports), "skip": tuple(self.skip), "outputs": tuple(self.outputs),
+            "hello": tuple(tuple(bytes.fromhex(m)) for m in self.hello),
+            "bye": tuple(tuple(bytes.fromhex(m)) for m in self.bye),
+            "rules": [m.rule(takeover) for m in self.map],
+        }  # fmt: skip
+
+
+def expanded(line: dict[str, Any]) -> list[dict[str, Any]]:
+    """{"note": "36..38", "to": "pad/1..3"} -> three lines. ValueError where the runs' lengths differ."""
+    runs = {key: _run(value) for key, value in line.items() if key != "light"}
+    runs = {key: run for key, run in runs.items() if run is not None}
+    if not runs:
+        return [line]
+    lengths = {len(run) for run in runs.values() if run is not None}
+    if len(lengths) != 1:
+        raise ValueError(f"the runs of {line} differ in length")
+    return [{**line, **{key: run[i] for key, run in runs.items() if run is not None}} for i in range(lengths.pop())]
+
+
+def _run(value: Any) -> list[Any] | None:
+    if isinstance(value, list):
+        return value
+    match = RUN.search(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+    first, last = int(match[1]), int(match[2])
+    numbers = range(first, last + 1) if first <= last else range(first, last - 1, -1)
+    if match[0] == value:
+        return list(numbers)
+    return [value[: match.start()] + str(n) + value[match.end() :] for n in numbers]
+
+
+@cache
+def load(name: str) -> ControllerMap:
+    """The map of that file, "generic" or one of `names`."""
+    return ControllerMap.model_validate(yaml.safe_load((FOLDER / f"{name}.yaml").read_text("utf-8")))
+
+
+def generic() -> ControllerMap:
+    return load(GENERIC)
+
+
+def names() -> list[str]:
+    """The files of the products that are known."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != GENERIC)
+
+
+def known(takeover: str = "pickup") -> list[dict[str, Any]]:
+    """What the MIDI input takes: every known product."""
+    return [load(name).fields(takeover) for name in names()]

@@ -1,0 +1,187 @@
+"""Which MIDI message moves which parameter: the show's own mappings over its controllers' maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ..parameters import Parameter, find, nearest
+
+Source = Literal["note", "cc", "cc14", "nrpn", "bend", "program", "pressure", "poly"]
+Byte = Field(default=None, ge=0, le=127)
+FADERS = ("cc", "cc14", "nrpn")  # what a hand leaves where it is, so that it may be elsewhere than its parameter
+SOURCES = "note, cc, cc14, nrpn, pitchbend: true, program, aftertouch: true, polytouch"
+
+
+class MidiMapping(BaseModel):
+    """One line of a show's `midi: map:`, or of a controller's map.
+
+    Exactly one of note, cc, cc14 (a controller 0..31 and its fine half 32 higher), nrpn, pitchbend, program, aftertouch
+    (a channel's), polytouch (a note's) says what is listened to. `to: null` silences what a map would do.
+    low, high: what the message's ends become; without them the parameter's own range. An exact centre (CC 64, a
+    pitch wheel at rest) becomes the exact middle, so `low: -1` on a fader of 0..1 gives a wheel that rests at 0.
+    value: what a press sends, for a cue's name or a prompt's text.
+    mode: gate is high while pressed, toggle changes sides with each press, trigger fires with each press, enum divides
+    a fader's way evenly among the choices and steps a pad through them, next steps with each press.
+    curve: how a fader's way is divided; exp is fine at its low end, log at its high end, s at both.
+    takeover: pickup waits until the fader reaches the value, scale moves it in proportion, jump obeys at once.
+    relative: an encoder's way to say ticks (twos: 1, 127; signed: 1, 65; offset: 65, 63); speed: how far one goes.
+    light: "value" for rings and motor faders; a list from off to full, each a velocity or [velocity, channel].
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    note: int | None = Byte
+    cc: int | None = Byte
+    cc14: int | None = Field(default=None, ge=0, le=31)
+    nrpn: int | None = Field(default=None, ge=0, le=16382)
+    pitchbend: bool = False
+    program: int | Literal["any"] | None = None
+    aftertouch: bool = False
+    polytouch: int | None = Byte
+    to: str | None
+    channel: int | None = Field(default=None, ge=1, le=16)
+    device: str | None = None
+    low: float | None = None
+    high: float | None = None
+    value: str | float | None = None
+    mode: Literal["fader", "gate", "toggle", "trigger", "enum", "next"] | None = None
+    curve: Literal["linear", "log", "exp", "s"] = "linear"
+    takeover: Literal["pickup", "scale", "jump"] | None = None
+    relative: Literal["twos", "signed", "offset"] | None = None
+    speed: float = Field(default=1.0, ge=-64, le=64)
+    light: Literal["value"] | list[int | list[int]] | None = None
+
+    @field_validator("to")
+    @classmethod
+    def _known(cls, to: str | None) -> str | None:
+        if to is not None and find(to) is None:
+            raise ValueError(f"there is no parameter {to!r}{nearest(to)}; `wj reference` lists them all")
+        return to
+
+    @field_validator("program")
+    @classmethod
+    def _program(cls, program: int | str | None) -> int | str | None:
+        if isinstance(program, int) and not 1 <= program <= 128:
+            raise ValueError("a program is 1 to 128, or any")
+        return program
+
+    @field_validator("light")
+    @classmethod
+    def _light(cls, light: Any) -> Any:
+        for level in light if isinstance(light, list) else []:
+            velocity, channel = (*level, 1, 0)[:2] if isinstance(level, list) else (level, 1)
+            if not (0 <= velocity <= 127 and 1 <= channel <= 16) or (isinstance(level, list) and len(level) != 2):
+                raise ValueError(f"a light is 0 to 127, or that and a channel as in [21, 7], not {level}")
+        if light == []:
+            raise ValueError("a light has at least one level: what it shows when it is off")
+        return light
+
+    @model_validator(mode="after")
+    def _fits(self) -> MidiMapping:
+        numbers = (self.note, self.cc, self.cc14, self.nrpn, self.program, self.polytouch)
+        if sum(n is not None for n in numbers) + self.pitchbend + self.aftertouch != 1:
+            raise ValueError(f"say exactly one of {SOURCES}")
+        p = find(self.to) if self.to else None
+        if p and p.kind == "text" and self.value is None:
+            raise ValueError(f"{self.to} is a text: add `value: ...` with the text that a press sends")
+        if self.relative is not None and self.cc is None:
+            raise ValueError("relative is about an encoder: it needs cc")
+        if p and p.kind != "trigger" and self.mode == "trigger" and self.value is None:
+            raise ValueError(f"{self.to} has a value: a trigger needs `value: ...` to say which it sends")
+        if p and p.kind in ("trigger", "text") and self.mode not in (None, "trigger"):
+            raise ValueError(f"{self.to} is a {p.kind}: it is fired with each press, and has no mode {self.mode}")
+        return self
+
+    @property
+    def source(self) -> tuple[Source, int | None]:
+        if self.program is not None:
+            return "program", None if self.program == "any" else int(self.program) - 1
+        numbered: dict[Source, int | None] = {
+            "note": self.note, "cc": self.cc, "cc14": self.cc14, "nrpn": self.nrpn, "poly": self.polytouch,
+        }  # fmt: skip
+        for kind, number in numbered.items():
+            if number is not None:
+                return kind, number
+        return ("bend" if self.pitchbend else "pressure"), None
+
+    def rule(self, takeover: str = "pickup", default: bool = False) -> dict[str, Any]:
+        """The fields of the MIDI input's `Rule` (integrations/midi/rules.py), the parameter's own range filled in.
+
+        takeover: of faders that do not say theirs. default: it gives way to a controller's map.
+        """
+        kind, number = self.source
+        p = find(self.to) if self.to else None
+        low, high = _range(p)
+        fader = kind in FADERS and self.relative is None and self.mode in (None, "fader", "enum")
+        rule = {
+            "kind": kind, "number": number, "channel": self.channel, "device": self.device, "target": self.to,
+            "low": low if self.low is None else self.low, "high": high if self.high is None else self.high,
+            "press": self._press(p), "switch": bool(p and p.kind == "bool" and self.mode in (None, "fader")),
+            "mode": "fader" if self.mode in (None, "trigger") else self.mode, "curve": self.curve,
+            "takeover": (self.takeover or takeover) if fader else (self.takeover or "jump"),
+            "relative": self.relative, "speed": self.speed, "light": self.light, "default": default,
+        }  # fmt: skip
+        if p is not None and p.kind in ("float", "int"):
+            rule |= {"least": p.low, "most": p.high, "whole": p.kind == "int"}
+        if p is not None and p.kind == "enum":
+            rule |= {"least": 0, "most": len(p.choices) - 1, "choices": p.choices}
+        family, _, member = (self.to or "").rpartition("/")
+        owner = find(family) if family else None
+        if p is not None and p.kind == "trigger" and owner is not None and member in owner.choices:
+            rule |= {"watch": family, "shows": member}
+        elif self.value is not None:
+            rule |= {"shows": self.value}
+        return rule
+
+    def _press(self, p: Parameter | None) -> tuple[Any, ...] | None:
+        """What a button sends each time it is pressed; None for what is moved."""
+        if self.value is not None:
+            return (self.value,)
+        if p is None or p.kind != "trigger":
+            return None
+        if p.name == "cue/go":
+            return None if self.program is not None else ()
+        return (1,)
+
+
+def _range(p: Parameter | None) -> tuple[float, float]:
+    if p is None or p.kind in ("bool", "trigger", "text"):
+        return 0.0, 1.0
+    return (0.0, len(p.choices) - 1.0) if p.kind == "enum" else (p.low, p.high)
+
+
+def rules(mappings: Iterable[MidiMapping], defaults: bool = True, takeover: str = "pickup") -> list[dict[str, Any]]:
+    """What the MIDI input listens to. A message that a show maps leaves the default, on every channel."""
+    from .midi_controllers import generic
+
+    own = list(mappings)
+    taken = {m.source for m in own if m.device is None}
+    rest = [m for m in generic().map if m.source not in taken] if defaults else []
+    return [*(m.rule(takeover) for m in own), *(m.rule(takeover, default=True) for m in rest)]
+
+
+def compose(target: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    """The rule of a mapping that was learned. Raises ValueError, with the reason, where there can be none."""
+    return learned(target, source).rule()
+
+
+def learned(target: str, source: Mapping[str, Any]) -> MidiMapping:
+    """A mapping from what names a control (note, cc, channel, device, ...). ValueError where there can be none."""
+    from pydantic import ValidationError
+
+    try:
+        return MidiMapping(**source, to=target)
+    except ValidationError as fault:
+        raise ValueError(fault.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
+
+
+def default_source(name: str) -> str:
+    """What plays a parameter by default, for the reference: "note 36, CC 102"; empty if nothing does."""
+    from .midi_controllers import generic
+
+    words = {"cc": "CC", "bend": "pitch bend", "program": "program change"}
+    found = [m.source for m in generic().map if m.to == name]
+    return ", ".join(words.get(k, k) + (f" {n}" if n is not None else "") for k, n in found)

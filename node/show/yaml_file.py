@@ -1,0 +1,148 @@
+"""A show as a file: YAML, read by a safe loader, written whole or not at all; every fault is told with its line."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from .fields import SHORT
+
+LARGEST = 1_000_000  # bytes of a show file; more is no show
+Owner = Callable[[tuple[Any, ...]], type[BaseModel]]  # the model that a line at this place of the file belongs to
+
+
+class ShowError(ValueError):
+    """A show file that cannot be played. The message has one line a fault: file, line, what is wrong, what is right."""
+
+
+def read(path: Path) -> bytes:
+    """Raises ShowError for what cannot be a show."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise ShowError(
+            f"{path}: there is no such file; `wj play` without a name opens the embedded show, "
+            f"and `wj show --save {path.name}` writes a copy to start from"
+        ) from None
+    except OSError as fault:
+        raise ShowError(f"{path}: cannot be read ({fault.strerror})") from None
+    if len(raw) > LARGEST:
+        raise ShowError(f"{path}: larger than {LARGEST // 1000} kB, so not a show file")
+    return raw
+
+
+def parse(text: str | bytes, source: str) -> tuple[dict[str, Any], yaml.Node | None]:
+    """The file's lines, and where each of them stands. Raises ShowError."""
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        _refuse_doubles(node, source)
+        data = loader.construct_document(node) if node is not None else {}
+    except yaml.MarkedYAMLError as fault:
+        mark = fault.problem_mark or fault.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ShowError(f"{source}{line}: this is not YAML: {fault.problem or fault.context}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, RecursionError) as fault:
+        if isinstance(fault, ShowError):
+            raise
+        raise ShowError(f"{source}: this is not YAML: {str(fault).splitlines()[0]}") from None
+    if not isinstance(data, dict):
+        raise ShowError(f"{source}:1: a show is a list of `name: value` lines, as `wj show` prints one")
+    return data, node
+
+
+def explained(fault: ValidationError, source: str, root: yaml.Node | None, owner: Owner) -> ShowError:
+    """Every fault with its line."""
+    return ShowError("\n".join(_explain(source, root, error, owner) for error in _distinct(fault)))
+
+
+def write(path: Path, text: str) -> None:
+    """Through a file beside it, so that a full disk or a crash never leaves half a show."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _refuse_doubles(node: yaml.Node | None, source: str) -> None:
+    """YAML readers keep the last of two equal keys and drop the first in silence; a show must not lose a line."""
+    pending, seen_nodes = [node], set()
+    while pending:
+        node = pending.pop()
+        if node is None or id(node) in seen_nodes:
+            continue
+        seen_nodes.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            pending += node.value
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[Hashable] = set()
+            for key, value in node.value:
+                if key.value != "<<" and isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                    line = key.start_mark.line + 1
+                    raise ShowError(f"{source}:{line}: {key.value!r} is here twice; keep one of them")
+                if isinstance(key, yaml.ScalarNode):
+                    seen.add((key.tag, key.value))
+                pending.append(value)
+
+
+def _distinct(fault: ValidationError) -> list[Any]:
+    """One error a place: a union reports each of its branches, and some errors carry several."""
+    seen: dict[tuple[Any, ...], Any] = {}
+    for error in fault.errors(include_url=False):
+        loc = tuple(part for part in error["loc"] if part not in ("[key]", "int", "str"))
+        faults = error.get("ctx", {}).get("faults", []) if error["type"] == "faults" else [((), error["msg"])]
+        for below, message in faults:
+            seen.setdefault((*loc, *below), {**error, "loc": (*loc, *below), "msg": message})
+    return list(seen.values())
+
+
+def _explain(source: str, root: yaml.Node | None, error: Any, owner: Owner) -> str:
+    """ "show.yaml:12: pads.2: what is wrong": the deepest line of the file that the error's place leads to."""
+    loc: tuple[Any, ...] = error["loc"]
+    message: str = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = f"there is no such line in a show{_nearest_field(loc, owner)}"
+    elif error["type"] == "missing":
+        message = "this line is missing"
+    elif error["type"] not in ("value_error", "faults"):
+        message = f"{message[0].lower()}{message[1:]}, not {SHORT.repr(error['input'])}"
+    line = _line(root, loc)
+    where = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in loc)
+    return f"{source}{f':{line}' if line else ''}: {f'{where}: ' if where else ''}{message}"
+
+
+def _line(node: yaml.Node | None, loc: tuple[Any, ...]) -> int | None:
+    line = None
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, node = key.start_mark.line + 1, value
+                    break
+            else:
+                return line
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line
+
+
+def _nearest_field(loc: tuple[Any, ...], owner: Owner) -> str:
+    fields = list(owner(loc).model_fields)
+    near = difflib.get_close_matches(str(loc[-1]), fields, 1, 0.6)
+    return f", did you mean {near[0]!r}?" if near else f": it has {', '.join(fields)}"

@@ -1,0 +1,1 @@
+"""Pacing, tempo, show clock, schedule, easing: pure functions of time."""

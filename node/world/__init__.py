@@ -1,0 +1,1 @@
+"""The world process: prompt deck, encoder, playout, quality, live source."""

@@ -1,0 +1,101 @@
+"""Frames that a world makes several at a time, shown one by one at an even pace.
+
+A chunk of a large world is thought out in one long step and then drawn in short ones. Shown as they come, its frames
+would rush and stand still; shown evenly over the time that a whole chunk takes, they move. Time is in pure functions;
+`Playout` is the thread around them.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..ipc.frame_ring import FrameInfo, FrameRing
+from .frame_publisher import Shipping
+
+MARGIN = 1.15  # the next step starts while frames for this many times the longest one still wait
+
+
+def spacing(steps: Sequence[tuple[float, int]], rate: float, top: float) -> float:
+    """Seconds from frame to frame: as fast as the world makes them, never faster than it means them.
+
+    steps: (seconds, frames) of one or more whole rounds of steps; empty while nothing is known. rate: frames a second
+    at which motion is at true speed, 0 stands still. top: the show's own rate. Infinite where nothing shall move.
+    """
+    if rate <= 0:
+        return math.inf
+    made = sum(n for _, n in steps)
+    return max(sum(s for s, _ in steps) / made if made else 0.0, 1 / rate, 1 / top)
+
+
+def may_wait(waiting: int, gap: float, steps: Sequence[tuple[float, int]]) -> float:
+    """Seconds for which the world need not start its next step: what waits outlasts even the longest one.
+
+    Waiting as long as that keeps controls as fresh as they can be, and memory constant.
+    """
+    longest = max((s for s, _ in steps), default=0.0)
+    return max(waiting * gap - longest * MARGIN, 0.0) if waiting else 0.0
+
+
+class Playout(threading.Thread):
+    """Publishes frames that are put into it at an even pace.
+
+    round_: steps after which the world's pattern of long and short steps comes round. rate: asked for the frames a
+    second at true speed. top: the show's rate. held: asked whether the picture is frozen.
+    """
+
+    def __init__(
+        self, ring: FrameRing | Shipping, round_: int, rate: Callable[[], float], top: float, held: Callable[[], bool]
+    ) -> None:
+        super().__init__(daemon=True, name="playout")
+        self._ring, self._rate, self._top, self._held = ring, rate, top, held
+        self._frames: deque[tuple[Any, FrameInfo]] = deque()
+        self._steps: deque[tuple[float, int]] = deque(maxlen=max(8 // round_, 1) * round_)
+        self._changed = threading.Condition()
+        self._ended = False
+
+    @property
+    def gap(self) -> float:
+        """Seconds from frame to frame, now."""
+        known = tuple(self._steps) if len(self._steps) == self._steps.maxlen else ()
+        return spacing(known, self._rate(), self._top)
+
+    @property
+    def full(self) -> bool:
+        """So much waits that the world need not start its next step yet."""
+        return may_wait(len(self._frames), self.gap, tuple(self._steps)) > 0
+
+    def put(self, frames: Sequence[Any], info: FrameInfo, took: float) -> None:
+        """Frames in order, as the ring takes them, that took `took` seconds to make."""
+        with self._changed:
+            self._steps.append((took, len(frames)))
+            self._frames.extend((frame, info) for frame in frames)
+            self._changed.notify()
+
+    def end(self) -> None:
+        """Stop at once; what waits is not shown."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self.join(1.0)
+
+    def run(self) -> None:
+        last = -math.inf
+        with self._changed:
+            while not self._ended:
+                now, gap = time.monotonic(), self.gap
+                if not self._frames:
+                    self._changed.wait()
+                elif self._held() or math.isinf(gap):
+                    self._changed.wait(0.01)
+                elif last + gap > now:
+                    self._changed.wait(min(last + gap - now, 0.1))  # the pace may change meanwhile
+                else:
+                    last = last + gap if now - last < 2 * gap else now  # on the grid, unless that was missed
+                    frame, info = self._frames.popleft()
+                    self._ring.write(frame, replace(info, span=gap))

@@ -1,0 +1,196 @@
+"""The prompt deck: encoded prompts, mixed anew for every step of the world. Pure numpy, no I/O.
+
+Whatever a performer does, the mix moves without a pop: weights are smoothed, a prompt that replaces another is
+crossfaded from what is heard at that moment, and a slot that has nothing yet comes in from silence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from worldjockey.model.spec import Array, Tokens, slerp
+
+from ..parameters import PADS, PARAMETERS, find
+
+PAD_SLOTS = tuple(f"pad/{n}" for n in range(1, PADS + 1))
+SLOTS = ("prompt", "prompt/b", *PAD_SLOTS)
+CROSSFADE = 0.25  # seconds at least, when the prompt of a pad or of morph is replaced
+SETTLED = 1e-5  # a smoothed weight this near its target has arrived
+WORD_SMOOTHING = getattr(find("word/any"), "smoothing", 0.0)
+
+
+def smoothstep(t: float) -> float:
+    """0..1 -> 0..1 with no slope at either end."""
+    t = min(max(t, 0.0), 1.0)
+    return t * t * (3 - 2 * t)
+
+
+def approach(value: float, target: float, dt: float, smoothing: float) -> float:
+    """One-pole smoothing: after `smoothing` seconds 63% of the way is done."""
+    if smoothing <= 0:
+        return target
+    value += (target - value) * -math.expm1(-dt / smoothing)
+    return target if abs(target - value) < SETTLED else value
+
+
+@dataclass
+class Slot:
+    """One place of the deck: what it says now, and where that is going."""
+
+    tokens: Tokens | None = None  # None: nothing was ever put here, or it was cleared and has faded
+    origin: Array | None = None  # what was heard when `tokens` came
+    elapsed: float = 0.0
+    seconds: float = 0.0
+    cleared: bool = False
+    weighted: Array | None = None  # tokens by word weights, until either changes
+    next: Tokens | None = None  # what takes over: at once, or after the fade where the slot is fading out
+
+    @property
+    def moving(self) -> bool:
+        return self.origin is not None
+
+    def put(self, tokens: Tokens, origin: Array | None, seconds: float) -> None:
+        self.tokens, self.cleared, self.weighted, self.next = tokens, False, None, None
+        self.origin = origin if seconds > 0 else None
+        self.elapsed, self.seconds = 0.0, seconds
+
+    def advance(self, dt: float) -> None:
+        self.elapsed += dt
+        if self.elapsed >= self.seconds:
+            self.origin = None
+
+    def heard(self, words: Mapping[str, float]) -> Array:
+        assert self.tokens is not None
+        if self.weighted is None:
+            self.weighted = self.tokens.weighted(words)
+        if self.origin is None:
+            return self.weighted
+        t = smoothstep(self.elapsed / self.seconds)
+        return slerp((self.origin, self.weighted), (1 - t, t))
+
+
+class Deck:
+    """Slots "prompt", "prompt/b" and "pad/1".."pad/16", and how much of each is heard.
+
+    Pads are mixed by weight; what their weights leave up to 1 belongs to the prompt, and `morph` leads from that mix
+    to prompt/b. A prompt slot that is empty says nothing: its tokens are zeros.
+    """
+
+    def __init__(self) -> None:
+        self._slots = {name: Slot() for name in SLOTS}
+        self._weights: dict[str, float] = {}  # smoothed, only what is above 0
+        self._words: dict[str, float] = {}  # smoothed, only what is not 1
+        self._shape: tuple[int, ...] | None = None
+        self._mix: Array | None = None  # None: has to be mixed again
+        self._started = False
+
+    def set_tokens(self, slot: str, tokens: Tokens, seconds: float = 0.0) -> None:
+        """Put an encoded prompt in a slot; it takes over from what is heard there now within `seconds`.
+
+        0 seconds is a cut on "prompt"; every other slot that is heard crossfades for a moment all the same, and one
+        whose fader is down fades as it is before it takes the new prompt.
+        Raises ValueError for an unknown slot, or tokens of another shape than the deck's (of another world).
+        """
+        place = self._slot(slot)
+        shape = tokens.values.shape
+        if self._shape is not None and shape != self._shape:
+            raise ValueError(f"the deck holds tokens of shape {self._shape}, not {shape}: is this another world's?")
+        first = self._shape is None
+        self._shape, self._mix = shape, None
+        if slot in self._weights:
+            place.next = tokens
+            return
+        if place.tokens is not None:
+            origin = place.heard(self._words) if slot == "prompt" else None
+        else:
+            origin = np.zeros(shape, np.float32) if slot == "prompt" and not first else None
+        place.put(tokens, origin, seconds if origin is not None else 0.0)
+
+    def clear(self, slot: str) -> None:
+        """Empty a slot. If it is heard, it fades first. ValueError for an unknown slot."""
+        place = self._slot(slot)
+        if slot == "prompt":
+            if place.tokens is not None and self._shape is not None:
+                self.set_tokens(slot, Tokens(np.zeros(self._shape, np.float32)), CROSSFADE)
+        elif place.tokens is not None:
+            place.cleared, place.next = True, None
+            self._mix = None
+
+    def tokens(self, values: Mapping[str, float], words: Mapping[str, float], dt: float) -> Array | None:
+        """The mix for a step that covers `dt` seconds: (n, d) float32, not to be written to.
+
+        values: parameters by name, of which "pad/<n>" and "morph" are read; a missing one counts as 0.
+        words: live word weights, 1 where missing. None as long as nothing was ever put in the deck.
+        """
+        if self._shape is None:
+            return None
+        if not self._started:  # a deck that opens (again) starts where the faders are
+            dt, self._started = math.inf, True
+        changed = self._move_weights(values, dt) | self._move_words(words, dt)
+        for slot in self._slots.values():
+            if slot.moving:
+                slot.advance(dt)
+                changed = True
+        if changed or self._mix is None:
+            self._mix = self._mixed()
+        return self._mix
+
+    def _slot(self, name: str) -> Slot:
+        try:
+            return self._slots[name]
+        except KeyError:
+            raise ValueError(f"the deck has no slot {name!r}: prompt, prompt/b, pad/1 .. pad/{PADS}") from None
+
+    def _move_weights(self, values: Mapping[str, float], dt: float) -> bool:
+        changed = False
+        for name in SLOTS[1:]:
+            slot = self._slots[name]
+            fader = "morph" if name == "prompt/b" else name
+            now, up = self._weights.get(name, 0.0), min(max(float(values.get(fader, 0.0)), 0.0), 1.0)
+            if slot.next is not None and up > 0:
+                slot.put(slot.next, slot.heard(self._words), CROSSFADE)
+                changed = True
+            target = 0.0 if slot.tokens is None or slot.cleared else up
+            if now != target:
+                changed = True
+                now = approach(now, target, dt, PARAMETERS[fader].smoothing)
+                if now > 0:
+                    self._weights[name] = now
+                else:
+                    self._weights.pop(name, None)
+            if (slot.cleared or slot.next) and now == 0:
+                self._slots[name] = Slot(slot.next)
+        return changed
+
+    def _move_words(self, words: Mapping[str, float], dt: float) -> bool:
+        changed = False
+        for word in {*self._words, *words} if words or self._words else ():
+            now, target = self._words.get(word, 1.0), float(words.get(word, 1.0))
+            if now != target:
+                changed = True
+                now = approach(now, target, dt, WORD_SMOOTHING)
+            if now == 1.0:
+                self._words.pop(word, None)
+            else:
+                self._words[word] = now
+        if changed:
+            for slot in self._slots.values():
+                slot.weighted = None
+        return changed
+
+    def _mixed(self) -> Array:
+        assert self._shape is not None
+        pads = {name: w for name, w in self._weights.items() if name != "prompt/b"}
+        said = [self._slots[name].heard(self._words) for name in pads]
+        weights = list(pads.values())
+        rest = 1 - sum(weights)
+        if rest > 0:
+            base = self._slots["prompt"]
+            said.append(np.zeros(self._shape, np.float32) if base.tokens is None else base.heard(self._words))
+            weights.append(rest)
+        mix = slerp(said, weights)
+        morph = self._weights.get("prompt/b", 0.0)
+        return slerp((mix, self._slots["prompt/b"].heard(self._words)), (1 - morph, morph)) if morph else mix

@@ -1,0 +1,49 @@
+"""What `wj` does in every process of `torchrun` but the first: the world's share of the work, and no show.
+
+The first process plays. When its world dies or starts anew, the followers meet it again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..ipc.cell import Cell
+from ..ipc.process import CLOSED, enter, free_a_core, leave, stay_offline, tell
+from ..ipc.supervisor import Keeper
+
+BEAT = 0.1  # seconds between two looks at the process
+
+
+def run(status: Cell, stop: Any) -> None:
+    """The process's main: follow one leader until it closes; exit code 3 when the show is over."""
+    enter()
+    stay_offline()
+    free_a_core(None)
+    tell(status, {"state": "waiting"})
+    import torch
+    from worldjockey.model import load
+    from worldjockey.model.worlds import distributed
+
+    torch.set_num_threads(1)
+    wire = distributed.Wire()
+    name, said, _ = wire.receive()
+    if name != "open":
+        raise SystemExit(1)
+    if said["threads"]:
+        torch.set_num_threads(said["threads"])
+    world = load(said["model"], device=distributed.device(said["device"]), aspect=said["aspect"])
+    tell(status, {"state": "following"})
+    leave(CLOSED if distributed.follow(world, wire) else 0)
+
+
+def follow(seconds: float | None = None) -> None:
+    """Until the show is over, the time is up, or Ctrl-C."""
+    from ..session.play import farewell
+
+    keeper, begin = Keeper("follower", run, (), {}), time.monotonic()
+    with farewell() as leaving:
+        while not leaving.said and not keeper.closed and (seconds is None or time.monotonic() - begin < seconds):
+            keeper.watch(time.monotonic())
+            time.sleep(BEAT)
+    keeper.finish(time.monotonic())

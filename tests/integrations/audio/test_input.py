@@ -1,0 +1,210 @@
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from wav import wav
+from worldjockey.integrations.audio.input import BLOCK, FEATURES, RATE, AudioInput, Ear, Wire, follow, stereo
+
+T = np.arange(RATE * 4) / RATE
+
+
+def listen(wave):
+    ear = Ear()
+    rows = [ear.hear(wave[i : i + BLOCK]) for i in range(0, len(wave) - BLOCK + 1, BLOCK)]
+    return {k: np.array([r[k] for r in rows]) for k in FEATURES}
+
+
+def kicks(beat=0.5, hz=60.0, gain=0.8):
+    since = T % beat
+    return (gain * np.sin(2 * np.pi * hz * since) * np.exp(-since * 18)).astype(np.float32)
+
+
+def test_silence_and_hum_below_hearing_are_nothing():
+    for wave in (np.zeros(RATE, np.float32), (1e-5 * np.sin(2 * np.pi * 50 * T[:RATE])).astype(np.float32)):
+        heard = listen(wave)
+        assert all(v.max() == 0 for v in heard.values())
+
+
+@pytest.mark.parametrize("gain", [0.9, 0.05])
+def test_kicks_are_heard_once_each_and_on_time_at_any_gain(gain):
+    heard = listen(kicks(gain=gain))
+    at = np.flatnonzero(heard["onset"]) * BLOCK / RATE
+    at = at[at > 0.4]  # it needs a moment to know the room
+    beats = np.arange(0.5, 4, 0.5)
+    assert len(at) == len(beats)
+    assert np.abs(at - beats).max() < 0.03
+    assert heard["bass"][50:].max() > 0.9
+
+
+def test_bass_and_treble_are_told_apart():
+    low, high = (
+        listen((0.5 * np.sin(2 * np.pi * 80 * T)).astype(np.float32)),
+        np.random.default_rng(0).normal(0, 0.2, RATE),
+    )
+    hiss = np.diff(high, prepend=0).astype(np.float32)  # noise without its low end
+    mixed = listen(np.concatenate([(0.5 * np.sin(2 * np.pi * 80 * T)).astype(np.float32), hiss]))
+    n = len(T) // BLOCK
+    assert low["bass"][20:].min() > 0.9
+    assert mixed["bass"][n + 10 :].mean() < 0.2 < mixed["treble"][n + 10 :].mean()
+
+
+def test_followers_rise_by_attack_and_fall_by_release():
+    up = follow(0.0, 1.0, 0.01, 0.01, 1.0)
+    down = follow(1.0, 0.0, 0.01, 0.01, 1.0)
+    assert up == pytest.approx(1 - np.exp(-1))
+    assert down == pytest.approx(np.exp(-0.01))
+    assert follow(0.3, 0.9, 0.01, 0.0, 0.0) == 0.9
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    arrays.arrays(np.float32, st.integers(0, 700), elements=st.floats(width=32, allow_nan=True, allow_infinity=True))
+)
+def test_any_samples_give_values_in_range(block):
+    with np.errstate(all="ignore"):
+        ear = Ear()
+        for _ in range(3):
+            assert all(0 <= v <= 1 for v in ear.hear(block).values())
+
+
+def test_a_file_plays_its_parameters(tmp_path):
+    path = wav(tmp_path / "kicks.wav", RATE, kicks())
+    heard, enough = [], threading.Event()
+
+    def deliver(control):
+        heard.append(control)
+        if len(heard) > 60:
+            enough.set()
+
+    source = AudioInput(str(path), (Wire("bass", "cam/zoom", low=-0.5, high=0.5),))
+    begin = time.monotonic()
+    source.start(deliver)
+    assert enough.wait(10)
+    source.stop()
+    assert {c.target for c in heard} == {"cam/zoom"}
+    values = [c.args[0] for c in heard]
+    assert min(values) >= -0.5
+    assert 0.3 < max(values) <= 0.5
+    assert all(begin <= c.time <= time.monotonic() for c in heard)
+
+
+def test_the_sound_itself_is_passed_on_piece_by_piece(tmp_path):
+    """Both sides as they are, round and round, beside what is made of it."""
+    left, right = 0.5 * np.sin(2 * np.pi * 100 * T[:RATE]), 0.25 * np.sin(2 * np.pi * 200 * T[:RATE])
+    pieces, levels, enough = [], [], threading.Event()
+
+    def hear(piece):
+        pieces.append(piece)
+        if sum(len(p.samples) for p in pieces) > 1.2 * RATE:
+            enough.set()
+
+    source = AudioInput(str(wav(tmp_path / "sides.wav", RATE, left, right)), (Wire("level", "sound/level"),), hear)
+    begin = time.monotonic()
+    source.start(levels.append)
+    assert enough.wait(20)
+    source.stop()
+    samples = np.concatenate([p.samples for p in pieces])
+    sent = np.resize(np.stack([left, right], 1), samples.shape)
+    assert np.abs(samples - sent).max() < 1e-3
+    assert {p.rate for p in pieces} == {RATE}
+    assert begin <= pieces[0].time + 0.1
+    assert pieces[-1].end - pieces[0].time == pytest.approx(len(samples) / RATE, abs=1e-3)
+    assert max(c.args[0] for c in levels) > 0.9
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays.arrays(np.float32, st.tuples(st.integers(0, 50), st.integers(1, 8)), elements=st.floats(width=32)))
+def test_any_block_becomes_two_sides_in_range(block):
+    pair = stereo(block)
+    assert pair.shape == (len(block), 2)
+    assert np.all(np.abs(pair) <= 1)
+    if block.shape[1] == 1:
+        assert np.array_equal(pair[:, 0], pair[:, 1])
+
+
+def test_no_device_is_said_and_waited_for():
+    source = AudioInput("no such microphone anywhere")
+    source.start(lambda control: None)
+    deadline = time.monotonic() + 10
+    while source.status()["state"] == "opening" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert source.status()["state"] == "no sound"
+    assert source.status()["message"]
+    source.stop()
+
+
+LISTEN = """
+import sys, time
+from worldjockey.integrations.audio.input import AudioInput
+onsets = []
+def deliver(control):
+    if control.target == "sound/onset" and control.args[0] > 0.5 and (not onsets or control.time > onsets[-1] + 0.2):
+        onsets.append(control.time)
+source = AudioInput("metro")
+source.start(deliver)
+deadline = time.monotonic() + 30
+while len(onsets) < 7 and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(source.status()["state"], *onsets)
+source.stop()
+"""
+
+
+def test_a_live_input_is_heard_in_its_time(jack):
+    """A metronome of JACK's, through PortAudio; in a process of its own, as PortAudio looks for JACK only once."""
+    metro = subprocess.Popen(["jack_metro", "-b", "120", "-n", "metro"], stdout=subprocess.DEVNULL)
+    try:
+        said = subprocess.run([sys.executable, "-c", LISTEN], capture_output=True, text=True, timeout=60)
+    finally:
+        metro.kill()
+        metro.wait()
+    state, *onsets = said.stdout.split()
+    assert state == "listening", said.stdout + said.stderr
+    assert len(onsets) >= 7
+    assert np.median(np.diff(np.array(onsets, float))) == pytest.approx(0.5, abs=0.05)
+
+
+@contextlib.contextmanager
+def metronome(server):
+    """A JACK server of its own, with a metronome; it ends with the block, and all that listens to it is cut off."""
+    environment = {**os.environ, "JACK_DEFAULT_SERVER": server, "JACK_NO_START_SERVER": "1"}
+    command = ["jackd", "--no-realtime", "--no-mlock", "--silent", "--name", server, "-d", "dummy", "-p", "512"]
+    with contextlib.ExitStack() as stack:
+        for program in (command, ["jack_metro", "-b", "120", "-n", "metro"]):
+            process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+            stack.callback(process.wait)
+            stack.callback(process.kill if program is not command else process.terminate)
+            if program is command:
+                assert (
+                    subprocess.run(["jack_wait", "--server", server, "-w", "-t", "10"], env=environment).returncode == 0
+                )
+        yield
+
+
+def test_a_sound_server_that_ends_costs_the_sound_until_it_is_back(jack, wait_for, monkeypatch):
+    """In this process, which PortAudio must not take with it."""
+    server = f"wj-lost-{os.getpid()}"
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", server)
+    source = AudioInput("metro")
+
+    def state():
+        return source.status()["state"]
+
+    try:
+        with metronome(server):
+            source.start(lambda control: None)
+            wait_for(lambda: state() == "listening", 20)
+        wait_for(lambda: state() == "no sound", 20)
+        assert "silent or gone" in source.status()["message"] or "no sound input" in source.status()["message"]
+        with metronome(server):
+            wait_for(lambda: state() == "listening", 30)
+    finally:
+        source.stop()

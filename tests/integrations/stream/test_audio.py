@@ -1,0 +1,71 @@
+"""Sound in a stream, taken by the ffmpeg program and decoded: flashes and clicks that were one are one there."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clicking import FMT, RATE, clicks, decoded, onsets, plain
+from on_air import on_air as played
+from worldjockey.integrations.stream.output import StreamOutput
+from worldjockey.node.measure.show_process import free_port
+
+pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg program here: apt install ffmpeg")
+FLASHES = range(20, 10_000, 25)
+LATE = 0.04  # seconds after which sound arrives
+
+
+def on_air(url: str, sound: bool = True, heard: bool = True) -> AbstractContextManager[StreamOutput]:
+    def paint(tick: int) -> np.ndarray:
+        return plain(235 if tick in FLASHES else 16)
+
+    return played(StreamOutput(url, sound=sound), FMT, paint, partial(clicks, flashes=FLASHES) if heard else None, LATE)
+
+
+def take(url: str, path: Path, seconds: float = 4, options: Sequence[str] = ()) -> Path:
+    """What comes by the stream, as it is coded; a receiver that found nobody tries again, as OBS does."""
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-probesize", "500k", "-analyzeduration", "1000k", *options]
+    for _ in range(5):
+        took = subprocess.run([*command, "-i", url, "-t", str(seconds), "-c", "copy", str(path)], capture_output=True)
+        if took.returncode == 0 and path.stat().st_size > 2000:
+            return path
+    raise AssertionError(took.stderr.decode())
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "udp", "srt", "rtmp"])
+def test_what_is_seen_at_once_is_heard_at_once(scheme: str, tmp_path: Path) -> None:
+    url = f"{scheme}://127.0.0.1:{free_port()}{'/live/show' if scheme == 'rtmp' else ''}"
+    with on_air(url):
+        path = take(url, tmp_path / "taken.mkv", options=["-listen", "1"] if scheme == "rtmp" else [])
+    pictures, times, sound = decoded(path)
+    flashes = np.array([when for when, luma in pictures if luma > 200])
+    heard = onsets(times, sound)
+    both = [when for when in flashes if times[0] + 0.1 < when < times[-1] - 0.1]
+    assert len(both) >= 3
+    assert [np.abs(heard - when).min() for when in both] == pytest.approx([0.0] * len(both), abs=0.015)
+    assert len(heard) <= len(both) + 2
+    level = sound[:, np.abs(sound[0]) > 0.2].std(1)
+    assert 20 * np.log10(level[0] / level[1]) == pytest.approx(6, abs=1)
+
+
+def test_where_nothing_is_heard_pictures_come_all_the_same(tmp_path: Path) -> None:
+    url = f"tcp://127.0.0.1:{free_port()}"
+    with on_air(url, heard=False):
+        pictures, times, sound = decoded(take(url, tmp_path / "taken.mkv", 2))
+    assert len(pictures) > 45
+    assert len(times) > RATE
+    assert not sound.any()
+
+
+def test_a_stream_has_no_sound_unless_it_is_asked_for(tmp_path: Path) -> None:
+    url = f"tcp://127.0.0.1:{free_port()}"
+    with on_air(url, sound=False):
+        path = take(url, tmp_path / "taken.mkv", 1)
+    with pytest.raises(IndexError):
+        decoded(path)

@@ -1,0 +1,227 @@
+"""What only a GPU makes a world do: where its parts go, how they compute, what is compiled. The GPU is not there."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import torch
+import turbo_files
+import wan_files
+from gpu import gpu
+from helios_files import tiny as tiny_helios
+from worldjockey.model import Controls, Prompt, load
+from worldjockey.model.nano.world import choose_device
+from worldjockey.model.train.fsdp import PATIENCE, join, shard
+from worldjockey.model.worlds import distributed, turbo, umt5
+from worldjockey.model.worlds.helios import world as helios
+from worldjockey.model.worlds.helios.world import Helios
+from worldjockey.model.worlds.turbo import SIZES, Turbo
+from worldjockey.model.worlds.wan import kernels
+from worldjockey.model.worlds.wan import world as wan
+from worldjockey.model.worlds.wan.rollout import WanConfig
+
+TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, text=300, window=9, sink=3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_the_fake_is_asked_as_torchs_own_is():
+    names = (
+        "get_device_properties",
+        "get_device_name",
+        "synchronize",
+        "set_device",
+        "is_bf16_supported",
+        "device_count",
+    )
+    real = {name: list(inspect.signature(getattr(torch.cuda, name)).parameters) for name in names}
+    with gpu():
+        assert {name: list(inspect.signature(getattr(torch.cuda, name)).parameters) for name in names} == real
+        assert torch.zeros(1, device="cuda:0").device.type == "cpu"
+
+
+def test_auto_takes_the_gpu_and_a_hand_may_take_another():
+    with gpu():
+        assert choose_device("auto").type == "cuda"
+        assert choose_device("cpu").type == "cpu"
+        assert choose_device("cuda:1") == torch.device("cuda", 1)
+
+
+def test_turbo_computes_in_half_precision_compiled_for_each_of_its_sizes(tmp_path):
+    root, drawn = turbo_files.write(tmp_path), []
+    step = Turbo.step
+    with gpu() as seen, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turbo, "SHAPES", ((128, 128),))
+        patch.setattr(Turbo, "step", lambda world, controls: drawn.append(step(world, controls)) or drawn[-1])
+        world = Turbo.load(root, "auto")
+        assert [options for _, options in seen.compiled] == [{"backend": "inductor", "dynamic": False}] * 3
+        assert {id(m) for m, _ in seen.compiled} == set(map(id, (world.unet, world.vae.encoder, world.vae.decoder)))
+        assert {p.dtype for part in (world.unet, world.vae) for p in part.parameters()} == {torch.float16}
+        assert [pictures.shape[1] for pictures in drawn] == [128 * n // 8 for n in SIZES for _ in range(2)]
+        assert world.snapshot().data["picture"] is None, "what was drawn to warm up is forgotten"
+        assert world.step(Controls(world.encode(Prompt("sea")).values)).shape == (1, 128, 128, 3)
+
+
+@pytest.mark.parametrize(("memory", "beside"), [(80e9, True), (24e9, False)])
+def test_helios_puts_its_parts_where_there_is_room(tmp_path, monkeypatch, memory, beside):
+    tiny_helios().save_pretrained(tmp_path)
+    warmed, placed = [], {}
+    monkeypatch.setattr(Helios, "warm", lambda world, compiler: warmed.append(compiler))
+    to = torch.nn.Module.to
+
+    def noted(module, *args, **more):
+        placed.setdefault(type(module).__name__, []).append(args)
+        return to(module, *args, **more)
+
+    monkeypatch.setattr(torch.nn.Module, "to", noted)
+    with gpu(memory) as seen:
+        world = Helios.load(tmp_path)
+    assert ("properties", torch.device("cuda")) in seen.asked
+    assert warmed == ["inductor"]
+    assert world.pipe.transformer.dtype == torch.bfloat16
+    assert world.pipe.vae.dtype == torch.float32, "the decoder needs precision"
+    for part, device in (("HeliosTransformer3DModel", "cuda"), ("AutoencoderKLWan", "cuda"),
+                         ("UMT5EncoderModel", "cuda" if beside else "cpu")):  # fmt: skip
+        assert any(torch.device(device) in args for args in placed[part]), part
+    assert helios.ROOM == 48e9
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """triton and cuDNN, which a CPU does not have: flashdreams' own two functions with ours inside."""
+    kernels.fit_flashdreams("cpu")
+    found, calls = kernels.find_spec, []
+    monkeypatch.setattr(kernels, "find_spec", lambda name: name if name == "triton" else found(name))
+
+    def rotary(x, freqs, interleaved=False, inplace=True, **tuning):
+        calls.append("rotary")
+        return kernels.rotate(x, freqs, interleaved, inplace)
+
+    def attention(query, key, value, return_lse=False):
+        calls.append("attention")
+        return kernels.attend(query, key, value, return_lse)
+
+    monkeypatch.setattr(kernels, "_fused", [(rotary, attention)])
+    yield calls
+    kernels.fit_flashdreams("cpu")
+
+
+@pytest.mark.parametrize(("memory", "beside"), [(80e9, True), (24e9, False)])
+def test_wan_plays_in_bf16_as_graphs_over_fused_kernels_with_its_encoder_where_there_is_room(
+    tmp_path, monkeypatch, fused, memory, beside
+):
+    wan21, made = "flashdreams.recipes.wan.transformer.wan21", []
+    for place in (f"{wan21}.CUDAGraphWrapper", "flashdreams.infra.cuda_graph.CUDAGraphWrapper"):
+        monkeypatch.setattr(place, wan_files.Graph)
+    for place in (f"{wan21}.compile_module", "flashdreams.infra.compile.compile_module"):
+        monkeypatch.setattr(place, lambda module: made.append(module) or module)
+    where = []
+    init = umt5.UMT5.__init__
+    monkeypatch.setattr(
+        umt5.UMT5, "__init__", lambda text, folder, device: where.append(device) or init(text, folder, device)
+    )
+    wan_files.write_family(tmp_path, TINY)
+    with wan_files.small(tmp_path, TINY), gpu(memory) as seen:
+        world = load("wan-1.3b-longlive")
+        assert where == [torch.device("cuda" if beside else "cpu")]
+        assert len(made) == 2, "the network and the tiny decoder"
+        assert world.rollout.text.dtype == world.decoder.dtype == torch.bfloat16
+        assert {"rotary", "attention"} <= set(fused), "wherever the text encoder is"
+        graphs = world.rollout._calls
+        assert set(graphs) == {9, 6}
+        assert all(graph.replays > 2 for graph in graphs.values()), "warmed up until they replay, in each quality"
+        assert world.decoder.graph.replays > 2
+        assert world.rollout.drawn == 0
+        seen.asked.clear()
+        tokens = world.encode(Prompt("neon city")).values
+        replayed = {window: graph.replays for window, graph in graphs.items()}
+        frames = torch.cat([world.step(Controls(tokens, steps=2)) for _ in range(18)])
+        assert frames.float().std() > 5
+        assert ("synchronize", torch.device("cuda")) in seen.asked, "times are those of the work, not of asking for it"
+        assert graphs[9].replays > replayed[9]
+        assert graphs[6].replays == replayed[6]
+        look = world.snapshot()
+        want = world.step(Controls(tokens, steps=2))
+        world.restore(look)
+        assert torch.equal(world.step(Controls(tokens, steps=2)), want)
+
+
+@pytest.mark.parametrize("cuda", [True, False])
+def test_a_team_meets_by_nccl_on_gpus_each_on_its_own_and_by_gloo_elsewhere(monkeypatch, cuda):
+    opened, card = [], []
+
+    class Store:
+        def __init__(self, host, port, is_master, timeout):
+            self.values = {}
+
+        def add(self, key, amount):
+            self.values[key] = self.values.get(key, 0) + amount
+            return self.values[key]
+
+    monkeypatch.setattr(distributed.dist, "TCPStore", Store)
+    monkeypatch.setattr(distributed.dist, "PrefixStore", lambda prefix, store: prefix)
+    monkeypatch.setattr(distributed.dist, "init_process_group", lambda backend, **how: opened.append((backend, how)))
+    monkeypatch.setattr(distributed.dist, "new_group", lambda backend, timeout: card.append((backend, timeout)))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    given = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "1"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    distributed.Wire()
+    ((backend, how),) = opened
+    assert backend == ("nccl" if cuda else "gloo")
+    assert how["timeout"] == (timedelta(minutes=10) if cuda else distributed.FOR_EVER)
+    assert (how["rank"], how["world_size"], how["store"]) == (0, 2, "worldjockey/1")
+    assert chosen == ([1] if cuda else [])
+    assert card == [("gloo", distributed.FOR_EVER)], "calls themselves go by gloo: a frozen picture is no timeout"
+    assert distributed.device("auto") == ("cuda:1" if cuda else "auto")
+    assert distributed.device("cpu") == "cpu"
+
+
+def test_training_takes_the_gpu_of_its_rank_and_compiles_its_blocks(monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        torch.distributed, "init_process_group", lambda backend, timeout: opened.append((backend, timeout))
+    )
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    for name, value in {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with gpu() as seen:
+        joined = join()
+        assert (joined.rank, joined.size, joined.device) == (3, 4, torch.device("cuda", 1))
+        assert ("set", torch.device("cuda", 1)) in seen.asked
+        assert opened == [("nccl", PATIENCE)]
+
+        class Model(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.blocks = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(3))
+
+            def forward(self, x):
+                for block in self.blocks:
+                    x = block(x)
+                return x
+
+        alone = shard(Model(), replace(joined, size=1))
+        assert [m for m, _ in seen.compiled] == list(alone.blocks)
+        alone.forward(torch.zeros(1, 4))
+
+
+def test_the_world_alone_needs_no_graph_where_nobody_asked_for_speed(tmp_path, fused):
+    wan_files.write_family(tmp_path, TINY)
+    with wan_files.small(tmp_path, TINY), gpu():
+        world = wan.Wan.load("wan-1.3b-self-forcing", tmp_path, fast=False)
+        assert world.decoder.graph is None
+        frames = world.step(Controls(np.zeros((1, 12), np.float32), steps=1))
+        assert frames.shape == (1, 32, 48, 3)

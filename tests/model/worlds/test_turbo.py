@@ -1,0 +1,366 @@
+"""SD-Turbo's world against diffusers' own pipeline, with tiny random networks on the very path of the large ones."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import turbo_files
+from turbo_files import WIDTH, networks, scheduler
+from worldjockey.model import Controls, Prompt, WeightsMissing, WorldState, load, slerp
+from worldjockey.model.registry import TURBO
+from worldjockey.model.worlds.crop import cover
+from worldjockey.model.worlds.turbo import (
+    FLOW,
+    LIVE,
+    SHAPES,
+    SIZES,
+    Turbo,
+    arithmetic,
+    moved,
+    shape_for,
+    share,
+    timesteps,
+)
+
+diffusers = pytest.importorskip("diffusers")
+
+SIZE = 64  # pixels
+DT = 1 / 20
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return turbo_files.write(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def loaded(root):
+    return Turbo.load(root, "cpu")
+
+
+@pytest.fixture
+def world(loaded):
+    return Turbo(loaded.unet, loaded.vae, loaded.text_encoder, loaded.tokenizer, loaded.scheduler, SIZE, SIZE)
+
+
+@pytest.fixture(scope="module")
+def pipe(loaded):
+    made = diffusers.StableDiffusionImg2ImgPipeline(
+        vae=loaded.vae, text_encoder=loaded.text_encoder, tokenizer=loaded.tokenizer, unet=loaded.unet,
+        scheduler=scheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def picture(seed=0, size=SIZE):
+    """Smooth colours, (size, size, 3) uint8."""
+    coarse = torch.rand((1, 3, 4, 4), generator=torch.Generator().manual_seed(seed))
+    fine = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
+    return (fine[0] * 255).byte().permute(1, 2, 0).numpy()
+
+
+def live(tokens, seen, strength, **more):
+    return Controls(tokens, dt=DT, live=seen, strength=strength, **more)
+
+
+def same(world, pipe, tokens, image, steps, of):
+    """The world's last picture is what the pipeline makes of an image with the same noise."""
+    ours = world.snapshot().data["picture"][0].permute(1, 2, 0).numpy() / 2 + 0.5
+    theirs = pipe(
+        prompt_embeds=torch.from_numpy(tokens)[None], image=image, strength=steps / of, num_inference_steps=of,
+        guidance_scale=1.0, output_type="np", generator=torch.Generator().manual_seed(7),
+    ).images[0]  # fmt: skip
+    assert theirs.std() > 0.01, "there is something to compare"
+    assert np.abs(ours - theirs).max() < 1e-4
+
+
+@pytest.mark.parametrize(("steps", "of"), [(1, 2), (1, 4), (2, 4), (2, 5), (3, 10), (4, 8), (4, 10)])
+def test_a_step_is_one_call_of_the_pipeline(world, pipe, steps, of):
+    tokens = world.encode(Prompt("neon city in the rain")).values
+    seen = picture()
+    world.reset(7)
+    world.step(live(tokens, seen, 1 - steps / of, steps=steps))
+    same(world, pipe, tokens, torch.from_numpy(seen).permute(2, 0, 1)[None] / 255, steps, of)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_the_first_picture_is_the_pipelines_from_nothing(world, pipe, steps):
+    tokens = world.encode(Prompt("sea")).values
+    world.reset(7)
+    world.step(Controls(tokens, dt=DT, steps=steps))
+    same(world, pipe, tokens, torch.zeros(1, 4, 8, 8), steps, steps)
+
+
+def test_text_is_the_pipelines(world, pipe):
+    theirs = pipe.encode_prompt("neon city", "cpu", 1, False)[0][0].numpy()
+    assert np.abs(world.encode(Prompt("neon city")).values - theirs).max() < 1e-6
+
+
+def test_a_word_at_nothing_is_the_prompt_without_it(world):
+    said = world.encode(Prompt("a Storm over the sea"))
+    assert said.words == ("a", "storm", "over", "the", "sea")
+    without = world.encode(Prompt("a over the sea")).values
+    assert np.abs(said.weighted({"storm": 0.0}) - without).max() < 1e-5
+    assert np.abs(said.weighted({"storm": 2.0}) - (2 * said.values - without)).max() < 1e-5
+    assert said.values.shape == without.shape == world.encode(Prompt("")).values.shape == (77, WIDTH)
+    assert world.encode(Prompt("word " * 200)).values.shape == (77, WIDTH)
+    with pytest.raises(ValueError, match="words"):
+        world.encode(Prompt(image=picture()))
+
+
+def test_prompts_mix_and_change_the_picture(world):
+    a, b = (world.encode(Prompt(text)).values for text in ("sea", "forest"))
+
+    def drawn(tokens):
+        world.reset(1)
+        return world.step(Controls(tokens, dt=DT)).float()
+
+    half = drawn(slerp([a, b], [1, 1]))
+    assert (drawn(a) - drawn(b)).abs().max() > 0
+    assert torch.equal(drawn(a), drawn(slerp([a, b], [1, 0])))
+    assert half.shape == (1, SIZE, SIZE, 3)
+
+
+def test_the_same_seed_is_the_same_world_and_a_snapshot_goes_on(world):
+    tokens = world.encode(Prompt("sea")).values
+    controls = Controls(tokens, dt=DT, camera={"forward": 1.0}, steps=2)
+
+    def play(n):
+        return torch.cat([world.step(controls) for _ in range(n)])
+
+    world.reset(3)
+    first = play(4)
+    kept = world.snapshot()
+    goes_on = play(3)
+    world.reset(3)
+    assert torch.equal(play(4), first)
+    world.reset(4)
+    assert not torch.equal(play(4), first)
+    world.restore(kept)
+    assert torch.equal(play(3), goes_on)
+    with pytest.raises(ValueError, match="64x64"):
+        world.restore(WorldState({"turbo": (1, 4, 9, 9)}))
+
+
+def test_strength_says_how_much_of_the_live_picture_shows(world):
+    tokens, seen, other = world.encode(Prompt("sea")).values, picture(2), picture(3)
+
+    def after_a_frame(controls):
+        world.reset(0)
+        world.step(Controls(tokens, dt=DT))
+        return world.step(controls)[0].numpy().astype(float)
+
+    assert np.array_equal(after_a_frame(live(tokens, seen, 1.0)), seen)
+    alone = after_a_frame(Controls(tokens, dt=DT))
+    assert np.array_equal(after_a_frame(live(tokens, seen, 0.0)), alone)
+    assert not np.array_equal(after_a_frame(live(tokens, seen, 0.3)), after_a_frame(live(tokens, other, 0.3)))
+    small = np.zeros((3, 7, 3), np.uint8)
+    assert after_a_frame(live(tokens, small, 1.0)).max() == 0  # of any size
+
+
+def test_without_a_live_picture_it_feeds_on_itself(world):
+    tokens = world.encode(Prompt("sea")).values
+    world.reset(0)
+    world.step(Controls(tokens, dt=DT))
+    before = world.snapshot()
+
+    def second(**more):
+        world.restore(before)
+        return world.step(Controls(tokens, dt=DT, **more))
+
+    world.restore(before)
+    noise = world._drift(Controls(tokens, dt=DT))
+    latents = world._denoised(world._encoded(before.data["picture"]), noise, tokens, timesteps(0.4, 1))
+    drawn = world.vae.decode(latents).sample[0].permute(1, 2, 0)
+    expected = (drawn / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+    assert int((second()[0].int() - expected.int()).abs().max()) <= 1
+    assert not torch.equal(second(camera={"zoom": 1.0}), second())
+
+
+@pytest.mark.parametrize("energy", [0.0, 1.0])
+@pytest.mark.parametrize("rate", [10, 40])
+def test_noise_stays_as_strong_and_drifts_by_time_not_by_frames(world, energy, rate):
+    world.reset(0)
+    world._noisy = (1, 4, 64, 64)
+    calm = Controls(np.zeros((1, WIDTH), np.float32), dt=1 / rate, energy=energy)
+    first = world._drift(calm).flatten()
+    for _ in range(rate):
+        last = world._drift(calm).flatten()
+    assert abs(float(last.std()) - 1) < 0.03
+    correlation = float(torch.corrcoef(torch.stack([first, last]))[0, 1])
+    assert abs(correlation - np.exp(-(3.0 if energy else 0.15))) < 0.04
+
+
+def test_camera_moves_the_scene_as_its_axes_say():
+    scene = torch.zeros(1, 3, 64, 64)
+    scene[..., 30:34, 30:34] = 1.0
+
+    def centre(**camera):
+        found = moved(scene, camera, 0.1)[0, 0]
+        rows, columns = (found.sum(d) for d in (1, 0))
+        where = torch.arange(64.0)
+        return float((rows * where).sum() / rows.sum()), float((columns * where).sum() / columns.sum())
+
+    y, x = centre()
+    assert centre(yaw=1.0)[1] == pytest.approx(x - 64 * 0.05, abs=0.2)
+    assert centre(strafe=-1.0)[1] == pytest.approx(x + 64 * 0.025, abs=0.2)
+    assert centre(pitch=1.0)[0] == pytest.approx(y + 64 * 0.05, abs=0.2)
+    assert float(moved(scene, {"forward": 1.0}, 0.5).sum()) > 1.5 * float(scene.sum())
+    assert moved(scene, {"yaw": 0.0}, 0.1) is scene
+
+
+def test_pure_parts():
+    assert share(0.0) == (0.0, FLOW)
+    assert share(0.5) == (1.0, LIVE)
+    assert share(1.0) == (1.0, 0.0)
+    assert share(0.4999) == pytest.approx(share(0.5), abs=1e-3)
+    assert share(-1.0) == share(0.0)
+    assert share(0.75) == (1.0, LIVE / 2)
+    assert timesteps(1.0, 1) == [999]
+    assert timesteps(1.0, 4) == [999, 749, 499, 249]
+    assert timesteps(0.5, 2) == [499, 249]
+    assert timesteps(0.0, 4) == []
+    assert timesteps(7.0, 9) == [999, 749, 499, 249]
+    assert all(min(timesteps(s / 100, n)) >= 0 for s in range(1, 101) for n in range(1, 5))
+    assert shape_for(None) == (512, 512)
+    assert shape_for(16 / 9) == (704, 384)
+    assert shape_for(9 / 16) == (384, 640)
+    wide = np.zeros((20, 80, 3), np.uint8)
+    wide[:, 30:50] = 255
+    assert cover(wide[None], 16, 16, torch.device("cpu")).min() > 0.99  # the middle, uncropped in height
+    assert arithmetic(torch.device("cpu")) is torch.float32
+    assert arithmetic(torch.device("cuda")) is torch.float16
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_quality_is_the_same_shape_in_whole_latents(loaded, shape):
+    spec = Turbo(loaded.unet, loaded.vae, loaded.text_encoder, loaded.tokenizer, loaded.scheduler, *shape).spec
+    sizes = [tuple(map(int, name.split("x"))) for name in spec.qualities]
+    assert sizes[0] == shape == (spec.width, spec.height)
+    for before, (w, h) in itertools.pairwise(sizes):
+        assert (w % 8, h % 8) == (0, 0)
+        assert w * shape[1] == h * shape[0], "or the picture would jump in its frame"
+        assert w < before[0]
+
+
+def test_a_smaller_picture_is_that_of_a_smaller_world_and_it_goes_on_through_the_change(world, monkeypatch):
+    tokens = world.encode(Prompt("neon city")).values
+    small = SIZE * SIZES[2] // 8
+    peer = Turbo(world.unet, world.vae, world.text_encoder, world.tokenizer, world.scheduler, small, small)
+    noise, drift = [], world._drift
+    monkeypatch.setattr(world, "_drift", lambda controls: noise.append(drift(controls)) or noise[-1])
+    monkeypatch.setattr(peer, "_drift", lambda controls: noise[-1])
+    world.set_quality(2)
+    for controls in (live(tokens, picture(), 0.5, steps=2), Controls(tokens, dt=DT, camera={"yaw": 1.0})):
+        drawn = world.step(controls)
+        assert drawn.shape == (1, small, small, 3)
+        assert torch.equal(drawn, peer.step(controls))
+    assert float(noise[-1].std()) == pytest.approx(1, abs=0.1), "as strong as in the full size"
+
+    def played(*levels):
+        world.reset(3)
+        return [(world.set_quality(n), world.step(Controls(tokens, dt=DT)))[1][0].numpy().astype(float) for n in levels]
+
+    full, reduced = played(0, 0, 0, 0), played(0, 0, 2, 0)
+    assert [f.shape[0] for f in reduced] == [SIZE, SIZE, small, SIZE]
+    assert np.array_equal(full[1], reduced[1])
+    back = np.abs(reduced[3] - full[3]).mean()
+    other = np.abs(played(1, 1, 1, 0)[3] - full[3]).mean()
+    world.reset(9)
+    stranger = np.abs(world.step(Controls(tokens, dt=DT))[0].numpy() - full[3]).mean()
+    assert max(back, other) < 0.5 * stranger, "the same picture, a little softer, with the same noise"
+
+
+def test_a_snapshot_may_be_of_another_size(world):
+    tokens = world.encode(Prompt("sea")).values
+    world.reset(1)
+    world.set_quality(1)
+    world.step(Controls(tokens, dt=DT))
+    kept = world.snapshot()
+    expected = world.step(Controls(tokens, dt=DT))
+    world.restore(kept)
+    assert torch.equal(world.step(Controls(tokens, dt=DT)), expected)
+    world.set_quality(0)
+    world.restore(kept)
+    assert world.step(Controls(tokens, dt=DT)).shape == (1, SIZE, SIZE, 3)
+    for level in (-3, 99):
+        world.set_quality(level)
+        world.step(Controls(tokens, dt=DT))
+
+
+class OneLayer(torch.nn.Module):
+    """In the large network's place where that would take a minute to trace."""
+
+    def __init__(self, unet):
+        super().__init__()
+        self.config, self.device, self.dtype = unet.config, unet.device, unet.dtype
+        self.layer = torch.nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, latents, t, encoder_hidden_states, return_dict):
+        return (self.layer(latents) + encoder_hidden_states.mean() * t / 1000,)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_compiles_where_it_can_and_plays_where_it_cannot(world, fails):
+    _, vae, _ = networks()
+    unet = world.unet if fails else OneLayer(world.unet)
+    small = Turbo(unet, vae, world.text_encoder, world.tokenizer, world.scheduler, SIZE, SIZE)
+    tokens = small.encode(Prompt("sea")).values
+    seen = picture()
+    before = small.step(live(tokens, seen, 0.5))
+    graphs = []
+
+    def compiler(graph, inputs):
+        if fails:
+            raise RuntimeError("no compiler here")
+        graphs.append(graph)
+        return graph.forward
+
+    if fails:
+        with pytest.warns(UserWarning, match="plays without"):
+            small.warm(compiler)
+    else:
+        small.warm(compiler)
+        assert graphs
+    small.reset(0)
+    after = small.step(live(tokens, seen, 0.5))
+    assert int((before.int() - after.int()).abs().max()) <= 1
+
+
+def test_loads_by_name_and_says_what_is_missing(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsMissing, match="wj weights get turbo"):
+        load("turbo")
+    monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(root))
+    world = load("turbo", device="cpu", aspect=16 / 9)
+    assert (world.spec.name, world.spec.width, world.spec.height) == ("turbo", 704, 384)
+    monkeypatch.setattr("worldjockey.model.worlds.turbo.arithmetic", lambda device: torch.float16)
+    half = load("turbo", device="cpu")
+    assert {p.dtype for part in (half.unet, half.vae, half.text_encoder) for p in part.parameters()} == {torch.float16}
+    assert half.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    (tmp_path / TURBO.repository / "unet").mkdir(parents=True)
+    with pytest.raises(ValueError, match="wj weights get turbo"):
+        Turbo.load(tmp_path, "cpu")
+
+
+def test_half_precision_as_on_a_gpu_draws_the_same(world):
+    unet, vae, _ = networks()
+    unet.load_state_dict(world.unet.state_dict())
+    vae.load_state_dict(world.vae.state_dict())
+    half = Turbo(unet.half(), vae.half(), world.text_encoder, world.tokenizer, world.scheduler, SIZE, SIZE)
+    tokens = world.encode(Prompt("sea")).values
+    controls = live(tokens, picture(), 0.3, camera={"forward": 1.0}, steps=2)
+    for one in (world, half):
+        one.reset(0)
+        one.step(controls)
+    drawn, rough = (one.step(controls)[0].int() for one in (world, half))
+    assert drawn.float().std() > 3
+    assert int((drawn - rough).abs().max()) <= 3
+    kept = half.snapshot()
+    going_on = half.step(controls)
+    half.restore(kept)
+    assert torch.equal(half.step(controls), going_on)

@@ -1,0 +1,378 @@
+"""The cached rollout is held against a network written by its formulas that sees the whole history and has no cache."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import wan_files
+import wan_in_a_team
+import wan_without_cache
+from worldjockey.model.worlds.wan import kernels
+from worldjockey.model.worlds.wan.rollout import (
+    TRAINED,
+    Rollout,
+    WanConfig,
+    levels,
+    merge_lora,
+    network_weights,
+    noise_share,
+    windows,
+)
+
+TINY = WanConfig(dim=48, ffn=64, heads=2, layers=3, freq_dim=16, text_dim=12, text=7, channels=4, window=9, sink=3)
+ROWS, COLUMNS = 4, 6
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+WEIGHTS = wan_files.network(TINY)
+TEXTS = [torch.randn(n, TINY.text_dim, generator=torch.Generator().manual_seed(n)) for n in (5, 7, 4)]
+
+
+def rollout(config=TINY, **kwargs):
+    return Rollout(config, ROWS, COLUMNS, CPU, weights=WEIGHTS, **kwargs)
+
+
+class Whole:
+    """What the rollout should draw, from all of its history at once."""
+
+    def __init__(self, config=TINY):
+        self.config, self.clean, self.texts, self.seen = config, [], [], []
+        self.peer = wan_without_cache.WithoutCache(WEIGHTS, config, ROWS, COLUMNS)
+
+    def narrow(self, seen):
+        """From here on: which chunks each one saw, where windows were not all alike."""
+        self.seen = seen
+        self.peer.visible = self.seen.__getitem__
+
+    @torch.no_grad()
+    def chunk(self, noise, steps, text):
+        text = torch.cat([text, torch.zeros(self.config.text - len(text), self.config.text_dim)])
+        clean = x = next(noise)
+        for level in levels(steps):
+            share = noise_share(level, self.config.shift)
+            if level != TRAINED[0]:
+                x = (1 - share) * clean + share * next(noise)
+            past = [0.0] * len(self.clean)
+            clean = x - share * self.peer.flow([*self.clean, x], [*past, 1000 * share], [*self.texts, text])
+        self.clean.append(clean)
+        self.texts.append(text)
+        return clean
+
+    def forget_but(self, kept, text):
+        """What a re-cache does: only what is still seen remains, as if it had been drawn under the new text."""
+        text = torch.cat([text, torch.zeros(self.config.text - len(text), self.config.text_dim)])
+        self.clean = [self.clean[i] for i in kept]
+        self.texts = [text] * len(kept)
+
+
+def noise_of(r):
+    return (r.transformer.unpatchify_and_maybe_gather_cp(n) for n in r._noise())
+
+
+def same(a, b, tolerance=1e-4):
+    return float((a - b).abs().max()) < tolerance
+
+
+@pytest.mark.parametrize(
+    "config",
+    [TINY, replace(TINY, sink=0), replace(TINY, frames=1, sink=2, window=3)],
+    ids=["sink", "no sink", "single frames"],
+)
+def test_the_cached_rollout_is_full_attention_over_its_history_beyond_the_windows_edge(config):
+    r, whole = rollout(config), Whole(config)
+    r.say(TEXTS[0])
+    for i in range(config.chunks + 4):
+        want = whole.chunk(noise_of(r), 1 + i % 4, TEXTS[0])
+        assert same(r.chunk(1 + i % 4), want), f"chunk {i}"
+    narrow = Whole(replace(config, window=config.window - config.frames))
+    narrow.clean, narrow.texts = whole.clean[:], whole.texts[:]
+    wrong = narrow.chunk(noise_of(r), 4, TEXTS[0])
+    assert not same(r.chunk(4), wrong, 1e-2), "the oldest chunk of the window counts, or this test could not fail"
+
+
+@pytest.mark.parametrize("config", [TINY, replace(TINY, sink=0)], ids=["sink", "no sink"])
+@pytest.mark.parametrize("widths", [(9, 6, 9), (6, 9), (9, 6, 6, 9, 6)])
+def test_a_window_that_is_narrowed_and_widened_sees_what_it_should_and_nothing_else(config, widths):
+    """What was forgotten stays forgotten; what was seen once is remembered as it was seen."""
+    r, whole = rollout(config), Whole(config)
+    r.say(TEXTS[0])
+    kept, seen = [], []  # chunks in the cache now; what each chunk saw, itself included
+    whole.narrow(seen)
+    where = {t.data_ptr() for t in (r.cache.network_cache.block_caches[0].self_attn._k,)}
+    for width in widths:
+        r.widen(width)
+        sink, rolling = config.sink_chunks, width // config.frames
+        for _ in range(3):
+            i = len(seen)
+            kept = (
+                [*kept[:sink], *[*kept, i][max(sink, len(kept) + 1 - rolling) :]] if len(kept) >= sink else [*kept, i]
+            )
+            seen.append(list(kept))
+            want = whole.chunk(noise_of(r), 2, TEXTS[0])
+            assert same(r.chunk(2), want), f"chunk {i} of a window of {width}"
+        where.add(r.cache.network_cache.block_caches[0].self_attn._k.data_ptr())
+    assert len(where) == 1, "all in the same memory, which a graph reads from"
+    everything = Whole(config)
+    everything.clean, everything.texts = whole.clean[:], whole.texts[:]
+    assert not same(r.chunk(2), everything.chunk(noise_of(r), 2, TEXTS[0]), 1e-2), "or this test could not fail"
+
+
+def test_widths_are_whole_chunks_that_leave_a_past():
+    assert windows(WanConfig()) == (21, 15, 9)
+    assert windows(WanConfig(window=9, sink=3)) == (9, 6)
+    assert windows(WanConfig(window=6)) == (6,)
+    with pytest.raises(ValueError, match="whole number"):
+        rollout().widen(7)
+
+
+def test_looks_come_back_in_whatever_width_and_a_recache_keeps_to_it():
+    r, other = rollout(), rollout()
+    r.say(TEXTS[0])
+    for _ in range(TINY.chunks + 2):
+        r.chunk(2)
+    state = r.snapshot()
+    want = []
+    for w in (r, other):
+        w.restore(state)
+        w.widen(6)
+        want.append([w.chunk(2), w.chunk(2)])
+    assert all(torch.equal(a, b) for a, b in zip(*want, strict=True))
+    other.restore(state)  # into a window that is narrow already
+    assert torch.equal(other.chunk(2), want[0][0])
+    kept = other.snapshot()
+    other.say(TEXTS[1])
+    other.recache()
+    assert len(other.past) == other.config.chunks - 1
+    assert not same(other.chunk(2), want[0][1], 1e-2)
+    r.widen(9)
+    r.restore(kept)
+    other.restore(kept)
+    assert len(r.past) == len(other.past) == other.config.chunks < r.config.chunks
+    assert not torch.equal(r.chunk(2), other.chunk(2)), "a wide window has room for a narrow look: nothing rolls out"
+
+
+def test_after_a_swap_the_past_keeps_the_text_it_was_drawn_under():
+    r, whole = rollout(), Whole()
+    for i in range(8):
+        text = TEXTS[0] if i < 4 else TEXTS[1]
+        if i in (0, 4):
+            r.say(text)
+        want = whole.chunk(noise_of(r), 2, text)
+        assert same(r.chunk(2), want), f"chunk {i}"
+
+
+@pytest.mark.parametrize("switch", [1, 3, 4, 6])
+def test_after_a_recache_what_is_seen_of_the_past_was_drawn_under_the_new_text(switch):
+    r, whole = rollout(), Whole()
+    r.say(TEXTS[0])
+    for i in range(switch):
+        want = whole.chunk(noise_of(r), 2, TEXTS[0])
+        assert same(r.chunk(2), want), f"chunk {i}"
+    r.say(TEXTS[1])
+    r.recache()
+    seen = [i for i in range(switch) if i < TINY.sink_chunks or i > switch - TINY.window // TINY.frames]
+    whole.forget_but(seen, TEXTS[1])
+    for i in range(5):
+        want = whole.chunk(noise_of(r), 2, TEXTS[1])
+        assert same(r.chunk(2), want), f"chunk {i} after the switch"
+
+
+def test_a_swap_and_a_recache_are_two_different_pictures_and_both_differ_from_no_switch():
+    drawn = {}
+    for how in ("none", "swap", "recache"):
+        r = rollout()
+        r.say(TEXTS[0])
+        for _ in range(3):
+            r.chunk(2)
+        if how != "none":
+            r.say(TEXTS[1])
+        if how == "recache":
+            r.recache()
+        drawn[how] = r.chunk(2)
+    for a, b in (("none", "swap"), ("none", "recache"), ("swap", "recache")):
+        assert not same(drawn[a], drawn[b], 1e-2), (a, b)
+
+
+def test_memory_is_constant_and_positions_stay_small_however_long_it_rolls():
+    r = rollout()
+    r.say(TEXTS[0])
+    sizes = set()
+    for i in range(3 * TINY.chunks):
+        r.chunk(1)
+        if i >= TINY.chunks:
+            blocks = r.cache.network_cache.block_caches
+            tensors = [t for b in blocks for t in (b.self_attn.cached_k(), b.self_attn.cached_v())]
+            where = tuple(t.data_ptr() for t in tensors)
+            sizes.add((where, sum(t.numel() for t in tensors), len(r.past), r.cache.rope_freqs.shape))
+    assert len(sizes) == 1, "the same buffers, of the same size, from the first full window on"
+    assert sizes.pop()[2] == TINY.chunks
+
+
+def test_a_snapshot_brings_back_the_very_same_bits_also_in_another_rollout():
+    r, other = rollout(), rollout()
+    r.reset(7)
+    r.say(TEXTS[0])
+    for _ in range(TINY.chunks + 1):
+        r.chunk(2)
+    state = r.snapshot()
+    want = [r.chunk(2) for _ in range(3)]
+    r.say(TEXTS[2])
+    r.recache()
+    for w in (r, other):
+        w.restore(state)
+        for chunk in want:
+            assert torch.equal(w.chunk(2), chunk)
+    fresh = rollout()
+    first = fresh.chunk(1)
+    other.restore(rollout().snapshot())
+    assert torch.equal(other.chunk(1), first), "a look from before the first chunk"
+
+
+def test_the_seed_alone_decides_and_reset_forgets():
+    r = rollout()
+    r.say(TEXTS[0])
+
+    def run(seed):
+        r.reset(seed)
+        return torch.cat([r.chunk(2) for _ in range(3)])
+
+    one = run(1)
+    assert not same(one, run(2), 0.1)
+    assert torch.equal(one, run(1))
+    assert len({run(s).sum().item() for s in (0, -1, 2**40)}) == 3
+
+
+def test_steps_take_the_trained_levels_evenly():
+    assert [levels(n) for n in (0, 1, 2, 3, 4, 9)] == [
+        (1000,), (1000,), (1000, 500), (1000, 750, 250), TRAINED, TRAINED,
+    ]  # fmt: skip
+    assert noise_share(1000, 5.0) == 1.0
+    assert noise_share(500, 5.0) == pytest.approx(5 * 0.5 / 3)
+    assert noise_share(0, 5.0) == 0.0
+
+
+def test_a_window_that_does_not_fit_its_chunks_is_refused():
+    with pytest.raises(ValueError, match="whole number"):
+        WanConfig(window=20)
+    with pytest.raises(ValueError, match="past"):
+        WanConfig(window=3)
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+@pytest.mark.parametrize("inplace", [True, False])
+def test_the_rotary_twin_turns_pairs_as_complex_numbers(interleaved, inplace):
+    x = torch.randn(2, 5, 3, 8)
+    angle = torch.randn(5, 4)
+    full = angle.repeat_interleave(2, -1) if interleaved else angle.repeat(1, 2)
+    pairs = x.unflatten(-1, (4, 2)) if interleaved else x.unflatten(-1, (2, 4)).transpose(-1, -2)
+    turned = torch.view_as_real(
+        torch.view_as_complex(pairs.contiguous()) * torch.polar(torch.ones(5, 4), angle)[:, None]
+    )
+    want = turned.flatten(-2) if interleaved else turned.transpose(-1, -2).flatten(-2)
+    before = x.clone()
+    got = kernels.rotate(x, full[:, None, None], interleaved=interleaved, inplace=inplace)
+    torch.testing.assert_close(got, want)
+    assert torch.equal(x, got if inplace else before)
+
+
+def test_the_attention_twin_tells_the_sum_that_parts_are_put_together_by():
+    q, k, v = (torch.randn(1, 2, n, 16) for n in (3, 5, 5))
+    out, none = kernels.attend(q, k, v)
+    again, lse = kernels.attend(q, k, v, return_lse=True)
+    scores = q @ k.transpose(-1, -2) / 4
+    torch.testing.assert_close(out, scores.softmax(-1) @ v)
+    torch.testing.assert_close(again, out)
+    torch.testing.assert_close(lse, scores.logsumexp(-1, keepdim=True))
+    assert none is None
+
+
+def test_cuda_keeps_the_fused_kernels_and_only_cuda():
+    fused = (object(), object())
+    assert kernels.kernels("cuda", fused) is fused
+    for device in ("cpu", "mps"):
+        assert kernels.kernels(device, fused) == (kernels.rotate, kernels.attend)
+
+
+def test_a_missing_package_is_named_with_its_fix(monkeypatch):
+    monkeypatch.setattr(kernels, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'worldjockey\[wan\]'"):
+        kernels.fit_flashdreams("cpu")
+    monkeypatch.setattr(kernels, "find_spec", lambda name: None if name == "triton" else object())
+    with pytest.raises(ModuleNotFoundError, match="pip install triton"):
+        kernels.fit_flashdreams("cuda")
+
+
+def test_published_checkpoints_are_read_in_all_their_wrappings():
+    bare = {"head.head.bias": torch.ones(2)}
+    ema = {"generator": {}, "generator_ema": {f"model._fsdp_wrapped_module.{k}": v for k, v in bare.items()}}
+    for wrapped in (bare, {"generator": {f"model.{k}": v for k, v in bare.items()}}, ema):
+        assert network_weights(wrapped) == bare
+
+
+def test_an_adapter_is_added_to_the_layers_it_names():
+    weights = {"blocks.0.ffn.0.weight": torch.zeros(4, 3), "blocks.0.ffn.0.bias": torch.ones(4)}
+    down, up = torch.randn(2, 3), torch.randn(4, 2)
+    lora = {"generator_lora": {
+        "base_model.model.blocks.0.ffn.0.lora_A.weight": down, "base_model.model.blocks.0.ffn.0.lora_B.weight": up,
+    }}  # fmt: skip
+    merged = merge_lora(weights, lora, 0.5)
+    torch.testing.assert_close(merged["blocks.0.ffn.0.weight"], 0.5 * up @ down)
+    assert merged["blocks.0.ffn.0.bias"] is weights["blocks.0.ffn.0.bias"]
+    with pytest.raises(ValueError, match=r"blocks\.1"):
+        merge_lora(weights, {k.replace("blocks.0", "blocks.1"): v for k, v in lora["generator_lora"].items()})
+
+
+def test_compiled_and_as_a_graph_it_draws_the_same_through_switches_resets_and_looks_that_come_back(monkeypatch):
+    """On a CPU a stand-in of the graph's own signature, that insists on the same memory at every replay."""
+    wan21 = "flashdreams.recipes.wan.transformer.wan21"
+    compiled = []
+    monkeypatch.setattr(f"{wan21}.CUDAGraphWrapper", wan_files.Graph)
+    monkeypatch.setattr(f"{wan21}.compile_module", lambda module: compiled.append(module) or module)
+    plain, graphed = rollout(), rollout(compiled=True)
+
+    def play(r):
+        r.reset(3)
+        for i in range(TINY.chunks + 4):
+            if i in (0, 6):
+                r.say(TEXTS[i % 4])
+            yield r.chunk(2)
+        r.recache()
+        state = r.snapshot()
+        for _ in range(4):
+            yield r.chunk(1)
+        for window in (6, 9, 6):
+            r.widen(window)
+            for _ in range(r.config.chunks + 4):
+                yield r.chunk(1)
+        r.restore(state)
+        yield r.chunk(1)
+        r.widen(9)
+
+    for _ in range(2):
+        for a, b in zip(play(plain), play(graphed), strict=True):
+            assert torch.equal(a, b)
+    assert compiled
+    assert graphed.transformer._network_call.replays > 20
+
+
+def test_two_processes_share_the_tokens_of_one_rollout(tmp_path):
+    """Context parallelism by ring attention, as on several GPUs; here over gloo."""
+    script = Path(wan_in_a_team.__file__)
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parent)}
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*run, str(script), str(tmp_path / "two.pt")], env=env, capture_output=True, text=True,
+                          timeout=240)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert same(torch.load(tmp_path / "two.pt", weights_only=True), wan_in_a_team.drawn())

@@ -1,0 +1,180 @@
+"""The command as a user starts it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from worldjockey.node.measure import doctor
+from worldjockey.node.parameters import PARAMETERS
+from worldjockey.node.show.schema import Show
+
+WJ = Path(sys.executable).with_name("wj.exe" if os.name == "nt" else "wj")
+
+
+def wj(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(WJ), *arguments],
+        capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}, **options,
+    )  # type: ignore[call-overload]  # fmt: skip
+
+
+def test_help_teaches():
+    text = wj("--help").stdout
+    for command in ("play", "show", "ports", "reference", "doctor", "bench", "train", "eval"):
+        assert command in text
+    text = wj("play", "--help").stdout
+    for option in (
+        "--model",
+        "--out",
+        "--size",
+        "--fps",
+        "--seconds",
+        "--headless",
+        "--report",
+        "--device",
+        "--osc-port",
+    ):
+        assert option in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["play", "nowhere.yaml"], ["nowhere.yaml", "wj show --save"]),
+        (["play", "--size", "3"], ["--size", "1920x1080"]),
+        (["play", "--fps", "fast"], ["--fps", "29.97"]),
+        (["play", "--out", "window,ndii"], ["'ndii'", "window, ndi, file"]),
+        (["play", "--out", "file"], ["file:clip.mp4"]),
+        (["play", "--model", "lava"], ["'lava'", "nano", "helios"]),
+        (["play", "--model", "wan-1.3b-longlive:decoder=none"], ["decoder=none", "decoder=tiny or full"]),
+        (["play", "--seed", "-1"], ["--seed", "0 to 2147483647"]),
+        (["play", "--osc-port", "99999"], ["--osc-port", "65535"]),
+        (["play", "--report", "nowhere/r.json"], ["no folder nowhere"]),
+        (["play", "--out", "file:nowhere/a.mp4"], ["no folder nowhere"]),
+        (["show", "nowhere.yaml"], ["nowhere.yaml"]),
+    ],
+)
+def test_mistakes_are_one_line_with_the_remedy_and_exit_code_2(arguments, words, tmp_path):
+    result = wj(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    [line] = result.stderr.splitlines()
+    assert line.startswith("wj: ")
+    for word in words:
+        assert word in line
+
+
+def test_a_bad_show_file_is_told_line_by_line(tmp_path):
+    (tmp_path / "bad.yaml").write_text("fps: fast\nvalues:\n  enrgy: 1\n")
+    result = wj("play", "bad.yaml", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "bad.yaml:1: " in result.stderr
+    assert "bad.yaml:3: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_copy_of_the_embedded_show_loads_and_is_not_written_over(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    assert wj("show", "--save", str(mine)).returncode == 0
+    assert Show.load(mine) == Show.load()
+    mine.write_text("name: mine")
+    result = wj("show", "--save", str(mine))
+    assert result.returncode == 2
+    assert "--force" in result.stderr
+    assert mine.read_text() == "name: mine"
+
+
+def test_the_reference_is_the_table():
+    rows = json.loads(wj("reference", "--json").stdout)
+    assert [row["name"] for row in rows] == [*PARAMETERS, "word/<word>"]
+    by_name = {row["name"]: row for row in rows}
+    assert by_name["pad/3"]["osc"] == "/wj/pad/3"
+    assert "note 38" in by_name["pad/3"]["midi"]
+    assert by_name["morph"]["midi"].endswith("pitch bend")
+    assert (by_name["cam/yaw"]["low"], by_name["cam/yaw"]["high"]) == (-1, 1)
+    markdown = wj("reference", "--markdown").stdout.splitlines()
+    assert len(markdown) == len(rows) + 2
+    assert all(line.count("|") == markdown[0].count("|") for line in markdown)
+
+
+def test_starting_imports_no_torch_and_no_rig():
+    code = "import sys, worldjockey.node.cli.app\n"
+    code += "print([m for m in ('torch', 'mido', 'glfw', 'av') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+    code = "import sys, worldjockey.node.show.schema, worldjockey.node.world.prompt_deck; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_the_doctor_names_the_fix_for_a_port_in_use():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        check = doctor.osc(port)
+    assert check.state == "fault"
+    assert f"{port} is taken" in check.detail
+    assert "--osc-port" in check.fix
+    assert doctor.osc(port).state == "ok"
+
+
+def test_the_doctor_names_the_fix_for_missing_weights(monkeypatch):
+    monkeypatch.setattr(doctor, "WEIGHTS", "nowhere.safetensors")
+    check = doctor.world()
+    assert check.state == "fault"
+    assert "nowhere.safetensors" in check.detail
+    assert "wj train" in check.fix
+
+
+def test_the_doctor_names_the_fix_for_what_browsers_streams_and_in_betweens_lack(monkeypatch):
+    assert doctor.browsers().state == "ok"
+    with monkeypatch.context() as lacking:
+        lacking.setitem(sys.modules, "aiortc", None)
+        check = doctor.browsers()
+        assert (check.state, check.fix) == ("note", "pip install aiortc")
+        assert "JPEGs only" in check.detail
+        lacking.setitem(sys.modules, "aiohttp", None)
+        assert doctor.browsers().fix == "pip install aiohttp aiortc av"
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert doctor.streams().state == "note"
+    assert "apt install ffmpeg" in doctor.streams().fix
+    monkeypatch.setattr("av.formats_available", {"mpegts"})
+    assert "reads no cameras" in doctor.live_picture().detail
+
+    def no_opencv():
+        raise ImportError("no cv2")
+
+    monkeypatch.setattr("worldjockey.node.output.interpolation.ready", no_opencv)
+    assert "opencv-python-headless" in doctor.in_betweens().fix
+
+
+def test_the_doctor_looks_at_everything():
+    result = wj("doctor", "--json", "--osc-port", "0", "--seconds", "0")
+    checks = {check["name"]: check for check in json.loads(result.stdout)}
+    assert list(checks) == [
+        "python", "torch", "world", "shared memory", "NDI", "MIDI", "window", "card to window", "recording", "browsers",
+        "streams", "live picture", "in-betweens", "OSC",
+    ]  # fmt: skip
+    assert all(check["state"] == "ok" or check["fix"] for check in checks.values())
+    assert result.returncode == any(check["state"] == "fault" for check in checks.values())
+
+
+def test_the_doctor_says_which_way_frames_reach_a_window(card, display, monkeypatch):
+    assert doctor.card_to_window().detail.startswith("no CUDA device")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    assert doctor.card_to_window().detail == "a world's frames stay on the card, by CUDA"
+    (card / "drawn_by").write_text("1")
+    elsewhere = doctor.card_to_window()
+    assert (elsewhere.state, elsewhere.fix) == ("note", "use one for both")
+    assert "0000:41:00.0" in elsewhere.detail
+    monkeypatch.setitem(sys.modules, "cuda", None)
+    monkeypatch.delitem(sys.modules, "cuda.bindings", raising=False)
+    assert doctor.card_to_window().fix == "pip install cuda-bindings"
+
+
+def test_ports_are_listed_or_the_reason_given():
+    groups = json.loads(wj("ports", "--json", "--seconds", "0.2").stdout)
+    assert list(groups) == ["MIDI in", "sound in", "NDI sources", "cameras", "monitors"]
+    assert all(isinstance(group["found"], list) for group in groups.values())

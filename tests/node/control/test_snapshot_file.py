@@ -1,0 +1,182 @@
+"""Snapshots are there again the next time, and never more of them than a file may hold."""
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from worldjockey.integrations import Control
+from worldjockey.node.control import snapshot_file as keepsakes
+from worldjockey.node.control.desk import Desk
+from worldjockey.node.control.history import SNAPSHOTS
+from worldjockey.node.control.snapshot_file import Keepsake, dump, parse
+from worldjockey.node.ipc.mailbox import Mailbox
+from worldjockey.node.parameters import PARAMETERS, TEXT_BYTES
+from worldjockey.node.show.schema import Show
+from worldjockey.node.show.yaml_file import ShowError
+from worldjockey.node.timing.show_clock import ShowClock
+
+
+@pytest.fixture
+def desks():
+    boxes = []
+
+    def make():
+        boxes.append(Mailbox())
+        return Desk(Show.parse("values: {transition: 0}"), boxes[-1], ShowClock(120, now=1000))
+
+    yield make
+    for box in boxes:
+        box.unlink()
+
+
+def send(desk, target, *args):
+    desk.deliver(Control(target, args, 1000.0, "a hand"))
+    assert not desk.fault
+
+
+def test_what_was_saved_is_recalled_by_the_next_show(desks, tmp_path):
+    path = tmp_path / "looks.yaml"
+    first, keepsake = desks(), Keepsake(path)
+    first.remember(keepsake.start())
+    first.on_saved = keepsake.keep
+    for target, value in (("prompt", "sea: at night"), ("energy", 0.3), ("word/storm", 1.5), ("act/dance", True)):
+        send(first, target, value)
+    send(first, "sound/level", 0.9)
+    send(first, "snapshot/save", "Dusk")
+    send(first, "snapshot/save", "2")
+    keepsake.stop()
+    assert yaml.safe_load(path.read_text())["dusk"] == {
+        "prompt": "sea: at night", "transition": 0.0, "act": "dance", "energy": 0.3, "word/storm": 1.5,
+    }  # fmt: skip
+    again = desks()
+    again.remember(Keepsake(path).start())
+    send(again, "energy", 0.9)
+    send(again, "morph", 0.5)
+    send(again, "snapshot/recall", "dusk")
+    assert [again.read(name) for name in ("prompt", "energy", "word/storm", "act", "morph")] == [
+        "sea: at night", 0.3, 1.5, "dance", 0,
+    ]  # fmt: skip
+    assert list(tmp_path.iterdir()) == [path]
+
+
+words = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), min_size=1, max_size=20)
+values = st.fixed_dictionaries(
+    {}, optional={"energy": st.floats(0, 1), "prompt": words, "word/é": st.floats(-1, 2),
+                  "freeze": st.booleans(), "act": st.sampled_from(PARAMETERS["act"].choices)}
+)  # fmt: skip
+
+
+@given(st.dictionaries(words, values, max_size=4))
+def test_what_is_written_is_read_back(kept):
+    found = parse(dump(kept), "looks.yaml")
+    assert list(found) == list(kept)
+    for name, said in kept.items():
+        wanted = {n: PARAMETERS[n].coerce(v) if n == "prompt" else v for n, v in said.items()}
+        assert found[name] == {**keepsakes.defaults(), **wanted}
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+
+
+@given(
+    junk | st.dictionaries(st.text(max_size=5), st.dictionaries(st.sampled_from(list(PARAMETERS)), junk), max_size=3)
+)
+def test_any_file_is_snapshots_in_range_or_a_clear_error(data):
+    try:
+        found = parse(yaml.safe_dump(data), "looks.yaml")
+    except ShowError:
+        return
+    for kept in found.values():
+        for name, value in kept.items():
+            assert PARAMETERS[name].coerce(value) == value
+
+
+def test_the_oldest_are_left_out_of_a_file_that_would_be_too_large():
+    kept = {str(n): {f"pad/{k}/text": f"{n} " * (TEXT_BYTES // 4) for k in range(1, 17)} for n in range(SNAPSHOTS)}
+    text = dump(kept)
+    assert len(text.encode()) <= keepsakes.LARGEST
+    found = list(parse(text, "looks.yaml"))
+    assert 1 <= len(found) < SNAPSHOTS
+    assert found == [str(n) for n in range(SNAPSHOTS)][-len(found) :]
+    with pytest.raises(ShowError, match="larger than 1000 kB"):
+        parse("#" * (keepsakes.LARGEST + 1), "looks.yaml")
+    many = {str(n): {"energy": 1} for n in range(SNAPSHOTS + 5)}
+    assert next(iter(parse(dump(many), "looks.yaml"))) == "5"
+
+
+def test_a_flood_of_saves_is_few_writes_and_the_last_is_kept(desks, tmp_path, monkeypatch):
+    wrote = []
+    monkeypatch.setattr(keepsakes, "write", lambda path, text: wrote.append(text))
+    desk, keepsake = desks(), Keepsake(tmp_path / "looks.yaml")
+    keepsake.start()
+    desk.on_saved = keepsake.keep
+    for n in range(300):
+        send(desk, "energy", n / 300)
+        send(desk, "snapshot/save", "one")
+    keepsake.stop()
+    assert len(wrote) < 50
+    assert yaml.safe_load(wrote[-1])["one"]["energy"] == pytest.approx(299 / 300)
+
+
+def test_a_full_disk_costs_the_file_and_not_the_show(desks, tmp_path, monkeypatch, wait_for):
+    monkeypatch.setattr(keepsakes, "EVERY", 0.01)
+    path = tmp_path / "looks.yaml"
+    desk, keepsake = desks(), Keepsake(path)
+    keepsake.start()
+    desk.on_saved = keepsake.keep
+    works, full = keepsakes.write, [True]
+
+    def write(path, text):
+        if full[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        works(path, text)
+
+    monkeypatch.setattr(keepsakes, "write", write)
+    send(desk, "snapshot/save", "here")
+    wait_for(lambda: "No space left" in keepsake.status().get("fault", ""))
+    full[0] = False
+    wait_for(lambda: "here" in path.read_text())
+    wait_for(lambda: "fault" not in keepsake.status())
+    keepsake.stop()
+
+
+def test_a_file_that_cannot_be_is_said_before_the_show(tmp_path):
+    with pytest.raises(OSError, match=r"--keep .*name a file that can be written"):
+        Keepsake(tmp_path / "no such folder" / "looks.yaml").start()
+    show = tmp_path / "show.yaml"
+    show.write_text("cues: []\npads: [sea]\n")
+    with pytest.raises(ShowError, match="no file of snapshots"):
+        Keepsake(show).start()
+    assert show.read_text() == "cues: []\npads: [sea]\n", "and not written over"
+
+
+def test_nobody_can_have_a_file_written_who_only_sends_controls(desks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    desk = desks()
+    for name in ("../looks", "/tmp/looks", "looks.yaml"):
+        send(desk, "snapshot/save", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_show_file_names_the_file_and_the_run_says_so(tmp_path):
+    show = tmp_path / "show.yaml"
+    show.write_text("model: testcard\nsize: 128x72\noutputs: []\nosc: {enabled: false}\nsnapshots: looks.yaml\n")
+    (tmp_path / "looks.yaml").write_text("here: {energy: 0.5}\n")
+    command = [sys.executable, "-m", "worldjockey.node", "play", str(show), "--headless", "--no-midi"]
+    report = tmp_path / "report.json"
+    subprocess.run([*command, "--seconds", "0.2", "--report", str(report)], check=True, timeout=60)
+    assert json.loads(report.read_text())["controls"]["snapshots"] == {"path": str(tmp_path / "looks.yaml")}
+    assert parse((tmp_path / "looks.yaml").read_text(), "")["here"]["energy"] == 0.5
+    (Path(tmp_path) / "looks.yaml").write_text("- 1")
+    told = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert "this is no file of snapshots" in told.stderr

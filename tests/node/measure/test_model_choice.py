@@ -1,0 +1,215 @@
+"""The best world that keeps its time is chosen, and who is not chosen is told why."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from gpu import gpu
+from package import describe
+from worldjockey.model.registry import OWN, WorldEntry, entry_for
+from worldjockey.node.measure import doctor, model_choice
+from worldjockey.node.measure.model_choice import Heard, Machine, candidates, choose, hear, lacking, machine, unfit
+
+NAMES = [entry.name for entry in candidates()]
+LARGE = Machine("cuda", 80.0, "a large GPU")
+
+
+def chosen(here, **rates):
+    """What is chosen where each world makes so many frames a second; what is not named is not installed."""
+    asked, told = [], []
+
+    def listen(name, device, seconds, top):
+        asked.append(name)
+        key = name.replace("-", "_").replace(".", "_")
+        return Heard(rates[key], 12.0) if key in rates else Heard(why=f"{name} is missing: wj weights get {name}")
+
+    here_all = [replace(entry, weights=()) for entry in OWN]
+    return choose("auto", 30.0, told.append, here_all, lambda device: here, listen), asked, told
+
+
+def test_the_best_that_keeps_its_time_is_taken_and_no_other_is_tried_then():
+    assert chosen(LARGE, helios=19.0, turbo=25.0)[:2] == ("helios", ["helios"])
+    name, asked, told = chosen(LARGE, helios=5.0, turbo=25.0, wan_1_3b_longlive=11.9)
+    assert name == "turbo"
+    assert asked == NAMES[: NAMES.index("turbo") + 1]
+    assert "not helios: 5 frames a second of 12" in told
+    assert "not wan-1.3b-self-forcing: wan-1.3b-self-forcing is missing: wj weights get wan-1.3b-self-forcing" in told
+
+
+@pytest.mark.parametrize("here", [LARGE, Machine("cuda", 2.0, "a small GPU"), Machine("mps", 16.0), Machine("cpu")])
+def test_where_none_plays_the_embedded_one_does(here):
+    name, asked, told = chosen(here)
+    assert name == "nano"
+    assert "nano" not in asked, "it need not be tried"
+    assert told[-1] == "playing nano"
+    assert bool(asked) == (here.device != "cpu" and here.memory > 2)
+
+
+def test_what_cannot_be_is_not_tried_and_the_reason_has_numbers():
+    helios = entry_for("helios")
+    assert unfit(helios, LARGE) == ""
+    assert unfit(helios, Machine("cpu")) == "needs CUDA; this machine has CPU only"
+    assert unfit(helios, Machine("cuda", 23.9, "a GPU")) == ("needs about 40 GB of graphics memory, and a GPU has 23.9")
+    assert all(not unfit(entry_for("nano"), here) for here in (LARGE, Machine("cpu"), Machine("mps", 8.0)))
+
+
+def test_without_weights_a_world_is_not_tried_and_the_fix_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
+    told = []
+    name = choose("auto", 30.0, told.append, OWN, lambda device: LARGE, None)  # nobody is heard
+    assert name == "nano"
+    assert "not turbo: its weights are not here (wj weights get turbo)" in told
+    assert lacking(entry_for("nano")) == ""
+    assert "testcard" not in NAMES, "a test picture is no world to play"
+    assert NAMES[0] == "helios"
+
+
+PACKAGE = """
+import time
+import numpy as np, torch
+from worldjockey.model import Tokens, WorldSpec
+
+class World:
+    def __init__(self, device, aspect, slow="0"):
+        self.spec, self.slow = WorldSpec("animal", 16, 16, 30.0, 1, (), ("text",), device), float(slow)
+    def encode(self, prompt):
+        return Tokens(np.zeros((1, 1), np.float32))
+    def reset(self, seed):
+        pass
+    def step(self, controls):
+        time.sleep(self.slow)
+        return torch.zeros(1, 16, 16, 3, dtype=torch.uint8)
+
+def ghost(device, aspect):
+    raise RuntimeError("there is nobody here: plug it in")
+"""
+
+
+@pytest.fixture
+def zoo(tmp_path, monkeypatch):
+    """Worlds of another package: one that is never in time, one that cannot be opened, two that are fast."""
+    (tmp_path / "zoo.py").write_text(PACKAGE)
+    describe(tmp_path, "zoo", sloth="zoo:World", ghost="zoo:ghost", hare="zoo:World", cat="zoo:World")
+    monkeypatch.syspath_prepend(tmp_path)
+    ranked = ("cat", "hare", "ghost", "sloth:slow=0.2")
+    return [WorldEntry(name, None, rank=n, devices=("cpu",)) for n, name in enumerate(ranked)]
+
+
+def test_of_real_worlds_the_best_in_time_is_taken_after_five_seconds_of_each(zoo):
+    asked, told = [], []
+
+    def listen(name, device, seconds, top):
+        asked.append((name, seconds, top))
+        return hear(name, device, 0.3, top)
+
+    assert choose("cpu", 30.0, told.append, zoo, lambda device: Machine("cpu"), listen) == "hare"
+    assert asked == [(name, 5.0, 30.0) for name in ("sloth:slow=0.2", "ghost", "hare")], "and no other is tried then"
+    assert told[0] == "trying sloth:slow=0.2 …"
+    assert told[1].startswith("not sloth:slow=0.2: 4.")
+    assert told[1].endswith("frames a second of 18")
+    assert told[3] == "not ghost: there is nobody here: plug it in"
+    assert told[-1].startswith("playing hare: ")
+
+
+def test_a_real_world_is_heard_in_its_own_process_and_one_that_is_not_here_says_why():
+    heard = hear("testcard", "cpu", 0.2)
+    assert heard.fps > 0
+    assert heard.wanted == 12.0
+    assert "unknown world" in hear("nowhere", "cpu", 0.2).why
+
+
+def test_the_machine_is_looked_at_and_a_device_that_is_not_there_is_said():
+    assert machine("cpu") == Machine("cpu")
+    with pytest.raises(RuntimeError, match="try --device auto"):
+        machine("no such device")
+
+
+def looked(device="auto"):
+    """What the process that looks at the machine says."""
+    said = []
+    model_choice._look(SimpleNamespace(send=said.append), device)
+    return said[0]
+
+
+def test_a_gpu_is_named_with_its_memory(monkeypatch):
+    monkeypatch.setattr(model_choice, "enter", lambda: None)
+    with gpu(25.4e9, "RTX of the tests"):
+        assert looked() == Machine("cuda", 25.4, "RTX of the tests")
+        assert looked("cpu") == Machine("cpu")
+        torch_said = doctor.torch()
+    assert torch_said.state == "ok"
+    assert torch_said.detail.endswith("CUDA: RTX of the tests")
+
+
+def test_an_apple_gpu_has_what_torch_recommends(monkeypatch):
+    monkeypatch.setattr(model_choice, "enter", lambda: None)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 22_906_503_168)
+    assert looked() == Machine("mps", 22.9, "Apple GPU")
+    assert doctor.torch().detail.endswith("MPS")
+
+
+def test_a_card_that_torch_does_not_know_is_a_note_with_the_fix(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: name if name == "nvidia-smi" else None)
+    said = doctor.torch()
+    assert (said.state, "no CUDA" in said.fix) == ("note", True)
+
+
+def test_the_doctor_says_which_worlds_play_here_and_how_fast(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
+    kinds = ("cuda", "mps", "cpu")
+    card, turbo = entry_for("testcard"), entry_for("turbo")
+    worlds = [
+        WorldEntry("vast", card.open, memory=1000.0, rate="9/s on nothing less", rank=9, devices=("tpu",)),
+        replace(turbo, memory=0.0, rank=8, devices=kinds), replace(card, rank=7, devices=kinds),
+        WorldEntry("nowhere", card.open, rank=6, devices=kinds),
+    ]  # fmt: skip
+    monkeypatch.setattr(model_choice, "candidates", lambda: worlds)
+    vast, turbo, card, nowhere = doctor.worlds(0.2)
+    assert (vast.state, "not for this machine: needs TPU" in vast.detail) == ("ok", True)
+    assert vast.detail.endswith("published: 9/s on nothing less")
+    assert (turbo.state, turbo.fix) == ("note", "wj weights get turbo")
+    assert card.name == "world testcard"
+    assert "frames a second on" in card.detail
+    assert card.detail.endswith("12 wanted")
+    assert (nowhere.state, nowhere.detail) == ("note", "does not play")
+    assert "unknown world" in nowhere.fix
+
+
+def test_a_world_that_is_too_slow_is_a_note_with_what_to_do(monkeypatch):
+    monkeypatch.setattr(model_choice, "hear", lambda name, seconds: Heard(3.0, 12.0))
+    monkeypatch.setattr(model_choice, "machine", lambda: Machine("cpu"))
+    nano = list(doctor.worlds(1.0))[-1]
+    assert (nano.name, nano.state) == ("world nano", "note")
+    assert nano.detail.startswith("too slow: 3 frames a second on CPU, 12 wanted")
+    assert nano.fix
+
+
+def test_play_takes_a_world_by_itself_without_any_network(tmp_path):
+    """Cut off from everything where the system lets: nothing is looked for, let alone fetched."""
+    apart = ["unshare", "--net"]
+    alone = shutil.which("unshare") and subprocess.run([*apart, "true"], capture_output=True).returncode == 0
+    command = [
+        *(apart if alone else []),
+        sys.executable,
+        "-m",
+        "worldjockey.node",
+        "play",
+        "--model",
+        "auto",
+        "--device",
+        "cpu",
+        "--no-midi",
+    ]
+    more = ["--no-osc", "--headless", "--out", "none", "--seconds", "0.1", "--size", "128x72"]
+    report = tmp_path / "report.json"
+    done = subprocess.run(
+        [*command, *more, "--report", str(report)], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "playing nano" in done.stderr
+    assert json.loads(report.read_text())["world"]["model"] == "nano"

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from worldjockey.integrations import Heard
+from worldjockey.integrations.audio.input import DEFAULT
+from worldjockey.node.control.desk import Desk
+from worldjockey.node.ipc.audio_ring import SoundRing
+from worldjockey.node.ipc.mailbox import Mailbox
+from worldjockey.node.output.worker import Ears
+from worldjockey.node.session.play import inputs_of, outlet_specs
+from worldjockey.node.show.schema import Show
+from worldjockey.node.show.yaml_file import ShowError
+
+
+def wires_of(text):
+    show = Show.parse(f"osc: {{enabled: false}}\nmidi: {{enabled: false}}\n{text}".encode(), "show.yaml")
+    mailbox = Mailbox()
+    try:
+        return inputs_of(show, Desk(show, mailbox))
+    finally:
+        mailbox.unlink()
+
+
+def test_nothing_is_listened_to_unless_the_show_says_so():
+    assert "sound" not in wires_of("")
+
+
+def test_sound_plays_the_world_or_what_the_show_maps():
+    assert wires_of("sound: {enabled: true}")["sound"].wires == DEFAULT
+    (wire,) = wires_of("sound: {enabled: true, map: [{of: bass, to: cam/zoom, high: 0.5, release: 1}]}")["sound"].wires
+    assert (wire.feature, wire.target, wire.low, wire.high, wire.release) == ("bass", "cam/zoom", -1.0, 0.5, 1)
+
+
+def test_what_is_listened_to_goes_out_wherever_there_is_a_place_for_it():
+    outputs = "outputs: [window, ndi, {kind: ndi, name: mute, sound: false}, 'file:clip.mp4']"
+    heard = Show.parse(f"sound: {{enabled: true}}\n{outputs}")
+    assert [(spec.name, spec.hears) for spec in outlet_specs(heard.on_air)] == [
+        ("window", False), ("ndi", True), ("ndi 2", False), ("file", True)
+    ]  # fmt: skip
+    assert not any(spec.hears for spec in outlet_specs(Show.parse(outputs).on_air))
+    assert Show.parse(heard.dump()) == heard
+    with pytest.raises(ShowError, match="window takes"):
+        Show.parse("outputs: [{kind: window, sound: false}]")
+
+
+class Deaf:
+    """An output that cannot take sound after all."""
+
+    heard = 0
+
+    def hear(self, sound):
+        self.heard += 1
+        raise OSError("no room")
+
+
+def test_sound_that_cannot_be_taken_is_said_and_left_out():
+    ring, output = SoundRing(), Deaf()
+    try:
+        ears = Ears(output, ring)
+        for _ in range(3):
+            ring.write(Heard(np.zeros((480, 2), np.float32), 48000, 0.0))
+            ears.pass_on()
+        assert output.heard == 1
+        assert ears.said == {"message": "goes on without sound: no room"}
+    finally:
+        ring.unlink()
+
+
+@pytest.mark.parametrize(
+    ("wire", "says"),
+    [("{of: bass, to: cam/zom}", "cam/zoom"), ("{of: bass, to: prompt}", "text"), ("{of: hum, to: morph}", "bass")],
+)
+def test_a_fault_in_the_map_is_named(wire, says):
+    with pytest.raises(ShowError, match=says):
+        Show.parse(f"sound: {{map: [{wire}]}}".encode(), "show.yaml")

@@ -1,0 +1,359 @@
+"""A whole show, with the testcard in the world's place: what the audience sees while things go wrong."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from worldjockey.integrations import Control, Deliver
+from worldjockey.node.output.worker import OutletSpec
+from worldjockey.node.session import play as playing
+from worldjockey.node.session.options import PlayOptions
+from worldjockey.node.session.report import Report
+from worldjockey.node.show.schema import Show
+
+PEERS = Path(__file__).parents[2] / "peers"
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+GREY = (128, 128, 128)
+GAP = 12  # ticks; whoever waits for a stuck neighbour or a new world waits for more
+Frames = list[tuple[int, tuple[int, ...]]]
+
+
+class Hand:
+    """An input that the test plays."""
+
+    def __init__(self) -> None:
+        self.heard: dict[str, list[Any]] = {}
+        self.stopped = False
+
+    def start(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+
+    def play(self, target: str, *args: Any) -> None:
+        self._deliver(Control(target, args, time.monotonic(), "the test"))
+
+    def feedback(self, target: str, value: Any) -> None:
+        self.heard.setdefault(target, []).append(value)
+
+    def status(self) -> Mapping[str, Any]:
+        return {}
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class Stage:
+    """Plays a show in this process while `scenario` runs beside it; the scenario's end is a Ctrl-C."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.hand, self.folder, self._patch = Hand(), tmp_path, monkeypatch
+        monkeypatch.syspath_prepend(str(PEERS))  # spawned processes get it too
+        monkeypatch.setattr(playing, "inputs_of", lambda show, desk, hear: {"test": self.hand})
+        self.specs: list[OutletSpec] = []
+
+    def output(self, name: str, kind: str = "Recorder") -> None:
+        path = str(self.folder / name)
+        self.specs.append(OutletSpec(name, f"recorder:{kind}", "rgba", 0, {"path": path}))
+
+    def frames(self, name: str) -> Frames:
+        path = self.folder / name
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        return [(tick, tuple(colour[:3])) for tick, colour in map(json.loads, lines)]
+
+    def shows(self, colour: tuple[int, ...], name: str = "audience") -> bool:
+        frames = self.frames(name)
+        return bool(frames) and max(abs(a - b) for a, b in zip(frames[-1][1], colour, strict=True)) <= 4
+
+    def play(self, show: Show, scenario: Callable[[], None], interrupt: bool = True) -> Report:
+        self._patch.setattr(playing, "outlet_specs", lambda entries: self.specs)
+        faults: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                scenario()
+            except BaseException as fault:
+                faults.append(fault)
+            if interrupt:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        beside = threading.Thread(target=run)
+        beside.start()
+        report = playing.play(show, PlayOptions(headless=True, report=self.folder / "report.json"))
+        beside.join()
+        if faults:
+            raise faults[0]
+        assert not multiprocessing.active_children()
+        assert self.hand.stopped
+        return report
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(tmp_path, monkeypatch)
+
+
+def show(**lines: Any) -> Show:
+    osc, midi = {"enabled": False}, {"enabled": False}
+    base = {"model": "testcard", "size": "640x360", "fps": 20, "prompt": "#ff0000", "osc": osc, "midi": midi}
+    return Show.model_validate({**base, "outputs": [], **lines})
+
+
+def longest_gap(frames: Frames) -> int:
+    """In ticks. The clock sends every one; an output's own process may be late to wake on a busy machine."""
+    ticks = [tick for tick, _ in frames]
+    assert ticks == sorted(set(ticks)), "each once, in order"
+    return max(later - tick for tick, later in itertools.pairwise(ticks))
+
+
+def pid_of(name: str) -> int:
+    (pid,) = [child.pid for child in multiprocessing.active_children() if child.name == f"wj {name}"] or [0]
+    return pid or 0
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_a_killed_world_comes_back_and_the_audience_does_not_notice(
+    stage: Stage, wait_for: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.output("audience")
+    killed_at = back_at = 0
+
+    def scenario() -> None:
+        nonlocal killed_at, back_at
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        stage.hand.play("prompt", "#00ff00", 0.0)
+        wait_for(lambda: stage.shows(GREEN), what="the prompt played")
+        first = pid_of("world")
+        os.kill(first, signal.SIGKILL)
+        killed_at = stage.frames("audience")[-1][0]
+        wait_for(lambda: pid_of("world") not in (0, first), what="another world")
+        stage.hand.play("pad/1/text", "#0000ff")
+        stage.hand.play("pad/1", 1.0)
+        wait_for(lambda: stage.shows(BLUE), 30, "the new world's first change")
+        back_at = stage.frames("audience")[-1][0]
+
+    report = stage.play(show(), scenario)
+    frames = stage.frames("audience")
+    assert report.missed == 0
+    assert longest_gap(frames) < GAP
+    between = [colour for tick, colour in frames if killed_at < tick <= back_at]
+    assert all(colour[0] <= 4 for colour in between), "neither the first prompt, nor standby, nor white"
+    assert all(colour[1] + colour[2] >= 240 for colour in between), "never black"
+    assert report.restarts == 1
+    assert "killed (signal 9)" in report.events[0]
+    assert "killed (signal 9)" in capsys.readouterr().err
+    assert json.loads((stage.folder / "report.json").read_text())["restarts"] == 1
+
+
+def test_what_is_played_reaches_the_picture_and_the_report(stage: Stage, wait_for: Callable[..., None]) -> None:
+    stage.output("audience")
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        for i in range(10_000):
+            stage.hand.play("pad/1", (i % 100) / 200)
+        stage.hand.play("pad/1", 1.0)
+        wait_for(lambda: stage.shows(WHITE), what="the flood's last value")
+        stage.hand.play("cue/go", "sea")
+        wait_for(lambda: stage.shows(BLUE), what="the cue")
+        stage.hand.play("blackout", 1)
+        wait_for(lambda: stage.shows((0, 0, 0)), what="blackout")
+        stage.hand.play("panic")
+        wait_for(lambda: stage.shows(BLUE), what="panic")
+        stage.hand.play("freeze", 1)
+        stage.hand.play("prompt", "#ff0000", 0)
+        frozen = len(stage.frames("audience"))
+        wait_for(lambda: len(stage.frames("audience")) > frozen + 10)
+        assert stage.shows(BLUE), "frozen"
+        stage.hand.play("freeze", 0)
+        wait_for(lambda: stage.shows(RED), what="the prompt said while frozen")
+        stage.hand.play("pad/99", 1)
+        stage.hand.play("cam/yaw", "left")
+
+    cue = {"name": "sea", "prompt": "#0000ff", "pads": {}, "values": {"energy": 0.5}, "seconds": 0.2}
+    report = stage.play(show(pads=["#ffffff"], cues=[cue], values={"transition": 0.1}), scenario)
+    heard = stage.hand.heard
+    assert heard["pad/1"][-1] == 0
+    assert heard["energy"][-1] == 0.5 or "panic puts energy back"
+    assert len(heard["pad/1"]) < 5000, "feedback is thinned out"
+    assert report.controls["refused"] == 2
+    assert "cam/yaw" in report.controls["last fault"]
+    assert report.frames_sent >= len(stage.frames("audience")) > 20
+    assert report.fresh + report.between + report.repeated == report.frames_sent
+    assert report.world["fps"] > 0
+    assert report.latency_ms["count"] > 3
+    assert 0 < report.latency_ms["p50"] <= report.latency_ms["p95"]
+    assert report.node_cpu_ms > 0
+    assert report.outputs["audience"]["sent"] > 20
+
+
+def test_a_live_picture_is_shown_by_its_strength_in_a_new_world_too(
+    stage: Stage, wait_for: Callable[..., None]
+) -> None:
+    stage.output("audience")
+    path = stage.folder / "clip.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        for packet in [
+            p
+            for _ in range(8)
+            for p in stream.encode(av.VideoFrame.from_ndarray(np.full((180, 320, 3), 128, np.uint8)))
+        ]:
+            out.mux(packet)
+        for packet in stream.encode(None):
+            out.mux(packet)
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows((191, 64, 64)), 30, "half of each, as a show with a live picture opens")
+        stage.hand.play("live/strength", 1.0)
+        wait_for(lambda: stage.shows(GREY), what="the live picture")
+        stage.hand.play("live/strength", 0.0)
+        wait_for(lambda: stage.shows(RED), what="the world alone")
+        stage.hand.play("live/look", 1.0)
+        wait_for(lambda: stage.shows(GREY), what="the world that the picture asks for")
+        first = pid_of("world")
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: pid_of("world") not in (0, first), what="another world")
+        stage.hand.play("live/look", 0.0)
+        wait_for(lambda: stage.shows(RED), 30, "the new world alone")
+        stage.hand.play("live/strength", 1.0)
+        wait_for(lambda: stage.shows(GREY), what="the live picture in the new world")
+
+    report = stage.play(show(live={"file": str(path)}), scenario)
+    assert report.live["pictures"] > 8
+    assert report.live["restarts"] == 0
+
+
+def test_a_killed_clock_goes_on_where_it_was(stage: Stage, wait_for: Callable[..., None]) -> None:
+    stage.output("audience")
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        wait_for(lambda: stage.hand.heard.get("status/frames", [0])[-1] > 40)
+        os.kill(pid_of("clock"), signal.SIGKILL)
+        sent = len(stage.frames("audience"))
+        wait_for(lambda: len(stage.frames("audience")) > sent + 10, what="the clock after the clock")
+
+    report = stage.play(show(), scenario)
+    frames = stage.frames("audience")
+    longest_gap(frames)  # ticks went on counting
+    assert report.frames_sent + report.missed > frames[-1][0], "and so did what is said of them"
+    assert report.fresh + report.between + report.repeated > 40
+    assert stage.hand.heard["status/frames"] == sorted(stage.hand.heard["status/frames"])
+    started = next(i for i, (_, colour) in enumerate(frames) if colour[0] > 250)
+    assert all(colour[0] > 250 for _, colour in frames[started:]), "no standby in between"
+    assert report.outputs["audience"]["restarts"] == 0
+    assert any(event.startswith("clock was killed") for event in report.events)
+
+
+def test_closing_the_last_window_ends_the_show(stage: Stage) -> None:
+    stage.output("window", "Closed")
+    report = stage.play(show(), lambda: None, interrupt=False)
+    assert report.outputs["window"]["state"] == "closed"
+    assert report.outputs["window"]["restarts"] == 0
+
+
+def test_an_output_that_is_never_to_be_does_not_keep_a_closed_show_open(stage: Stage) -> None:
+    stage.output("window", "Closed")
+    stage.output("foreign", "Foreign")
+    report = stage.play(show(), lambda: None, interrupt=False)
+    assert {name: said["state"] for name, said in report.outputs.items()} == {
+        "window": "closed", "foreign": "unsuitable",
+    }  # fmt: skip
+
+
+def test_a_world_that_cannot_be_opened_is_one_clear_error(stage: Stage) -> None:
+    with pytest.raises(RuntimeError, match="unknown world 'nanno'"):
+        stage.play(show(model="nanno"), lambda: None, interrupt=False)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_no_process_outlives_a_killed_control(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+    command = [sys.executable, "-m", "worldjockey.node", "play", "--model", "testcard", "--headless", "--no-midi"]
+    out = ["--no-osc", "--size", "640x360", "--out", f"file:{tmp_path / 'clip.mkv'}"]
+    control = subprocess.Popen([*command, *out], stderr=subprocess.PIPE)
+    children = Path(f"/proc/{control.pid}/task/{control.pid}/children")
+    wait_for(lambda: (tmp_path / "clip.mkv").exists(), 30, "the show to play")
+    pids = [int(pid) for pid in children.read_text().split()]
+    assert len(pids) >= 4, "world, clock, output and the resource tracker"
+    control.kill()
+    control.communicate()
+    wait_for(lambda: all(map(gone, pids)), 15, "every child to end")
+    assert (tmp_path / "clip.mkv").stat().st_size > 0
+
+
+def test_why_nobody_takes_a_stream_is_said_while_it_plays() -> None:
+    facts = {"url": "rtmp://x/live", "fault": "rtmp://x/live: does not answer", "watched": False}
+    outputs = {"stream": {"state": "running", "facts": facts}, "ndi": {"state": "running", "facts": {"connections": 1}}}
+    assert playing.unheard(outputs) == ["stream: rtmp://x/live: does not answer"]
+    assert "stream running rtmp://x/live (rtmp://x/live: does not answer)" in playing.line({}, {}, outputs)
+    assert playing.unheard({"stream": {"state": "restarting", "facts": facts}}) == []
+
+
+def test_an_input_that_fails_when_it_is_told_is_told_of_once(
+    stage: Stage, wait_for: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.output("audience")
+
+    def fail(target: str, value: Any) -> None:
+        raise RuntimeError("the motor is stuck")
+
+    def scenario() -> None:
+        stage.hand.feedback = fail  # type: ignore[method-assign]
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        stage.hand.play("prompt", "#00ff00", 0.0)
+        wait_for(lambda: stage.shows(GREEN), what="the prompt played")
+
+    report = stage.play(show(), scenario)
+    assert report.controls["faults"] == ["feedback to test: the motor is stuck"]
+    assert report.controls["survived"] > 1
+    assert capsys.readouterr().err.count("the motor is stuck; the rest goes on") == 1
+
+
+def test_a_stuck_or_missing_output_disturbs_no_other(
+    stage: Stage, wait_for: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.output("audience")
+    stage.output("stuck", "Stuck")
+    stage.output("missing", "Unopened")
+    stage.output("foreign", "Foreign")
+    other = "spout:SpoutOutput" if sys.platform == "darwin" else "syphon:SyphonOutput"
+    stage.specs.append(OutletSpec("rig", f"worldjockey.integrations.{other}", "native", 0))
+
+    def scenario() -> None:
+        wait_for(lambda: len(stage.frames("stuck")) > 12, 30, "the stuck output to be opened again")
+
+    report = stage.play(show(), scenario)
+    assert report.missed == 0
+    assert longest_gap(stage.frames("audience")) < GAP
+    assert report.outputs["stuck"]["restarts"] >= 1
+    assert "stuck gave no sign for 4 s" in report.events
+    assert report.outputs["missing"]["restarts"] >= 1
+    assert "missing failed: there is no such device: plug it in" in report.events
+    assert report.outputs["missing"]["state"] != "unsuitable", "it may still be plugged in"
+    assert (report.outputs["foreign"]["restarts"], report.outputs["rig"]["restarts"]) == (1, 1), "tried once more"
+    assert report.outputs["foreign"]["state"] == report.outputs["rig"]["state"] == "unsuitable"
+    assert report.outputs["foreign"]["message"] == "this is another system's: use that system"
+    assert "only: use" in report.outputs["rig"]["message"]
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("foreign cannot work here: this is another system's: use that system; playing on without") == 1

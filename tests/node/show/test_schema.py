@@ -1,0 +1,271 @@
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from worldjockey.node.parameters import PARAMETERS
+from worldjockey.node.show.fields import parse_fps
+from worldjockey.node.show.schema import Show
+from worldjockey.node.show.yaml_file import ShowError
+
+
+def fault(text: str) -> str:
+    with pytest.raises(ShowError) as caught:
+        Show.parse(text, "my.yaml")
+    return str(caught.value)
+
+
+def test_the_embedded_show_fills_every_pad_and_names_its_cues():
+    show = Show.load()
+    assert len(show.pads) == 16
+    assert all(pad.text and pad.label for pad in show.pads)
+    assert len({pad.text for pad in show.pads}) == 16
+    assert len(show.cues) >= 4
+    assert [o.kind for o in show.outputs] == ["window", "ndi"]
+    assert (show.width, show.height, show.fps_num, show.fps_den) == (1920, 1080, 30, 1)
+    assert (show.osc.host, show.osc.port, show.osc.feedback_host, show.osc.feedback_port) == (
+        "127.0.0.1",
+        9010,
+        None,
+        9011,
+    )
+
+
+def test_an_empty_file_is_a_show_of_defaults():
+    assert Show.parse("") == Show()
+
+
+@pytest.mark.parametrize(
+    ("written", "fps"),
+    [
+        ("30", Fraction(30)), ("29.97", Fraction(30000, 1001)), ("30000/1001", Fraction(30000, 1001)),
+        ("23.976", Fraction(24000, 1001)), ("59.94", Fraction(60000, 1001)), ("25", Fraction(25)),
+        ("12.5", Fraction(25, 2)),
+    ],
+)  # fmt: skip
+def test_frame_rates_are_exact_fractions(written, fps):
+    show = Show.parse(f"fps: {written}")
+    assert Fraction(show.fps_num, show.fps_den) == fps
+
+
+@pytest.mark.parametrize("wrong", ["fast", "1/0", "0", "-30", "1000", "nan", "inf"])
+def test_impossible_frame_rates_are_refused(wrong):
+    with pytest.raises(ValueError, match="frame"):
+        parse_fps(wrong)
+
+
+def test_pads_are_texts_or_labelled_texts_or_empty():
+    show = Show.parse("pads: [the sea, {text: a city, label: town}, null]")
+    assert [(p.text, p.label) for p in show.pads] == [("the sea", ""), ("a city", "town"), ("", "")]
+    assert show.initial()["pad/2/text"] == "a city"
+    assert show.pad_number("TOWN") == 2
+
+
+def test_initial_values_are_the_tables_defaults_under_the_shows_own():
+    initial = Show.parse("values: {cam/zoom: -0.5, word/storm: 1.5, act: dance, steps: 2}").initial()
+    assert initial["cam/zoom"] == -0.5
+    assert initial["word/storm"] == 1.5
+    assert initial["act"] == "dance"
+    assert initial["steps"] == 2
+    assert initial["speed"] == PARAMETERS["speed"].default
+    assert Show.parse("").initial()["steps"] == PARAMETERS["steps"].default
+    helios = Show.parse("model: helios").initial()
+    assert (helios["steps"], helios["quality"]) == (2, "fixed"), "which it was distilled for"
+    assert Show.parse("{model: helios, values: {steps: 1}}").initial()["steps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("fps: 30\nmodle: nano", 2, ["modle", "did you mean 'model'"]),
+        ("values:\n  energy: 0.2\n  cam/zom: 0.2", 3, ["cam/zom", "'cam/zoom'", "wj reference"]),
+        ("values:\n\n  morph: 3", 3, ["morph is 3", "0 to 1"]),
+        ("values: {act: fly}", 1, ["dance", "'fly'"]),
+        ("values: {panic: 1}", 1, ["trigger"]),
+        ("values: {energy: high}", 1, ["number", "'high'"]),
+        ("values: {energy: .nan}", 1, ["NaN"]),
+        ("values: {prompt: x}", 1, ["line of its own"]),
+        ("size: 1920x1081", 1, ["1920x1082"]),
+        ("size: big", 1, ["1920x1080"]),
+        ("fps: 1/0", 1, ["30000/1001"]),
+        ("outputs:\n- window\n- ndii", 3, ["'ndii'", "window, ndi, file"]),
+        ("outputs: [file]", 1, ["file:clip.mp4"]),
+        ("outputs: ['window:left']", 1, ["window:0"]),
+        ("cues:\n- name: a\n  pads: {sea: 1}", 3, ["'sea'", "1 to 16"]),
+        ("cues:\n- name: a\n- name: A", 3, ["already a cue"]),
+        ("cues:\n- {nam: a}", 2, ["did you mean 'name'"]),
+        ("cues:\n- name: a\n  seconds: -1", 3, ["greater than or equal to 0"]),
+        ("osc:\n  port: 99999", 2, ["65535"]),
+        ("osc:\n  feedback: here", 2, ["9011"]),
+        ("midi:\n  map:\n  - {cc: 1, to: enrgy}", 3, ["'energy'"]),
+        ("midi: {map: [{cc: 1, note: 2, to: energy}]}", 1, ["exactly one"]),
+        ("midi: {map: [{note: 2, to: prompt}]}", 1, ["value"]),
+        ("pads:\n" + "- x\n" * 17, 1, ["at most 16"]),
+        ("a: [", 1, ["not YAML"]),
+        ("fps: 30\nfps: 25", 2, ["twice"]),
+        ("- a", 1, ["a show is"]),
+        ("name: !!python/object/apply:os.system [ls]", 1, ["not YAML"]),
+    ],
+)  # fmt: skip
+def test_faults_name_file_line_and_remedy(text, line, words):
+    message = fault(text)
+    assert message.startswith(f"my.yaml:{line}: ")
+    for word in words:
+        assert word in message
+
+
+def test_every_fault_is_told_at_once():
+    message = fault("fps: fast\nsize: big\nvalues: {morph: 2, energi: 1}")
+    assert len(message.splitlines()) == 4
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path):
+    with pytest.raises(ShowError, match=r"nowhere\.yaml.*wj show --save"):
+        Show.load(tmp_path / "nowhere.yaml")
+    with pytest.raises(ShowError, match="cannot be read"):
+        Show.load(tmp_path)
+
+
+def test_what_is_dumped_loads_as_the_same_show(tmp_path):
+    text = """
+        name: Ünïcode ☀
+        size: 1280x720
+        fps: 29.97
+        prompt: "the sea: at night"
+        snapshots: looks.yaml
+        pads: [one, null, {text: three, label: drei}, {image: look.png, text: at night}, {sound: loop.wav}]
+        values: {word/storm: 1.5, cam/zoom: -1, act: cry, freeze: true}
+        cues: [{name: a, pads: {1: 0.5, drei: 1}, values: {energy: 1}, seconds: 2}, {name: b, prompt: x}]
+        outputs: [ndi, "ndi:alpha", {kind: ndi, layout: uyvy}, "file:a.mp4", "window:1"]
+        osc: {host: 0.0.0.0, feedback: "10.0.0.2:9000"}
+        midi: {defaults: false, map: [{cc: 3, to: morph, low: 1, high: 0, channel: 2}, {program: any, to: cue/go}]}
+    """
+    show = Show.parse(text)
+    path = tmp_path / "show.yaml"
+    path.write_text("an older show")
+    show.dump(path)
+    assert Show.load(path) == show
+    assert list(tmp_path.iterdir()) == [path]
+    assert Show.parse(Show.load().dump()) == Show.load()
+
+
+def test_a_worlds_options_are_written_behind_its_name_or_beside_it():
+    beside = Show.parse("model: {name: wan-1.3b-longlive, switch: swap, decoder: full}")
+    assert beside.model == "wan-1.3b-longlive:switch=swap,decoder=full"
+    assert beside == Show.parse("model: wan-1.3b-longlive:switch=swap,decoder=full") == Show.parse(beside.dump())
+    assert beside.initial()["steps"] == 4, "what that world was made for"
+    assert fault("prompt: sea\nmodel: turbo:large") == (
+        "my.yaml:2: model: 'turbo:large': after a world's name come its options, as in turbo:option=choice,other=choice"
+    )
+    assert fault("model: {switch: swap}").startswith("my.yaml:1: model: ")
+
+
+def test_a_show_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "show.yaml"
+    path.write_text("name: old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        Show().dump(path)
+    assert path.read_text() == "name: old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_shows_midi_lines_lie_over_the_defaults():
+    rules = Show.parse("midi: {map: [{note: 36, to: panic}, {cc: 1, to: null}]}").midi.rules()
+    by_source = {(r["kind"], r["number"]): r for r in rules}
+    assert by_source["note", 36]["target"] == "panic"
+    assert by_source["cc", 1]["target"] is None
+    assert by_source["note", 37]["target"] == "pad/2"
+    assert by_source["cc", 20].items() >= {
+        "kind": "cc", "number": 20, "channel": None, "device": None, "target": "cam/strafe",
+        "low": -1.0, "high": 1.0, "press": None, "switch": False, "takeover": "pickup", "default": True,
+    }.items()  # fmt: skip
+    assert Show.parse("midi: {defaults: false}").midi.rules() == []
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(sorted(PARAMETERS)),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*Show.model_fields, "text", "to", "cc", "kind", 1]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def parsed(text: str | bytes) -> tuple[Show | None, str]:
+    try:
+        return Show.parse(text, "my.yaml"), ""
+    except ShowError as error:
+        return None, str(error)
+
+
+@given(st.dictionaries(st.sampled_from(list(Show.model_fields)), junk, max_size=4))
+def test_any_yaml_is_a_show_or_a_clear_error(data):
+    show, error = parsed(yaml.safe_dump(data))
+    assert all(line.startswith("my.yaml:") for line in error.splitlines())
+    assert show is None or Show.parse(show.dump()) == show
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60))
+def test_any_bytes_are_a_show_or_a_clear_error(data):
+    show, error = parsed(data)
+    assert show is not None or error.startswith("my.yaml")
+
+
+lengths = st.one_of(
+    st.floats(0, 3600).map(lambda seconds: f"{seconds:f} s"),
+    st.tuples(st.integers(0, 64), st.integers(1, 64), st.sampled_from(("beats", "bar", "phrase", "ms"))).map(
+        lambda said: f"{said[0]}/{said[1]} {said[2]}"
+    ),
+)
+words = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12)
+named = words.map(lambda name: f"x {name}".strip())
+weighed = st.dictionaries(st.integers(1, 16), st.floats(0, 1), max_size=3)
+cue_lines = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt": words, "bank": st.sampled_from((1, "x")), "follow": lengths, "transition": lengths,
+        "curve": st.sampled_from(("linear", "smooth", "exp")), "quantise": st.sampled_from(("beat", "none")),
+        "values": st.fixed_dictionaries({}, optional={"energy": st.floats(0, 1), "freeze": st.booleans()}),
+    },
+)  # fmt: skip
+pad_lines = st.one_of(
+    words, st.none(), st.fixed_dictionaries({}, optional={"text": words, "label": words, "image": words})
+)
+lines = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": named, "prompt": words, "size": st.sampled_from(("1920x1080", [640, 360])),
+        "fps": st.sampled_from((30, 29.97, "60000/1001")), "quantise": st.sampled_from(("bar", None)),
+        "modulators": st.lists(st.fixed_dictionaries({"to": st.just("energy")}, optional={
+            "shape": st.just("envelope"), "attack": lengths, "release": lengths}), max_size=2),
+        "osc": st.fixed_dictionaries({}, optional={
+            "feedback": st.sampled_from((None, 9011, "10.0.0.2:7000")), "query": st.sampled_from((None, 80))}),
+        "midi": st.fixed_dictionaries({"map": st.lists(st.sampled_from((
+            {"note": 36, "to": None}, {"cc": 1, "to": "bank", "high": 3}, {"note": 1, "to": "bank", "value": 2})),
+            max_size=2)}),
+        "outputs": st.lists(st.sampled_from(("window:1", "ndi:x", "web", {"kind": "ndi", "key": "luma"}, {
+            "kind": "window", "keystone": [[0.02, 0], [0.97, 0.05], [1, 1], [0, 0.96]]})), max_size=3),
+        "live": st.sampled_from((None, "ndi:x", {"camera": 0})),
+    },
+)  # fmt: skip
+
+
+@given(lines, st.lists(pad_lines, max_size=16), st.lists(st.tuples(cue_lines, weighed), max_size=3), st.booleans())
+def test_what_is_dumped_is_read_back_the_same(data, pads, cue_parts, banked):
+    cues = [{"name": f"cue {n}", **line} for n, (line, _) in enumerate(cue_parts)]
+    for cue, (_, weights) in zip(cues, cue_parts, strict=True):
+        if cue.get("bank") == "x" and not banked:
+            cue["bank"] = 1
+        if not banked or "bank" in cue:
+            cue["pads"] = weights
+    data |= {"banks": {"x": pads, "y": ["sea"]}} if banked else {"pads": pads}
+    show = Show.parse(yaml.safe_dump({**data, "cues": cues}, allow_unicode=True))
+    assert Show.parse(show.dump()) == show
