@@ -148,24 +148,24 @@ class PictureSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Control:
+class ControlEvent:
     """One thing a performer did, as an input understood it.
 
     target: the parameter's name in the table ("prompt", "pad/3", "word/storm", "act/dance", "cue/go", ...).
     args: the values as they came (floats, ints, strings); the node checks and clamps them.
-    time: time.monotonic() of arrival.
+    arrived_at: time.monotonic() of arrival; 0 until the desk puts it in.
     source: who sent it ("osc 127.0.0.1:53211", "midi APC mini mk2").
     meta: {"relative": True} where the first of args is a step from the present value.
     """
 
     target: str
     args: tuple[Any, ...] = ()
-    time: float = 0.0
+    arrived_at: float = 0.0
     source: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
-Deliver = Callable[[Control], None]
+Deliver = Callable[[ControlEvent], None]
 
 
 class Input(Protocol):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.osc.input import OSCInput
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.ipc.mailbox import Mailbox
@@ -127,7 +127,7 @@ def test_widgets_follow_the_node(rig, wait_for):
         "cam/yaw": -0.25, "pad/3": 0.75, "bank": 2, "act": "dance", "prompt": "ein grünes Meer", "freeze": True
     }  # fmt: skip
     for target, value in played.items():
-        rig.desk.deliver(Control(target, (value,), source="another hand"))
+        rig.desk.deliver(ControlEvent(target, (value,), source="another hand"))
     rig.show()
     wait_for(lambda: {name: rig.panel.shown.get(name) for name in played} == played, what="the panel's widgets")
     assert rig.panel.shown["pad/1/text"] == "city", "the bank's prompts are shown, too"

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import Control, Deliver, Heard, Samples
+from .. import ControlEvent, Deliver, Heard, Samples
 
 Block = tuple[Samples, float]  # (n, channels) -1..1, and time.monotonic() of its arrival
 
@@ -156,14 +156,14 @@ class AudioInput:
         for i, wire in enumerate(self.wires):
             value = follow(self._values[i], heard[wire.feature], seconds, wire.attack, wire.release)
             if abs(value - self._values[i]) > 1e-4 or value in (0.0, 1.0) != self._values[i]:
-                deliver(Control(wire.target, (wire.low + (wire.high - wire.low) * value,), now, "sound"))
+                deliver(ControlEvent(wire.target, (wire.low + (wire.high - wire.low) * value,), now, "sound"))
             self._values[i] = value
 
     def _rest(self, deliver: Deliver) -> None:
         """Nothing is heard any more: let go of what was held up."""
         for i, wire in enumerate(self.wires):
             if self._values[i] > 0:
-                deliver(Control(wire.target, (wire.low,), time.monotonic(), "sound"))
+                deliver(ControlEvent(wire.target, (wire.low,), time.monotonic(), "sound"))
             self._values[i] = 0.0
 
     def feedback(self, target: str, value: Any) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import Control, Deliver
+from .. import ControlEvent, Deliver
 from .learn import Gather
 from .lights import ROUND, Lights, partner, plain
 from .parse import Decoder, Event, Messages
@@ -47,14 +47,13 @@ def no_clock(_kind: str, _time: float, _value: int) -> None:
 class MIDIInput:
     """An `Input`: every MIDI input port of this machine, and one of our own that other programs can send to.
 
-    mappings: as fields of `Rule`. controllers: as fields of `Controller`, for products that are known.
-    feedback: parts of the names of ports that are not, whose controls are sent their values all the same.
-    read: a parameter's present value, for soft takeover, toggles, encoders and lights.
-    compose: makes a mapping's fields from a target and what names a control (midi_learn.Gather), ValueError if it
-    cannot; a `learn` parameter arms it. on_clock: gets ("tick" | "start" | "stop" | "continue" | "position", arrival on
-    time.monotonic(), sixteenths of a position), of one port at a time, in the thread that reads.
-    backend: "auto", "alsa", "jack", "core" or "windows"; auto is ALSA where its sequencer is there, then JACK where a
-    server runs. Without any MIDI it waits until there is some.
+    mappings: as fields of `Rule`. controllers: as fields of `Controller`, for products that are known. feedback: parts
+    of the names of ports that are not, whose controls are sent their values all the same. read: a parameter's present
+    value, for soft takeover, toggles, encoders and lights. compose: makes a mapping's fields from a target and what
+    names a control (midi_learn.Gather), ValueError if it cannot; a `learn` parameter arms it. on_clock: gets ("tick" |
+    "start" | "stop" | "continue" | "position", arrived_at on time.monotonic(), sixteenths of a position), of one port
+    at a time, in the thread that reads. backend: "auto", "alsa", "jack", "core" or "windows"; auto is ALSA where its
+    sequencer is there, then JACK where a server runs. Without any MIDI it waits until there is some.
     """
 
     def __init__(
@@ -179,8 +178,8 @@ class MIDIInput:
         events: list[Any] = []
         for line in lines:
             if line[0] == "midi":
-                _, port, arrival, data = line
-                events += [(port, arrival, event) for event in self._decode(port, data)]
+                _, port, arrived_at, data = line
+                events += [(port, arrived_at, event) for event in self._decode(port, data)]
             elif line[0] == "ports":
                 events.append(line)
         every = {port: self._player.table(port).every for port in self._inputs}
@@ -205,21 +204,21 @@ class MIDIInput:
         self._counts["messages"] += len(found)
         return [event for message in found for event in decoder.decode(message)]
 
-    def _hear(self, port: str, arrival: float, event: Event) -> None:
+    def _hear(self, port: str, arrived_at: float, event: Event) -> None:
         if event.channel == 0:
-            self._clock(port, arrival, event)
+            self._clock(port, arrived_at, event)
             return
-        if self._armed and arrival - self._armed_at > PATIENCE:
+        if self._armed and arrived_at - self._armed_at > PATIENCE:
             self.learn("")
-            self._say([(LEARN, ("",))], arrival, port)
+            self._say([(LEARN, ("",))], arrived_at, port)
         if self._armed and event.kind != "off":
-            self._learn(port, arrival, event)
+            self._learn(port, arrived_at, event)
         else:
             with self._lit:
-                if self._lights.hear(event, port, arrival):
+                if self._lights.hear(event, port, arrived_at):
                     self._counts["echoes"] += 1
                     return
-            self._say(self._player.play(event, port), arrival, port)
+            self._say(self._player.play(event, port), arrived_at, port)
 
     def _follow(self, ports: list[str], outputs: list[str]) -> None:
         """What is plugged in now: let go of what left, light what came."""
@@ -252,17 +251,17 @@ class MIDIInput:
             self._partners[port] = output
             self._lights.plug(port, output, table)
 
-    def _clock(self, port: str, arrival: float, event: Event) -> None:
+    def _clock(self, port: str, arrived_at: float, event: Event) -> None:
         """Of several clocks, the first leads until it has been silent for a while."""
-        if port != self._leader and arrival - self._led < SILENT:
+        if port != self._leader and arrived_at - self._led < SILENT:
             return
-        self._leader, self._led = port, arrival
+        self._leader, self._led = port, arrived_at
         try:
-            self._on_clock(event.kind, arrival, event.value)
+            self._on_clock(event.kind, arrived_at, event.value)
         except Exception:  # whoever keeps time must not be able to make MIDI deaf
             self._counts["failed"] += 1
 
-    def _learn(self, port: str, arrival: float, event: Event) -> None:
+    def _learn(self, port: str, arrived_at: float, event: Event) -> None:
         target = self._armed
         found = self._gather.hear(event, port)
         if found is None or self._compose is None:
@@ -275,7 +274,7 @@ class MIDIInput:
         except ValueError as fault:
             self._fault = f"{target} was not learned: {fault}"
         self.learn("")
-        self._say([(LEARN, ("",))], arrival, port)
+        self._say([(LEARN, ("",))], arrived_at, port)
 
     def _mapped_anew(self) -> None:
         for port, (_, decoder) in self._inputs.items():
@@ -287,10 +286,10 @@ class MIDIInput:
                 del self._partners[port]
                 self._light(port)
 
-    def _say(self, controls: Iterable[Said], arrival: float, port: str) -> None:
+    def _say(self, controls: Iterable[Said], arrived_at: float, port: str) -> None:
         for target, args in controls:
             try:
-                self._deliver(Control(target, args, arrival, f"midi {port}"))
+                self._deliver(ControlEvent(target, args, arrived_at, f"midi {port}"))
                 self._counts["delivered"] += 1
             except Exception:  # whoever listens must not be able to make MIDI deaf
                 self._counts["failed"] += 1

@@ -225,7 +225,7 @@ class Player:
 def thin(events: list[Any], every: Mapping[str, frozenset[tuple[str, int | None]]] | None = None) -> list[Any]:
     """Of one controller's moves in a row on one port, the last; notes and all else stay in their order.
 
-    events: (port, arrival, Event) and others, in the order of arrival. every: by port, what must not be left out.
+    events: (port, arrived_at, Event) and others, in the order of arrival. every: by port, what must not be left out.
     """
     kept: list[Any] = []
     places: dict[tuple[Any, ...], int] = {}

@@ -3,7 +3,7 @@
     python ports_process.py --serve BACKEND NAME    until standard input ends
     python ports_process.py --list BACKEND NAME     tell what there is, once
 
-Writes one JSON list a line: ["midi", port, arrival on time.monotonic(), bytes] or
+Writes one JSON list a line: ["midi", port, arrived_at on time.monotonic(), bytes] or
 ["ports", backend, open ports, fault, outputs]. Reads ["send", output, bytes]. Alone in a process because a JACK server
 that ends takes its clients down with a segmentation fault. Imports nothing but rtmidi and the standard library, so that
 it starts at once.

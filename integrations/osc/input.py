@@ -30,7 +30,7 @@ from typing import Any, Protocol
 
 from pythonosc import osc_message_builder
 
-from .. import Control, Deliver
+from .. import ControlEvent, Deliver
 from .packets import AHEAD, ASK, LARGEST, Malformed, asks, build, head, is_pattern, match, parse, split, thin
 from .peers import FASTEST, LEASE, Allowed, Budget, Place, Subscribers
 
@@ -220,7 +220,7 @@ class OSCInput:
         pending = self._pending()
         kept = thin(pending, self._supersedes)
         self._counts["superseded"] += len(pending) - len(kept)
-        for datagram, (place, arrival) in kept:
+        for datagram, (place, arrived_at) in kept:
             try:
                 parts = list(split(datagram, time.time()))
             except Malformed as fault:
@@ -228,10 +228,10 @@ class OSCInput:
                 continue
             for wait, message in parts:
                 if wait and len(self._due) < SCHEDULED and self._due_bytes < SCHEDULED_BYTES:
-                    heapq.heappush(self._due, (arrival + wait, next(self._order), message, place))
+                    heapq.heappush(self._due, (arrived_at + wait, next(self._order), message, place))
                     self._due_bytes += len(message)
                 else:
-                    self._obey(message, arrival, place)
+                    self._obey(message, arrived_at, place)
 
     def _pending(self) -> list[tuple[bytes, tuple[Place, float]]]:
         found = []
@@ -286,48 +286,48 @@ class OSCInput:
             self._due_bytes -= len(message)
             self._obey(message, now, place)
 
-    def _obey(self, message: bytes, arrival: float, place: Place) -> None:
+    def _obey(self, message: bytes, arrived_at: float, place: Place) -> None:
         """Whatever a message is, it is obeyed, answered or counted; nothing is raised."""
         sender = f"{place[0]}:{place[1]}"
         self._sender = sender
         try:
             address, args = parse(message)
             if address.startswith(PREFIX) and len(address) > len(PREFIX):
-                self._heard(place, arrival)
-                self._obey_ours(address, args, arrival, place, f"osc {sender}")
+                self._heard(place, arrived_at)
+                self._obey_ours(address, args, arrived_at, place, f"osc {sender}")
                 return
             meant = None if self._dialect is None else self._dialect.translate(address, args)
             if meant is None:
                 self._counts["foreign"] += 1
                 return
-            self._heard(place, arrival)
+            self._heard(place, arrived_at)
             for target, values in meant:
                 step = target.endswith(STEP)
-                self._give(Control(target.removesuffix(STEP), values, arrival, f"osc {sender}", _meta(step)))
+                self._give(ControlEvent(target.removesuffix(STEP), values, arrived_at, f"osc {sender}", _meta(step)))
         except ValueError as fault:
             self._refuse(fault, place)
         except Exception:  # a dialect's fault must not be able to make OSC deaf either
             self._counts["failed"] += 1
             self._say("an OSC message from %s could not be obeyed", sender, exc_info=True)
 
-    def _obey_ours(self, address: str, args: tuple[Any, ...], arrival: float, place: Place, source: str) -> None:
+    def _obey_ours(self, address: str, args: tuple[Any, ...], arrived_at: float, place: Place, source: str) -> None:
         if address == f"{PREFIX}subscribe":
-            self._subscribe(args, arrival, place)
+            self._subscribe(args, arrived_at, place)
             return
         if address == f"{PREFIX}unsubscribe":
             self._subscribers.remove(_at(place, args))
             return
         meaning = self._meaning(address)
         if args and args[0] == ASK:
-            self._answer(meaning.targets, _at(place, args[1:]), arrival)
+            self._answer(meaning.targets, _at(place, args[1:]), arrived_at)
             return
         meta = _meta(meaning.step)
         for target in meaning.targets:
-            self._give(Control(target, args, arrival, source, meta))
+            self._give(ControlEvent(target, args, arrived_at, source, meta))
         if not meaning.targets:
             self._counts["foreign"] += 1
 
-    def _give(self, control: Control) -> None:
+    def _give(self, control: ControlEvent) -> None:
         try:
             self._deliver(control)
             self._counts["delivered"] += 1

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 
 from ..timing.tempo import Line
 
@@ -64,8 +64,13 @@ class ControlLog:
         self._begin(time.monotonic() if now is None else now)
         self._thread.start()
 
-    def control(self, control: Control, waits: bool) -> None:
-        row: dict[str, Any] = {"t": control.time, "to": control.target, "args": control.args, "from": control.source}
+    def control(self, control: ControlEvent, waits: bool) -> None:
+        row: dict[str, Any] = {
+            "t": control.arrived_at,
+            "to": control.target,
+            "args": control.args,
+            "from": control.source,
+        }
         for flag in ("relative", "now"):
             if control.meta.get(flag):
                 row[flag] = True

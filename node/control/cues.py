@@ -132,7 +132,8 @@ class Ramps:
         self._ramps.clear()
 
     def began(self, target: str) -> float:
-        """When the fader set off, for its stamp: what it passes on its way is no new control. 0 if it is at rest."""
+        """When the fader set off, as its arrival time: what it passes on its way is no new control. 0 if it is at
+        rest."""
         ramp = self._ramps.get(target)
         return ramp.begin if ramp else 0.0
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Protocol
 
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 
 from ..ipc.mailbox import Mailbox
 from ..parameters import MODULATORS, PARAMETERS, Parameter, find
@@ -49,7 +49,7 @@ TEMPO_STEP = 0.1  # bpm from which a tempo that others keep is told
 class Log(Protocol):
     """Where what was obeyed is written down. Called with the desk's lock held: must not wait."""
 
-    def control(self, control: Control, waits: bool) -> None: ...
+    def control(self, control: ControlEvent, waits: bool) -> None: ...
 
     def line(self, line: Line, now: float) -> None: ...
 
@@ -84,7 +84,7 @@ class Desk:
         self._bank = Bank(line.modulator(n) for n, line in enumerate(show.modulators, 1))
         self._offsets: dict[str, float] = {}  # by how much modulators move what they move
         self._centres: dict[str, float] = {}  # where the hand left that
-        self._stamps: dict[str, float] = {}  # and when
+        self._centre_arrived_at: dict[str, float] = {}  # and when
         self._lock = threading.RLock()
         self._changed: dict[str, Any] = {}
         self._own: dict[str, Callable[[tuple[Any, ...], float, Mapping[str, Any]], bool]] = {
@@ -93,34 +93,34 @@ class Desk:
             "bank": self._bank_to, "bank/next": partial(self._bank_by, 1), "bank/previous": partial(self._bank_by, -1),
         }  # fmt: skip
         for name, value in self.values.items():
-            mailbox.post(name, value, 0.0, seconds=0.0)  # no stamp: nobody's hand is measured by it
+            mailbox.post(name, value, 0.0, seconds=0.0)  # no arrived_at: nobody's hand is measured by it
             if name in TEXTS:
                 self._banks = self._banks.written(TEXTS[name], value)
             if name.startswith("tempo"):
                 self.clock.obey(name, value, now)
 
-    def deliver(self, control: Control) -> None:
+    def deliver(self, control: ControlEvent) -> None:
         """Obey one control, or count and remember why not."""
-        if not control.time:
-            control = replace(control, time=time.monotonic())
+        if not control.arrived_at:
+            control = replace(control, arrived_at=time.monotonic())
         try:
             with self._lock:
                 waits = self._obey(control)
                 self._write_down(control, waits)
             self.counts["obeyed"] += 1
-            self.delays.append(time.monotonic() - control.time)
+            self.delays.append(time.monotonic() - control.arrived_at)
         except Exception as fault:
             self.counts["refused"] += 1
             self.fault = f"{control.source}: {fault}"[:200]
 
-    def _obey(self, control: Control) -> bool:
+    def _obey(self, control: ControlEvent) -> bool:
         """Whether it waits for its beat."""
-        name, args, stamp = control.target, control.args, control.time
+        name, args, arrived_at = control.target, control.args, control.arrived_at
         p = find(name)
         if p is None:
             raise ValueError(f"there is no parameter {name[:80]!r}")
         if name in self._own:
-            return self._own[name](args, stamp, control.meta)
+            return self._own[name](args, arrived_at, control.meta)
         if control.meta.get("relative"):
             args = (p.stepped(self.read(name), args[0] if args else None),)
         if p.kind == "text":
@@ -129,21 +129,21 @@ class Desk:
                 text = p.coerce(args[0])
                 if name.startswith("mod/"):
                     targets_of(text)
-                self._note(name, stamp, control.source)
-                self._set(p, text, stamp, min(max(seconds, 0.0), 60.0) if seconds == seconds else seconds)
+                self._note(name, arrived_at, control.source)
+                self._set(p, text, arrived_at, min(max(seconds, 0.0), 60.0) if seconds == seconds else seconds)
             return False
         if not args and p.kind not in ("trigger", "bool"):
             raise ValueError(f"{p.name} takes a value")
         bare = not self.values[name] if p.kind == "bool" else True  # a switch without a value is thrown over
         value = p.coerce(args[0]) if args else bare
         if p.kind != "trigger":
-            self._note(p.name, stamp, control.source)
+            self._note(p.name, arrived_at, control.source)
             self._ramps.touch(name)
-            self._set(p, value, stamp)
-            self._play_envelopes(p.name, value, stamp)
+            self._set(p, value, arrived_at)
+            self._play_envelopes(p.name, value, arrived_at)
         elif value:
-            self._fire(name, stamp)
-            self._play_envelopes(name, None, stamp)
+            self._fire(name, arrived_at)
+            self._play_envelopes(name, None, arrived_at)
         return False
 
     def read(self, name: str) -> Any:
@@ -155,117 +155,118 @@ class Desk:
             return self.mailbox.words()[0].get(p.name.removeprefix("word/"), p.default)
         return self.values.get(name)
 
-    def _note(self, name: str, stamp: float, source: str) -> None:
+    def _note(self, name: str, arrived_at: float, source: str) -> None:
         """Remember what a hand is about to change."""
         if not name.startswith(NOT_UNDONE) and not source.startswith("sound"):
-            self._remember(name, {name: self.read(name)}, stamp)
+            self._remember(name, {name: self.read(name)}, arrived_at)
 
-    def _remember(self, key: Any, before: Mapping[str, Any], stamp: float) -> None:
-        self._history.note(key, before, (self._cue, self._banks), stamp)
+    def _remember(self, key: Any, before: Mapping[str, Any], arrived_at: float) -> None:
+        self._history.note(key, before, (self._cue, self._banks), arrived_at)
 
-    def _set(self, p: Parameter, value: Any, stamp: float, seconds: float = float("nan")) -> None:
+    def _set(self, p: Parameter, value: Any, arrived_at: float, seconds: float = float("nan")) -> None:
         if p.name in self._offsets:
-            self._centres[p.name], self._stamps[p.name] = value, stamp
+            self._centres[p.name], self._centre_arrived_at[p.name] = value, arrived_at
             heard = p.coerce(value + self._offsets[p.name])
         else:
             heard = value
-        self.mailbox.post(p.name, heard, stamp, seconds)
+        self.mailbox.post(p.name, heard, arrived_at, seconds)
         self._changed[p.name] = value
         if p.name in PARAMETERS:  # there is no end of words: the mailbox keeps the few that count
             self.values[p.name] = value
         if p.name in TEXTS:
             self._banks = self._banks.written(TEXTS[p.name], value)
         elif p.name in WEIGHTS and heard == 0:
-            self._silent(WEIGHTS[p.name], stamp)
+            self._silent(WEIGHTS[p.name], arrived_at)
         if p.name.startswith("tempo"):
-            self._tell_clock(p.name, value, stamp)
+            self._tell_clock(p.name, value, arrived_at)
 
-    def _tell_clock(self, name: str, value: Any, stamp: float) -> None:
+    def _tell_clock(self, name: str, value: Any, arrived_at: float) -> None:
         if not self._replaying or name in ("tempo/bar", "tempo/phrase"):  # the log says itself what the beat was
-            self.clock.obey(name, value, stamp)
+            self.clock.obey(name, value, arrived_at)
 
-    def _fire(self, name: str, stamp: float) -> None:
+    def _fire(self, name: str, arrived_at: float) -> None:
         if name.startswith("act/"):
-            self._remember("act", {"act": self.values["act"]}, stamp)
-            self._set(PARAMETERS["act"], name.removeprefix("act/"), stamp)
+            self._remember("act", {"act": self.values["act"]}, arrived_at)
+            self._set(PARAMETERS["act"], name.removeprefix("act/"), arrived_at)
             return
         if name.startswith("tempo/"):
-            self._tell_clock(name, True, stamp)
+            self._tell_clock(name, True, arrived_at)
             return
         if name == "panic":
             self._ramps.clear()
             self._schedule.clear()
             safe = [p for p in PARAMETERS.values() if p.name.startswith(SAFE) and p.kind not in ("text", "trigger")]
             safe += [PARAMETERS[f"mod/{n}/depth"] for n in range(1, MODULATORS + 1)]
-            self._remember((name, stamp), {p.name: self.values[p.name] for p in safe}, stamp)
+            self._remember((name, arrived_at), {p.name: self.values[p.name] for p in safe}, arrived_at)
             for p in safe:
-                self._set(p, p.default, stamp)
-        self.mailbox.post(name, True, stamp)
+                self._set(p, p.default, arrived_at)
+        self.mailbox.post(name, True, arrived_at)
 
     # -- banks -------------------------------------------------------------------------------------------------------
 
-    def _bank_to(self, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
+    def _bank_to(self, args: tuple[Any, ...], arrived_at: float, meta: Mapping[str, Any]) -> bool:
         if not args:
             raise ValueError("bank takes a number or a name")
         relative = meta.get("relative")
         self._switch(
-            self._banks.index(PARAMETERS["bank"].stepped(self.values["bank"], args[0]) if relative else args[0]), stamp
+            self._banks.index(PARAMETERS["bank"].stepped(self.values["bank"], args[0]) if relative else args[0]),
+            arrived_at,
         )
         return False
 
-    def _bank_by(self, step: int, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
+    def _bank_by(self, step: int, args: tuple[Any, ...], arrived_at: float, meta: Mapping[str, Any]) -> bool:
         if not _released(args):
-            self._switch((self._banks.now + step) % len(self._banks.names), stamp)
+            self._switch((self._banks.now + step) % len(self._banks.names), arrived_at)
         return False
 
-    def _switch(self, to: int, stamp: float) -> None:
-        self._remember("bank", self._banks.said, stamp)
-        self._deal(self._banks.switched(to, self._sounding()), stamp)
+    def _switch(self, to: int, arrived_at: float) -> None:
+        self._remember("bank", self._banks.said, arrived_at)
+        self._deal(self._banks.switched(to, self._sounding()), arrived_at)
 
     def _sounding(self) -> set[int]:
         """Pads that are heard, by hand or by modulator, or on their way up."""
         moving = self._ramps.targets
         return {pad for name, pad in WEIGHTS.items() if name in moving or self.mailbox.value(name) > 0}
 
-    def _silent(self, pad: int, stamp: float) -> None:
+    def _silent(self, pad: int, arrived_at: float) -> None:
         if self._banks.of[pad - 1] != self._banks.now and f"pad/{pad}" not in self._ramps.targets:
-            self._deal(self._banks.released(pad), stamp)
+            self._deal(self._banks.released(pad), arrived_at)
 
-    def _deal(self, banks: Banks, stamp: float) -> None:
+    def _deal(self, banks: Banks, arrived_at: float) -> None:
         """Lay these prompts on the pads."""
         self._banks = banks
         for name, value in banks.said.items():
             if self.values[name] != value:
-                self._set(PARAMETERS[name], value, stamp)
+                self._set(PARAMETERS[name], value, arrived_at)
 
     # -- cues, snapshots, undo ---------------------------------------------------------------------------------------
 
-    def _cue_go(self, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
+    def _cue_go(self, args: tuple[Any, ...], arrived_at: float, meta: Mapping[str, Any]) -> bool:
         index = cues.choose(self.show.cues, args, self._cue)
-        return index is not None and self._ask_cue(index, stamp, meta)
+        return index is not None and self._ask_cue(index, arrived_at, meta)
 
-    def _cue_back(self, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
-        return not _released(args) and self._ask_cue(cues.before(self.show.cues, self._cue), stamp, meta)
+    def _cue_back(self, args: tuple[Any, ...], arrived_at: float, meta: Mapping[str, Any]) -> bool:
+        return not _released(args) and self._ask_cue(cues.before(self.show.cues, self._cue), arrived_at, meta)
 
-    def _ask_cue(self, index: int, stamp: float, meta: Mapping[str, Any]) -> bool:
+    def _ask_cue(self, index: int, arrived_at: float, meta: Mapping[str, Any]) -> bool:
         quantise = self.show.cues[index].quantise or self.values["quantise"]
-        return self._ask(Control("cue/go", (index + 1,)), quantise, stamp, meta)
+        return self._ask(ControlEvent("cue/go", (index + 1,)), quantise, arrived_at, meta)
 
-    def _cue_jump(self, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
+    def _cue_jump(self, args: tuple[Any, ...], arrived_at: float, meta: Mapping[str, Any]) -> bool:
         index = cues.choose(self.show.cues, args, self._cue)
         if index is not None:
             self._schedule.clear()
-            self.go(index, stamp, cut=True)
+            self.go(index, arrived_at, cut=True)
         return False
 
-    def _cue_stop(self, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
+    def _cue_stop(self, args: tuple[Any, ...], arrived_at: float, meta: Mapping[str, Any]) -> bool:
         if not _released(args):
             self._schedule.clear()
             self._ramps.clear()
-            self._deal(self._banks.switched(self._banks.now, self._sounding()), stamp)
+            self._deal(self._banks.switched(self._banks.now, self._sounding()), arrived_at)
         return False
 
-    def _save(self, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
+    def _save(self, args: tuple[Any, ...], arrived_at: float, meta: Mapping[str, Any]) -> bool:
         if not _released(args):
             kept = {name: value for name, value in self.values.items() if in_snapshots(name)}
             self._snapshots.save(_name(args), {**kept, **self._words()})
@@ -273,15 +274,15 @@ class Desk:
                 self.on_saved(self._snapshots.kept)
         return False
 
-    def _recall(self, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
+    def _recall(self, args: tuple[Any, ...], arrived_at: float, meta: Mapping[str, Any]) -> bool:
         if _released(args):
             return False
         name = _name(args)
         self._snapshots.recall(name)  # refused now if there is none
         seconds = PARAMETERS["transition"].coerce(args[1]) if len(args) > 1 else self.values["transition"]
-        return self._ask(Control("snapshot/recall", (name, seconds)), self.values["quantise"], stamp, meta)
+        return self._ask(ControlEvent("snapshot/recall", (name, seconds)), self.values["quantise"], arrived_at, meta)
 
-    def _undo(self, args: tuple[Any, ...], stamp: float, meta: Mapping[str, Any]) -> bool:
+    def _undo(self, args: tuple[Any, ...], arrived_at: float, meta: Mapping[str, Any]) -> bool:
         change = None if _released(args) else self._history.undo(self.read)
         if change is not None:
             self._schedule.clear()
@@ -290,24 +291,24 @@ class Desk:
                 p = find(name)
                 self._ramps.touch(name)
                 if p is not None and name not in banks.said and self.read(name) != value:
-                    self._set(p, value, stamp)
-            self._deal(banks.switched(banks.now, self._sounding()), stamp)
+                    self._set(p, value, arrived_at)
+            self._deal(banks.switched(banks.now, self._sounding()), arrived_at)
         return False
 
-    def _ask(self, what: Control, quantise: str, stamp: float, meta: Mapping[str, Any]) -> bool:
+    def _ask(self, what: ControlEvent, quantise: str, arrived_at: float, meta: Mapping[str, Any]) -> bool:
         """Do it, or let it wait for its beat; whether it waits."""
         every = self.clock.meter.beats(quantise)
         if not every or self._replaying or meta.get("now"):
             self._schedule.clear()
-            self._do(what, stamp, stamp + self.latency)
+            self._do(what, arrived_at, arrived_at + self.latency)
             return False
-        line = self.clock.line(stamp)
-        self._schedule.ask(what, line, stamp, every, self.latency, self.clock.jumped)
+        line = self.clock.line(arrived_at)
+        self._schedule.ask(what, line, arrived_at, every, self.latency, self.clock.jumped)
         return True
 
-    def _do(self, what: Control, stamp: float, lands: float) -> None:
+    def _do(self, what: ControlEvent, arrived_at: float, lands: float) -> None:
         if what.target == "cue/go":
-            self.go(what.args[0] - 1, stamp, lands)
+            self.go(what.args[0] - 1, arrived_at, lands)
             return
         name, seconds = what.args
         kept = self._snapshots.recall(name)
@@ -318,33 +319,33 @@ class Desk:
             for name, value in wanted.items()
             if name not in banks.said and self.read(name) != value
         ]
-        self._travel(("snapshot", stamp), moved, stamp, banks)
+        self._travel(("snapshot", arrived_at), moved, arrived_at, banks)
 
-    def go(self, index: int, stamp: float, lands: float | None = None, cut: bool = False) -> None:
+    def go(self, index: int, arrived_at: float, lands: float | None = None, cut: bool = False) -> None:
         """Fire a cue by index. lands: when it will be seen. cut: without its transition."""
-        cue, line, meter = self.show.cues[index], self.clock.line(stamp), self.clock.meter
+        cue, line, meter = self.show.cues[index], self.clock.line(arrived_at), self.clock.meter
         seconds = 0.0 if cut else cue.span.seconds(line.bpm, meter)
         wanted, banks = cues.changes(self.show, cue, seconds), self._banks
         if cue.bank is not None:
             raised = {WEIGHTS[c.target] for c in wanted if c.target in WEIGHTS and c.value > 0}
             banks = banks.switched(banks.index(cue.bank), self._sounding() - raised)
-        self._travel(("cue", index, stamp), wanted, stamp, banks)
+        self._travel(("cue", index, arrived_at), wanted, arrived_at, banks)
         self._cue = index
         if cue.follow is not None and not self._replaying:
-            after = Control("cue/go", ((index + 1) % len(self.show.cues) + 1,))
-            seen = stamp + self.latency if lands is None else lands
+            after = ControlEvent("cue/go", ((index + 1) % len(self.show.cues) + 1,))
+            seen = arrived_at + self.latency if lands is None else lands
             self._schedule.follow(after, cue.follow, line, seen, meter, self.clock.jumped)
-        self._play_envelopes("cue/go", None, stamp)
+        self._play_envelopes("cue/go", None, arrived_at)
 
-    def _travel(self, key: tuple[Any, ...], wanted: list[Change], stamp: float, banks: Banks) -> None:
+    def _travel(self, key: tuple[Any, ...], wanted: list[Change], arrived_at: float, banks: Banks) -> None:
         """Set off to many values at once, which is one change to undo."""
         before = {change.target: self.read(change.target) for change in wanted}
-        self._remember(key, {**self._banks.said, **before} if banks != self._banks else before, stamp)
-        self._deal(banks, stamp)
-        for change in self._ramps.start(wanted, {**self.values, **self._words()}, stamp):
+        self._remember(key, {**self._banks.said, **before} if banks != self._banks else before, arrived_at)
+        self._deal(banks, arrived_at)
+        for change in self._ramps.start(wanted, {**self.values, **self._words()}, arrived_at):
             p = find(change.target)
             if p is not None:
-                self._set(p, change.value, stamp, change.seconds if p.kind == "text" else float("nan"))
+                self._set(p, change.value, arrived_at, change.seconds if p.kind == "text" else float("nan"))
 
     def _words(self) -> dict[str, float]:
         words = {f"word/{word}": weight for word, weight in self.mailbox.words()[0].items()}
@@ -366,7 +367,7 @@ class Desk:
                     due = max(min(lands - self.latency, now), now - 0.1)  # our own delay is measured with the rest
                     with self._surviving(f"{what.target} {what.args[0]}"):
                         self._do(what, due, lands)
-                        self._write_down(replace(what, time=due, source="clock", meta={"now": True}), False)
+                        self._write_down(replace(what, arrived_at=due, source="clock", meta={"now": True}), False)
             for name in self._ramps.targets:
                 with self._surviving(f"the way of {name}", partial(self._ramps.touch, name)):
                     self._glide(name, now)
@@ -393,7 +394,7 @@ class Desk:
         if text not in self.faults and len(self.faults) < FAULTS:
             self.faults.append(text)
 
-    def _write_down(self, control: Control, waits: bool) -> None:
+    def _write_down(self, control: ControlEvent, waits: bool) -> None:
         with self._surviving("the log"):
             if self.log is not None:
                 self.log.control(control, waits)
@@ -419,7 +420,7 @@ class Desk:
         assert p is not None
         if name not in self._offsets:
             self._centres[name] = self.read(name)
-        centre, stamp = self._centres[name], self._stamps.get(name, 0.0)
+        centre, arrived_at = self._centres[name], self._centre_arrived_at.get(name, 0.0)
         if offset is None:
             del self._offsets[name], self._centres[name]
             heard = centre
@@ -428,13 +429,13 @@ class Desk:
             heard = p.coerce(centre + offset)
         else:
             return
-        self.mailbox.post(name, heard, stamp)
+        self.mailbox.post(name, heard, arrived_at)
         if name in WEIGHTS and heard == 0:
-            self._silent(WEIGHTS[name], stamp)
+            self._silent(WEIGHTS[name], arrived_at)
 
-    def _play_envelopes(self, name: str, value: Any, stamp: float) -> None:
+    def _play_envelopes(self, name: str, value: Any, arrived_at: float) -> None:
         if name in self._bank.players:
-            self._bank.heard(name, value, stamp, self.clock.line(stamp), self.clock.meter)
+            self._bank.heard(name, value, arrived_at, self.clock.line(arrived_at), self.clock.meter)
 
     def _follow_tempo(self, line: Line) -> None:
         bpm = round(line.bpm, 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 
 from ..parameters import find, nearest
 from ..show.midi_mapping import learned
@@ -34,7 +34,7 @@ def listen(target: str, seconds: float, backend: str = "auto") -> dict[str, Any]
         found.append({**source, "to": to})
         return mapping.rule()
 
-    def deliver(control: Control) -> None:
+    def deliver(control: ControlEvent) -> None:
         if control.target == LEARN:
             done.set()
 

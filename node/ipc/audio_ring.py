@@ -32,8 +32,8 @@ class SoundRing:
         """Adds what arrived at `sound.time`, and puts it on an even clock."""
         for at in range(0, len(sound.samples), PIECE):
             piece = np.ascontiguousarray(sound.samples[at : at + PIECE], np.float32)
-            arrival = sound.time + at / sound.rate
-            self.clock, time = heard(self.clock, arrival, len(piece), sound.rate)
+            arrived_at = sound.time + at / sound.rate
+            self.clock, time = heard(self.clock, arrived_at, len(piece), sound.rate)
             self.ring.write(piece[..., None].view(np.uint8), FrameInfo(time, span=1 / sound.rate))
 
     def unlink(self) -> None:

@@ -19,12 +19,12 @@ _SLOT = struct.Struct("<QIIIHHddd")  # number, height, width, channels, FrameInf
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """made: time.monotonic() when the frame was finished. stamp: arrival time of the newest control that it obeys, 0
-    for none. span: seconds until the next frame is expected. memory, slot: where it lies on a graphics card, too, as
-    counted by what announces that memory; memory is 0 where it does not."""
+    """made: time.monotonic() when the frame was finished. newest_control_at: arrival time of the newest control that it
+    obeys, 0 for none. span: seconds until the next frame is expected. memory, slot: where it lies on a graphics card,
+    too, as counted by what announces that memory; memory is 0 where it does not."""
 
     made: float = 0.0
-    stamp: float = 0.0
+    newest_control_at: float = 0.0
     span: float = 0.0
     memory: int = 0
     slot: int = 0
@@ -69,7 +69,7 @@ class FrameRing:
         """The blank is now the newest frame; returns its number."""
         number = self.newest + 1
         h, w, c = (*shape, 1)[:3]
-        place = info.memory, info.slot, info.made, info.stamp, info.span
+        place = info.memory, info.slot, info.made, info.newest_control_at, info.span
         _SLOT.pack_into(self._buffer, self._at(number), number, h, w, c, *place)
         set_count(self._buffer, number)
         return number
@@ -80,10 +80,10 @@ class FrameRing:
 
     def view(self, number: int) -> tuple[Pixels, FrameInfo] | None:
         """That frame where it lies, (h, w, c), or None if it is gone."""
-        seen, h, w, c, memory, slot, made, stamp, span = _SLOT.unpack_from(self._buffer, self._at(number))
+        seen, h, w, c, memory, slot, made, newest_control_at, span = _SLOT.unpack_from(self._buffer, self._at(number))
         if seen != number:
             return None
-        return self._pixels(number, (h, w, c)), FrameInfo(made, stamp, span, memory, slot)
+        return self._pixels(number, (h, w, c)), FrameInfo(made, newest_control_at, span, memory, slot)
 
     def read(self) -> tuple[int, Pixels, FrameInfo] | None:
         """The newest frame, copied, with its number; None before the first."""

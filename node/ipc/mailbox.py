@@ -25,7 +25,7 @@ TEXTS = tuple(p.name for p in PARAMETERS.values() if p.kind == "text" and not p.
 _INDEX = {p.name: i for i, p in enumerate(NUMBERS)}
 _NOT_THE_WORLDS = [_INDEX[name] for name in ("blackout", "inbetween", "cue/go", "transition", "bank")]
 _NOT_THE_WORLDS += [i for name, i in _INDEX.items() if name.startswith("keystone/")]
-_TEXT = struct.Struct("<dd")  # arrival, seconds; then UTF-8
+_TEXT = struct.Struct("<dd")  # arrived_at, seconds; then UTF-8
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Said:
     version: int
     text: str
     seconds: float
-    stamp: float
+    arrived_at: float
 
 
 @dataclass(frozen=True)
 class Reading:
-    """All numbers at one moment. counts: how often each trigger fired, and a seed was given. newest: arrival of the
-    latest change that the world obeys."""
+    """All numbers at one moment. counts: how often each trigger fired, and a seed was given.
+    newest_control_at: arrival time of the latest change that the world obeys."""
 
     values: dict[str, Any]
     counts: dict[str, int]
-    newest: float
+    newest_control_at: float
 
 
 class Mailbox:
@@ -56,7 +56,7 @@ class Mailbox:
         self._texts = {name: Cell(_TEXT.size + TEXT_BYTES) for name in TEXTS}
         self._words = Cell(64 * 1024)
         self.consumed = Cell(8 * 1024)  # the world's: trigger counts it has obeyed
-        self._table = np.zeros((3, len(NUMBERS)))  # value, arrival, count
+        self._table = np.zeros((3, len(NUMBERS)))  # value, arrived_at, count
         self._weights: dict[str, float] = {}
         self._lock = threading.Lock()
         for p in NUMBERS:
@@ -70,18 +70,18 @@ class Mailbox:
         self.__dict__.update(state)
         self._lock = threading.Lock()
 
-    def post(self, name: str, value: Any, stamp: float, seconds: float = float("nan")) -> None:
+    def post(self, name: str, value: Any, arrived_at: float, seconds: float = float("nan")) -> None:
         """Put a coerced value (`Parameter.coerce`) in its place; a trigger fires if the value is true.
 
         Raises KeyError for a name that is no parameter.
         """
         with self._lock:
             if name.startswith("word/"):
-                self._post_word(name.removeprefix("word/"), float(value), stamp)
+                self._post_word(name.removeprefix("word/"), float(value), arrived_at)
             elif name in THE_RIGS:
                 return
             elif name in self._texts:
-                self._texts[name].write(_TEXT.pack(stamp, seconds) + str(value).encode())
+                self._texts[name].write(_TEXT.pack(arrived_at, seconds) + str(value).encode())
             else:
                 i = _INDEX[name]
                 if NUMBERS[i].kind == "trigger":
@@ -89,17 +89,17 @@ class Mailbox:
                         return
                 else:
                     self._table[0, i] = _number(NUMBERS[i], value)
-                self._table[1, i] = stamp
+                self._table[1, i] = arrived_at
                 self._table[2, i] += 1
                 self._numbers.write(self._table.tobytes())
 
-    def _post_word(self, word: str, weight: float, stamp: float) -> None:
+    def _post_word(self, word: str, weight: float, arrived_at: float) -> None:
         self._weights.pop(word, None)
         if weight != 1.0:
             self._weights[word] = weight
         while len(self._weights) > WORDS_MAX:  # the word that was left alone longest goes back to 1
             self._weights.pop(next(iter(self._weights)))
-        self._words.write(json.dumps([stamp, self._weights]).encode())
+        self._words.write(json.dumps([arrived_at, self._weights]).encode())
 
     def read(self) -> Reading:
         table = np.frombuffer(self._numbers.read()[1]).reshape(3, -1)
@@ -115,8 +115,8 @@ class Mailbox:
         version, data = self._texts[name].read()
         if not version:
             return Said(0, "", float("nan"), 0.0)
-        stamp, seconds = _TEXT.unpack_from(data)
-        return Said(version, data[_TEXT.size :].decode(), seconds, stamp)
+        arrived_at, seconds = _TEXT.unpack_from(data)
+        return Said(version, data[_TEXT.size :].decode(), seconds, arrived_at)
 
     def text_version(self, name: str) -> int:
         return self._texts[name].version
@@ -126,8 +126,8 @@ class Mailbox:
         _, data = self._words.read()
         if not data:
             return {}, 0.0
-        stamp, weights = json.loads(data)
-        return weights, stamp
+        arrived_at, weights = json.loads(data)
+        return weights, arrived_at
 
     @property
     def cells(self) -> dict[str, Cell]:

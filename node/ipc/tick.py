@@ -16,8 +16,8 @@ _PLAN = struct.Struct("<qdd?xHHIHHIff")
 
 @dataclass(frozen=True)
 class Plan:
-    """tick, due: on the output clock. stamp: of the newest control that the picture obeys. pixels: the ring of pictures
-    at the world's own size has this one.
+    """tick, due: on the output clock. newest_control_at: of the newest control that the picture obeys. pixels: the ring
+    of pictures at the world's own size has this one.
 
     Of a world's frame on a card: memory, slot: where it lies; memory is 0 for one that is not there. number, width,
     height, share, blackout: see `integrations.OnCard`. flow: its number in the ring of flows, 0 for none.
@@ -25,7 +25,7 @@ class Plan:
 
     tick: int
     due: float
-    stamp: float = 0.0
+    newest_control_at: float = 0.0
     pixels: bool = True
     memory: int = 0
     slot: int = 0
@@ -38,7 +38,7 @@ class Plan:
 
     def packed(self) -> bytes:
         return _PLAN.pack(
-            self.tick, self.due, self.stamp, self.pixels, self.memory, self.slot, self.number & 0xFFFFFFFF,
+            self.tick, self.due, self.newest_control_at, self.pixels, self.memory, self.slot, self.number & 0xFFFFFFFF,
             self.width, self.height, self.flow & 0xFFFFFFFF, self.share, self.blackout,
         )  # fmt: skip
 

@@ -42,8 +42,8 @@ class Shown:
     composed: tuple[float, bool, Pixels] | None = None  # for which part, moving or not
 
     @property
-    def stamp(self) -> float:
-        return self.info.stamp
+    def newest_control_at(self) -> float:
+        return self.info.newest_control_at
 
 
 class Programme:
@@ -68,12 +68,12 @@ class Programme:
         self.counts = {"fresh": 0, "between": 0, "repeated": 0}
 
     def tick(self, now: float, fill: str, blackout: float) -> tuple[Pixels, float, bool]:
-        """(picture, stamp of the newest control it obeys, whether it differs from the last tick's).
+        """(picture, arrival time of the newest control it obeys, whether it differs from the last tick's).
 
         now: when the tick is due. fill: a choice of the parameter `inbetween`.
         """
         new = self.advance(now, fill, blackout)
-        return self.picture(), self.shown.stamp, new
+        return self.picture(), self.shown.newest_control_at, new
 
     def advance(self, now: float, fill: str, blackout: float) -> bool:
         """As `tick`, but nothing is composed before `picture` is asked for; whether it is a new one."""
@@ -141,7 +141,7 @@ class Wire:
 
     def send(self, programme: Programme, new: bool, tick: int, due: float) -> Plan:
         s = programme.shown
-        plan = Plan(tick, due, s.stamp)
+        plan = Plan(tick, due, s.newest_control_at)
         if self._card is not None and s.info.memory:
             height, width = s.newest.shape[:2]
             plan = replace(
@@ -188,7 +188,7 @@ def rings_for(specs: Sequence[OutletSpec], fmt: VideoFormat, native_bytes: int) 
 
 
 def _write(programme: Programme, layout: Layout, ring: FrameRing, scaler: Scaler) -> None:
-    picture, info = programme.picture(), FrameInfo(time.monotonic(), programme.shown.stamp)
+    picture, info = programme.picture(), FrameInfo(time.monotonic(), programme.shown.newest_control_at)
     if layout == "native":
         ring.write(picture[..., :3], info)
     else:

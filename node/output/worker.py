@@ -76,7 +76,7 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
     hurry()
     cpu = time.process_time()  # of the frames alone, not of starting up
     latencies: deque[float] = deque(maxlen=512)
-    sent, last, newest_stamp, said_at = 0, -1, _stamp(ring), 0.0
+    sent, last, latest_control_at, said_at = 0, -1, _newest_control_at(ring), 0.0
     code = 0
     try:
         while not stop.is_set():
@@ -85,18 +85,18 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                 pass
             plan = Plan.unpacked(data) if woken and not stop.is_set() and (data := clock.read()[1]) else None
             if plan and plan.tick > last:  # who was late has sent the tick that this wake announces already
-                stamp = 0.0
+                newest_control_at = 0.0
                 if aim is not None and mailbox is not None:
                     aim([[mailbox.value(f"keystone/{n}/{axis}") for axis in "xy"] for n in range(1, 5)])
                 if lane and lane.sent(output, plan):
-                    sent, last, stamp = sent + 1, plan.tick, plan.stamp
+                    sent, last, newest_control_at = sent + 1, plan.tick, plan.newest_control_at
                 elif (found := ring.view(ring.newest)) and (plan.pixels or spec.layout != "native"):
                     pixels, info = found
                     output.send(Frame(pixels[..., 0] if pixels.shape[2] == 1 else pixels, plan.tick, plan.due))
-                    sent, last, stamp = sent + 1, plan.tick, info.stamp
-                if stamp > newest_stamp:
-                    newest_stamp = stamp
-                    latencies.append((time.monotonic() - stamp) * 1e3)
+                    sent, last, newest_control_at = sent + 1, plan.tick, info.newest_control_at
+                if newest_control_at > latest_control_at:
+                    latest_control_at = newest_control_at
+                    latencies.append((time.monotonic() - newest_control_at) * 1e3)
             if ears:  # after the picture, which waits for nothing
                 ears.pass_on()
             now = time.monotonic()
@@ -205,10 +205,10 @@ def _hopeless(fault: BaseException) -> bool:
     return any(isinstance(cause, Unsuitable | ImportError) for cause in causes)
 
 
-def _stamp(ring: FrameRing) -> float:
+def _newest_control_at(ring: FrameRing) -> float:
     """What was obeyed before this output opened is not its latency."""
     found = ring.view(ring.newest)
-    return found[1].stamp if found else 0.0
+    return found[1].newest_control_at if found else 0.0
 
 
 def _told(say: dict[str, Any], sent: int, latencies: deque[float], cpu: float,

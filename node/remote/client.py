@@ -240,11 +240,11 @@ class Link:
     def _show(self, head: bytes, picture: bytes) -> None:
         if len(head) != messages.SHOWN.size:
             raise Malformed("not a frame")
-        number, stamp, span = messages.SHOWN.unpack(head)
-        if not math.isfinite(stamp) or not 0 <= span <= SPAN_MAX:
+        number, newest_control_at, span = messages.SHOWN.unpack(head)
+        if not math.isfinite(newest_control_at) or not 0 <= span <= SPAN_MAX:
             raise Malformed("not a frame")
         pixels = self._unpacker.unpack(picture)
-        self.ring.write(pixels, FrameInfo(time.monotonic(), stamp, span))
+        self.ring.write(pixels, FrameInfo(time.monotonic(), newest_control_at, span))
         self.facts.ever = True
         if self._frame:
             self.facts.skipped += max(number - self._frame - 1, 0)

@@ -233,7 +233,7 @@ class Host:
         if found is None:
             return
         number, pixels, info = found
-        head = messages.SHOWN.pack(number, info.stamp, min(info.span, 10.0))
+        head = messages.SHOWN.pack(number, info.newest_control_at, min(info.span, 10.0))
         if self._send(messages.FRAME, head, self._packer.pack(pixels)):
             self._frame = number
             self._on_their_way.add(number)

@@ -26,7 +26,7 @@ from ..parameters import PARAMETERS, TEXT_BYTES, WORDS_MAX, find
 HELLO, FILE, STATE, SEEN, BYE = b"hello", b"file", b"state", b"seen", b"bye"
 WELCOME, REFUSED, GOT, TOLD, OBEYED, FRAME = b"welcome", b"refused", b"got", b"told", b"obeyed", b"frame"
 NUMBER = struct.Struct("<Q")
-SHOWN = struct.Struct("<Qdd")  # frame's number, stamp, span
+SHOWN = struct.Struct("<Qdd")  # frame's number, arrived_at, span
 FILE_BYTES = 64 << 20  # of a picture, sound or clip on a pad
 FRAME_BYTES = 32 << 20
 WINDOW = (2, 12)  # frames on their way
@@ -146,10 +146,10 @@ def _numbers(data: bytes) -> bytes:
 
 def _words(data: bytes) -> bytes:
     try:
-        stamp, weights = json.loads(data)
-        if len(weights) > WORDS_MAX or not math.isfinite(stamp):
+        arrived_at, weights = json.loads(data)
+        if len(weights) > WORDS_MAX or not math.isfinite(arrived_at):
             raise Malformed("not words")
-        return packed([float(stamp), {str(w)[:64]: min(max(float(n), -1.0), 2.0) for w, n in weights.items()}])
+        return packed([float(arrived_at), {str(w)[:64]: min(max(float(n), -1.0), 2.0) for w, n in weights.items()}])
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise Malformed("not words") from None
 

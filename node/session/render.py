@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from worldjockey.integrations import Control, Frame, VideoFormat
+from worldjockey.integrations import ControlEvent, Frame, VideoFormat
 
 from ..control.control_log import parts, read
 from ..control.desk import Desk
@@ -146,7 +146,7 @@ def _obey(desk: Desk, row: dict[str, Any]) -> None:
         desk.clock.set(Line(*row["line"]))
     elif "to" in row and not row.get("waits"):
         meta = {"relative": True} if row.get("relative") else {}
-        desk.deliver(Control(str(row["to"]), tuple(row.get("args", ())), row["t"], str(row.get("from", "")), meta))
+        desk.deliver(ControlEvent(str(row["to"]), tuple(row.get("args", ())), row["t"], str(row.get("from", "")), meta))
 
 
 def to_clip(show: Show, log: Path, out: Path, device: str, seconds: float | None, folder: Path) -> Rendered:

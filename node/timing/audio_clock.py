@@ -20,15 +20,15 @@ class SoundClock:
     recent: tuple[float, ...] = ()
 
 
-def heard(clock: SoundClock, arrival: float, samples: int, rate: int) -> tuple[SoundClock, float]:
+def heard(clock: SoundClock, arrived_at: float, samples: int, rate: int) -> tuple[SoundClock, float]:
     """The clock after a piece of `samples`, and when its first sample was heard.
 
-    arrival: the same as far as the arrival tells. A piece may arrive late, and several at once then, but never early:
-    the least late of the last ones tells the truth.
+    arrived_at: the same as far as the arrival tells. A piece may arrive late, and several at once then, but never
+    early: the least late of the last ones tells the truth.
     """
-    start = arrival - clock.count / rate
+    start = arrived_at - clock.count / rate
     if not clock.recent or start - clock.start > GONE:
-        return SoundClock(arrival, samples, (arrival,)), arrival
+        return SoundClock(arrived_at, samples, (arrived_at,)), arrived_at
     recent = (*clock.recent[1 - RECENT :], start)
     off = min(recent) - clock.start
     start = clock.start + (off if abs(off) > JUMP else off * FOLLOWS)

@@ -72,8 +72,8 @@ class Player:
         self.encoder = Encoder(world, mailbox, options.media, options.ahead)
         self.sight = Sight(world, options.live) if options.live else None
         self.smooth: dict[str, float] = {}
-        self.heard = 0.0  # arrival of the newest control
-        self.obeyed = 0.0  # of the newest that frames obey
+        self.arrived_at = 0.0  # arrival time of the newest control
+        self.newest_control_at = 0.0  # of the newest that frames obey
         self.new = True
         self._controls: Controls | None = None  # of the chunk that is being drawn
         self._turn, self._waited = 0, 0.0  # steps into that chunk, and their seconds
@@ -104,7 +104,7 @@ class Player:
         return level, bass, treble, onset
 
     def take_prompts(self) -> float:
-        """Put freshly encoded prompts on the deck; returns the arrival of the newest."""
+        """Put freshly encoded prompts on the deck; returns the arrival time of the newest."""
         newest = 0.0
         self.encoder.recall()
         while True:
@@ -119,7 +119,7 @@ class Player:
                 default = self.mailbox.value("transition")
                 seconds = said.seconds if math.isfinite(said.seconds) else default
                 self.deck.set_tokens(slot, tokens, seconds if slot == "prompt" else 0.0)
-            newest = max(newest, said.stamp)
+            newest = max(newest, said.arrived_at)
 
     def step(self, wall: float, afford: Callable[[int], int] = int) -> tuple[Any, FrameInfo] | None:
         """One step covering `wall` seconds: frames (n, h, w, 3) and their info; None while the picture is frozen.
@@ -128,8 +128,8 @@ class Player:
         A world that thinks in chunks obeys at the first step of each, so for the others nothing is mixed.
         """
         reading = self.mailbox.read()
-        words, words_stamp = self.mailbox.words()
-        self.heard = max(self.heard, reading.newest, words_stamp, self.take_prompts())
+        words, words_arrived_at = self.mailbox.words()
+        self.arrived_at = max(self.arrived_at, reading.newest_control_at, words_arrived_at, self.take_prompts())
         values = reading.values
         fired = self.triggers.fired(reading.counts)
         if self.new or fired.keys() & {"seed", "panic", "cam/home"}:
@@ -144,10 +144,10 @@ class Player:
             self._turn, self._waited = 0, 0.0
             if self._controls is None:
                 return None
-            self.obeyed = self.heard
+            self.newest_control_at = self.arrived_at
         frames = self.world.step(self._controls)
         self._turn += 1
-        return frames, FrameInfo(time.monotonic(), self.obeyed, wall)
+        return frames, FrameInfo(time.monotonic(), self.newest_control_at, wall)
 
     def _mixed(
         self, values: Mapping[str, Any], words: Mapping[str, float], wall: float, afford: Callable[[int], int]
@@ -260,7 +260,7 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
                 playout.put(shipments, info, took)
             else:
                 for frame in shipments:
-                    shipping.write(frame, FrameInfo(info.made, info.stamp, span / len(shipments)))
+                    shipping.write(frame, FrameInfo(info.made, info.newest_control_at, span / len(shipments)))
             made += len(shipments)
             arrived.append((time.monotonic(), len(shipments)))
             for key, value in getattr(player.world, "timings", {}).items():

@@ -93,7 +93,7 @@ def test_a_file_plays_its_parameters(tmp_path):
     values = [c.args[0] for c in heard]
     assert min(values) >= -0.5
     assert 0.3 < max(values) <= 0.5
-    assert all(begin <= c.time <= time.monotonic() for c in heard)
+    assert all(begin <= c.arrived_at <= time.monotonic() for c in heard)
 
 
 def test_the_sound_itself_is_passed_on_piece_by_piece(tmp_path):
@@ -146,8 +146,9 @@ import sys, time
 from worldjockey.integrations.audio.input import AudioInput
 onsets = []
 def deliver(control):
-    if control.target == "sound/onset" and control.args[0] > 0.5 and (not onsets or control.time > onsets[-1] + 0.2):
-        onsets.append(control.time)
+    if control.target == "sound/onset" and control.args[0] > 0.5 and (not onsets or control.arrived_at > onsets[-1] +
+    0.2):
+        onsets.append(control.arrived_at)
 source = AudioInput("metro")
 source.start(deliver)
 deadline = time.monotonic() + 30

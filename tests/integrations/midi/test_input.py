@@ -14,7 +14,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.midi.input import MIDIInput, backend_name, list_ports
 from worldjockey.integrations.midi.parse import Decoder, Event, Messages
 from worldjockey.integrations.midi.player import Player, thin
@@ -388,7 +388,7 @@ def compose(target: str, source: Mapping[str, Any]) -> dict[str, Any]:
 class Rig:
     def __init__(self, wait_for: Callable[..., None]) -> None:
         self.wait_for = wait_for
-        self.controls: list[Control] = []
+        self.controls: list[ControlEvent] = []
         self.instruments: list[Instrument] = []
         self.name = f"wj-{os.getpid()}-{time.monotonic_ns() % 10**6}"
         self.values: dict[str, Any] = {}
@@ -405,7 +405,7 @@ class Rig:
         )
         self.midi.start(self.deliver)
 
-    def deliver(self, control: Control) -> None:
+    def deliver(self, control: ControlEvent) -> None:
         """As a desk does: it keeps the value, and tells everyone."""
         self.controls.append(control)
         if control.args:
@@ -447,7 +447,7 @@ def test_a_controller_plugged_in_during_the_show_plays_and_unplugged_lets_go(rig
     pads.send(0xC0, 2)
     rig.wait_for(lambda: len(rig.controls) == 4)
     assert rig.said() == [("pad/1", 1.0), ("cam/strafe", 0.0), ("morph", 1.0), ("cue/go", 3)]
-    assert before <= rig.controls[0].time <= time.monotonic()
+    assert before <= rig.controls[0].arrived_at <= time.monotonic()
     assert rig.controls[0].source == "midi pads:out"
     pads.unplug(torn=True)
     rig.wait_for(lambda: len(rig.controls) == 5)
@@ -465,7 +465,7 @@ def test_a_controller_shows_what_it_plays_and_what_others_play(rig):
     rig.wait_for(lambda: {(0xF0, 1, 0xF7), (0x90, 1, 45), (0xB0, 7, 32)} == set(box.heard))
     box.send(0x90, 1, 127)
     rig.wait_for(lambda: (0x96, 1, 21) in box.heard)
-    rig.deliver(Control("morph", (1.0,)))  # a cue
+    rig.deliver(ControlEvent("morph", (1.0,)))  # a cue
     rig.wait_for(lambda: (0xB0, 7, 127) in box.heard)
     box.send(0xB0, 7, 127)  # the motor has arrived, and says so
     rig.wait_for(lambda: rig.midi.status()["echoes"])
@@ -483,7 +483,7 @@ def test_an_unknown_controller_is_shown_values_only_if_the_show_says_so(rig):
     rig.values |= {"energy": 0.5, "pad/1": 1.0}
     plain, touch = rig.plug("keys", listens="listens"), rig.plug("X-Touch mini", listens="listens")
     rig.wait_for(lambda: (0x90, 36, 127) in touch.heard and (0xB0, 1, 64) in touch.heard)
-    rig.deliver(Control("energy", (1.0,)))
+    rig.deliver(ControlEvent("energy", (1.0,)))
     rig.wait_for(lambda: (0xB0, 1, 127) in touch.heard)
     assert plain.heard == []
 
@@ -493,7 +493,7 @@ def test_feedback_makes_no_loop(rig):
     loop = rig.plug("X-Touch loop", listens="echoes")
     rig.wait_for(lambda: loop.heard)
     for step in range(1, 8):
-        rig.deliver(Control("energy", (step / 7,)))
+        rig.deliver(ControlEvent("energy", (step / 7,)))
     rig.wait_for(lambda: loop.heard[-1] == (0xB0, 1, 127) and rig.midi.status()["echoes"] > 1)
     assert rig.said() == [("energy", step / 7) for step in range(1, 8)]
 

@@ -18,7 +18,7 @@ from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.osc_server import BlockingOSCUDPServer
 from pythonosc.udp_client import SimpleUDPClient
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.osc.input import SCHEDULED, SCHEDULED_BYTES, OSCInput
 from worldjockey.integrations.osc.packets import AHEAD, PATTERN, Malformed, build, match, parse, split, thin
 from worldjockey.integrations.osc.peers import LEASE, SUBSCRIBERS, Allowed, Budget, Subscribers
@@ -42,7 +42,7 @@ class Listener:
     """An OSCInput on a free port, what it delivered, and a socket to send with."""
 
     def __init__(self, **options: object) -> None:
-        self.controls: list[Control] = []
+        self.controls: list[ControlEvent] = []
         self.input = OSCInput(port=0, latest_wins=lambda t: t.startswith(("pad/", "cam/")), **options)
         self.input.start(self.controls.append)
         self.out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -75,7 +75,7 @@ def test_messages_become_controls_with_arrival_and_source(listener, wait_for):
     wait_for(lambda: len(listener.controls) == 4)
     assert listener.said == [("prompt", "a sea at night", 2.5), ("act/dance",), ("freeze", True), ("seed", 7)]
     control = listener.controls[0]
-    assert before <= control.time <= time.monotonic()
+    assert before <= control.arrived_at <= time.monotonic()
     assert control.source.startswith("osc 127.0.0.1:")
 
 
@@ -235,7 +235,7 @@ def test_any_bytes_are_messages_or_malformed(data):
 def test_a_listener_that_fails_does_not_make_it_deaf(wait_for):
     heard = []
 
-    def deliver(control: Control) -> None:
+    def deliver(control: ControlEvent) -> None:
         heard.append(control.target)
         raise RuntimeError("no")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pythonosc.udp_client import SimpleUDPClient
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.node.compat import osc_aliases
 from worldjockey.node.compat.osc_aliases import Aliases, table
 from worldjockey.node.control.desk import Desk
@@ -34,7 +34,7 @@ class Rig:
         assert said is not None
         for target, values in said:
             step = target.endswith("/+")
-            self.desk.deliver(Control(target.removesuffix("/+"), values, 1.0, "test", {"relative": step}))
+            self.desk.deliver(ControlEvent(target.removesuffix("/+"), values, 1.0, "test", {"relative": step}))
         assert self.desk.counts["refused"] == 0, self.desk.fault
         return said
 

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from typer.testing import CliRunner
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.model import load
 from worldjockey.node.cli.app import app
 from worldjockey.node.control import control_log as logs
@@ -51,7 +51,7 @@ def play(desk, folder, **options):
     desk.log = log
 
     def send(at, target, *args, **meta):
-        desk.deliver(Control(target, args, at, "the test", meta))
+        desk.deliver(ControlEvent(target, args, at, "the test", meta))
 
     for n in range(600):
         now = 1000 + n / 100
@@ -87,7 +87,7 @@ def test_every_obeyed_control_is_there_with_its_time_and_no_other(desk, tmp_path
     assert (asked["t"], asked["waits"]) == (1000.5, True)
     assert fired["t"] == pytest.approx(1001.92)
     assert (fired["now"], fired["args"]) == (True, [1])
-    desk.deliver(Control("pad/99", (1,), 1007.0, "the test"))
+    desk.deliver(ControlEvent("pad/99", (1,), 1007.0, "the test"))
     assert log.status()["lost"] == 0
     assert log.status()["rows"] == sum(1 for _ in read(parts(tmp_path)))
 
@@ -126,7 +126,7 @@ def test_a_part_can_be_played_alone_and_parts_are_bounded(desk, tmp_path):
     chunk = threading.Event()
     for n in range(60):
         for k in range(20):
-            desk.deliver(Control("energy", ((n + k) % 10 / 10,), 1000 + n + k / 20, "the test"))
+            desk.deliver(ControlEvent("energy", ((n + k) % 10 / 10,), 1000 + n + k / 20, "the test"))
         chunk.wait(0.03)
     log.stop()
     left = parts(tmp_path)
@@ -157,13 +157,13 @@ def test_a_full_disk_costs_the_log_and_not_the_show(desk, tmp_path, monkeypatch,
     log._turn = True
     began = time.monotonic()
     for n in range(5000):
-        desk.deliver(Control("energy", (n % 100 / 100,), 1000 + n / 1000, "the test"))
+        desk.deliver(ControlEvent("energy", (n % 100 / 100,), 1000 + n / 1000, "the test"))
     assert time.monotonic() - began < 3
     assert desk.counts == {"obeyed": 5000, "refused": 0}
     wait_for(lambda: "No space left" in log.status().get("fault", ""))
     full[0] = False
-    wait_for(lambda: desk.deliver(Control("energy", (0.25,), 1009.0, "the test")) or not log.status().get("fault"))
-    desk.deliver(Control("energy", (0.75,), 1010.0, "the test"))
+    wait_for(lambda: desk.deliver(ControlEvent("energy", (0.25,), 1009.0, "the test")) or not log.status().get("fault"))
+    desk.deliver(ControlEvent("energy", (0.75,), 1010.0, "the test"))
     log.stop()
     assert log.status()["lost"] > 0
     rows = list(read(parts(tmp_path)))
@@ -178,7 +178,7 @@ def test_a_slow_disk_is_waited_for_by_nobody_and_the_queue_is_bounded(desk, tmp_
     log.start()
     desk.log = log
     for n in range(1000):
-        desk.deliver(Control("energy", (0.5,), 1000 + n, "the test"))
+        desk.deliver(ControlEvent("energy", (0.5,), 1000 + n, "the test"))
     assert len(log._rows) <= 102
     assert log.status()["lost"] >= 890
     stuck.set()

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.node.control.cues import Change, Ramps, before, changes, choose, curved
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.control.history import DEPTH
@@ -124,7 +124,7 @@ class Stage:
         self.desk.latency, self.now = latency, 1000.0
 
     def send(self, target, *args, source="the test", **meta):
-        self.desk.deliver(Control(target, args, self.now, source, meta))
+        self.desk.deliver(ControlEvent(target, args, self.now, source, meta))
 
     def until(self, moment, step=0.01):
         while self.now < moment - 1e-9:
@@ -218,7 +218,7 @@ def test_the_stamp_of_a_cue_is_when_it_fired_and_a_moving_fader_is_no_new_contro
     s.until(1000.3)
     s.send("cue/go", "a")
     s.until(1003)
-    assert s.box.read().newest == pytest.approx(1001.9)
+    assert s.box.read().newest_control_at == pytest.approx(1001.9)
 
 
 def test_snapshots_bring_everything_back(stage):

@@ -1,7 +1,7 @@
 """Whatever fails by itself on the desk is let go and told once; the rest plays on."""
 
 import pytest
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.node.control import desk as desks
 from worldjockey.node.control import modulators
 from worldjockey.node.control.cues import Ramps
@@ -75,7 +75,7 @@ def test_a_faulty_modulator_is_switched_off_and_the_others_go_on(desk, box, monk
     assert desk.changed()["mod/1/depth"] == 0, "controllers see it"
     assert box.read().values["cam/zoom"] == pytest.approx(0.5)
     monkeypatch.undo()
-    desk.deliver(Control("mod/1/depth", (0.5,), 1000.3, "a hand"))
+    desk.deliver(ControlEvent("mod/1/depth", (0.5,), 1000.3, "a hand"))
     run(desk, 1000.3, 1000.6)
     assert box.read().values["cam/yaw"] != 0, "a hand switches it on again"
 
@@ -83,28 +83,28 @@ def test_a_faulty_modulator_is_switched_off_and_the_others_go_on(desk, box, monk
 def test_a_fader_that_cannot_go_its_way_stays_and_the_others_arrive(desk, box, monkeypatch):
     pass_on = breaks(Ramps.pass_on, lambda self, name, now: name == "energy", OverflowError("beyond all numbers"))
     monkeypatch.setattr(Ramps, "pass_on", pass_on)
-    desk.deliver(Control("cue/go", ("a",), 1000.0, "a hand"))
+    desk.deliver(ControlEvent("cue/go", ("a",), 1000.0, "a hand"))
     run(desk, 1000, 1002.5)
     assert desk.faults == ["the way of energy: beyond all numbers"]
     assert desk.survived == 1, "it is let go"
     assert box.read().values["morph"] == 1
-    desk.deliver(Control("energy", (0.3,), 1002.5, "a hand"))
+    desk.deliver(ControlEvent("energy", (0.3,), 1002.5, "a hand"))
     assert box.read().values["energy"] == pytest.approx(0.3)
 
 
 def test_a_cue_that_fails_when_its_beat_comes_is_passed_over(desk, box, monkeypatch):
-    desk.deliver(Control("cue/go", ("b",), 1000.3, "a hand"))
+    desk.deliver(ControlEvent("cue/go", ("b",), 1000.3, "a hand"))
     monkeypatch.setattr(desks.cues, "changes", breaks(None, lambda *_: True, RuntimeError("no such pad")))
     run(desk, 1000.3, 1003)
     assert desk.faults == ["cue/go 2: no such pad"]
     monkeypatch.undo()
-    desk.deliver(Control("cue/go", ("b",), 1003.0, "a hand"))
+    desk.deliver(ControlEvent("cue/go", ("b",), 1003.0, "a hand"))
     run(desk, 1003, 1006)
     assert box.read().values["speed"] == 2
 
 
 def test_what_waits_is_dropped_when_its_beat_cannot_be_found(desk, monkeypatch):
-    desk.deliver(Control("cue/go", ("b",), 1000.3, "a hand"))
+    desk.deliver(ControlEvent("cue/go", ("b",), 1000.3, "a hand"))
     monkeypatch.setattr(schedule.Waiting, "lands", breaks(None, lambda *_: True, ValueError("no such beat")))
     run(desk, 1000.3, 1003)
     assert desk.faults == ["what waits for its beat: no such beat"]
@@ -114,7 +114,7 @@ def test_what_waits_is_dropped_when_its_beat_cannot_be_found(desk, monkeypatch):
 def test_without_a_clock_or_a_log_faders_still_move(desk, box):
     desk.clock.until = 1000.5
     desk.log = Log()
-    desk.deliver(Control("cue/go", ("a",), 1000.0, "a hand"))
+    desk.deliver(ControlEvent("cue/go", ("a",), 1000.0, "a hand"))
     run(desk, 1000, 1003)
     assert box.read().values["energy"] == 1
     assert desk.counts == {"obeyed": 1, "refused": 0}
@@ -124,6 +124,6 @@ def test_without_a_clock_or_a_log_faders_still_move(desk, box):
 
 def test_no_input_is_ever_answered_with_an_exception(desk, monkeypatch):
     monkeypatch.setattr(desks.cues, "choose", breaks(None, lambda *_: True, RuntimeError("broken")))
-    desk.deliver(Control("cue/go", ("a",), 1000.0, "a hand"))
+    desk.deliver(ControlEvent("cue/go", ("a",), 1000.0, "a hand"))
     assert desk.counts == {"obeyed": 0, "refused": 1}
     assert desk.fault == "a hand: broken"

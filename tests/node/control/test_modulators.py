@@ -6,7 +6,7 @@ import math
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.control.modulators import Bank, Envelope, Press, noise, targets_of, wave
 from worldjockey.node.ipc.mailbox import Mailbox
@@ -33,7 +33,7 @@ def play():
 
 
 def send(desk, target, *args, at=1000.0):
-    desk.deliver(Control(target, args, at, "the test"))
+    desk.deliver(ControlEvent(target, args, at, "the test"))
     assert not desk.fault
 
 
@@ -174,12 +174,12 @@ def test_whatever_is_played_the_picture_gets_values_in_range(moves):
         desk, now = Desk(Show.parse("modulators: [{depth: 1, to: [energy, cam/zoom]}]"), box, ShowClock(120)), 0.0
         for target, value, gap in moves:
             now += gap
-            desk.deliver(Control(target, (value,), now or 0.001, "the test"))
+            desk.deliver(ControlEvent(target, (value,), now or 0.001, "the test"))
             desk.advance(now)
             for name in ("energy", "cam/zoom"):
                 assert PARAMETERS[name].low <= box.read().values[name] <= PARAMETERS[name].high
         assert not desk.fault
-        desk.deliver(Control("mod/1/depth", (0,), now + 1, "the test"))
+        desk.deliver(ControlEvent("mod/1/depth", (0,), now + 1, "the test"))
         desk.advance(now + 1)
         assert box.read().values["energy"] == pytest.approx(desk.read("energy"))
     finally:
@@ -225,7 +225,7 @@ def test_a_modulator_is_no_hand_to_measure_latency_by(play):
     send(desk, "energy", 0.5, at=1000.0)
     for n in range(50):
         desk.advance(1000 + n / 100)
-    assert box.read().newest == 1000.0
+    assert box.read().newest_control_at == 1000.0
 
 
 def test_panic_stills_modulators_and_undo_brings_them_back(play):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.node.control import snapshot_file as keepsakes
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.control.history import SNAPSHOTS
@@ -36,7 +36,7 @@ def desks():
 
 
 def send(desk, target, *args):
-    desk.deliver(Control(target, args, 1000.0, "a hand"))
+    desk.deliver(ControlEvent(target, args, 1000.0, "a hand"))
     assert not desk.fault
 
 

@@ -112,7 +112,7 @@ def test_any_text_arrives_whole(text: str) -> None:
         wanted = PARAMETERS["prompt"].coerce(text)
         box.post("prompt", wanted, 1.0, seconds=2.5)
         said = box.said("prompt")
-        assert (said.text, said.seconds, said.stamp) == (wanted, 2.5, 1.0)
+        assert (said.text, said.seconds, said.arrived_at) == (wanted, 2.5, 1.0)
     finally:
         box.unlink()
 
@@ -122,10 +122,10 @@ def test_word_weights_stay_bounded_and_the_latest_survive() -> None:
     try:
         for i in range(200):
             box.post(f"word/w{i}", 1.5, float(i))
-        words, stamp = box.words()
+        words, arrived_at = box.words()
         assert len(words) == 64
         assert words["w199"] == 1.5
-        assert stamp == 199.0
+        assert arrived_at == 199.0
         box.post("word/w199", 1.0, 200.0)
         assert "w199" not in box.words()[0]
     finally:

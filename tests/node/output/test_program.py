@@ -48,9 +48,9 @@ def test_a_change_shows_at_the_next_tick_and_whole_before_the_next_frame(ring: F
     programme = Programme(ring, flat(0), PERIOD)
     ring.write(flat(0), FrameInfo(span=PERIOD * 3))
     levels(programme, range(3))
-    ring.write(flat(90), FrameInfo(stamp=7.0, span=PERIOD * 3))
-    picture, stamp, new = programme.tick(3 * PERIOD, "blend", 0.0)
-    assert (stamp, new) == (7.0, True)
+    ring.write(flat(90), FrameInfo(newest_control_at=7.0, span=PERIOD * 3))
+    picture, newest_control_at, new = programme.tick(3 * PERIOD, "blend", 0.0)
+    assert (newest_control_at, new) == (7.0, True)
     assert abs(int(picture[0, 0, 0]) - 30) <= 2
     later = levels(programme, range(4, 7))
     assert abs(later[0] - 60) <= 2

@@ -141,9 +141,9 @@ class Rig:
         self.ring.unlink()
 
     def post(self, name, value):
-        stamp = time.monotonic()
-        self.mailbox.post(name, value, stamp)
-        return stamp
+        arrived_at = time.monotonic()
+        self.mailbox.post(name, value, arrived_at)
+        return arrived_at
 
     def said(self):
         self.keeper.watch(time.monotonic())
@@ -196,10 +196,10 @@ def test_a_world_elsewhere_is_played_cut_off_and_killed(key):
         wait_for(lambda: rig.shows((0x20, 0x40, 0x60)), what="the first prompt")
         assert rig.said()["link"]["up"]
 
-        stamp = rig.post("prompt", "#c81e5a")
+        arrived_at = rig.post("prompt", "#c81e5a")
         wait_for(lambda: rig.shows((200, 30, 90)), what="a prompt that changes")
         picture, info = rig.picture()
-        assert info.stamp == stamp, "this machine's own clock comes back"
+        assert info.arrived_at == arrived_at, "this machine's own clock comes back"
         x = int(np.argmax(picture[-12].min(1) > 200))
         close = [psnr(picture, expected((200, 30, 90), at)) for at in (x - 1, x, x + 1) if at >= 0]
         assert max(close) > 35

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.output.worker import OutletSpec
 from worldjockey.node.session import play as playing
@@ -101,7 +101,7 @@ def test_quantised_cues_change_the_picture_on_the_beat(
             wait_for(lambda: bool(frames()) and frames()[-1][1][0] > 250, 30, "the show's own prompt")
             for n in range(WARM_UP + COUNTED):
                 before = len(changes())
-                rigs[0].deliver(Control("cue/go", (), time.monotonic(), "the test"))
+                rigs[0].deliver(ControlEvent("cue/go", (), time.monotonic(), "the test"))
                 wait_for(lambda before=before: len(changes()) > before, 5, f"cue {n}")
         finally:
             os.kill(os.getpid(), signal.SIGINT)

@@ -18,7 +18,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from worldjockey.integrations import Control, Deliver
+from worldjockey.integrations import ControlEvent, Deliver
 from worldjockey.node.output.worker import OutletSpec
 from worldjockey.node.session import play as playing
 from worldjockey.node.session.options import PlayOptions
@@ -43,7 +43,7 @@ class Hand:
         self._deliver = deliver
 
     def play(self, target: str, *args: Any) -> None:
-        self._deliver(Control(target, args, time.monotonic(), "the test"))
+        self._deliver(ControlEvent(target, args, time.monotonic(), "the test"))
 
     def feedback(self, target: str, value: Any) -> None:
         self.heard.setdefault(target, []).append(value)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.midi.lights import Lights
 from worldjockey.integrations.midi.parse import Event
 from worldjockey.integrations.midi.player import Player
@@ -48,7 +48,7 @@ class Hands:
         self.sent = []
 
     def send(self, target, *args, **meta):
-        self.sent.append(Control(target, args, self.now, "a hand", meta))
+        self.sent.append(ControlEvent(target, args, self.now, "a hand", meta))
         self.desk.deliver(self.sent[-1])
 
     def pass_time(self, seconds):
@@ -398,7 +398,7 @@ banks: {one: ["#ff0000"], two: ["#00ff00"]}
     for second, target, value in (
         (0, "pad/1", 1), (1, "bank", "two"), (2, "pad/1", 0), (3, "pad/1", 1), (4, "bank/previous", 1)
     ):  # fmt: skip
-        desk.deliver(Control(target, (value,), 1000.0 + second, "a hand"))
+        desk.deliver(ControlEvent(target, (value,), 1000.0 + second, "a hand"))
     log.stop()
 
     def seen():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.midi.parse import Decoder, Messages
 from worldjockey.integrations.midi.player import Player
 from worldjockey.integrations.midi.rules import Controller, Rule, table
@@ -56,7 +56,7 @@ class Rig:
 
     def obey(self, said: Any) -> None:
         for target, args in said:
-            self.desk.deliver(Control(target, args, 1.0, "midi"))
+            self.desk.deliver(ControlEvent(target, args, 1.0, "midi"))
 
 
 @pytest.mark.parametrize(("port", "name"), PRODUCTS.items())
@@ -173,7 +173,7 @@ def test_a_cue_takes_a_fader_and_the_hand_takes_it_back_without_a_jump(desk):
         rig.play(0xB0, 1, value)
     held = desk.values["energy"]
     assert held == pytest.approx(99 / 127, abs=0.01)
-    desk.deliver(Control("energy", (0.2,)))
+    desk.deliver(ControlEvent("energy", (0.2,)))
     for value in (98, 90, 60):
         rig.play(0xB0, 1, value)
         assert desk.values["energy"] == 0.2
@@ -278,6 +278,6 @@ def test_where_there_is_no_place_it_says_what_to_write(text, tmp_path):
 
 
 def test_learn_is_the_rigs_and_no_world_hears_of_it(desk):
-    desk.deliver(Control("learn", ("pad/3",)))
+    desk.deliver(ControlEvent("learn", ("pad/3",)))
     assert desk.read("learn") == "pad/3"
     assert desk.changed()["learn"] == "pad/3"

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from worldjockey.integrations import Control
+from worldjockey.integrations import ControlEvent
 from worldjockey.model import load
 from worldjockey.model.spec import Tokens
 from worldjockey.node.control.desk import Desk
@@ -139,10 +139,10 @@ cues:
 
     def picture():
         frames, info = player.step(0.1)
-        return tuple(int(v) for v in frames[0, 8, 8]), info.stamp
+        return tuple(int(v) for v in frames[0, 8, 8]), info.newest_control_at
 
     assert picture() == ((255, 0, 0), 0.0)
-    desk.deliver(Control("cue/go", ("green",), 1001.0, "a hand"))
+    desk.deliver(ControlEvent("cue/go", ("green",), 1001.0, "a hand"))
     assert picture() == ((0, 255, 0), 1001.0), "in the very next step"
-    desk.deliver(Control("cue/go", ("blue",), 1002.0, "a hand"))
+    desk.deliver(ControlEvent("cue/go", ("blue",), 1002.0, "a hand"))
     assert 0 < picture()[0][2] < 255, "with its transition"

@@ -64,9 +64,9 @@ def test_hands_are_obeyed_from_the_next_chunk_on(opened, model):
             for name, value in hands:
                 box.post(name, value, 2.0)
             player.encoder.once()
-            stamps = [player.obeyed]
+            stamps = [player.newest_control_at]
             after = [pictures(player, 1) for _ in range(CHUNK * 2 - 1)]
-            return torch.cat([before, *after]), [*stamps, player.obeyed]
+            return torch.cat([before, *after]), [*stamps, player.newest_control_at]
         finally:
             box.unlink()
 
@@ -94,7 +94,7 @@ def test_a_look_comes_back_while_it_is_played(opened, box):
     player.encoder.once()
     world.restore(look)
     assert torch.equal(pictures(player, 2 * CHUNK), expected)
-    assert player.obeyed == 4.0
+    assert player.newest_control_at == 4.0
 
 
 class Heavy:
@@ -139,8 +139,8 @@ def test_the_world_process_plays_it_evenly_turns_with_the_prompt_and_sees_less_w
     assert min(gaps) >= 1 / 16 - 1e-9, "never faster than it means its motion"
     playing.box.post("prompt", "the sea, storm", 5.0)
     playing.player.encoder.once()
-    wait_for(lambda: playing.log[-1][1].stamp == 5.0, 30)
-    first = next(i for i, (_, info) in enumerate(playing.log) if info.stamp == 5.0)
+    wait_for(lambda: playing.log[-1][1].newest_control_at == 5.0, 30)
+    first = next(i for i, (_, info) in enumerate(playing.log) if info.newest_control_at == 5.0)
     turned = np.abs(playing.log[first][0].astype(int) - playing.log[first - 1][0]).mean()
     usual = np.mean([np.abs(a.astype(int) - b).mean() for (a, _), (b, _) in zip(playing.log[9:20], playing.log[10:21],
                                                                                 strict=True)])  # fmt: skip
