@@ -274,7 +274,8 @@ def test_a_show_chooses_the_card_by_itself_and_plays_on_without_it(
     card: Path, display: str, tmp_path: Path, wait_for: Any
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "from worldjockey.node import shipping\nshipping.card_of = lambda frames: 0\n"  # the world's tensors, there
+        # the world's tensors, there
+        "from worldjockey.node.world import frame_publisher\nframe_publisher.card_of = lambda frames: 0\n"
     )
     show, report = tmp_path / "show.yaml", tmp_path / "report.json"
     show.write_text("model: testcard\nsize: 320x180\nprompt: sea\noutputs: [window]\n")
