@@ -61,7 +61,7 @@ class OnCard:
     flow: NDArray[np.float16] | None = None
 
 
-class CardFault(RuntimeError):
+class CardError(RuntimeError):
     """A picture cannot go from the card's memory to OpenGL. The message says why; the same picture's pixels can."""
 
 
@@ -82,7 +82,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Heard:
+class AudioChunk:
     """A piece of the sound that is listened to.
 
     samples: (n, 2), left and right, -1..1. rate: samples a second. time: time.monotonic() at which the first of them
@@ -107,11 +107,11 @@ class Output(Protocol):
     """Somewhere frames go. Runs in a process of its own; may block, may die.
 
     One that also has `tell(news: Mapping[str, Any])` hears several times a second what is played: "prompt", "cue",
-    "latency_ms". One with `takes_card` true may get frames that lie on a CUDA card; if `send` raises CardFault then, it
+    "latency_ms". One with `takes_card` true may get frames that lie on a CUDA card; if `send` raises CardError then, it
     gets pixels from the next tick on. One with `aim(by: Sequence[Corner])` hears before each frame how far the
     performer moved the screen's four corners, each [x, y] in screens. One with `hears` true gets what is heard by
-    `hear(heard: Heard)`, after the picture of the same tick; nothing where nothing is heard. What `hear` raises costs
-    this output its sound and not its pictures.
+    `hear(heard: AudioChunk)`, after the picture of the same tick; nothing where nothing is heard. What `hear` raises
+    costs this output its sound and not its pictures.
     """
 
     layout: Layout

@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 
-from . import Frame, Heard, Layout, VideoFormat
+from . import AudioChunk, Frame, Layout, VideoFormat
 from .media.aac import SoundTrack
 from .media.h264 import Coder
 
@@ -94,7 +94,7 @@ class FileOutput:
         if self._track:
             self._write(self._track.wait(self._next / self._fmt.fps))
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: AudioChunk) -> None:
         if self._track and self._first:
             self._write(self._track.hear(heard.samples, heard.time - self._first[1]))
 

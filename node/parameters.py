@@ -150,7 +150,7 @@ def _table() -> dict[str, Parameter]:
             smoothing=0.08,
         ),
         p("freeze", "bool", "hold the picture; the rig keeps running", False),
-        p("blackout", "float", "fade the programme to black", 0.0, smoothing=0.03),
+        p("blackout", "float", "fade the program to black", 0.0, smoothing=0.03),
         p(
             "inbetween",
             "enum",

@@ -86,7 +86,7 @@ class Playing:
         return self._ticks
 
     def picture(self) -> np.ndarray:
-        """What the programme shows, (H, W, 3) RGB."""
+        """What the program shows, (H, W, 3) RGB."""
         return np.asarray(Image.open(io.BytesIO(self._get("frame.jpg"))).convert("RGB"))
 
     def osc(self, address: str, *values: object) -> None:
@@ -181,7 +181,7 @@ def test_obs_shows_what_was_prompted(play: Any, studio: Any, wait_for: Any) -> N
     for source in (*SOURCES, SCENE):
         wait_for(
             lambda source=source: likeness(director.picture(source, size), playing.picture()) > 0.98,
-            20, f"the programme's picture in OBS's {source}",
+            20, f"the program's picture in OBS's {source}",
         )  # fmt: skip
     assert likeness(before, playing.picture()) < 0.9  # another picture would not have passed
     assert playing.stop()["restarts"] == 0

@@ -1,8 +1,8 @@
 """Sound in: a live input or a file becomes level, bass, treble and onset, a hundred times a second.
 
-The listening is a pure state over blocks of samples (`Ear`); around it a thread reads a device (PortAudio, in a process
-of its own: device_process.py) or a file at its own speed, and delivers what it hears as controls. Whoever wants the
-sound itself, to send it on, gets the first two channels.
+The listening is a pure state over blocks of samples (`FeatureExtractor`); around it a thread reads a device (PortAudio,
+in a process of its own: device_process.py) or a file at its own speed, and delivers what it hears as controls. Whoever
+wants the sound itself, to send it on, gets the first two channels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import ControlEvent, Deliver, Heard, Samples
+from .. import AudioChunk, ControlEvent, Deliver, Samples
 
 Block = tuple[Samples, float]  # (n, channels) -1..1, and time.monotonic() of its arrival
 
@@ -40,7 +40,7 @@ FIX = "pip install sounddevice, and on Debian apt install libportaudio2"
 
 
 @dataclass(frozen=True)
-class Wire:
+class FeatureMapping:
     """What one feature plays: `target` between low and high, following with attack and release in seconds."""
 
     feature: str
@@ -51,11 +51,11 @@ class Wire:
     release: float = 0.12
 
 
-DEFAULT = tuple(Wire(f, f"sound/{f}") for f in FEATURES)
+DEFAULT = tuple(FeatureMapping(f, f"sound/{f}") for f in FEATURES)
 
 
 @dataclass
-class Ear:
+class FeatureExtractor:
     """What is heard, block by block. Levels adapt: the loudest of the last seconds is 1, whatever the gain."""
 
     past: Samples = field(default_factory=lambda: np.zeros(WINDOW, np.float32))
@@ -117,10 +117,10 @@ class AudioInput:
     and then.
     """
 
-    def __init__(self, source: str | None = None, wires: tuple[Wire, ...] = DEFAULT,
-                 hear: Callable[[Heard], None] | None = None) -> None:  # fmt: skip
-        self._source, self.wires, self._hear = source, wires, hear
-        self._ear, self._values = Ear(), [0.0] * len(wires)
+    def __init__(self, source: str | None = None, mappings: tuple[FeatureMapping, ...] = DEFAULT,
+                 hear: Callable[[AudioChunk], None] | None = None) -> None:  # fmt: skip
+        self._source, self.mappings, self._hear = source, mappings, hear
+        self._ear, self._values = FeatureExtractor(), [0.0] * len(mappings)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._said: dict[str, Any] = {"state": "opening", "source": source or "the system's input"}
@@ -142,7 +142,7 @@ class AudioInput:
                         return
                     self._said = {**self._said, "state": "listening"}
                     if self._hear is not None:
-                        self._hear(Heard(stereo(block), RATE, arrived - len(block) / RATE))
+                        self._hear(AudioChunk(stereo(block), RATE, arrived - len(block) / RATE))
                     self.take(block.mean(-1), deliver)
             except (OSError, ValueError) as fault:
                 self._said = {**self._said, "state": "no sound", "message": str(fault)}
@@ -153,17 +153,19 @@ class AudioInput:
         """Hear one block, (n,) mono, and deliver what changed."""
         heard, now, seconds = self._ear.hear(block), time.monotonic(), len(block) / RATE
         self._said["level"] = round(heard["level"], 3)
-        for i, wire in enumerate(self.wires):
-            value = follow(self._values[i], heard[wire.feature], seconds, wire.attack, wire.release)
+        for i, mapping in enumerate(self.mappings):
+            value = follow(self._values[i], heard[mapping.feature], seconds, mapping.attack, mapping.release)
             if abs(value - self._values[i]) > 1e-4 or value in (0.0, 1.0) != self._values[i]:
-                deliver(ControlEvent(wire.target, (wire.low + (wire.high - wire.low) * value,), now, "sound"))
+                deliver(
+                    ControlEvent(mapping.target, (mapping.low + (mapping.high - mapping.low) * value,), now, "sound")
+                )
             self._values[i] = value
 
     def _rest(self, deliver: Deliver) -> None:
         """Nothing is heard any more: let go of what was held up."""
-        for i, wire in enumerate(self.wires):
+        for i, mapping in enumerate(self.mappings):
             if self._values[i] > 0:
-                deliver(ControlEvent(wire.target, (wire.low,), time.monotonic(), "sound"))
+                deliver(ControlEvent(mapping.target, (mapping.low,), time.monotonic(), "sound"))
             self._values[i] = 0.0
 
     def feedback(self, target: str, value: Any) -> None:

@@ -183,7 +183,7 @@ class Canvas:
         return self._shape[1], self._shape[0]
 
     def take(self, frame: Frame) -> None:
-        """The frame is what is drawn from now on. CardFault if it lies on a card and cannot be had from there."""
+        """The frame is what is drawn from now on. CardError if it lies on a card and cannot be had from there."""
         if frame.card is None:
             self._blackout = None
             self.upload(frame.pixels)

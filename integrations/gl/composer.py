@@ -1,4 +1,4 @@
-"""What the programme does to the world's frames, on the graphics card: the newest on its way in from what was shown.
+"""What the program does to the world's frames, on the graphics card: the newest on its way in from what was shown.
 
 The same as the node's own blend and motion, to a level or little more, for pictures that lie in a CUDA card's memory.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import CardFault, OnCard
+from .. import CardError, OnCard
 from .cuda import Lane
 
 # Row 0 of every texture is the picture's highest, here too. A flow of half the size is read as OpenCV would enlarge it.
@@ -55,12 +55,12 @@ class Composer:
         return self._shown[0]
 
     def compose(self, card: OnCard) -> None:
-        """CardFault where CUDA or OpenGL refuses; then nothing of it stays registered or open."""
+        """CardError where CUDA or OpenGL refuses; then nothing of it stays registered or open."""
         try:
             self._compose(card)
         except Exception as fault:
             self.close()
-            raise fault if isinstance(fault, CardFault) else CardFault(f"{type(fault).__name__}: {fault}") from fault
+            raise fault if isinstance(fault, CardError) else CardError(f"{type(fault).__name__}: {fault}") from fault
 
     def _compose(self, card: OnCard) -> None:
         gl, fresh = self._gl, self._fetch(card)

@@ -2,7 +2,7 @@
 
 Written against cuda-bindings 13.5 (12.6 has the same calls), chapters *Graphics Interoperability* and *Interprocess
 Communication* of NVIDIA's CUDA programming guide. Whoever makes pictures owns a `Block`; whoever draws opens it by a
-`Lane`. Whatever fails is a `CardFault`, after which pictures go through the processor.
+`Lane`. Whatever fails is a `CardError`, after which pictures go through the processor.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-from .. import CardFault, CardMemory
+from .. import CardError, CardMemory
 
 HANDLE_BYTES = 64  # CUDA_IPC_HANDLE_SIZE
 TEXTURE_2D = 0x0DE1  # GL_TEXTURE_2D
@@ -37,21 +37,21 @@ def verdict(missing: str, drawn_by: Sequence[str], made_by: str) -> str:
 
 
 def runtime() -> Any:
-    """The vendor's module. CardFault, with the fix, where it is not."""
+    """The vendor's module. CardError, with the fix, where it is not."""
     try:
         from cuda.bindings import runtime as found
     except Exception as fault:  # a library of its own may be missing, too
-        raise CardFault(f"cuda-bindings is missing ({fault}): pip install cuda-bindings") from None
+        raise CardError(f"cuda-bindings is missing ({fault}): pip install cuda-bindings") from None
     return found
 
 
 def done(said: tuple[Any, ...]) -> Any:
-    """What a call of the runtime returned beside its error. CardFault where there was one."""
+    """What a call of the runtime returned beside its error. CardError where there was one."""
     error, *values = said
     if int(error):
         text = runtime().cudaGetErrorString(error)[1]
         why = text.decode(errors="replace") if isinstance(text, bytes) else text
-        raise CardFault(f"CUDA failed, {why}{FIXES.get(int(error), '')}")
+        raise CardError(f"CUDA failed, {why}{FIXES.get(int(error), '')}")
     return values[0] if len(values) == 1 else tuple(values)
 
 
@@ -84,7 +84,7 @@ class Block:
             # of its own, lest a copy wait for the world's next step
             self._stream = done(self._cuda.cudaStreamCreateWithFlags(self._cuda.cudaStreamNonBlocking))
             handle = done(self._cuda.cudaIpcGetMemHandle(self._base))
-        except CardFault:
+        except CardError:
             self.close()
             raise
         self.memory = CardMemory(ctypes.string_at(handle.getPtr(), HANDLE_BYTES), bus, size, slots)
@@ -92,7 +92,7 @@ class Block:
     def put(self, source: int, size: int) -> int:
         """Copy `size` bytes from a device address, all written by now, to the next slot; its number."""
         if self._base is None or size > self.memory.size:
-            raise CardFault(f"a picture of {size} bytes does not fit in a slot of {self.memory.size}")
+            raise CardError(f"a picture of {size} bytes does not fit in a slot of {self.memory.size}")
         cuda = self._cuda
         self._turn = (self._turn + 1) % self.memory.slots
         to, kind = self._base + self._turn * self.memory.size, cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
@@ -110,7 +110,7 @@ class Block:
 class Lane:
     """From another program's `Block` into textures of the current OpenGL context.
 
-    CardFault where the world and the context are not on one card.
+    CardError where the world and the context are not on one card.
     """
 
     def __init__(self, memory: CardMemory) -> None:
@@ -118,7 +118,7 @@ class Lane:
         self._base: int | None = None
         self._resource: Any = None
         if why := verdict("", drawing(), memory.bus):
-            raise CardFault(why)
+            raise CardError(why)
         done(self._cuda.cudaSetDevice(done(self._cuda.cudaDeviceGetByPCIBusId(memory.bus.encode()))))
         handle = self._cuda.cudaIpcMemHandle_t()
         ctypes.memmove(handle.getPtr(), memory.handle, HANDLE_BYTES)
@@ -134,7 +134,7 @@ class Lane:
     def copy(self, slot: int, width: int, height: int) -> None:
         """A slot's picture, RGBA without gaps, into the registered texture, whose size that is."""
         if self._base is None or not 0 <= slot < self.memory.slots or width * height * 4 > self.memory.size:
-            raise CardFault(f"there is no picture of {width}x{height} in slot {slot}")
+            raise CardError(f"there is no picture of {width}x{height} in slot {slot}")
         cuda = self._cuda
         done(cuda.cudaGraphicsMapResources(1, self._resource, 0))
         try:

@@ -24,7 +24,7 @@ from .. import ControlEvent, Deliver
 from .learn import Gather
 from .lights import ROUND, Lights, partner, plain
 from .parse import Decoder, Event, Messages
-from .player import Player, Said, nothing, thin
+from .player import TargetArgs, Translator, nothing, thin
 from .rules import Controller, Rule
 
 NAME = "worldjockey"  # of the port that other programs send to
@@ -68,7 +68,7 @@ class MIDIInput:
         on_clock: OnClock = no_clock,
     ) -> None:
         known = [Controller.of(controller) for controller in controllers]
-        self._player = Player((Rule(**mapping) for mapping in mappings), known, read, name, feedback)
+        self._player = Translator((Rule(**mapping) for mapping in mappings), known, read, name, feedback)
         self._lights = Lights(read)
         self._feedback_to = tuple(feedback)
         self._compose, self._on_clock = compose, on_clock
@@ -286,7 +286,7 @@ class MIDIInput:
                 del self._partners[port]
                 self._light(port)
 
-    def _say(self, controls: Iterable[Said], arrived_at: float, port: str) -> None:
+    def _say(self, controls: Iterable[TargetArgs], arrived_at: float, port: str) -> None:
         for target, args in controls:
             try:
                 self._deliver(ControlEvent(target, args, arrived_at, f"midi {port}"))
@@ -311,7 +311,7 @@ class MIDIInput:
                 self._send(process, sends)
             self._stop.wait(ROUND)
         with self._lit:
-            goodbyes = self._lights.farewell()
+            goodbyes = self._lights.stop_signals()
         if goodbyes and self._process is not None:
             self._send(self._process, goodbyes)
 

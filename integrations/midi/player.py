@@ -11,12 +11,12 @@ from .parse import ALL_NOTES_OFF, ALL_SOUND_OFF, Event, fraction, ticks
 from .rules import Controller, Rule, Table, table
 from .takeover import NEAR, pickup, scale
 
-Said = tuple[str, tuple[Any, ...]]  # a target and its arguments
+TargetArgs = tuple[str, tuple[Any, ...]]  # a target and its arguments
 MOVES = ("cc", "cc14", "nrpn", "bend", "pressure")
 
 
 @dataclass
-class Hand:
+class FaderState:
     """A fader as its rule knows it. position: 0..1, None before its first message. sent: the value it gave last."""
 
     position: float | None = None
@@ -34,7 +34,7 @@ def position(event: Event) -> float:
     return fraction(event.value, 0, 64, 127) if event.kind == "cc" else event.value / 127
 
 
-class Player:
+class Translator:
     """What every port's messages mean by its table. read: a parameter's present value, None where there is none.
 
     own: the port on which other programs play us. Their faders have no hands, so nothing is taken over softly there.
@@ -56,7 +56,7 @@ class Player:
         self._tables: dict[str, Table] = {}
         self._held: dict[tuple[str, int, int], list[Rule]] = {}  # by port, channel, note: what it holds up
         self._down: dict[tuple[str, str, int, int], list[Rule]] = {}  # pressed controllers, and the gates they hold
-        self._hands: dict[tuple[str, Rule], Hand] = {}
+        self._hands: dict[tuple[str, Rule], FaderState] = {}
         self.counts: Counter[str] = Counter()
 
     @property
@@ -76,7 +76,7 @@ class Player:
         self._rules.insert(0, rule)
         self._tables.clear()
 
-    def play(self, event: Event, port: str) -> Iterator[Said]:
+    def play(self, event: Event, port: str) -> Iterator[TargetArgs]:
         """(target, args) for each thing that the event means. Obey each before asking for the next."""
         kind, channel = event.kind, event.channel
         rules = self.table(port).find(kind, event.number if kind not in ("bend", "pressure") else None, channel)
@@ -105,7 +105,7 @@ class Player:
         elif kind in MOVES:
             yield from self._move(event, port, rules)
 
-    def release(self, port: str | None = None) -> Iterator[Said]:
+    def release(self, port: str | None = None) -> Iterator[TargetArgs]:
         """A port, or all of them, went away: nobody will send its note-offs."""
         for key in [key for key in self._down if port is None or key[0] == port]:
             for rule in self._down.pop(key):
@@ -116,7 +116,7 @@ class Player:
         for known in [known for known in self._tables if port is None or known == port]:
             del self._tables[known]
 
-    def _note_on(self, event: Event, port: str, rules: list[Rule]) -> Iterator[Said]:
+    def _note_on(self, event: Event, port: str, rules: list[Rule]) -> Iterator[TargetArgs]:
         holding = [rule for rule in rules if rule.press is None and rule.mode in ("fader", "gate")]
         if holding:
             self._held[port, event.channel, event.number] = holding
@@ -129,18 +129,18 @@ class Player:
                 full = rule.switch or rule.mode == "gate"
                 yield str(rule.target), (rule.at(1.0 if full else event.value / 127),)
 
-    def _release(self, keys: list[tuple[str, int, int]]) -> Iterator[Said]:
+    def _release(self, keys: list[tuple[str, int, int]]) -> Iterator[TargetArgs]:
         for key in keys:
             for rule in self._held.pop(key, []):
                 yield str(rule.target), (rule.at(0.0),)
 
-    def _ride(self, keys: list[tuple[str, int, int]], x: float) -> Iterator[Said]:
+    def _ride(self, keys: list[tuple[str, int, int]], x: float) -> Iterator[TargetArgs]:
         for key in keys:
             for rule in self._held.get(key, []):
                 if not rule.switch and rule.mode != "gate":
                     yield str(rule.target), (rule.at(x),)
 
-    def _move(self, event: Event, port: str, rules: list[Rule]) -> Iterator[Said]:
+    def _move(self, event: Event, port: str, rules: list[Rule]) -> Iterator[TargetArgs]:
         if not rules:
             return
         x = position(event)
@@ -167,8 +167,8 @@ class Player:
         elif not now:
             self._down.pop(key, None)
 
-    def _take_over(self, rule: Rule, port: str, x: float) -> Iterator[Said]:
-        hand = self._hands.setdefault((port, rule), Hand())
+    def _take_over(self, rule: Rule, port: str, x: float) -> Iterator[TargetArgs]:
+        hand = self._hands.setdefault((port, rule), FaderState())
         before, hand.position = hand.position, x
         value = rule.number_of(self._read(str(rule.target)))
         place = None if value is None else rule.place(value)
@@ -188,20 +188,20 @@ class Player:
         hand.sent = rule.kept(rule.at(new))
         yield str(rule.target), (rule.at(new),)
 
-    def _toggle(self, rule: Rule) -> Iterator[Said]:
+    def _toggle(self, rule: Rule) -> Iterator[TargetArgs]:
         value = rule.number_of(self._read(str(rule.target)))
         low, high = rule.low, rule.high
         up = value is not None and abs(value - high) < abs(value - low)
         yield str(rule.target), (low if up else high,)
 
-    def _step(self, rule: Rule) -> Iterator[Said]:
+    def _step(self, rule: Rule) -> Iterator[TargetArgs]:
         """The next choice, or whole number, and the first after the last."""
         value = rule.number_of(self._read(str(rule.target)))
         low, high = min(rule.low, rule.high), max(rule.low, rule.high)
         new = low if value is None or not low <= value + 1 <= high else value + 1
         yield str(rule.target), (new,)
 
-    def _turn(self, rule: Rule, count: int) -> Iterator[Said]:
+    def _turn(self, rule: Rule, count: int) -> Iterator[TargetArgs]:
         if not count:
             return
         target = str(rule.target)

@@ -20,7 +20,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from .. import Frame, Heard, Layout, Pixels, Unsuitable, VideoFormat
+from .. import AudioChunk, Frame, Layout, Pixels, Unsuitable, VideoFormat
 
 AVAHI_SOCKET = Path("/run/avahi-daemon/socket")
 DBUS_SOCKET = Path("/run/dbus/system_bus_socket")
@@ -233,7 +233,7 @@ class NDIOutput:
         self._in_flight = video
         self._frames += 1
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: AudioChunk) -> None:
         """Send what was heard, as planar floats whose full scale is 1.0, with the time it was heard as timecode.
 
         The library copies it and sends it from a thread of its own, however many samples there are.

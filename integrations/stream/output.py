@@ -23,7 +23,7 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
-from .. import Frame, Heard, Layout, Pixels, Unsuitable, VideoFormat
+from .. import AudioChunk, Frame, Layout, Pixels, Unsuitable, VideoFormat
 from ..media.aac import RATE, SAMPLES, WAITS, SoundTrack
 from ..media.h264 import Coder
 from .transports import RETRY, UNEVEN, Relay, Viewers
@@ -80,7 +80,7 @@ class Coded:
         # Packets that wait for the other one's of their time before they go on.
         self.held = round(2 * WAITS * (fmt.fps + RATE / SAMPLES)) if sound else 0
 
-    def packets(self, picture: Picture | None, sound: list[Heard]) -> list[Any] | None:
+    def packets(self, picture: Picture | None, sound: list[AudioChunk]) -> list[Any] | None:
         """None where the clock began anew: its ticks are no longer this stream's."""
         if picture is not None:
             self._first = self._first or (picture.tick, picture.time)
@@ -118,7 +118,7 @@ class StreamOutput:
         self._viewers: Viewers | None = None
         self._relay: Relay | None = None
         self._newest: Picture | None = None
-        self._sound: deque[Heard] = deque(maxlen=PIECES)
+        self._sound: deque[AudioChunk] = deque(maxlen=PIECES)
         self._last = 0
         self._there = threading.Condition()
         self._ended = False
@@ -164,7 +164,7 @@ class StreamOutput:
             self._newest = Picture(np.array(frame.pixels, order="C"), frame.tick, frame.time)
             self._there.notify()
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: AudioChunk) -> None:
         if self.hears and self._watched and (self._relay is None or self._arrives):
             with self._there:
                 self._sound.append(heard)
@@ -264,7 +264,7 @@ class StreamOutput:
             with contextlib.suppress(OSError, av.error.FFmpegError):  # nobody is there to take the end of it
                 container.close()
 
-    def _take(self) -> tuple[Picture | None, list[Heard]] | None:
+    def _take(self) -> tuple[Picture | None, list[AudioChunk]] | None:
         """What came since the last call, the picture or the sound or both; None at the end."""
         with self._there:
             self._there.wait_for(lambda: self._newest is not None or self._sound or self._ended)

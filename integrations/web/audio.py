@@ -12,7 +12,7 @@ from typing import Any
 import av
 import numpy as np
 
-from .. import Heard, Samples
+from .. import AudioChunk, Samples
 
 RATE = 48000  # of Opus' clock, and of whatever is heard
 PIECE = 960  # samples
@@ -49,7 +49,7 @@ class SoundFeed:
         finally:
             self._listeners.discard(queue)
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: AudioChunk) -> None:
         """Code what was heard, where anybody listens."""
         if not self._listeners:
             self._coder = None

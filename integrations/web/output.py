@@ -13,7 +13,7 @@ import threading
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .. import Frame, Heard, Layout, Unsuitable, VideoFormat
+from .. import AudioChunk, Frame, Layout, Unsuitable, VideoFormat
 
 if TYPE_CHECKING:
     from .server import Server
@@ -72,7 +72,7 @@ class WebOutput:
         self._server.feeds.show(frame.pixels, frame.time)
         self._frames = self._server.feeds.frames
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: AudioChunk) -> None:
         if self._server is not None and self._server.sound is not None:
             self._server.sound.hear(heard)
 

@@ -18,7 +18,7 @@ from typing import Any
 from ..parameters import PADS, PARAMETERS
 
 Read = Callable[[str], Any]  # a parameter's present value
-Said = list[tuple[str, tuple[Any, ...]]]  # targets and their arguments; "seed/+" is a step
+TargetArgs = list[tuple[str, tuple[Any, ...]]]  # targets and their arguments; "seed/+" is a step
 
 HEAVIEST = 1e6  # of a list's weights, whose sum has to be a number
 SCOPE_STEP = 0.75  # seconds of one of Scope's generation steps: a block of 12 frames at the 16 a second of its models
@@ -30,7 +30,7 @@ class Alias:
 
     address: str
     does: str
-    to: Callable[[tuple[Any, ...], Read], Said] | None = None
+    to: Callable[[tuple[Any, ...], Read], TargetArgs] | None = None
     latest: bool = True
 
 
@@ -51,41 +51,41 @@ def _number(value: Any) -> float:
     return number
 
 
-def _fader(target: str, scale: float = 1.0) -> Callable[[tuple[Any, ...], Read], Said]:
+def _fader(target: str, scale: float = 1.0) -> Callable[[tuple[Any, ...], Read], TargetArgs]:
     return lambda args, read: [(target, (_number(_first(args)) * scale,))]
 
 
-def _switch(target: str) -> Callable[[tuple[Any, ...], Read], Said]:
+def _switch(target: str) -> Callable[[tuple[Any, ...], Read], TargetArgs]:
     return lambda args, read: [(target, (_number(_first(args)) != 0,))]
 
 
-def _constant(target: str, value: Any) -> Callable[[tuple[Any, ...], Read], Said]:
+def _constant(target: str, value: Any) -> Callable[[tuple[Any, ...], Read], TargetArgs]:
     return lambda args, read: [(target, (value,))]
 
 
-def _how_many(args: tuple[Any, ...], read: Read) -> Said:
+def _how_many(args: tuple[Any, ...], read: Read) -> TargetArgs:
     if not args or any(isinstance(arg, str) for arg in args):
         raise ValueError("a list of numbers is missing")
     return [("steps", (len(args),))]
 
 
-def _again(args: tuple[Any, ...], read: Read) -> Said:
+def _again(args: tuple[Any, ...], read: Read) -> TargetArgs:
     """The same seed is the same world from its beginning."""
     return [("seed/+", (0,))] if _number(_first(args)) else []
 
 
-def _seed(value: Any, read: Read) -> Said:
+def _seed(value: Any, read: Read) -> TargetArgs:
     """Only another seed: theirs goes on when it is sent again, ours would begin anew."""
     seed = PARAMETERS["seed"].coerce(value)
     return [] if seed == read("seed") else [("seed", (seed,))]
 
 
-def _prompt(args: tuple[Any, ...], read: Read) -> Said:
+def _prompt(args: tuple[Any, ...], read: Read) -> TargetArgs:
     """One prompt alone: pads that a list of prompts had raised go down."""
     return [("prompt", (str(_first(args)),)), *_raised_pads(read)]
 
 
-def _raised_pads(read: Read, but: Iterable[int] = ()) -> Said:
+def _raised_pads(read: Read, but: Iterable[int] = ()) -> TargetArgs:
     return [(f"pad/{n}", (0.0,)) for n in range(1, PADS + 1) if n not in set(but) and read(f"pad/{n}")]
 
 
@@ -99,7 +99,7 @@ def _pairs(args: tuple[Any, ...]) -> list[tuple[Any, float]]:
     return pairs
 
 
-def _prompt_list(args: tuple[Any, ...], read: Read) -> Said:
+def _prompt_list(args: tuple[Any, ...], read: Read) -> TargetArgs:
     """Weighted prompts are weighted pads. A text stays on the pad that has it, so that only its weight moves."""
     weights: dict[str, float] = {}
     for said_text, weight in _pairs(args):
@@ -111,7 +111,7 @@ def _prompt_list(args: tuple[Any, ...], read: Read) -> Said:
     places = {text: n for n, text in reversed(texts.items()) if text in heaviest}
     # The pads that are heard least are taken first, and of those the ones without a text.
     free = sorted(set(texts) - set(places.values()), key=lambda n: (read(f"pad/{n}") or 0.0, bool(texts[n]), n))
-    said: Said = []
+    said: TargetArgs = []
     for text in heaviest:
         if text not in places:
             places[text] = free.pop(0)
@@ -120,7 +120,7 @@ def _prompt_list(args: tuple[Any, ...], read: Read) -> Said:
     return said + _raised_pads(read, places.values())
 
 
-def _seed_list(args: tuple[Any, ...], read: Read) -> Said:
+def _seed_list(args: tuple[Any, ...], read: Read) -> TargetArgs:
     pairs = _pairs(args)
     return _seed(max(pairs, key=lambda pair: pair[1])[0], read) if pairs else []
 
@@ -203,7 +203,7 @@ class Aliases:
             return Alias(address, NO_INPUT)
         return self._stream.get(address)
 
-    def translate(self, address: str, args: tuple[Any, ...]) -> Said | None:
+    def translate(self, address: str, args: tuple[Any, ...]) -> TargetArgs | None:
         """What a message means here; empty for nothing, None for an address of neither.
 
         Raises ValueError for arguments without a meaning.

@@ -23,8 +23,8 @@ from ..timing.tempo import Line
 from . import cues
 from .cues import Change, Ramps
 from .history import History, Snapshots
-from .modulators import Bank, targets_of
-from .snapshot_file import Kept, in_snapshots
+from .modulators import Modulators, targets_of
+from .snapshot_file import SavedSnapshots, in_snapshots
 
 SAFE = (
     "pad/",
@@ -72,7 +72,7 @@ class Desk:
         self.delays: deque[float] = deque(maxlen=DELAYS)  # seconds
         self.latency = LATENCY
         self.log = log
-        self.on_saved: Callable[[Kept], None] = lambda kept: None  # told all snapshots; must not wait
+        self.on_saved: Callable[[SavedSnapshots], None] = lambda kept: None  # told all snapshots; must not wait
         now = time.monotonic()
         self.clock = clock or ShowClock(now=now)
         self._replaying = replaying
@@ -81,7 +81,7 @@ class Desk:
         self._line = self.clock.line(now)
         self._ramps, self._schedule = Ramps(), Schedule()
         self._history, self._snapshots = History(), Snapshots()
-        self._bank = Bank(line.modulator(n) for n, line in enumerate(show.modulators, 1))
+        self._modulators = Modulators(line.modulator(n) for n, line in enumerate(show.modulators, 1))
         self._offsets: dict[str, float] = {}  # by how much modulators move what they move
         self._centres: dict[str, float] = {}  # where the hand left that
         self._centre_arrived_at: dict[str, float] = {}  # and when
@@ -406,8 +406,8 @@ class Desk:
             self._set(p, value, began)
 
     def _modulate(self, now: float, line: Line) -> None:
-        offsets = self._bank.offsets(self.values, now, line, self.clock.meter)
-        for n, fault in self._bank.broken():
+        offsets = self._modulators.offsets(self.values, now, line, self.clock.meter)
+        for n, fault in self._modulators.broken():
             self.mishap(f"modulator {n} is off", fault)
             self._set(PARAMETERS[f"mod/{n}/depth"], 0.0, now)
         for name in {*offsets, *self._offsets}:
@@ -434,8 +434,8 @@ class Desk:
             self._silent(WEIGHTS[name], arrived_at)
 
     def _play_envelopes(self, name: str, value: Any, arrived_at: float) -> None:
-        if name in self._bank.players:
-            self._bank.heard(name, value, arrived_at, self.clock.line(arrived_at), self.clock.meter)
+        if name in self._modulators.players:
+            self._modulators.heard(name, value, arrived_at, self.clock.line(arrived_at), self.clock.meter)
 
     def _follow_tempo(self, line: Line) -> None:
         bpm = round(line.bpm, 2)
@@ -472,7 +472,7 @@ class Desk:
             self._cue = state["cue"]
             self.remember(state["snapshots"])
 
-    def remember(self, snapshots: Kept) -> None:
+    def remember(self, snapshots: SavedSnapshots) -> None:
         """Snapshots from elsewhere, oldest first."""
         with self._lock:
             for name, kept in snapshots.items():

@@ -196,7 +196,7 @@ class ModulatorLine(BaseModel):
         return Modulator(n, self.attack, self.decay, self.sustain, self.release, frozenset(self.fire), shift=self.phase)
 
 
-class Bank:
+class Modulators:
     """All modulators of a show. What they do follows from the parameters mod/<n>/..., which whoever plays may move."""
 
     def __init__(self, declared: Iterable[Modulator] = ()) -> None:

@@ -24,7 +24,7 @@ from ..show.yaml_file import LARGEST, ShowError, write
 from .history import SNAPSHOTS
 
 EVERY = 1.0  # seconds between two writes, however often a snapshot is saved
-Kept = Mapping[str, Mapping[str, Any]]
+SavedSnapshots = Mapping[str, Mapping[str, Any]]
 
 
 def defaults() -> dict[str, Any]:
@@ -38,7 +38,7 @@ def in_snapshots(name: str) -> bool:
     return p is not None and p.kind != "trigger" and not p.local and not name.startswith(("sound/", "keystone/"))
 
 
-def dump(kept: Kept, largest: int = LARGEST) -> str:
+def dump(kept: SavedSnapshots, largest: int = LARGEST) -> str:
     """As the file has them. Of more than `largest` bytes the oldest are left out."""
     plain, pieces, size = defaults(), list[str](), 0
     for name, values in reversed(list(kept.items())):
@@ -80,12 +80,12 @@ def parse(text: str | bytes, source: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-class Keepsake:
+class SnapshotFile:
     """One file of snapshots."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.fault = path.expanduser(), ""
-        self._waiting: Kept | None = None
+        self._waiting: SavedSnapshots | None = None
         self._lock, self._asked, self._ended = threading.Lock(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
 
@@ -103,7 +103,7 @@ class Keepsake:
         self._thread.start()
         return found
 
-    def keep(self, kept: Kept) -> None:
+    def keep(self, kept: SavedSnapshots) -> None:
         """These are the snapshots now. Takes no time."""
         with self._lock:
             self._waiting = {name: dict(values) for name, values in kept.items()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from worldjockey.integrations import Heard, Samples
+from worldjockey.integrations import AudioChunk, Samples
 
-from ..timing.audio_clock import SoundClock, heard
+from ..timing.audio_clock import AudioClock, heard
 from .frame_ring import FrameInfo, FrameRing
 
 PIECE = 480  # samples a slot holds at most: 10 ms at 48 kHz
@@ -22,13 +22,13 @@ def to_read(last: int, newest: int, slots: int) -> range:
 
 
 @dataclass
-class SoundRing:
+class AudioRing:
     """One writer, any number of readers, no lock: pieces of sound are frames in a `FrameRing`, (n, 2, 4) bytes."""
 
     ring: FrameRing = field(default_factory=lambda: FrameRing(PIECE * 8, SLOTS))
-    clock: SoundClock = field(default_factory=SoundClock)
+    clock: AudioClock = field(default_factory=AudioClock)
 
-    def write(self, sound: Heard) -> None:
+    def write(self, sound: AudioChunk) -> None:
         """Adds what arrived at `sound.time`, and puts it on an even clock."""
         for at in range(0, len(sound.samples), PIECE):
             piece = np.ascontiguousarray(sound.samples[at : at + PIECE], np.float32)
@@ -43,13 +43,13 @@ class SoundRing:
 class Listener:
     """One reader's place in a ring. It begins at the present; what it was too late for, it never gets."""
 
-    def __init__(self, sound: SoundRing) -> None:
+    def __init__(self, sound: AudioRing) -> None:
         self._ring = sound.ring
         self._last = self._ring.newest
 
-    def news(self) -> list[Heard]:
+    def news(self) -> list[AudioChunk]:
         """What came since the last call, in order, as few pieces as it can be. Never waits."""
-        pieces: list[list[Heard]] = []
+        pieces: list[list[AudioChunk]] = []
         for number in to_read(self._last, self._ring.newest, self._ring.slots):
             self._last = number
             if (piece := self._piece(number)) is None:
@@ -59,12 +59,12 @@ class Listener:
                 pieces[-1].append(piece)
             else:
                 pieces.append([piece])
-        return [Heard(np.concatenate([p.samples for p in row]), row[0].rate, row[0].time) for row in pieces]
+        return [AudioChunk(np.concatenate([p.samples for p in row]), row[0].rate, row[0].time) for row in pieces]
 
-    def _piece(self, number: int) -> Heard | None:
+    def _piece(self, number: int) -> AudioChunk | None:
         if (found := self._ring.view(number)) is None:
             return None
         samples: Samples = found[0].reshape(-1, 8).view(np.float32).copy()
         if self._ring.view(number) is None:  # overtaken while copying
             return None
-        return Heard(samples, round(1 / found[1].span), found[1].made)
+        return AudioChunk(samples, round(1 / found[1].span), found[1].made)

@@ -29,7 +29,7 @@ _TEXT = struct.Struct("<dd")  # arrived_at, seconds; then UTF-8
 
 
 @dataclass(frozen=True)
-class Said:
+class TextValue:
     """A text parameter: `version` grows with every change, `seconds` is the transition asked for (NaN: the default)."""
 
     version: int
@@ -111,12 +111,12 @@ class Mailbox:
         """One number alone, for a reader that needs no more."""
         return float(np.frombuffer(self._numbers.read()[1], count=len(NUMBERS))[_INDEX[name]])
 
-    def said(self, name: str) -> Said:
+    def said(self, name: str) -> TextValue:
         version, data = self._texts[name].read()
         if not version:
-            return Said(0, "", float("nan"), 0.0)
+            return TextValue(0, "", float("nan"), 0.0)
         arrived_at, seconds = _TEXT.unpack_from(data)
-        return Said(version, data[_TEXT.size :].decode(), seconds, arrived_at)
+        return TextValue(version, data[_TEXT.size :].decode(), seconds, arrived_at)
 
     def text_version(self, name: str) -> int:
         return self._texts[name].version

@@ -17,7 +17,7 @@ LOST = 50  # events remembered
 HOPELESS = 2  # tries in a row of a process that says itself that it can never work
 
 
-class Keeper:
+class Supervisor:
     """Runs `target(*args, status, stop)` in a process of its own, again and again.
 
     The process tells its `state` in the status cell, at least every second once it runs. patience: by state, how many

@@ -15,7 +15,7 @@ _PLAN = struct.Struct("<qdd?xHHIHHIff")
 
 
 @dataclass(frozen=True)
-class Plan:
+class TickPlan:
     """tick, due: on the output clock. newest_control_at: of the newest control that the picture obeys. pixels: the ring
     of pictures at the world's own size has this one.
 
@@ -43,7 +43,7 @@ class Plan:
         )  # fmt: skip
 
     @classmethod
-    def unpacked(cls, data: bytes) -> Plan:
+    def unpacked(cls, data: bytes) -> TickPlan:
         return cls(*_PLAN.unpack(data))
 
 

@@ -31,10 +31,10 @@ from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.recording import FileOutput
 
 from ..output.scaling import COPIES
-from ..output.worker import PLACES, OutletSpec
+from ..output.worker import OUTPUT_CLASSES, OutputSpec
 from ..session.report import percentiles
 from .receivers import Receiver
-from .show_process import Rehearsal, free_port
+from .show_process import ShowProcess, free_port
 
 DARK, BRIGHT = "#202020", "#e0e0e0"
 FLIP = 0.4  # seconds between two controls at least, and half as many more than a picture takes to come
@@ -156,9 +156,9 @@ def lacks_camera() -> str:
 
 def copies(entry: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Each time that the whole picture is copied, as the code that does it says: before the output, and in it."""
-    module, _, name = PLACES[entry["kind"]].partition(":")
+    module, _, name = OUTPUT_CLASSES[entry["kind"]].partition(":")
     options = {k: v for k, v in entry.items() if k not in ("kind", "monitor")}
-    output = OutletSpec(entry["kind"], f"{module}:{name}", "native", 1, options).make()
+    output = OutputSpec(entry["kind"], f"{module}:{name}", "native", 1, options).make()
     own = ON_THE_CARD if output.layout == "native" else getattr(output, "copies", ())
     return list(COPIES["native" if output.layout == "native" else "scaled"]), list(own)
 
@@ -240,7 +240,7 @@ def measure(way: Way, folder: Path, seconds: float, size: str, fps: str, model: 
         "osc": {"port": port, "feedback": None, "query": None}, "midi": {"enabled": False},
         "live": {"file": str(folder / "scene.mp4")}, "values": {"live/strength": SHINE},
     }  # fmt: skip
-    rehearsal = Rehearsal(show, folder, way.environment)
+    rehearsal = ShowProcess(show, folder, way.environment)
     receiver = None
     try:
         receiver = Receiver(way.kind, way.address)
@@ -290,7 +290,7 @@ def measure(way: Way, folder: Path, seconds: float, size: str, fps: str, model: 
     }
 
 
-def _see(rehearsal: Rehearsal, receiver: Receiver, player: Player, bright: bool) -> float:
+def _see(rehearsal: ShowProcess, receiver: Receiver, player: Player, bright: bool) -> float:
     """Let the receiver see a colour; how many seconds that took. RuntimeError, with the reason, if it never does."""
     begin, asked = time.monotonic(), 0.0
     while True:
@@ -308,7 +308,7 @@ def _see(rehearsal: Rehearsal, receiver: Receiver, player: Player, bright: bool)
         time.sleep(0.01)
 
 
-def _wait(rehearsal: Rehearsal, seconds: float) -> None:
+def _wait(rehearsal: ShowProcess, seconds: float) -> None:
     rehearsal.check()
     time.sleep(seconds)
 

@@ -25,7 +25,7 @@ import psutil
 
 from .outputs import made, screen
 from .rig import Disk, Mishap, Part, Rig, guest, hands, mishaps, rig
-from .show_process import Rehearsal, free_port
+from .show_process import ShowProcess, free_port
 
 START = 90.0  # seconds in which everything has to be up
 SETTLE = 3.0  # seconds that are not measured, once it is
@@ -41,7 +41,7 @@ BUSY = 0.01  # of the ticks: missed evenly, more are too many for a show
 class Watch:
     """What is noted down while the rig plays. `look` is called again and again; it never waits."""
 
-    def __init__(self, rehearsal: Rehearsal, rig: Rig) -> None:
+    def __init__(self, rehearsal: ShowProcess, rig: Rig) -> None:
         self._rehearsal, self._rig, self._read = rehearsal, rig, max(len(rehearsal.samples) - 1, 0)
         self.sent: dict[str, int] = {}
         self.made: dict[str, int] = {}  # and not left out by the output itself
@@ -132,7 +132,7 @@ def between(begin: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _up(rehearsal: Rehearsal, rig: Rig) -> None:
+def _up(rehearsal: ShowProcess, rig: Rig) -> None:
     """Wait until everything plays; whoever does not in time is named in `rig.lacks` and plays no part."""
     deadline = time.monotonic() + START
     while (world := rehearsal.now.get("world", {})).get("state") != "running":
@@ -155,7 +155,7 @@ def _up(rehearsal: Rehearsal, rig: Rig) -> None:
 
 
 def _perform(
-    rehearsal: Rehearsal, rig: Rig, plan: list[Mishap], disk: Disk, seconds: float, say: Callable[[str, float], None]
+    rehearsal: ShowProcess, rig: Rig, plan: list[Mishap], disk: Disk, seconds: float, say: Callable[[str, float], None]
 ) -> tuple[Watch, dict[str, Any], list[dict[str, Any]]]:
     """The run itself. Returns what was noted, what happened in all, and what each mishap did."""
     watch = Watch(rehearsal, rig)
@@ -189,7 +189,7 @@ def _perform(
     return watch, between(begin, watch.mark()), rows
 
 
-def lost(rehearsal: Rehearsal, rig: Rig) -> list[str]:
+def lost(rehearsal: ShowProcess, rig: Rig) -> list[str]:
     """Outputs that do not come back, and receivers that no picture reaches any more. An output that never reached any
     of its receivers is not waited for: why that is stands in `rig.lacks`."""
     never = {rig.outputs[name] for name in rig.lacks if name in rig.outputs} - {rig.outputs[n] for n in rig.receivers}
@@ -293,7 +293,7 @@ def run(
         other = Part(guest, here.show["live"]["ndi"]) if "live" in here.show else None
         if other:
             stack.callback(other.kill)
-        rehearsal = Rehearsal(here.show, folder, here.environment)
+        rehearsal = ShowProcess(here.show, folder, here.environment)
         stack.callback(rehearsal.close)
         stack.callback(here.close)
         player = Part(hands, port, here.show["midi"]["enabled"])

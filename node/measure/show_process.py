@@ -41,7 +41,7 @@ def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pi
     os.environ.update(environment)
     told = 0.0
 
-    def watch(company: Any) -> bool:
+    def watch(processes: Any) -> bool:
         nonlocal told
         now = time.monotonic()
         if now - told < EVERY:
@@ -51,10 +51,10 @@ def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pi
             if pipe.poll():  # the word to stop, or the end of who listens
                 return True
             outputs = {name: {k: v for k, v in said.items() if k != "latency_ms"}
-                       for name, said in company.outputs_said().items()}  # fmt: skip
-            live = company.live.said() if company.live else {}
+                       for name, said in processes.outputs_said().items()}  # fmt: skip
+            live = processes.live.said() if processes.live else {}
             pipe.send({
-                "time": now, "clock": company.clock.said(), "world": company.world.said(), "outputs": outputs,
+                "time": now, "clock": processes.clock.said(), "world": processes.world.said(), "outputs": outputs,
                 "live": live,
             })  # fmt: skip
         except (OSError, EOFError):
@@ -75,7 +75,7 @@ def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pi
             pipe.send({"fault": str(fault) or type(fault).__name__})
 
 
-class Rehearsal:
+class ShowProcess:
     """`wj play` of a show, given as its file's contents. `samples` grows by what every process says of itself.
 
     folder: for what it writes, `play.log` among it. environment: what it finds there beside ours.

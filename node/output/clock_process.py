@@ -15,11 +15,11 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import enter, hurry, orphaned, tell, told
-from ..ipc.tick import CardLine, Plan
+from ..ipc.tick import CardLine, TickPlan
 from ..parameters import PARAMETERS
 from ..timing.pacing import Pace, passed, share
 from .scaling import Scaler, blend, dim, shape_of, standby
-from .worker import OutletSpec
+from .worker import OutputSpec
 
 if TYPE_CHECKING:
     from .interpolation import Flow
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Shown:
-    """What the programme shows: the world's newest frame, on its way in from what was shown before."""
+    """What the program shows: the world's newest frame, on its way in from what was shown before."""
 
     newest: Pixels
     origin: Pixels  # what was shown when the newest frame came
@@ -46,7 +46,7 @@ class Shown:
         return self.info.newest_control_at
 
 
-class Programme:
+class Program:
     """Composes one picture a tick at the world's own size, and says whether it is new."""
 
     def __init__(self, source: FrameRing, first: Pixels, period: float) -> None:
@@ -130,7 +130,7 @@ class Programme:
         self.fault = f"frames blend and do not move ({fault}): pip install --force-reinstall opencv-python-headless"
 
 
-class Wire:
+class TickPublisher:
     """What a tick shows, told to the outputs: pixels into their rings, or only numbers where cards compose."""
 
     def __init__(self, fmt: VideoFormat, rings: Mapping[Layout, FrameRing], card: CardLine | None) -> None:
@@ -139,24 +139,24 @@ class Wire:
         self._current = False  # the native ring has what is shown
         self._flow: tuple[int, int] = (0, 0)  # of which frame, and its number in the ring
 
-    def send(self, programme: Programme, new: bool, tick: int, due: float) -> Plan:
-        s = programme.shown
-        plan = Plan(tick, due, s.newest_control_at)
+    def send(self, program: Program, new: bool, tick: int, due: float) -> TickPlan:
+        s = program.shown
+        plan = TickPlan(tick, due, s.newest_control_at)
         if self._card is not None and s.info.memory:
             height, width = s.newest.shape[:2]
             plan = replace(
                 plan, memory=s.info.memory, slot=s.info.slot, number=s.number, width=width, height=height,
-                flow=self._told(s, self._card), share=s.part, blackout=programme.blackout,
+                flow=self._told(s, self._card), share=s.part, blackout=program.blackout,
             )  # fmt: skip
         for layout, ring in self._rings.items():
             if layout != "native":
                 if new:
-                    _write(programme, layout, ring, self._scalers[layout])
+                    _write(program, layout, ring, self._scalers[layout])
                 continue
             if self._card is not None and plan.memory and not self._card.pixels_wanted:
                 self._current &= not new
             elif new or not self._current:
-                _write(programme, layout, ring, self._scalers[layout])
+                _write(program, layout, ring, self._scalers[layout])
                 self._current = True
         return replace(plan, pixels=self._current)
 
@@ -177,7 +177,7 @@ def filling(mailbox: Mailbox) -> str:
     return PARAMETERS["inbetween"].choices[int(mailbox.value("inbetween"))]
 
 
-def rings_for(specs: Sequence[OutletSpec], fmt: VideoFormat, native_bytes: int) -> dict[Layout, FrameRing]:
+def rings_for(specs: Sequence[OutputSpec], fmt: VideoFormat, native_bytes: int) -> dict[Layout, FrameRing]:
     """One ring for each layout in use, shared by all outputs of that layout."""
     rings: dict[Layout, FrameRing] = {}
     for layout in {s.layout for s in specs}:
@@ -187,8 +187,8 @@ def rings_for(specs: Sequence[OutletSpec], fmt: VideoFormat, native_bytes: int) 
     return rings
 
 
-def _write(programme: Programme, layout: Layout, ring: FrameRing, scaler: Scaler) -> None:
-    picture, info = programme.picture(), FrameInfo(time.monotonic(), programme.shown.newest_control_at)
+def _write(program: Program, layout: Layout, ring: FrameRing, scaler: Scaler) -> None:
+    picture, info = program.picture(), FrameInfo(time.monotonic(), program.shown.newest_control_at)
     if layout == "native":
         ring.write(picture[..., :3], info)
     else:
@@ -215,20 +215,20 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
     """The process's main.
 
     rings: where the outputs find their pictures. wakes: a semaphore for
-    each output, released at every tick. clock: a `Plan`, which tick that was and what it shows. card: shared by the
+    each output, released at every tick. clock: a `TickPlan`, which tick that was and what it shows. card: shared by the
     world and the outputs that may draw from its graphics card. Does nothing but keep time, in one thread: whatever may
     wait belongs to the control process.
     """
     enter()
     _keep_memory()
-    wire = Wire(fmt, rings, card)
+    publisher = TickPublisher(fmt, rings, card)
     period = fmt.fps_den / fmt.fps_num
-    programme = Programme(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), period)
+    program = Program(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), period)
     lead, blackout, said_at = period / 4, mailbox.value("blackout"), 0.0
     said = told(status)  # by the clock before this one
-    programme.counts = {name: said.get(name, 0) for name in programme.counts}
+    program.counts = {name: said.get(name, 0) for name in program.counts}
     if sent := clock.read()[1]:
-        last = Plan.unpacked(sent)
+        last = TickPlan.unpacked(sent)
         pace = pick_up(fmt, last.tick, last.due, time.monotonic(), said)
     else:
         pace = Pace(time.monotonic() + 0.05, fmt.fps_num, fmt.fps_den)
@@ -238,8 +238,8 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         _sleep_until(pace.due - lead)
         begin = time.monotonic()
         blackout = _glide(blackout, mailbox.value("blackout"))
-        new = programme.advance(pace.due, filling(mailbox), blackout)
-        plan = wire.send(programme, new, pace.tick, pace.due)
+        new = program.advance(pace.due, filling(mailbox), blackout)
+        plan = publisher.send(program, new, pace.tick, pace.due)
         if new:
             # Composing starts as early as it takes, so that the picture leaves on the beat; a frame's first tick, in
             # which its motion is found, takes longest.
@@ -252,10 +252,10 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         pace = passed(pace, time.monotonic())
         if begin - said_at > 0.25:
             said_at = begin
-            tell(status, _status("running", pace, programme.counts, time.process_time() - cpu, programme.fault))
+            tell(status, _status("running", pace, program.counts, time.process_time() - cpu, program.fault))
             if orphaned():
                 break
-    tell(status, _status("closed", pace, programme.counts, time.process_time() - cpu, programme.fault))
+    tell(status, _status("closed", pace, program.counts, time.process_time() - cpu, program.fault))
 
 
 def _keep_memory() -> None:

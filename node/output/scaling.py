@@ -16,7 +16,7 @@ ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")
 LANCZOS = int(Interpolation.LANCZOS) | 0x40000  # SWS_ACCURATE_RND: without it greys come out tinted
 
 
-# Where a whole picture is copied in the clock's process, by `Programme`, `Scaler` and `FrameRing`. What computes new
+# Where a whole picture is copied in the clock's process, by `Program`, `Scaler` and `FrameRing`. What computes new
 # pixels is no copy.
 COPIES = {
     "native": ("the world's picture out of its ring", "the world's picture into the outputs' ring"),

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from worldjockey.integrations import CardFault, CardMemory, Frame, Layout, OnCard, Output, Unsuitable, VideoFormat
+from worldjockey.integrations import CardError, CardMemory, Frame, Layout, OnCard, Output, Unsuitable, VideoFormat
 
-from ..ipc.audio_ring import Listener, SoundRing
+from ..ipc.audio_ring import AudioRing, Listener
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing, Pixels
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import CLOSED, UNSUITABLE, enter, hurry, orphaned, tell
-from ..ipc.tick import CardLine, Plan
+from ..ipc.tick import CardLine, TickPlan
 from ..world.frame_publisher import understood
 
 NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)
 # What an output's name in a show means. Nothing is imported until the output's own process opens it.
-PLACES = {
+OUTPUT_CLASSES = {
     "ndi": "worldjockey.integrations.ndi.output:NDIOutput",
     "window": "worldjockey.integrations.window:WindowOutput",
     "file": "worldjockey.integrations.recording:FileOutput",
@@ -35,7 +35,7 @@ PLACES = {
 
 
 @dataclass(frozen=True)
-class OutletSpec:
+class OutputSpec:
     """name: as the status lists it. place: "module:class". layout, holds, takes_card, hears: as the class declares
     them."""
 
@@ -52,12 +52,12 @@ class OutletSpec:
         return getattr(importlib.import_module(module), name)(**self.options)
 
 
-def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, news: Cell, status: Cell,
+def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, news: Cell, status: Cell,
         stop: Any, card: CardLine | None = None, mailbox: Mailbox | None = None,
-        sound: SoundRing | None = None) -> None:  # fmt: skip
+        sound: AudioRing | None = None) -> None:  # fmt: skip
     """The process's main: sends the newest frame of `ring` for every tick that `wake` announces.
 
-    clock: the `Plan` of the tick that `wake` last announced. card: for an output that may draw from the world's
+    clock: the `TickPlan` of the tick that `wake` last announced. card: for an output that may draw from the world's
     graphics card, which it does as long as that works. mailbox: where the performer moves the corners of this output's
     screen. news: what is played, as JSON. sound: what is heard, for an output that carries it.
     """
@@ -72,7 +72,7 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         tell(status, {**say, "state": "error", "message": str(fault) or type(fault).__name__})
         raise SystemExit(UNSUITABLE if _hopeless(fault) else 1) from None
     hear, aim = getattr(output, "tell", None), getattr(output, "aim", None) if mailbox else None
-    ears = Ears(output, sound) if sound is not None and getattr(output, "hears", False) else None
+    ears = AudioForwarder(output, sound) if sound is not None and getattr(output, "hears", False) else None
     hurry()
     cpu = time.process_time()  # of the frames alone, not of starting up
     latencies: deque[float] = deque(maxlen=512)
@@ -83,7 +83,7 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
             woken = wake.acquire(True, 0.25)
             while wake.acquire(False):  # ticks that came meanwhile are one picture
                 pass
-            plan = Plan.unpacked(data) if woken and not stop.is_set() and (data := clock.read()[1]) else None
+            plan = TickPlan.unpacked(data) if woken and not stop.is_set() and (data := clock.read()[1]) else None
             if plan and plan.tick > last:  # who was late has sent the tick that this wake announces already
                 newest_control_at = 0.0
                 if aim is not None and mailbox is not None:
@@ -122,10 +122,10 @@ def run(spec: OutletSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
     raise SystemExit(code)
 
 
-class Ears:
+class AudioForwarder:
     """Passes on what is heard. Sound that an output cannot take is said and left out; its pictures go on."""
 
-    def __init__(self, output: Output, sound: SoundRing) -> None:
+    def __init__(self, output: Output, sound: AudioRing) -> None:
         self._output: Any = output
         self._listener = Listener(sound)
         self.said: dict[str, str] = {}  # for the status: why there is no sound
@@ -156,14 +156,14 @@ class CardPath:
         """Which way frames go, for the status, and why not from the card."""
         return {"texture": self.path, "message": self.why}
 
-    def sent(self, output: Output, plan: Plan) -> bool:
+    def sent(self, output: Output, plan: TickPlan) -> bool:
         """Whether the picture went; pixels must be sent where it did not."""
         if not drawable(plan, self._refused):
             self._say("pixels")
             return False
         try:
             output.send(Frame(NO_PIXELS, plan.tick, plan.due, self._on_card(plan)))
-        except CardFault as fault:
+        except CardError as fault:
             self._refused, self.why = plan.memory, f"frames go through the processor: {fault}"
             self._say("pixels")
             return False
@@ -176,11 +176,11 @@ class CardPath:
             self.path = path
             self._cell.write(path.encode())
 
-    def _on_card(self, plan: Plan) -> OnCard:
+    def _on_card(self, plan: TickPlan) -> OnCard:
         if self._memory[0] != plan.memory:
             version, text = self._line.memory.read()
             if version != plan.memory:  # another world is already there: its first frame is on its way
-                raise CardFault("the world was started again")
+                raise CardError("the world was started again")
             self._memory = version, understood(text)
         memory = self._memory[1]
         assert memory is not None
@@ -192,7 +192,7 @@ class CardPath:
         )  # fmt: skip
 
 
-def drawable(plan: Plan, refused: int) -> bool:
+def drawable(plan: TickPlan, refused: int) -> bool:
     """Whether this tick's picture is to be tried from the card; memory that failed is not tried again."""
     return plan.memory > 0 and plan.memory != refused
 

@@ -23,8 +23,8 @@ from zmq.utils.monitor import parse_monitor_message
 
 from ..ipc.frame_ring import FrameRing
 from ..ipc.mailbox import Mailbox
-from ..ipc.supervisor import Keeper
-from ..session.play import CLOSING, NATIVE_BYTES, WORLD_PATIENCE, farewell
+from ..ipc.supervisor import Supervisor
+from ..session.play import CLOSING, NATIVE_BYTES, WORLD_PATIENCE, stop_signals
 from ..show.media import Media
 from ..world import process as world_process
 from ..world.process import WorldOptions
@@ -62,7 +62,7 @@ class _OnlyTheRig:
         return key == self._public
 
 
-class Stay:
+class Session:
     """One show's world, from its first hello on: process, mailbox, frames and files."""
 
     def __init__(self, hello: Hello, options: HostOptions) -> None:
@@ -71,7 +71,7 @@ class Stay:
         self.mailbox.consumed.write(messages.packed(dict(hello.obeyed)))
         self._told = set[str]()  # cells that came
         self._folder = tempfile.TemporaryDirectory(prefix="wj-world-")
-        self.keeper: Keeper | None = None
+        self.supervisor: Supervisor | None = None
 
     @property
     def needs(self) -> list[str]:
@@ -96,8 +96,8 @@ class Stay:
 
     def advance(self, now: float) -> None:
         """Start the world as soon as all it opens with is here; then keep it alive."""
-        if self.keeper:
-            self.keeper.watch(now)
+        if self.supervisor:
+            self.supervisor.watch(now)
         elif "numbers" in self._told and not self.needs:
             h, o = self.hello, self._options
             media = {
@@ -107,19 +107,19 @@ class Stay:
             world = WorldOptions(
                 o.model or h.model, o.device, o.threads, h.top_fps, h.aspect, media, h.ahead, returns=True
             )
-            self.keeper = Keeper("world", world_process.run, (world, self.mailbox, self.ring), WORLD_PATIENCE)
+            self.supervisor = Supervisor("world", world_process.run, (world, self.mailbox, self.ring), WORLD_PATIENCE)
 
     def said(self) -> dict[str, Any]:
         """The world's status. cannot: why it never opened."""
-        if self.keeper is None:
+        if self.supervisor is None:
             return {"state": "loading"}
-        said = self.keeper.said()
+        said = self.supervisor.said()
         said.pop("pid")
-        return said | ({"cannot": self.keeper.fault} if self.keeper.fault and not self.keeper.ran else {})
+        return said | ({"cannot": self.supervisor.fault} if self.supervisor.fault and not self.supervisor.ran else {})
 
     def end(self) -> None:
-        if self.keeper:
-            self.keeper.finish(time.monotonic() + CLOSING)
+        if self.supervisor:
+            self.supervisor.finish(time.monotonic() + CLOSING)
         self.mailbox.unlink()
         self.ring.unlink()
         self._folder.cleanup()
@@ -130,7 +130,7 @@ class Host:
 
     def __init__(self, socket: zmq.Socket[bytes], options: HostOptions, say: Callable[[str], None]) -> None:
         self._socket, self._options, self._say = socket, options, say
-        self.stay: Stay | None = None
+        self.session: Session | None = None
         self._rig: bytes | None = None  # who is to be sent frames
         self._heard = 0.0
         self._rtt = 0.0
@@ -154,7 +154,7 @@ class Host:
         if kind == messages.HELLO:
             self._welcome(who, Hello.unpack(parts[0]), now)
             return
-        if who != self._rig or self.stay is None:
+        if who != self._rig or self.session is None:
             raise Malformed("no hello came before")
         self._heard = now
         if kind == messages.STATE:
@@ -166,13 +166,13 @@ class Host:
                 self._rtt = max(float(rtt), 0.0)
             try:
                 for name, data in zip(names, parts[1:], strict=True):
-                    self.stay.put(str(name), data)
+                    self.session.put(str(name), data)
             finally:
                 self._send(messages.GOT, messages.NUMBER.pack(n % 2**64))
         elif kind == messages.SEEN and len(parts[0]) == messages.NUMBER.size:
             self._on_their_way.discard(messages.NUMBER.unpack(parts[0])[0])
         elif kind == messages.FILE:
-            self.stay.keep(parts[0].decode("ascii", "replace"), parts[1])
+            self.session.keep(parts[0].decode("ascii", "replace"), parts[1])
         elif kind == messages.BYE:
             self._say("the rig is done; the world rests until the next one comes")
             self.finish()
@@ -181,23 +181,23 @@ class Host:
 
     def _welcome(self, who: bytes, hello: Hello, now: float) -> None:
         why, for_good = "", False
-        same = self.stay is not None and self.stay.hello.session == hello.session
+        same = self.session is not None and self.session.hello.session == hello.session
         if hello.layout != messages.layout():
             why, for_good = "other parameters there: install the same worldjockey on both machines", True
-        elif self.stay and not same and now - self._heard < AWAY:
+        elif self.session and not same and now - self._heard < AWAY:
             why = "another rig plays that world now"
         if why:
             with contextlib.suppress(zmq.ZMQError):
                 refusal = messages.packed({"why": why, "for_good": for_good})
                 self._socket.send_multipart([who, messages.REFUSED, refusal], zmq.NOBLOCK)
             return
-        if self.stay is None or not same:
+        if self.session is None or not same:
             self.finish()
-            self.stay = Stay(hello, self._options)
+            self.session = Session(hello, self._options)
         self._rig, self._heard, self._rtt = who, now, 0.0
         self._on_their_way, self._obeyed, self._told = set(), 0, 0.0
         self._say(f"a rig plays {self._options.model or hello.model}" + (" again" if same else ""))
-        self._send(messages.WELCOME, messages.packed({"needs": self.stay.needs}))
+        self._send(messages.WELCOME, messages.packed({"needs": self.session.needs}))
 
     def _send(self, *parts: bytes) -> bool:
         if self._rig is None:
@@ -214,22 +214,24 @@ class Host:
 
     def advance(self, now: float) -> None:
         """Keep the world alive, and send what is new of it."""
-        if self.stay is None:
+        if self.session is None:
             return
-        self.stay.advance(now)
+        self.session.advance(now)
         if self._rig is None:
             return
-        obeyed, counts = self.stay.mailbox.consumed.read()
+        obeyed, counts = self.session.mailbox.consumed.read()
         if obeyed != self._obeyed and self._send(messages.OBEYED, counts):
             self._obeyed = obeyed
         if now - self._told > OFTEN:
             self._told = now
-            self._send(messages.TOLD, json.dumps({**self.stay.said(), "refused": self.malformed}, default=str).encode())
-        newest = self.stay.ring.newest
-        allowed = messages.window(self._rtt, self.stay.hello.top_fps)
+            self._send(
+                messages.TOLD, json.dumps({**self.session.said(), "refused": self.malformed}, default=str).encode()
+            )
+        newest = self.session.ring.newest
+        allowed = messages.window(self._rtt, self.session.hello.top_fps)
         if newest == self._frame or len(self._on_their_way) >= allowed:
             return
-        found = self.stay.ring.read()
+        found = self.session.ring.read()
         if found is None:
             return
         number, pixels, info = found
@@ -239,15 +241,15 @@ class Host:
             self._on_their_way.add(number)
 
     def finish(self) -> None:
-        if self.stay:
-            self.stay.end()
-        self.stay = self._rig = None
+        if self.session:
+            self.session.end()
+        self.session = self._rig = None
         self._frame = 0
 
 
 def serve(options: HostOptions, say: Callable[[str], None]) -> None:
     """Run worlds for a rig until Ctrl-C. Raises OSError that names the fix where it cannot listen."""
-    with contextlib.ExitStack() as stack, farewell() as leaving:
+    with contextlib.ExitStack() as stack, stop_signals() as leaving:
         context = stack.enter_context(zmq.Context())
         guard = ThreadAuthenticator(context)
         guard.start()
@@ -278,7 +280,7 @@ def serve(options: HostOptions, say: Callable[[str], None]) -> None:
         poller.register(socket, zmq.POLLIN)
         poller.register(monitor, zmq.POLLIN)
         while not leaving.said:
-            ready = dict(poller.poll(LOOK if host.stay else 100))
+            ready = dict(poller.poll(LOOK if host.session else 100))
             while monitor in ready and monitor.poll(0):
                 if parse_monitor_message(monitor.recv_multipart())["event"] in _REFUSED:
                     say("someone was refused: no key, or another one")

@@ -15,20 +15,20 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from worldjockey.integrations import Heard, Input, VideoFormat
+from worldjockey.integrations import AudioChunk, Input, VideoFormat
 
 from ..control.control_log import ControlLog
 from ..control.desk import Desk
-from ..control.snapshot_file import Keepsake
-from ..ipc.audio_ring import SoundRing
+from ..control.snapshot_file import SnapshotFile
+from ..ipc.audio_ring import AudioRing
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import SPAWN
-from ..ipc.supervisor import Keeper
+from ..ipc.supervisor import Supervisor
 from ..ipc.tick import CardLine
 from ..output import clock_process, worker
-from ..output.worker import PLACES, OutletSpec
+from ..output.worker import OUTPUT_CLASSES, OutputSpec
 from ..remote.key import Key
 from ..show.connections import OutputEntry
 from ..show.fingerprint import digests
@@ -51,32 +51,32 @@ SAMPLES = 5  # measured latencies from which on cues are fired early by their me
 CLOSING = 5.0  # seconds all together may take to end: a file is completed then
 
 
-def outlet_specs(entries: list[OutputEntry]) -> list[OutletSpec]:
+def outlet_specs(entries: list[OutputEntry]) -> list[OutputSpec]:
     """What the show's outputs are made from; two of a kind get numbers."""
     import importlib
 
-    specs: list[OutletSpec] = []
+    specs: list[OutputSpec] = []
     for entry in entries:
         options: dict[str, Any] = entry.model_dump(exclude={"kind", "monitor"}, exclude_none=True)
         options = {k: str(v) if k == "path" else v for k, v in options.items()}
         if entry.kind == "window" and entry.monitor is not None:
             options |= {"monitor": entry.monitor, "fullscreen": True}
-        module, _, name = PLACES[entry.kind].partition(":")
+        module, _, name = OUTPUT_CLASSES[entry.kind].partition(":")
         probe = getattr(importlib.import_module(module), name)(**options)  # cheap: nothing opens before `open`
         before = sum(earlier.kind == entry.kind for earlier in entries[: len(specs)])
         label = f"{entry.kind} {before + 1}" if before else entry.kind
         on_card = getattr(probe, "takes_card", False)
         hears = getattr(probe, "hears", False)
-        specs.append(OutletSpec(label, PLACES[entry.kind], probe.layout, probe.holds, options, on_card, hears))
+        specs.append(OutputSpec(label, OUTPUT_CLASSES[entry.kind], probe.layout, probe.holds, options, on_card, hears))
     return specs
 
 
 def live_spec(show: Show, folder: Path) -> LiveSpec | None:
     """What reads the show's live picture. Raises ShowError where its file is not there."""
-    return LiveSpec(looking.PLACES[show.live.kind], show.live.options(folder)) if show.live else None
+    return LiveSpec(looking.SOURCE_CLASSES[show.live.kind], show.live.options(folder)) if show.live else None
 
 
-def inputs_of(show: Show, desk: Desk, hear: Callable[[Heard], None] | None = None) -> dict[str, Input]:
+def inputs_of(show: Show, desk: Desk, hear: Callable[[AudioChunk], None] | None = None) -> dict[str, Input]:
     """hear: gets the sound itself, where sound is listened to."""
     found: dict[str, Input] = {}
     if show.osc.enabled:
@@ -124,19 +124,19 @@ def _log(show: Show, desk: Desk, folder: Path, media: Path) -> ControlLog:
     return log
 
 
-def _sound(show: Show, hear: Callable[[Heard], None] | None) -> Input:
-    from worldjockey.integrations.audio.input import DEFAULT, AudioInput, Wire
+def _sound(show: Show, hear: Callable[[AudioChunk], None] | None) -> Input:
+    from worldjockey.integrations.audio.input import DEFAULT, AudioInput, FeatureMapping
 
     from ..parameters import find
 
-    wires = []
-    for wire in show.sound.map:
-        p = find(wire.to)
+    mappings = []
+    for mapping in show.sound.map:
+        p = find(mapping.to)
         assert p is not None  # the show was checked
         low, high = (p.low, p.high) if p.kind in ("float", "int") else (0.0, 1.0)
-        wires.append(Wire(wire.of, wire.to, low if wire.low is None else wire.low,
-                          high if wire.high is None else wire.high, wire.attack, wire.release))  # fmt: skip
-    return AudioInput(show.sound.input, tuple(wires) or DEFAULT, hear)
+        mappings.append(FeatureMapping(mapping.of, mapping.to, low if mapping.low is None else mapping.low,
+                          high if mapping.high is None else mapping.high, mapping.attack, mapping.release))  # fmt: skip
+    return AudioInput(show.sound.input, tuple(mappings) or DEFAULT, hear)
 
 
 def _osc(show: Show, desk: Desk) -> dict[str, Input]:
@@ -165,16 +165,16 @@ def _osc(show: Show, desk: Desk) -> dict[str, Input]:
 
 
 @dataclass
-class Farewell:
+class StopRequest:
     """Whether the performer asked for the end. A plain flag: an Event's lock could be held when the signal comes."""
 
     said: bool = False
 
 
 @contextlib.contextmanager
-def farewell() -> Iterator[Farewell]:
+def stop_signals() -> Iterator[StopRequest]:
     """Ctrl-C and SIGTERM end a show in order; the second time they end it at once."""
-    leaving = Farewell()
+    leaving = StopRequest()
 
     def leave(*_: Any) -> None:
         if leaving.said:
@@ -189,7 +189,7 @@ def farewell() -> Iterator[Farewell]:
             signal.signal(number, handler)
 
 
-def play(show: Show, options: PlayOptions, watch: Callable[[Company], bool] | None = None) -> Report:
+def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | None = None) -> Report:
     """Play until the time is up or the performer stops it.
 
     watch: sees every process ten times a second, and ends the show by saying True.
@@ -197,7 +197,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Company], bool] | No
     """
     specs = outlet_specs(show.on_air)
     fmt = VideoFormat(show.width, show.height, show.fps_num, show.fps_den, show.name)
-    with contextlib.ExitStack() as stack, farewell() as leaving:
+    with contextlib.ExitStack() as stack, stop_signals() as leaving:
         mailbox = Mailbox()
         stack.callback(mailbox.unlink)
         desk = Desk(show, mailbox)
@@ -207,30 +207,30 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Company], bool] | No
                 log = _log(show, desk, folder, options.folder)
         if log is not None:
             stack.callback(log.stop)
-        keepsake, prompts = Keepsake(options.keep) if options.keep else None, list[str]()
-        if keepsake is not None:
-            snapshots = keepsake.start()
+        snapshot_file, prompts = SnapshotFile(options.keep) if options.keep else None, list[str]()
+        if snapshot_file is not None:
+            snapshots = snapshot_file.start()
             prompts = [str(kept["prompt"]) for kept in snapshots.values() if kept["prompt"]]
             desk.remember(snapshots)
-            desk.on_saved = keepsake.keep
-            stack.callback(keepsake.stop)
-        sound = SoundRing() if any(spec.hears for spec in specs) else None
+            desk.on_saved = snapshot_file.keep
+            stack.callback(snapshot_file.stop)
+        sound = AudioRing() if any(spec.hears for spec in specs) else None
         if sound is not None:
             stack.callback(sound.unlink)
         inputs = inputs_of(show, desk, sound.write if sound else None)
         for source in inputs.values():  # before anything is on air: a port in use is said now
             source.start(desk.deliver)
             stack.callback(source.stop)
-        company = Company.assemble(show, options, specs, fmt, mailbox, prompts, sound)
+        processes = Processes.assemble(show, options, specs, fmt, mailbox, prompts, sound)
         console = Console(stderr=True)
         report = Report(size=f"{fmt.width}x{fmt.height}", fps=fmt.fps)
         cpu = time.process_time()
         begin = time.monotonic()
         try:
-            _run(desk, inputs, company, options, console, leaving, watch)
+            _run(desk, inputs, processes, options, console, leaving, watch)
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
-            company.finish(report, time.process_time() - cpu)
+            processes.finish(report, time.process_time() - cpu)
             report.controls = {
                 **desk.counts, "last fault": desk.fault, "tempo": desk.clock.status(time.monotonic()),
                 "faults": desk.faults, "survived": desk.survived,
@@ -238,8 +238,8 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Company], bool] | No
             }  # fmt: skip
             if log is not None:
                 report.controls["log"] = log.status()
-            if keepsake is not None:
-                report.controls["snapshots"] = keepsake.status()
+            if snapshot_file is not None:
+                report.controls["snapshots"] = snapshot_file.status()
             report.inputs = {name: dict(source.status()) for name, source in inputs.items()}
         if options.report:
             report.write(options.report)
@@ -277,19 +277,19 @@ def _world(show: Show, options: WorldOptions, key: Key | None) -> tuple[Callable
 
 
 @dataclass
-class Company:
+class Processes:
     """Every process of a show, and the memory that they share."""
 
-    world: Keeper
-    clock: Keeper
-    outputs: dict[str, Keeper]
+    world: Supervisor
+    clock: Supervisor
+    outputs: dict[str, Supervisor]
     memory: list[Cell | FrameRing]
     news: Cell  # what is played, as JSON, for outputs that tell it on
-    live: Keeper | None = None  # reads what the world sees
+    live: Supervisor | None = None  # reads what the world sees
 
     @classmethod
-    def assemble(cls, show: Show, options: PlayOptions, specs: list[OutletSpec], fmt: VideoFormat,
-                 mailbox: Mailbox, remembered: list[str], sound: SoundRing | None) -> Company:  # fmt: skip
+    def assemble(cls, show: Show, options: PlayOptions, specs: list[OutputSpec], fmt: VideoFormat,
+                 mailbox: Mailbox, remembered: list[str], sound: AudioRing | None) -> Processes:  # fmt: skip
         """remembered: prompts of snapshots, which may be recalled. sound: what is heard, for outputs that carry it."""
         key = _elsewhere(show, options)
         source, tick, news = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(NEWS_BYTES)
@@ -298,7 +298,7 @@ class Company:
         spec, feed, live = live_spec(show, options.folder), None, None
         if spec:
             feed = looking.LiveFeed(FrameRing(NATIVE_BYTES, 4), Cell(64))
-            live = Keeper("live picture", looking.run, (spec, feed), looking.PATIENCE)
+            live = Supervisor("live picture", looking.run, (spec, feed), looking.PATIENCE)
         paths = {spec.name: Cell(8) for spec in specs if spec.takes_card}
         card = CardLine(paths=paths) if paths and key is None else None
         world_options = WorldOptions(
@@ -307,13 +307,13 @@ class Company:
             card=card.memory if card else None, matte=any(spec.layout == "uyva" for spec in specs),
         )  # fmt: skip
         target, opened = _world(show, world_options, key)
-        world = Keeper("world", target, (opened, mailbox, source), WORLD_PATIENCE)
+        world = Supervisor("world", target, (opened, mailbox, source), WORLD_PATIENCE)
         keep_time, send = partial(clock_process.run, card=card), partial(worker.run, card=card)
-        clock = Keeper("clock", keep_time, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
+        clock = Supervisor("clock", keep_time, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
         aimed, sounding = partial(send, mailbox=mailbox), partial(send, sound=sound)
         ways = {spec.name: aimed if spec.name == "window" else sounding if spec.hears else send for spec in specs}
         outputs = {
-            spec.name: Keeper(
+            spec.name: Supervisor(
                 spec.name, ways[spec.name], (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE
             )
             for spec, wake in zip(specs, wakes, strict=True)
@@ -323,27 +323,27 @@ class Company:
         return cls(world, clock, outputs, [source, tick, news, *seen, *rings.values()], news, live)
 
     @property
-    def keepers(self) -> list[Keeper]:
+    def supervisors(self) -> list[Supervisor]:
         return [*self.outputs.values(), self.clock, self.world, *([self.live] if self.live else [])]
 
     def watch(self, now: float) -> None:
         """Raises RuntimeError if the world cannot be opened at all: that is a mistake to mend, not a mishap."""
-        for keeper in self.keepers:
-            keeper.watch(now)
+        for supervisor in self.supervisors:
+            supervisor.watch(now)
         for needed in (self.world, self.clock):
             if needed.fault and not needed.ran:
                 raise RuntimeError(needed.fault)
 
     def outputs_said(self) -> dict[str, Any]:
-        return {name: keeper.said() for name, keeper in self.outputs.items()}
+        return {name: supervisor.said() for name, supervisor in self.outputs.items()}
 
     def finish(self, report: Report, control_cpu: float) -> None:
         """End every process, the outputs first, and put what they did in the report."""
         deadline = time.monotonic() + CLOSING
-        for keeper in self.keepers:
-            keeper.ask_to_stop()
-        report.restarts, report.events = self.world.restarts, [e for k in self.keepers for e in k.events]
-        report.outputs = {name: keeper.finish(deadline) for name, keeper in self.outputs.items()}
+        for supervisor in self.supervisors:
+            supervisor.ask_to_stop()
+        report.restarts, report.events = self.world.restarts, [e for k in self.supervisors for e in k.events]
+        report.outputs = {name: supervisor.finish(deadline) for name, supervisor in self.outputs.items()}
         if self.live:
             report.live = self.live.finish(deadline)
         clock = self.clock.finish(deadline)
@@ -359,14 +359,14 @@ class Company:
             shared.unlink()
 
 
-def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOptions, console: Console,
-         leaving: Farewell, watch: Callable[[Company], bool] | None) -> None:  # fmt: skip
+def _run(desk: Desk, inputs: dict[str, Input], processes: Processes, options: PlayOptions, console: Console,
+         leaving: StopRequest, watch: Callable[[Processes], bool] | None) -> None:  # fmt: skip
     live = Live("opening the world…", console=console, refresh_per_second=4, transient=True)
     shown = not options.headless and console.is_terminal
     if shown:
         live.start()
     first_tick, looked, spoken, missed, parted = None, 0.0, 0, "", ""
-    told = dict.fromkeys(map(id, company.keepers), "")
+    told = dict.fromkeys(map(id, processes.supervisors), "")
     try:
         while not leaving.said:
             now = time.monotonic()
@@ -375,19 +375,21 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                 _feed_back(inputs, target, value, desk)
             if now - looked > 0.1:
                 looked = now
-                company.watch(now)
-                world, clock, outputs = company.world.said(), company.clock.said(), company.outputs_said()
+                processes.watch(now)
+                world, clock, outputs = processes.world.said(), processes.clock.said(), processes.outputs_said()
                 if first_tick is None and clock.get("ticks"):
                     first_tick = now
-                for keeper in company.keepers:
-                    if keeper.events and told[id(keeper)] != keeper.events[-1]:  # the same fault again is no news
-                        told[id(keeper)] = keeper.events[-1]
-                        then = "playing on without it" if keeper.unsuitable else "starting it again"
-                        console.print(f"wj: {keeper.events[-1]}; {then}", highlight=False, markup=False)
+                for supervisor in processes.supervisors:
+                    if (
+                        supervisor.events and told[id(supervisor)] != supervisor.events[-1]
+                    ):  # the same fault again is no news
+                        told[id(supervisor)] = supervisor.events[-1]
+                        then = "playing on without it" if supervisor.unsuitable else "starting it again"
+                        console.print(f"wj: {supervisor.events[-1]}; {then}", highlight=False, markup=False)
                 if (words := "" if world.get("link", {"up": True})["up"] else world["message"]) != parted:
                     parted = words
                     console.print(f"wj: {words or 'the world is back'}", highlight=False, markup=False)
-                if company.live and (message := company.live.said().get("message", "")) != missed:
+                if processes.live and (message := processes.live.said().get("message", "")) != missed:
                     missed = message
                     if message:
                         console.print(f"wj: live picture: {message}; trying again", highlight=False, markup=False)
@@ -399,7 +401,7 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                     spoken += 1
                 if (delay := latency(outputs))["count"] >= SAMPLES:
                     desk.latency = delay["p50"] / 1e3
-                company.news.write(json.dumps({**desk.news(), "latency_ms": delay["p50"]}).encode())
+                processes.news.write(json.dumps({**desk.news(), "latency_ms": delay["p50"]}).encode())
                 figures = {
                     "status/world_fps": world.get("fps", 0.0), "status/latency_ms": delay["p50"],
                     "status/frames": clock.get("ticks", 0), "status/state": world.get("state", "opening"),
@@ -414,7 +416,7 @@ def _run(desk: Desk, inputs: dict[str, Input], company: Company, options: PlayOp
                     live.update(f"{line(world, clock, outputs)}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']}){bank}")
                 if {said.get("state") for said in outputs.values()} in ({"closed"}, {"closed", "unsuitable"}):
                     return  # the user closed the last window
-                if watch is not None and watch(company):
+                if watch is not None and watch(processes):
                     return
             if options.seconds is not None and first_tick is not None and now - first_tick >= options.seconds:
                 return

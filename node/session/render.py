@@ -18,12 +18,12 @@ from ..control.control_log import parts, read
 from ..control.desk import Desk
 from ..ipc.frame_ring import FrameInfo, Pixels
 from ..ipc.mailbox import Mailbox
-from ..output.clock_process import Programme, _glide, filling
+from ..output.clock_process import Program, _glide, filling
 from ..output.scaling import Scaler, shape_of, standby
 from ..show.schema import Show
 from ..timing.show_clock import ShowClock
 from ..timing.tempo import Line
-from ..world.process import DT_MIN, Player, WorldOptions
+from ..world.process import DT_MIN, WorldOptions, WorldStepper
 
 if TYPE_CHECKING:
     from worldjockey.model import World
@@ -33,7 +33,7 @@ Done = Callable[[int, int], None]  # frames done, of how many
 
 
 class Newest:
-    """What Programme reads frames from: a ring of one, in this process."""
+    """What Program reads frames from: a ring of one, in this process."""
 
     def __init__(self) -> None:
         self.newest = 0
@@ -50,7 +50,7 @@ class Newest:
 class Bursts:
     """Frames that a world makes several at a time, each at its own moment from `begin` on."""
 
-    def __init__(self, player: Player, begin: float) -> None:
+    def __init__(self, player: WorldStepper, begin: float) -> None:
         self._player, self._last, self._covered = player, begin - 1 / player.world.spec.fps, 1
         self._waiting: deque[Pixels] = deque()
 
@@ -74,7 +74,7 @@ class Bursts:
 
 @dataclass(frozen=True)
 class Rendered:
-    """sha256: of all frames as the world and the programme made them, before any file's compression."""
+    """sha256: of all frames as the world and the program made them, before any file's compression."""
 
     path: str
     frames: int
@@ -110,10 +110,10 @@ def frames(show: Show, log: Path, world: World, seconds: float, folder: Path = P
         desk = Desk(show, mailbox, ShowClock(now=begin), replaying=True)
         desk.restore(head, begin)
         media = show.media(folder)
-        player = Player(world, mailbox, WorldOptions(show.model, top_fps=1 / period, media=media))
+        player = WorldStepper(world, mailbox, WorldOptions(show.model, top_fps=1 / period, media=media))
         newest = Newest()
         first = standby(512, 512 * show.height // show.width // 2 * 2)
-        programme = Programme(newest, first, period)  # type: ignore[arg-type]
+        program = Program(newest, first, period)  # type: ignore[arg-type]
         blackout = mailbox.value("blackout")
         ahead: dict[str, Any] | None = next(rows, None)
         bursts = Bursts(player, begin)
@@ -136,7 +136,7 @@ def frames(show: Show, log: Path, world: World, seconds: float, folder: Path = P
                 if made is not None:
                     newest.write(made[0].cpu().numpy()[-1], FrameInfo(now, 0.0, every * period))
             blackout = _glide(blackout, mailbox.value("blackout"))
-            yield programme.tick(now, filling(mailbox), blackout)[0]
+            yield program.tick(now, filling(mailbox), blackout)[0]
     finally:
         mailbox.unlink()
 

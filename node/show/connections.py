@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ..parameters import find, nearest
-from .fields import SHORT, Part
+from .fields import SHORT, ShowModel
 from .midi_controllers import known
 from .midi_mapping import MidiMapping, rules
 from .yaml_file import ShowError
@@ -18,7 +18,7 @@ OUTPUTS = ("window", "ndi", "file", "syphon", "spout", "web", "stream", "virtual
 SOUNDING = ("ndi", "file", "stream", "web")  # of these, what takes sound
 
 
-class OutputEntry(Part):
+class OutputEntry(ShowModel):
     """Where frames go: `window`, `ndi`, `file`, `syphon`, `spout`, `web`, `stream`, `virtualcam`. Short forms:
     "window:1" (monitor 1), "ndi:NAME", "file:clip.mp4", "web:8080", "stream:srt://127.0.0.1:9710", "virtualcam:NAME".
 
@@ -115,7 +115,7 @@ def parse_output(value: Any) -> Any:
     return value
 
 
-class Osc(Part):
+class Osc(ShowModel):
     """Where OSC is heard, and where feedback goes: to the last sender, or to a named host.
 
     host: 127.0.0.1 hears this machine only; 0.0.0.0 hears the network.
@@ -161,7 +161,7 @@ class Osc(Part):
         return None if self.feedback is None else int(str(self.feedback).rpartition(":")[2])
 
 
-class SoundWire(Part):
+class SoundWire(ShowModel):
     """What one thing in the sound plays: it moves a parameter between low and high.
 
     attack, release: seconds in which the parameter follows up and down. Without low and high, the parameter's range.
@@ -185,7 +185,7 @@ class SoundWire(Part):
         return to
 
 
-class Sound(Part):
+class Sound(ShowModel):
     """Whether and what is listened to, and sent on beside the picture. Nothing is, until a show or `wj play --sound`
     says so.
 
@@ -198,7 +198,7 @@ class Sound(Part):
     map: list[SoundWire] = Field(default=[])
 
 
-class LivePicture(Part):
+class LivePicture(ShowModel):
     """What the world sees: exactly one of an NDI source, a camera, or a file or stream in a loop.
 
     ndi: a source's name or a part of it. groups: in which it is looked for, by comma. camera: a number as `wj ports`
@@ -246,7 +246,7 @@ def parse_live(value: Any) -> Any:
     return {kind: int(what or 0) if kind == "camera" and not what.strip("0123456789") else what}
 
 
-class Midi(Part):
+class Midi(ShowModel):
     """enabled: listen to every MIDI port. defaults: what `map` leaves free is mapped as `wj reference` says, and known
     products as their own maps say.
 

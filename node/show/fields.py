@@ -17,7 +17,7 @@ SHORT = reprlib.Repr()  # for a value in a message
 SHORT.maxstring = SHORT.maxother = 60
 
 
-class Part(BaseModel):
+class ShowModel(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True, str_strip_whitespace=True)
 
 

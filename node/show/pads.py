@@ -8,11 +8,11 @@ from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, m
 
 from ..parameters import PADS, PARAMETERS, TEXT_BYTES
 from ..timing.tempo import Quantise, Span
-from .fields import Part, check_values
+from .fields import ShowModel, check_values
 from .media import shown
 
 
-class Pad(Part):
+class Pad(ShowModel):
     """One slot of the deck. In the file a plain text is enough.
 
     image: a picture whose look the pad takes. sound: a file whose first second is the pad's pulse. video: a clip that
@@ -55,7 +55,7 @@ def _span(value: Any) -> Any:
 Length = Annotated[Span | None, BeforeValidator(_span), PlainSerializer(lambda span: span and str(span))]
 
 
-class Cue(Part):
+class Cue(ShowModel):
     """A named snapshot. What it does not mention stays as it is.
 
     bank: what lies under the hands from then on, by number or name. pads: weight by pad number or label, in that bank;

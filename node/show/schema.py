@@ -24,7 +24,7 @@ from ..remote import key as remote_key
 from ..timing.tempo import Quantise
 from .banks import Banks
 from .connections import SOUNDING, LivePicture, Midi, Osc, OutputEntry, Sound, parse_live, parse_output
-from .fields import Part, check_values, or_refuse, parse_fps, parse_size
+from .fields import ShowModel, check_values, or_refuse, parse_fps, parse_size
 from .media import Media
 from .midi_mapping import MidiMapping
 from .pads import BankName, Cue, Pad, PadList, short_pad
@@ -48,7 +48,7 @@ def _world(value: str | None) -> str | None:
     return None if value is None else remote_key.address(value)
 
 
-class Show(Part):
+class Show(ShowModel):
     """Everything one performance needs.
 
     model: a world, perhaps with options: `wan-1.3b-longlive:decoder=full`, or {name: wan-1.3b-longlive, decoder: full}.

@@ -11,7 +11,7 @@ GONE = 0.25  # seconds late from which on the source was away, and begins anew
 
 
 @dataclass(frozen=True)
-class SoundClock:
+class AudioClock:
     """start: time.monotonic() at which sample 0 was heard, as far as is known. count: samples so far. recent: what
     `start` would be by the last arrivals alone."""
 
@@ -20,7 +20,7 @@ class SoundClock:
     recent: tuple[float, ...] = ()
 
 
-def heard(clock: SoundClock, arrived_at: float, samples: int, rate: int) -> tuple[SoundClock, float]:
+def heard(clock: AudioClock, arrived_at: float, samples: int, rate: int) -> tuple[AudioClock, float]:
     """The clock after a piece of `samples`, and when its first sample was heard.
 
     arrived_at: the same as far as the arrival tells. A piece may arrive late, and several at once then, but never
@@ -28,8 +28,8 @@ def heard(clock: SoundClock, arrived_at: float, samples: int, rate: int) -> tupl
     """
     start = arrived_at - clock.count / rate
     if not clock.recent or start - clock.start > GONE:
-        return SoundClock(arrived_at, samples, (arrived_at,)), arrived_at
+        return AudioClock(arrived_at, samples, (arrived_at,)), arrived_at
     recent = (*clock.recent[1 - RECENT :], start)
     off = min(recent) - clock.start
     start = clock.start + (off if abs(off) > JUMP else off * FOLLOWS)
-    return SoundClock(start, clock.count + samples, recent), start + clock.count / rate
+    return AudioClock(start, clock.count + samples, recent), start + clock.count / rate

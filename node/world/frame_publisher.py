@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from worldjockey.integrations import CardFault, CardMemory
+from worldjockey.integrations import CardError, CardMemory
 
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
@@ -31,7 +31,7 @@ def understood(text: bytes) -> CardMemory:
 
 
 @dataclass(frozen=True)
-class Shipment:
+class HostFrame:
     """One frame: (h, w, 3), or 4 with a matte, in host memory, and (h, w, 4) RGBA on the card where one is needed
     there."""
 
@@ -39,7 +39,7 @@ class Shipment:
     on_card: Tensor | None = None
 
 
-class Shipping:
+class FramePublisher:
     """Writes frames to the ring, and to the card's memory if somebody may draw from there.
 
     announce: where that memory is told; None if nobody draws. fault: why frames stay off the card, once they do; they
@@ -51,7 +51,7 @@ class Shipping:
         self._blocks: list[Any] = []  # the last is in use; earlier ones may still be drawn from
         self.fault = ""
 
-    def take(self, frames: Tensor) -> Sequence[Shipment]:
+    def take(self, frames: Tensor) -> Sequence[HostFrame]:
         """A step's frames (n, h, w, 3 or 4), uint8 on whichever device, as they are to be written."""
         device = None if self._announce is None or self.fault else card_of(frames)
         cards: list[Any] = [None] * len(frames)
@@ -67,7 +67,7 @@ class Shipping:
             torch.cuda.current_stream(frames.device).synchronize()  # then what is on the card is complete, too
         else:
             pixels = frames.cpu().numpy()
-        return [Shipment(*both) for both in zip(pixels, cards, strict=True)]
+        return [HostFrame(*both) for both in zip(pixels, cards, strict=True)]
 
     def _on_card(self, frames: Tensor, device: int) -> list[Any]:
         from torch.nn.functional import pad
@@ -80,7 +80,7 @@ class Shipping:
             self._announce.write(described(self._blocks[-1].memory))
         return list(rgba)
 
-    def write(self, frame: Shipment, info: FrameInfo) -> None:
+    def write(self, frame: HostFrame, info: FrameInfo) -> None:
         """It is the newest frame now."""
         if frame.on_card is not None and self._announce is not None and not self.fault:
             try:
@@ -91,7 +91,7 @@ class Shipping:
         self._ring.write(frame.pixels, info)
 
     def _lose(self, fault: Exception) -> None:
-        self.fault = str(fault) if isinstance(fault, CardFault) else f"{type(fault).__name__}: {fault}"
+        self.fault = str(fault) if isinstance(fault, CardError) else f"{type(fault).__name__}: {fault}"
 
 
 def card_of(frames: Tensor) -> int | None:

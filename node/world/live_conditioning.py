@@ -25,7 +25,7 @@ FADE = 0.3  # seconds in which it does, and in which a picture that is back come
 GLIDE = 0.6  # seconds in which what the picture says of its place becomes what the world is
 
 
-class Sight:
+class LiveConditioning:
     """`look` and `picture` are called at each step and take no time; reading a picture's look happens in a thread."""
 
     def __init__(self, world: World, feed: LiveFeed) -> None:

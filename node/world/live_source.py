@@ -13,7 +13,7 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
 from ..ipc.process import UNSUITABLE, enter, orphaned, tell
 
-PLACES = {
+SOURCE_CLASSES = {
     "ndi": "worldjockey.integrations.ndi.source:NDISource",
     "camera": "worldjockey.integrations.camera:VideoSource",
     "file": "worldjockey.integrations.camera:VideoSource",

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..ipc.frame_ring import FrameInfo, FrameRing
-from .frame_publisher import Shipping
+from .frame_publisher import FramePublisher
 
 MARGIN = 1.15  # the next step starts while frames for this many times the longest one still wait
 
@@ -50,7 +50,12 @@ class Playout(threading.Thread):
     """
 
     def __init__(
-        self, ring: FrameRing | Shipping, round_: int, rate: Callable[[], float], top: float, held: Callable[[], bool]
+        self,
+        ring: FrameRing | FramePublisher,
+        round_: int,
+        rate: Callable[[], float],
+        top: float,
+        held: Callable[[], bool],
     ) -> None:
         super().__init__(daemon=True, name="playout")
         self._ring, self._rate, self._top, self._held = ring, rate, top, held

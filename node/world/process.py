@@ -23,8 +23,8 @@ from ..parameters import PARAMETERS
 from ..session.report import percentiles
 from ..show.media import Media
 from .adaptive_quality import Governor
-from .frame_publisher import Shipping
-from .live_conditioning import Sight
+from .frame_publisher import FramePublisher
+from .live_conditioning import LiveConditioning
 from .live_source import LiveFeed
 from .playout import Playout
 from .prompt_deck import Deck, approach
@@ -63,14 +63,14 @@ class WorldOptions:
 NO_MATTE = "this world cannot tell its figure from the rest: with key: figure all is opaque; key: luma or green works"
 
 
-class Player:
+class WorldStepper:
     """One world being played. `step` is everything that happens between two frames."""
 
     def __init__(self, world: World, mailbox: Mailbox, options: WorldOptions) -> None:
         self.world, self.mailbox, self.options = world, mailbox, options
         self.deck, self.triggers = Deck(), Triggers(mailbox.consumed)
         self.encoder = Encoder(world, mailbox, options.media, options.ahead)
-        self.sight = Sight(world, options.live) if options.live else None
+        self.sight = LiveConditioning(world, options.live) if options.live else None
         self.smooth: dict[str, float] = {}
         self.arrived_at = 0.0  # arrival time of the newest control
         self.newest_control_at = 0.0  # of the newest that frames obey
@@ -194,7 +194,7 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
 
         with _company(options, threads) as (device, shared):
             world = shared(load(options.model, device=device, aspect=options.aspect))
-            player = Player(world, mailbox, options)
+            player = WorldStepper(world, mailbox, options)
             player.encoder.once()
             player.encoder.start()
             _play(player, ring, status, say, stop)
@@ -219,7 +219,7 @@ def _company(options: WorldOptions, threads: int) -> Iterator[tuple[str, Callabl
     wire.send("close", {"over": not options.returns})
 
 
-def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], stop: Any) -> None:
+def _play(player: WorldStepper, ring: FrameRing, status: Cell, say: dict[str, Any], stop: Any) -> None:
     spec, top = player.world.spec, player.options.top_fps
     period = max(1 / top, DT_MIN)
     arrived: deque[tuple[float, int]] = deque(maxlen=RECENT)  # when a step was done, and its frames
@@ -227,7 +227,7 @@ def _play(player: Player, ring: FrameRing, status: Cell, say: dict[str, Any], st
     made, told, span = 0, 0.0, period
     begin = last = time.monotonic()
     next_start = begin
-    shipping = Shipping(ring, player.options.card)
+    shipping = FramePublisher(ring, player.options.card)
     playout, governor = None, Governor(spec.fps, top, player.bursts, spec.steps_per_chunk, spec.qualities)
     level = 0
     if player.bursts:

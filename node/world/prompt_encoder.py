@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ipc.mailbox import TEXTS, Mailbox, Said
+from ..ipc.mailbox import TEXTS, Mailbox, TextValue
 from ..show.media import Media, words
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Encoder(threading.Thread):
         self._known: dict[str, Tokens] = {}  # the one that was used last is the last
         self._room = REMEMBERED
         self._lock, self._ended = threading.Lock(), threading.Event()
-        self.done: queue.SimpleQueue[tuple[str, Said, Tokens | None]] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[tuple[str, TextValue, Tokens | None]] = queue.SimpleQueue()
         self.encode_ms = 0.0
         self.fault = ""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..ipc.cell import Cell
 from ..ipc.process import CLOSED, enter, free_a_core, leave, stay_offline, tell
-from ..ipc.supervisor import Keeper
+from ..ipc.supervisor import Supervisor
 
 BEAT = 0.1  # seconds between two looks at the process
 
@@ -39,11 +39,11 @@ def run(status: Cell, stop: Any) -> None:
 
 def follow(seconds: float | None = None) -> None:
     """Until the show is over, the time is up, or Ctrl-C."""
-    from ..session.play import farewell
+    from ..session.play import stop_signals
 
-    keeper, begin = Keeper("follower", run, (), {}), time.monotonic()
-    with farewell() as leaving:
-        while not leaving.said and not keeper.closed and (seconds is None or time.monotonic() - begin < seconds):
-            keeper.watch(time.monotonic())
+    supervisor, begin = Supervisor("follower", run, (), {}), time.monotonic()
+    with stop_signals() as leaving:
+        while not leaving.said and not supervisor.closed and (seconds is None or time.monotonic() - begin < seconds):
+            supervisor.watch(time.monotonic())
             time.sleep(BEAT)
-    keeper.finish(time.monotonic())
+    supervisor.finish(time.monotonic())

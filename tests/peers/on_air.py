@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from clicking import PIECE, RATE
-from worldjockey.integrations import Frame, Heard, VideoFormat
+from worldjockey.integrations import AudioChunk, Frame, VideoFormat
 
 Sound = Callable[[float], np.ndarray]  # (PIECE, 2) heard from so many seconds on
 
@@ -28,7 +28,7 @@ def on_air(
         while not stop.wait(max(start + tick / fmt.fps - time.monotonic(), 0)):
             output.send(Frame(paint(tick), tick, start + tick / fmt.fps))
             while sound and (begin := piece * PIECE / RATE) < tick / fmt.fps - late:
-                output.hear(Heard(sound(begin), RATE, start + begin))
+                output.hear(AudioChunk(sound(begin), RATE, start + begin))
                 piece += 1
             tick += 1
 

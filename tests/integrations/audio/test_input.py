@@ -11,14 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from wav import wav
-from worldjockey.integrations.audio.input import BLOCK, FEATURES, RATE, AudioInput, Ear, Wire, follow, stereo
+from worldjockey.integrations.audio.input import (
+    BLOCK,
+    FEATURES,
+    RATE,
+    AudioInput,
+    FeatureExtractor,
+    FeatureMapping,
+    follow,
+    stereo,
+)
 
 T = np.arange(RATE * 4) / RATE
 
 
 def listen(wave):
-    ear = Ear()
-    rows = [ear.hear(wave[i : i + BLOCK]) for i in range(0, len(wave) - BLOCK + 1, BLOCK)]
+    extractor = FeatureExtractor()
+    rows = [extractor.hear(wave[i : i + BLOCK]) for i in range(0, len(wave) - BLOCK + 1, BLOCK)]
     return {k: np.array([r[k] for r in rows]) for k in FEATURES}
 
 
@@ -70,9 +79,9 @@ def test_followers_rise_by_attack_and_fall_by_release():
 )
 def test_any_samples_give_values_in_range(block):
     with np.errstate(all="ignore"):
-        ear = Ear()
+        extractor = FeatureExtractor()
         for _ in range(3):
-            assert all(0 <= v <= 1 for v in ear.hear(block).values())
+            assert all(0 <= v <= 1 for v in extractor.hear(block).values())
 
 
 def test_a_file_plays_its_parameters(tmp_path):
@@ -84,7 +93,7 @@ def test_a_file_plays_its_parameters(tmp_path):
         if len(heard) > 60:
             enough.set()
 
-    source = AudioInput(str(path), (Wire("bass", "cam/zoom", low=-0.5, high=0.5),))
+    source = AudioInput(str(path), (FeatureMapping("bass", "cam/zoom", low=-0.5, high=0.5),))
     begin = time.monotonic()
     source.start(deliver)
     assert enough.wait(10)
@@ -106,7 +115,9 @@ def test_the_sound_itself_is_passed_on_piece_by_piece(tmp_path):
         if sum(len(p.samples) for p in pieces) > 1.2 * RATE:
             enough.set()
 
-    source = AudioInput(str(wav(tmp_path / "sides.wav", RATE, left, right)), (Wire("level", "sound/level"),), hear)
+    source = AudioInput(
+        str(wav(tmp_path / "sides.wav", RATE, left, right)), (FeatureMapping("level", "sound/level"),), hear
+    )
     begin = time.monotonic()
     source.start(levels.append)
     assert enough.wait(20)

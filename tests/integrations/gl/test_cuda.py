@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worldjockey.integrations import CardFault, CardMemory, Frame, OnCard
+from worldjockey.integrations import CardError, CardMemory, Frame, OnCard
 from worldjockey.integrations.gl.canvas import Canvas, HiddenContext, Target
 from worldjockey.integrations.gl.cuda import Block, Lane, verdict
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
-from worldjockey.node.output.clock_process import Programme
+from worldjockey.node.output.clock_process import Program
 
 WIDE, TALL = 192, 108
 NOWHERE = np.empty((0, 0, 3), np.uint8)
@@ -72,21 +72,21 @@ def test_the_card_shows_what_the_processor_composes(
     ring = FrameRing(WIDE * TALL * 3, 4)
     now, moved, seen = 0.0, 0, []
     try:
-        programme = Programme(ring, scene(0), 1 / 30)
+        program = Program(ring, scene(0), 1 / 30)
         for shift, ticks, flip in ((0, 2, False), (5, 3, False), (9, 2, False), (12, 4, False), (0, 4, True)):
             picture = scene(shift, flip)
             slot = put(block, picture)
             ring.write(picture, FrameInfo(span=4 / 30))
             for tick in range(ticks):  # some frames come before the last was shown whole
                 blackout = 0.35 if tick == 1 else 0.0
-                programme.advance(now, fill, blackout)
+                program.advance(now, fill, blackout)
                 now += 1 / 30
-                s = programme.shown
+                s = program.shown
                 flow = s.flow.astype(np.float16) if s.moves and s.flow is not None else None
                 moved += flow is not None
                 on_card = OnCard(block.memory, slot, s.number, WIDE, TALL, s.part, blackout, flow)
                 got = drawn(canvas, Frame(NOWHERE, tick, now, on_card), *size)
-                wanted = drawn(plain, Frame(programme.picture(), tick, now), *size)
+                wanted = drawn(plain, Frame(program.picture(), tick, now), *size)
                 off = np.abs(got - wanted)
                 # Levels: none but in blackout, rounded before or after scaling; OpenCV moves by 32nds of a pixel.
                 most = 3 if flow is not None else 0 if blackout == 0 else 1 if size[0] >= WIDE else 2
@@ -151,7 +151,7 @@ def test_whatever_fails_the_next_frame_is_shown_from_pixels(
     (card / "faults").write_text(call)
     if late and call in ("cudaIpcOpenMemHandle", "cudaGraphicsGLRegisterImage"):
         canvas.close()  # it is opened again
-    with pytest.raises(CardFault, match="error 999"):
+    with pytest.raises(CardError, match="error 999"):
         drawn(canvas, Frame(NOWHERE, 1, 0.0, OnCard(block.memory, slot, 2, WIDE, TALL)), WIDE, TALL)
     assert np.abs(drawn(canvas, Frame(picture, 1, 0.0), WIDE, TALL) - picture).max() <= 1
     canvas.close()
@@ -167,7 +167,7 @@ def test_after_a_fault_nothing_old_shines_through(card: Path, context: HiddenCon
     block, canvas = Block(0, WIDE * TALL * 4, 3), Canvas()
     bright, dim = (np.full((TALL, WIDE, 3), level, np.uint8) for level in (250, 100))
     drawn(canvas, Frame(NOWHERE, 0, 0.0, OnCard(block.memory, put(block, bright), 1, WIDE, TALL)), WIDE, TALL)
-    with pytest.raises(CardFault):
+    with pytest.raises(CardError):
         drawn(canvas, Frame(NOWHERE, 0, 0.0, OnCard(block.memory, 99, 2, WIDE, TALL)), WIDE, TALL)
     drawn(canvas, Frame(dim, 0, 0.0), WIDE, TALL)
     on_its_way = OnCard(block.memory, put(block, dim), 3, WIDE, TALL, 0.25)
@@ -184,7 +184,7 @@ def test_a_fault_of_opengl_falls_back_as_one_of_cuda_does(
     on_card = OnCard(block.memory, put(block, scene(0)), 1, WIDE, TALL)
     with monkeypatch.context() as broken:
         broken.setattr(Lane, "copy", lambda *_: 1 / 0)
-        with pytest.raises(CardFault, match="ZeroDivisionError"):
+        with pytest.raises(CardError, match="ZeroDivisionError"):
             drawn(canvas, Frame(NOWHERE, 0, 0.0, on_card), WIDE, TALL)
     assert np.abs(drawn(canvas, Frame(scene(0), 0, 0.0), WIDE, TALL) - scene(0)).max() <= 1
     canvas.close()
@@ -208,14 +208,14 @@ def test_the_card_is_chosen_only_where_world_and_screen_are_on_it(missing: str, 
 def test_a_screen_on_another_card_says_so(card: Path, context: HiddenContext, drawn_by: str, why: str) -> None:
     block = Block(0, 64, 2)
     (card / "drawn_by").write_text(drawn_by)
-    with pytest.raises(CardFault, match=why):
+    with pytest.raises(CardError, match=why):
         Lane(block.memory)
     block.close()
 
 
 def test_without_the_bindings_the_fix_is_named(monkeypatch: pytest.MonkeyPatch, display: str) -> None:
     monkeypatch.setitem(sys.modules, "cuda", None)
-    with pytest.raises(CardFault, match="pip install cuda-bindings"):
+    with pytest.raises(CardError, match="pip install cuda-bindings"):
         Lane(CardMemory(b"", BUSES[0], 64, 2))
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.midi.input import MIDIInput, backend_name, list_ports
 from worldjockey.integrations.midi.parse import Decoder, Event, Messages
-from worldjockey.integrations.midi.player import Player, thin
+from worldjockey.integrations.midi.player import Translator, thin
 from worldjockey.integrations.midi.rules import Controller, Rule, bent, straight, table
 
 RULES: list[dict[str, Any]] = [
@@ -51,7 +51,7 @@ class Table:
 
 
 def played(*events: Event, port: str = "keys") -> list[tuple[str, tuple[object, ...]]]:
-    player = Player(Rule(**rule) for rule in RULES)
+    player = Translator(Rule(**rule) for rule in RULES)
     return [control for event in events for control in player.play(event, port)]
 
 
@@ -114,7 +114,7 @@ def test_a_sequencer_that_stops_lets_go_of_its_notes():
 
 def test_a_port_that_goes_away_lets_go_of_its_notes_and_gates():
     gate = {"kind": "cc", "number": 30, "target": "cam/yaw", "mode": "gate"}
-    player = Player(Rule(**rule) for rule in [*RULES, gate])
+    player = Translator(Rule(**rule) for rule in [*RULES, gate])
     for event, port in ((note(36), "a"), (note(37), "b"), (cc(30, 127), "a")):
         list(player.play(event, port))
     assert list(player.release("a")) == [("cam/yaw", (0.0,)), ("pad/1", (0.0,))]
@@ -124,7 +124,7 @@ def test_a_port_that_goes_away_lets_go_of_its_notes_and_gates():
 
 def moved(rule: dict[str, Any], events: Iterable[Event], **values: Any) -> Table:
     table = Table(**values)
-    player = Player([Rule(**rule)], read=table.values.get)
+    player = Translator([Rule(**rule)], read=table.values.get)
     for event in events:
         table.obey(player.play(event, "keys"))
     return table
@@ -133,7 +133,7 @@ def moved(rule: dict[str, Any], events: Iterable[Event], **values: Any) -> Table
 def test_a_toggle_changes_sides_whoever_moved_it():
     rule = {"kind": "note", "number": 1, "target": "x", "mode": "toggle"}
     table = Table(x=0.0)
-    player = Player([Rule(**rule)], read=table.values.get)
+    player = Translator([Rule(**rule)], read=table.values.get)
     for expected in (1.0, 0.0):
         table.obey(player.play(note(1), "a"))
         table.obey(player.play(note(1, 0), "a"))
@@ -155,7 +155,7 @@ def test_an_enum_is_divided_evenly_and_stepped_through():
     found = moved({"kind": "cc", "number": 1, **choices}, [cc(1, v) for v in range(128)]).said
     assert [sum(args == (float(n),) for _, args in found) for n in range(3)] == [43, 42, 43]
     table = Table(x="b")
-    player = Player([Rule(kind="note", number=1, **choices)], read=table.values.get)
+    player = Translator([Rule(kind="note", number=1, **choices)], read=table.values.get)
     assert list(player.play(note(1), "a")) == [("x", (2.0,))]
     table.values["x"] = "c"
     assert list(player.play(note(1), "a")) == [("x", (0.0,))]
@@ -223,7 +223,7 @@ EVERYTHING: list[dict[str, Any]] = [
 @given(MESSAGES)
 def test_any_bytes_are_played_within_range(packets):
     values = Table(morph=0.3, energy=0.9, cam__strafe=0.0, freeze=0.0, speed=1.0)
-    player = Player((Rule(**rule) for rule in EVERYTHING), read=values.values.get)
+    player = Translator((Rule(**rule) for rule in EVERYTHING), read=values.values.get)
     found = player.table("keys")
     messages, decoder = Messages(), Decoder(found.fine, found.nrpn)
     for packet in packets:
@@ -241,7 +241,7 @@ def test_any_bytes_are_played_within_range(packets):
 @given(st.lists(st.tuples(st.integers(36, 51), st.integers(0, 127))))
 def test_the_last_value_wins(strokes):
     values = Table(**{f"pad__{n}": 0.0 for n in range(1, 17)})
-    player = Player((Rule(**rule) for rule in RULES), read=values.values.get)
+    player = Translator((Rule(**rule) for rule in RULES), read=values.values.get)
     expected = {}
     for number, velocity in strokes:
         values.obey(player.play(note(number, velocity), "keys"))
@@ -252,7 +252,7 @@ def test_the_last_value_wins(strokes):
 @given(st.lists(st.sampled_from([0, 20, 70, 127])), st.integers(1, 9))
 def test_presses_are_counted_exactly_however_they_arrive(values, batch):
     events = [("a", float(i), cc(25, value)) for i, value in enumerate(values)]
-    player = Player(Rule(**rule) for rule in RULES)
+    player = Translator(Rule(**rule) for rule in RULES)
     fired = 0
     for start in range(0, len(events), batch):
         for _, _, event in thin(events[start : start + batch]):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations.midi.parse import Event
-from worldjockey.integrations.midi.player import Player, position
+from worldjockey.integrations.midi.player import Translator, position
 from worldjockey.integrations.midi.rules import Rule
 from worldjockey.integrations.midi.takeover import MOST, NEAR
 
@@ -19,7 +19,7 @@ class Fader:
     def __init__(self, value: float, **rule: Any) -> None:
         self.values: dict[str, Any] = {"x": value}
         self.rule = Rule("cc", 1, "x", **rule)
-        self.player = Player([self.rule], read=self.values.get)
+        self.player = Translator([self.rule], read=self.values.get)
 
     def move(self, value: int) -> float:
         """Returns the value that it has then."""
@@ -108,6 +108,6 @@ def test_curved_and_turned_round_faders_pick_up_too(value, curve):
 
 def test_other_programs_are_obeyed_at_once():
     values = {"x": 0.9}
-    player = Player([Rule("cc", 1, "x", takeover="pickup")], read=values.get, own="worldjockey")
+    player = Translator([Rule("cc", 1, "x", takeover="pickup")], read=values.get, own="worldjockey")
     assert list(player.play(Event("cc", 1, 1, 0), "worldjockey")) == [("x", (0.0,))]
     assert list(player.play(Event("cc", 1, 1, 0), "desk")) == []

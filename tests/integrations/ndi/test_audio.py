@@ -16,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from worldjockey.integrations import Frame, Heard, VideoFormat
+from worldjockey.integrations import AudioChunk, Frame, VideoFormat
 from worldjockey.integrations.ndi.output import NDIOutput
 
 PEERS = Path(__file__).parents[2] / "peers"
@@ -85,7 +85,7 @@ def on_air(name: str) -> Iterator[tuple[NDIOutput, float]]:
         while not stop.is_set():
             output.send(Frame(picture, tick, start + tick / fmt.fps))
             samples = 1440 if tick % 3 else 1920  # whole pieces of 10 ms, as they come
-            output.hear(Heard(tone(first, samples), RATE, start + first / RATE))
+            output.hear(AudioChunk(tone(first, samples), RATE, start + first / RATE))
             tick, first = tick + 1, first + samples
             stop.wait(max(start + tick / fmt.fps - time.monotonic(), 0))
 

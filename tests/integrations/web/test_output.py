@@ -31,7 +31,7 @@ from worldjockey.integrations.web.server import is_ours
 from worldjockey.integrations.web.webrtc import PLAYOUT_DELAY, NoDelay
 from worldjockey.node.measure.receivers import Receiver
 from worldjockey.node.measure.show_process import free_port
-from worldjockey.node.output.worker import PLACES
+from worldjockey.node.output.worker import OUTPUT_CLASSES
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 
@@ -443,7 +443,7 @@ def test_shows_name_the_browser_output() -> None:
         ("web", None, None), ("web", None, 8123), ("web", "0.0.0.0", 80)
     ]  # fmt: skip
     assert [o.short() for o in outputs[:2]] == ["web", "web:8123"]
-    assert "web" in PLACES
+    assert "web" in OUTPUT_CLASSES
     with pytest.raises(ShowError, match="after web: comes a port, as in web:8080"):
         Show.parse("outputs: ['web:stage']")
     with pytest.raises(ShowError, match="web takes host and port and sound, not layout"):

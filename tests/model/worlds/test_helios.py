@@ -22,7 +22,7 @@ from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.ipc.process import told
 from worldjockey.node.world import process as world_process
-from worldjockey.node.world.process import Player, WorldOptions
+from worldjockey.node.world.process import WorldOptions, WorldStepper
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -306,7 +306,7 @@ def test_is_played_by_prompts_words_and_pads(world):
     def played(*then):
         box = Mailbox()
         try:
-            player = Player(world, box, WorldOptions("helios"))
+            player = WorldStepper(world, box, WorldOptions("helios"))
             for name, value in (("prompt", "neon city in the rain"), ("pad/1/text", "forest"), ("transition", 0.0)):
                 box.post(name, value, 1.0)
             player.encoder.once()
@@ -336,7 +336,7 @@ def test_the_world_process_shows_every_picture_in_order_at_an_even_pace(world, m
     monkeypatch.setattr(
         ring, "write", lambda pixels, info: shown.append((pixels.copy(), info)) or publish(pixels, info)
     )
-    player = Player(world, box, WorldOptions("helios"))
+    player = WorldStepper(world, box, WorldOptions("helios"))
     box.post("prompt", "neon city in the rain", 1.0)
     player.encoder.once()
     thread = threading.Thread(target=world_process._play, args=(player, ring, status, {}, stop), daemon=True)

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from worldjockey.integrations import ControlEvent
 from worldjockey.node.control.desk import Desk
-from worldjockey.node.control.modulators import Bank, Envelope, Press, noise, targets_of, wave
+from worldjockey.node.control.modulators import Envelope, Modulators, Press, noise, targets_of, wave
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.parameters import PARAMETERS, SHAPES
 from worldjockey.node.show.schema import Show
@@ -243,5 +243,5 @@ def test_panic_stills_modulators_and_undo_brings_them_back(play):
 @given(times)
 def test_a_bank_without_modulators_moves_nothing(now):
     values = Show.parse("").initial()
-    assert Bank().offsets(values, now, ShowClock(120).line(now), ShowClock().meter) == {}
+    assert Modulators().offsets(values, now, ShowClock(120).line(now), ShowClock().meter) == {}
     assert math.isfinite(now)

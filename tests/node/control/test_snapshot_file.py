@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations import ControlEvent
-from worldjockey.node.control import snapshot_file as keepsakes
+from worldjockey.node.control import snapshot_file as snapshot_files
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.control.history import SNAPSHOTS
-from worldjockey.node.control.snapshot_file import Keepsake, dump, parse
+from worldjockey.node.control.snapshot_file import SnapshotFile, dump, parse
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.parameters import PARAMETERS, TEXT_BYTES
 from worldjockey.node.show.schema import Show
@@ -42,20 +42,20 @@ def send(desk, target, *args):
 
 def test_what_was_saved_is_recalled_by_the_next_show(desks, tmp_path):
     path = tmp_path / "looks.yaml"
-    first, keepsake = desks(), Keepsake(path)
-    first.remember(keepsake.start())
-    first.on_saved = keepsake.keep
+    first, snapshot_file = desks(), SnapshotFile(path)
+    first.remember(snapshot_file.start())
+    first.on_saved = snapshot_file.keep
     for target, value in (("prompt", "sea: at night"), ("energy", 0.3), ("word/storm", 1.5), ("act/dance", True)):
         send(first, target, value)
     send(first, "sound/level", 0.9)
     send(first, "snapshot/save", "Dusk")
     send(first, "snapshot/save", "2")
-    keepsake.stop()
+    snapshot_file.stop()
     assert yaml.safe_load(path.read_text())["dusk"] == {
         "prompt": "sea: at night", "transition": 0.0, "act": "dance", "energy": 0.3, "word/storm": 1.5,
     }  # fmt: skip
     again = desks()
-    again.remember(Keepsake(path).start())
+    again.remember(SnapshotFile(path).start())
     send(again, "energy", 0.9)
     send(again, "morph", 0.5)
     send(again, "snapshot/recall", "dusk")
@@ -78,7 +78,7 @@ def test_what_is_written_is_read_back(kept):
     assert list(found) == list(kept)
     for name, said in kept.items():
         wanted = {n: PARAMETERS[n].coerce(v) if n == "prompt" else v for n, v in said.items()}
-        assert found[name] == {**keepsakes.defaults(), **wanted}
+        assert found[name] == {**snapshot_files.defaults(), **wanted}
 
 
 junk = st.recursive(
@@ -103,59 +103,59 @@ def test_any_file_is_snapshots_in_range_or_a_clear_error(data):
 def test_the_oldest_are_left_out_of_a_file_that_would_be_too_large():
     kept = {str(n): {f"pad/{k}/text": f"{n} " * (TEXT_BYTES // 4) for k in range(1, 17)} for n in range(SNAPSHOTS)}
     text = dump(kept)
-    assert len(text.encode()) <= keepsakes.LARGEST
+    assert len(text.encode()) <= snapshot_files.LARGEST
     found = list(parse(text, "looks.yaml"))
     assert 1 <= len(found) < SNAPSHOTS
     assert found == [str(n) for n in range(SNAPSHOTS)][-len(found) :]
     with pytest.raises(ShowError, match="larger than 1000 kB"):
-        parse("#" * (keepsakes.LARGEST + 1), "looks.yaml")
+        parse("#" * (snapshot_files.LARGEST + 1), "looks.yaml")
     many = {str(n): {"energy": 1} for n in range(SNAPSHOTS + 5)}
     assert next(iter(parse(dump(many), "looks.yaml"))) == "5"
 
 
 def test_a_flood_of_saves_is_few_writes_and_the_last_is_kept(desks, tmp_path, monkeypatch):
     wrote = []
-    monkeypatch.setattr(keepsakes, "write", lambda path, text: wrote.append(text))
-    desk, keepsake = desks(), Keepsake(tmp_path / "looks.yaml")
-    keepsake.start()
-    desk.on_saved = keepsake.keep
+    monkeypatch.setattr(snapshot_files, "write", lambda path, text: wrote.append(text))
+    desk, snapshot_file = desks(), SnapshotFile(tmp_path / "looks.yaml")
+    snapshot_file.start()
+    desk.on_saved = snapshot_file.keep
     for n in range(300):
         send(desk, "energy", n / 300)
         send(desk, "snapshot/save", "one")
-    keepsake.stop()
+    snapshot_file.stop()
     assert len(wrote) < 50
     assert yaml.safe_load(wrote[-1])["one"]["energy"] == pytest.approx(299 / 300)
 
 
 def test_a_full_disk_costs_the_file_and_not_the_show(desks, tmp_path, monkeypatch, wait_for):
-    monkeypatch.setattr(keepsakes, "EVERY", 0.01)
+    monkeypatch.setattr(snapshot_files, "EVERY", 0.01)
     path = tmp_path / "looks.yaml"
-    desk, keepsake = desks(), Keepsake(path)
-    keepsake.start()
-    desk.on_saved = keepsake.keep
-    works, full = keepsakes.write, [True]
+    desk, snapshot_file = desks(), SnapshotFile(path)
+    snapshot_file.start()
+    desk.on_saved = snapshot_file.keep
+    works, full = snapshot_files.write, [True]
 
     def write(path, text):
         if full[0]:
             raise OSError(errno.ENOSPC, "No space left on device")
         works(path, text)
 
-    monkeypatch.setattr(keepsakes, "write", write)
+    monkeypatch.setattr(snapshot_files, "write", write)
     send(desk, "snapshot/save", "here")
-    wait_for(lambda: "No space left" in keepsake.status().get("fault", ""))
+    wait_for(lambda: "No space left" in snapshot_file.status().get("fault", ""))
     full[0] = False
     wait_for(lambda: "here" in path.read_text())
-    wait_for(lambda: "fault" not in keepsake.status())
-    keepsake.stop()
+    wait_for(lambda: "fault" not in snapshot_file.status())
+    snapshot_file.stop()
 
 
 def test_a_file_that_cannot_be_is_said_before_the_show(tmp_path):
     with pytest.raises(OSError, match=r"--keep .*name a file that can be written"):
-        Keepsake(tmp_path / "no such folder" / "looks.yaml").start()
+        SnapshotFile(tmp_path / "no such folder" / "looks.yaml").start()
     show = tmp_path / "show.yaml"
     show.write_text("cues: []\npads: [sea]\n")
     with pytest.raises(ShowError, match="no file of snapshots"):
-        Keepsake(show).start()
+        SnapshotFile(show).start()
     assert show.read_text() == "cues: []\npads: [sea]\n", "and not written over"
 
 

@@ -11,28 +11,28 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worldjockey.integrations import Heard
-from worldjockey.node.ipc.audio_ring import PIECE, Listener, SoundRing, to_read
+from worldjockey.integrations import AudioChunk
+from worldjockey.node.ipc.audio_ring import PIECE, AudioRing, Listener, to_read
 from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.process import SPAWN
-from worldjockey.node.timing.audio_clock import GONE, JUMP, SoundClock, heard
+from worldjockey.node.timing.audio_clock import GONE, JUMP, AudioClock, heard
 
 RATE = 48000
 
 
 @contextlib.contextmanager
-def ring(slots: int = 16) -> Iterator[SoundRing]:
-    made = SoundRing(FrameRing(PIECE * 8, slots))
+def ring(slots: int = 16) -> Iterator[AudioRing]:
+    made = AudioRing(FrameRing(PIECE * 8, slots))
     try:
         yield made
     finally:
         made.unlink()
 
 
-def counted(first: int, samples: int, at: float | None = None) -> Heard:
+def counted(first: int, samples: int, at: float | None = None) -> AudioChunk:
     """Samples that are their own numbers, and minus that on the right."""
     number = np.arange(first, first + samples, dtype=np.float32)
-    return Heard(np.stack([number, -number], 1), RATE, first / RATE if at is None else at)
+    return AudioChunk(np.stack([number, -number], 1), RATE, first / RATE if at is None else at)
 
 
 @given(st.integers(0, 2000), st.integers(0, 2000), st.integers(3, 300))
@@ -83,7 +83,7 @@ def test_a_reader_begins_at_the_present() -> None:
         assert listener.news()[0].samples[0, 0] == PIECE
 
 
-def listen(sound: SoundRing, ready: Any, done: Any, told: Any) -> None:
+def listen(sound: AudioRing, ready: Any, done: Any, told: Any) -> None:
     listener = Listener(sound)
     ready.set()
     got: list[np.ndarray] = []
@@ -115,7 +115,7 @@ def test_a_reader_in_another_process_never_gets_a_torn_piece() -> None:
 @given(st.lists(st.floats(0, 0.15), min_size=1, max_size=300), st.integers(-300, 300))
 def test_late_arrivals_do_not_disturb_the_clock(lateness: list[float], drift: int) -> None:
     """A card that is off by `drift` millionths, whose pieces arrive late by up to 150 ms, but one in 20 does not."""
-    clock, end = SoundClock(), None
+    clock, end = AudioClock(), None
     lateness = [late if n % 20 else 0.0 for n, late in enumerate(lateness)]
     for number, late in enumerate(lateness):
         true = 100 + number * 0.01 * (1 + drift * 1e-6)
@@ -127,7 +127,7 @@ def test_late_arrivals_do_not_disturb_the_clock(lateness: list[float], drift: in
 
 @given(st.floats(GONE + 0.01, 1000))
 def test_a_source_that_was_away_begins_anew(away: float) -> None:
-    clock = SoundClock()
+    clock = AudioClock()
     for number in range(50):
         clock, time = heard(clock, number * 0.01, 480, RATE)
     clock, time = heard(clock, 0.5 + away, 480, RATE)
@@ -135,7 +135,7 @@ def test_a_source_that_was_away_begins_anew(away: float) -> None:
 
 
 def test_what_was_lost_is_noticed() -> None:
-    clock, time = SoundClock(), 0.0
+    clock, time = AudioClock(), 0.0
     for number in range(100):
         clock, time = heard(clock, number * 0.01 + (0.1 if number > 50 else 0), 480, RATE)
     assert time == pytest.approx(99 * 0.01 + 0.1, abs=0.001)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from worldjockey.node.measure.show_process import Rehearsal, free_port
+from worldjockey.node.measure.show_process import ShowProcess, free_port
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="priorities are Linux's here")
@@ -17,7 +17,7 @@ def test_the_world_is_served_as_soon_as_the_outputs(tmp_path: Path, wait_for: Ca
         "model": "testcard", "size": "320x180", "outputs": [f"file:{tmp_path}/clip.mp4"],
         "osc": {"port": free_port(), "feedback": None, "query": None}, "midi": {"enabled": False},
     }  # fmt: skip
-    rehearsal = Rehearsal(show, tmp_path)
+    rehearsal = ShowProcess(show, tmp_path)
     try:
 
         def up() -> bool:

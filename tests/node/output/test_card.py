@@ -23,14 +23,14 @@ from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.ipc.process import SPAWN, end, told
-from worldjockey.node.ipc.tick import CardLine, Plan
+from worldjockey.node.ipc.tick import CardLine, TickPlan
 from worldjockey.node.output import worker
-from worldjockey.node.output.clock_process import Programme, Wire, rings_for
-from worldjockey.node.output.worker import OutletSpec, drawable
+from worldjockey.node.output.clock_process import Program, TickPublisher, rings_for
+from worldjockey.node.output.worker import OutputSpec, drawable
 from worldjockey.node.session.play import off_the_card, outlet_specs
 from worldjockey.node.show.schema import Show
 from worldjockey.node.world import frame_publisher
-from worldjockey.node.world.frame_publisher import Shipping, described, understood
+from worldjockey.node.world.frame_publisher import FramePublisher, described, understood
 
 PEERS = Path(__file__).parents[2] / "peers"
 WIDE, TALL, PERIOD = 160, 90, 1 / 30
@@ -48,7 +48,7 @@ class Rig:
     """World and clock in this process, driven tick by tick; a window in another."""
 
     def __init__(self) -> None:
-        spec = OutletSpec("window", worker.PLACES["window"], "native", 0, {"fullscreen": True}, True)
+        spec = OutputSpec("window", worker.OUTPUT_CLASSES["window"], "native", 0, {"fullscreen": True}, True)
         self.line = CardLine(paths={"window": Cell(8)})
         self.source, self.tick, self.news = FrameRing(WIDE * TALL * 3, 4), Cell(64), Cell(64)
         self.status = Cell(16384)
@@ -58,22 +58,22 @@ class Rig:
         self.mailbox = Mailbox()
         self.process = SPAWN.Process(target=worker.run, args=args, kwargs={"mailbox": self.mailbox})
         self.process.start()
-        self.programme = Programme(self.source, np.zeros((TALL, WIDE, 3), np.uint8), PERIOD)
-        self.wire = Wire(FORMAT, self.rings, self.line)
+        self.program = Program(self.source, np.zeros((TALL, WIDE, 3), np.uint8), PERIOD)
+        self.publisher = TickPublisher(FORMAT, self.rings, self.line)
         self.new_world()
 
     def new_world(self) -> None:
-        self.shipping = Shipping(self.source, self.line.memory)
+        self.shipping = FramePublisher(self.source, self.line.memory)
 
     def world(self, picture: np.ndarray, span: float = 0.0) -> None:
         for frame in self.shipping.take(torch.from_numpy(picture[None].copy())):
             self.shipping.write(frame, FrameInfo(time.monotonic(), 0.0, span))
 
-    def play(self, blackout: float = 0.0, now: float | None = None) -> Plan:
+    def play(self, blackout: float = 0.0, now: float | None = None) -> TickPlan:
         """One tick; in the same place of time where none is named."""
         self.count += 1
-        new = self.programme.advance(0.0 if now is None else now, "blend", blackout)
-        plan = self.wire.send(self.programme, new, self.count, time.monotonic())
+        new = self.program.advance(0.0 if now is None else now, "blend", blackout)
+        plan = self.publisher.send(self.program, new, self.count, time.monotonic())
         self.tick.write(plan.packed())
         self.wake.release()
         return plan
@@ -200,7 +200,7 @@ def test_what_fails_in_mid_show_costs_no_picture_and_is_said_once(
 def test_a_card_that_takes_no_frames_leaves_the_world_its_pixels(card: Path, call: str) -> None:
     ring, cell = FrameRing(WIDE * TALL * 3, 4), Cell(512)
     try:
-        made = Shipping(ring, cell)
+        made = FramePublisher(ring, cell)
         (card / "faults").write_text(call)
         for shade in (10, 20):
             for frame in made.take(torch.full((1, TALL, WIDE, 3), shade, dtype=torch.uint8)):
@@ -221,7 +221,7 @@ def test_a_world_on_the_processor_asks_for_no_card(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "cuda", None)
     ring, cell = FrameRing(WIDE * TALL * 3, 4), Cell(512)
     try:
-        made = Shipping(ring, cell)
+        made = FramePublisher(ring, cell)
         (frame,) = made.take(torch.zeros((1, TALL, WIDE, 3), dtype=torch.uint8))
         made.write(frame, FrameInfo())
         assert (made.fault, frame.on_card, cell.version, ring.newest) == ("", None, 0, 1)
@@ -237,19 +237,19 @@ def test_which_outputs_may_draw_from_the_card() -> None:
 
 @given(st.integers(0, 3), st.integers(0, 3))
 def test_memory_that_failed_is_not_tried_again_and_another_is(memory: int, refused: int) -> None:
-    assert drawable(Plan(1, 0.0, memory=memory), refused) == (memory > 0 and memory != refused)
+    assert drawable(TickPlan(1, 0.0, memory=memory), refused) == (memory > 0 and memory != refused)
 
 
 @given(
     st.builds(
-        Plan, st.integers(-1, 2**40), st.floats(0, 1e6), st.floats(0, 1e6), st.booleans(), st.integers(0, 2**16 - 1),
+        TickPlan, st.integers(-1, 2**40), st.floats(0, 1e6), st.floats(0, 1e6), st.booleans(), st.integers(0, 2**16 - 1),
         st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1), st.integers(0, 2**16 - 1),
         st.integers(0, 2**32 - 1), st.floats(0, 1, width=32), st.floats(0, 1, width=32),
     ),
     st.builds(CardMemory, st.binary(min_size=64, max_size=64), st.just("0000:41:00.0"), st.just(2**31), st.just(8)),
 )  # fmt: skip
-def test_what_the_processes_tell_each_other_arrives(plan: Plan, memory: CardMemory) -> None:
-    assert Plan.unpacked(plan.packed()) == plan
+def test_what_the_processes_tell_each_other_arrives(plan: TickPlan, memory: CardMemory) -> None:
+    assert TickPlan.unpacked(plan.packed()) == plan
     assert len(plan.packed()) <= 64
     assert understood(described(memory)) == memory
     assert len(described(memory)) <= frame_publisher.MEMORY_BYTES
@@ -258,7 +258,7 @@ def test_what_the_processes_tell_each_other_arrives(plan: Plan, memory: CardMemo
 def test_frames_in_a_chunk_are_told_one_by_one_with_their_own_slots(card: Path) -> None:
     ring, cell, seen = FrameRing(WIDE * TALL * 3, 12), Cell(512), list[tuple[int, int]]()
     try:
-        made = Shipping(ring, cell)
+        made = FramePublisher(ring, cell)
         for frame in made.take(torch.zeros((10, TALL, WIDE, 3), dtype=torch.uint8)):
             made.write(frame, FrameInfo())
             found = ring.read()

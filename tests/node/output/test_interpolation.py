@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing, Pixels
 from worldjockey.node.measure.interpolation import measure, psnr
-from worldjockey.node.output.clock_process import Programme
+from worldjockey.node.output.clock_process import Program
 from worldjockey.node.output.interpolation import LARGEST, between, flow, ready
 from worldjockey.node.output.scaling import blend
 
@@ -121,10 +121,10 @@ def test_a_faster_clock_moves_smaller_pictures_only(fps: int, moves: bool) -> No
     old, new = hills(9, size=size), hills(9, 6.0, size)
     ring = FrameRing(new.nbytes, 4)
     try:
-        programme = Programme(ring, old, 1 / fps)
+        program = Program(ring, old, 1 / fps)
         for number, picture in enumerate((old, new)):
             ring.write(picture, FrameInfo(span=2 / fps))
-            shown, _, _ = programme.tick(2 * number / fps, "motion", 0.0)
+            shown, _, _ = program.tick(2 * number / fps, "motion", 0.0)
     finally:
         ring.unlink()
     assert np.array_equal(shown, blend(old, new, 0.5)) is not moves

@@ -15,7 +15,7 @@ from worldjockey.integrations import VideoFormat
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing, Pixels
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.output import interpolation
-from worldjockey.node.output.clock_process import Programme, filling, pick_up
+from worldjockey.node.output.clock_process import Program, filling, pick_up
 from worldjockey.node.output.scaling import blend
 from worldjockey.node.parameters import PARAMETERS
 
@@ -33,47 +33,47 @@ def ring() -> Iterator[FrameRing]:
     ring.unlink()
 
 
-def levels(programme: Programme, ticks: range, fill: str = "blend", blackout: float = 0.0) -> list[int]:
-    return [int(programme.tick(tick * PERIOD, fill, blackout)[0][0, 0, 0]) for tick in ticks]
+def levels(program: Program, ticks: range, fill: str = "blend", blackout: float = 0.0) -> list[int]:
+    return [int(program.tick(tick * PERIOD, fill, blackout)[0][0, 0, 0]) for tick in ticks]
 
 
 def test_standby_gives_way_to_the_first_frame_at_once(ring: FrameRing) -> None:
-    programme = Programme(ring, flat(20), PERIOD)
-    assert levels(programme, range(2)) == [20, 20]
+    program = Program(ring, flat(20), PERIOD)
+    assert levels(program, range(2)) == [20, 20]
     ring.write(flat(200), FrameInfo(span=PERIOD * 3))
-    assert levels(programme, range(2, 4)) == [200, 200]
+    assert levels(program, range(2, 4)) == [200, 200]
 
 
 def test_a_change_shows_at_the_next_tick_and_whole_before_the_next_frame(ring: FrameRing) -> None:
-    programme = Programme(ring, flat(0), PERIOD)
+    program = Program(ring, flat(0), PERIOD)
     ring.write(flat(0), FrameInfo(span=PERIOD * 3))
-    levels(programme, range(3))
+    levels(program, range(3))
     ring.write(flat(90), FrameInfo(newest_control_at=7.0, span=PERIOD * 3))
-    picture, newest_control_at, new = programme.tick(3 * PERIOD, "blend", 0.0)
+    picture, newest_control_at, new = program.tick(3 * PERIOD, "blend", 0.0)
     assert (newest_control_at, new) == (7.0, True)
     assert abs(int(picture[0, 0, 0]) - 30) <= 2
-    later = levels(programme, range(4, 7))
+    later = levels(program, range(4, 7))
     assert abs(later[0] - 60) <= 2
     assert later[1:] == [90, 90]
 
 
 def test_a_frame_that_comes_early_starts_from_what_is_shown(ring: FrameRing) -> None:
-    programme = Programme(ring, flat(0), PERIOD)
+    program = Program(ring, flat(0), PERIOD)
     for level in (0, 100):
         ring.write(flat(level), FrameInfo(span=PERIOD * 4))
-        (shown,) = levels(programme, range(1 if level else 0, 2 if level else 1))
+        (shown,) = levels(program, range(1 if level else 0, 2 if level else 1))
     ring.write(flat(0), FrameInfo(span=PERIOD * 4))
-    (after,) = levels(programme, range(2, 3))
+    (after,) = levels(program, range(2, 3))
     assert 0 < after < shown, "no jump to the frame that never was shown whole"
 
 
 def test_hold_shows_frames_whole_and_nothing_is_composed_twice(ring: FrameRing) -> None:
-    programme = Programme(ring, flat(0), PERIOD)
+    program = Program(ring, flat(0), PERIOD)
     ring.write(flat(50), FrameInfo(span=PERIOD * 4))
-    assert levels(programme, range(4), fill="hold") == [50] * 4
-    assert programme.counts == {"fresh": 1, "between": 0, "repeated": 3}
-    assert levels(programme, range(4, 6), fill="hold", blackout=0.5) == [25, 25]
-    assert programme.counts["repeated"] == 4
+    assert levels(program, range(4), fill="hold") == [50] * 4
+    assert program.counts == {"fresh": 1, "between": 0, "repeated": 3}
+    assert levels(program, range(4, 6), fill="hold", blackout=0.5) == [25, 25]
+    assert program.counts["repeated"] == 4
 
 
 WIDE, TALL = 256, 144
@@ -96,15 +96,15 @@ def peak(picture: Pixels) -> float:
 def test_motion_moves_what_a_blend_doubles() -> None:
     ring = FrameRing(TALL * WIDE * 3, 4)
     try:
-        programme = Programme(ring, lamp(0), PERIOD)
+        program = Program(ring, lamp(0), PERIOD)
         for at in (80, 96):
             ring.write(lamp(at), FrameInfo(span=PERIOD * 4))
             tick = 0 if at == 80 else 1
-            picture, _, _ = programme.tick(tick * PERIOD, "motion", 0.0)
-        shown = [picture, *(programme.tick(tick * PERIOD, "motion", 0.0)[0] for tick in range(2, 6))]
+            picture, _, _ = program.tick(tick * PERIOD, "motion", 0.0)
+        shown = [picture, *(program.tick(tick * PERIOD, "motion", 0.0)[0] for tick in range(2, 6))]
         assert [peak(p) for p in shown] == pytest.approx([84, 88, 92, 96, 96], abs=1.5)
         assert peak(blend(lamp(80), lamp(96), 0.5)) == -1
-        assert programme.counts == {"fresh": 2, "between": 3, "repeated": 1}
+        assert program.counts == {"fresh": 2, "between": 3, "repeated": 1}
     finally:
         ring.unlink()
 
@@ -112,12 +112,12 @@ def test_motion_moves_what_a_blend_doubles() -> None:
 def test_a_frame_that_comes_early_is_followed_from_what_is_shown_and_the_filling_can_change() -> None:
     ring = FrameRing(TALL * WIDE * 3, 4)
     try:
-        programme = Programme(ring, lamp(0), PERIOD)
+        program = Program(ring, lamp(0), PERIOD)
         peaks = []
         for tick, (at, fill) in enumerate([(80, "hold"), (96, "motion"), (0, "motion"), (104, "motion"), (0, "hold")]):
             if at:
                 ring.write(lamp(at), FrameInfo(span=PERIOD * 4))
-            peaks.append(peak(programme.tick(tick * PERIOD, fill, 0.0)[0]))
+            peaks.append(peak(program.tick(tick * PERIOD, fill, 0.0)[0]))
         assert peaks == pytest.approx([80, 84, 88, 92, 104], abs=1.5)
     finally:
         ring.unlink()
@@ -159,13 +159,13 @@ def test_a_search_that_fails_costs_its_motion_and_nothing_else(
     def fail(*pictures: Pixels) -> None:
         raise RuntimeError("out of memory")
 
-    programme = Programme(ring, flat(0), PERIOD)
+    program = Program(ring, flat(0), PERIOD)
     monkeypatch.setattr(interpolation, "coarse", fail)
     for level in (0, 90):
         ring.write(flat(level), FrameInfo(span=PERIOD * 3))
-        seen = levels(programme, range(3 * bool(level), 3 * bool(level) + 3), fill="motion")
+        seen = levels(program, range(3 * bool(level), 3 * bool(level) + 3), fill="motion")
     assert seen == pytest.approx([30, 60, 90], abs=2)
-    assert "out of memory" in programme.fault
+    assert "out of memory" in program.fault
 
 
 @pytest.mark.parametrize(("said", "fill"), [(0, "blend"), (1.0, "hold"), (2, "motion"), ("motion", "motion")])

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.mailbox import NUMBERS, TEXTS, Mailbox
-from worldjockey.node.ipc.supervisor import Keeper
+from worldjockey.node.ipc.supervisor import Supervisor
 from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.remote import client, protocol
 from worldjockey.node.remote import key as remote_key
@@ -132,11 +132,11 @@ class Rig:
         self.mailbox, self.ring = Mailbox(), FrameRing(1920 * 1088 * 3, 4)
         world = WorldOptions("testcard", media=self.media)
         options = client.RemoteOptions(self.address, remote_key.read(self.key), os.urandom(8).hex(), world)
-        self.keeper = Keeper("world", client.run, (options, self.mailbox, self.ring), {"running": 15.0})
+        self.supervisor = Supervisor("world", client.run, (options, self.mailbox, self.ring), {"running": 15.0})
         return self
 
     def __exit__(self, *_):
-        self.last = self.keeper.finish(time.monotonic() + 10)
+        self.last = self.supervisor.finish(time.monotonic() + 10)
         self.mailbox.unlink()
         self.ring.unlink()
 
@@ -146,8 +146,8 @@ class Rig:
         return arrived_at
 
     def said(self):
-        self.keeper.watch(time.monotonic())
-        return self.keeper.said()
+        self.supervisor.watch(time.monotonic())
+        return self.supervisor.said()
 
     def picture(self):
         found = self.ring.read()
@@ -333,7 +333,7 @@ def test_pictures_come_through(size):
     assert psnr(Unpacker().unpack(data), picture) > 35
     assert len(data) < picture.nbytes / 5
     rough = np.random.default_rng(0).integers(0, 255, (145, 255, 3), np.uint8)
-    assert Unpacker().unpack(Packer().pack(rough)).shape == rough.shape, "odd sizes stay"
+    assert Unpacker().unpack(Packer().pack(rough)).shape == rough.shape, "odd sizes session"
 
 
 @given(

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from worldjockey.integrations import Heard
+from worldjockey.integrations import AudioChunk
 from worldjockey.integrations.audio.input import DEFAULT
 from worldjockey.node.control.desk import Desk
-from worldjockey.node.ipc.audio_ring import SoundRing
+from worldjockey.node.ipc.audio_ring import AudioRing
 from worldjockey.node.ipc.mailbox import Mailbox
-from worldjockey.node.output.worker import Ears
+from worldjockey.node.output.worker import AudioForwarder
 from worldjockey.node.session.play import inputs_of, outlet_specs
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
@@ -53,11 +53,11 @@ class Deaf:
 
 
 def test_sound_that_cannot_be_taken_is_said_and_left_out():
-    ring, output = SoundRing(), Deaf()
+    ring, output = AudioRing(), Deaf()
     try:
-        ears = Ears(output, ring)
+        ears = AudioForwarder(output, ring)
         for _ in range(3):
-            ring.write(Heard(np.zeros((480, 2), np.float32), 48000, 0.0))
+            ring.write(AudioChunk(np.zeros((480, 2), np.float32), 48000, 0.0))
             ears.pass_on()
         assert output.heard == 1
         assert ears.said == {"message": "goes on without sound: no room"}

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from worldjockey.integrations import ControlEvent
 from worldjockey.node.control.desk import Desk
-from worldjockey.node.output.worker import OutletSpec
+from worldjockey.node.output.worker import OutputSpec
 from worldjockey.node.session import play as playing
 from worldjockey.node.session.options import PlayOptions
 from worldjockey.node.show.schema import Show
@@ -74,7 +74,7 @@ def test_quantised_cues_change_the_picture_on_the_beat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
 ) -> None:
     path, rigs = tmp_path / "frames", []
-    spec = OutletSpec("audience", "click:Click", "rgba", 0, {"path": str(path)})
+    spec = OutputSpec("audience", "click:Click", "rgba", 0, {"path": str(path)})
 
     def inputs_of(show: Show, desk: Desk, hear: Any) -> dict[str, Any]:
         rigs.append(Rig(desk))

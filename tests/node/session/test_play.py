@@ -19,7 +19,7 @@ import av
 import numpy as np
 import pytest
 from worldjockey.integrations import ControlEvent, Deliver
-from worldjockey.node.output.worker import OutletSpec
+from worldjockey.node.output.worker import OutputSpec
 from worldjockey.node.session import play as playing
 from worldjockey.node.session.options import PlayOptions
 from worldjockey.node.session.report import Report
@@ -62,11 +62,11 @@ class Stage:
         self.hand, self.folder, self._patch = Hand(), tmp_path, monkeypatch
         monkeypatch.syspath_prepend(str(PEERS))  # spawned processes get it too
         monkeypatch.setattr(playing, "inputs_of", lambda show, desk, hear: {"test": self.hand})
-        self.specs: list[OutletSpec] = []
+        self.specs: list[OutputSpec] = []
 
     def output(self, name: str, kind: str = "Recorder") -> None:
         path = str(self.folder / name)
-        self.specs.append(OutletSpec(name, f"recorder:{kind}", "rgba", 0, {"path": path}))
+        self.specs.append(OutputSpec(name, f"recorder:{kind}", "rgba", 0, {"path": path}))
 
     def frames(self, name: str) -> Frames:
         path = self.folder / name
@@ -338,7 +338,7 @@ def test_a_stuck_or_missing_output_disturbs_no_other(
     stage.output("missing", "Unopened")
     stage.output("foreign", "Foreign")
     other = "spout:SpoutOutput" if sys.platform == "darwin" else "syphon:SyphonOutput"
-    stage.specs.append(OutletSpec("rig", f"worldjockey.integrations.{other}", "native", 0))
+    stage.specs.append(OutputSpec("rig", f"worldjockey.integrations.{other}", "native", 0))
 
     def scenario() -> None:
         wait_for(lambda: len(stage.frames("stuck")) > 12, 30, "the stuck output to be opened again")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.midi.lights import Lights
 from worldjockey.integrations.midi.parse import Event
-from worldjockey.integrations.midi.player import Player
+from worldjockey.integrations.midi.player import Translator
 from worldjockey.integrations.midi.rules import Controller, Rule
 from worldjockey.model import Tokens, load
 from worldjockey.node.control.control_log import ControlLog
@@ -208,7 +208,7 @@ def test_a_controller_switches_banks_and_shows_which_is_there(hands):
     """Bytes from and for an APC mini mk2: bank buttons in the fifth row, pads in the top two."""
     controllers = [Controller.of(fields) for fields in SHOW.midi.controllers()]
     port = "APC mini mk2 Control"
-    player, lights = Player([], controllers, hands.desk.read), Lights(hands.desk.read)
+    player, lights = Translator([], controllers, hands.desk.read), Lights(hands.desk.read)
     lights.plug(port, port, player.table(port))
     now = 0.0
     while not lights.settled or not now:
@@ -229,7 +229,7 @@ def test_a_controller_switches_banks_and_shows_which_is_there(hands):
 
 
 def test_a_key_held_through_a_switch_is_let_go(hands):
-    player = Player([Rule(**fields) for fields in SHOW.midi.rules()], read=hands.desk.read)
+    player = Translator([Rule(**fields) for fields in SHOW.midi.rules()], read=hands.desk.read)
 
     def play(kind, number, value):
         for target, args in player.play(Event(kind, 1, number, value), "keys"):

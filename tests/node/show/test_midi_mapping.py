@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.midi.parse import Decoder, Messages
-from worldjockey.integrations.midi.player import Player
+from worldjockey.integrations.midi.player import Translator
 from worldjockey.integrations.midi.rules import Controller, Rule, table
 from worldjockey.model.spec import ACTS
 from worldjockey.node.control import midi_learn
@@ -44,7 +44,7 @@ class Rig:
     def __init__(self, desk: Desk, show: str = "") -> None:
         midi = Show.parse(show).midi
         products = [Controller.of(fields) for fields in midi.controllers()]
-        self.desk, self.player = desk, Player((Rule(**r) for r in midi.rules()), products, desk.read)
+        self.desk, self.player = desk, Translator((Rule(**r) for r in midi.rules()), products, desk.read)
         self.decoders: dict[str, tuple[Messages, Decoder]] = {}
 
     def play(self, *data: int, port: str = "keys") -> None:

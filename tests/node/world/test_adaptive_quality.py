@@ -19,7 +19,7 @@ from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.ipc.process import told
 from worldjockey.node.world import process as world_process
 from worldjockey.node.world.adaptive_quality import AHEAD, STEPS, Governor, Quality, passed, reduced, used
-from worldjockey.node.world.process import Player, WorldOptions
+from worldjockey.node.world.process import WorldOptions, WorldStepper
 
 WANTED = 1 / 12
 
@@ -193,7 +193,7 @@ class Heavy:
 def heavy():
     box, status, ring, stop = Mailbox(), Cell(16384), FrameRing(16 * 16 * 3, 8), threading.Event()
     box.post("prompt", "x", 1.0)
-    player = Player(Heavy(), box, WorldOptions("heavy", top_fps=60.0))
+    player = WorldStepper(Heavy(), box, WorldOptions("heavy", top_fps=60.0))
     player.encoder.once()
     thread = threading.Thread(target=world_process._play, args=(player, ring, status, {}, stop), daemon=True)
     thread.start()

@@ -20,11 +20,11 @@ from worldjockey.model.stage.vocabulary import ATTRIBUTES
 from worldjockey.model.worlds.testcard import TestCard
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
-from worldjockey.node.ipc.supervisor import Keeper
+from worldjockey.node.ipc.supervisor import Supervisor
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 from worldjockey.node.world import live_source
-from worldjockey.node.world.live_conditioning import FADE, STALE, Sight
+from worldjockey.node.world.live_conditioning import FADE, STALE, LiveConditioning
 from worldjockey.node.world.live_source import LiveFeed, LiveSpec
 
 PEERS = Path(__file__).parents[2] / "peers"
@@ -42,20 +42,20 @@ def feed() -> Iterator[LiveFeed]:
 @contextlib.contextmanager
 def watching(spec: LiveSpec, feed: LiveFeed, **patience: float) -> Iterator[Callable[[Callable[[], object]], None]]:
     """The reader in a process that is kept; yields a way to wait for something while it is watched."""
-    keeper = Keeper("live picture", live_source.run, (spec, feed), {**live_source.PATIENCE, **patience})
+    supervisor = Supervisor("live picture", live_source.run, (spec, feed), {**live_source.PATIENCE, **patience})
 
     def wait(condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + 40
         while not condition():
-            keeper.watch(time.monotonic())
-            assert time.monotonic() < deadline, keeper.said()
+            supervisor.watch(time.monotonic())
+            assert time.monotonic() < deadline, supervisor.said()
             time.sleep(0.02)
 
-    wait.said = keeper.said  # type: ignore[attr-defined]
+    wait.said = supervisor.said  # type: ignore[attr-defined]
     try:
         yield wait
     finally:
-        keeper.finish(time.monotonic() + 5)
+        supervisor.finish(time.monotonic() + 5)
 
 
 def shows(feed: LiveFeed, colour: tuple[int, int, int]) -> bool:
@@ -79,7 +79,7 @@ def test_a_clip_comes_at_the_size_the_world_wants_for_ever_and_appears_as_soon_a
     feed: LiveFeed, tmp_path: Path
 ) -> None:
     path = tmp_path / "clip.mp4"
-    with watching(LiveSpec(live_source.PLACES["file"], {"file": str(path)}), feed) as wait:
+    with watching(LiveSpec(live_source.SOURCE_CLASSES["file"], {"file": str(path)}), feed) as wait:
         wait(lambda: wait.said().get("state") == "waiting")
         assert "check the path" in wait.said()["message"]
         clip(tmp_path / "making.mp4", RED).rename(path)
@@ -109,7 +109,7 @@ def test_an_ndi_sender_that_is_killed_and_comes_back_is_seen_again(feed: LiveFee
         command = [sys.executable, str(PEERS / "ndi_sender.py"), name, bytes(colour).hex()]
         return subprocess.Popen(command, stdin=subprocess.PIPE)
 
-    with watching(LiveSpec(live_source.PLACES["ndi"], {"name": name}), feed) as wait:
+    with watching(LiveSpec(live_source.SOURCE_CLASSES["ndi"], {"name": name}), feed) as wait:
         first = sender(RED)
         try:
             wait(lambda: shows(feed, RED))
@@ -142,7 +142,7 @@ def test_look_glides_the_tokens_to_the_place_that_is_seen(feed: LiveFeed, wait_f
 
     for _ in range(4):
         picture = world.step(Controls(desert, dt=0.1))[0].numpy()
-    sight = Sight(world, feed)
+    sight = LiveConditioning(world, feed)
     assert feed.wanted() == (512, 288)
 
     def look(share: float) -> Any:
@@ -163,7 +163,7 @@ def test_look_glides_the_tokens_to_the_place_that_is_seen(feed: LiveFeed, wait_f
 
 
 def test_strength_is_of_what_is_there_and_leaves_with_it(feed: LiveFeed, monkeypatch: pytest.MonkeyPatch) -> None:
-    sight = Sight(TestCard(), feed)
+    sight = LiveConditioning(TestCard(), feed)
     assert sight.picture(1.0, 0.05) == (None, 0.0)
     feed.ring.write(np.full((288, 512, 3), RED, np.uint8), FrameInfo(time.monotonic()))
     came = [sight.picture(0.8, 0.05)[1] for _ in range(200)]

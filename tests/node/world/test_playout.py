@@ -22,7 +22,7 @@ from worldjockey.node.show.schema import Show
 from worldjockey.node.timing.show_clock import ShowClock
 from worldjockey.node.world import process as world_process
 from worldjockey.node.world.playout import Playout, may_wait, spacing
-from worldjockey.node.world.process import Player, WorldOptions
+from worldjockey.node.world.process import WorldOptions, WorldStepper
 
 CHUNK = [(1.2, 1)] + [(0.06, 4)] * 8  # seconds and frames of a round: think, then draw
 
@@ -117,7 +117,7 @@ def played(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(ring, "write", write)
     box.post("prompt", "1", 1.0)
-    player = Player(Chunky(), box, WorldOptions("chunky", top_fps=60.0))
+    player = WorldStepper(Chunky(), box, WorldOptions("chunky", top_fps=60.0))
     player.encoder.once()
     thread = threading.Thread(target=world_process._play, args=(player, ring, status, {}, stop), daemon=True)
     thread.start()
@@ -160,7 +160,7 @@ def test_a_chunk_obeys_what_was_said_before_it_and_tells_so() -> None:
         box.post("prompt", "1", 5.0)
         world = Chunky()
         world.think = 0.0
-        player = Player(world, box, WorldOptions("chunky"))
+        player = WorldStepper(world, box, WorldOptions("chunky"))
         player.encoder.once()
         stamps = []
         for n in range(9):

@@ -12,7 +12,7 @@ from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.show.schema import Show
 from worldjockey.node.timing.show_clock import ShowClock
 from worldjockey.node.world import prompt_encoder as encoders
-from worldjockey.node.world.process import Player, WorldOptions
+from worldjockey.node.world.process import WorldOptions, WorldStepper
 from worldjockey.node.world.prompt_encoder import Encoder
 
 
@@ -131,7 +131,7 @@ cues:
     assert show.ahead() == ("#00ff00", "#0000ff", "#ffffff")
     world = load("testcard")
     desk = Desk(show, box, ShowClock(120, now=1000.0))
-    player = Player(world, box, WorldOptions("testcard", ahead=show.ahead()))
+    player = WorldStepper(world, box, WorldOptions("testcard", ahead=show.ahead()))
     player.encoder.once()
     while player.encoder.prepare():
         pass

@@ -19,12 +19,12 @@ from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.ipc.process import SPAWN, end, told
 from worldjockey.node.output import clock_process
-from worldjockey.node.output.clock_process import Programme
+from worldjockey.node.output.clock_process import Program
 from worldjockey.node.output.scaling import Scaler, shape_of
-from worldjockey.node.output.worker import OutletSpec
+from worldjockey.node.output.worker import OutputSpec
 from worldjockey.node.remote.protocol import Packer, Unpacker
 from worldjockey.node.world import process as world_process
-from worldjockey.node.world.process import Player, WorldOptions
+from worldjockey.node.world.process import WorldOptions, WorldStepper
 
 SIZE = 256
 COLOURS = ((220, 30, 30), (30, 200, 30), (30, 30, 220), (120, 120, 120))
@@ -63,9 +63,9 @@ def playing(tmp_path):
     """The world process's own loop, and a real output process behind it."""
     box, ring, stop = Mailbox(), FrameRing(SIZE * SIZE * 3, 8), threading.Event()
     box.post("prompt", "sea", 1.0)
-    player = Player(Heavy(turbo_files.tiny(SIZE, tmp_path)), box, WorldOptions("turbo"))
+    player = WorldStepper(Heavy(turbo_files.tiny(SIZE, tmp_path)), box, WorldOptions("turbo"))
     player.encoder.once()
-    specs = [OutletSpec(layout, "", layout) for layout in LAYOUTS]
+    specs = [OutputSpec(layout, "", layout) for layout in LAYOUTS]
     rings, clock, said, world_said, halt = (
         clock_process.rings_for(specs, FORMAT, ring.size), Cell(64), Cell(16384), Cell(16384), SPAWN.Event()
     )  # fmt: skip
@@ -127,16 +127,16 @@ def test_a_slow_world_draws_smaller_and_comes_back_and_the_picture_stays_in_its_
 def test_between_two_sizes_the_new_picture_is_shown_whole_and_motion_goes_on_after_it(fill):
     ring = FrameRing(SIZE * SIZE * 3, 4)
     try:
-        programme, now = Programme(ring, quarters(128), 1 / 30), 0.0
+        program, now = Program(ring, quarters(128), 1 / 30), 0.0
         for size in (SIZE, 224, 224, 192, SIZE):
             picture = np.roll(quarters(size), len(str(now)), 1)
             ring.write(picture, FrameInfo(span=3 / 30))
             for _ in range(3):
-                out, _, _ = programme.tick(now, fill, 0.0)
+                out, _, _ = program.tick(now, fill, 0.0)
                 now += 1 / 30
                 assert out.shape == picture.shape
             assert np.array_equal(out, picture)
-        assert programme.fault == ""
+        assert program.fault == ""
     finally:
         ring.unlink()
 

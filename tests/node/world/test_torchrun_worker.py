@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
-from worldjockey.node.ipc.supervisor import Keeper
+from worldjockey.node.ipc.supervisor import Supervisor
 from worldjockey.node.world import process as world_process
 from worldjockey.node.world import torchrun_worker
 from worldjockey.node.world.process import WorldOptions
@@ -41,17 +41,17 @@ def test_a_team_plays_on_after_a_death_and_ends_with_the_show(meeting_place):
     box, ring = Mailbox(), FrameRing(512 * 288 * 3, 4)
     box.post("prompt", "#204060", 1.0)
     meeting_place(0)
-    world = Keeper("world", world_process.run, (WorldOptions("testcard"), box, ring), {})
+    world = Supervisor("world", world_process.run, (WorldOptions("testcard"), box, ring), {})
     meeting_place(1)
-    follower = Keeper("follower", torchrun_worker.run, (), {})
+    follower = Supervisor("follower", torchrun_worker.run, (), {})
 
     def watched(condition, what):
         deadline = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < deadline, what
-            for rank, keeper in enumerate((world, follower)):
+            for rank, supervisor in enumerate((world, follower)):
                 meeting_place(rank)
-                keeper.watch(time.monotonic())
+                supervisor.watch(time.monotonic())
             time.sleep(0.02)
 
     try:

@@ -15,7 +15,7 @@ from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.ipc.process import told
 from worldjockey.node.world import process as world_process
-from worldjockey.node.world.process import Player, WorldOptions
+from worldjockey.node.world.process import WorldOptions, WorldStepper
 
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, text=300, window=9, sink=3)
 LONGLIVE = "wan-1.3b-longlive"
@@ -40,7 +40,7 @@ def box():
 
 
 def player_of(world, box):
-    player = Player(world, box, WorldOptions(LONGLIVE))
+    player = WorldStepper(world, box, WorldOptions(LONGLIVE))
     for name, value in (("prompt", "neon city in the rain"), ("pad/1/text", "the sea, storm"), ("transition", 0.0)):
         box.post(name, value, 1.0)
     box.post("steps", 2, 1.0)
