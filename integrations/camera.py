@@ -92,8 +92,8 @@ class VideoSource:
         except PermissionError:
             fix = "sudo usermod -aG video $USER, or allow it in the system's privacy settings"
             raise OSError(f"{self.name} may not be used: {fix}") from None
-        except (av.FFmpegError, ValueError) as fault:
-            raise OSError(f"{self.name} cannot be opened ({getattr(fault, 'strerror', None) or fault})") from None
+        except (av.FFmpegError, ValueError) as error:
+            raise OSError(f"{self.name} cannot be opened ({getattr(error, 'strerror', None) or error})") from None
         stream.codec_context.thread_count = 1  # the world needs the cores
         self._frames = self._played(stream)
 
@@ -139,8 +139,8 @@ class VideoSource:
             frame = next(self._frames)
         except StopIteration:
             raise OSError(f"{self.name} ended") from None
-        except av.FFmpegError as fault:
-            raise OSError(f"{self.name} is gone ({fault.strerror or fault})") from None
+        except av.FFmpegError as error:
+            raise OSError(f"{self.name} is gone ({error.strerror or error})") from None
         return None if frame is None else self._framing.rgb(frame, size)
 
     def status(self) -> Mapping[str, Any]:

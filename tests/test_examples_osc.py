@@ -110,7 +110,7 @@ def test_touchdesigners_scripts(wait_for):
         wj["ask"]("act", out.socket.getsockname()[1])
         out.socket.settimeout(5)
         assert b"jump" in out.socket.recv(4096)
-        assert desk.counts["refused"] == 0, desk.fault
+        assert desk.counts["refused"] == 0, desk.error
         assert desk.read("prompt") == "a neon city in the rain"
         assert (desk.read("pad/1"), desk.read("pad/2"), desk.read("cam/yaw")) == (0.75, 0.25, 0.5)
         table = Table()

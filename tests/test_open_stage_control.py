@@ -116,7 +116,7 @@ def test_every_widget_reaches_the_node(rig, wait_for):
         before = rig.desk.counts["obeyed"]
         rig.panel.move(id=name, value=1)
         wait_for(lambda before=before: rig.desk.counts["obeyed"] > before, what=name)
-    assert rig.desk.counts["refused"] == 0, rig.desk.fault
+    assert rig.desk.counts["refused"] == 0, rig.desk.error
 
 
 def test_widgets_follow_the_node(rig, wait_for):

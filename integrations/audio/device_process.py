@@ -3,7 +3,7 @@ was seen to wait for ten minutes, and then to abort. It also finds only what was
 
     python device_process.py RATE BLOCK [NAME]       until standard input ends, or nothing is heard for 2 s
 
-NAME: part of a device's name; without it, the system's input. Writes one JSON line, {"channels": n} or {"fault": why},
+NAME: part of a device's name; without it, the system's input. Writes one JSON line, {"channels": n} or {"error": why},
 and then the blocks: time.monotonic() of the arrival and the number of samples ("<dI"), then these, interleaved float32.
 Imports nothing of this package.
 """
@@ -66,8 +66,8 @@ def main(rate: int, size: int, name: str | None) -> None:
         os._exit(1)
     except BrokenPipeError:
         os._exit(0)
-    except Exception as fault:
-        say(fault=str(fault) or type(fault).__name__, missing=isinstance(fault, ImportError | OSError))
+    except Exception as error:
+        say(error=str(error) or type(error).__name__, missing=isinstance(error, ImportError | OSError))
         os._exit(1)
 
 

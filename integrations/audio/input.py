@@ -144,8 +144,8 @@ class AudioInput:
                     if self._hear is not None:
                         self._hear(AudioChunk(stereo(block), RATE, arrived - len(block) / RATE))
                     self.take(block.mean(-1), deliver)
-            except (OSError, ValueError) as fault:
-                self._said = {**self._said, "state": "no sound", "message": str(fault)}
+            except (OSError, ValueError) as error:
+                self._said = {**self._said, "state": "no sound", "message": str(error)}
             self._rest(deliver)
             self._stop.wait(RETRY)
 
@@ -189,10 +189,10 @@ def from_device(name: str | None) -> Iterator[Block]:
     try:
         said = json.loads(peer.stdout.readline() or "{}")
         if said.get("missing"):
-            raise OSError(f"sound in needs PortAudio ({said['fault']}): {FIX}")
+            raise OSError(f"sound in needs PortAudio ({said['error']}): {FIX}")
         if "channels" not in said:
-            fault = said.get("fault", "PortAudio crashed")
-            raise OSError(f"no sound input {name or 'on this machine'} ({fault}); `wj ports` lists them")
+            error = said.get("error", "PortAudio crashed")
+            raise OSError(f"no sound input {name or 'on this machine'} ({error}); `wj ports` lists them")
         while head := peer.stdout.read(ARRIVAL.size):
             arrived, count = ARRIVAL.unpack(head)
             data = peer.stdout.read(count * said["channels"] * 4)
@@ -227,8 +227,8 @@ def from_file(path: str, paced: bool = True) -> Iterator[Block]:
                     if paced:
                         time.sleep(max(0.0, due - time.monotonic()))
                     yield frame.to_ndarray().reshape(frame.samples, -1).astype(np.float32), due
-        except (av.FFmpegError, IndexError) as fault:
-            raise OSError(f"{path}: not a sound that can be read ({fault})") from None
+        except (av.FFmpegError, IndexError) as error:
+            raise OSError(f"{path}: not a sound that can be read ({error})") from None
         if not count:
             raise OSError(f"{path}: has no sound in it")
 
@@ -241,6 +241,6 @@ def devices() -> list[str]:
 def _portaudio() -> Any:
     try:
         import sounddevice
-    except (ImportError, OSError) as fault:
-        raise OSError(f"sound in needs PortAudio ({fault}): {FIX}") from None
+    except (ImportError, OSError) as error:
+        raise OSError(f"sound in needs PortAudio ({error}): {FIX}") from None
     return sounddevice

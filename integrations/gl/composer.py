@@ -58,9 +58,9 @@ class Composer:
         """CardError where CUDA or OpenGL refuses; then nothing of it stays registered or open."""
         try:
             self._compose(card)
-        except Exception as fault:
+        except Exception as error:
             self.close()
-            raise fault if isinstance(fault, CardError) else CardError(f"{type(fault).__name__}: {fault}") from fault
+            raise error if isinstance(error, CardError) else CardError(f"{type(error).__name__}: {error}") from error
 
     def _compose(self, card: OnCard) -> None:
         gl, fresh = self._gl, self._fetch(card)

@@ -40,8 +40,8 @@ def runtime() -> Any:
     """The vendor's module. CardError, with the fix, where it is not."""
     try:
         from cuda.bindings import runtime as found
-    except Exception as fault:  # a library of its own may be missing, too
-        raise CardError(f"cuda-bindings is missing ({fault}): pip install cuda-bindings") from None
+    except Exception as error:  # a library of its own may be missing, too
+        raise CardError(f"cuda-bindings is missing ({error}): pip install cuda-bindings") from None
     return found
 
 

@@ -43,7 +43,7 @@ class LinkInput:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._session: tuple[float, int] | None = None
-        self._fault = ""
+        self._error = ""
 
     def start(self, deliver: Deliver) -> None:
         """Raises OSError, naming the fix, if the show asks for Link and it is not installed."""
@@ -57,8 +57,8 @@ class LinkInput:
     def feedback(self, target: str, value: Any) -> None:
         """Never waits."""
         if target == "tempo/source":
-            self._fault = MISSING if value == "link" and not installed() else ""
-            if value == "link" and not self._fault:
+            self._error = MISSING if value == "link" and not installed() else ""
+            if value == "link" and not self._error:
                 self._wanted.set()
             else:
                 self._wanted.clear()
@@ -81,7 +81,7 @@ class LinkInput:
         said: dict[str, Any] = {"joined": session is not None}
         if session is not None:
             said |= {"bpm": round(session[0], 2), "peers": session[1]}
-        return said | ({"fault": self._fault} if self._fault else {})
+        return said | ({"error": self._error} if self._error else {})
 
     def stop(self) -> None:
         self._stop.set()
@@ -102,14 +102,14 @@ class LinkInput:
             assert process.stdout is not None
             for line in process.stdout:
                 with contextlib.suppress(ValueError, TypeError):
-                    self._fault = ""
+                    self._error = ""
                     _, at, beat, bpm, peers = json.loads(line)
                     self._session = (bpm, peers)
                     self._on_session(at, beat, bpm, peers)
             code = _end(process)
             self._session = None
             if self._wanted.is_set() and not self._stop.is_set():
-                self._fault = f"the Link peer ended (exit code {code}); it joins again"
+                self._error = f"the Link peer ended (exit code {code}); it joins again"
                 self._stop.wait(RETRY)
 
     def _leave(self) -> None:

@@ -77,7 +77,7 @@ class MIDIInput:
         self._ports: list[str] = []
         self._outputs: list[str] = []
         self._partners: dict[str, str] = {}  # by port: the output that lights it
-        self._backend, self._fault = "", ""
+        self._backend, self._error = "", ""
         self._inputs: dict[str, tuple[Messages, Decoder]] = {}
         self._leader, self._led = "", -SILENT  # the port that the clock comes from, and when it last did
         self._armed, self._armed_at, self._gather = "", 0.0, Gather()
@@ -124,7 +124,7 @@ class MIDIInput:
             "backend": self._backend,
             "ports": list(self._ports),
             "lit": dict(self._partners),
-            "fault": self._fault,
+            "error": self._error,
             "held": self._player.held,
             "waiting": self._player.counts["waiting"],
             "learning": self._armed,
@@ -160,8 +160,8 @@ class MIDIInput:
                     self._process = _spawn(*self._command)
                 self._read_all(self._process)
                 self._process.wait()
-            except OSError as fault:
-                self._fault = f"MIDI could not be started: {fault}"
+            except OSError as error:
+                self._error = f"MIDI could not be started: {error}"
             self._follow([], [])
             if not self._stop.wait(RETRY):
                 self._counts["restarts"] += 1
@@ -189,7 +189,7 @@ class MIDIInput:
             if len(item) == 3:
                 self._hear(*item)
             else:
-                _, self._backend, ports, self._fault, outputs = item
+                _, self._backend, ports, self._error, outputs = item
                 self._follow(ports, outputs)
 
     def _decode(self, port: str, data: list[int]) -> list[Event]:
@@ -271,8 +271,8 @@ class MIDIInput:
             self._player.add(Rule(**self._compose(target, source), learned=True))
             self._learned = [*self._learned[-255:], {**source, "to": target}]
             self._mapped_anew()
-        except ValueError as fault:
-            self._fault = f"{target} was not learned: {fault}"
+        except ValueError as error:
+            self._error = f"{target} was not learned: {error}"
         self.learn("")
         self._say([(LEARN, ("",))], arrived_at, port)
 
@@ -342,13 +342,13 @@ def _asked(backend: str) -> tuple[str, list[str]]:
     process = _spawn("--list", backend, NAME)
     try:
         out = process.communicate(timeout=10)[0]
-        name, ports, fault, _ = json.loads(out.splitlines()[-1])[1:]
+        name, ports, error, _ = json.loads(out.splitlines()[-1])[1:]
     except (subprocess.TimeoutExpired, ValueError, IndexError):
         raise OSError(f"the system's MIDI does not answer (exit code {process.poll()}): restart it") from None
     finally:
         _end(process)
-    if fault:
-        raise OSError(fault)
+    if error:
+        raise OSError(error)
     return name, ports
 
 

@@ -4,7 +4,7 @@
     python ports_process.py --list BACKEND NAME     tell what there is, once
 
 Writes one JSON list a line: ["midi", port, arrived_at on time.monotonic(), bytes] or
-["ports", backend, open ports, fault, outputs]. Reads ["send", output, bytes]. Alone in a process because a JACK server
+["ports", backend, open ports, error, outputs]. Reads ["send", output, bytes]. Alone in a process because a JACK server
 that ends takes its clients down with a segmentation fault. Imports nothing but rtmidi and the standard library, so that
 it starts at once.
 """
@@ -113,7 +113,7 @@ class Ports:
 
     def follow(self) -> tuple[list[str], str, list[str]]:
         """Open what came, close what went. Returns what is open, what could not be, and the outputs there are."""
-        names, fault, came = self.found(), "", False
+        names, error, came = self.found(), "", False
         for gone in set(self._open) - set(names):
             with self._lock:
                 del self._heard[gone]
@@ -132,7 +132,7 @@ class Ports:
                 came = True
             except (SystemError, ValueError, rtmidi.RtMidiError) as error:
                 port.delete()
-                fault = f"{name} cannot be opened ({error}): is another program using it?"
+                error = f"{name} cannot be opened ({error}): is another program using it?"
         own = [self._name] if self._own else []
         with self._send_lock:
             outputs = self._names(self._outputs)
@@ -142,7 +142,7 @@ class Ports:
                     self._sending.popitem()[1].delete()
         if came:
             time.sleep(SETTLE)
-        return [*own, *self._open], fault, list(outputs)
+        return [*own, *self._open], error, list(outputs)
 
     def send(self, output: str, data: list[int]) -> None:
         """To an output of that name, if there is one; whatever it does with it."""

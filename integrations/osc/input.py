@@ -145,25 +145,25 @@ class OSCInput:
     def _bound(self) -> socket.socket:
         try:
             family, kind, proto, _, place = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)[0]
-        except OSError as fault:
-            message = f"OSC cannot listen on {self.host!r} ({fault.strerror}): try --osc-host 127.0.0.1"
-            raise OSError(fault.errno, message) from None
+        except OSError as error:
+            message = f"OSC cannot listen on {self.host!r} ({error.strerror}): try --osc-host 127.0.0.1"
+            raise OSError(error.errno, message) from None
         bound = socket.socket(family, kind, proto)
         try:
             with contextlib.suppress(OSError):
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
             bound.setblocking(False)
             bound.bind(place)
-        except OSError as fault:
+        except OSError as error:
             bound.close()
-            if fault.errno == errno.EADDRINUSE:
+            if error.errno == errno.EADDRINUSE:
                 free = self.port + 10
                 message = f"OSC port {self.port} is taken: is another show playing? End it, or use --osc-port {free}"
-            elif fault.errno == errno.EACCES:
+            elif error.errno == errno.EACCES:
                 message = f"OSC port {self.port} is not allowed to this user: use --osc-port 9010"
             else:
-                message = f"OSC cannot listen on {self.host}:{self.port} ({fault.strerror}): try --osc-host 127.0.0.1"
-            raise OSError(fault.errno, message) from None
+                message = f"OSC cannot listen on {self.host}:{self.port} ({error.strerror}): try --osc-host 127.0.0.1"
+            raise OSError(error.errno, message) from None
         return bound
 
     def feedback(self, target: str, value: Any) -> None:
@@ -223,8 +223,8 @@ class OSCInput:
         for datagram, (place, arrived_at) in kept:
             try:
                 parts = list(split(datagram, time.time()))
-            except Malformed as fault:
-                self._refuse(fault, place)
+            except Malformed as error:
+                self._refuse(error, place)
                 continue
             for wait, message in parts:
                 if wait and len(self._due) < SCHEDULED and self._due_bytes < SCHEDULED_BYTES:
@@ -304,9 +304,9 @@ class OSCInput:
             for target, values in meant:
                 step = target.endswith(STEP)
                 self._give(ControlEvent(target.removesuffix(STEP), values, arrived_at, f"osc {sender}", _meta(step)))
-        except ValueError as fault:
-            self._refuse(fault, place)
-        except Exception:  # a dialect's fault must not be able to make OSC deaf either
+        except ValueError as error:
+            self._refuse(error, place)
+        except Exception:  # a dialect's error must not be able to make OSC deaf either
             self._counts["failed"] += 1
             self._say("an OSC message from %s could not be obeyed", sender, exc_info=True)
 
@@ -341,10 +341,10 @@ class OSCInput:
             self._answering = host
             self._subscribers.heard(host, now)
 
-    def _refuse(self, fault: Exception, place: Place) -> None:
+    def _refuse(self, error: Exception, place: Place) -> None:
         self._counts["malformed"] += 1
         sender, count = f"{place[0]}:{place[1]}", self._counts["malformed"]
-        self._say("ignored a datagram from %s that is not OSC (%s); %d so far", sender, fault, count)
+        self._say("ignored a datagram from %s that is not OSC (%s); %d so far", sender, error, count)
 
     def _say(self, text: str, *args: Any, exc_info: bool = False) -> None:
         now = time.monotonic()
@@ -429,8 +429,8 @@ class OSCInput:
             family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
             if family not in out:
                 out[family] = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-        except OSError as fault:
-            self._say("OSC feedback cannot reach %s (%s)", host, fault)
+        except OSError as error:
+            self._say("OSC feedback cannot reach %s (%s)", host, error)
             return
         self._put(out[family], place, values)
 

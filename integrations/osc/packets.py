@@ -82,8 +82,8 @@ def parse(message: bytes) -> tuple[str, tuple[Any, ...]]:
         message = key[: len(key) - len(tags)] + tags.replace(b"I", b"T") + message[len(key) :]
     try:
         parsed = osc_message.OscMessage(message)
-    except (osc_message.ParseError, ValueError, OverflowError, IndexError, struct.error) as fault:
-        raise Malformed(str(fault)) from None
+    except (osc_message.ParseError, ValueError, OverflowError, IndexError, struct.error) as error:
+        raise Malformed(str(error)) from None
     return parsed.address, tuple(_flat(parsed.params))
 
 

@@ -106,8 +106,8 @@ class OSCQuery:
                     with contextlib.suppress(ValueError):
                         self._said = json.loads(line)
                 process.wait()
-            except OSError as fault:
-                self._said = {"fault": f"OSCQuery could not be started: {fault}"}
+            except OSError as error:
+                self._said = {"error": f"OSCQuery could not be started: {error}"}
             with self._lock:
                 self._process = None
             self._said = {**self._said, "port": 0, "announced": False}

@@ -248,16 +248,16 @@ async def run() -> None:
             serving = await serve(server.attend, server.host or None, 0, **options)
         await stack.enter_async_context(serving)
         server.port = next(iter(serving.sockets)).getsockname()[1]
-        tell(port=server.port, announced=False, fault="")
-        fault = ""
+        tell(port=server.port, announced=False, error="")
+        problem = ""
         try:
             zeroconf = await announce(server)
             stack.push_async_callback(zeroconf.async_close)
         except Exception as error:  # asked by address, it answers all the same
-            fault = f"not announced: {error or type(error).__name__}"
+            problem = f"not announced: {error or type(error).__name__}"
         said: dict[str, Any] = {}
         while not ended.is_set():
-            now = {"port": server.port, "announced": not fault, "fault": fault, "clients": len(server.clients)}
+            now = {"port": server.port, "announced": not problem, "error": problem, "clients": len(server.clients)}
             now |= server.counts
             if now != said:
                 said = now

@@ -123,7 +123,7 @@ class StreamOutput:
         self._there = threading.Condition()
         self._ended = False
         self._watched = self._reached = False  # pictures are wanted; they arrive, as far as the network says
-        self._fault = ""
+        self._error = ""
         self._broken: Exception | None = None  # what ended the thread
         self._encoder = ""
         self._counts = {"frames": 0, "dropped": 0}
@@ -177,11 +177,11 @@ class StreamOutput:
 
     def status(self) -> Mapping[str, Any]:
         """url; watched: whether anybody takes the stream now; connections: how many, of those that can be counted;
-        frames sent, and dropped where coding or the network was slow; encoder; fault: why nobody takes it."""
+        frames sent, and dropped where coding or the network was slow; encoder; error: why nobody takes it."""
         return {
             "url": self.url, "watched": self._arrives,
             "connections": len(self._viewers or ()) if self._relay is None else int(self._arrives),
-            "encoder": self._encoder, "fault": self._relay.fault if self._relay else self._fault, **self._counts,
+            "encoder": self._encoder, "error": self._relay.error if self._relay else self._error, **self._counts,
         }  # fmt: skip
 
     def close(self) -> None:
@@ -200,15 +200,15 @@ class StreamOutput:
                 try:
                     self._play()
                 except TimeoutError:
-                    self._fault = f"{self.url}: does not answer"
+                    self._error = f"{self.url}: does not answer"
                 except (OSError, av.error.FFmpegError) as error:
-                    self._fault = f"{self.url}: {getattr(error, 'strerror', '') or error}"
+                    self._error = f"{self.url}: {getattr(error, 'strerror', '') or error}"
                 finally:
                     self._watched = self._reached = False
                 if self._viewers is None and not self._ended:
                     time.sleep(RETRY)
-        except Exception as fault:  # no network's: `send` says it
-            self._broken = fault
+        except Exception as error:  # no network's: `send` says it
+            self._broken = error
         finally:
             if self._relay is not None:
                 self._relay.close()
@@ -255,7 +255,7 @@ class StreamOutput:
                     container.mux(packet)
                     muxed += 1
                 if muxed > QUEUED + coded.held:
-                    self._reached, self._fault = True, ""
+                    self._reached, self._error = True, ""
                 if self._viewers is not None:
                     self._viewers.look()
                     if not self._viewers:

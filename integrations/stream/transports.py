@@ -57,14 +57,14 @@ class Relay:
         self._listener: threading.Thread | None = None
         self._last_words = ""
         self.watched = True  # unless it says otherwise: of a viewer that is there at once it says nothing
-        self.fault = ""
+        self.error = ""
 
     def tend(self) -> None:
         """Start it, or again if it ended: its viewer left, or it could not begin."""
         if self._process is not None and self._process.poll() is not None:
             if self._listener is not None:
                 self._listener.join(1.0)
-            self.fault, self._process = self._last_words[:200], None
+            self.error, self._process = self._last_words[:200], None
         if self._process is None and time.monotonic() - self._started > RETRY:
             self._started, self.watched = time.monotonic(), True
             self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)

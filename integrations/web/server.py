@@ -133,7 +133,7 @@ class Server:
             "mjpeg": streams, "coded": self.feeds.coded(), "dropped": self.feeds.dropped(),
             "frames": self.feeds.frames, "sound": self.sound is not None,
         }  # fmt: skip
-        notes = [note for note in (self._note, *self.feeds.faults()) if note]
+        notes = [note for note in (self._note, *self.feeds.errors()) if note]
         return {**facts, "note": "; ".join(notes)} if notes else facts
 
     async def stop(self) -> None:
@@ -177,8 +177,8 @@ class Server:
             return await asyncio.wait_for(picture, STALLED)
         except asyncio.TimeoutError:
             raise web.HTTPServiceUnavailable(text="no picture comes from the show") from None
-        except RuntimeError as fault:
-            raise web.HTTPServiceUnavailable(text=str(fault)) from None
+        except RuntimeError as error:
+            raise web.HTTPServiceUnavailable(text=str(error)) from None
 
     async def _mjpeg(self, request: web.Request) -> web.StreamResponse:
         """Newest wins: who is slow sees fewer pictures, and none that is old."""
@@ -218,8 +218,8 @@ class Server:
         viewer = self._peers.Viewer(self.feeds, self.sound)
         try:
             answer = await viewer.answer(await request.text())
-        except ValueError as fault:
-            raise web.HTTPNotAcceptable(text=str(fault)) from None
+        except ValueError as error:
+            raise web.HTTPNotAcceptable(text=str(error)) from None
         name = uuid.uuid4().hex
         self._viewers[name] = asyncio.create_task(self._attend(name, viewer))
         headers = {"Location": f"/offer/{name}", **QUIET}

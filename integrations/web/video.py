@@ -146,7 +146,7 @@ class Feed:
     """
 
     def __init__(self, kind: Kind, fmt: VideoFormat, loop: asyncio.AbstractEventLoop) -> None:
-        self.kind, self.fmt, self.fault = kind, fmt, ""
+        self.kind, self.fmt, self.error = kind, fmt, ""
         self.watchers = 0
         self.coded = self.dropped = 0  # pictures; dropped are those that another one replaced before they were coded
         self._loop = loop
@@ -161,8 +161,8 @@ class Feed:
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         self.watchers += 1
-        if self._thread is None or not self._thread.is_alive():  # at first, or after a fault
-            self.fault, self._key = "", True
+        if self._thread is None or not self._thread.is_alive():  # at first, or after an error
+            self.error, self._key = "", True
             self._thread = threading.Thread(target=self._run, name=f"web {self.kind}", daemon=True)
             self._thread.start()
         try:
@@ -217,10 +217,10 @@ class Feed:
                 if data:
                     self.coded += 1
                     self._loop.call_soon_threadsafe(self._publish, Coded(self.coded, data, due, alone))
-        except Exception as fault:
-            self.fault = f"{self.kind} cannot be coded: {fault or type(fault).__name__}"
+        except Exception as error:
+            self.error = f"{self.kind} cannot be coded: {error or type(error).__name__}"
             with contextlib.suppress(RuntimeError):  # the loop is closed already
-                self._loop.call_soon_threadsafe(self._wake, RuntimeError(self.fault))
+                self._loop.call_soon_threadsafe(self._wake, RuntimeError(self.error))
 
     def _take(self) -> tuple[Pixels, float] | None:
         with self._change:
@@ -232,12 +232,12 @@ class Feed:
         self._recent.append(picture)
         self._wake()
 
-    def _wake(self, fault: RuntimeError | None = None) -> None:
+    def _wake(self, error: RuntimeError | None = None) -> None:
         done, self._next = self._next, self._loop.create_future()
-        if fault is None:
+        if error is None:
             done.set_result(None)
         else:
-            done.set_exception(fault)
+            done.set_exception(error)
             done.exception()  # nobody needs to be waiting
 
 
@@ -260,8 +260,8 @@ class Feeds:
             for feed in watched:
                 feed.show(own, due)
 
-    def faults(self) -> list[str]:
-        return [feed.fault for feed in self._feeds.values() if feed.fault]
+    def errors(self) -> list[str]:
+        return [feed.error for feed in self._feeds.values() if feed.error]
 
     def coded(self) -> dict[str, int]:
         """Pictures coded so far, by kind."""

@@ -115,8 +115,8 @@ class Picture(MediaStreamTrack):
         while True:
             try:
                 coded = await feed.following(self._number)
-            except RuntimeError as fault:
-                raise MediaStreamError(str(fault)) from None
+            except RuntimeError as error:
+                raise MediaStreamError(str(error)) from None
             if not coded.key and (self.last is None or coded.number != self._number + 1):
                 if coded.number == feed.number:  # none of those kept stands alone
                     feed.ask_for_key()
@@ -179,9 +179,9 @@ class Viewer:
             await self._peer.setLocalDescription(await self._peer.createAnswer())
             answer = self._peer.localDescription.sdp
             self.codec = codec_of(answer)
-        except Exception as fault:  # an offer is somebody else's text, and aiortc fails on it in many ways
+        except Exception as error:  # an offer is somebody else's text, and aiortc fails on it in many ways
             await self.close()
-            raise ValueError(f"this offer cannot be answered: {fault or type(fault).__name__}") from None
+            raise ValueError(f"this offer cannot be answered: {error or type(error).__name__}") from None
         feed = self._feeds[self.codec]
         sender: Any = transceiver.sender
         self._picture.watch(feed)

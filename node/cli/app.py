@@ -224,19 +224,19 @@ def _set(part: Any, field: str, value: Any, flag: str) -> None:
 
     try:
         setattr(part, field, value)
-    except ValidationError as fault:
-        error = fault.errors(include_url=False)[0]
-        raise Fault(f"{flag} {error['msg'].removeprefix('Value error, ')}") from None
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        raise Fault(f"{flag} {detail['msg'].removeprefix('Value error, ')}") from None
 
 
 def _call(module: str, function: str, *args: Any, **options: Any) -> Any:
     """`module.function(...)`, imported only now."""
     try:
         found = getattr(importlib.import_module(module), function)
-    except ModuleNotFoundError as fault:
-        if fault.name == module:
+    except ModuleNotFoundError as error:
+        if error.name == module:
             raise Fault(f"this build has no {module}; install worldjockey again") from None
-        raise Fault(f"{fault.name} is not installed: pip install {fault.name}, or install worldjockey again") from None
+        raise Fault(f"{error.name} is not installed: pip install {error.name}, or install worldjockey again") from None
     return found(*args, **options)
 
 
@@ -289,18 +289,19 @@ def ports(
     as_json: Json = False,
 ) -> None:
     """List what can be plugged in: MIDI ports, NDI sources on the network, cameras, monitors."""
+    from ..compat.report_names import with_old_names
     from ..measure.ports import found
 
     groups = found(seconds)
     if as_json:
-        typer.echo(json.dumps(groups, indent=2))
+        typer.echo(json.dumps(with_old_names(groups), indent=2))
         return
     for title, group in groups.items():
         typer.secho(title, bold=True)
         for index, item in enumerate(group["found"]):
             typer.echo(f"  {index}  {item}")
         if not group["found"]:
-            typer.echo(f"  none{': ' if group['fault'] else ''}{group['fault']}")
+            typer.echo(f"  none{': ' if group['error'] else ''}{group['error']}")
 
 
 @app.command()
@@ -331,20 +332,24 @@ def doctor(
     seconds: Annotated[float, typer.Option(help="how long to try each world that fits; 0 tries none", min=0)] = 5.0,
     as_json: Json = False,
 ) -> None:
-    """Check this machine, and print the exact fix for each fault. Exit code 1 if something would stop a show."""
+    """Check this machine, and print the exact fix for each error. Exit code 1 if something would stop a show."""
     from ..measure.doctor import check_all
 
     results = []
     for check in check_all(osc_port, seconds):
         results.append(check)
         if not as_json:
-            mark, colour = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "fault": ("FAIL", "red")}[check.state]
+            mark, colour = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "error": ("FAIL", "red")}[check.state]
             typer.echo(f"{typer.style(mark, fg=colour)} {check.name}: {check.detail}")
             if check.fix:
                 typer.echo(f"     fix: {check.fix}")
     if as_json:
-        typer.echo(json.dumps([vars(check) for check in results], indent=2))
-    if any(check.state == "fault" for check in results):
+        # "state" keeps its old words for one release; "result" is its new name.
+        rows = [
+            vars(check) | {"result": check.state, "state": check.state.replace("error", "fault")} for check in results
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+    if any(check.state == "error" for check in results):
         raise typer.Exit(1)
 
 
@@ -419,15 +424,15 @@ def evaluate(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Entry point. A fault is one line on stderr and exit code 2; WJ_DEBUG=1 adds the traceback."""
+    """Entry point. An error is one line on stderr and exit code 2; WJ_DEBUG=1 adds the traceback."""
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
-    except (Fault, ValueError, OSError, RuntimeError) as fault:
+    except (Fault, ValueError, OSError, RuntimeError) as error:
         if os.environ.get("WJ_DEBUG"):
             raise
-        typer.secho(f"wj: {str(fault) or type(fault).__name__}", fg="red", err=True)
+        typer.secho(f"wj: {str(error) or type(error).__name__}", fg="red", err=True)
         sys.exit(2)
 
 

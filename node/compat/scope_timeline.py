@@ -63,8 +63,8 @@ def blocks(text: str | bytes, source: str) -> tuple[list[Block], dict[str, Any]]
     """A timeline's blocks in their order, and its settings. Raises ShowError, naming the place, for anything else."""
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as fault:
-        raise ShowError(f"{source}:{fault.lineno}: this is not JSON: {fault.msg}") from None
+    except json.JSONDecodeError as error:
+        raise ShowError(f"{source}:{error.lineno}: this is not JSON: {error.msg}") from None
     except (UnicodeDecodeError, RecursionError, ValueError):
         raise ShowError(f"{source}: this is not JSON") from None
     if not isinstance(data, dict):
@@ -73,17 +73,17 @@ def blocks(text: str | bytes, source: str) -> tuple[list[Block], dict[str, Any]]
     rows = workflow.get("entries") if isinstance(workflow, dict) else data.get("prompts")
     if not isinstance(rows, list) or not rows:
         raise ShowError(f"{source}: there is no timeline in it: Scope's has `prompts`, or `timeline` with `entries`")
-    found, faults = [], []
+    found, errors = [], []
     for number, row in enumerate(rows, 1):
         try:
             found.append(Block.model_validate(row))
-        except ValidationError as fault:
-            error = fault.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in error["loc"])
-            what = error["msg"].removeprefix("Value error, ")
-            faults.append(f"{source}: block {number}: {f'{where}: ' if where else ''}{what[0].lower()}{what[1:]}")
-    if faults:
-        raise ShowError("\n".join(faults[:10]))
+        except ValidationError as error:
+            detail = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in detail["loc"])
+            what = detail["msg"].removeprefix("Value error, ")
+            errors.append(f"{source}: block {number}: {f'{where}: ' if where else ''}{what[0].lower()}{what[1:]}")
+    if errors:
+        raise ShowError("\n".join(errors[:10]))
     settings = data.get("settings")
     return sorted(found, key=lambda block: block.start), settings if isinstance(settings, dict) else {}
 
@@ -139,8 +139,8 @@ def load(path: Path) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST + 1)
-    except OSError as fault:
-        raise ShowError(f"{path}: cannot be read ({fault.strerror})") from None
+    except OSError as error:
+        raise ShowError(f"{path}: cannot be read ({error.strerror})") from None
     if len(raw) > LARGEST:
         raise ShowError(f"{path}: larger than {LARGEST // 1_000_000} MB, so not a timeline")
     return to_yaml(raw, str(path))

@@ -46,7 +46,7 @@ class ControlLog:
         self._broken = False  # and so it does after rows were lost, once there is room again
         self._line: Line | None = None
         self._lost = self._written = self._part = 0
-        self._fault = ""
+        self._error = ""
         self._path: Path | None = None
         self._session = time.strftime("wj-%Y%m%d-%H%M%S")
         self._stop = threading.Event()
@@ -59,8 +59,8 @@ class ControlLog:
             probe = self.folder / f".{self._session}"
             probe.write_bytes(b"")
             probe.unlink()
-        except OSError as fault:
-            raise OSError(f"--log {self.folder}: {fault.strerror}; name a folder that can be written to") from None
+        except OSError as error:
+            raise OSError(f"--log {self.folder}: {error.strerror}; name a folder that can be written to") from None
         self._begin(time.monotonic() if now is None else now)
         self._thread.start()
 
@@ -86,9 +86,9 @@ class ControlLog:
             self._put({"t": now, "line": [line.time, line.beat, line.bpm]})
 
     def status(self) -> dict[str, Any]:
-        """path: of the part being written; rows; lost: rows that no disk took in time; fault: the disk's, in words."""
+        """path: of the part being written; rows; lost: rows that no disk took in time; error: the disk's, in words."""
         found = {"path": str(self._path or ""), "rows": self._written, "lost": self._lost}
-        return found | ({"fault": self._fault} if self._fault else {})
+        return found | ({"error": self._error} if self._error else {})
 
     def stop(self) -> None:
         """Write what is left, for two seconds at most."""
@@ -135,9 +135,9 @@ class ControlLog:
                         size = 0
                 if file is not None:
                     file.flush()
-                self._fault = ""
-            except OSError as fault:
-                self._fault = f"the control log is not written: {fault.strerror or fault}"
+                self._error = ""
+            except OSError as error:
+                self._error = f"the control log is not written: {error.strerror or error}"
                 if last:
                     return
                 self._lost += len(self._rows)

@@ -40,7 +40,7 @@ SAFE = (
     "live/",
 )  # what panic puts back
 DELAYS = 1 << 16  # of the latest controls, how long each took from its arrival to the mailbox
-FAULTS = 20  # different faults that are remembered in words
+ERRORS_MAX = 20  # different errors that are remembered in words
 LATENCY = 0.08  # seconds from a control to the frame that shows it, until it is measured
 NOT_UNDONE = ("tempo", "learn", "sound/")  # what others set, and what would be undone behind a performer's back
 TEMPO_STEP = 0.1  # bpm from which a tempo that others keep is told
@@ -66,8 +66,8 @@ class Desk:
         self.show, self.mailbox = show, mailbox
         self.values = show.initial()
         self.counts = {"obeyed": 0, "refused": 0}
-        self.fault = ""  # the last refused control, in words
-        self.faults: list[str] = []  # what failed without anybody's hand, each once, in words
+        self.error = ""  # the last refused control, in words
+        self.errors: list[str] = []  # what failed without anybody's hand, each once, in words
         self.survived = 0  # and how often in all
         self.delays: deque[float] = deque(maxlen=DELAYS)  # seconds
         self.latency = LATENCY
@@ -109,9 +109,9 @@ class Desk:
                 self._write_down(control, waits)
             self.counts["obeyed"] += 1
             self.delays.append(time.monotonic() - control.arrived_at)
-        except Exception as fault:
+        except Exception as error:
             self.counts["refused"] += 1
-            self.fault = f"{control.source}: {fault}"[:200]
+            self.error = f"{control.source}: {error}"[:200]
 
     def _obey(self, control: ControlEvent) -> bool:
         """Whether it waits for its beat."""
@@ -356,7 +356,7 @@ class Desk:
     def advance(self, now: float) -> None:
         """Fire what is due and move the faders that move by themselves; called often.
 
-        Never raises: what fails is let go and told in `faults`, and everything else goes on.
+        Never raises: what fails is let go and told in `errors`, and everything else goes on.
         """
         with self._lock:
             with self._surviving("the clock"):
@@ -383,16 +383,16 @@ class Desk:
     def _surviving(self, what: str, let_go: Callable[[], None] = lambda: None) -> Iterator[None]:
         try:
             yield
-        except Exception as fault:
-            self.mishap(what, fault)
+        except Exception as error:
+            self.mishap(what, error)
             let_go()
 
-    def mishap(self, what: str, fault: Exception) -> None:
+    def mishap(self, what: str, error: Exception) -> None:
         """Count and remember what failed of itself, and not because of a control."""
-        text = f"{what}: {fault or type(fault).__name__}"[:200]
+        text = f"{what}: {error or type(error).__name__}"[:200]
         self.survived += 1
-        if text not in self.faults and len(self.faults) < FAULTS:
-            self.faults.append(text)
+        if text not in self.errors and len(self.errors) < ERRORS_MAX:
+            self.errors.append(text)
 
     def _write_down(self, control: ControlEvent, waits: bool) -> None:
         with self._surviving("the log"):
@@ -407,8 +407,8 @@ class Desk:
 
     def _modulate(self, now: float, line: Line) -> None:
         offsets = self._modulators.offsets(self.values, now, line, self.clock.meter)
-        for n, fault in self._modulators.broken():
-            self.mishap(f"modulator {n} is off", fault)
+        for n, error in self._modulators.broken():
+            self.mishap(f"modulator {n} is off", error)
             self._set(PARAMETERS[f"mod/{n}/depth"], 0.0, now)
         for name in {*offsets, *self._offsets}:
             with self._surviving(f"the modulation of {name}"):

@@ -44,7 +44,7 @@ def listen(target: str, seconds: float, backend: str = "auto") -> dict[str, Any]
         midi.learn(target)
         done.wait(seconds)
         if not found and not midi.status()["ports"]:
-            raise OSError(midi.status()["fault"] or "nothing is plugged in")
+            raise OSError(midi.status()["error"] or "nothing is plugged in")
     finally:
         midi.stop()
     return found[-1] if found else None

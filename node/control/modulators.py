@@ -241,8 +241,8 @@ class Modulators:
             try:
                 level = self._level(m, values, now, line, meter) + values[f"mod/{n}/offset"]
                 named = self._named(n, to)
-            except Exception as fault:
-                self._broken.append((n, fault))
+            except Exception as error:
+                self._broken.append((n, error))
                 continue
             for p in named:
                 moved[p.name] = moved.get(p.name, 0.0) + depth * level * (p.high - p.low) / 2

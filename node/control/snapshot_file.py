@@ -84,7 +84,7 @@ class SnapshotFile:
     """One file of snapshots."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.fault = path.expanduser(), ""
+        self.path, self.error = path.expanduser(), ""
         self._waiting: SavedSnapshots | None = None
         self._lock, self._asked, self._ended = threading.Lock(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
@@ -97,9 +97,9 @@ class SnapshotFile:
                 with self.path.open("rb") as file:
                     found = parse(file.read(LARGEST + 1), str(self.path))
             write(self.path, dump(found))
-        except OSError as fault:
+        except OSError as error:
             right = "name a file that can be written to"
-            raise OSError(f"--keep {self.path}: {fault.strerror or fault}; {right}") from None
+            raise OSError(f"--keep {self.path}: {error.strerror or error}; {right}") from None
         self._thread.start()
         return found
 
@@ -117,7 +117,7 @@ class SnapshotFile:
             self._thread.join(2.0)
 
     def status(self) -> dict[str, Any]:
-        return {"path": str(self.path)} | ({"fault": self.fault} if self.fault else {})
+        return {"path": str(self.path)} | ({"error": self.error} if self.error else {})
 
     def _run(self) -> None:
         while True:
@@ -129,9 +129,9 @@ class SnapshotFile:
             if kept is not None:
                 try:
                     write(self.path, dump(kept))
-                    self.fault = ""
-                except (OSError, yaml.YAMLError) as fault:
-                    self.fault = f"snapshots are not written: {getattr(fault, 'strerror', '') or fault}"
+                    self.error = ""
+                except (OSError, yaml.YAMLError) as error:
+                    self.error = f"snapshots are not written: {getattr(error, 'strerror', '') or error}"
                     with self._lock:
                         self._waiting = self._waiting or kept
                     self._asked.set()  # try again

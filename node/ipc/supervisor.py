@@ -31,7 +31,7 @@ class Supervisor:
         self.status = Cell(status_bytes)
         self.restarts, self.events = 0, list[str]()
         self.ran = self.closed = self.unsuitable = False
-        self.fault = ""  # why it is not running now
+        self.error = ""  # why it is not running now
         self._failures, self._hopeless, self._retry_at = 0, 0, 0.0
         self._process: Any = None
         self._start()
@@ -58,8 +58,8 @@ class Supervisor:
                 self.restarts += 1
                 try:
                     self._start()
-                except OSError as fault:  # no memory or no more processes at this moment
-                    self._lose(now, f"cannot start: {fault.strerror or fault}")
+                except OSError as error:  # no memory or no more processes at this moment
+                    self._lose(now, f"cannot start: {error.strerror or error}")
             return
         said = told(self.status)
         if self.status.version != self._version:
@@ -86,7 +86,7 @@ class Supervisor:
             self._lose(now, f"{verb}: {message}" if message else ended, message)
 
     def _lose(self, now: float, what: str, message: str = "") -> None:
-        self._process, self.fault = None, message or f"{self.name} {what}"
+        self._process, self.error = None, message or f"{self.name} {what}"
         self.events = [*self.events[1 - LOST :], f"{self.name} {what}"]
         self._retry_at = now + BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
         self._failures += 1
@@ -112,7 +112,7 @@ class Supervisor:
         said = {**told(self.status), "restarts": self.restarts, "pid": self.pid}
         if self._process is None:
             said["state"] = "closed" if self.closed else "unsuitable" if self.unsuitable else "restarting"
-            said["message"] = self.fault
+            said["message"] = self.error
         return said
 
 

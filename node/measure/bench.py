@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..compat.report_names import with_old_names
 from ..ipc.process import SPAWN, enter, free_a_core, orphaned, stay_offline
 from ..session.report import percentiles
 from . import memory as resident
@@ -92,8 +93,8 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
             "device": spec.device, "size": [spec.width, spec.height], "threads": threads, "load_s": load_s,
             "rate": spec.fps, "frames_per_step": spec.frames_per_step,
         })  # fmt: skip
-    except Exception as fault:
-        pipe.send({"fault": str(fault) or type(fault).__name__})
+    except Exception as error:
+        pipe.send({"error": str(error) or type(error).__name__})
 
 
 def world(
@@ -112,8 +113,8 @@ def world(
         with contextlib.suppress(EOFError):
             while True:
                 said.append(ours.recv())
-                if "fault" in said[-1]:
-                    raise RuntimeError(said[-1]["fault"])
+                if "error" in said[-1]:
+                    raise RuntimeError(said[-1]["error"])
     finally:
         process.kill() if len(said) <= len(steps) else process.join()
     if len(said) <= len(steps):
@@ -265,8 +266,8 @@ def best_output() -> tuple[str, str]:
     try:
         ndi.check_discovery()
         return f"ndi:wj bench {os.getpid()}", ""
-    except OSError as fault:
-        return "none", f"measured without an output, so without scaling: {fault}"
+    except OSError as error:
+        return "none", f"measured without an output, so without scaling: {error}"
 
 
 def run(
@@ -333,7 +334,7 @@ def run(
     if note:
         console.print(note, highlight=False)
     if json_path is not None:
-        json_path.expanduser().write_text(json.dumps(result, indent=1), "utf-8")
+        json_path.expanduser().write_text(json.dumps(with_old_names(result), indent=1), "utf-8")
     return result
 
 

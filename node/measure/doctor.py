@@ -21,10 +21,10 @@ AGAIN_AV = "pip install --force-reinstall av"
 
 @dataclass(frozen=True)
 class Check:
-    """state: "fault" would stop a show; "note" costs it something."""
+    """state: "error" would stop a show; "note" costs it something."""
 
     name: str
-    state: Literal["ok", "note", "fault"]
+    state: Literal["ok", "note", "error"]
     detail: str
     fix: str = ""
 
@@ -52,8 +52,8 @@ def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
     for name, check in checks:
         try:
             yield check()
-        except Exception as fault:
-            yield Check(name, "fault", f"{type(fault).__name__}: {fault}", AGAIN)
+        except Exception as error:
+            yield Check(name, "error", f"{type(error).__name__}: {error}", AGAIN)
     if seconds > 0:
         yield from worlds(seconds)
 
@@ -94,8 +94,8 @@ def python() -> Check:
 def torch() -> Check:
     try:
         import torch as found
-    except ImportError as fault:
-        return Check("torch", "fault", str(fault), "pip install torch")
+    except ImportError as error:
+        return Check("torch", "error", str(error), "pip install torch")
     if found.cuda.is_available():
         return Check("torch", "ok", f"{found.__version__}, CUDA: {found.cuda.get_device_name()}")
     mps = getattr(found.backends, "mps", None)
@@ -114,9 +114,9 @@ def world() -> Check:
     weights = Path(spec.origin).parent / "weights" / WEIGHTS
     if not weights.exists():
         fix = f"{AGAIN}, or train one with `wj train` and put it there"
-        return Check("world", "fault", f"the weights are missing: {weights}", fix)
+        return Check("world", "error", f"the weights are missing: {weights}", fix)
     if importlib.util.find_spec("wordllama") is None:
-        return Check("world", "fault", "the word vectors are missing", "pip install wordllama")
+        return Check("world", "error", "the word vectors are missing", "pip install wordllama")
     return Check("world", "ok", f"nano, {weights.stat().st_size / 1e6:.1f} MB")
 
 
@@ -128,13 +128,13 @@ def shared_memory() -> Check:
     if free < SHARED_MEMORY:
         fix = "in a container: docker run --shm-size=1g; elsewhere: sudo mount -o remount,size=1G /dev/shm"
         detail = f"{free >> 20} MB free in {place}, a show needs {SHARED_MEMORY >> 20}"
-        return Check("shared memory", "fault", detail, fix)
+        return Check("shared memory", "error", detail, fix)
     return Check("shared memory", "ok", f"{free >> 20} MB free")
 
 
-def _split(fault: Exception) -> tuple[str, str]:
+def _split(error: Exception) -> tuple[str, str]:
     """A message of the form "what is wrong: what to do" in its two halves."""
-    detail, _, fix = str(fault).partition(": ")
+    detail, _, fix = str(error).partition(": ")
     return detail, fix
 
 
@@ -143,8 +143,8 @@ def ndi() -> Check:
 
     try:
         sources = rig.list_sources(0.5)
-    except (OSError, RuntimeError) as fault:
-        return Check("NDI", "note", *_split(fault))
+    except (OSError, RuntimeError) as error:
+        return Check("NDI", "note", *_split(error))
     return Check("NDI", "ok", f"runtime and discovery work; {len(sources)} sources on the network")
 
 
@@ -153,8 +153,8 @@ def midi() -> Check:
 
     try:
         ports = rig.list_ports()
-    except OSError as fault:
-        return Check("MIDI", "note", *_split(fault))
+    except OSError as error:
+        return Check("MIDI", "note", *_split(error))
     return Check("MIDI", "ok", f"{rig.backend_name()}: {', '.join(ports) or 'nothing is plugged in'}")
 
 
@@ -163,8 +163,8 @@ def window() -> Check:
 
     try:
         monitors = rig.list_monitors()
-    except RuntimeError as fault:
-        return Check("window", "note", *_split(fault))
+    except RuntimeError as error:
+        return Check("window", "note", *_split(error))
     return Check("window", "ok", "; ".join(monitors))
 
 
@@ -182,8 +182,8 @@ def card_to_window() -> Check:
         context = HiddenContext("worldjockey")
         device = found.cuda.current_device()
         why = cuda.verdict("", cuda.drawing(), cuda.address(device))
-    except RuntimeError as fault:
-        why = str(fault)
+    except RuntimeError as error:
+        why = str(error)
     finally:
         if context is not None:
             context.close()
@@ -205,12 +205,12 @@ def browsers() -> Check:
     try:
         import aiohttp
         import av
-    except ImportError as fault:
-        return Check("browsers", "note", f"no browser output ({fault})", "pip install aiohttp aiortc av")
+    except ImportError as error:
+        return Check("browsers", "note", f"no browser output ({error})", "pip install aiohttp aiortc av")
     try:
         import aiortc
-    except ImportError as fault:
-        return Check("browsers", "note", f"JPEGs only, so more delay ({fault})", "pip install aiortc")
+    except ImportError as error:
+        return Check("browsers", "note", f"JPEGs only, so more delay ({error})", "pip install aiortc")
     lacking = [name for name in ("libx264", "mjpeg") if name not in av.codecs_available]
     if lacking:
         return Check("browsers", "note", f"this PyAV has no {' and no '.join(lacking)}", AGAIN_AV)
@@ -245,9 +245,9 @@ def in_betweens() -> Check:
         from ..output import interpolation
 
         interpolation.ready()
-    except Exception as fault:
+    except Exception as error:
         fix = "pip install --force-reinstall opencv-python-headless"
-        return Check("in-betweens", "note", f"frames blend and do not move ({fault})", fix)
+        return Check("in-betweens", "note", f"frames blend and do not move ({error})", fix)
     return Check("in-betweens", "ok", "motion, by OpenCV")
 
 
@@ -256,8 +256,8 @@ def syphon() -> Check:
 
     try:
         rig.runtime()
-    except RuntimeError as fault:
-        return Check("Syphon", "note", *_split(fault))
+    except RuntimeError as error:
+        return Check("Syphon", "note", *_split(error))
     return Check("Syphon", "ok", "ready")
 
 
@@ -266,8 +266,8 @@ def spout() -> Check:
 
     try:
         rig.runtime()
-    except RuntimeError as fault:
-        return Check("Spout", "note", *_split(fault))
+    except RuntimeError as error:
+        return Check("Spout", "note", *_split(error))
     return Check("Spout", "ok", "ready")
 
 
@@ -275,9 +275,9 @@ def osc(port: int) -> Check:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError as fault:
-            if fault.errno == errno.EADDRINUSE:
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
                 fix = f"end the other program (is a show playing?), or choose a port: wj play --osc-port {port + 10}"
-                return Check("OSC", "fault", f"UDP port {port} is taken", fix)
-            return Check("OSC", "fault", f"UDP port {port}: {fault.strerror}", "wj play --osc-port 9010")
+                return Check("OSC", "error", f"UDP port {port} is taken", fix)
+            return Check("OSC", "error", f"UDP port {port}: {error.strerror}", "wj play --osc-port 9010")
     return Check("OSC", "ok", f"UDP port {port} is free")

@@ -57,8 +57,8 @@ def _look(pipe: Any, device: str) -> None:
             pipe.send(Machine("mps", round(torch.mps.recommended_max_memory() / 1e9, 1), "Apple GPU"))
         else:
             pipe.send(Machine(chosen.type))
-    except Exception as fault:
-        pipe.send(str(fault) or type(fault).__name__)
+    except Exception as error:
+        pipe.send(str(error) or type(error).__name__)
 
 
 def _look_and_leave(pipe: Any, device: str) -> None:
@@ -97,8 +97,8 @@ def hear(name: str, device: str = "auto", seconds: float = SECONDS, top: float =
 
     try:
         rows, about = bench.world(name, device, (int(made_for(name).get("steps", 1)),), seconds)
-    except RuntimeError as fault:
-        return AudioChunk(why=str(fault))
+    except RuntimeError as error:
+        return AudioChunk(why=str(error))
     return AudioChunk(rows[0]["fps"], round(enough(about["rate"], top, about["frames_per_step"] > 1), 2))
 
 

@@ -30,6 +30,7 @@ import psutil
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.recording import FileOutput
 
+from ..compat.report_names import with_old_names
 from ..output.scaling import COPIES
 from ..output.worker import OUTPUT_CLASSES, OutputSpec
 from ..session.report import percentiles
@@ -137,8 +138,8 @@ def lacks_ndi() -> str:
     try:
         ndi._runtime()
         ndi.check_discovery()
-    except (OSError, RuntimeError) as fault:
-        return str(fault)
+    except (OSError, RuntimeError) as error:
+        return str(error)
     return ""
 
 
@@ -148,8 +149,8 @@ def lacks_camera() -> str:
     camera = VirtualCameraOutput()
     try:
         camera.open(VideoFormat(640, 360, 30))
-    except Exception as fault:  # pyvirtualcam's own, which differ by system
-        return str(fault)
+    except Exception as error:  # pyvirtualcam's own, which differ by system
+        return str(error)
     camera.close()
     return ""
 
@@ -303,7 +304,7 @@ def _see(rehearsal: ShowProcess, receiver: Receiver, player: Player, bright: boo
         if not asked and rehearsal.now.get("world", {}).get("state") == "running":
             asked = player.flip(bright)
         if time.monotonic() - begin > START:
-            why = said.get("message") or receiver.fault or "no picture came"
+            why = said.get("message") or receiver.error or "no picture came"
             raise RuntimeError(f"its receiver saw nothing of it within {START:g} s: {why}")
         time.sleep(0.01)
 
@@ -344,8 +345,8 @@ def run(
             if not reason:
                 try:
                     rows.append(measure(way, folder, seconds, size, fps))
-                except (RuntimeError, OSError) as fault:
-                    reason = str(fault)
+                except (RuntimeError, OSError) as error:
+                    reason = str(error)
             if reason:
                 rows.append({"way": way.name, "lacks": reason})
             progress.advance(task)
@@ -355,7 +356,7 @@ def run(
     }  # fmt: skip
     Console().print(*tables(result), sep="\n")
     if json_path is not None:
-        json_path.expanduser().write_text(json.dumps(result, indent=1), "utf-8")
+        json_path.expanduser().write_text(json.dumps(with_old_names(result), indent=1), "utf-8")
     return result
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 
 def found(seconds: float = 2.0) -> dict[str, dict[str, Any]]:
-    """By kind: `found`, the names in the order in which options count them; `fault`, why there are none."""
+    """By kind: `found`, the names in the order in which options count them; `error`, why there are none."""
     return {
-        "MIDI in": _listed("midi", lambda m: m.list_ports()),
-        "sound in": _listed("audio", lambda m: m.devices()),
-        "NDI sources": _listed("ndi", lambda m: m.list_sources(seconds)),
+        "MIDI in": _listed("midi.input", lambda m: m.list_ports()),
+        "sound in": _listed("audio.input", lambda m: m.devices()),
+        "NDI sources": _listed("ndi.output", lambda m: m.list_sources(seconds)),
         "cameras": _listed("camera", lambda m: m.list_cameras()),
         "monitors": _listed("window", lambda m: m.list_monitors()),
     }
@@ -20,6 +20,6 @@ def found(seconds: float = 2.0) -> dict[str, dict[str, Any]]:
 
 def _listed(module: str, ask: Callable[[Any], list[str]]) -> dict[str, Any]:
     try:
-        return {"found": ask(importlib.import_module(f"worldjockey.integrations.{module}")), "fault": ""}
-    except (ImportError, OSError, RuntimeError) as fault:
-        return {"found": [], "fault": str(fault)}
+        return {"found": ask(importlib.import_module(f"worldjockey.integrations.{module}")), "error": ""}
+    except (ImportError, OSError, RuntimeError) as error:
+        return {"found": [], "error": str(error)}

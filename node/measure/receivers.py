@@ -208,7 +208,7 @@ def _watch(kind: str, address: str, pipe: Any) -> None:
     enter()
     sys.stderr = io.StringIO()  # who finds nobody says so again and again
     av.logging.set_level(av.logging.PANIC)
-    fault = ""
+    last = ""
 
     def saw(light: float) -> None:
         pipe.send((time.monotonic(), light))
@@ -220,20 +220,20 @@ def _watch(kind: str, address: str, pipe: Any) -> None:
             return
         except Exception as error:  # whatever a sender does: it may be there in a moment
             words = f"{type(error).__name__}: {error}"
-            if words != fault:
-                fault = words
+            if words != last:
+                last = words
                 with contextlib.suppress(OSError):
                     pipe.send(words)
         time.sleep(AGAIN)
 
 
 class Receiver:
-    """One who watches. `seen` grows by (time.monotonic(), lightness) for each picture; `fault`: why none came last."""
+    """One who watches. `seen` grows by (time.monotonic(), lightness) for each picture; `error`: why none came last."""
 
     def __init__(self, kind: str, address: str) -> None:
         self.kind, self.address = kind, address
         self.seen: list[tuple[float, float]] = []
-        self.fault = ""
+        self.error = ""
         self._pipe, theirs = SPAWN.Pipe(duplex=False)
         self._process = SPAWN.Process(
             target=_watch, args=(kind, address, theirs), daemon=True, name=f"wj bench {kind} receiver"
@@ -256,6 +256,6 @@ class Receiver:
             while True:
                 said = self._pipe.recv()
                 if isinstance(said, str):
-                    self.fault = said
+                    self.error = said
                 else:
                     self.seen.append(said)

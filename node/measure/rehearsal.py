@@ -23,6 +23,7 @@ from typing import Any
 import av
 import psutil
 
+from ..compat.report_names import with_old_names
 from .outputs import made, screen
 from .rig import Disk, Mishap, Part, Rig, guest, hands, mishaps, rig
 from .show_process import ShowProcess, free_port
@@ -150,7 +151,7 @@ def _up(rehearsal: ShowProcess, rig: Rig) -> None:
         time.sleep(LOOK)
     for name in waiting:
         said = rehearsal.now["outputs"].get(rig.outputs[name], {})
-        rig.lacks[name] = said.get("message") or rig.receivers[name].fault or "no picture came"
+        rig.lacks[name] = said.get("message") or rig.receivers[name].error or "no picture came"
         rig.kill(name)
 
 
@@ -261,8 +262,8 @@ def clips(folder: Path) -> list[dict[str, Any]]:
             with av.open(str(path)) as container:
                 times = [packet.pts * packet.time_base for packet in container.demux(video=0) if packet.pts is not None]
             found.append({"name": path.name, "frames": len(times), "seconds": round(float(max(times, default=0)), 1)})
-        except (av.FFmpegError, IndexError, OSError) as fault:
-            found.append({"name": path.name, "frames": 0, "seconds": 0.0, "fault": str(fault)})
+        except (av.FFmpegError, IndexError, OSError) as error:
+            found.append({"name": path.name, "frames": 0, "seconds": 0.0, "error": str(error)})
     return found
 
 
@@ -337,7 +338,7 @@ def run(
     }  # fmt: skip
     Console().print(*tables(result), sep="\n")
     if json_path is not None:
-        json_path.expanduser().write_text(json.dumps(result, indent=1, default=str), "utf-8")
+        json_path.expanduser().write_text(json.dumps(with_old_names(result), indent=1, default=str), "utf-8")
     return result
 
 

@@ -241,9 +241,9 @@ def rig(folder: Path, disk: Path, port: int, model: str, size: str, fps: str,
         "values": {"live/strength": 0.3},
     }  # fmt: skip
 
-    def take(name: str, entry: dict[str, Any], fault: str, kind: str = "", address: str = "", label: str = "") -> None:
-        if fault:
-            missing[name] = fault
+    def take(name: str, entry: dict[str, Any], error: str, kind: str = "", address: str = "", label: str = "") -> None:
+        if error:
+            missing[name] = error
             return
         if entry not in outputs:
             outputs.append(entry)

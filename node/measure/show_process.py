@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pipe: Any) -> None:
-    """The process's main: a dict for every sample, {"report": ...} or {"fault": ...} at the end."""
+    """The process's main: a dict for every sample, {"report": ...} or {"error": ...} at the end."""
     enter()
     log = (folder / "play.log").open("w")
     sys.stdout = sys.stderr = log
@@ -70,9 +70,9 @@ def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pi
         path.write_text(json.dumps(show), "utf-8")  # which is YAML, too
         report = play(Show.load(path), PlayOptions(folder=folder), watch)
         pipe.send({"report": json.loads(json.dumps(asdict(report), default=str))})
-    except Exception as fault:
+    except Exception as error:
         with contextlib.suppress(OSError):
-            pipe.send({"fault": str(fault) or type(fault).__name__})
+            pipe.send({"error": str(error) or type(error).__name__})
 
 
 class ShowProcess:
@@ -104,13 +104,13 @@ class ShowProcess:
     def check(self) -> None:
         """RuntimeError if it ended by itself."""
         if self._ended or not self._thread.is_alive():
-            raise RuntimeError(f"the show ended: {self._ended.get('fault', 'nobody asked it to')}")
+            raise RuntimeError(f"the show ended: {self._ended.get('error', 'nobody asked it to')}")
 
     def stop(self) -> dict[str, Any]:
         """End it in order; its report. RuntimeError if it had failed."""
         self.close()
         if "report" not in self._ended:
-            raise RuntimeError(f"the show ended without a report: {self._ended.get('fault', 'it was killed')}")
+            raise RuntimeError(f"the show ended without a report: {self._ended.get('error', 'it was killed')}")
         report: dict[str, Any] = self._ended["report"]
         return report
 
@@ -130,7 +130,7 @@ class ShowProcess:
         with contextlib.suppress(OSError, EOFError):
             while not self._ended:
                 said = self._pipe.recv()
-                if "report" in said or "fault" in said:
+                if "report" in said or "error" in said:
                     self._ended = said
                 else:
                     self.samples.append(said)

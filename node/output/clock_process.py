@@ -55,7 +55,7 @@ class Program:
         self.blackout = 0.0
         self._key: tuple[Any, ...] = ()
         self._out: Pixels | None = first  # None until somebody asks for it
-        self.fault = ""  # why nothing moves between frames
+        self.error = ""  # why nothing moves between frames
         self._between: Any = None
         try:
             from . import interpolation  # brings OpenCV, which no other process needs
@@ -63,8 +63,8 @@ class Program:
             interpolation.ready()
             self._between = interpolation
             self._largest = interpolation.LARGEST * min(30 * period, 1)  # a faster clock has less time for a picture
-        except Exception as fault:
-            self._lose(fault)
+        except Exception as error:
+            self._lose(error)
         self.counts = {"fresh": 0, "between": 0, "repeated": 0}
 
     def tick(self, now: float, fill: str, blackout: float) -> tuple[Pixels, float, bool]:
@@ -110,8 +110,8 @@ class Program:
         if self._between and not s.followed:
             try:
                 s.flow, s.followed = self._between.coarse(s.origin, s.newest, self._largest), True
-            except Exception as fault:
-                self._lose(fault)
+            except Exception as error:
+                self._lose(error)
         return bool(self._between) and s.flow is not None
 
     def _filled(self, s: Shown) -> Pixels:
@@ -120,14 +120,14 @@ class Program:
                 if s.spread is None:
                     s.spread = self._between.spread(s.flow, s.newest)
                 return np.asarray(self._between.between(s.origin, s.newest, s.spread, s.part), np.uint8)
-            except Exception as fault:
-                self._lose(fault)
+            except Exception as error:
+                self._lose(error)
         return blend(s.origin, s.newest, s.part)
 
-    def _lose(self, fault: Exception) -> None:
+    def _lose(self, error: Exception) -> None:
         """A show plays on without OpenCV."""
         self._between = None
-        self.fault = f"frames blend and do not move ({fault}): pip install --force-reinstall opencv-python-headless"
+        self.error = f"frames blend and do not move ({error}): pip install --force-reinstall opencv-python-headless"
 
 
 class TickPublisher:
@@ -252,10 +252,10 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         pace = passed(pace, time.monotonic())
         if begin - said_at > 0.25:
             said_at = begin
-            tell(status, _status("running", pace, program.counts, time.process_time() - cpu, program.fault))
+            tell(status, _status("running", pace, program.counts, time.process_time() - cpu, program.error))
             if orphaned():
                 break
-    tell(status, _status("closed", pace, program.counts, time.process_time() - cpu, program.fault))
+    tell(status, _status("closed", pace, program.counts, time.process_time() - cpu, program.error))
 
 
 def _keep_memory() -> None:
@@ -275,8 +275,8 @@ def _glide(value: float, target: float) -> float:
     return target if abs(target - value) <= step else value + (step if target > value else -step)
 
 
-def _status(state: str, pace: Pace, counts: Mapping[str, int], cpu: float, fault: str) -> dict[str, Any]:
+def _status(state: str, pace: Pace, counts: Mapping[str, int], cpu: float, error: str) -> dict[str, Any]:
     return {
         "state": state, "ticks": pace.sent, "late": pace.late, "missed": pace.missed,
-        "worst_ms": round(pace.worst * 1e3, 2), **counts, "cpu_s": round(cpu, 3), "message": fault,
+        "worst_ms": round(pace.worst * 1e3, 2), **counts, "cpu_s": round(cpu, 3), "message": error,
     }  # fmt: skip

@@ -68,9 +68,9 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
     try:
         output = spec.make()
         output.open(fmt)
-    except Exception as fault:
-        tell(status, {**say, "state": "error", "message": str(fault) or type(fault).__name__})
-        raise SystemExit(UNSUITABLE if _hopeless(fault) else 1) from None
+    except Exception as error:
+        tell(status, {**say, "state": "error", "message": str(error) or type(error).__name__})
+        raise SystemExit(UNSUITABLE if _hopeless(error) else 1) from None
     hear, aim = getattr(output, "tell", None), getattr(output, "aim", None) if mailbox else None
     ears = AudioForwarder(output, sound) if sound is not None and getattr(output, "hears", False) else None
     hurry()
@@ -112,8 +112,8 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                     break
                 if orphaned():
                     break
-    except Exception as fault:
-        tell(status, {**say, "state": "error", "sent": sent, "message": str(fault) or type(fault).__name__})
+    except Exception as error:
+        tell(status, {**say, "state": "error", "sent": sent, "message": str(error) or type(error).__name__})
         raise SystemExit(1) from None
     finally:
         output.close()
@@ -136,8 +136,8 @@ class AudioForwarder:
         try:
             for heard in self._listener.news():
                 self._output.hear(heard)
-        except Exception as fault:
-            self.said = {"message": f"goes on without sound: {str(fault) or type(fault).__name__}"}
+        except Exception as error:
+            self.said = {"message": f"goes on without sound: {str(error) or type(error).__name__}"}
 
 
 class CardPath:
@@ -163,8 +163,8 @@ class CardPath:
             return False
         try:
             output.send(Frame(NO_PIXELS, plan.tick, plan.due, self._on_card(plan)))
-        except CardError as fault:
-            self._refused, self.why = plan.memory, f"frames go through the processor: {fault}"
+        except CardError as error:
+            self._refused, self.why = plan.memory, f"frames go through the processor: {error}"
             self._say("pixels")
             return False
         self.why = ""
@@ -197,9 +197,9 @@ def drawable(plan: TickPlan, refused: int) -> bool:
     return plan.memory > 0 and plan.memory != refused
 
 
-def _hopeless(fault: BaseException) -> bool:
+def _hopeless(error: BaseException) -> bool:
     """What is not installed does not come by waiting; a device that is busy may."""
-    causes: list[BaseException] = [fault]
+    causes: list[BaseException] = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
         causes.append(cause)
     return any(isinstance(cause, Unsuitable | ImportError) for cause in causes)

@@ -108,12 +108,12 @@ def run(options: RemoteOptions, mailbox: Mailbox, ring: FrameRing, status: Cell,
                 with Link(context, options, mailbox, ring, status, names, facts) as link:
                     try:
                         link.serve(stop)
-                    except LinkLost as fault:
-                        facts.why = str(fault)
-                    except Refusal as fault:
+                    except LinkLost as error:
+                        facts.why = str(error)
+                    except Refusal as error:
                         if not facts.ever:
                             raise
-                        facts.why = str(fault)
+                        facts.why = str(error)
                 if stop.is_set():
                     break
                 failures = 0 if facts.up else failures + 1
@@ -121,8 +121,8 @@ def run(options: RemoteOptions, mailbox: Mailbox, ring: FrameRing, status: Cell,
                 facts.up = False
                 tell(status, facts.status(options.address))
                 stop.wait(BACK_OFF[min(failures, len(BACK_OFF) - 2)])
-    except (Refusal, OSError, ValueError, zmq.ZMQError) as fault:
-        said = str(fault) or type(fault).__name__
+    except (Refusal, OSError, ValueError, zmq.ZMQError) as error:
+        said = str(error) or type(error).__name__
         tell(status, {**facts.status(options.address), "state": "error", "message": f"{options.address}: {said}"})
         raise SystemExit(1) from None
 

@@ -115,7 +115,7 @@ class Session:
             return {"state": "loading"}
         said = self.supervisor.said()
         said.pop("pid")
-        return said | ({"cannot": self.supervisor.fault} if self.supervisor.fault and not self.supervisor.ran else {})
+        return said | ({"cannot": self.supervisor.error} if self.supervisor.error and not self.supervisor.ran else {})
 
     def end(self) -> None:
         if self.supervisor:
@@ -267,9 +267,9 @@ def serve(options: HostOptions, say: Callable[[str], None]) -> None:
         stack.callback(socket.disable_monitor)
         try:
             socket.bind(options.address)
-        except zmq.ZMQError as fault:
+        except zmq.ZMQError as error:
             raise OSError(
-                f"{options.address} cannot be listened on ({zmq.strerror(fault.errno or 0)}); choose another"
+                f"{options.address} cannot be listened on ({zmq.strerror(error.errno or 0)}); choose another"
             ) from None
         host = Host(socket, options, say)
         stack.callback(host.finish)

@@ -193,7 +193,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
     """Play until the time is up or the performer stops it.
 
     watch: sees every process ten times a second, and ends the show by saying True.
-    Raises OSError or RuntimeError, with the fix, where it cannot start; once it plays, faults are survived and told.
+    Raises OSError or RuntimeError, with the fix, where it cannot start; once it plays, errors are survived and told.
     """
     specs = outlet_specs(show.on_air)
     fmt = VideoFormat(show.width, show.height, show.fps_num, show.fps_den, show.name)
@@ -232,8 +232,8 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             report.seconds = round(time.monotonic() - begin, 3)
             processes.finish(report, time.process_time() - cpu)
             report.controls = {
-                **desk.counts, "last fault": desk.fault, "tempo": desk.clock.status(time.monotonic()),
-                "faults": desk.faults, "survived": desk.survived,
+                **desk.counts, "last error": desk.error, "tempo": desk.clock.status(time.monotonic()),
+                "errors": desk.errors, "survived": desk.survived,
                 "arrival_ms": percentiles([seconds * 1e3 for seconds in list(desk.delays)]),  # inputs still fill it
             }  # fmt: skip
             if log is not None:
@@ -331,8 +331,8 @@ class Processes:
         for supervisor in self.supervisors:
             supervisor.watch(now)
         for needed in (self.world, self.clock):
-            if needed.fault and not needed.ran:
-                raise RuntimeError(needed.fault)
+            if needed.error and not needed.ran:
+                raise RuntimeError(needed.error)
 
     def outputs_said(self) -> dict[str, Any]:
         return {name: supervisor.said() for name, supervisor in self.outputs.items()}
@@ -382,7 +382,7 @@ def _run(desk: Desk, inputs: dict[str, Input], processes: Processes, options: Pl
                 for supervisor in processes.supervisors:
                     if (
                         supervisor.events and told[id(supervisor)] != supervisor.events[-1]
-                    ):  # the same fault again is no news
+                    ):  # the same error again is no news
                         told[id(supervisor)] = supervisor.events[-1]
                         then = "playing on without it" if supervisor.unsuitable else "starting it again"
                         console.print(f"wj: {supervisor.events[-1]}; {then}", highlight=False, markup=False)
@@ -394,10 +394,10 @@ def _run(desk: Desk, inputs: dict[str, Input], processes: Processes, options: Pl
                     if message:
                         console.print(f"wj: live picture: {message}; trying again", highlight=False, markup=False)
                 for words in lacking(world, clock) + off_the_card(world, outputs) + unheard(outputs):
-                    if words not in desk.faults:
-                        desk.faults.append(words)
-                while spoken < len(desk.faults):
-                    console.print(f"wj: {desk.faults[spoken]}; the rest goes on", highlight=False, markup=False)
+                    if words not in desk.errors:
+                        desk.errors.append(words)
+                while spoken < len(desk.errors):
+                    console.print(f"wj: {desk.errors[spoken]}; the rest goes on", highlight=False, markup=False)
                     spoken += 1
                 if (delay := latency(outputs))["count"] >= SAMPLES:
                     desk.latency = delay["p50"] / 1e3
@@ -442,15 +442,15 @@ def off_the_card(world: dict[str, Any], outputs: dict[str, Any]) -> list[str]:
 def unheard(outputs: dict[str, Any]) -> list[str]:
     """Why nobody takes what an output that plays sends, by output."""
     running = {name: said.get("facts", {}) for name, said in outputs.items() if said.get("state") == "running"}
-    return [f"{name}: {facts['fault']}" for name, facts in running.items() if facts.get("fault")]
+    return [f"{name}: {facts['error']}" for name, facts in running.items() if facts.get("error")]
 
 
 def _feed_back(inputs: dict[str, Input], target: str, value: Any, desk: Desk) -> None:
     for name, source in inputs.items():
         try:
             source.feedback(target, value)
-        except Exception as fault:
-            desk.mishap(f"feedback to {name}", fault)
+        except Exception as error:
+            desk.mishap(f"feedback to {name}", error)
 
 
 def line(world: dict[str, Any], clock: dict[str, Any], outputs: dict[str, Any]) -> str:
@@ -467,7 +467,7 @@ def line(world: dict[str, Any], clock: dict[str, Any], outputs: dict[str, Any]) 
         extra = f" ×{facts['connections']}" if "connections" in facts else ""
         on_air = " ON AIR" if facts.get("tally", {}).get("program") else ""
         where += " by CUDA" if said.get("texture") == "card" else ""
-        words = said.get("message", "") if said.get("state") not in ("running", "closed") else facts.get("fault", "")
+        words = said.get("message", "") if said.get("state") not in ("running", "closed") else facts.get("error", "")
         parts.append(f"{name} {said.get('state', 'opening')}{where}{extra}{on_air}{f' ({words})' if words else ''}")
     if world.get("quality"):
         parts.append(world["quality"])

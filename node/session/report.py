@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..compat.report_names import with_old_names
+
 
 @dataclass
 class Report:
@@ -37,7 +39,7 @@ class Report:
     live: dict[str, Any] = field(default_factory=dict)  # what the world saw
 
     def write(self, path: Path) -> None:
-        path.expanduser().write_text(json.dumps(asdict(self), indent=1, default=str), "utf-8")
+        path.expanduser().write_text(json.dumps(with_old_names(asdict(self)), indent=1, default=str), "utf-8")
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

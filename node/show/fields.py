@@ -76,19 +76,19 @@ def check_value(name: str, value: Any) -> Any:
 
 
 def check_values(values: dict[str, Any], apart: tuple[str, ...] = ("prompt",)) -> dict[str, Any]:
-    checked, faults = {}, []
+    checked, errors = {}, []
     for name, value in values.items():
         try:
             if name in apart:
                 raise ValueError(f"the {name} has a line of its own, `{name}: ...`")
             checked[name] = check_value(name, value)
-        except ValueError as fault:
-            faults.append(((name,), str(fault)))
-    return or_refuse(checked, faults)
+        except ValueError as error:
+            errors.append(((name,), str(error)))
+    return or_refuse(checked, errors)
 
 
-def or_refuse(checked: T, faults: list[tuple[tuple[Any, ...], str]]) -> T:
-    """`checked`, or one error that carries every fault and its place below the field."""
-    if faults:
-        raise PydanticCustomError("faults", "{message}", {"message": faults[0][1], "faults": faults})
+def or_refuse(checked: T, errors: list[tuple[tuple[Any, ...], str]]) -> T:
+    """`checked`, or one error that carries every error and its place below the field."""
+    if errors:
+        raise PydanticCustomError("errors", "{message}", {"message": errors[0][1], "errors": errors})
     return checked

@@ -63,8 +63,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such picture") from None
-    except (av.FFmpegError, IndexError, StopIteration) as fault:
-        raise ValueError(f"{path}: not a picture that can be read ({fault})") from None
+    except (av.FFmpegError, IndexError, StopIteration) as error:
+        raise ValueError(f"{path}: not a picture that can be read ({error})") from None
 
 
 def read_video(path: Path, fps: float) -> NDArray[np.uint8]:
@@ -88,8 +88,8 @@ def read_video(path: Path, fps: float) -> NDArray[np.uint8]:
                     break
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such clip") from None
-    except (av.FFmpegError, IndexError) as fault:
-        raise ValueError(f"{path}: not a clip that can be read ({fault})") from None
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f"{path}: not a clip that can be read ({error})") from None
     if not pictures:
         raise ValueError(f"{path}: has no pictures in it")
     return np.stack(pictures)
@@ -110,8 +110,8 @@ def read_sound(path: Path) -> tuple[NDArray[np.float32], int]:
                     break
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such sound") from None
-    except (av.FFmpegError, IndexError) as fault:
-        raise ValueError(f"{path}: not a sound that can be read ({fault})") from None
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f"{path}: not a sound that can be read ({error})") from None
     if not parts:
         raise ValueError(f"{path}: has no sound in it")
     return np.concatenate(parts)[:wanted], rate

@@ -174,8 +174,8 @@ def learned(target: str, source: Mapping[str, Any]) -> MidiMapping:
 
     try:
         return MidiMapping(**source, to=target)
-    except ValidationError as fault:
-        raise ValueError(fault.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
+    except ValidationError as error:
+        raise ValueError(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
 
 
 def default_source(name: str) -> str:

@@ -89,34 +89,34 @@ class Show(ShowModel):
     @model_validator(mode="after")
     def _cues_fit(self) -> Show:
         names: set[str] = set()
-        faults: list[tuple[tuple[Any, ...], str]] = []
+        errors: list[tuple[tuple[Any, ...], str]] = []
         banks = self.prompts()
         if self.pads and self.banks:
-            faults.append((("pads",), "say pads or banks, not both: a bank can be named, with these pads in it"))
+            errors.append((("pads",), "say pads or banks, not both: a bank can be named, with these pads in it"))
         if len({name.lower() for name in banks.names}) < len(banks.names):
-            faults.append((("banks",), "each bank needs a name of its own, in any case"))
+            errors.append((("banks",), "each bank needs a name of its own, in any case"))
         if int(self.values.get("bank", 1)) > len(banks.names):
-            faults.append((("values", "bank"), f"there is no bank {self.values['bank']}: there is {len(banks.names)}"))
+            errors.append((("values", "bank"), f"there is no bank {self.values['bank']}: there is {len(banks.names)}"))
         for index, cue in enumerate(self.cues):
             if cue.name.lower() in names:
-                faults.append((("cues", index), f"there is already a cue {cue.name!r}; each needs a name of its own"))
+                errors.append((("cues", index), f"there is already a cue {cue.name!r}; each needs a name of its own"))
             names.add(cue.name.lower())
             try:
                 here = self.bank(cue.bank)
                 if isinstance(cue.bank, int) and not 1 <= cue.bank <= len(banks.names):
                     raise ValueError(f"there is no bank {cue.bank}: there is {', '.join(banks.names)}")
-            except ValueError as fault:
-                faults.append((("cues", index, "bank"), str(fault)))
+            except ValueError as error:
+                errors.append((("cues", index, "bank"), str(error)))
                 continue
             labels = sorted({pad.label.lower() for pad in here if pad.label})
             pads_there = f"1 to {PADS}, or a pad's label" + (f" ({', '.join(labels)})" if labels else "")
             if cue.pads and cue.bank is None and len(banks.names) > 1:
-                faults.append((("cues", index, "pads"), f"of which bank? Add `bank: {banks.names[0]}`"))
+                errors.append((("cues", index, "pads"), f"of which bank? Add `bank: {banks.names[0]}`"))
                 continue
             for pad in cue.pads or {}:
                 if not (1 <= pad <= PADS if isinstance(pad, int) else pad.lower() in labels):
-                    faults.append((("cues", index, "pads", pad), f"there is no pad {pad!r}: use {pads_there}"))
-        return or_refuse(self, faults)
+                    errors.append((("cues", index, "pads", pad), f"there is no pad {pad!r}: use {pads_there}"))
+        return or_refuse(self, errors)
 
     @property
     def width(self) -> int:
@@ -189,18 +189,18 @@ class Show(ShowModel):
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> Show:
-        """Read and check a show file; None opens the embedded one. Raises ShowError with every fault found."""
+        """Read and check a show file; None opens the embedded one. Raises ShowError with every error found."""
         path = EMBEDDED if path is None else Path(path)
         return cls.parse(read(path), str(path))
 
     @classmethod
     def parse(cls, text: str | bytes, source: str = "show") -> Show:
-        """A show from its YAML. Raises ShowError with every fault found."""
+        """A show from its YAML. Raises ShowError with every error found."""
         data, lines = parse(text, source)
         try:
             return cls.model_validate(data)
-        except ValidationError as fault:
-            raise explained(fault, source, lines, _owner) from None
+        except ValidationError as error:
+            raise explained(error, source, lines, _owner) from None
 
     def dump(self, path: Path | str | None = None) -> str:
         """The show as YAML that `load` reads back; also written to `path` where one is given, whole or not at all."""

@@ -1,4 +1,4 @@
-"""A show as a file: YAML, read by a safe loader, written whole or not at all; every fault is told with its line."""
+"""A show as a file: YAML, read by a safe loader, written whole or not at all; every error is told with its line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Owner = Callable[[tuple[Any, ...]], type[BaseModel]]  # the model that a line at
 
 
 class ShowError(ValueError):
-    """A show file that cannot be played. The message has one line a fault: file, line, what is wrong, what is right."""
+    """A show file that cannot be played. The message has one line an error: file, line, what is wrong, what is
+    right."""
 
 
 def read(path: Path) -> bytes:
@@ -32,8 +33,8 @@ def read(path: Path) -> bytes:
             f"{path}: there is no such file; `wj play` without a name opens the embedded show, "
             f"and `wj show --save {path.name}` writes a copy to start from"
         ) from None
-    except OSError as fault:
-        raise ShowError(f"{path}: cannot be read ({fault.strerror})") from None
+    except OSError as error:
+        raise ShowError(f"{path}: cannot be read ({error.strerror})") from None
     if len(raw) > LARGEST:
         raise ShowError(f"{path}: larger than {LARGEST // 1000} kB, so not a show file")
     return raw
@@ -46,22 +47,22 @@ def parse(text: str | bytes, source: str) -> tuple[dict[str, Any], yaml.Node | N
         node = loader.get_single_node()
         _refuse_doubles(node, source)
         data = loader.construct_document(node) if node is not None else {}
-    except yaml.MarkedYAMLError as fault:
-        mark = fault.problem_mark or fault.context_mark
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise ShowError(f"{source}{line}: this is not YAML: {fault.problem or fault.context}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, RecursionError) as fault:
-        if isinstance(fault, ShowError):
+        raise ShowError(f"{source}{line}: this is not YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, RecursionError) as error:
+        if isinstance(error, ShowError):
             raise
-        raise ShowError(f"{source}: this is not YAML: {str(fault).splitlines()[0]}") from None
+        raise ShowError(f"{source}: this is not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(data, dict):
         raise ShowError(f"{source}:1: a show is a list of `name: value` lines, as `wj show` prints one")
     return data, node
 
 
-def explained(fault: ValidationError, source: str, root: yaml.Node | None, owner: Owner) -> ShowError:
-    """Every fault with its line."""
-    return ShowError("\n".join(_explain(source, root, error, owner) for error in _distinct(fault)))
+def explained(error: ValidationError, source: str, root: yaml.Node | None, owner: Owner) -> ShowError:
+    """Every error with its line."""
+    return ShowError("\n".join(_explain(source, root, detail, owner) for detail in _distinct(error)))
 
 
 def write(path: Path, text: str) -> None:
@@ -98,27 +99,27 @@ def _refuse_doubles(node: yaml.Node | None, source: str) -> None:
                 pending.append(value)
 
 
-def _distinct(fault: ValidationError) -> list[Any]:
+def _distinct(error: ValidationError) -> list[Any]:
     """One error a place: a union reports each of its branches, and some errors carry several."""
     seen: dict[tuple[Any, ...], Any] = {}
-    for error in fault.errors(include_url=False):
-        loc = tuple(part for part in error["loc"] if part not in ("[key]", "int", "str"))
-        faults = error.get("ctx", {}).get("faults", []) if error["type"] == "faults" else [((), error["msg"])]
-        for below, message in faults:
-            seen.setdefault((*loc, *below), {**error, "loc": (*loc, *below), "msg": message})
+    for detail in error.errors(include_url=False):
+        loc = tuple(part for part in detail["loc"] if part not in ("[key]", "int", "str"))
+        errors = detail.get("ctx", {}).get("errors", []) if detail["type"] == "errors" else [((), detail["msg"])]
+        for below, message in errors:
+            seen.setdefault((*loc, *below), {**detail, "loc": (*loc, *below), "msg": message})
     return list(seen.values())
 
 
-def _explain(source: str, root: yaml.Node | None, error: Any, owner: Owner) -> str:
+def _explain(source: str, root: yaml.Node | None, detail: Any, owner: Owner) -> str:
     """ "show.yaml:12: pads.2: what is wrong": the deepest line of the file that the error's place leads to."""
-    loc: tuple[Any, ...] = error["loc"]
-    message: str = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
+    loc: tuple[Any, ...] = detail["loc"]
+    message: str = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
         message = f"there is no such line in a show{_nearest_field(loc, owner)}"
-    elif error["type"] == "missing":
+    elif detail["type"] == "missing":
         message = "this line is missing"
-    elif error["type"] not in ("value_error", "faults"):
-        message = f"{message[0].lower()}{message[1:]}, not {SHORT.repr(error['input'])}"
+    elif detail["type"] not in ("value_error", "errors"):
+        message = f"{message[0].lower()}{message[1:]}, not {SHORT.repr(detail['input'])}"
     line = _line(root, loc)
     where = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in loc)
     return f"{source}{f':{line}' if line else ''}: {f'{where}: ' if where else ''}{message}"

@@ -42,24 +42,24 @@ class HostFrame:
 class FramePublisher:
     """Writes frames to the ring, and to the card's memory if somebody may draw from there.
 
-    announce: where that memory is told; None if nobody draws. fault: why frames stay off the card, once they do; they
+    announce: where that memory is told; None if nobody draws. error: why frames stay off the card, once they do; they
     go on through host memory.
     """
 
     def __init__(self, ring: FrameRing, announce: Cell | None = None) -> None:
         self._ring, self._announce = ring, announce
         self._blocks: list[Any] = []  # the last is in use; earlier ones may still be drawn from
-        self.fault = ""
+        self.error = ""
 
     def take(self, frames: Tensor) -> Sequence[HostFrame]:
         """A step's frames (n, h, w, 3 or 4), uint8 on whichever device, as they are to be written."""
-        device = None if self._announce is None or self.fault else card_of(frames)
+        device = None if self._announce is None or self.error else card_of(frames)
         cards: list[Any] = [None] * len(frames)
         if device is not None:
             try:
                 cards = self._on_card(frames, device)
-            except Exception as fault:
-                self._lose(fault)
+            except Exception as error:
+                self._lose(error)
         if frames.is_cuda:
             import torch
 
@@ -82,16 +82,16 @@ class FramePublisher:
 
     def write(self, frame: HostFrame, info: FrameInfo) -> None:
         """It is the newest frame now."""
-        if frame.on_card is not None and self._announce is not None and not self.fault:
+        if frame.on_card is not None and self._announce is not None and not self.error:
             try:
                 slot = self._blocks[-1].put(frame.on_card.data_ptr(), frame.on_card.numel())
                 info = replace(info, memory=self._announce.version, slot=slot)
-            except Exception as fault:
-                self._lose(fault)
+            except Exception as error:
+                self._lose(error)
         self._ring.write(frame.pixels, info)
 
-    def _lose(self, fault: Exception) -> None:
-        self.fault = str(fault) if isinstance(fault, CardError) else f"{type(fault).__name__}: {fault}"
+    def _lose(self, error: Exception) -> None:
+        self.error = str(error) if isinstance(error, CardError) else f"{type(error).__name__}: {error}"
 
 
 def card_of(frames: Tensor) -> int | None:

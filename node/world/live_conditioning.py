@@ -36,7 +36,7 @@ class LiveConditioning:
         self._read: Array | None = None  # what the thread last read
         self._seen: Array | None = None  # on its way there
         self._mix: tuple[Array, float, Array] | None = None
-        self.fault = ""
+        self.error = ""
         self.encode_ms = 0.0
         self._reads = "image" in world.spec.modalities
         feed.size.write(f"{world.spec.width} {world.spec.height}".encode())
@@ -76,9 +76,9 @@ class LiveConditioning:
                 number = self._number
                 try:
                     self._read = self._world.encode(Prompt(image=self._picture)).values
-                    self.encode_ms, self.fault = (time.monotonic() - begin) * 1e3, ""
-                except Exception as fault:  # the world plays on without it
-                    self.fault = f"the live picture was not understood: {fault}"
+                    self.encode_ms, self.error = (time.monotonic() - begin) * 1e3, ""
+                except Exception as error:  # the world plays on without it
+                    self.error = f"the live picture was not understood: {error}"
             time.sleep(max(EVERY - (time.monotonic() - begin), EVERY / 4))
 
 

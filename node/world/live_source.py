@@ -59,11 +59,11 @@ def run(spec: LiveSpec, feed: LiveFeed, status: Cell, stop: Any) -> None:
         try:
             source.open()
             _watch(source, feed, status, say, stop)
-        except (Unsuitable, ImportError) as fault:
-            tell(status, {**say, "state": "error", "message": str(fault)})
+        except (Unsuitable, ImportError) as error:
+            tell(status, {**say, "state": "error", "message": str(error)})
             raise SystemExit(UNSUITABLE) from None
-        except Exception as fault:  # whatever it is: it may be back in a second
-            say["message"] = str(fault) or type(fault).__name__
+        except Exception as error:  # whatever it is: it may be back in a second
+            say["message"] = str(error) or type(error).__name__
             tell(status, {**say, "state": "waiting"})
             stop.wait(AGAIN)
         finally:

@@ -89,10 +89,10 @@ class WorldStepper:
         return self.world.spec.fps * self.mailbox.value("speed")
 
     @property
-    def fault(self) -> str:
+    def error(self) -> str:
         """What was not understood lately."""
         no_matte = NO_MATTE if self.options.matte and not self.world.spec.matte else ""
-        return self.encoder.fault or (self.sight.fault if self.sight else "") or no_matte
+        return self.encoder.error or (self.sight.error if self.sight else "") or no_matte
 
     def _glide(self, name: str, target: float, dt: float) -> float:
         value = approach(self.smooth.get(name, target), target, dt, PARAMETERS[name].smoothing)
@@ -179,7 +179,8 @@ class WorldStepper:
 
 
 def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, stop: Any) -> None:
-    """The process's main. Ends when `stop` is set or the parent is gone; a fault is told in the status, then raised."""
+    """The process's main. Ends when `stop` is set or the parent is gone; an error is told in the status, then
+    raised."""
     enter()
     stay_offline()
     threads = free_a_core(options.threads)
@@ -198,8 +199,8 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
             player.encoder.once()
             player.encoder.start()
             _play(player, ring, status, say, stop)
-    except Exception as fault:
-        tell(status, {**say, "state": "error", "message": str(fault) or type(fault).__name__})
+    except Exception as error:
+        tell(status, {**say, "state": "error", "message": str(error) or type(error).__name__})
         raise SystemExit(1) from None
     leave()
 
@@ -274,7 +275,7 @@ def _play(player: WorldStepper, ring: FrameRing, status: Cell, say: dict[str, An
             tell(status, {
                 **say, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
                 "fps": round(rate, 2), "frames": made, "encode_ms": round(player.encoder.encode_ms, 2),
-                "quality": governor.words(), "message": player.fault, "card": shipping.fault,
+                "quality": governor.words(), "message": player.error, "card": shipping.error,
                 "cues_to_encode": player.encoder.waiting,
                 **{key: percentiles(values) for key, values in timings.items()},
             })  # fmt: skip

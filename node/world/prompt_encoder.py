@@ -43,7 +43,7 @@ class Encoder(threading.Thread):
         self._lock, self._ended = threading.Lock(), threading.Event()
         self.done: queue.SimpleQueue[tuple[str, TextValue, Tokens | None]] = queue.SimpleQueue()
         self.encode_ms = 0.0
-        self.fault = ""
+        self.error = ""
 
     @property
     def waiting(self) -> int:
@@ -76,8 +76,8 @@ class Encoder(threading.Thread):
                 self._seen[name] = said.version
             try:
                 tokens = self._encode(said.text)
-            except Exception as fault:  # one prompt that cannot be encoded must not silence the others
-                self.fault = f"{name} was not understood: {fault}"
+            except Exception as error:  # one prompt that cannot be encoded must not silence the others
+                self.error = f"{name} was not understood: {error}"
                 continue
             with self._lock:
                 if self._seen[name] == said.version:  # nothing newer was recalled meanwhile
@@ -91,8 +91,8 @@ class Encoder(threading.Thread):
         try:
             if text not in self._known and self._room > 0:
                 self._encode(text)
-        except Exception as fault:
-            self.fault = f"the prompt {text[:SHORT]!r} of a cue or a bank was not understood: {fault}"
+        except Exception as error:
+            self.error = f"the prompt {text[:SHORT]!r} of a cue or a bank was not understood: {error}"
         self._ahead.pop(0)
         return True
 

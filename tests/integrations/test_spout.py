@@ -128,8 +128,8 @@ def test_elsewhere_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_wheel_offers_what_we_were_written_against(vendors: Any, request: pytest.FixtureRequest) -> None:
     try:
         wheel = vendors.download("spout", Path(request.config.cache.mkdir("wheels")))
-    except OSError as fault:
-        pytest.skip(str(fault))
+    except OSError as error:
+        pytest.skip(str(error))
     found = vendors.read_spout(wheel)
     assert found == vendors.checked("spout")
     used = {"setSenderName": "(str) -> None", "sendTexture": "(int, int, int, int, bool, int) -> bool",

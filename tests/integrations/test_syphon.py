@@ -29,8 +29,8 @@ def vendors(monkeypatch: pytest.MonkeyPatch) -> Any:
 def wheel(vendors: Any, request: pytest.FixtureRequest) -> Path:
     try:
         return Path(vendors.download("syphon", Path(request.config.cache.mkdir("wheels"))))
-    except OSError as fault:
-        pytest.skip(str(fault))
+    except OSError as error:
+        pytest.skip(str(error))
 
 
 class Server:

@@ -227,6 +227,6 @@ def test_the_wheel_offers_what_we_were_written_against(
     read: Callable[[Path], dict[str, dict[str, Any]]] = vendors.read_cuda
     try:
         found = read(vendors.download("cuda", Path(request.config.cache.mkdir("wheels"))))
-    except OSError as fault:
-        pytest.skip(str(fault))
+    except OSError as error:
+        pytest.skip(str(error))
     assert found == vendors.checked("cuda")

@@ -128,11 +128,11 @@ def test_a_peer_that_dies_joins_again(peer: Callable[[float], Peer], wait_for: C
         assert link._process is not None
         link._process.kill()
         wait_for(lambda: not link.status()["joined"], 10)
-        assert "joins again" in link.status()["fault"]
+        assert "joins again" in link.status()["error"]
         count = len(heard)
         wait_for(lambda: len(heard) > count, 15, "the session again")
         assert heard[-1][2] == pytest.approx(110, abs=0.01)
-        assert "fault" not in link.status()
+        assert "error" not in link.status()
     finally:
         link.stop()
 
@@ -144,7 +144,7 @@ def test_without_aalink_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     link = LinkInput(lambda *session: None)
     link.start(lambda control: None)
     link.feedback("tempo/source", "link")
-    assert "pip install aalink" in link.status()["fault"]
+    assert "pip install aalink" in link.status()["error"]
     link.feedback("tempo/source", "auto")
-    assert "fault" not in link.status()
+    assert "error" not in link.status()
     link.stop()

@@ -516,7 +516,7 @@ def test_a_control_is_learned_while_the_show_plays(rig):
     rig.midi.feedback("learn", "nowhere")
     pads.send(0x90, 36, 127)
     rig.wait_for(lambda: rig.said()[-1] == ("learn", ""))
-    assert "no parameter 'nowhere'" in rig.midi.status()["fault"]
+    assert "no parameter 'nowhere'" in rig.midi.status()["error"]
     pads.send(0x90, 36, 127)
     rig.wait_for(lambda: rig.said()[-1] == ("pad/1", 1.0))
     assert "cam/strafe" not in {target for target, *_ in rig.said()}  # what the control played before it was learned
@@ -664,7 +664,7 @@ def test_a_jack_server_may_come_late_end_and_come_again(monkeypatch, tmp_path, w
     midi = MIDIInput(RULES, "jack")
     midi.start(lambda _: None)
     try:
-        wait_for(lambda: "JACK server" in midi.status()["fault"])
+        wait_for(lambda: "JACK server" in midi.status()["error"])
         with pytest.raises(OSError, match="JACK server"):
             list_ports("jack")
         for _ in range(2):

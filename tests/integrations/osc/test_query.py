@@ -127,9 +127,9 @@ def test_host_info_and_attributes(served):
     [("/nope", 404), ("/wj/pad/17", 404), ("/wj/pad/1?COLOUR", 400), ("/%2e%2e/%2e%2e/etc/passwd", 404)],
 )
 def test_what_is_not_there_says_so(served, path, status):
-    with pytest.raises(urllib.error.HTTPError) as fault:
+    with pytest.raises(urllib.error.HTTPError) as error:
         served.get(path)
-    assert fault.value.code == status
+    assert error.value.code == status
 
 
 def test_a_trigger_has_no_value_to_ask_for(served):

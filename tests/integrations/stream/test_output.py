@@ -148,7 +148,7 @@ output.open(VideoFormat(64, 64, 30))
 while not (said and "answer" in said[-1]):
     output.send(Frame(np.full((96, 64), 128, np.uint8), int(time.monotonic() * 30), 0.0))
     status = output.status()
-    said += [status["fault"]] if status["fault"] else []
+    said += [status["error"]] if status["error"] else []
     assert not status["watched"]
     time.sleep(0.01)
 print(said[-1])
@@ -166,11 +166,11 @@ def test_nobody_there_is_told_and_watched_once_there_is(wait_for: WaitFor) -> No
     port = free_port()
     url = f"rtmp://127.0.0.1:{port}/live/show"
     with on_air(url) as output:
-        wait_for(lambda: output.status()["fault"] == f"{url}: Connection refused", 30)
+        wait_for(lambda: output.status()["error"] == f"{url}: Connection refused", 30)
         receiver = threading.Thread(target=watch, args=(url, 60, 5, ["-listen", "1"]))
         receiver.start()
         wait_for(lambda: output.status()["watched"], 30)
-        assert output.status()["fault"] == ""
+        assert output.status()["error"] == ""
         receiver.join()
 
 

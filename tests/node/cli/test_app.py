@@ -113,7 +113,7 @@ def test_the_doctor_names_the_fix_for_a_port_in_use():
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         check = doctor.osc(port)
-    assert check.state == "fault"
+    assert check.state == "error"
     assert f"{port} is taken" in check.detail
     assert "--osc-port" in check.fix
     assert doctor.osc(port).state == "ok"
@@ -122,7 +122,7 @@ def test_the_doctor_names_the_fix_for_a_port_in_use():
 def test_the_doctor_names_the_fix_for_missing_weights(monkeypatch):
     monkeypatch.setattr(doctor, "WEIGHTS", "nowhere.safetensors")
     check = doctor.world()
-    assert check.state == "fault"
+    assert check.state == "error"
     assert "nowhere.safetensors" in check.detail
     assert "wj train" in check.fix
 
@@ -157,7 +157,7 @@ def test_the_doctor_looks_at_everything():
         "streams", "live picture", "in-betweens", "OSC",
     ]  # fmt: skip
     assert all(check["state"] == "ok" or check["fix"] for check in checks.values())
-    assert result.returncode == any(check["state"] == "fault" for check in checks.values())
+    assert result.returncode == any(check["result"] == "error" for check in checks.values())
 
 
 def test_the_doctor_says_which_way_frames_reach_a_window(card, display, monkeypatch):

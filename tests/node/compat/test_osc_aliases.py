@@ -35,7 +35,7 @@ class Rig:
         for target, values in said:
             step = target.endswith("/+")
             self.desk.deliver(ControlEvent(target.removesuffix("/+"), values, 1.0, "test", {"relative": step}))
-        assert self.desk.counts["refused"] == 0, self.desk.fault
+        assert self.desk.counts["refused"] == 0, self.desk.error
         return said
 
     def pads(self) -> dict[str, float]:

@@ -60,7 +60,7 @@ def test_a_workflow_is_one_too():
 
 
 @pytest.mark.parametrize(
-    ("data", "fault"),
+    ("data", "error"),
     [
         ("{", r"timeline:1: this is not JSON"),
         ("\n\nprompts: []", r"timeline:3: this is not JSON"),
@@ -79,8 +79,8 @@ def test_a_workflow_is_one_too():
         (json.dumps({"prompts": [block(0, 1, *((f"p{n}", 1) for n in range(17)))]}), "17 prompts.*16 pads"),
     ],
 )
-def test_anything_else_is_a_clear_fault(data, fault):
-    with pytest.raises(ShowError, match=fault):
+def test_anything_else_is_a_clear_fault(data, error):
+    with pytest.raises(ShowError, match=error):
         to_yaml(data)
 
 

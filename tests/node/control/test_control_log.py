@@ -160,9 +160,9 @@ def test_a_full_disk_costs_the_log_and_not_the_show(desk, tmp_path, monkeypatch,
         desk.deliver(ControlEvent("energy", (n % 100 / 100,), 1000 + n / 1000, "the test"))
     assert time.monotonic() - began < 3
     assert desk.counts == {"obeyed": 5000, "refused": 0}
-    wait_for(lambda: "No space left" in log.status().get("fault", ""))
+    wait_for(lambda: "No space left" in log.status().get("error", ""))
     full[0] = False
-    wait_for(lambda: desk.deliver(ControlEvent("energy", (0.25,), 1009.0, "the test")) or not log.status().get("fault"))
+    wait_for(lambda: desk.deliver(ControlEvent("energy", (0.25,), 1009.0, "the test")) or not log.status().get("error"))
     desk.deliver(ControlEvent("energy", (0.75,), 1010.0, "the test"))
     log.stop()
     assert log.status()["lost"] > 0

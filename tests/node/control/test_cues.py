@@ -239,7 +239,7 @@ def test_snapshots_bring_everything_back(stage):
     assert s.box.words()[0] == {"storm": 0.4}
     assert s.box.said("pad/1/text").text == "a sea"
     s.send("snapshot/recall", "there")
-    assert "there is here" in s.desk.fault
+    assert "there is here" in s.desk.error
 
 
 def test_undo_takes_changes_back_one_by_one(stage):

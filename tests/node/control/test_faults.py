@@ -51,10 +51,10 @@ def desk(box):
     return Desk(Show.parse(SHOW), box, Clock(120, now=1000))
 
 
-def breaks(real, when, fault):
+def breaks(real, when, error):
     def broken(*args, **options):
         if when(*args, **options):
-            raise fault
+            raise error
         return real(*args, **options)
 
     return broken
@@ -69,7 +69,7 @@ def test_a_faulty_modulator_is_switched_off_and_the_others_go_on(desk, box, monk
     wave = breaks(modulators.wave, lambda shape, *_: shape == "saw", ZeroDivisionError("no such phase"))
     monkeypatch.setattr(modulators, "wave", wave)
     run(desk, 1000, 1000.3)
-    assert desk.faults == ["modulator 1 is off: no such phase"]
+    assert desk.errors == ["modulator 1 is off: no such phase"]
     assert desk.survived == 1
     assert desk.read("mod/1/depth") == 0
     assert desk.changed()["mod/1/depth"] == 0, "controllers see it"
@@ -85,7 +85,7 @@ def test_a_fader_that_cannot_go_its_way_stays_and_the_others_arrive(desk, box, m
     monkeypatch.setattr(Ramps, "pass_on", pass_on)
     desk.deliver(ControlEvent("cue/go", ("a",), 1000.0, "a hand"))
     run(desk, 1000, 1002.5)
-    assert desk.faults == ["the way of energy: beyond all numbers"]
+    assert desk.errors == ["the way of energy: beyond all numbers"]
     assert desk.survived == 1, "it is let go"
     assert box.read().values["morph"] == 1
     desk.deliver(ControlEvent("energy", (0.3,), 1002.5, "a hand"))
@@ -96,7 +96,7 @@ def test_a_cue_that_fails_when_its_beat_comes_is_passed_over(desk, box, monkeypa
     desk.deliver(ControlEvent("cue/go", ("b",), 1000.3, "a hand"))
     monkeypatch.setattr(desks.cues, "changes", breaks(None, lambda *_: True, RuntimeError("no such pad")))
     run(desk, 1000.3, 1003)
-    assert desk.faults == ["cue/go 2: no such pad"]
+    assert desk.errors == ["cue/go 2: no such pad"]
     monkeypatch.undo()
     desk.deliver(ControlEvent("cue/go", ("b",), 1003.0, "a hand"))
     run(desk, 1003, 1006)
@@ -107,7 +107,7 @@ def test_what_waits_is_dropped_when_its_beat_cannot_be_found(desk, monkeypatch):
     desk.deliver(ControlEvent("cue/go", ("b",), 1000.3, "a hand"))
     monkeypatch.setattr(schedule.Waiting, "lands", breaks(None, lambda *_: True, ValueError("no such beat")))
     run(desk, 1000.3, 1003)
-    assert desk.faults == ["what waits for its beat: no such beat"]
+    assert desk.errors == ["what waits for its beat: no such beat"]
     assert desk.survived == 1
 
 
@@ -118,7 +118,7 @@ def test_without_a_clock_or_a_log_faders_still_move(desk, box):
     run(desk, 1000, 1003)
     assert box.read().values["energy"] == 1
     assert desk.counts == {"obeyed": 1, "refused": 0}
-    assert desk.faults == ["the log: no disk", "the clock: no beat"]
+    assert desk.errors == ["the log: no disk", "the clock: no beat"]
     assert desk.survived > 100, "counted each time, told once"
 
 
@@ -126,4 +126,4 @@ def test_no_input_is_ever_answered_with_an_exception(desk, monkeypatch):
     monkeypatch.setattr(desks.cues, "choose", breaks(None, lambda *_: True, RuntimeError("broken")))
     desk.deliver(ControlEvent("cue/go", ("a",), 1000.0, "a hand"))
     assert desk.counts == {"obeyed": 0, "refused": 1}
-    assert desk.fault == "a hand: broken"
+    assert desk.error == "a hand: broken"

@@ -34,7 +34,7 @@ def play():
 
 def send(desk, target, *args, at=1000.0):
     desk.deliver(ControlEvent(target, args, at, "the test"))
-    assert not desk.fault
+    assert not desk.error
 
 
 @given(st.sampled_from(WAVES), st.floats(-1e4, 1e4), st.integers(1, 8))
@@ -178,7 +178,7 @@ def test_whatever_is_played_the_picture_gets_values_in_range(moves):
             desk.advance(now)
             for name in ("energy", "cam/zoom"):
                 assert PARAMETERS[name].low <= box.read().values[name] <= PARAMETERS[name].high
-        assert not desk.fault
+        assert not desk.error
         desk.deliver(ControlEvent("mod/1/depth", (0,), now + 1, "the test"))
         desk.advance(now + 1)
         assert box.read().values["energy"] == pytest.approx(desk.read("energy"))

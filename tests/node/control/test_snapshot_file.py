@@ -37,7 +37,7 @@ def desks():
 
 def send(desk, target, *args):
     desk.deliver(ControlEvent(target, args, 1000.0, "a hand"))
-    assert not desk.fault
+    assert not desk.error
 
 
 def test_what_was_saved_is_recalled_by_the_next_show(desks, tmp_path):
@@ -142,10 +142,10 @@ def test_a_full_disk_costs_the_file_and_not_the_show(desks, tmp_path, monkeypatc
 
     monkeypatch.setattr(snapshot_files, "write", write)
     send(desk, "snapshot/save", "here")
-    wait_for(lambda: "No space left" in snapshot_file.status().get("fault", ""))
+    wait_for(lambda: "No space left" in snapshot_file.status().get("error", ""))
     full[0] = False
     wait_for(lambda: "here" in path.read_text())
-    wait_for(lambda: "fault" not in snapshot_file.status())
+    wait_for(lambda: "error" not in snapshot_file.status())
     snapshot_file.stop()
 
 

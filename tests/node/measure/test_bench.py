@@ -66,7 +66,7 @@ def test_a_world_that_thinks_in_chunks_is_measured_by_whole_ones(monkeypatch: py
         monkeypatch.setattr(bench, harmless, lambda: None)
     monkeypatch.setattr(bench, "free_a_core", lambda wanted: 1)
     bench._world(SimpleNamespace(send=rows.append), "chunky", "cpu", (1, 2), 0.12)
-    assert [row.get("fault", "") for row in rows] == [""] * 3
+    assert [row.get("error", "") for row in rows] == [""] * 3
     assert chunky.steps % 3 == 0
     for row in rows[:2]:
         assert row["fps"] <= 9 / 0.05, "nine pictures in the time of one thought"

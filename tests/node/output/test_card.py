@@ -208,8 +208,8 @@ def test_a_card_that_takes_no_frames_leaves_the_world_its_pixels(card: Path, cal
             _, pixels, info = ring.read() or (0, np.empty(0), FrameInfo())
             assert (pixels == shade).all()
             assert info.memory == 0
-        assert made.fault == "CUDA failed, error 999"
-        assert off_the_card({"card": made.fault}, {}) == [
+        assert made.error == "CUDA failed, error 999"
+        assert off_the_card({"card": made.error}, {}) == [
             "world: frames go through the processor: CUDA failed, error 999"
         ]
     finally:
@@ -224,7 +224,7 @@ def test_a_world_on_the_processor_asks_for_no_card(monkeypatch: pytest.MonkeyPat
         made = FramePublisher(ring, cell)
         (frame,) = made.take(torch.zeros((1, TALL, WIDE, 3), dtype=torch.uint8))
         made.write(frame, FrameInfo())
-        assert (made.fault, frame.on_card, cell.version, ring.newest) == ("", None, 0, 1)
+        assert (made.error, frame.on_card, cell.version, ring.newest) == ("", None, 0, 1)
     finally:
         ring.unlink()
         cell.unlink()
@@ -242,9 +242,9 @@ def test_memory_that_failed_is_not_tried_again_and_another_is(memory: int, refus
 
 @given(
     st.builds(
-        TickPlan, st.integers(-1, 2**40), st.floats(0, 1e6), st.floats(0, 1e6), st.booleans(), st.integers(0, 2**16 - 1),
-        st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1), st.integers(0, 2**16 - 1),
-        st.integers(0, 2**32 - 1), st.floats(0, 1, width=32), st.floats(0, 1, width=32),
+        TickPlan, st.integers(-1, 2**40), st.floats(0, 1e6), st.floats(0, 1e6), st.booleans(),
+        st.integers(0, 2**16 - 1), st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1),
+        st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.floats(0, 1, width=32), st.floats(0, 1, width=32),
     ),
     st.builds(CardMemory, st.binary(min_size=64, max_size=64), st.just("0000:41:00.0"), st.just(2**31), st.just(8)),
 )  # fmt: skip

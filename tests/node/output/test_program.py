@@ -165,7 +165,7 @@ def test_a_search_that_fails_costs_its_motion_and_nothing_else(
         ring.write(flat(level), FrameInfo(span=PERIOD * 3))
         seen = levels(program, range(3 * bool(level), 3 * bool(level) + 3), fill="motion")
     assert seen == pytest.approx([30, 60, 90], abs=2)
-    assert "out of memory" in program.fault
+    assert "out of memory" in program.error
 
 
 @pytest.mark.parametrize(("said", "fill"), [(0, "blend"), (1.0, "hold"), (2, "motion"), ("motion", "motion")])

@@ -299,9 +299,9 @@ def test_two_machines_whose_cable_is_pulled(key):
     try:
         ip("netns", "add", there)
         ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", there)
-    except subprocess.CalledProcessError as fault:
+    except subprocess.CalledProcessError as error:
         subprocess.run(["ip", "netns", "del", there], capture_output=True)
-        pytest.skip(f"no network namespaces here: {fault.stderr.decode().strip()}")
+        pytest.skip(f"no network namespaces here: {error.stderr.decode().strip()}")
     try:
         ip("addr", "add", "10.213.77.1/30", "dev", near)
         ip("link", "set", near, "up")

@@ -11,7 +11,7 @@ from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 
 
-def wires_of(text):
+def mappings_of(text):
     show = Show.parse(f"osc: {{enabled: false}}\nmidi: {{enabled: false}}\n{text}".encode(), "show.yaml")
     mailbox = Mailbox()
     try:
@@ -21,12 +21,14 @@ def wires_of(text):
 
 
 def test_nothing_is_listened_to_unless_the_show_says_so():
-    assert "sound" not in wires_of("")
+    assert "sound" not in mappings_of("")
 
 
 def test_sound_plays_the_world_or_what_the_show_maps():
-    assert wires_of("sound: {enabled: true}")["sound"].wires == DEFAULT
-    (wire,) = wires_of("sound: {enabled: true, map: [{of: bass, to: cam/zoom, high: 0.5, release: 1}]}")["sound"].wires
+    assert mappings_of("sound: {enabled: true}")["sound"].mappings == DEFAULT
+    (wire,) = mappings_of("sound: {enabled: true, map: [{of: bass, to: cam/zoom, high: 0.5, release: 1}]}")[
+        "sound"
+    ].mappings
     assert (wire.feature, wire.target, wire.low, wire.high, wire.release) == ("bass", "cam/zoom", -1.0, 0.5, 1)
 
 

@@ -79,13 +79,13 @@ class Stage:
 
     def play(self, show: Show, scenario: Callable[[], None], interrupt: bool = True) -> Report:
         self._patch.setattr(playing, "outlet_specs", lambda entries: self.specs)
-        faults: list[BaseException] = []
+        errors: list[BaseException] = []
 
         def run() -> None:
             try:
                 scenario()
-            except BaseException as fault:
-                faults.append(fault)
+            except BaseException as error:
+                errors.append(error)
             if interrupt:
                 os.kill(os.getpid(), signal.SIGINT)
 
@@ -93,8 +93,8 @@ class Stage:
         beside.start()
         report = playing.play(show, PlayOptions(headless=True, report=self.folder / "report.json"))
         beside.join()
-        if faults:
-            raise faults[0]
+        if errors:
+            raise errors[0]
         assert not multiprocessing.active_children()
         assert self.hand.stopped
         return report
@@ -195,7 +195,7 @@ def test_what_is_played_reaches_the_picture_and_the_report(stage: Stage, wait_fo
     assert heard["energy"][-1] == 0.5 or "panic puts energy back"
     assert len(heard["pad/1"]) < 5000, "feedback is thinned out"
     assert report.controls["refused"] == 2
-    assert "cam/yaw" in report.controls["last fault"]
+    assert "cam/yaw" in report.controls["last error"]
     assert report.frames_sent >= len(stage.frames("audience")) > 20
     assert report.fresh + report.between + report.repeated == report.frames_sent
     assert report.world["fps"] > 0
@@ -303,7 +303,7 @@ def test_no_process_outlives_a_killed_control(tmp_path: Path, wait_for: Callable
 
 
 def test_why_nobody_takes_a_stream_is_said_while_it_plays() -> None:
-    facts = {"url": "rtmp://x/live", "fault": "rtmp://x/live: does not answer", "watched": False}
+    facts = {"url": "rtmp://x/live", "error": "rtmp://x/live: does not answer", "watched": False}
     outputs = {"stream": {"state": "running", "facts": facts}, "ndi": {"state": "running", "facts": {"connections": 1}}}
     assert playing.unheard(outputs) == ["stream: rtmp://x/live: does not answer"]
     assert "stream running rtmp://x/live (rtmp://x/live: does not answer)" in playing.line({}, {}, outputs)
@@ -325,7 +325,7 @@ def test_an_input_that_fails_when_it_is_told_is_told_of_once(
         wait_for(lambda: stage.shows(GREEN), what="the prompt played")
 
     report = stage.play(show(), scenario)
-    assert report.controls["faults"] == ["feedback to test: the motor is stuck"]
+    assert report.controls["errors"] == ["feedback to test: the motor is stuck"]
     assert report.controls["survived"] > 1
     assert capsys.readouterr().err.count("the motor is stuck; the rest goes on") == 1
 

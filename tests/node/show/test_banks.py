@@ -86,7 +86,7 @@ def test_a_bank_is_a_number_a_name_the_next_or_the_one_before(hands):
     hands.send("bank", -1, relative=True)
     assert hands.desk.read("bank") == 2
     hands.send("bank", "nihgt")
-    assert "did you mean 'night'" in hands.desk.fault
+    assert "did you mean 'night'" in hands.desk.error
 
 
 def test_switching_changes_what_pads_reach_and_not_what_sounds(hands):
@@ -378,9 +378,9 @@ def test_a_show_says_which_bank_opens_and_all_are_encoded_ahead():
     ],
 )
 def test_faults_are_named(text, words):
-    with pytest.raises(ShowError) as fault:
+    with pytest.raises(ShowError) as error:
         Show.parse(text)
-    assert words in str(fault.value)
+    assert words in str(error.value)
 
 
 # -- what the audience sees --------------------------------------------------------------------------------------------

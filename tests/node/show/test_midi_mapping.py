@@ -195,7 +195,7 @@ def test_any_bytes_leave_the_deck_valid(shared_rig, data, port):
     for name, value in desk.values.items():
         assert PARAMETERS[name].coerce(value) == value
     assert shared_rig.player.held == 0
-    assert "cue" in desk.fault or desk.counts["refused"] == 0  # a show may have fewer cues than programs
+    assert "cue" in desk.error or desk.counts["refused"] == 0  # a show may have fewer cues than programs
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 
 
-def fault(text: str) -> str:
+def error(text: str) -> str:
     with pytest.raises(ShowError) as caught:
         Show.parse(text, "my.yaml")
     return str(caught.value)
@@ -110,14 +110,14 @@ def test_initial_values_are_the_tables_defaults_under_the_shows_own():
     ],
 )  # fmt: skip
 def test_faults_name_file_line_and_remedy(text, line, words):
-    message = fault(text)
+    message = error(text)
     assert message.startswith(f"my.yaml:{line}: ")
     for word in words:
         assert word in message
 
 
 def test_every_fault_is_told_at_once():
-    message = fault("fps: fast\nsize: big\nvalues: {morph: 2, energi: 1}")
+    message = error("fps: fast\nsize: big\nvalues: {morph: 2, energi: 1}")
     assert len(message.splitlines()) == 4
 
 
@@ -156,10 +156,10 @@ def test_a_worlds_options_are_written_behind_its_name_or_beside_it():
     assert beside.model == "wan-1.3b-longlive:switch=swap,decoder=full"
     assert beside == Show.parse("model: wan-1.3b-longlive:switch=swap,decoder=full") == Show.parse(beside.dump())
     assert beside.initial()["steps"] == 4, "what that world was made for"
-    assert fault("prompt: sea\nmodel: turbo:large") == (
+    assert error("prompt: sea\nmodel: turbo:large") == (
         "my.yaml:2: model: 'turbo:large': after a world's name come its options, as in turbo:option=choice,other=choice"
     )
-    assert fault("model: {switch: swap}").startswith("my.yaml:1: model: ")
+    assert error("model: {switch: swap}").startswith("my.yaml:1: model: ")
 
 
 def test_a_show_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):

@@ -44,8 +44,8 @@ def test_a_length_of_time_is_read_as_it_is_said(written, span):
 def test_whatever_is_written_is_a_length_or_a_clear_error(written):
     try:
         amount = Span.parse(written).amount
-    except ValueError as fault:
-        amount = 0.0 if "2 beats" in str(fault) or "hour" in str(fault) else -1.0
+    except ValueError as error:
+        amount = 0.0 if "2 beats" in str(error) or "hour" in str(error) else -1.0
     assert 0 <= amount <= 3600
 
 

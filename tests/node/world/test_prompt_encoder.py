@@ -84,7 +84,7 @@ def test_a_prompt_that_cannot_be_read_is_named_and_the_others_are_prepared(box):
     encoder = Encoder(Reader(), box, ahead=["?", "night"])
     while encoder.prepare():
         pass
-    assert encoder.fault == "the prompt '?' of a cue or a bank was not understood: no word in it"
+    assert encoder.error == "the prompt '?' of a cue or a bank was not understood: no word in it"
     box.post("prompt", "night", 1.0)
     encoder.recall()
     assert said(encoder) == [("prompt", "night")]

@@ -136,7 +136,7 @@ def test_between_two_sizes_the_new_picture_is_shown_whole_and_motion_goes_on_aft
                 now += 1 / 30
                 assert out.shape == picture.shape
             assert np.array_equal(out, picture)
-        assert program.fault == ""
+        assert program.error == ""
     finally:
         ring.unlink()
 

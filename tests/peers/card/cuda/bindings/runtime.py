@@ -65,8 +65,8 @@ def offered(work: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(work)
     def call(*args: Any) -> tuple[Any, ...]:
         given = shape.bind(*args).args
-        faults = FOLDER / "faults"
-        said = UNKNOWN if faults.exists() and work.__name__ in faults.read_text() else work(*given)
+        errors = FOLDER / "faults"
+        said = UNKNOWN if errors.exists() and work.__name__ in errors.read_text() else work(*given)
         if isinstance(said, tuple) or said == OK:
             said = said if isinstance(said, tuple) else ()
             assert len(said) == count, f"{work.__name__} returns {count} values"
