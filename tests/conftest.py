@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
-from worldjockey.node.ipc.process import free_a_core
+from worldjockey.node.ipc.process import limit_threads
 
-free_a_core(None)  # torch's threads sleep while they wait, also where the tests share the machine
+limit_threads(None)  # torch's threads sleep while they wait, also where the tests share the machine
 
 # Other work may share the machine: an example that takes long is no fault.
 # At a desk every run tries other examples; the gate tries the same ones again, so that red means this change.

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..ipc.process import free_a_core, leave
+from ..ipc.process import exit_now, limit_threads
 from .weights import weights
 
 EPILOG = "Start with `wj play`: it opens the embedded show. `wj doctor` finds what is wrong when something is."
@@ -413,13 +413,13 @@ PASS_ON: dict[str, Any] = {
 def train(context: typer.Context) -> None:
     """Train a world from nothing; `wj train --help` lists its options. Stops and goes on where it was."""
     # Under torchrun a process that aborts at its very end would take the team down with it.
-    leave(_call("worldjockey.model.train.stages", "main", list(context.args)) or 0)
+    exit_now(_call("worldjockey.model.train.stages", "main", list(context.args)) or 0)
 
 
 @app.command("eval", **PASS_ON)
 def evaluate(context: typer.Context) -> None:
     """Score a world: does it show what was asked for? `wj eval --json F` writes the scorecard."""
-    _call("torch", "set_num_threads", free_a_core(None))  # as the world is played
+    _call("torch", "set_num_threads", limit_threads(None))  # as the world is played
     raise typer.Exit(_call("worldjockey.model.evaluate.cli", "main", list(context.args)) or 0)
 
 

@@ -18,7 +18,7 @@ UNSUITABLE = 4  # exit code of a process that can never do its work here: it is 
 CLOSED = 3  # exit code of a process that the user ended: it is not started again
 
 
-def enter() -> None:
+def init_child() -> None:
     """Ctrl-C belongs to the control process, which stops its children in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(AttributeError, OSError, ValueError):
@@ -30,7 +30,7 @@ def stay_offline() -> None:
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
-def leave(code: int = 0) -> NoReturn:
+def exit_now(code: int = 0) -> NoReturn:
     """End this process here. One that ends in the ordinary way is aborted now and then, by libraries whose threads are
     still at work when Python takes itself apart, and would pass for one that crashed."""
     for stream in (sys.stdout, sys.stderr):
@@ -39,7 +39,7 @@ def leave(code: int = 0) -> NoReturn:
     os._exit(code)
 
 
-def hurry(real_time: bool = False) -> None:
+def raise_priority(real_time: bool = False) -> None:
     """Ask for this thread, and those it will start, to be served before other programs', where the system lets.
 
     On Linux that is root, or the limits `rtprio` and `nice` that audio users commonly have. The world and the outputs
@@ -54,25 +54,25 @@ def hurry(real_time: bool = False) -> None:
             os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
-def orphaned() -> bool:
+def parent_died() -> bool:
     """The parent died, however it died: a child must not play on alone."""
     parent = multiprocessing.parent_process()
     return parent is not None and not parent.is_alive()
 
 
-def tell(cell: Cell, status: dict[str, Any]) -> None:
+def publish_status(cell: Cell, status: dict[str, Any]) -> None:
     """Publish this process's status."""
     data = json.dumps(status, default=str).encode()
     if len(data) <= cell.size:
         cell.write(data)
 
 
-def told(cell: Cell) -> dict[str, Any]:
+def read_status(cell: Cell) -> dict[str, Any]:
     """What that process last said of itself; empty before it said anything."""
     return json.loads(cell.read()[1] or b"{}")
 
 
-def end(process: Any, seconds: float) -> None:
+def join_or_kill(process: Any, seconds: float) -> None:
     """Wait for a process that was asked to stop; kill it if it does not."""
     process.join(seconds)
     if process.is_alive():
@@ -80,7 +80,7 @@ def end(process: Any, seconds: float) -> None:
         process.join(5)
 
 
-def free_a_core(wanted: int | None) -> int:
+def limit_threads(wanted: int | None) -> int:
     """Threads for torch: one core is left to clock and control unless the performer says otherwise.
 
     Must be called before torch is imported: an idle thread pool that spins was measured to slow a step 20 times

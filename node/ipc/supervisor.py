@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .cell import Cell
-from .process import CLOSED, SPAWN, STATUS_BYTES, UNSUITABLE, end, told
+from .process import CLOSED, SPAWN, STATUS_BYTES, UNSUITABLE, join_or_kill, read_status
 
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new try in a row
 HEALTHY = 20.0  # seconds of life after which earlier failures are forgotten
@@ -28,7 +28,7 @@ class Supervisor:
     def __init__(self, name: str, target: Callable[..., None], args: tuple[Any, ...], patience: Mapping[str, float],
                  status_bytes: int = STATUS_BYTES) -> None:  # fmt: skip
         self.name, self._target, self._args, self._patience = name, target, args, patience
-        self.status = Cell(status_bytes)
+        self.status_cell = Cell(status_bytes)
         self.restarts, self.events = 0, list[str]()
         self.ran = self.closed = self.unsuitable = False
         self.error = ""  # why it is not running now
@@ -39,8 +39,8 @@ class Supervisor:
     def _start(self) -> None:
         self._stop = SPAWN.Event()
         self._began = self._heard = time.monotonic()
-        self._version = self.status.version
-        args = (*self._args, self.status, self._stop)
+        self._version = self.status_cell.version
+        args = (*self._args, self.status_cell, self._stop)
         self._process = SPAWN.Process(target=self._target, args=args, name=f"wj {self.name}", daemon=True)
         with _deaf():
             self._process.start()
@@ -61,9 +61,9 @@ class Supervisor:
                 except OSError as error:  # no memory or no more processes at this moment
                     self._lose(now, f"cannot start: {error.strerror or error}")
             return
-        said = told(self.status)
-        if self.status.version != self._version:
-            self._version, self._heard = self.status.version, now
+        said = read_status(self.status_cell)
+        if self.status_cell.version != self._version:
+            self._version, self._heard = self.status_cell.version, now
             self.ran |= said.get("state") == "running"
             if now - self._began > HEALTHY:
                 self._failures = self._hopeless = 0
@@ -99,17 +99,17 @@ class Supervisor:
         """Wait until it ended, kill it at the deadline (time.monotonic()), and return its last words."""
         self.ask_to_stop()
         if self._process is not None:
-            end(self._process, max(deadline - time.monotonic(), 0.1))
-        said = self.said()
-        self.status.unlink()
+            join_or_kill(self._process, max(deadline - time.monotonic(), 0.1))
+        said = self.status()
+        self.status_cell.unlink()
         return said
 
-    def said(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """What the process last told, and what became of it.
 
         state: its own, or "restarting", "closed" by the user, "unsuitable" for this machine; message: then why.
         """
-        said = {**told(self.status), "restarts": self.restarts, "pid": self.pid}
+        said = {**read_status(self.status_cell), "restarts": self.restarts, "pid": self.pid}
         if self._process is None:
             said["state"] = "closed" if self.closed else "unsuitable" if self.unsuitable else "restarting"
             said["message"] = self.error

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compat.report_names import with_old_names
-from ..ipc.process import SPAWN, enter, free_a_core, orphaned, stay_offline
+from ..ipc.process import SPAWN, init_child, limit_threads, parent_died, stay_offline
 from ..session.report import percentiles
 from . import memory as resident
 from .show_process import free_port
@@ -35,8 +35,8 @@ WARM_UP = 10  # steps that are not counted: caches fill, threads start
 
 def _spin() -> None:
     """One core kept busy, as another program on the machine does."""
-    enter()
-    while not orphaned():
+    init_child()
+    while not parent_died():
         for _ in range(1_000_000):
             pass
 
@@ -54,9 +54,9 @@ def neighbour() -> Iterator[None]:
 
 def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: float) -> None:
     """A process's main: the world alone, as the node's world process runs it. Sends a row for each number of steps."""
-    enter()
+    init_child()
     stay_offline()
-    threads = free_a_core(None)
+    threads = limit_threads(None)
     began = time.monotonic()
     try:
         import torch
@@ -84,7 +84,7 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
                 frames += len(pixels)
                 for key, value in getattr(world, "timings", {}).items():
                     timings.setdefault(key, deque()).append(value)
-                if ((number + 1) % chunk == 0 and time.perf_counter() - start > seconds) or orphaned():
+                if ((number + 1) % chunk == 0 and time.perf_counter() - start > seconds) or parent_died():
                     break
             row = {"steps": count, "fps": round(frames / (time.perf_counter() - start), 2), "ms": percentiles(whole)}
             pipe.send(row | {key: percentiles(values) for key, values in timings.items()})
@@ -138,13 +138,13 @@ def _stimulate(port: int, stop: threading.Event) -> None:
 
 def _flood(port: int) -> None:
     """A fader gone mad: FLOOD messages a second for one parameter."""
-    enter()
+    init_child()
     _osc(port, FLOOD, ["/wj/cam/zoom"])
 
 
 def _hands(port: int, midi: bool) -> None:
     """More hands than anybody has: OSC_HANDS on many addresses and, where there is MIDI, MIDI_HANDS on faders."""
-    enter()
+    init_child()
     if midi:
         threading.Thread(target=_controller, daemon=True).start()
     faders = [f"/wj/pad/{n}" for n in range(1, 17)] + [f"/wj/mod/{n}/rate" for n in range(1, 9)]
@@ -182,7 +182,7 @@ def _controller() -> None:
 def _beat(rate: int, size: int) -> Iterator[int]:
     """Counts up, `rate` / `size` times a second, for as long as somebody wants it."""
     due, number = time.perf_counter(), 0
-    while not orphaned():
+    while not parent_died():
         yield number
         number, due = number + 1, due + size / rate
         time.sleep(max(0.0, due - time.perf_counter()))

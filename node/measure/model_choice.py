@@ -9,7 +9,7 @@ from typing import Any
 from worldjockey.model.registry import OWN, WorldEntry, made_for
 from worldjockey.model.weights_store import home, missing
 
-from ..ipc.process import SPAWN, enter, leave
+from ..ipc.process import SPAWN, exit_now, init_child
 from ..world.adaptive_quality import enough
 
 SECONDS = 5.0  # that a world is heard for
@@ -43,7 +43,7 @@ class AudioChunk:
 
 
 def _look(pipe: Any, device: str) -> None:
-    enter()
+    init_child()
     try:
         import torch
 
@@ -63,7 +63,7 @@ def _look(pipe: Any, device: str) -> None:
 
 def _look_and_leave(pipe: Any, device: str) -> None:
     _look(pipe, device)
-    leave()
+    exit_now()
 
 
 def machine(device: str = "auto") -> Machine:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import av
 import numpy as np
 
-from ..ipc.process import SPAWN, enter, orphaned
+from ..ipc.process import SPAWN, init_child, parent_died
 
 Saw = Callable[[float], None]  # lightness of the picture's middle, 0 black to 1 white
 AGAIN = 0.1  # seconds until a sender that is not there is looked for again
@@ -51,7 +51,7 @@ def ndi(source: str, saw: Saw) -> None:
     receiver = NDISource(source)
     try:
         receiver.open()
-        while not orphaned():
+        while not parent_died():
             picture = receiver.read((64, 36))
             if picture is not None:
                 saw(middle(picture.mean(-1)) / 255)
@@ -91,7 +91,7 @@ class Growing:
 
     def read(self, size: int) -> bytes:
         while not (data := self._file.read(size) or b""):
-            if orphaned():
+            if parent_died():
                 return b""
             time.sleep(0.005)
         return data
@@ -110,7 +110,7 @@ def _decode(file: Any, saw: Saw, format: str, options: dict[str, str] | None = N
         stream.codec_context.thread_count = 1  # threads would each hold a picture back
         for frame in container.decode(stream):
             saw(luma(frame))
-            if orphaned():
+            if parent_died():
                 return
 
 
@@ -122,7 +122,7 @@ def mjpeg(url: str, saw: Saw) -> None:
         line.request("GET", at.path)
         answer = line.getresponse()
         decoder: Any = av.CodecContext.create("mjpeg", "r")
-        while not orphaned():
+        while not parent_died():
             length = 0
             while (row := answer.readline().strip()) or not length:
                 if not row and answer.isclosed():
@@ -149,7 +149,7 @@ async def _webrtc(url: str, saw: Saw) -> None:
     try:
         await whep(peer, url, "video")
         track = await asyncio.wait_for(tracks.get(), PATIENCE)
-        while not orphaned():
+        while not parent_died():
             saw(luma(await asyncio.wait_for(track.recv(), PATIENCE)))
     finally:
         await peer.close()
@@ -179,7 +179,7 @@ def screen(place: str, saw: Saw, rate: int = 200) -> None:
             if abs(light - last) > 0.01:
                 last = light
                 saw(light)
-            if orphaned():
+            if parent_died():
                 return
 
 
@@ -190,7 +190,7 @@ def camera(name: str, saw: Saw) -> None:
     source = VideoSource(camera=name)
     try:
         source.open()
-        while not orphaned():
+        while not parent_died():
             picture = source.read((64, 36))
             if picture is not None:
                 saw(middle(picture.mean(-1)) / 255)
@@ -205,7 +205,7 @@ KINDS: dict[str, Callable[[str, Saw], None]] = {
 
 
 def _watch(kind: str, address: str, pipe: Any) -> None:
-    enter()
+    init_child()
     sys.stderr = io.StringIO()  # who finds nobody says so again and again
     av.logging.set_level(av.logging.PANIC)
     last = ""
@@ -213,7 +213,7 @@ def _watch(kind: str, address: str, pipe: Any) -> None:
     def saw(light: float) -> None:
         pipe.send((time.monotonic(), light))
 
-    while not orphaned():
+    while not parent_died():
         try:
             KINDS[kind](address, saw)
         except BrokenPipeError:

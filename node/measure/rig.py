@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from worldjockey.integrations import Frame, VideoFormat
 
-from ..ipc.process import SPAWN, enter, orphaned
+from ..ipc.process import SPAWN, init_child, parent_died
 from .bench import PROMPTS, has_midi
 from .outputs import lacks, lacks_camera, lacks_ndi
 from .receivers import Receiver
@@ -123,9 +123,9 @@ def guest(name: str) -> None:
     """Another program's picture, by NDI: waves, 640x360 at 25 a second."""
     from worldjockey.integrations.ndi.output import NDIOutput
 
-    enter()
+    init_child()
     output = NDIOutput(name)
-    while not orphaned():
+    while not parent_died():
         try:
             output.open(VideoFormat(640, 360, 25, name=name))
             break
@@ -136,7 +136,7 @@ def guest(name: str) -> None:
     for number, picture in enumerate(pictures):
         picture[..., 1] = 120 + 80 * np.sin(x / 40 + y / 60 + number * math.tau / 25)
     tick, due = 0, time.monotonic()
-    while not orphaned():
+    while not parent_died():
         output.send(Frame(pictures[tick % 25], tick, due))
         tick, due = tick + 1, due + 0.04
         time.sleep(max(due - time.monotonic(), 0))
@@ -146,7 +146,7 @@ def hands(port: int, midi: bool) -> None:
     """A performer with both hands on faders, who says something else now and then."""
     from pythonosc.udp_client import SimpleUDPClient
 
-    enter()
+    init_child()
     client, controller = SimpleUDPClient("127.0.0.1", port), None
     if midi:
         import rtmidi
@@ -156,7 +156,7 @@ def hands(port: int, midi: bool) -> None:
             controller = rtmidi.MidiOut(apis("auto")[0], name="wj bench rig")
             controller.open_virtual_port("wj bench rig")
     number = 0
-    while not orphaned():
+    while not parent_died():
         wave = math.sin(number / HANDS)
         with contextlib.suppress(OSError):  # nobody listens yet
             client.send_message("/wj/energy", 0.5 + wave / 2)

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..ipc.process import SPAWN, enter
+from ..ipc.process import SPAWN, init_child
 
 EVERY = 0.25  # seconds between two samples
 CLOSING = 30.0  # seconds that a show may take to end
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pipe: Any) -> None:
     """The process's main: a dict for every sample, {"report": ...} or {"error": ...} at the end."""
-    enter()
+    init_child()
     log = (folder / "play.log").open("w")
     sys.stdout = sys.stderr = log
     os.dup2(log.fileno(), 1)  # the outputs' processes say something, too
@@ -51,10 +51,10 @@ def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pi
             if pipe.poll():  # the word to stop, or the end of who listens
                 return True
             outputs = {name: {k: v for k, v in said.items() if k != "latency_ms"}
-                       for name, said in processes.outputs_said().items()}  # fmt: skip
-            live = processes.live.said() if processes.live else {}
+                       for name, said in processes.output_statuses().items()}  # fmt: skip
+            live = processes.live.status() if processes.live else {}
             pipe.send({
-                "time": now, "clock": processes.clock.said(), "world": processes.world.said(), "outputs": outputs,
+                "time": now, "clock": processes.clock.status(), "world": processes.world.status(), "outputs": outputs,
                 "live": live,
             })  # fmt: skip
         except (OSError, EOFError):

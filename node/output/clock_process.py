@@ -14,7 +14,7 @@ from worldjockey.integrations import Layout, VideoFormat
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
 from ..ipc.mailbox import Mailbox
-from ..ipc.process import enter, hurry, orphaned, tell, told
+from ..ipc.process import init_child, parent_died, publish_status, raise_priority, read_status
 from ..ipc.tick import CardLine, TickPlan
 from ..parameters import PARAMETERS
 from ..timing.pacing import Pace, passed, share
@@ -219,20 +219,20 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
     world and the outputs that may draw from its graphics card. Does nothing but keep time, in one thread: whatever may
     wait belongs to the control process.
     """
-    enter()
+    init_child()
     _keep_memory()
     publisher = TickPublisher(fmt, rings, card)
     period = fmt.fps_den / fmt.fps_num
     program = Program(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), period)
     lead, blackout, said_at = period / 4, mailbox.value("blackout"), 0.0
-    said = told(status)  # by the clock before this one
+    said = read_status(status)  # by the clock before this one
     program.counts = {name: said.get(name, 0) for name in program.counts}
     if sent := clock.read()[1]:
         last = TickPlan.unpacked(sent)
         pace = pick_up(fmt, last.tick, last.due, time.monotonic(), said)
     else:
         pace = Pace(time.monotonic() + 0.05, fmt.fps_num, fmt.fps_den)
-    hurry(real_time=True)
+    raise_priority(real_time=True)
     cpu = time.process_time() - said.get("cpu_s", 0.0)  # of the frames alone, not of starting up
     while not stop.is_set():
         _sleep_until(pace.due - lead)
@@ -252,10 +252,10 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         pace = passed(pace, time.monotonic())
         if begin - said_at > 0.25:
             said_at = begin
-            tell(status, _status("running", pace, program.counts, time.process_time() - cpu, program.error))
-            if orphaned():
+            publish_status(status, _status("running", pace, program.counts, time.process_time() - cpu, program.error))
+            if parent_died():
                 break
-    tell(status, _status("closed", pace, program.counts, time.process_time() - cpu, program.error))
+    publish_status(status, _status("closed", pace, program.counts, time.process_time() - cpu, program.error))
 
 
 def _keep_memory() -> None:

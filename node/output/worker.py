@@ -16,7 +16,7 @@ from ..ipc.audio_ring import AudioRing, Listener
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing, Pixels
 from ..ipc.mailbox import Mailbox
-from ..ipc.process import CLOSED, UNSUITABLE, enter, hurry, orphaned, tell
+from ..ipc.process import CLOSED, UNSUITABLE, init_child, parent_died, publish_status, raise_priority
 from ..ipc.tick import CardLine, TickPlan
 from ..world.frame_publisher import understood
 
@@ -61,19 +61,19 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
     graphics card, which it does as long as that works. mailbox: where the performer moves the corners of this output's
     screen. news: what is played, as JSON. sound: what is heard, for an output that carries it.
     """
-    enter()
+    init_child()
     say: dict[str, Any] = {"state": "opening", "sent": 0, "cpu_s": 0.0}
-    tell(status, say)
+    publish_status(status, say)
     lane = CardPath(card, spec.name) if card and spec.name in card.paths else None
     try:
         output = spec.make()
         output.open(fmt)
     except Exception as error:
-        tell(status, {**say, "state": "error", "message": str(error) or type(error).__name__})
+        publish_status(status, {**say, "state": "error", "message": str(error) or type(error).__name__})
         raise SystemExit(UNSUITABLE if _hopeless(error) else 1) from None
     hear, aim = getattr(output, "tell", None), getattr(output, "aim", None) if mailbox else None
     ears = AudioForwarder(output, sound) if sound is not None and getattr(output, "hears", False) else None
-    hurry()
+    raise_priority()
     cpu = time.process_time()  # of the frames alone, not of starting up
     latencies: deque[float] = deque(maxlen=512)
     sent, last, latest_control_at, said_at = 0, -1, _newest_control_at(ring), 0.0
@@ -105,20 +105,22 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                 if hear is not None:
                     hear(json.loads(news.read()[1] or b"{}"))
                 facts = dict(output.status())
-                say |= (lane.said if lane else {}) | (ears.said if ears else {})
-                tell(status, _told(say, sent, latencies, time.process_time() - cpu, facts))
+                say |= (lane.status if lane else {}) | (ears.said if ears else {})
+                publish_status(status, _told(say, sent, latencies, time.process_time() - cpu, facts))
                 if facts.get("closed"):
                     code = CLOSED
                     break
-                if orphaned():
+                if parent_died():
                     break
     except Exception as error:
-        tell(status, {**say, "state": "error", "sent": sent, "message": str(error) or type(error).__name__})
+        publish_status(status, {**say, "state": "error", "sent": sent, "message": str(error) or type(error).__name__})
         raise SystemExit(1) from None
     finally:
         output.close()
-    say |= (lane.said if lane else {}) | (ears.said if ears else {})
-    tell(status, {**_told(say, sent, latencies, time.process_time() - cpu, dict(output.status())), "state": "closed"})
+    say |= (lane.status if lane else {}) | (ears.said if ears else {})
+    publish_status(
+        status, {**_told(say, sent, latencies, time.process_time() - cpu, dict(output.status())), "state": "closed"}
+    )
     raise SystemExit(code)
 
 
@@ -152,7 +154,7 @@ class CardPath:
         self._cell.write(b"pixels")
 
     @property
-    def said(self) -> dict[str, str]:
+    def status(self) -> dict[str, str]:
         """Which way frames go, for the status, and why not from the card."""
         return {"texture": self.path, "message": self.why}
 

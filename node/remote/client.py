@@ -22,7 +22,7 @@ from zmq.utils.monitor import parse_monitor_message
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.mailbox import Mailbox
-from ..ipc.process import enter, orphaned, tell
+from ..ipc.process import init_child, parent_died, publish_status
 from ..ipc.supervisor import BACK_OFF
 from ..world.process import WorldOptions
 from . import protocol as messages
@@ -98,13 +98,13 @@ class Facts:
 def run(options: RemoteOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, stop: Any) -> None:
     """The process's main. Ends when `stop` is set or the parent is gone; what no new try would mend is told, and ends
     it with exit code 1 as long as there was no frame yet."""
-    enter()
+    init_child()
     facts, failures = Facts(), 0
-    tell(status, facts.status(options.address))
+    publish_status(status, facts.status(options.address))
     try:
         with zmq.Context() as context:
             names = {path: named(Path(path)) for m in options.world.media.values() for path in m.paths}
-            while not stop.is_set() and not orphaned():
+            while not stop.is_set() and not parent_died():
                 with Link(context, options, mailbox, ring, status, names, facts) as link:
                     try:
                         link.serve(stop)
@@ -119,11 +119,13 @@ def run(options: RemoteOptions, mailbox: Mailbox, ring: FrameRing, status: Cell,
                 failures = 0 if facts.up else failures + 1
                 facts.lost += facts.up
                 facts.up = False
-                tell(status, facts.status(options.address))
+                publish_status(status, facts.status(options.address))
                 stop.wait(BACK_OFF[min(failures, len(BACK_OFF) - 2)])
     except (Refusal, OSError, ValueError, zmq.ZMQError) as error:
         said = str(error) or type(error).__name__
-        tell(status, {**facts.status(options.address), "state": "error", "message": f"{options.address}: {said}"})
+        publish_status(
+            status, {**facts.status(options.address), "state": "error", "message": f"{options.address}: {said}"}
+        )
         raise SystemExit(1) from None
 
 
@@ -181,8 +183,8 @@ class Link:
                 self._send_changes(now, sign=now - told > REPEAT)
             if now - told > REPEAT:
                 told = now
-                tell(self.status, self.facts.status(self.options.address))
-                if orphaned():
+                publish_status(self.status, self.facts.status(self.options.address))
+                if parent_died():
                     return
         self._send(messages.BYE)
 

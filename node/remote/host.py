@@ -109,11 +109,11 @@ class Session:
             )
             self.supervisor = Supervisor("world", world_process.run, (world, self.mailbox, self.ring), WORLD_PATIENCE)
 
-    def said(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """The world's status. cannot: why it never opened."""
         if self.supervisor is None:
             return {"state": "loading"}
-        said = self.supervisor.said()
+        said = self.supervisor.status()
         said.pop("pid")
         return said | ({"cannot": self.supervisor.error} if self.supervisor.error and not self.supervisor.ran else {})
 
@@ -225,7 +225,7 @@ class Host:
         if now - self._told > OFTEN:
             self._told = now
             self._send(
-                messages.TOLD, json.dumps({**self.session.said(), "refused": self.malformed}, default=str).encode()
+                messages.TOLD, json.dumps({**self.session.status(), "refused": self.malformed}, default=str).encode()
             )
         newest = self.session.ring.newest
         allowed = messages.window(self._rtt, self.session.hello.top_fps)

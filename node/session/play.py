@@ -334,8 +334,8 @@ class Processes:
             if needed.error and not needed.ran:
                 raise RuntimeError(needed.error)
 
-    def outputs_said(self) -> dict[str, Any]:
-        return {name: supervisor.said() for name, supervisor in self.outputs.items()}
+    def output_statuses(self) -> dict[str, Any]:
+        return {name: supervisor.status() for name, supervisor in self.outputs.items()}
 
     def finish(self, report: Report, control_cpu: float) -> None:
         """End every process, the outputs first, and put what they did in the report."""
@@ -376,7 +376,7 @@ def _run(desk: Desk, inputs: dict[str, Input], processes: Processes, options: Pl
             if now - looked > 0.1:
                 looked = now
                 processes.watch(now)
-                world, clock, outputs = processes.world.said(), processes.clock.said(), processes.outputs_said()
+                world, clock, outputs = processes.world.status(), processes.clock.status(), processes.output_statuses()
                 if first_tick is None and clock.get("ticks"):
                     first_tick = now
                 for supervisor in processes.supervisors:
@@ -389,7 +389,7 @@ def _run(desk: Desk, inputs: dict[str, Input], processes: Processes, options: Pl
                 if (words := "" if world.get("link", {"up": True})["up"] else world["message"]) != parted:
                     parted = words
                     console.print(f"wj: {words or 'the world is back'}", highlight=False, markup=False)
-                if processes.live and (message := processes.live.said().get("message", "")) != missed:
+                if processes.live and (message := processes.live.status().get("message", "")) != missed:
                     missed = message
                     if message:
                         console.print(f"wj: live picture: {message}; trying again", highlight=False, markup=False)

@@ -11,7 +11,7 @@ from worldjockey.integrations import PictureSource, Unsuitable
 
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
-from ..ipc.process import UNSUITABLE, enter, orphaned, tell
+from ..ipc.process import UNSUITABLE, init_child, parent_died, publish_status
 
 SOURCE_CLASSES = {
     "ndi": "worldjockey.integrations.ndi.source:NDISource",
@@ -51,24 +51,24 @@ class LiveFeed:
 
 def run(spec: LiveSpec, feed: LiveFeed, status: Cell, stop: Any) -> None:
     """The process's main: opens the source, again and again while it is not there, and publishes what comes."""
-    enter()
+    init_child()
     say: dict[str, Any] = {"state": "opening", "pictures": 0}
     source = spec.make()  # the same again and again: it knows what it was
-    while not stop.is_set() and not orphaned():
-        tell(status, {**say, "state": "opening"})
+    while not stop.is_set() and not parent_died():
+        publish_status(status, {**say, "state": "opening"})
         try:
             source.open()
             _watch(source, feed, status, say, stop)
         except (Unsuitable, ImportError) as error:
-            tell(status, {**say, "state": "error", "message": str(error)})
+            publish_status(status, {**say, "state": "error", "message": str(error)})
             raise SystemExit(UNSUITABLE) from None
         except Exception as error:  # whatever it is: it may be back in a second
             say["message"] = str(error) or type(error).__name__
-            tell(status, {**say, "state": "waiting"})
+            publish_status(status, {**say, "state": "waiting"})
             stop.wait(AGAIN)
         finally:
             source.close()
-    tell(status, {**say, "state": "closed"})
+    publish_status(status, {**say, "state": "closed"})
 
 
 def _watch(source: PictureSource, feed: LiveFeed, status: Cell, say: dict[str, Any], stop: Any) -> None:
@@ -87,6 +87,8 @@ def _watch(source: PictureSource, feed: LiveFeed, status: Cell, say: dict[str, A
             last, shown = picture, now
         if now - said_at > 0.25:
             said_at = now
-            tell(status, {**say, "state": "running" if last is not None else "opening", "facts": dict(source.status())})
-            if orphaned():
+            publish_status(
+                status, {**say, "state": "running" if last is not None else "opening", "facts": dict(source.status())}
+            )
+            if parent_died():
                 return

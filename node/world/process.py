@@ -18,7 +18,7 @@ from worldjockey.model.spec import CAMERA_AXES
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.mailbox import Mailbox, Triggers
-from ..ipc.process import enter, free_a_core, hurry, leave, orphaned, stay_offline, tell
+from ..ipc.process import exit_now, init_child, limit_threads, parent_died, publish_status, raise_priority, stay_offline
 from ..parameters import PARAMETERS
 from ..session.report import percentiles
 from ..show.media import Media
@@ -181,16 +181,16 @@ class WorldStepper:
 def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, stop: Any) -> None:
     """The process's main. Ends when `stop` is set or the parent is gone; an error is told in the status, then
     raised."""
-    enter()
+    init_child()
     stay_offline()
-    threads = free_a_core(options.threads)
+    threads = limit_threads(options.threads)
     say: dict[str, Any] = {"state": "loading", "model": options.model, "threads": threads}
-    tell(status, say)
+    publish_status(status, say)
     try:
         import torch
 
         torch.set_num_threads(threads)
-        hurry()  # before torch starts threads
+        raise_priority()  # before torch starts threads
         from worldjockey.model import load
 
         with _company(options, threads) as (device, shared):
@@ -200,9 +200,9 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
             player.encoder.start()
             _play(player, ring, status, say, stop)
     except Exception as error:
-        tell(status, {**say, "state": "error", "message": str(error) or type(error).__name__})
+        publish_status(status, {**say, "state": "error", "message": str(error) or type(error).__name__})
         raise SystemExit(1) from None
-    leave()
+    exit_now()
 
 
 @contextlib.contextmanager
@@ -268,11 +268,11 @@ def _play(player: WorldStepper, ring: FrameRing, status: Cell, say: dict[str, An
                 timings.setdefault(key, deque(maxlen=RECENT)).append(value)
         if time.monotonic() - told > 0.25:
             told = time.monotonic()
-            if orphaned():
+            if parent_died():
                 return
             since = arrived[-1][0] - arrived[0][0] if len(arrived) > 1 else 0.0
             rate = sum(n for _, n in list(arrived)[1:]) / since if since else 0.0
-            tell(status, {
+            publish_status(status, {
                 **say, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
                 "fps": round(rate, 2), "frames": made, "encode_ms": round(player.encoder.encode_ms, 2),
                 "quality": governor.words(), "message": player.error, "card": shipping.error,

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from ..ipc.cell import Cell
-from ..ipc.process import CLOSED, enter, free_a_core, leave, stay_offline, tell
+from ..ipc.process import CLOSED, exit_now, init_child, limit_threads, publish_status, stay_offline
 from ..ipc.supervisor import Supervisor
 
 BEAT = 0.1  # seconds between two looks at the process
@@ -17,10 +17,10 @@ BEAT = 0.1  # seconds between two looks at the process
 
 def run(status: Cell, stop: Any) -> None:
     """The process's main: follow one leader until it closes; exit code 3 when the show is over."""
-    enter()
+    init_child()
     stay_offline()
-    free_a_core(None)
-    tell(status, {"state": "waiting"})
+    limit_threads(None)
+    publish_status(status, {"state": "waiting"})
     import torch
     from worldjockey.model import load
     from worldjockey.model.worlds import distributed
@@ -33,8 +33,8 @@ def run(status: Cell, stop: Any) -> None:
     if said["threads"]:
         torch.set_num_threads(said["threads"])
     world = load(said["model"], device=distributed.device(said["device"]), aspect=said["aspect"])
-    tell(status, {"state": "following"})
-    leave(CLOSED if distributed.follow(world, wire) else 0)
+    publish_status(status, {"state": "following"})
+    exit_now(CLOSED if distributed.follow(world, wire) else 0)
 
 
 def follow(seconds: float | None = None) -> None:

@@ -78,4 +78,4 @@ def main(out: str, checkpoint: str | None = None) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-    process.leave()  # as `wj train` ends
+    process.exit_now()  # as `wj train` ends

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 import wan_files
 from worldjockey.model.worlds.wan.rollout import Rollout, WanConfig
-from worldjockey.node.ipc.process import leave
+from worldjockey.node.ipc.process import exit_now
 
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, text=7, channels=4, window=9, sink=3)
 
@@ -34,4 +34,4 @@ if __name__ == "__main__":
     if dist.get_rank() == 0:
         torch.save(chunks, sys.argv[1])
     dist.barrier()
-    leave()
+    exit_now()

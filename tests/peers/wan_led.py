@@ -10,7 +10,7 @@ from worldjockey.model import Controls
 from worldjockey.model.spec import WorldSpec
 from worldjockey.model.worlds import distributed
 from worldjockey.model.worlds.wan.rollout import Rollout, windows
-from worldjockey.node.ipc.process import leave
+from worldjockey.node.ipc.process import exit_now
 
 
 class Drawing:
@@ -54,4 +54,4 @@ if __name__ == "__main__":
         wire.send("close", {"over": True})
     else:
         assert distributed.follow(Drawing(), wire)
-    leave()
+    exit_now()

@@ -20,7 +20,7 @@ from worldjockey.model.worlds.helios.world import CHUNK, Helios, kinds
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
-from worldjockey.node.ipc.process import told
+from worldjockey.node.ipc.process import read_status
 from worldjockey.node.world import process as world_process
 from worldjockey.node.world.process import WorldOptions, WorldStepper
 
@@ -343,7 +343,7 @@ def test_the_world_process_shows_every_picture_in_order_at_an_even_pace(world, m
     thread.start()
     try:
         wait_for(lambda: len(shown) >= 70, 40)
-        said = told(status)
+        said = read_status(status)
     finally:
         stop.set()
         thread.join(20)

@@ -22,7 +22,7 @@ from worldjockey.integrations import CardMemory, VideoFormat
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
-from worldjockey.node.ipc.process import SPAWN, end, told
+from worldjockey.node.ipc.process import SPAWN, join_or_kill, read_status
 from worldjockey.node.ipc.tick import CardLine, TickPlan
 from worldjockey.node.output import worker
 from worldjockey.node.output.clock_process import Program, TickPublisher, rings_for
@@ -79,12 +79,12 @@ class Rig:
         return plan
 
     @property
-    def said(self) -> dict[str, Any]:
-        return told(self.status)
+    def status(self) -> dict[str, Any]:
+        return read_status(self.status)
 
     def close(self) -> None:
         self.stop.set()
-        end(self.process, 10)
+        join_or_kill(self.process, 10)
         for cell in (
             self.mailbox,
             self.source,
@@ -130,7 +130,7 @@ def test_a_frame_goes_from_one_process_into_the_others_window_without_pixels(
         return look
 
     wait_for(shown(0.0, EXPECTED), 20, "the world's picture")
-    wait_for(lambda: rig.play().pixels and rig.said.get("texture") == "card", what="the card's way")
+    wait_for(lambda: rig.play().pixels and rig.status.get("texture") == "card", what="the card's way")
     # The clock composes no more, and still everything that it says is seen.
     written = rig.rings["native"].newest
     wait_for(shown(0.5, np.floor(EXPECTED * 0.5 + 0.5)), what="half a blackout")
@@ -142,7 +142,7 @@ def test_a_frame_goes_from_one_process_into_the_others_window_without_pixels(
     wait_for(shown(0.0, np.full((4, 3), 255), 11.0), what="the next frame")
     wait_for(shown(1.0, np.zeros((4, 3)), 11.0), what="blackout")
     assert rig.rings["native"].newest == written, "no pixels went through host memory"
-    assert rig.said["message"] == ""
+    assert rig.status["message"] == ""
     # The screen's corners, by the performer's hand.
     rig.mailbox.post("keystone/1/x", 0.1, 1.0)
     rig.mailbox.post("keystone/4/x", 0.1, 1.0)
@@ -154,7 +154,7 @@ def test_a_frame_goes_from_one_process_into_the_others_window_without_pixels(
     rig.world(quarters(90)[::2, ::2])
     wait_for(shown(0.0, EXPECTED, 12.0), what="the new world's picture")
     rig.stop.set()
-    wait_for(lambda: rig.said.get("state") == "closed", what="the window's end")
+    wait_for(lambda: rig.status.get("state") == "closed", what="the window's end")
     found = Counter((card / "log").read_text().split())
     assert found["open"] == found["close"] == 2
     assert found["register"] == found["unregister"] == 2
@@ -164,11 +164,11 @@ def test_what_fails_in_mid_show_costs_no_picture_and_is_said_once(
     rig: Rig, card: Path, screenshot: Callable[[], np.ndarray], wait_for: Any
 ) -> None:
     rig.world(quarters(90))
-    wait_for(lambda: rig.play().tick and rig.said.get("texture") == "card", 20, "the card's way")
+    wait_for(lambda: rig.play().tick and rig.status.get("texture") == "card", 20, "the card's way")
     wait_for(lambda: rig.play().tick and np.abs(corners(screenshot()) - EXPECTED).max() <= 1, what="its picture")
     (card / "faults").write_text("cudaGraphicsMapResources")
     rig.world(quarters(200))
-    before = rig.said["sent"]
+    before = rig.status["sent"]
     bright = np.concatenate([EXPECTED[:3], [[200] * 3]])
 
     def look() -> bool:
@@ -179,11 +179,11 @@ def test_what_fails_in_mid_show_costs_no_picture_and_is_said_once(
         return bool(np.abs(now - bright).max() <= 1)
 
     wait_for(look, what="the next picture, by pixels")
-    wait_for(lambda: rig.play().pixels and rig.said["texture"] == "pixels", what="to be said")
-    assert rig.said["message"] == "frames go through the processor: CUDA failed, error 999"
-    assert rig.said["sent"] > before
+    wait_for(lambda: rig.play().pixels and rig.status["texture"] == "pixels", what="to be said")
+    assert rig.status["message"] == "frames go through the processor: CUDA failed, error 999"
+    assert rig.status["sent"] > before
     assert rig.process.is_alive()
-    assert off_the_card({}, {"window": rig.said}) == [f"window: {rig.said['message']}"]
+    assert off_the_card({}, {"window": rig.status}) == [f"window: {rig.status['message']}"]
     for _ in range(3):
         rig.world(quarters(90))
         rig.play()
@@ -193,7 +193,9 @@ def test_what_fails_in_mid_show_costs_no_picture_and_is_said_once(
     (card / "faults").unlink()
     rig.new_world()
     rig.world(quarters(90))
-    wait_for(lambda: rig.play() and rig.said["texture"] == "card" and rig.said["message"] == "", what="the card's way")
+    wait_for(
+        lambda: rig.play() and rig.status["texture"] == "card" and rig.status["message"] == "", what="the card's way"
+    )
 
 
 @pytest.mark.parametrize("call", ["cudaMalloc", "cudaIpcGetMemHandle", "cudaMemcpyAsync", "cudaStreamSynchronize"])

@@ -145,9 +145,9 @@ class Rig:
         self.mailbox.post(name, value, arrived_at)
         return arrived_at
 
-    def said(self):
+    def status(self):
         self.supervisor.watch(time.monotonic())
-        return self.supervisor.said()
+        return self.supervisor.status()
 
     def picture(self):
         found = self.ring.read()
@@ -194,7 +194,7 @@ def test_a_world_elsewhere_is_played_cut_off_and_killed(key):
         rig.post("transition", 0.0)
         rig.post("speed", 0.5)
         wait_for(lambda: rig.shows((0x20, 0x40, 0x60)), what="the first prompt")
-        assert rig.said()["link"]["up"]
+        assert rig.status()["link"]["up"]
 
         arrived_at = rig.post("prompt", "#c81e5a")
         wait_for(lambda: rig.shows((200, 30, 90)), what="a prompt that changes")
@@ -205,14 +205,14 @@ def test_a_world_elsewhere_is_played_cut_off_and_killed(key):
         assert max(close) > 35
 
         # What stands still for a while makes no queue of old pictures.
-        skipped, still = rig.said()["link"]["skipped"], time.monotonic()
+        skipped, still = rig.status()["link"]["skipped"], time.monotonic()
         cable.flows.clear()
         wait_for(lambda: time.monotonic() - still > 1.5)
         newest = rig.ring.newest
         cable.flows.set()
-        wait_for(lambda: rig.said()["link"]["skipped"] >= skipped + 5, what="frames to be left out")
+        wait_for(lambda: rig.status()["link"]["skipped"] >= skipped + 5, what="frames to be left out")
         assert rig.ring.newest > newest
-        assert rig.said()["link"]["lost"] == 0
+        assert rig.status()["link"]["lost"] == 0
 
         # Who has the key but talks nonsense, or comes second, changes nothing.
         with intruder(remote_key.read(key), f"tcp://127.0.0.1:{port}") as peer:
@@ -223,12 +223,12 @@ def test_a_world_elsewhere_is_played_cut_off_and_killed(key):
             kind, why = peer.recv_multipart()
             assert kind == protocol.REFUSED
             assert "another rig" in why.decode()
-        wait_for(lambda: rig.said().get("refused") == 5, what="five messages counted")
+        wait_for(lambda: rig.status().get("refused") == 5, what="five messages counted")
 
         # A trigger while the link is cut is obeyed when it is back, once.
         wait_for(lambda: rig.bar() > 40, what="the bar to move")
         cable.cut()
-        wait_for(lambda: rig.said().get("state") == "link lost", what="the loss is told")
+        wait_for(lambda: rig.status().get("state") == "link lost", what="the loss is told")
         held, before = rig.ring.newest, rig.bar()
         rig.post("cam/home", True)
         rig.post("prompt", "#10b020")
@@ -237,7 +237,7 @@ def test_a_world_elsewhere_is_played_cut_off_and_killed(key):
         wait_for(lambda: rig.shows((0x10, 0xB0, 0x20)) and rig.bar() < before, what="the world is back and at home")
         assert rig.obeyed()["cam/home"] == 1
         cable.cut()
-        wait_for(lambda: not rig.said()["link"]["up"])
+        wait_for(lambda: not rig.status()["link"]["up"])
         cable.plugged = True
         places = []
 
@@ -247,20 +247,20 @@ def test_a_world_elsewhere_is_played_cut_off_and_killed(key):
 
         wait_for(moved, what="the bar to move on")
         assert places == sorted(places), "it never went home again"
-        assert rig.said()["link"]["lost"] == 2
-        assert rig.said()["restarts"] == 0
+        assert rig.status()["link"]["lost"] == 2
+        assert rig.status()["restarts"] == 0
 
         # The other machine dies, and a new one has the same world.
         host.send_signal(signal.SIGKILL)
         host.wait()
-        wait_for(lambda: rig.said().get("state") == "link lost", what="the loss is told")
+        wait_for(lambda: rig.status().get("state") == "link lost", what="the loss is told")
         held = rig.ring.newest
         assert rig.shows((0x10, 0xB0, 0x20))
         stack.enter_context(hosting(key, f"127.0.0.1:{port}"))
         wait_for(lambda: rig.ring.newest > held, what="frames of the new world")
         assert rig.shows((0x10, 0xB0, 0x20)), "nothing had to be said again"
         assert rig.obeyed()["cam/home"] == 1
-        assert rig.said()["link"]["malformed"] == 0
+        assert rig.status()["link"]["malformed"] == 0
 
 
 def test_another_key_is_refused_and_a_picture_on_a_pad_is_sent(key, tmp_path):
@@ -274,8 +274,8 @@ def test_another_key_is_refused_and_a_picture_on_a_pad_is_sent(key, tmp_path):
     (tmp_path / "red.jpg").write_bytes(Packer().pack(red))
     with hosting(key, f"127.0.0.1:{port}"):
         with Rig(address, other) as stranger:
-            wait_for(lambda: stranger.said().get("state") == "restarting", what="the refusal")
-            assert "another key" in stranger.said()["message"]
+            wait_for(lambda: stranger.status().get("state") == "restarting", what="the refusal")
+            assert "another key" in stranger.status()["message"]
             assert stranger.ring.newest == 0
         # Knowing whom to ask is not enough: without the rig's own secret nothing is answered.
         with intruder(half, address, mine.world_public) as peer:
@@ -313,12 +313,12 @@ def test_two_machines_whose_cable_is_pulled(key):
             wait_for(lambda: rig.shows((0x20, 0x40, 0x60)), what="the first prompt")
             ip("-n", there, "link", "set", far, "down")
             rig.post("prompt", "#a0a000")
-            wait_for(lambda: rig.said().get("state") == "link lost", what="the loss is told")
-            assert re.search("no sign|nobody answers", rig.said()["message"])
+            wait_for(lambda: rig.status().get("state") == "link lost", what="the loss is told")
+            assert re.search("no sign|nobody answers", rig.status()["message"])
             assert rig.shows((0x20, 0x40, 0x60)), "the picture holds"
             ip("-n", there, "link", "set", far, "up")
             wait_for(lambda: rig.shows((0xA0, 0xA0, 0)), what="the world is back")
-            assert rig.said()["restarts"] == 0
+            assert rig.status()["restarts"] == 0
     finally:
         subprocess.run(["ip", "netns", "del", there], capture_output=True)
         subprocess.run(["ip", "link", "del", near], capture_output=True)

@@ -16,7 +16,7 @@ from worldjockey.model.spec import Tokens, WorldSpec
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
-from worldjockey.node.ipc.process import told
+from worldjockey.node.ipc.process import read_status
 from worldjockey.node.world import process as world_process
 from worldjockey.node.world.adaptive_quality import AHEAD, STEPS, Governor, Quality, passed, reduced, used
 from worldjockey.node.world.process import WorldOptions, WorldStepper
@@ -197,7 +197,7 @@ def heavy():
     player.encoder.once()
     thread = threading.Thread(target=world_process._play, args=(player, ring, status, {}, stop), daemon=True)
     thread.start()
-    yield SimpleNamespace(world=player.world, box=box, ring=ring, said=lambda: told(status))
+    yield SimpleNamespace(world=player.world, box=box, ring=ring, said=lambda: read_status(status))
     stop.set()
     thread.join(5)
     for cell in (box, status, ring):
@@ -206,11 +206,11 @@ def heavy():
 
 def test_the_world_process_reduces_tells_and_obeys_the_switch(heavy, wait_for):
     heavy.box.post("steps", 2, 2.0)
-    wait_for(lambda: "half size" in heavy.said().get("quality", ""), 20)
-    assert heavy.said()["quality"] == "1 of 2 steps, half size: the world is too slow for 30 frames a second"
+    wait_for(lambda: "half size" in heavy.status().get("quality", ""), 20)
+    assert heavy.status()["quality"] == "1 of 2 steps, half size: the world is too slow for 30 frames a second"
     wait_for(lambda: heavy.ring.read()[1].shape == (8, 8, 3))
     assert max(heavy.world.asked) == 2
     assert heavy.world.asked[-1] == 1
     heavy.box.post("quality", "fixed", 3.0)
-    wait_for(lambda: heavy.world.asked[-1] == 2 and heavy.said()["quality"] == "")
+    wait_for(lambda: heavy.world.asked[-1] == 2 and heavy.status()["quality"] == "")
     wait_for(lambda: heavy.ring.read()[1].shape == (16, 16, 3))

@@ -48,7 +48,7 @@ def watching(spec: LiveSpec, feed: LiveFeed, **patience: float) -> Iterator[Call
         deadline = time.monotonic() + 40
         while not condition():
             supervisor.watch(time.monotonic())
-            assert time.monotonic() < deadline, supervisor.said()
+            assert time.monotonic() < deadline, supervisor.status()
             time.sleep(0.02)
 
     wait.said = supervisor.said  # type: ignore[attr-defined]
@@ -80,15 +80,15 @@ def test_a_clip_comes_at_the_size_the_world_wants_for_ever_and_appears_as_soon_a
 ) -> None:
     path = tmp_path / "clip.mp4"
     with watching(LiveSpec(live_source.SOURCE_CLASSES["file"], {"file": str(path)}), feed) as wait:
-        wait(lambda: wait.said().get("state") == "waiting")
-        assert "check the path" in wait.said()["message"]
+        wait(lambda: wait.status().get("state") == "waiting")
+        assert "check the path" in wait.status()["message"]
         clip(tmp_path / "making.mp4", RED).rename(path)
         wait(lambda: feed.ring.newest > 25 and shows(feed, RED))  # it has ten pictures
         assert feed.ring.read()[1].shape == (288, 512, 3)
         feed.size.write(b"288 512")
         wait(lambda: feed.ring.read()[1].shape == (512, 288, 3))
-        assert wait.said()["restarts"] == 0
-        assert not wait.said()["message"]
+        assert wait.status()["restarts"] == 0
+        assert not wait.status()["message"]
 
 
 def test_a_camera_that_hangs_is_ended_and_opened_again(
@@ -98,7 +98,7 @@ def test_a_camera_that_hangs_is_ended_and_opened_again(
     spec = LiveSpec("fickle_camera:FickleCamera", {"path": str(tmp_path / "hung")})
     with watching(spec, feed, opening=5.0) as wait:
         wait(lambda: shows(feed, (77, 77, 77)))
-        assert wait.said()["restarts"] >= 1
+        assert wait.status()["restarts"] >= 1
 
 
 def test_an_ndi_sender_that_is_killed_and_comes_back_is_seen_again(feed: LiveFeed, discovery: None) -> None:
@@ -116,10 +116,10 @@ def test_an_ndi_sender_that_is_killed_and_comes_back_is_seen_again(feed: LiveFee
         finally:
             first.kill()
             first.wait()
-        wait(lambda: wait.said().get("state") == "waiting")
+        wait(lambda: wait.status().get("state") == "waiting")
         namesake = sender(BLUE, f"{name} 2")
         try:
-            wait(lambda: f"({name} 2)" in wait.said().get("message", ""))
+            wait(lambda: f"({name} 2)" in wait.status().get("message", ""))
             assert shows(feed, RED), "what was seen last is still there, and nobody stands in for it"
         finally:
             namesake.communicate()
@@ -128,7 +128,7 @@ def test_an_ndi_sender_that_is_killed_and_comes_back_is_seen_again(feed: LiveFee
             wait(lambda: shows(feed, BLUE))
         finally:
             second.communicate()
-        assert wait.said()["restarts"] == 0, "its own process found it again"
+        assert wait.status()["restarts"] == 0, "its own process found it again"
 
 
 def place(tokens: Any) -> str:

@@ -17,7 +17,7 @@ from worldjockey.integrations.window import WindowOutput
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
-from worldjockey.node.ipc.process import SPAWN, end, told
+from worldjockey.node.ipc.process import SPAWN, join_or_kill, read_status
 from worldjockey.node.output import clock_process
 from worldjockey.node.output.clock_process import Program
 from worldjockey.node.output.scaling import Scaler, shape_of
@@ -74,12 +74,15 @@ def playing(tmp_path):
     output.start()
     thread.start()
     yield SimpleNamespace(
-        world=player.world, rings=rings, clock=lambda: told(said), quality=lambda: told(world_said).get("quality", "")
+        world=player.world,
+        rings=rings,
+        clock=lambda: read_status(said),
+        quality=lambda: read_status(world_said).get("quality", ""),
     )
     stop.set()
     halt.set()
     thread.join(5)
-    end(output, 10)
+    join_or_kill(output, 10)
     for cell in (box, clock, said, world_said, ring, *rings.values()):
         cell.unlink()
 

@@ -56,7 +56,7 @@ def test_a_team_plays_on_after_a_death_and_ends_with_the_show(meeting_place):
 
     try:
         watched(lambda: ring.newest > 5, "the team's first frames")
-        assert follower.said()["state"] == "following"
+        assert follower.status()["state"] == "following"
         os.kill(follower.pid, signal.SIGKILL)
         watched(lambda: world.restarts and follower.restarts, "both start again")
         number = ring.newest

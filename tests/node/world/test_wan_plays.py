@@ -13,7 +13,7 @@ from worldjockey.model.worlds.wan.rollout import WanConfig
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
-from worldjockey.node.ipc.process import told
+from worldjockey.node.ipc.process import read_status
 from worldjockey.node.world import process as world_process
 from worldjockey.node.world.process import WorldOptions, WorldStepper
 
@@ -123,7 +123,7 @@ def playing(opened, box):
     box.post("steps", 1, 1.0)
     thread = threading.Thread(target=world_process._play, args=(player, ring, status, {}, stop), daemon=True)
     thread.start()
-    yield SimpleNamespace(world=player.world, box=box, player=player, log=log, said=lambda: told(status))
+    yield SimpleNamespace(world=player.world, box=box, player=player, log=log, said=lambda: read_status(status))
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
@@ -133,8 +133,8 @@ def playing(opened, box):
 
 def test_the_world_process_plays_it_evenly_turns_with_the_prompt_and_sees_less_where_it_is_slow(playing, wait_for):
     wait_for(lambda: len(playing.log) > 40, 30)
-    assert playing.said()["state"] == "running"
-    assert playing.said()["quality"] == ""
+    assert playing.status()["state"] == "running"
+    assert playing.status()["quality"] == ""
     gaps = [info.span for _, info in playing.log[30:]]
     assert min(gaps) >= 1 / 16 - 1e-9, "never faster than it means its motion"
     playing.box.post("prompt", "the sea, storm", 5.0)
@@ -146,7 +146,7 @@ def test_the_world_process_plays_it_evenly_turns_with_the_prompt_and_sees_less_w
                                                                                 strict=True)])  # fmt: skip
     assert turned > 0.2 * usual, "another picture"
     playing.world.weight = 0.35  # for four pictures, which shall come in 0.26 s
-    wait_for(lambda: playing.world.windows[-1] == 6 and playing.said()["quality"], 60)
-    assert playing.said()["quality"] == "1.5 s of memory: the world is too slow for 15 frames a second"
+    wait_for(lambda: playing.world.windows[-1] == 6 and playing.status()["quality"], 60)
+    assert playing.status()["quality"] == "1.5 s of memory: the world is too slow for 15 frames a second"
     playing.world.weight = 0.0
-    wait_for(lambda: playing.world.windows[-1] == 9 and not playing.said()["quality"], 60)
+    wait_for(lambda: playing.world.windows[-1] == 9 and not playing.status()["quality"], 60)
