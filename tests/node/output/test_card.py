@@ -51,10 +51,10 @@ class Rig:
         spec = OutputSpec("window", worker.OUTPUT_CLASSES["window"], "native", 0, {"fullscreen": True}, True)
         self.line = CardLine(paths={"window": Cell(8)})
         self.source, self.tick, self.news = FrameRing(WIDE * TALL * 3, 4), Cell(64), Cell(64)
-        self.status = Cell(16384)
+        self.status_cell = Cell(16384)
         self.rings = rings_for([spec], FORMAT, self.source.size)
         self.wake, self.stop, self.count = SPAWN.Semaphore(0), SPAWN.Event(), 0
-        args = (spec, FORMAT, self.rings["native"], self.tick, self.wake, self.news, self.status, self.stop, self.line)
+        args = (spec, FORMAT, self.rings["native"], self.tick, self.wake, self.news, self.status_cell, self.stop, self.line)
         self.mailbox = Mailbox()
         self.process = SPAWN.Process(target=worker.run, args=args, kwargs={"mailbox": self.mailbox})
         self.process.start()
@@ -80,7 +80,7 @@ class Rig:
 
     @property
     def status(self) -> dict[str, Any]:
-        return read_status(self.status)
+        return read_status(self.status_cell)
 
     def close(self) -> None:
         self.stop.set()
@@ -90,7 +90,7 @@ class Rig:
             self.source,
             self.tick,
             self.news,
-            self.status,
+            self.status_cell,
             *self.rings.values(),
             *self.line.cells,
         ):
