@@ -55,9 +55,7 @@ def _ms(value: float | None) -> str:
 def bench(result: Figures) -> str:
     """`wj bench --json`."""
     busy = result["world_beside_a_busy_core"]
-    chains = [
-        result[f"chain{name}"] for name in ("", "_in_a_flood", "_in_many_hands", "_beside_a_busy_core")
-    ]
+    chains = [result[f"chain{name}"] for name in ("", "_in_a_flood", "_in_many_hands", "_beside_a_busy_core")]
     rows = []
     for row in result["world"]:
         beside = f"{busy['fps']:g} ({busy['ratio']:.0%})" if row["steps"] == busy["steps"] else ""
@@ -108,7 +106,8 @@ def rig(result: Figures) -> str:
 
 def interpolation(result: Figures) -> str:
     """`python -m worldjockey.node.measure.interpolation --json`."""
-    cost = {"motion": f"{result['cpu_ms']['flow']['p50']:g} ms a world frame and {result['cpu_ms']['warp']['p50']:g} ms a tick"}
+    flow, warp = (result["cpu_ms"][part]["p50"] for part in ("flow", "warp"))
+    cost = {"motion": f"{flow:g} ms a world frame and {warp:g} ms a tick"}
     rows = [
         [f"`{fill}`", f"{found['mean']:g} dB", cost.get(fill, "")] for fill, found in result["psnr"].items()
     ]  # fmt: skip
