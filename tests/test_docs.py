@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from worldjockey.model.evaluate.scorecard.row import Row
 from worldjockey.node.cli import docs
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
@@ -115,6 +116,29 @@ def test_pictures_are_used() -> None:
     for picture in DOCS.iterdir():
         if picture.suffix in (".jpg", ".png", ".svg", ".mp4"):
             assert picture.resolve() in used, f"{name(picture)} is on no page"
+
+
+def examples_of_shows() -> list[tuple[str, str]]:
+    pages = {page: re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL) for page in DOCS.rglob("*.md")}
+    return [(f"{name(page)} {n}", text) for page, texts in sorted(pages.items()) for n, text in enumerate(texts, 1)]
+
+
+@pytest.mark.parametrize(("where", "text"), examples_of_shows(), ids=[where for where, _ in examples_of_shows()])
+def test_the_shows_on_the_pages_can_be_opened(where: str, text: str) -> None:
+    assert Show.parse(text, where)
+
+
+def test_the_scorecard_is_read_as_the_command_writes_it() -> None:
+    share = dict.fromkeys(docs.ATTRIBUTES, 0.96)
+    detail = {"share": share, "right": share, "right on true frames": dict.fromkeys(docs.ATTRIBUTES, 0.5)}
+    rows = [
+        Row("obedience: 1 step", 0.96, 0.9, unit="%", truth=0.5, detail=detail),
+        Row("continuity: largest jump", 1.25, 2, at_most=True, unit="x"),
+    ]
+    made = docs.scorecard({"world": "nano", "rows": {row.name: row.json() for row in rows}})
+    assert "| 96% | at least 90% | 50% |" in made
+    assert "| 1.25x | at most 2x |  |" in made
+    assert "| 1 step | 96% | 96% |" in made
 
 
 @pytest.fixture
