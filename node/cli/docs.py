@@ -37,7 +37,8 @@ def measured(figures: Figures) -> str:
     """The line above a table of measurements: what made it, when and where."""
     commit = f", commit {figures['commit']}" if figures.get("commit") else ""
     machine = f", on {figures['machine']}" if figures.get("machine") else ""
-    text = f"Measured with `{figures['command']}` on {figures['date']}{commit}{machine}."
+    command = f" with `{figures['command']}`" if figures.get("command") else ""
+    text = f"Measured{command} on {figures['date']}{commit}{machine}."
     return f"{text} {figures.get('note', '')}".strip()
 
 
