@@ -20,12 +20,16 @@ from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.parameters import PARAMETERS, find, latest_wins
 from worldjockey.node.show.schema import Show
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
-SPOKEN = ("touchdesigner", "chataigne", "touchosc")
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+PAGES = [
+    *(EXAMPLES / name / "README.md" for name in ("chataigne", "touchosc")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("playing", "osc", "touchdesigner", "ableton", "resolume")),
+]
 ASKED = ("subscribe", "unsubscribe", "subscribed")
 
 
-@pytest.mark.parametrize("page", [EXAMPLES / name / "README.md" for name in SPOKEN], ids=SPOKEN)
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_every_address_on_a_page_is_there(page):
     names = set(re.findall(r"/?\bwj/([\w/*+]+)", page.read_text()))
     assert names

@@ -1,4 +1,4 @@
-"""Callbacks of an OSC In DAT on port 9011: the Table DAT `wj_values` holds every parameter's present value."""
+"""Callbacks of an OSC In DAT on port 9011: the Table DAT `wj_values` gets a row for every parameter's present value."""
 
 TABLE = "wj_values"
 

@@ -1,4 +1,4 @@
-"""A Text DAT: what a script says to the show, through the OSC Out DAT `oscout1` (127.0.0.1, port 9010)."""
+"""A Text DAT: plays the show from a script, through the OSC Out DAT `oscout1` (127.0.0.1, port 9010)."""
 
 OUT = "oscout1"
 
@@ -13,13 +13,13 @@ def prompt(text, seconds=None):
 
 
 def pads(weights):
-    """{1: 0.7, 2: 0.3}: those weights together, and every other pad down, in one bundle."""
+    """Sets all pads in one bundle, as in {1: 0.7, 2: 0.3}; pads that are not named go to 0."""
     messages = [[f"/wj/pad/{n}", [float(weights.get(n, 0.0))]] for n in range(1, 17)]
     op(OUT).sendOSC(messages, asBundle=True)  # noqa: F821
 
 
 def step(name, amount):
-    """A bit further than now: step('cam/yaw', 0.05)"""
+    """Moves a fader by an amount: step('cam/yaw', 0.05)"""
     send(f"/wj/{name}/+", float(amount))
 
 
@@ -28,12 +28,12 @@ def act(name):
 
 
 def cue(name=None):
-    """By name or number; without either, the next one."""
+    """Fires a cue by name or number; without either, the next one."""
     send("/wj/cue/go", *([] if name is None else [name]))
 
 
 def ask(name, port=9011):
-    """The answer comes to the OSC In DAT on that port."""
+    """Asks for a value; the answer arrives at the OSC In DAT on that port."""
     send(f"/wj/{name}", "?", port)
 
 

@@ -8,7 +8,7 @@ from worldjockey.model import Controls, Prompt, Tokens, WorldSpec, WorldState
 
 
 class Plasma:
-    """Waves of colour: each prompt has three of its own, `energy` makes them finer, and the camera drives past."""
+    """Waves of colour: each prompt has its own colours, `energy` makes the waves finer, and the camera moves along."""
 
     def __init__(self, device: str = "auto", aspect: float | None = None) -> None:
         width = 4 * round(128 * (aspect or 16 / 9) / 4)
@@ -17,12 +17,12 @@ class Plasma:
         self.reset(0)
 
     def set_quality(self, level: int) -> None:
-        """Which of the spec's `qualities` the next steps have: where it is too slow, the node asks for less."""
+        """Choose one of the spec's `qualities` for the next steps; the node lowers it where the world is too slow."""
         height, width = self.spec.height >> level, self.spec.width >> level
         self.y, self.x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
 
     def encode(self, prompt: Prompt) -> Tokens:
-        """(1, 3): what moves when prompts are mixed. Called beside the frames, so it may be slow."""
+        """Tokens (1, 3), which are mixed between prompts. Called in a thread beside the frames, so it may be slow."""
         random = np.random.default_rng(zlib.crc32(prompt.text.encode()))
         return Tokens(random.uniform(0.5, 1.5, (1, 3)).astype(np.float32))
 
@@ -30,7 +30,7 @@ class Plasma:
         self.time, self.place = float(seed % 100), 0.0
 
     def step(self, controls: Controls) -> torch.Tensor:
-        """What the faders say now, as uint8 (frames, height, width, 3)."""
+        """One frame for the present controls, as uint8 (frames, height, width, 3)."""
         self.time += controls.dt
         self.place += controls.dt * controls.camera.get("strafe", 0.0)
         finer = 4 * (1 + controls.energy)

@@ -1,0 +1,310 @@
+"""The generated parts of docs/: `python -m worldjockey.node.cli.docs` rewrites them, `--check` fails when one is stale.
+
+A page marks a generated part by two comments, `<!-- generated: NAME -->` and `<!-- end -->`. The reference, the
+commands and the worlds come from the program itself. Every table of measurements comes from a JSON file in
+docs/figures, which holds what a command wrote and where, when and how it was measured:
+
+    {"command": "wj bench --seconds 6", "date": "2026-11-24", "commit": "ee50738", "machine": "...", "note": "...",
+     "result": {...}}
+
+`--add bench run.json --command "wj bench --seconds 6" --machine "..."` makes such a file from a command's own JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+ATTRIBUTES = ("place", "light", "weather", "figure", "tint", "mood")
+Figures = Mapping[str, Any]
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table."""
+    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in (columns, *rows)]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    return "\n".join([lines[0], "|" + " --- |" * len(columns), *lines[1:]])
+
+
+def measured(figures: Figures) -> str:
+    """The line above a table of measurements: what made it, when and where."""
+    commit = f", commit {figures['commit']}" if figures.get("commit") else ""
+    machine = f", on {figures['machine']}" if figures.get("machine") else ""
+    command = f" with `{figures['command']}`" if figures.get("command") else ""
+    text = f"Measured{command} on {figures['date']}{commit}{machine}."
+    return f"{text} {figures.get('note', '')}".strip()
+
+
+def pair(found: Mapping[str, float] | None) -> str:
+    return f"{found['p50']:g} / {found['p95']:g} ms" if found else ""
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:g} ms"
+
+
+# -- tables of measurements: what a command wrote as JSON -> Markdown --------------------------------------------------
+
+
+def bench(result: Figures) -> str:
+    """`wj bench --json`."""
+    busy = result["world_beside_a_busy_core"]
+    chains = [result[f"chain{name}"] for name in ("", "_in_a_flood", "_in_many_hands", "_beside_a_busy_core")]
+    rows = []
+    for row in result["world"]:
+        beside = f"{busy['fps']:g} ({busy['ratio']:.0%})" if row["steps"] == busy["steps"] else ""
+        plural = "s" if row["steps"] > 1 else ""
+        rows.append([f"world alone, {row['steps']} step{plural}: frames a second", f"{row['fps']:g}", "", "", beside])
+    out = result["output"]
+    whole = f"whole chain, {out['to']} at {out['size']}, {out['fps']} a second"
+    lines: dict[str, Callable[[Figures], str]] = {
+        f"{whole}: world frames a second": lambda c: f"{c['world_fps']:g}",
+        "ticks later than 5 ms": lambda c: f"{c['late_percent']:g}%",
+        "ticks missed": lambda c: f"{c['missed']}" + (f" of {c['ticks']}" if "ticks" in c else ""),
+        "control to sent frame, p50 / p95": lambda c: pair(c["latency_ms"]),
+        "control to mailbox, p50 / p95": lambda c: pair(c["arrival_ms"]),
+        "CPU of control and clock for each frame": lambda c: _ms(c["node_cpu_ms"]),
+        f"CPU of {out['to']} for each frame, without a receiver": lambda c: _ms(c["outlet_cpu_ms"]),
+        "memory of all processes": lambda c: f"{c['memory']['all_mb']:g} MB",
+        "growth of that memory during the run": lambda c: f"{c['memory']['all_growth_mb']:g} MB",
+    }
+    rows += [[name, *(show(chain) for chain in chains)] for name, show in lines.items()]
+    return table(("", "alone", "flood", "many hands", "busy core"), rows)
+
+
+def outputs(result: Figures) -> str:
+    """`wj bench --outputs --json`."""
+    rows = []
+    for row in result["ways"]:
+        if "lacks" in row:
+            continue
+        name = row["way"] + (f" ({row['note']})" if row.get("note") else "")
+        rows.append([name, _ms(row["cpu_ms"]), _ms(row["node_cpu_ms"]), row["copies"], pair(row["received_ms"])])
+    columns = ("output", "its CPU for each frame", "the node's", "copies", "control to received pixel, p50 / p95")
+    return table(columns, rows)
+
+
+def rig(result: Figures) -> str:
+    """`wj bench --rig --json`."""
+    out = result["output"]
+    rows = [
+        ["output", f"{out['size']} at {out['fps']} frames a second, {result['minutes']:g} minutes"],
+        ["ticks missed", f"{result['missed']} of {result['ticks']}" if "missed" in result else ""],
+        ["ticks late", f"{result['late']}, the worst by {result['worst_ms']:g} ms" if "late" in result else ""],
+        ["world frames a second", f"{result['world_fps']:g}" if "world_fps" in result else ""],
+        ["control to sent frame, p50 / p95", pair(result.get("latency_ms"))],
+        ["passed", "yes" if result["passed"] else "no"],
+    ]
+    return table(("", ""), [row for row in rows if row[1]])
+
+
+def interpolation(result: Figures) -> str:
+    """`python -m worldjockey.node.measure.interpolation --json`."""
+    flow, warp = (result["cpu_ms"][part]["p50"] for part in ("flow", "warp"))
+    cost = {"motion": f"{flow:g} ms a world frame and {warp:g} ms a tick"}
+    rows = [
+        [f"`{fill}`", f"{found['mean']:g} dB", cost.get(fill, "")] for fill, found in result["psnr"].items()
+    ]  # fmt: skip
+    return table(("`/wj/inbetween`", "likeness to the true frame (PSNR)", "CPU"), rows)
+
+
+LABELS = {
+    "autoencoder: unseen scenes": "autoencoder, on scenes it has not seen",
+    "obedience: 1 step": "obedience in 1 step: the worst of place, light, weather and act",
+    "obedience: 4 steps": "obedience in 4 steps",
+    "obedience: unseen paraphrases": "obedience to phrases that training never used",
+    "few steps: Fréchet, 1 against 4": "Fréchet distance of 1 step, against 4 steps",
+    "reaction": "frames until a new prompt shows",
+    "continuity: largest jump": "largest jump in a 1 s transition, against normal motion",
+    "camera: worst of 8 commands": "camera: the worst of eight commands",
+    "camera: strafe told from yaw": "camera: strafe distinguished from yaw",
+    "memory: away and back": "turned away and back: distance to the first view, against random views",
+    "sound: picture with beat": "correlation of the frame's energy with a beat",
+    "true speed: 1/10 s against 1/24 s": "difference of motion between steps of 1/10 s and of 1/24 s",
+}
+
+
+def scorecard(result: Figures) -> str:
+    """`wj eval --json`."""
+
+    def shown(value: float | None, unit: str) -> str:
+        if value is None:
+            return ""
+        return f"{value:.0%}" if unit == "%" else f"{value:.3g}{unit}" if unit == "x" else f"{value:.3g} {unit}".strip()
+
+    rows = []
+    for name, row in result["rows"].items():
+        bound = ("at most " if row["at_most"] else "at least ") + shown(row["target"], row["unit"])
+        figures = [shown(row["value"], row["unit"]), bound, shown(row.get("truth"), row["unit"])]
+        rows.append([LABELS.get(name, name), *figures])
+    text = table(("what", result["world"], "target", "on true frames of the stage"), rows)
+    obeyed = {name: row["detail"] for name, row in result["rows"].items() if "share" in row.get("detail", {})}
+    if not obeyed:
+        return text
+    truth = next(iter(obeyed.values()))["right on true frames"]
+    cells = [["the judge on true frames", *(f"{truth[k]:.0%}" for k in ATTRIBUTES)]]
+    for name, detail in obeyed.items():
+        share = detail["share"]
+        cells.append([name.removeprefix("obedience: "), *(f"{share[k]:.0%}" if k in share else "" for k in ATTRIBUTES)])
+    return f"{text}\n\n{table(('obedience', *ATTRIBUTES), cells)}"
+
+
+def plain(result: Figures) -> str:
+    """Figures that were taken by hand: columns and rows."""
+    return table(result["columns"], result["rows"])
+
+
+FIGURES: dict[str, Callable[[Figures], str]] = {
+    "bench": bench,
+    "outputs": outputs,
+    "rig-720p": rig,
+    "rig-180p": rig,
+    "interpolation": interpolation,
+    "scorecard": scorecard,
+    "browser": plain,
+    "stream-audio": plain,
+}
+
+
+# -- what the program says of itself -----------------------------------------------------------------------------------
+
+
+def reference() -> str:
+    from ..control import reference as made
+
+    return made.markdown()
+
+
+def _commands() -> Iterator[tuple[str, Any]]:
+    """Every command with its full name, in the order of `wj --help`."""
+    import typer
+
+    from .app import app
+
+    def below(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+        if not hasattr(command, "commands"):
+            yield name, command
+        for sub, child in getattr(command, "commands", {}).items():
+            yield from below(f"{name} {sub}", child)
+
+    return below("wj", typer.main.get_command(app))
+
+
+def command_names() -> list[str]:
+    """As they are typed: "wj play", "wj weights list", ..."""
+    return [name for name, _ in _commands()]
+
+
+def commands() -> str:
+    """A section for each command, from its own help."""
+    parts = []
+    for name, command in _commands():
+        help_ = re.sub(r"[ \t]*\n[ \t]*", "\n", command.help or "").strip()
+        rows = []
+        for p in command.params:
+            if p.param_type_name == "argument":
+                rows.append([f"`{p.metavar or p.name.upper()}`", getattr(p, "help", None) or ""])
+            elif p.name != "help":
+                flags = "/".join(f"`{flag}`" for flag in (*p.opts, *p.secondary_opts))
+                rows.append([flags, p.help or ""])
+        parts += [f"## {name}", help_, *([table(("option", "what it does"), rows)] if rows else [])]
+    return "\n\n".join(parts)
+
+
+def worlds() -> str:
+    """The worlds of this package, as `wj weights list` has them."""
+    from worldjockey.model.registry import worlds as known
+
+    rows = [
+        [
+            f"`{entry.name}`",
+            f"`[{entry.extra}]`" if entry.extra else "",
+            f"[{entry.licence}]({entry.terms})" if entry.terms else entry.licence,
+            f"{entry.memory:g} GB" if entry.memory else "",
+            entry.rate,
+        ]
+        for entry in known().values()
+        if entry.package == "worldjockey"
+    ]
+    return table(("world", "extra", "licence", "memory", "frames a second, as published"), rows)
+
+
+OWN: dict[str, Callable[[], str]] = {"reference": reference, "commands": commands, "worlds": worlds}
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+
+def block(name: str, folder: Path) -> str:
+    """What stands between the comments of that name. Raises ValueError for a name that there is not."""
+    if name in OWN:
+        return OWN[name]()
+    if name not in FIGURES:
+        raise ValueError(f"there is no generated part {name!r}: there are {', '.join((*OWN, *FIGURES))}")
+    figures = json.loads((folder / "figures" / f"{name}.json").read_text("utf-8"))
+    return f"{measured(figures)}\n\n{FIGURES[name](figures['result'])}"
+
+
+def page(text: str, folder: Path) -> str:
+    """The page with every generated part made anew."""
+
+    def made(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{block(match[2], folder)}\n\n{match[3]}"
+
+    return BLOCK.sub(made, text)
+
+
+def stale(folder: Path) -> list[Path]:
+    """The pages whose generated parts are not what they would be now."""
+    found = []
+    for path in sorted(folder.rglob("*.md")):
+        text = path.read_text("utf-8")
+        if page(text, folder) != text:
+            found.append(path)
+    return found
+
+
+def add(folder: Path, name: str, source: Path, command: str, machine: str, note: str) -> Path:
+    """Put a command's JSON into docs/figures, with today's date and the commit that is checked out."""
+    if name not in FIGURES:
+        raise ValueError(f"there are no figures {name!r}: there are {', '.join(FIGURES)}")
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=folder)
+    figures = {
+        "command": command, "date": time.strftime("%Y-%m-%d"), "commit": found.stdout.strip(), "machine": machine,
+        "note": note, "result": json.loads(source.read_text("utf-8")),
+    }  # fmt: skip
+    path = folder / "figures" / f"{name}.json"
+    path.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return path
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m worldjockey.node.cli.docs", description="Make the generated pages.")
+    parser.add_argument("--folder", type=Path, default=Path("docs"), help="the folder of the pages (docs)")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 if a page is stale")
+    parser.add_argument("--add", nargs=2, metavar=("NAME", "JSON"), help="first take these figures into docs/figures")
+    parser.add_argument("--command", default="", help="of --add: the command that wrote the JSON")
+    parser.add_argument("--machine", default="", help="of --add: the machine that it ran on")
+    parser.add_argument("--note", default="", help="of --add: what a reader has to know beside the table")
+    args = parser.parse_args(argv)
+    if args.add:
+        print(f"wrote {add(args.folder, args.add[0], Path(args.add[1]), args.command, args.machine, args.note)}")
+    pages = stale(args.folder)
+    for path in pages:
+        if args.check:
+            print(f"{path} is stale: run python -m worldjockey.node.cli.docs")
+        else:
+            path.write_text(page(path.read_text("utf-8"), args.folder), "utf-8")
+            print(f"wrote {path}")
+    return int(args.check and bool(pages))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
