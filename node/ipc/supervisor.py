@@ -11,6 +11,7 @@ from typing import Any
 from .cell import Cell
 from .process import CLOSED, SPAWN, STATUS_BYTES, UNSUITABLE, join_or_kill, read_status
 
+CLOSING = 5.0  # seconds all together may take to end: a file is completed then
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new try in a row
 HEALTHY = 20.0  # seconds of life after which earlier failures are forgotten
 LOST = 50  # events remembered

@@ -23,11 +23,11 @@ from zmq.utils.monitor import parse_monitor_message
 
 from ..ipc.frame_ring import FrameRing
 from ..ipc.mailbox import Mailbox
-from ..ipc.supervisor import Supervisor
-from ..session.play import CLOSING, NATIVE_BYTES, WORLD_PATIENCE, stop_signals
+from ..ipc.signals import stop_signals
+from ..ipc.supervisor import CLOSING, Supervisor
 from ..show.media import Media
 from ..world import process as world_process
-from ..world.process import WorldOptions
+from ..world.process import NATIVE_BYTES, WORLD_PATIENCE, WorldOptions
 from . import protocol as messages
 from .key import Key
 from .protocol import Hello, Malformed

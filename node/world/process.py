@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from worldjockey.model import Controls, World
 
 DT_MIN, DT_MAX = 1 / 30, 1 / 8  # seconds of world time a step may cover
+NATIVE_BYTES = 1920 * 1088 * 4  # the largest frame a world may make
+# Seconds by state that the world may be silent. Nothing limits how long it takes to load.
+WORLD_PATIENCE = {"running": 15.0}
 CHUNK_MAX = 10.0  # seconds that faders may glide in one step of a world that thinks in chunks
 SOUND = ("sound/level", "sound/bass", "sound/treble", "sound/onset")
 RECENT = 512  # steps that percentiles look back on

@@ -39,7 +39,7 @@ def run(status: Cell, stop: Any) -> None:
 
 def follow(seconds: float | None = None) -> None:
     """Until the show is over, the time is up, or Ctrl-C."""
-    from ..session.play import stop_signals
+    from ..ipc.signals import stop_signals
 
     supervisor, begin = Supervisor("follower", run, (), {}), time.monotonic()
     with stop_signals() as leaving:

@@ -19,7 +19,7 @@ from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.gl.canvas import Canvas, HiddenContext, Target
 from worldjockey.integrations.gl.projection import Scale, check_keystone, fit, nudged, to_picture
 from worldjockey.integrations.window import WindowOutput, list_monitors
-from worldjockey.node.session.play import outlet_specs
+from worldjockey.node.session.processes import output_specs
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 
@@ -344,7 +344,7 @@ def test_a_show_says_how_the_picture_lies() -> None:
     )
     show_file = Show.parse(lines)
     assert Show.parse(show_file.dump()) == show_file
-    (spec,) = outlet_specs(show_file.outputs)
+    (spec,) = output_specs(show_file.outputs)
     assert spec.options == {
         "monitor": 1, "fullscreen": True, "scale": "fill", "rotate": 90, "keystone": [(0, 0), (1, 0.1), (1, 1), (0, 1)],
     }  # fmt: skip

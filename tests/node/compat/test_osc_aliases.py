@@ -16,7 +16,7 @@ from worldjockey.node.compat.osc_aliases import Aliases, table
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.parameters import PADS, find
-from worldjockey.node.session.play import inputs_of
+from worldjockey.node.session.inputs import inputs_of
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 

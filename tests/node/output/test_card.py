@@ -27,7 +27,8 @@ from worldjockey.node.ipc.tick import CardLine, TickPlan
 from worldjockey.node.output import worker
 from worldjockey.node.output.clock_process import Program, TickPublisher, rings_for
 from worldjockey.node.output.worker import OutputSpec, drawable
-from worldjockey.node.session.play import off_the_card, outlet_specs
+from worldjockey.node.session.processes import output_specs
+from worldjockey.node.session.status_line import off_the_card
 from worldjockey.node.show.schema import Show
 from worldjockey.node.world import frame_publisher
 from worldjockey.node.world.frame_publisher import FramePublisher, described, understood
@@ -54,7 +55,17 @@ class Rig:
         self.status_cell = Cell(16384)
         self.rings = rings_for([spec], FORMAT, self.source.size)
         self.wake, self.stop, self.count = SPAWN.Semaphore(0), SPAWN.Event(), 0
-        args = (spec, FORMAT, self.rings["native"], self.tick, self.wake, self.news, self.status_cell, self.stop, self.line)
+        args = (
+            spec,
+            FORMAT,
+            self.rings["native"],
+            self.tick,
+            self.wake,
+            self.news,
+            self.status_cell,
+            self.stop,
+            self.line,
+        )
         self.mailbox = Mailbox()
         self.process = SPAWN.Process(target=worker.run, args=args, kwargs={"mailbox": self.mailbox})
         self.process.start()
@@ -233,7 +244,7 @@ def test_a_world_on_the_processor_asks_for_no_card(monkeypatch: pytest.MonkeyPat
 
 
 def test_which_outputs_may_draw_from_the_card() -> None:
-    specs = outlet_specs(Show.parse("outputs: [window, ndi, {kind: file, path: clip.mp4}]").outputs)
+    specs = output_specs(Show.parse("outputs: [window, ndi, {kind: file, path: clip.mp4}]").outputs)
     assert {spec.name: spec.takes_card for spec in specs} == {"window": True, "ndi": False, "file": False}
 
 

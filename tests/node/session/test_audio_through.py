@@ -6,7 +6,8 @@ from worldjockey.node.control.desk import Desk
 from worldjockey.node.ipc.audio_ring import AudioRing
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.output.worker import AudioForwarder
-from worldjockey.node.session.play import inputs_of, outlet_specs
+from worldjockey.node.session.inputs import inputs_of
+from worldjockey.node.session.processes import output_specs
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 
@@ -35,10 +36,10 @@ def test_sound_plays_the_world_or_what_the_show_maps():
 def test_what_is_listened_to_goes_out_wherever_there_is_a_place_for_it():
     outputs = "outputs: [window, ndi, {kind: ndi, name: mute, sound: false}, 'file:clip.mp4']"
     heard = Show.parse(f"sound: {{enabled: true}}\n{outputs}")
-    assert [(spec.name, spec.hears) for spec in outlet_specs(heard.on_air)] == [
+    assert [(spec.name, spec.hears) for spec in output_specs(heard.on_air)] == [
         ("window", False), ("ndi", True), ("ndi 2", False), ("file", True)
     ]  # fmt: skip
-    assert not any(spec.hears for spec in outlet_specs(Show.parse(outputs).on_air))
+    assert not any(spec.hears for spec in output_specs(Show.parse(outputs).on_air))
     assert Show.parse(heard.dump()) == heard
     with pytest.raises(ShowError, match="window takes"):
         Show.parse("outputs: [{kind: window, sound: false}]")

@@ -82,7 +82,7 @@ def test_quantised_cues_change_the_picture_on_the_beat(
 
     monkeypatch.syspath_prepend(str(PEERS))
     monkeypatch.setattr(playing, "inputs_of", inputs_of)
-    monkeypatch.setattr(playing, "outlet_specs", lambda entries: [spec])
+    monkeypatch.setattr(playing, "output_specs", lambda entries: [spec])
     show = Show.model_validate({
         "model": "testcard", "size": "640x360", "fps": FPS, "prompt": "#ff0000", "outputs": [], "quantise": "beat",
         "cues": [{"name": "green", "prompt": "#00ff00"}, {"name": "red", "prompt": "#ff0000"}],

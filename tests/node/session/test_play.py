@@ -21,6 +21,7 @@ import pytest
 from worldjockey.integrations import ControlEvent, Deliver
 from worldjockey.node.output.worker import OutputSpec
 from worldjockey.node.session import play as playing
+from worldjockey.node.session import status_line
 from worldjockey.node.session.options import PlayOptions
 from worldjockey.node.session.report import Report
 from worldjockey.node.show.schema import Show
@@ -78,7 +79,7 @@ class Stage:
         return bool(frames) and max(abs(a - b) for a, b in zip(frames[-1][1], colour, strict=True)) <= 4
 
     def play(self, show: Show, scenario: Callable[[], None], interrupt: bool = True) -> Report:
-        self._patch.setattr(playing, "outlet_specs", lambda entries: self.specs)
+        self._patch.setattr(playing, "output_specs", lambda entries: self.specs)
         errors: list[BaseException] = []
 
         def run() -> None:
@@ -305,9 +306,9 @@ def test_no_process_outlives_a_killed_control(tmp_path: Path, wait_for: Callable
 def test_why_nobody_takes_a_stream_is_said_while_it_plays() -> None:
     facts = {"url": "rtmp://x/live", "error": "rtmp://x/live: does not answer", "watched": False}
     outputs = {"stream": {"state": "running", "facts": facts}, "ndi": {"state": "running", "facts": {"connections": 1}}}
-    assert playing.unheard(outputs) == ["stream: rtmp://x/live: does not answer"]
-    assert "stream running rtmp://x/live (rtmp://x/live: does not answer)" in playing.line({}, {}, outputs)
-    assert playing.unheard({"stream": {"state": "restarting", "facts": facts}}) == []
+    assert status_line.unheard(outputs) == ["stream: rtmp://x/live: does not answer"]
+    assert "stream running rtmp://x/live (rtmp://x/live: does not answer)" in status_line.line({}, {}, outputs)
+    assert status_line.unheard({"stream": {"state": "restarting", "facts": facts}}) == []
 
 
 def test_an_input_that_fails_when_it_is_told_is_told_of_once(

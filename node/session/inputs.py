@@ -1,0 +1,82 @@
+"""The inputs of a show, made from its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from worldjockey.integrations import AudioChunk, Input
+
+from ..control.desk import Desk
+from ..show.schema import Show
+
+
+def inputs_of(show: Show, desk: Desk, hear: Callable[[AudioChunk], None] | None = None) -> dict[str, Input]:
+    """hear: gets the sound itself, where sound is listened to."""
+    found: dict[str, Input] = {}
+    if show.osc.enabled:
+        found |= _osc(show, desk)
+    if show.midi.enabled:
+        from worldjockey.integrations.midi.input import MIDIInput
+
+        from ..show.midi_mapping import compose
+
+        midi = show.midi
+        found["midi"] = MIDIInput(
+            midi.rules(), controllers=midi.controllers(), feedback=midi.feedback, read=desk.read, compose=compose,
+            on_clock=desk.clock.on_clock,
+        )  # fmt: skip
+    if show.sound.enabled:
+        found["sound"] = _sound(show, hear)
+    found["link"] = _link(desk)
+    return found
+
+
+def _link(desk: Desk) -> Input:
+    """Link is joined when `tempo/source` says so, now or later."""
+    from worldjockey.integrations.link.input import LinkInput
+
+    values = desk.values
+    joined = values["tempo/source"] == "link"
+    link = LinkInput(desk.clock.on_link, joined, values["tempo"], values["tempo/bar"], values["tempo/phrase"])
+    desk.clock.lead = link.set_tempo
+    return link
+
+
+def _sound(show: Show, hear: Callable[[AudioChunk], None] | None) -> Input:
+    from worldjockey.integrations.audio.input import DEFAULT, AudioInput, FeatureMapping
+
+    from ..parameters import find
+
+    mappings = []
+    for mapping in show.sound.map:
+        p = find(mapping.to)
+        assert p is not None  # the show was checked
+        low, high = (p.low, p.high) if p.kind in ("float", "int") else (0.0, 1.0)
+        mappings.append(FeatureMapping(mapping.of, mapping.to, low if mapping.low is None else mapping.low,
+                          high if mapping.high is None else mapping.high, mapping.attack, mapping.release))  # fmt: skip
+    return AudioInput(show.sound.input, tuple(mappings) or DEFAULT, hear)
+
+
+def _osc(show: Show, desk: Desk) -> dict[str, Input]:
+    from worldjockey.integrations.osc.input import OSCInput
+    from worldjockey.integrations.osc.query import OSCQuery
+
+    from ..compat.osc_aliases import Aliases
+    from ..control import reference
+    from ..parameters import PARAMETERS, latest_wins
+
+    osc = show.osc
+    found: dict[str, Input] = {
+        "osc": OSCInput(
+            osc.host, osc.port, osc.feedback_host, osc.feedback_port, latest_wins, PARAMETERS, desk.read, osc.allow,
+            Aliases(osc.aliases, desk.read, show.name) if osc.aliases else None,
+        )
+    }  # fmt: skip
+    if osc.query is not None:
+        rows = [row for row in reference.rows() if row["name"] in PARAMETERS]
+        banks = show.prompts().names
+        for row in (row for row in rows if row["name"] == "bank"):
+            row |= {"high": len(banks), "doc": f"{row['doc']}: {', '.join(banks)}"}
+        values = {name: desk.read(name) for name in PARAMETERS}
+        found["oscquery"] = OSCQuery(rows, values, show.name, osc.host, osc.query, osc.port)
+    return found

@@ -1,0 +1,173 @@
+"""Every process of a show, and the memory that they share."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from worldjockey.integrations import VideoFormat
+
+from ..ipc.audio_ring import AudioRing
+from ..ipc.cell import Cell
+from ..ipc.frame_ring import FrameRing
+from ..ipc.mailbox import Mailbox
+from ..ipc.process import SPAWN
+from ..ipc.supervisor import CLOSING, Supervisor
+from ..ipc.tick import CardLine
+from ..output import clock_process, worker
+from ..output.worker import OUTPUT_CLASSES, OutputSpec
+from ..remote.key import Key
+from ..show.connections import OutputEntry
+from ..show.schema import Show
+from ..world import live_source as looking
+from ..world import process as world_process
+from ..world.live_source import LiveSpec
+from ..world.process import NATIVE_BYTES, WORLD_PATIENCE, WorldOptions
+from .options import PlayOptions
+from .report import Report, latency
+
+NEWS_BYTES = 16 * 1024
+# How long each process may be silent, in seconds by state. Nothing limits how long a world takes to load.
+OUTPUT_PATIENCE = {"opening": 20.0, "running": 4.0}
+CLOCK_PATIENCE = {"opening": 20.0, "running": 2.0}
+
+
+def output_specs(entries: list[OutputEntry]) -> list[OutputSpec]:
+    """What the show's outputs are made from; two of a kind get numbers."""
+    import importlib
+
+    specs: list[OutputSpec] = []
+    for entry in entries:
+        options: dict[str, Any] = entry.model_dump(exclude={"kind", "monitor"}, exclude_none=True)
+        options = {k: str(v) if k == "path" else v for k, v in options.items()}
+        if entry.kind == "window" and entry.monitor is not None:
+            options |= {"monitor": entry.monitor, "fullscreen": True}
+        module, _, name = OUTPUT_CLASSES[entry.kind].partition(":")
+        probe = getattr(importlib.import_module(module), name)(**options)  # cheap: nothing opens before `open`
+        before = sum(earlier.kind == entry.kind for earlier in entries[: len(specs)])
+        label = f"{entry.kind} {before + 1}" if before else entry.kind
+        on_card = getattr(probe, "takes_card", False)
+        hears = getattr(probe, "hears", False)
+        specs.append(OutputSpec(label, OUTPUT_CLASSES[entry.kind], probe.layout, probe.holds, options, on_card, hears))
+    return specs
+
+
+def live_spec(show: Show, folder: Path) -> LiveSpec | None:
+    """What reads the show's live picture. Raises ShowError where its file is not there."""
+    return LiveSpec(looking.SOURCE_CLASSES[show.live.kind], show.live.options(folder)) if show.live else None
+
+
+def _elsewhere(show: Show, options: PlayOptions) -> Key | None:
+    """The key of a world on another machine; None where it runs here. Raises what would keep the show from starting."""
+    if show.world is None:
+        return None
+    if show.key is None:
+        raise RuntimeError(f"{show.world} wants a key: copy the one that it was started with, and say --key FILE")
+    if show.live:
+        raise RuntimeError("a live picture does not reach a world on another machine: play without `live`")
+    if any(entry.key == "figure" for entry in show.outputs):
+        raise RuntimeError("no matte comes from a world on another machine: play without `key: figure`")
+    from ..remote import client
+    from ..remote import key as remote_key
+
+    for media in show.media(options.folder).values():
+        for path in media.paths:
+            client.named(Path(path))
+    return remote_key.read(options.folder / Path(show.key).expanduser())
+
+
+def _world(show: Show, options: WorldOptions, key: Key | None) -> tuple[Callable[..., None], Any]:
+    """What runs as the world process, and its options: the world itself, or the link to one on another machine."""
+    if show.world is None or key is None:
+        return world_process.run, options
+    from ..remote import client
+
+    return client.run, client.RemoteOptions(show.world, key, secrets.token_hex(8), options)
+
+
+@dataclass
+class Processes:
+    """Every process of a show, and the memory that they share."""
+
+    world: Supervisor
+    clock: Supervisor
+    outputs: dict[str, Supervisor]
+    memory: list[Cell | FrameRing]
+    news: Cell  # what is played, as JSON, for outputs that tell it on
+    live: Supervisor | None = None  # reads what the world sees
+
+    @classmethod
+    def assemble(cls, show: Show, options: PlayOptions, specs: list[OutputSpec], fmt: VideoFormat,
+                 mailbox: Mailbox, remembered: list[str], sound: AudioRing | None) -> Processes:  # fmt: skip
+        """remembered: prompts of snapshots, which may be recalled. sound: what is heard, for outputs that carry it."""
+        key = _elsewhere(show, options)
+        source, tick, news = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(NEWS_BYTES)
+        rings = clock_process.rings_for(specs, fmt, source.size)
+        wakes = [SPAWN.Semaphore(0) for _ in specs]
+        spec, feed, live = live_spec(show, options.folder), None, None
+        if spec:
+            feed = looking.LiveFeed(FrameRing(NATIVE_BYTES, 4), Cell(64))
+            live = Supervisor("live picture", looking.run, (spec, feed), looking.PATIENCE)
+        paths = {spec.name: Cell(8) for spec in specs if spec.takes_card}
+        card = CardLine(paths=paths) if paths and key is None else None
+        world_options = WorldOptions(
+            show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
+            show.media(options.folder), (*show.ahead(), *remembered), feed,
+            card=card.memory if card else None, matte=any(spec.layout == "uyva" for spec in specs),
+        )  # fmt: skip
+        target, opened = _world(show, world_options, key)
+        world = Supervisor("world", target, (opened, mailbox, source), WORLD_PATIENCE)
+        keep_time, send = partial(clock_process.run, card=card), partial(worker.run, card=card)
+        clock = Supervisor("clock", keep_time, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
+        aimed, sounding = partial(send, mailbox=mailbox), partial(send, sound=sound)
+        ways = {spec.name: aimed if spec.name == "window" else sounding if spec.hears else send for spec in specs}
+        outputs = {
+            spec.name: Supervisor(
+                spec.name, ways[spec.name], (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE
+            )
+            for spec, wake in zip(specs, wakes, strict=True)
+        }
+        seen: list[Cell | FrameRing] = [feed.ring, feed.size] if feed else []
+        seen += card.cells if card else []
+        return cls(world, clock, outputs, [source, tick, news, *seen, *rings.values()], news, live)
+
+    @property
+    def supervisors(self) -> list[Supervisor]:
+        return [*self.outputs.values(), self.clock, self.world, *([self.live] if self.live else [])]
+
+    def watch(self, now: float) -> None:
+        """Raises RuntimeError if the world cannot be opened at all: that is a mistake to mend, not a mishap."""
+        for supervisor in self.supervisors:
+            supervisor.watch(now)
+        for needed in (self.world, self.clock):
+            if needed.error and not needed.ran:
+                raise RuntimeError(needed.error)
+
+    def output_statuses(self) -> dict[str, Any]:
+        return {name: supervisor.status() for name, supervisor in self.outputs.items()}
+
+    def finish(self, report: Report, control_cpu: float) -> None:
+        """End every process, the outputs first, and put what they did in the report."""
+        deadline = time.monotonic() + CLOSING
+        for supervisor in self.supervisors:
+            supervisor.ask_to_stop()
+        report.restarts, report.events = self.world.restarts, [e for k in self.supervisors for e in k.events]
+        report.outputs = {name: supervisor.finish(deadline) for name, supervisor in self.outputs.items()}
+        if self.live:
+            report.live = self.live.finish(deadline)
+        clock = self.clock.finish(deadline)
+        report.world = self.world.finish(deadline)
+        report.frames_sent = clock.get("ticks", 0)
+        for name in ("late", "missed", "worst_ms", "fresh", "between", "repeated"):
+            setattr(report, name, clock.get(name, 0))
+        report.latency_ms = latency(report.outputs)
+        for said in report.outputs.values():
+            said.pop("latency_ms", None)
+        report.node_cpu_ms = round((clock.get("cpu_s", 0.0) + control_cpu) * 1e3 / max(report.frames_sent, 1), 3)
+        for shared in self.memory:
+            shared.unlink()
