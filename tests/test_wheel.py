@@ -43,7 +43,7 @@ def run(python: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
 def test_holds_every_data_file(elsewhere: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from importlib.resources import files\n"
-        "for package, pattern in (('node/show', 'default.yaml'), ('model', 'weights/nano.safetensors'),\n"
+        "for package, pattern in (('node', 'show/default.yaml'), ('model', 'weights/nano.safetensors'),\n"
         "                         ('integrations', 'web/page.html')):\n"
         "    found = files('worldjockey.' + package).joinpath(pattern)\n"
         "    print(found.is_file(), found)\n"

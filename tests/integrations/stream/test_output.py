@@ -141,7 +141,8 @@ def test_rtmp_calls_its_receiver() -> None:
 SILENT = """
 import sys, time
 import numpy as np
-from worldjockey.integrations import Frame, VideoFormat, stream
+from worldjockey.integrations import Frame, VideoFormat
+from worldjockey.integrations.stream import output as stream
 stream.ANSWER, said = 1.0, []
 output = stream.StreamOutput(sys.argv[1])
 output.open(VideoFormat(64, 64, 30))
