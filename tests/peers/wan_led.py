@@ -46,12 +46,12 @@ def played(world):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    wire = distributed.Wire() if distributed.size() > 1 else None
-    if wire is None:
+    broadcast = distributed.Broadcast() if distributed.size() > 1 else None
+    if broadcast is None:
         torch.save(played(Drawing()), sys.argv[1])
     elif distributed.rank() == 0:
-        torch.save(played(distributed.Leader(Drawing(), wire)), sys.argv[1])
-        wire.send("close", {"over": True})
+        torch.save(played(distributed.Leader(Drawing(), broadcast)), sys.argv[1])
+        broadcast.send("close", {"over": True})
     else:
-        assert distributed.follow(Drawing(), wire)
+        assert distributed.follow(Drawing(), broadcast)
     leave()
