@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from .. import WeightsMissing
+from ..devices import choose_device
+from ..errors import WeightsMissing
 from ..spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from ..stage.motion import Motion
 from ..stage.sample import DT_MAX, DT_MIN
@@ -38,19 +39,6 @@ SETTLE = 0.2  # seconds in which what a prompt says becomes what the world remem
 OPENING = {
     "place": "sea", "light": "sunset", "weather": "clear", "figure": "dance", "tint": "plain", "mood": "neutral",
 }  # fmt: skip
-
-
-def choose_device(wanted: str) -> torch.device:
-    """ "auto" takes CUDA, then MPS, then CPU. Raises ValueError where the machine has no such device."""
-    if wanted == "auto":
-        mps = getattr(torch.backends, "mps", None)
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps and mps.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as fault:
-        raise ValueError(f"no device {wanted!r} on this machine ({fault}); try --device auto") from None
-    return device
 
 
 def shape_for(config: WorldConfig, aspect: float | None) -> tuple[int, int]:

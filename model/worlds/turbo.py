@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..nano.world import choose_device
-from ..registry import TAESD, TURBO
+from ..devices import choose_device
 from ..spec import Controls, Prompt, Tokens, WorldSpec, WorldState
 from .crop import cover
+from .sources import TAESD, TURBO
 from .token_words import WORD
 
 SHAPES = ((512, 512), (640, 384), (704, 384), (384, 640))  # width and height; it was trained at the first

@@ -209,7 +209,7 @@ def test_the_command_asks_for_the_licence_first(hub, tmp_path, monkeypatch):
     from worldjockey.node.cli.app import app
 
     entry = WorldEntry("borrowed", lambda opening: None, "turbo", (SOURCE,), "Some License", "https://example.org/l")
-    monkeypatch.setattr(registry, "OWN", (*registry.OWN, entry))
+    monkeypatch.setattr(registry, "BUILTIN_WORLDS", (*registry.BUILTIN_WORLDS, entry))
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
     assert home() == tmp_path
@@ -231,7 +231,7 @@ def test_the_command_asks_for_the_licence_first(hub, tmp_path, monkeypatch):
     assert COMMIT[:7] in CliRunner().invoke(app, ["weights", "list"], env={"COLUMNS": "200"}).stdout
     assert load("borrowed") is None
     further = replace(entry, options={"size": ("small", "large")}, further={"size=large": (LARGE,)})
-    monkeypatch.setattr(registry, "OWN", (*registry.OWN[:-1], further))
+    monkeypatch.setattr(registry, "BUILTIN_WORLDS", (*registry.BUILTIN_WORLDS[:-1], further))
     with pytest.raises(WeightsMissing, match=r"some/large.*wj weights get borrowed:size=large"):
         load("borrowed:size=large")
     got = CliRunner().invoke(app, ["weights", "get", "borrowed:size=large", "--accept"])

@@ -24,9 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ... import WeightsMissing
-from ...devices import encoder_device
-from ...nano.world import choose_device
+from ...devices import choose_device, encoder_device, gpu_memory
+from ...errors import WeightsMissing
 from ...spec import Controls, Prompt, Tokens, WorldSpec, WorldState
 from .decode import ChunkDecoder
 from .memory import CHUNK, Look, Memory, think
@@ -78,10 +77,9 @@ class Helios:
             ) from fault
         if not pipe.config.is_distilled:
             raise ValueError(f"{folder} is not distilled, so it cannot be played live: take Helios-Distilled")
-        memory = torch.cuda.get_device_properties(chosen).total_memory if chosen.type == "cuda" else 0
         pipe.transformer.to(chosen)
         pipe.vae.to(chosen)
-        pipe.text_encoder.to(encoder_device(chosen, memory, ROOM))
+        pipe.text_encoder.to(encoder_device(chosen, gpu_memory(chosen), ROOM))
         for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
             part.eval().requires_grad_(False)
         world = cls(pipe)

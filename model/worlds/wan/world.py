@@ -22,10 +22,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ... import WeightsMissing
-from ...devices import encoder_device
-from ...nano.world import choose_device
+from ...devices import choose_device, encoder_device, gpu_memory
+from ...errors import WeightsMissing
 from ...spec import Array, Controls, Prompt, Tokens, WorldSpec, WorldState
+from ...weights_store import Source
+from .. import sources
 from ..umt5 import ROOM, UMT5
 from .decode import FullDecoder, StreamDecoder, TinyDecoder
 from .rollout import Rollout, WanConfig, merge_lora, network_weights, windows
@@ -34,6 +35,11 @@ Switch = Literal["recache", "swap"]
 FPS = 16.0
 SHAPES = ((60, 104), (78, 78), (104, 60))  # rows and columns of latents; the checkpoints were distilled at the first
 RECACHE_ABOVE = 0.02  # share by which the mix has to move before the past is computed anew
+
+
+def _file(source: Source, index: int = 0) -> tuple[str, str]:
+    """(repository, path) of one of its files."""
+    return source.repository, source.files[index]
 
 
 @dataclass(frozen=True)
@@ -47,17 +53,16 @@ class Checkpoint:
     lora: tuple[str, str] | None = None
     config: WanConfig = field(default_factory=WanConfig)
     switch: Switch = "swap"
-    text: str = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
-    tiny: tuple[str, str] = ("lightx2v/Autoencoders", "lighttaew2_1.pth")
-    full: tuple[str, str] = ("Wan-AI/Wan2.1-T2V-1.3B", "Wan2.1_VAE.pth")
+    text: str = sources.WAN_TEXT.repository
+    tiny: tuple[str, str] = _file(sources.WAN_DECODER)
+    full: tuple[str, str] = _file(sources.WAN_FULL_DECODER)
 
 
-_LONGLIVE = "Efficient-Large-Model/LongLive-1.3B"
 CHECKPOINTS = {
-    "wan-1.3b-self-forcing": Checkpoint(("gdhe17/Self-Forcing", "checkpoints/self_forcing_dmd.pt")),
-    "wan-1.3b-causal-forcing": Checkpoint(("zhuhz22/Causal-Forcing", "chunkwise/causal_forcing.pt")),
+    "wan-1.3b-self-forcing": Checkpoint(_file(sources.SELF_FORCING)),
+    "wan-1.3b-causal-forcing": Checkpoint(_file(sources.CAUSAL_FORCING)),
     "wan-1.3b-longlive": Checkpoint(
-        (_LONGLIVE, "models/longlive_base.pt"), (_LONGLIVE, "models/lora.pt"), WanConfig(window=9, sink=3), "recache"
+        _file(sources.LONGLIVE), _file(sources.LONGLIVE, 1), WanConfig(window=9, sink=3), "recache"
     ),
 }
 
@@ -139,12 +144,11 @@ class Wan:
             rollout = Rollout(config or row.config, rows, columns, chosen, weights=weights, compiled=compiled)
         except RuntimeError as fault:
             raise ValueError(f"the tensors of {row.network[1]} are not {name}'s ({fault})") from fault
-        memory = torch.cuda.get_device_properties(chosen).total_memory if chosen.type == "cuda" else 0
         world = cls(
             name, rollout,
             TinyDecoder(drawer, rows, columns, chosen, compiled=compiled) if decoder == "tiny"
             else FullDecoder(drawer, chosen, compiled=compiled),
-            UMT5(tokenizer.parents[1], encoder_device(chosen, memory, ROOM)), switch or row.switch,
+            UMT5(tokenizer.parents[1], encoder_device(chosen, gpu_memory(chosen), ROOM)), switch or row.switch,
         )  # fmt: skip
         if compiled:
             world.warm()

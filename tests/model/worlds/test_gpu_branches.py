@@ -14,7 +14,7 @@ import wan_files
 from gpu import gpu
 from helios_files import tiny as tiny_helios
 from worldjockey.model import Controls, Prompt, load
-from worldjockey.model.nano.world import choose_device
+from worldjockey.model.devices import choose_device
 from worldjockey.model.train.fsdp import PATIENCE, join, shard
 from worldjockey.model.worlds import distributed, turbo, umt5
 from worldjockey.model.worlds.helios import world as helios
@@ -178,13 +178,13 @@ def test_a_team_meets_by_nccl_on_gpus_each_on_its_own_and_by_gloo_elsewhere(monk
     given = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "1"}
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    distributed.Wire()
+    distributed.Broadcast()
     ((backend, how),) = opened
     assert backend == ("nccl" if cuda else "gloo")
-    assert how["timeout"] == (timedelta(minutes=10) if cuda else distributed.FOR_EVER)
+    assert how["timeout"] == (timedelta(minutes=10) if cuda else distributed.NO_TIMEOUT)
     assert (how["rank"], how["world_size"], how["store"]) == (0, 2, "worldjockey/1")
     assert chosen == ([1] if cuda else [])
-    assert card == [("gloo", distributed.FOR_EVER)], "calls themselves go by gloo: a frozen picture is no timeout"
+    assert card == [("gloo", distributed.NO_TIMEOUT)], "calls themselves go by gloo: a frozen frame is no timeout"
     assert distributed.device("auto") == ("cuda:1" if cuda else "auto")
     assert distributed.device("cpu") == "cpu"
 

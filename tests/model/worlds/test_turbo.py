@@ -10,8 +10,9 @@ import torch
 import turbo_files
 from turbo_files import WIDTH, networks, scheduler
 from worldjockey.model import Controls, Prompt, WeightsMissing, WorldState, load, slerp
-from worldjockey.model.registry import TURBO
+from worldjockey.model.worlds import turbo
 from worldjockey.model.worlds.crop import cover
+from worldjockey.model.worlds.sources import TURBO
 from worldjockey.model.worlds.turbo import (
     FLOW,
     LIVE,
@@ -338,7 +339,7 @@ def test_loads_by_name_and_says_what_is_missing(root, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(root))
     world = load("turbo", device="cpu", aspect=16 / 9)
     assert (world.spec.name, world.spec.width, world.spec.height) == ("turbo", 704, 384)
-    monkeypatch.setattr("worldjockey.model.worlds.turbo.arithmetic", lambda device: torch.float16)
+    monkeypatch.setattr(turbo, "arithmetic", lambda device: torch.float16)
     half = load("turbo", device="cpu")
     assert {p.dtype for part in (half.unet, half.vae, half.text_encoder) for p in part.parameters()} == {torch.float16}
     assert half.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
