@@ -22,11 +22,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..evaluate.metrics import psnr
 from ..nano.autoencoder import decoded
 from ..nano.sampler import levels, noised
 from ..nano.transformer import Moment, Past, draw
 from ..nano.world import Nano
-from .autoencoder import edges, picture_loss, psnr
+from .autoencoder import edges, picture_loss
 from .clips import SHARD, Clips, shape_of
 from .muon import Rates
 from .run import Run

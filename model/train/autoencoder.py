@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..evaluate.metrics import psnr
 from ..nano.autoencoder import Autoencoder, AutoencoderConfig
 from .muon import Rates, optimisers
 from .run import Run
@@ -59,10 +60,6 @@ def picture_loss(out: Tensor, true: Tensor) -> Tensor:
     """L1 of the picture and of its gradients: what makes edges crisp."""
     gradient = sum((F.l1_loss(a, b) for a, b in zip(edges(out), edges(true), strict=True)), torch.zeros(()))
     return F.l1_loss(out, true) + 1.5 * gradient
-
-
-def psnr(out: Tensor, true: Tensor) -> float:
-    return float(-10 * torch.log10(F.mse_loss(out.clamp(0, 1), true)))
 
 
 def train(

@@ -43,9 +43,8 @@ def main(argv: list[str] | None = None) -> int:
 def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers: int, seed: int) -> None:
     from safetensors.torch import load_file, save_file
 
-    from ..evaluate import probe
-    from ..nano import image_reader, text_encoder
-    from . import adversarial, fsdp
+    from ..evaluate.metrics import caption_accuracy
+    from . import adversarial, fsdp, image_reader, probe, text_encoder
     from . import autoencoder as train_autoencoder
     from . import world as train_world
     from .clips import draw as clips_of
@@ -64,7 +63,7 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
     if "text" in stages and not text_file.exists():
         encoder = text_encoder.train(r.text_steps, seed=seed, config=r.text)
         save_file(encoder.state_dict(), text_file)
-        print("text, held-out paraphrases:", json.dumps(text_encoder.accuracy(encoder)), flush=True)
+        print("text, held-out paraphrases:", json.dumps(caption_accuracy(encoder)), flush=True)
     if "autoencoder" in stages:
         train_autoencoder.train(
             folder, r.autoencoder, steps=r.autoencoder_steps, count=r.pictures, shape=shape, workers=workers, seed=seed

@@ -10,7 +10,7 @@ from rich.progress import track
 
 from ...stage.render import render
 from ...stage.sample import moments, to_bytes
-from ...train.autoencoder import psnr
+from ..metrics import psnr
 from .row import Row
 
 SEED = 555_000

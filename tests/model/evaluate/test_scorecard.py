@@ -302,7 +302,7 @@ def test_a_sheet_and_a_clip_are_written(tmp_path):
 
 
 def test_the_judge_takes_any_size_and_varies_pictures_without_moving_their_parts_apart():
-    from worldjockey.model.evaluate.probe import _vary
+    from worldjockey.model.train.probe import _vary
 
     judge = Probe().eval()
     for size in ((288, 512), (64, 96), (512, 288)):
