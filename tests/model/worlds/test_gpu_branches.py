@@ -27,14 +27,6 @@ from worldjockey.model.worlds.wan.rollout import WanConfig
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, text=300, window=9, sink=3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_the_fake_is_asked_as_torchs_own_is():
     names = (
         "get_device_properties",

@@ -29,15 +29,6 @@ diffusers = pytest.importorskip("diffusers")
 SIZE, ROWS, TEXT = 32, 24, 512
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small only lose by sharing their work out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def pipe():
     return tiny(use_dynamic_shifting=True)

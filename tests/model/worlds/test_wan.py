@@ -18,14 +18,6 @@ NAMES = sorted(CHECKPOINTS)
 LONGLIVE = "wan-1.3b-longlive"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """Every file of the family as the hub has it, small."""

@@ -9,14 +9,6 @@ CPU = torch.device("cpu")
 ROWS, COLUMNS = 2, 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 DECODERS = {
     "tiny": lambda **how: TinyDecoder(wan_files.tiny_decoder(), ROWS, COLUMNS, CPU, **how),
     "full": lambda **how: FullDecoder(wan_files.full_decoder(), CPU, **how),

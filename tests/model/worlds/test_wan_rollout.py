@@ -28,14 +28,6 @@ ROWS, COLUMNS = 4, 6
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 WEIGHTS = wan_files.network(TINY)
 TEXTS = [torch.randn(n, TINY.text_dim, generator=torch.Generator().manual_seed(n)) for n in (5, 7, 4)]
 
