@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..stage.figure import FEET, TALL, contact, skeleton, surface
-from ..stage.geometry import FLOWS, MOTES, SLICES, SPIRALS, SWELLS, Rays, smooth
+from ..stage.geometry import FLOWS, MOTES, SLICES, SPIRALS, SWELLS, Rays, smoothstep
 from ..stage.scene import PANORAMA, ROAD, STREET, Scene
 from ..stage.vocabulary import FIGURES, LIGHTS, LOOKS, PLACES, SCENES, WEATHERS
 
@@ -183,7 +183,7 @@ class Sheets(nn.Module):
         edge = torch.tanh((radius * pulse[:, None, None] - off) / DISC)
         within = torch.exp(-((off / radius) ** 2))
         stripe = (over[:, :, None] / radius).clamp(-1.5, 1.5) * within
-        plain = [y, smooth(-0.1, 0.1, y), near, below, x, up, growth, edge, within, stripe]
+        plain = [y, smoothstep(-0.1, 0.1, y), near, below, x, up, growth, edge, within, stripe]
         return torch.cat([torch.stack(plain, 1), flows, swells], 1)
 
     def _near(self, r: Rays, s: Scene) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ lines of sight (`sheets`), so that history carries motion and look, never the la
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ SPANS = (2.0, 30.0)  # seconds over which each memory token averages what it saw
 POSE_DIM, CLOCK_DIM, PHASE_DIM = 26, 2 * 2 * len(CLOCKS) + 1, 6
 FAR = {"sinks": 1, "local": 2, "far": 4}  # frames of each kind that sparse recall sees
 FREE = 1.0  # guidance that exaggerates nothing
+GUIDED_UP_TO = 2.0  # the most guidance that training shows it
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,6 @@ class WorldConfig:
     recall: int = (
         0  # frames that every token looks back on sparsely (`sparse`), beside its own place's window; 0 is off
     )
-
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
 
 
 @dataclass

@@ -22,7 +22,7 @@ from ..spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from ..stage.motion import Motion
 from ..stage.sample import DT_MAX, DT_MIN
 from ..stage.scene import NUMBERS, SEED_DIM, Scene
-from ..stage.vocabulary import ATTRIBUTES, FIGURES, WIDTH
+from ..stage.vocabulary import ATTRIBUTES, FIGURES, OPENING, WIDTH
 from .autoencoder import Autoencoder, AutoencoderConfig
 from .image_reader import Reader
 from .matte import matte
@@ -30,15 +30,11 @@ from .media_prompts import LOOK, SOUND, TOKENS, listen, look_at, pulse
 from .relight import relit
 from .sampler import sample
 from .text_encoder import TextConfig, TextEncoder
-from .transformer import SPANS, Moment, Past, WorldConfig, WorldModel
+from .transformer import GUIDED_UP_TO, SPANS, Moment, Past, WorldConfig, WorldModel
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano.safetensors"
-GUIDED_UP_TO = 2.0
 ENERGY = np.array([1.0, 1.0, 0.6, 0.0])  # what the energy fader gives to level, bass, treble and onset
 SETTLE = 0.2  # seconds in which what a prompt says becomes what the world remembers
-OPENING = {
-    "place": "sea", "light": "sunset", "weather": "clear", "figure": "dance", "tint": "plain", "mood": "neutral",
-}  # fmt: skip
 
 
 def shape_for(config: WorldConfig, aspect: float | None) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .geometry import Rays, smooth
+from .geometry import Rays, smoothstep
 from .scene import Scene
 from .vocabulary import LIGHTS
 
@@ -70,7 +70,7 @@ def clouds(device: str) -> Tensor:
     fade = torch.linspace(0, 1, 128)
     out[:, -128:] = out[:, -128:] * (1 - fade) + out[:, :128].flip(-1) * fade
     out = (out - out.mean()) / out.std()
-    return smooth(-0.1, 1.9, out).to(device)
+    return smoothstep(-0.1, 1.9, out).to(device)
 
 
 @lru_cache(maxsize=16)

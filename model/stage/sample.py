@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .geometry import smoothstep
 from .motion import PITCH_RANGE, ZOOM_RANGE, Motion
 from .scene import CLOCKS, PANORAMA, ROAD, SEED_DIM, STREET, Scene
 from .vocabulary import ATTRIBUTES, FIGURES
@@ -37,11 +38,6 @@ def _look(rng: np.random.Generator) -> dict[str, int]:
     if rng.random() < 0.5:
         look["mood"] = 0
     return look
-
-
-def _ease(t: float) -> float:
-    t = min(max(t, 0.0), 1.0)
-    return t * t * (3 - 2 * t)
 
 
 def sequence(seed: int, frames: int, switch: float = 0.45) -> Sequence:
@@ -86,7 +82,9 @@ def sequence(seed: int, frames: int, switch: float = 0.45) -> Sequence:
         wanted = acts[1] if i >= act_at else FIGURES[said]
         sound = loud * np.exp(-np.array([2.0, 4.0, 6.0, 12.0]) * ((i * dt / beat) % 1.0))
         motion.advance(dt, cameras[i >= turn], {wanted: 1.0}, nobody if wanted == "none" else None, float(sound[0]))
-        mix = _ease((i * dt - at) / length) if length > 0 and np.isfinite(at) else float(i * dt >= at)
+        mix = float(i * dt >= at)
+        if length > 0 and np.isfinite(at):
+            mix = float(smoothstep(0.0, length, torch.tensor(i * dt - at, dtype=torch.float64)))
         for key in SAID:
             eye = np.eye(len(ATTRIBUTES[key]), dtype=np.float32)
             rows[key].append(eye[first[key]] * (1 - mix) + eye[second[key]] * mix)

@@ -25,13 +25,12 @@ from torch.nn import functional as F
 from ..evaluate.metrics import psnr
 from ..nano.autoencoder import decoded
 from ..nano.sampler import levels, noised
-from ..nano.transformer import Moment, Past, draw
+from ..nano.transformer import GUIDED_UP_TO, Moment, Past, draw
 from ..nano.world import Nano
 from .autoencoder import edges, picture_loss
 from .clips import SHARD, Clips, shape_of
 from .muon import Rates
 from .run import Run
-from .world import GUIDED_UP_TO
 
 LOOKED_AT = 3  # frames of a sequence, the later ones
 ABREAST = 10  # sequences that are played side by side

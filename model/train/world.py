@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from ..nano.autoencoder import AutoencoderConfig
 from ..nano.sampler import levels, noised, sample
-from ..nano.transformer import SPANS, Moment, Past, WorldConfig, WorldModel
+from ..nano.transformer import GUIDED_UP_TO, SPANS, Moment, Past, WorldConfig, WorldModel
 from ..stage.scene import Scene
 from ..stage.vocabulary import ATTRIBUTES
 from .clips import Clips, draw
@@ -35,7 +35,7 @@ SILENT = 0.04  # share of frames without any prompt
 TOLD = 0.9  # share of clips whose seed is told
 REMEMBERED = 0.5  # share of clips that remember an earlier frame
 REFINE_EVERY = 4
-GUIDED_FROM, GUIDED_SHARE, GUIDED_UP_TO = 0.5, 0.3, 2.0
+GUIDED_FROM, GUIDED_SHARE = 0.5, 0.3
 AVERAGE = 0.998
 WATCHED = 1.0  # how much more the figure's part of the picture counts,
 FIGURE_COLUMNS = 14  # the middle ones

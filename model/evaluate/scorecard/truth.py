@@ -16,9 +16,7 @@ from ...stage.motion import Motion
 from ...stage.render import render
 from ...stage.sample import to_bytes
 from ...stage.scene import NUMBERS, SEED_DIM, Scene
-from ...stage.vocabulary import ATTRIBUTES, FIGURES, WIDTH
-
-OPENING = {"place": "sea", "light": "sunset", "weather": "clear", "figure": "dance", "tint": "plain", "mood": "neutral"}
+from ...stage.vocabulary import ATTRIBUTES, FIGURES, OPENING, WIDTH
 
 
 class StageWorld:
