@@ -52,13 +52,13 @@ class WorldConfig:
 
 
 @dataclass
-class Moment:
-    """What b * t frames obey, one row a frame.
+class Conditioning:
+    """The conditioning of b * t frames, one row a frame.
 
     scene: what to show, from the prompt's tokens, the acts, the camera, the clocks and the sound.
     dt: (n,) seconds of this step. guidance: (n,) 1 shows the prompt as it is, more exaggerates it.
-    known: (n,) 1 where the scene's seed is told, 0 where only memory knows it.
-    memory: (n, len(SPANS), look) what was seen long ago, zeros where nothing was.
+    known: (n,) 1 where the scene's seed is given, 0 where only the memory tokens carry it.
+    memory: (n, len(SPANS), look) the memory tokens; zeros where there are none.
     """
 
     scene: Scene
@@ -67,16 +67,16 @@ class Moment:
     known: Tensor
     memory: Tensor
 
-    def __getitem__(self, index: slice | Tensor) -> Moment:
-        return Moment(*(getattr(self, k)[index] for k in ("scene", "dt", "guidance", "known", "memory")))
+    def __getitem__(self, index: slice | Tensor) -> Conditioning:
+        return Conditioning(*(getattr(self, k)[index] for k in ("scene", "dt", "guidance", "known", "memory")))
 
-    def to(self, device: torch.device) -> Moment:
+    def to(self, device: torch.device) -> Conditioning:
         rest = (getattr(self, k).to(device) for k in ("dt", "guidance", "known", "memory"))
-        return Moment(Scene.of(self.scene.flat().to(device)), *rest)
+        return Conditioning(Scene.of(self.scene.flat().to(device)), *rest)
 
     @classmethod
-    def of(cls, scene: Scene, dt: Tensor, look: int) -> Moment:
-        """With nothing remembered, the seed told and no guidance."""
+    def of(cls, scene: Scene, dt: Tensor, look: int) -> Conditioning:
+        """With empty memory tokens, the seed given and no guidance."""
         one = torch.ones_like(dt)
         return cls(scene, dt, one * FREE, one, dt.new_zeros(len(dt), len(SPANS), look))
 
@@ -97,16 +97,16 @@ class Moment:
         return torch.cat([*turns, self.dt[:, None] * 10], -1)
 
     def seed(self) -> Tensor:
-        """(n, SEED_DIM + 1): zeros where it is not told, and whether it is."""
+        """(n, SEED_DIM + 1): the seed, zeros where it is not given, and 1 where it is."""
         return torch.cat([self.scene.seed * self.known[:, None], self.known[:, None]], -1)
 
     def phase(self) -> Tensor:
         return circle(self.scene.phase, 1.0, (1, 2, 3))
 
-    def hidden(self) -> Moment:
-        """The same with the seed taken out of the scene where it is not told: geometry must not leak it."""
+    def hidden(self) -> Conditioning:
+        """The same without the seed in the scene where it is not given, so that geometry cannot leak it."""
         s = self.scene
-        return Moment(Scene.of(torch.cat([s.flat()[:, :-SEED_DIM], s.seed * self.known[:, None]], -1)), self.dt,
+        return Conditioning(Scene.of(torch.cat([s.flat()[:, :-SEED_DIM], s.seed * self.known[:, None]], -1)), self.dt,
                       self.guidance, self.known, self.memory)  # fmt: skip
 
 
@@ -321,7 +321,7 @@ class WorldModel(nn.Module):
         nn.init.normal_(self.predict.weight, std=0.01)
         nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
 
-    def forward(self, noisy: Tensor, level: Tensor, moment: Moment, past: Past | None = None,
+    def forward(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, past: Past | None = None,
                 earlier: Tensor | None = None, remembered: Tensor | None = None) -> Tensor:  # fmt: skip
         """Predict clean latents (b, t, c, rows, columns).
 
@@ -330,27 +330,27 @@ class WorldModel(nn.Module):
         earlier, remembered: in training, a frame (b, c, rows, columns) that the memory tokens read here and now, and
         which of them do (b, len(SPANS), 1).
         """
-        trunk, cond = self.seen(noisy, level, moment, past, earlier, remembered)
+        trunk, cond = self.seen(noisy, level, conditioning, past, earlier, remembered)
         return self.drawn(trunk, cond).unflatten(0, noisy.shape[:2])
 
-    def seen(self, noisy: Tensor, level: Tensor, moment: Moment, past: Past | None = None,
+    def seen(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, past: Past | None = None,
              earlier: Tensor | None = None, remembered: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Of `forward` all but the end: features (b * t, trunk, rows, columns), and the conditions (b * t, width)."""
         c = self.config
         t, rows, columns = noisy.shape[1], *noisy.shape[-2:]
         level = level.flatten()
-        moment = moment.hidden()
+        conditioning = conditioning.hidden()
         if earlier is not None and remembered is not None:
-            moment.memory = (self.memory(earlier)[:, None] * remembered).repeat_interleave(t, 0)
-        prompt, memory, sound = moment.prompt(), moment.memory.unbind(1), moment.scene.sound
-        others = [moment.phase(), moment.pose(), moment.clock(), moment.seed(), sound, *memory]
-        guidance = moment.guidance[:, None] - FREE
+            conditioning.memory = (self.memory(earlier)[:, None] * remembered).repeat_interleave(t, 0)
+        prompt, memory, sound = conditioning.prompt(), conditioning.memory.unbind(1), conditioning.scene.sound
+        others = [conditioning.phase(), conditioning.pose(), conditioning.clock(), conditioning.seed(), sound, *memory]
+        guidance = conditioning.guidance[:, None] - FREE
         cond = self.cond(torch.cat([prompt.flatten(1), *others, guidance, noise_features(level)], -1))
         # Pure noise says nothing: it comes in by as much as there is of the picture in it.
         hint = noisy.flatten(0, 1) * (1 - level)[:, None, None, None]
-        x = torch.cat([hint, bearings(moment.scene, rows, columns)], 1)
+        x = torch.cat([hint, bearings(conditioning.scene, rows, columns)], 1)
         trunk = self.stem(x.contiguous(memory_format=torch.channels_last))
-        trunk = trunk + self.grain(self.sheets(moment.scene, rows, columns), cond)
+        trunk = trunk + self.grain(self.sheets(conditioning.scene, rows, columns), cond)
         trunk = self.body(trunk, cond)
         video = self.patchify(trunk).flatten(2).transpose(1, 2)
         said = torch.einsum("nkp,kpd->nkd", prompt, self.prompt)

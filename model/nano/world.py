@@ -30,7 +30,7 @@ from .media_prompts import LOOK, SOUND, TOKENS, listen, look_at, pulse
 from .relight import relit
 from .sampler import sample
 from .text_encoder import TextConfig, TextEncoder
-from .transformer import GUIDED_UP_TO, SPANS, Moment, Past, WorldConfig, WorldModel
+from .transformer import GUIDED_UP_TO, SPANS, Conditioning, Past, WorldConfig, WorldModel
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano.safetensors"
 ENERGY = np.array([1.0, 1.0, 0.6, 0.0])  # what the energy fader gives to level, bass, treble and onset
@@ -154,12 +154,12 @@ class Nano:
         look = self._remember(controls.tokens, controls.dt)
         said = look[list(ATTRIBUTES).index("figure")][: len(FIGURES)]
         self.motion.advance(controls.dt, controls.camera, controls.acts, said, float(sound[0]))
-        moment = self._moment(look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance)
+        conditioning = self._conditioning(look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance)
         shape = (1, 1, self.world.config.channels, self.rows, self.columns)
         noise = torch.randn(shape, generator=self.noise).to(self.device)
 
         def predict(noisy: Tensor, level: float) -> Tensor:
-            return self.world(noisy, torch.full((1, 1), level, device=self.device), moment, self.past)
+            return self.world(noisy, torch.full((1, 1), level, device=self.device), conditioning, self.past)
 
         frame = sample(predict, noise, controls.steps)[0]
         self.past.keep()
@@ -171,7 +171,7 @@ class Nano:
         image = self.autoencoder.decode(latent)
         pixels = (image.clamp_(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         if controls.matte:
-            scene = moment.scene
+            scene = conditioning.scene
             pixels = torch.cat([pixels, matte(scene.figure, scene.phase, *pixels.shape[1:3])[..., None]], -1)
         self.timings = {"step_ms": (made - begin) * 1e3, "decode_ms": (time.perf_counter() - made) * 1e3}
         return pixels
@@ -185,7 +185,7 @@ class Nano:
         latent = self.autoencoder.encode(x.contiguous(memory_format=torch.channels_last))
         return (latent - self.mean) / self.std
 
-    def _moment(self, look: list[Array], seen: Array, sound: Array, dt: float, guidance: float) -> Moment:
+    def _conditioning(self, look: list[Array], seen: Array, sound: Array, dt: float, guidance: float) -> Conditioning:
         m = self.motion
         rows = {k: torch.from_numpy(look[i][: len(v)])[None] for i, (k, v) in enumerate(ATTRIBUTES.items())}
         rows["figure"] = torch.from_numpy(m.figure)[None]
@@ -194,12 +194,12 @@ class Nano:
         seed = (1 - told) * m.seed + seen[:SEED_DIM]
         scene = Scene(**rows, **numbers, sound=torch.from_numpy(sound)[None],
                       seed=torch.from_numpy(seed.astype(np.float32))[None])  # fmt: skip
-        moment = Moment.of(Scene.of(scene.flat().to(self.device)), torch.tensor([dt], device=self.device),
+        conditioning = Conditioning.of(Scene.of(scene.flat().to(self.device)), torch.tensor([dt], device=self.device),
                            self.world.config.look)  # fmt: skip
-        moment.guidance = moment.guidance * min(max(guidance, 1.0), GUIDED_UP_TO)
+        conditioning.guidance = conditioning.guidance * min(max(guidance, 1.0), GUIDED_UP_TO)
         if self.memory is not None:
-            moment.memory = self.memory
-        return moment
+            conditioning.memory = self.memory
+        return conditioning
 
     def _keep(self, code: Tensor, dt: float) -> None:
         """What is seen now flows into the memory tokens, each with its own span."""

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from ..evaluate.metrics import psnr
 from ..nano.autoencoder import decoded
 from ..nano.sampler import levels, noised
-from ..nano.transformer import GUIDED_UP_TO, Moment, Past, draw
+from ..nano.transformer import GUIDED_UP_TO, Conditioning, Past, draw
 from ..nano.world import Nano
 from .autoencoder import edges, picture_loss
 from .clips import SHARD, Clips, shape_of
@@ -144,10 +144,10 @@ def _played(nano: Nano, clips: Clips, first: int, dice: torch.Generator) -> Iter
     pick = slice(first, min(first + ABREAST, len(clips)))
     frames = clips.latents.shape[1]
     n = pick.stop - pick.start
-    moments = Moment.of(clips.scene(pick, 0, frames), clips.steps(pick, frames), nano.world.config.look)
+    conditioning = Conditioning.of(clips.scene(pick, 0, frames), clips.steps(pick, frames), nano.world.config.look)
     past, pure = Past(), torch.ones(n, 1)
     for i in range(frames):
-        here = moments[torch.arange(n) * frames + i]
+        here = conditioning[torch.arange(n) * frames + i]
         noise = torch.randn(n, 1, *clips.latents.shape[2:], generator=dice)
         trunk, cond = nano.world.seen(noise, pure, here, past)
         kept = past.copy()

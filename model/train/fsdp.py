@@ -86,7 +86,7 @@ def shard(model: nn.Module, team: Team, half: bool | None = None) -> nn.Module:
         for block in model.blocks:  # type: ignore[union-attr]
             block.compile()
     if half:
-        # FSDP's own casting sees neither what a Moment holds nor the sheets' tables, and would round clocks to bf16.
+        # FSDP's own casting sees neither the fields of `Conditioning` nor the textures, and would round clocks to bf16.
         model.forward = torch.autocast(team.device.type, torch.bfloat16)(model.forward)
         model.register_forward_hook(lambda module, args, out: out.float())
     if team.size == 1:

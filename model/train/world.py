@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from ..nano.autoencoder import AutoencoderConfig
 from ..nano.sampler import levels, noised, sample
-from ..nano.transformer import GUIDED_UP_TO, SPANS, Moment, Past, WorldConfig, WorldModel
+from ..nano.transformer import GUIDED_UP_TO, SPANS, Conditioning, Past, WorldConfig, WorldModel
 from ..stage.scene import Scene
 from ..stage.vocabulary import ATTRIBUTES
 from .clips import Clips, draw
@@ -42,15 +42,17 @@ FIGURE_COLUMNS = 14  # the middle ones
 
 
 @torch.no_grad()
-def rollout(model: nn.Module, moment: Moment, shape: torch.Size, steps: int, generator: torch.Generator) -> Tensor:
+def rollout(
+    model: nn.Module, conditioning: Conditioning, shape: torch.Size, steps: int, generator: torch.Generator
+) -> Tensor:
     """(b, t, c, rows, columns) played from nothing, frame by frame with a cache."""
     b, t = shape[:2]
-    device = moment.dt.device
+    device = conditioning.dt.device
     past, out = Past(), []
     for i in range(t):
-        here = moment[torch.arange(b) * t + i]
+        here = conditioning[torch.arange(b) * t + i]
 
-        def predict(noisy: Tensor, level: float, here: Moment = here) -> Tensor:
+        def predict(noisy: Tensor, level: float, here: Conditioning = here) -> Tensor:
             return model(noisy, torch.full((b, 1), level, device=device), here, past)
 
         out.append(sample(predict, torch.randn(b, 1, *shape[2:], generator=generator).to(device), steps))
@@ -106,7 +108,7 @@ class Trainer:
         spread = (1, 1, -1, 1, 1)
         return (latents.float() - self.mean.view(spread)) / self.std.view(spread)
 
-    def draw(self, dice: torch.Generator) -> tuple[Tensor, Tensor, Moment]:
+    def draw(self, dice: torch.Generator) -> tuple[Tensor, Tensor, Conditioning]:
         """Clean latents (b, t, ...), an earlier frame of each clip (b, c, rows, columns), and what they obey."""
         sizes = torch.tensor([float(len(g)) for g in self.groups])
         which = int(torch.multinomial(sizes, 1, generator=dice))
@@ -122,9 +124,9 @@ class Trainer:
         earlier = self.normal(group.latents[pick][:, older : older + 1])[:, 0]
         silent = (torch.rand(clips, generator=dice) < SILENT).repeat_interleave(clip)
         scene = silenced(group.scene(pick, start, clip), silent)
-        moment = Moment.of(scene, group.steps(pick, clip), self.config.look)
-        moment.known = (torch.rand(clips, generator=dice) < TOLD).float().repeat_interleave(clip)
-        return clean, earlier, moment
+        conditioning = Conditioning.of(scene, group.steps(pick, clip), self.config.look)
+        conditioning.known = (torch.rand(clips, generator=dice) < TOLD).float().repeat_interleave(clip)
+        return clean, earlier, conditioning
 
     def step(self, i: int) -> float:
         dice = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
@@ -132,7 +134,7 @@ class Trainer:
         self.rates.take(min(1.0, (i + 1) / 100) * max(0.01, 1 - done))
         for o in self.opts:
             o.zero_grad(set_to_none=True)
-        clean, earlier, moment = self.draw(dice)
+        clean, earlier, conditioning = self.draw(dice)
         b, t = clean.shape[:2]
         remembered = torch.rand(b, len(SPANS), 1, generator=dice) < REMEMBERED
         noise, level = torch.randn(clean.shape, generator=dice), torch.ones(b, t)
@@ -142,7 +144,7 @@ class Trainer:
             later = torch.tensor(levels(4)[1:])[torch.randint(0, 3, (b, t), generator=dice)]
             level = torch.where(torch.rand(b, 1, generator=dice) < 0.5, later, level)
         guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(b, generator=dice) if guided else torch.ones(b)
-        weight = watched(moment.scene, clean.shape[-2], clean.shape[-1])
+        weight = watched(conditioning.scene, clean.shape[-2], clean.shape[-1])
         scale = weight.mean()
         # All dice are thrown: from here on every process works on its own clips.
         mine = self.team.share(b)
@@ -150,21 +152,21 @@ class Trainer:
         clean, earlier, noise, level, remembered, guidance = (
             v[mine].to(self.team.device) for v in (clean, earlier, noise, level, remembered, guidance)
         )
-        moment, weight = moment[frames].to(self.team.device), weight[frames].to(self.team.device)
+        conditioning, weight = conditioning[frames].to(self.team.device), weight[frames].to(self.team.device)
         recall = {"earlier": earlier, "remembered": remembered}
         noisy, target = noise, clean
         if refines:
             with torch.no_grad():
-                own = self.model(noise, torch.ones_like(level), moment, **recall)
+                own = self.model(noise, torch.ones_like(level), conditioning, **recall)
             noisy = noised(own, noise, level[..., None, None, None])
         elif guided:
             with torch.no_grad():
                 everything = torch.ones(len(frames), dtype=torch.bool, device=self.team.device)
-                mute = replace(moment, scene=silenced(moment.scene, everything))
+                mute = replace(conditioning, scene=silenced(conditioning.scene, everything))
                 plain = self.average(noise, level, mute, **recall)
-            moment.guidance = guidance.repeat_interleave(t)
+            conditioning.guidance = guidance.repeat_interleave(t)
             target = clean + (guidance - 1)[:, None, None, None, None] * (clean - plain)
-        error = F.smooth_l1_loss(self.model(noisy, level, moment, **recall), target, beta=0.1, reduction="none")
+        error = F.smooth_l1_loss(self.model(noisy, level, conditioning, **recall), target, beta=0.1, reduction="none")
         loss = (error.mean(2).flatten(0, 1) * weight).mean() / scale
         loss.backward()
         for o in self.opts:
@@ -179,9 +181,11 @@ class Trainer:
         group = self.groups[0]
         count, frames = min(HELD, len(group)), group.latents.shape[1]
         truth = self.normal(group.latents[-count:])
-        moment = Moment.of(group.scene(slice(-count, None), 0, frames), group.steps(slice(-count, None), frames),
-                           self.config.look)  # fmt: skip
-        played = rollout(self.average, moment.to(self.team.device), truth.shape, 1, torch.Generator().manual_seed(1))
+        last = slice(-count, None)
+        conditioning = Conditioning.of(group.scene(last, 0, frames), group.steps(last, frames), self.config.look)
+        played = rollout(
+            self.average, conditioning.to(self.team.device), truth.shape, 1, torch.Generator().manual_seed(1)
+        )
         errors = (played.cpu() - truth).abs().mean((0, 2, 3, 4))
         return {"first": float(errors[0]), "later": float(errors[-1])}
 

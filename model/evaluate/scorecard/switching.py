@@ -64,11 +64,11 @@ def once(world: Any, a: Array, b: Array, *, settle: int, after: int, steps: int)
     """Way -> its figures, for a world that has just been reset. It is left as it was found: its way is put back."""
     way, found = world.switch, {}
     last = _chunks(world, a, settle, steps)[0][-1]
-    moment: WorldState = world.snapshot()
+    start: WorldState = world.snapshot()
     stays = [last, *_chunks(world, a, after, steps)[0]]
     try:
         for world.switch in WAYS:
-            world.restore(moment)
+            world.restore(start)
             pictures, hearing, drawing = _chunks(world, b, after, steps)
             goes = [last, *pictures]
             jumps, normal = ([change(x, y) for x, y in pairwise(run)] for run in (goes, stays))
