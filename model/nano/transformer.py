@@ -174,69 +174,69 @@ class Block(nn.Module):
         nn.init.normal_(self.modulate.weight, std=0.01)
         nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, x: Tensor, context: int, cond: Tensor, rows: int, frames: int, past: Past | None) -> Tensor:
+    def forward(self, x: Tensor, context: int, cond: Tensor, rows: int, frames: int, cache: KVCache | None) -> Tensor:
         """x: (b * t, context + places, width), cond: (b * t, width)."""
         scale_s, shift_s, gate_s, scale_m, shift_m, gate_m = self.modulate(cond)[:, None].chunk(6, -1)
         y = self.norm(x) * (1 + scale_s) + shift_s
         x = x + (1 + gate_s) * self.space.attend(*self.space.project(y))
         head, video = x[:, :context], x[:, context:]
         if self.time is not None:
-            video = video + self._look_back(self.norm(video), frames, past)
+            video = video + self._look_back(self.norm(video), frames, cache)
         if self.far is not None:
-            video = video + self._look_far(self.norm(video), frames, past)
+            video = video + self._look_far(self.norm(video), frames, cache)
         y = self.norm(video) * (1 + scale_m) + shift_m
         video = video + (1 + gate_m) * self.mixer(y, rows)
         return torch.cat([head, video], 1)
 
-    def _look_back(self, y: Tensor, frames: int, past: Past | None) -> Tensor:
+    def _look_back(self, y: Tensor, frames: int, cache: KVCache | None) -> Tensor:
         """Causal attention of each place over its own window of time."""
         assert self.time is not None
         n, p, d = y.shape
         y = y.view(n // frames, frames, p, d).transpose(1, 2)  # b p t d
         q, k, v = self.time.project(y)
-        if past is not None:
-            k, v = past.extend((id(self), "near"), k, v, self.age.shape[1] - 1)
+        if cache is not None:
+            k, v = cache.extend((id(self), "near"), k, v, self.age.shape[1] - 1)
         length, window = k.shape[-2], self.age.shape[1]
         ages = torch.arange(length - frames, length, device=y.device)[:, None] - torch.arange(length, device=y.device)
         bias = self.age[:, ages.clamp(0, window - 1)].masked_fill((ages < 0) | (ages >= window), float("-inf"))
         return self.time.attend(q, k, v, bias).transpose(1, 2).reshape(n, p, d)
 
-    def _look_far(self, y: Tensor, frames: int, past: Past | None) -> Tensor:
+    def _look_far(self, y: Tensor, frames: int, cache: KVCache | None) -> Tensor:
         """Every token's sparse attention over whole frames: the first, the latest, and those that score best."""
         assert self.far is not None
         n, p, d = y.shape
         q, k, v = self.far.project(y.reshape(n // frames, frames * p, d))
-        if past is not None:
-            k, v = past.extend((id(self), "far"), k, v, (self.recall - 1) * p)
+        if cache is not None:
+            k, v = cache.extend((id(self), "far"), k, v, (self.recall - 1) * p)
         seen = attend(q, k, v, Sparsity(block=p, **FAR), scale=1.0)
         return self.far.out(seen.transpose(-3, -2).flatten(-2)).view(n, p, d)
 
 
-class Past:
-    """Keys and values of the frames behind us, per attention; constant size once full.
+class KVCache:
+    """Keys and values of earlier frames, for each attention layer; constant in size once full.
 
-    `extend` puts the present frame's beside them without keeping it; `keep` makes the present the newest past.
+    `extend` appends those of the present frame for one forward pass; `commit` makes them the newest of the cache.
     """
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
-        self.present: dict[tuple[int, str], tuple[Tensor, Tensor, int]] = {}
+        self.committed: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
+        self.pending: dict[tuple[int, str], tuple[Tensor, Tensor, int]] = {}
 
-    def extend(self, where: tuple[int, str], k: Tensor, v: Tensor, limit: int) -> tuple[Tensor, Tensor]:
-        """Older keys and values before these; `limit`: tokens that `keep` leaves."""
-        if where in self.kept:
-            old_k, old_v = self.kept[where]
+    def extend(self, layer: tuple[int, str], k: Tensor, v: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+        """The cached keys and values of a layer followed by `k` and `v`. limit: tokens that `commit` keeps."""
+        if layer in self.committed:
+            old_k, old_v = self.committed[layer]
             k, v = torch.cat([old_k, k], -2), torch.cat([old_v, v], -2)
-        self.present[where] = (k, v, limit)
+        self.pending[layer] = (k, v, limit)
         return k, v
 
-    def keep(self) -> None:
-        self.kept = {w: (k[..., -n:, :], v[..., -n:, :]) for w, (k, v, n) in self.present.items() if n}
+    def commit(self) -> None:
+        self.committed = {layer: (k[..., -n:, :], v[..., -n:, :]) for layer, (k, v, n) in self.pending.items() if n}
 
-    def copy(self) -> Past:
-        """Another past with the same content: tensors are never written in place, so sharing them is safe."""
-        twin = Past()
-        twin.kept, twin.present = dict(self.kept), dict(self.present)
+    def copy(self) -> KVCache:
+        """Another cache with the same content. Tensors are never written in place, so sharing them is safe."""
+        twin = KVCache()
+        twin.committed, twin.pending = dict(self.committed), dict(self.pending)
         return twin
 
 
@@ -321,19 +321,19 @@ class WorldModel(nn.Module):
         nn.init.normal_(self.predict.weight, std=0.01)
         nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
 
-    def forward(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, past: Past | None = None,
+    def forward(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, cache: KVCache | None = None,
                 earlier: Tensor | None = None, remembered: Tensor | None = None) -> Tensor:  # fmt: skip
         """Predict clean latents (b, t, c, rows, columns).
 
         noisy: (b, t, c, rows, columns) of any shape whose sides the patch divides. level: (b, t) its noise level 0..1.
-        past: cached keys and values of earlier frames; without it the clip is its own past.
+        cache: keys and values of earlier frames; without it frames attend to those of the clip alone.
         earlier, remembered: in training, a frame (b, c, rows, columns) that the memory tokens read here and now, and
         which of them do (b, len(SPANS), 1).
         """
-        trunk, cond = self.seen(noisy, level, conditioning, past, earlier, remembered)
+        trunk, cond = self.seen(noisy, level, conditioning, cache, earlier, remembered)
         return self.drawn(trunk, cond).unflatten(0, noisy.shape[:2])
 
-    def seen(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, past: Past | None = None,
+    def seen(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, cache: KVCache | None = None,
              earlier: Tensor | None = None, remembered: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Of `forward` all but the end: features (b * t, trunk, rows, columns), and the conditions (b * t, width)."""
         c = self.config
@@ -358,7 +358,7 @@ class WorldModel(nn.Module):
         context = torch.cat([said, rest], 1) + self.modality
         x, k = torch.cat([context, video], 1), context.shape[1]
         for block in self.blocks:
-            x = block(x, k, cond, rows // c.patch, t, past)
+            x = block(x, k, cond, rows // c.patch, t, cache)
         grid = self.unpatchify(self.norm(x[:, k:])).unflatten(1, (rows // c.patch, -1)).permute(0, 3, 1, 2)
         return trunk + F.pixel_shuffle(grid, c.patch), cond
 

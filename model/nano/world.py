@@ -30,7 +30,7 @@ from .media_prompts import LOOK, SOUND, TOKENS, listen, look_at, pulse
 from .relight import relit
 from .sampler import sample
 from .text_encoder import TextConfig, TextEncoder
-from .transformer import GUIDED_UP_TO, SPANS, Conditioning, Past, WorldConfig, WorldModel
+from .transformer import GUIDED_UP_TO, SPANS, Conditioning, KVCache, WorldConfig, WorldModel
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano.safetensors"
 ENERGY = np.array([1.0, 1.0, 0.6, 0.0])  # what the energy fader gives to level, bass, treble and onset
@@ -132,7 +132,7 @@ class Nano:
         self.motion = Motion(seed=shape, figure=figure)
         self.look = [np.eye(WIDTH, dtype=np.float32)[values.index(OPENING[k])] for k, values in ATTRIBUTES.items()]
         self.noise = torch.Generator().manual_seed(seed)
-        self.past = Past()
+        self.cache = KVCache()
         self.memory: Tensor | None = None  # (1, len(SPANS), look)
 
     def _remember(self, tokens: Array, dt: float) -> list[Array]:
@@ -159,10 +159,10 @@ class Nano:
         noise = torch.randn(shape, generator=self.noise).to(self.device)
 
         def predict(noisy: Tensor, level: float) -> Tensor:
-            return self.world(noisy, torch.full((1, 1), level, device=self.device), conditioning, self.past)
+            return self.world(noisy, torch.full((1, 1), level, device=self.device), conditioning, self.cache)
 
         frame = sample(predict, noise, controls.steps)[0]
-        self.past.keep()
+        self.cache.commit()
         self._keep(self.world.memory(frame), dt)
         if controls.live is not None and controls.strength > 0:
             frame = relit(frame, self._latent(controls.live), min(controls.strength, 1.0))
@@ -211,13 +211,13 @@ class Nano:
     def snapshot(self) -> WorldState:
         return WorldState({
             "motion": replace(self.motion, figure=self.motion.figure.copy()), "look": list(self.look),
-            "noise": self.noise.get_state(), "past": self.past.copy(), "memory": self.memory,
+            "noise": self.noise.get_state(), "cache": self.cache.copy(), "memory": self.memory,
         })  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
         d = state.data
         self.motion = replace(d["motion"])
-        self.look, self.memory, self.past = list(d["look"]), d["memory"], d["past"].copy()
+        self.look, self.memory, self.cache = list(d["look"]), d["memory"], d["cache"].copy()
         self.noise.set_state(d["noise"])
 
 

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from ..evaluate.metrics import psnr
 from ..nano.autoencoder import decoded
 from ..nano.sampler import levels, noised
-from ..nano.transformer import GUIDED_UP_TO, Conditioning, Past, draw
+from ..nano.transformer import GUIDED_UP_TO, Conditioning, KVCache, draw
 from ..nano.world import Nano
 from .autoencoder import edges, picture_loss
 from .clips import SHARD, Clips, shape_of
@@ -145,12 +145,12 @@ def _played(nano: Nano, clips: Clips, first: int, dice: torch.Generator) -> Iter
     frames = clips.latents.shape[1]
     n = pick.stop - pick.start
     conditioning = Conditioning.of(clips.scene(pick, 0, frames), clips.steps(pick, frames), nano.world.config.look)
-    past, pure = Past(), torch.ones(n, 1)
+    cache, pure = KVCache(), torch.ones(n, 1)
     for i in range(frames):
         here = conditioning[torch.arange(n) * frames + i]
         noise = torch.randn(n, 1, *clips.latents.shape[2:], generator=dice)
-        trunk, cond = nano.world.seen(noise, pure, here, past)
-        kept = past.copy()
+        trunk, cond = nano.world.seen(noise, pure, here, cache)
+        before = cache.copy()
         if i in _looked_at(frames):
             kind = int(torch.randint(0, 3, (), generator=dice)) // 2  # a third is guided
             level = pure
@@ -160,14 +160,14 @@ def _played(nano: Nano, clips: Clips, first: int, dice: torch.Generator) -> Iter
                 noise = noised(own, noise, level[..., None, None, None])
             else:
                 here.guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(n, generator=dice)
-            again = nano.world.seen(noise, level, here, past)
+            again = nano.world.seen(noise, level, here, cache)
             yield {
                 "trunk": trunk.half(), "cond": cond.half(), "again_trunk": again[0].half(),
                 "again_cond": again[1].half(), "again": nano.world.drawn(*again).half(),
                 "kind": torch.full((n,), kind), "at": torch.arange(pick.start, pick.stop) * frames + i,
             }  # fmt: skip
-        past = kept
-        past.keep()
+        cache = before
+        cache.commit()
 
 
 def sights(folder: Path, weights: Path, count: int, shape: tuple[int, int], workers: int) -> Sights:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from ..nano.autoencoder import AutoencoderConfig
 from ..nano.sampler import levels, noised, sample
-from ..nano.transformer import GUIDED_UP_TO, SPANS, Conditioning, Past, WorldConfig, WorldModel
+from ..nano.transformer import GUIDED_UP_TO, SPANS, Conditioning, KVCache, WorldConfig, WorldModel
 from ..stage.scene import Scene
 from ..stage.vocabulary import ATTRIBUTES
 from .clips import Clips, draw
@@ -48,15 +48,15 @@ def rollout(
     """(b, t, c, rows, columns) played from nothing, frame by frame with a cache."""
     b, t = shape[:2]
     device = conditioning.dt.device
-    past, out = Past(), []
+    cache, out = KVCache(), []
     for i in range(t):
         here = conditioning[torch.arange(b) * t + i]
 
         def predict(noisy: Tensor, level: float, here: Conditioning = here) -> Tensor:
-            return model(noisy, torch.full((b, 1), level, device=device), here, past)
+            return model(noisy, torch.full((b, 1), level, device=device), here, cache)
 
         out.append(sample(predict, torch.randn(b, 1, *shape[2:], generator=generator).to(device), steps))
-        past.keep()
+        cache.commit()
     return torch.cat(out, 1)
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from worldjockey.model.nano.sampler import levels, sample
-from worldjockey.model.nano.transformer import Conditioning, Past, WorldConfig, WorldModel
+from worldjockey.model.nano.transformer import Conditioning, KVCache, WorldConfig, WorldModel
 from worldjockey.model.stage.sample import moments
 
 CONFIG = WorldConfig(
@@ -43,24 +43,24 @@ def frame(conditioning, i, b=2, t=7):
 def test_cached_frames_equal_the_whole_clip_in_every_shape_also_beyond_the_window(shape):
     model, noisy, level, conditioning = make(*shape)
     whole = model(noisy, level, conditioning)
-    past = Past()
+    cache = KVCache()
     for i in range(noisy.shape[1]):
         at = slice(i, i + 1)
-        out = model(noisy[:, at], level[:, at], frame(conditioning, i), past)
-        past.keep()
+        out = model(noisy[:, at], level[:, at], frame(conditioning, i), cache)
+        cache.commit()
         torch.testing.assert_close(out, whole[:, at], atol=1e-5, rtol=1e-4)
-    assert all(k.shape[-2] == CONFIG.window - 1 for k, _ in past.kept.values())
+    assert all(k.shape[-2] == CONFIG.window - 1 for k, _ in cache.committed.values())
 
 
 @torch.no_grad()
 def test_sparse_recall_is_cached_too_and_reaches_beyond_the_window():
     config = replace(CONFIG, recall=7)
     model, noisy, level, conditioning = make(config=config)
-    whole, past = model(noisy, level, conditioning), Past()
+    whole, cache = model(noisy, level, conditioning), KVCache()
     for i in range(noisy.shape[1]):
         at = slice(i, i + 1)
-        out = model(noisy[:, at], level[:, at], frame(conditioning, i), past)
-        past.keep()
+        out = model(noisy[:, at], level[:, at], frame(conditioning, i), cache)
+        cache.commit()
         torch.testing.assert_close(out, whole[:, at], atol=1e-5, rtol=1e-4)
     first = noisy.clone()
     first[:, 0] += 1
@@ -80,8 +80,8 @@ def test_no_frame_sees_the_future():
 @torch.no_grad()
 def test_a_second_look_at_the_same_frame_leaves_the_past_alone():
     model, noisy, level, conditioning = make()
-    past = Past()
-    args = (level[:, :1], frame(conditioning, 0), past)
+    cache = KVCache()
+    args = (level[:, :1], frame(conditioning, 0), cache)
     a = model(noisy[:, :1], *args)
     model(noisy[:, 1:2], *args)
     torch.testing.assert_close(model(noisy[:, :1], *args), a)
