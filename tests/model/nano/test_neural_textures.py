@@ -7,7 +7,7 @@ from worldjockey.model.stage.geometry import SUN_SWAY, Rays
 from worldjockey.model.stage.render import render
 from worldjockey.model.stage.sample import moments
 from worldjockey.model.stage.scene import PANORAMA, Scene
-from worldjockey.model.stage.vocabulary import FIGURES, LIGHTS, OUTPUT_CLASSES, SCENES
+from worldjockey.model.stage.vocabulary import FIGURES, LIGHTS, PLACES, SCENES
 
 
 def test_a_sheet_reads_like_an_image_and_mixes_its_values():
@@ -45,7 +45,7 @@ def test_near_planes_hide_what_is_behind_them(opacity):
     sheets = Sheets(2)
     sheets.planes.table[:, -1] = opacity
     scene = moments(5, 12)
-    scene = scene[scene.place[:, OUTPUT_CLASSES.index("city")] + scene.place[:, OUTPUT_CLASSES.index("desert")] > 0.99]
+    scene = scene[scene.place[:, PLACES.index("city")] + scene.place[:, PLACES.index("desert")] > 0.99]
     before = sheets(scene, 18, 32)
     sheets.panorama.table.add_(1.0)
     changed = (sheets(scene, 18, 32) - before).abs().mean()
@@ -115,7 +115,7 @@ def test_the_figure_s_surface_faces_away_from_it():
 def test_waves_bend_waves_as_far_as_their_place_wants_it():
     bend, turns = Bend(3), torch.rand(2, 3, 4, 5)
     bend.push[1] = torch.tensor([[0.0, 0.7, 0.0], [0.0, 0.0, 0.4], [0.0, 0.0, 0.0]])
-    place = torch.zeros(2, len(OUTPUT_CLASSES))
+    place = torch.zeros(2, len(PLACES))
     place[0, 0] = place[1, 1] = 1
     plain, nested = bend(place, turns)
     torch.testing.assert_close(plain, torch.cat([(2 * torch.pi * turns[0]).sin(), (2 * torch.pi * turns[0]).cos()]))
@@ -129,7 +129,7 @@ def test_waves_bend_waves_as_far_as_their_place_wants_it():
 @pytest.mark.parametrize("bass", [0.0, 1.0])
 def test_the_sun_is_where_geometry_says_and_as_large(light, bass):
     scene = moments(5, 1)
-    for key, values, said in (("place", OUTPUT_CLASSES, "sea"), ("light", LIGHTS, light), ("figure", FIGURES, "none")):
+    for key, values, said in (("place", PLACES, "sea"), ("light", LIGHTS, light), ("figure", FIGURES, "none")):
         setattr(scene, key, F.one_hot(torch.tensor([values.index(said)]), len(values)).float())
     scene.yaw = SUN_SWAY * scene.seed[:, 2]  # towards it
     scene.sound = torch.tensor([[0.0, bass, 0.0, 0.0]])
