@@ -2,13 +2,15 @@
 
 A frame is `rows x columns` latents. Inside a frame all tokens see each other; over time each place sees its own past
 through cached keys and values, and older time is kept as a few tokens (`Memory`). Every frame of a training clip has
-its own noise level (Diffusion Forcing, Chen et al. 2024). What stands where comes from learned sheets read along the
-lines of sight (`sheets`), so that history carries motion and look, never the layout: nothing can melt or drift.
+its own noise level (Diffusion Forcing, Chen et al. 2024). What stands where comes from neural textures read along
+the lines of sight, so that history carries motion and look, never the layout: nothing can melt or drift.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from torch.nn import functional as F
 from ..stage.scene import CLOCKS, PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene, circle
 from ..stage.vocabulary import ATTRIBUTES
 from ..stage.vocabulary import WIDTH as PROMPT_DIM
-from .neural_textures import BEARINGS, TAPS, Sheets, bearings
+from .neural_textures import BEARINGS, TAPS, NeuralTextures, bearings
 from .sparse_attention import Sparsity, attend
 
 PROMPT_TOKENS = len(ATTRIBUTES)
@@ -26,6 +28,11 @@ POSE_DIM, CLOCK_DIM, PHASE_DIM = 26, 2 * 2 * len(CLOCKS) + 1, 6
 FAR = {"sinks": 1, "local": 2, "far": 4}  # frames of each kind that sparse recall sees
 FREE = 1.0  # guidance that exaggerates nothing
 GUIDED_UP_TO = 2.0  # the most guidance that training shows it
+
+
+# Names in weight files of earlier versions, the shipped one among them, and what they are called now.
+OLD_FIELDS = {"sheets": "texture_depth", "grain": "detail"}
+OLD_MODULES = {"sheets": "textures", "grain": "detail"}
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,26 @@ class WorldConfig:
     window: int = 4  # frames they see, the present one included
     trunk: int = 128  # channels of the convolutional path at latent resolution
     expand: int = 3
-    sheets: int = 4  # numbers of a texel of the learned sheets
-    grain: int = 32  # channels of the path that reads them, TAPS times finer than the latents
+    texture_depth: int = 4  # numbers of a texel of the neural textures
+    detail: int = 32  # channels of the path that reads them, TAPS times finer than the latents
     look: int = 16  # numbers of a memory token
     recall: int = (
         0  # frames that every token looks back on sparsely (`sparse`), beside its own place's window; 0 is off
     )
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> WorldConfig:
+        """From a weight file's header, in which tuples are lists and fields may have their old names."""
+        fields: dict[str, Any] = {
+            OLD_FIELDS.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in saved.items()
+        }
+        return cls(**fields)
+
+
+def current_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A `WorldModel`'s state dict with its old module names, if it has any, replaced by those of now."""
+    parts = ((name.partition("."), value) for name, value in state.items())
+    return {f"{OLD_MODULES.get(first, first)}{dot}{rest}": value for (first, dot, rest), value in parts}
 
 
 @dataclass
@@ -258,14 +279,14 @@ class Modulated(nn.Module):
         return x + self.b(F.silu(self.a(F.silu(x)) * (1 + scale) + shift))
 
 
-class Grain(nn.Module):
-    """Shades what the sheets say, tap by tap under the conditions, and gathers the taps of each latent."""
+class DetailPath(nn.Module):
+    """Shades the texture readings, each on its own under the conditioning, and gathers those of each latent."""
 
-    def __init__(self, inputs: int, grain: int, trunk: int, cond: int) -> None:
+    def __init__(self, inputs: int, width: int, trunk: int, cond: int) -> None:
         super().__init__()
-        self.a, self.b = nn.Linear(inputs, grain), nn.Linear(grain, grain)
-        self.modulate = nn.Linear(cond, 4 * grain)
-        self.gather = nn.Linear(grain * TAPS**2, trunk, bias=False)
+        self.a, self.b = nn.Linear(inputs, width), nn.Linear(width, width)
+        self.modulate = nn.Linear(cond, 4 * width)
+        self.gather = nn.Linear(width * TAPS**2, trunk, bias=False)
         nn.init.normal_(self.modulate.weight, std=0.01)
         nn.init.zeros_(self.modulate.bias)
 
@@ -308,8 +329,8 @@ class WorldModel(nn.Module):
         self.others = nn.ModuleList(nn.Linear(size, d) for size in sizes)
         self.modality = nn.Parameter(torch.randn(PROMPT_TOKENS + len(sizes), d) * 0.2)
         self.memory = Memory(c.channels, c.look)
-        self.sheets = Sheets(c.sheets)
-        self.grain = Grain(self.sheets.channels, c.grain, c.trunk, d)
+        self.textures = NeuralTextures(c.texture_depth)
+        self.detail = DetailPath(self.textures.channels, c.detail, c.trunk, d)
         self.stem = nn.Conv2d(c.channels + BEARINGS, c.trunk, 1)
         self.body = Modulated(c.trunk, d)
         self.patchify = nn.Conv2d(c.trunk, d, c.patch, stride=c.patch)
@@ -350,7 +371,7 @@ class WorldModel(nn.Module):
         hint = noisy.flatten(0, 1) * (1 - level)[:, None, None, None]
         x = torch.cat([hint, bearings(conditioning.scene, rows, columns)], 1)
         trunk = self.stem(x.contiguous(memory_format=torch.channels_last))
-        trunk = trunk + self.grain(self.sheets(conditioning.scene, rows, columns), cond)
+        trunk = trunk + self.detail(self.textures(conditioning.scene, rows, columns), cond)
         trunk = self.body(trunk, cond)
         video = self.patchify(trunk).flatten(2).transpose(1, 2)
         said = torch.einsum("nkp,kpd->nkd", prompt, self.prompt)

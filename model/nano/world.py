@@ -30,7 +30,7 @@ from .media_prompts import LOOK, SOUND, TOKENS, listen, look_at, pulse
 from .relight import relit
 from .sampler import sample
 from .text_encoder import TextConfig, TextEncoder
-from .transformer import GUIDED_UP_TO, SPANS, Conditioning, KVCache, WorldConfig, WorldModel
+from .transformer import GUIDED_UP_TO, SPANS, Conditioning, KVCache, WorldConfig, WorldModel, current_names
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano.safetensors"
 ENERGY = np.array([1.0, 1.0, 0.6, 0.0])  # what the energy fader gives to level, bass, treble and onset
@@ -84,13 +84,13 @@ class Nano:
             raise ValueError(f"{path} is not a nano's weights ({fault}): reinstall worldjockey") from fault
         text = TextEncoder(TextConfig(**about["text"]))
         autoencoder = Autoencoder(AutoencoderConfig(**{k: _tuple(v) for k, v in about["autoencoder"].items()}))
-        world = WorldModel(WorldConfig(**{k: _tuple(v) for k, v in about["world"].items()}))
+        world = WorldModel(WorldConfig.of(about["world"]))
         reader = Reader(autoencoder.config.channels)
         parts = (("text", text), ("reader", reader), ("autoencoder", autoencoder), ("world", world))
         for name, module in parts:
             part = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
             try:
-                module.load_state_dict(part)
+                module.load_state_dict(current_names(part) if module is world else part)
             except RuntimeError as fault:
                 raise ValueError(f"{path} does not fit this version of worldjockey: reinstall worldjockey") from fault
         return cls(text, reader, autoencoder, world, tensors["mean"], tensors["std"], chosen, aspect)

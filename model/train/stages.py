@@ -113,15 +113,16 @@ def assemble(folder: Path, r: Recipe) -> Nano:
     from ..nano.autoencoder import Autoencoder
     from ..nano.image_reader import Reader
     from ..nano.text_encoder import TextEncoder
-    from ..nano.transformer import WorldModel
+    from ..nano.transformer import WorldModel, current_names
     from ..nano.world import Nano
     from .adversarial import Hand
 
     autoencoder = Autoencoder(r.autoencoder)
     autoencoder.load_state_dict(torch.load(folder / "autoencoder.pt", weights_only=True)["state"]["model"])
     text, read, world = TextEncoder(r.text), Reader(r.autoencoder.channels), WorldModel(r.world)
-    for name, module in (("text", text), ("reader", read), ("world", world)):
-        module.load_state_dict(load_file(folder / f"{name}.safetensors"))
+    text.load_state_dict(load_file(folder / "text.safetensors"))
+    read.load_state_dict(load_file(folder / "reader.safetensors"))
+    world.load_state_dict(current_names(load_file(folder / "world.safetensors")))
     scale = load_file(folder / "scale.safetensors")
     nano = Nano(text, read, autoencoder, world, scale["mean"], scale["std"], torch.device("cpu"))
     if (finish := folder / "finish.safetensors").exists():

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from ..nano.autoencoder import AutoencoderConfig
 from ..nano.sampler import levels, noised, sample
-from ..nano.transformer import GUIDED_UP_TO, SPANS, Conditioning, KVCache, WorldConfig, WorldModel
+from ..nano.transformer import GUIDED_UP_TO, SPANS, Conditioning, KVCache, WorldConfig, WorldModel, current_names
 from ..stage.scene import Scene
 from ..stage.vocabulary import ATTRIBUTES
 from .clips import Clips, draw
@@ -99,8 +99,8 @@ class Trainer:
                 "optimisers": [whole(o.state_dict(), keep) for o in self.opts]}  # fmt: skip
 
     def load(self, saved: dict[str, Any]) -> None:
-        load_model(self.model, saved["model"])
-        load_model(self.average, saved["average"])
+        load_model(self.model, current_names(saved["model"]))
+        load_model(self.average, current_names(saved["average"]))
         for o, s in zip(self.opts, saved["optimisers"], strict=True):
             load_optimiser(o, s)
 

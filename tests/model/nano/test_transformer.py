@@ -16,8 +16,8 @@ CONFIG = WorldConfig(
     temporal=(0, 2),
     window=3,
     trunk=16,
-    sheets=2,
-    grain=8,
+    texture_depth=2,
+    detail=8,
     look=4,
 )
 
