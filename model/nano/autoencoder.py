@@ -64,9 +64,9 @@ class Autoencoder(nn.Module):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Not clamped: in training the loss wants the overshoot."""
-        return decoded(self.decoder, latent)
+        return decode(self.decoder, latent)
 
 
-def decoded(decoder: nn.Module, latent: Tensor) -> Tensor:
-    """What a decoder alone makes of latents, which `train_finish` trains once more."""
+def decode(decoder: nn.Module, latent: Tensor) -> Tensor:
+    """Latents -> images (n, 3, h, w) by a decoder alone, as `train.adversarial` finetunes it."""
     return decoder(latent) * 0.5 + 0.5

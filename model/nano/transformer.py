@@ -351,12 +351,12 @@ class WorldModel(nn.Module):
         earlier, remembered: in training, a frame (b, c, rows, columns) that the memory tokens read here and now, and
         which of them do (b, len(SPANS), 1).
         """
-        trunk, cond = self.seen(noisy, level, conditioning, cache, earlier, remembered)
-        return self.drawn(trunk, cond).unflatten(0, noisy.shape[:2])
+        trunk, cond = self.features(noisy, level, conditioning, cache, earlier, remembered)
+        return self.latents(trunk, cond).unflatten(0, noisy.shape[:2])
 
-    def seen(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, cache: KVCache | None = None,
+    def features(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, cache: KVCache | None = None,
              earlier: Tensor | None = None, remembered: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Of `forward` all but the end: features (b * t, trunk, rows, columns), and the conditions (b * t, width)."""
+        """All of `forward` but its end: features (b * t, trunk, rows, columns), and the conditioning (b * t, width)."""
         c = self.config
         t, rows, columns = noisy.shape[1], *noisy.shape[-2:]
         level = level.flatten()
@@ -367,29 +367,29 @@ class WorldModel(nn.Module):
         others = [conditioning.phase(), conditioning.pose(), conditioning.clock(), conditioning.seed(), sound, *memory]
         guidance = conditioning.guidance[:, None] - FREE
         cond = self.cond(torch.cat([prompt.flatten(1), *others, guidance, noise_features(level)], -1))
-        # Pure noise says nothing: it comes in by as much as there is of the picture in it.
+        # Noise carries no information: the input is weighted by the share of the clean frame in it.
         hint = noisy.flatten(0, 1) * (1 - level)[:, None, None, None]
         x = torch.cat([hint, bearings(conditioning.scene, rows, columns)], 1)
         trunk = self.stem(x.contiguous(memory_format=torch.channels_last))
         trunk = trunk + self.detail(self.textures(conditioning.scene, rows, columns), cond)
         trunk = self.body(trunk, cond)
         video = self.patchify(trunk).flatten(2).transpose(1, 2)
-        said = torch.einsum("nkp,kpd->nkd", prompt, self.prompt)
+        tokens = torch.einsum("nkp,kpd->nkd", prompt, self.prompt)
         rest = torch.stack([embed(v) for embed, v in zip(self.others, others, strict=True)], 1)
-        context = torch.cat([said, rest], 1) + self.modality
+        context = torch.cat([tokens, rest], 1) + self.modality
         x, k = torch.cat([context, video], 1), context.shape[1]
         for block in self.blocks:
             x = block(x, k, cond, rows // c.patch, t, cache)
         grid = self.unpatchify(self.norm(x[:, k:])).unflatten(1, (rows // c.patch, -1)).permute(0, 3, 1, 2)
         return trunk + F.pixel_shuffle(grid, c.patch), cond
 
-    def drawn(self, trunk: Tensor, cond: Tensor) -> Tensor:
+    def latents(self, trunk: Tensor, cond: Tensor) -> Tensor:
         """Features -> latents (b * t, c, rows, columns)."""
-        return draw(self.head, self.predict, trunk, cond)
+        return predict_latents(self.head, self.predict, trunk, cond)
 
 
-def draw(head: nn.ModuleList, predict: nn.Module, trunk: Tensor, cond: Tensor) -> Tensor:
-    """The end of the network, which `train_finish` trains once more."""
+def predict_latents(head: nn.ModuleList, predict: nn.Module, trunk: Tensor, cond: Tensor) -> Tensor:
+    """The end of the network, which `train.adversarial` finetunes."""
     for layer in head:
         trunk = layer(trunk, cond)
     return predict(F.silu(trunk))

@@ -56,8 +56,8 @@ def edges(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
-def picture_loss(out: Tensor, true: Tensor) -> Tensor:
-    """L1 of the picture and of its gradients: what makes edges crisp."""
+def image_loss(out: Tensor, true: Tensor) -> Tensor:
+    """L1 of the image and of its gradients, which sharpens edges."""
     gradient = sum((F.l1_loss(a, b) for a, b in zip(edges(out), edges(true), strict=True)), torch.zeros(()))
     return F.l1_loss(out, true) + 1.5 * gradient
 
@@ -92,7 +92,7 @@ def train(
             o.zero_grad(set_to_none=True)
         z = model.encode(true)
         out = model.decode(z + config.noise * torch.randn_like(z))
-        loss = picture_loss(out, true)
+        loss = image_loss(out, true)
         loss.backward()
         for o in opts:
             o.step()

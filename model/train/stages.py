@@ -93,9 +93,9 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
     if "finish" in stages:
         (folder / "finish.safetensors").unlink(missing_ok=True)  # what follows starts from the world as it was
         assemble(folder, r).save(folder / "unfinished.safetensors")
-        hand = adversarial.train(folder, folder / "unfinished.safetensors", steps=r.finish_steps, count=r.finish_count,
+        tail = adversarial.train(folder, folder / "unfinished.safetensors", steps=r.finish_steps, count=r.finish_count,
                                   shape=shape, workers=workers, seed=seed)  # fmt: skip
-        save_file({k: v.contiguous().clone() for k, v in hand.items()}, folder / "finish.safetensors")
+        save_file({k: v.contiguous().clone() for k, v in tail.items()}, folder / "finish.safetensors")
     if {"world", "reader", "finish"} & set(stages):
         assemble(folder, r).save(out)
         files = {name: folder / f"{name}.json" for name in CURVES}
@@ -115,7 +115,7 @@ def assemble(folder: Path, r: Recipe) -> Nano:
     from ..nano.text_encoder import TextEncoder
     from ..nano.transformer import WorldModel, current_names
     from ..nano.world import Nano
-    from .adversarial import Hand
+    from .adversarial import FinetunedTail
 
     autoencoder = Autoencoder(r.autoencoder)
     autoencoder.load_state_dict(torch.load(folder / "autoencoder.pt", weights_only=True)["state"]["model"])
@@ -126,5 +126,5 @@ def assemble(folder: Path, r: Recipe) -> Nano:
     scale = load_file(folder / "scale.safetensors")
     nano = Nano(text, read, autoencoder, world, scale["mean"], scale["std"], torch.device("cpu"))
     if (finish := folder / "finish.safetensors").exists():
-        Hand(nano).load_state_dict(load_file(finish))
+        FinetunedTail(nano).load_state_dict(load_file(finish))
     return nano
