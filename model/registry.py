@@ -242,11 +242,11 @@ def _open(entry: WorldEntry, opening: Opening) -> World:
         )
     try:
         return entry.open(opening)
-    except ImportError as fault:
+    except ImportError as error:
         if entry.extra:
             fix = f"pip install 'worldjockey[{entry.extra}]'"
         elif entry.package != "worldjockey":
             fix = f"pip install --upgrade {entry.package}"
         else:
             raise
-        raise ExtraMissing(f"{entry.name} lacks a package ({fault}): {fix}") from fault
+        raise ExtraMissing(f"{entry.name} lacks a package ({error}): {fix}") from error

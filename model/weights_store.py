@@ -270,10 +270,10 @@ def _too_little(root: Path, how: str) -> str:
 def _full_disk(root: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as fault:
-        if fault.errno != errno.ENOSPC:
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
             raise
-        raise OSError(_too_little(root, "no space is left; what came is kept")) from fault
+        raise OSError(_too_little(root, "no space is left; what came is kept")) from error
 
 
 @contextlib.contextmanager
@@ -283,17 +283,17 @@ def _reach(repository: str) -> Iterator[None]:
 
     try:
         yield
-    except GatedRepoError as fault:
+    except GatedRepoError as error:
         raise PermissionError(
             f"{repository} is only for those who accepted its licence on https://huggingface.co/{repository}: "
             "do that, then `hf auth login`"
-        ) from fault
-    except HfHubHTTPError as fault:
-        raise OSError(f"the hub has no {repository} to give ({str(fault).splitlines()[0]})") from fault
+        ) from error
+    except HfHubHTTPError as error:
+        raise OSError(f"the hub has no {repository} to give ({str(error).splitlines()[0]})") from error
     except OSError:
         raise
-    except Exception as fault:
+    except Exception as error:
         raise OSError(
-            f"{repository} cannot be fetched ({fault}): check the connection and run the same again, which goes on"
+            f"{repository} cannot be fetched ({error}): check the connection and run the same again, which goes on"
             " where it was; or copy the files from another machine with --from FOLDER"
-        ) from fault
+        ) from error

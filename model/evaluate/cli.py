@@ -109,8 +109,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         world: Any = StageWorld() if args.stage else Nano.load(args.weights)
         probe = None if args.no_score else load_probe(args.probe)
-    except (ValueError, FileNotFoundError) as fault:
-        parser.exit(2, f"wj eval: {fault}\n")
+    except (ValueError, FileNotFoundError) as error:
+        parser.exit(2, f"wj eval: {error}\n")
     truth = StageWorld(world.spec.height, world.spec.width)
     seconds = args.seconds or (1800.0 if args.long else 120.0)
     console, rows, spent = Console(), [], {}

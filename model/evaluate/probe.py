@@ -90,6 +90,6 @@ def load_probe(path: Path = WEIGHTS) -> Probe:
     probe = Probe()
     try:
         probe.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()})
-    except (RuntimeError, SafetensorError) as fault:
-        raise ValueError(f"{path} is no judge of this version: train one with `wj train --stage probe`") from fault
+    except (RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{path} is no judge of this version: train one with `wj train --stage probe`") from error
     return probe.eval()

@@ -80,8 +80,8 @@ class Nano:
             with safe_open(path, "pt") as f:
                 about = json.loads((f.metadata() or {})["worldjockey"])
                 tensors = {k: f.get_tensor(k).float() for k in f.keys()}  # noqa: SIM118 (not a dict)
-        except Exception as fault:
-            raise ValueError(f"{path} is not a nano's weights ({fault}): reinstall worldjockey") from fault
+        except Exception as error:
+            raise ValueError(f"{path} is not a nano's weights ({error}): reinstall worldjockey") from error
         text = TextEncoder(TextConfig(**about["text"]))
         autoencoder = Autoencoder(AutoencoderConfig(**{k: _tuple(v) for k, v in about["autoencoder"].items()}))
         world = WorldModel(WorldConfig.of(about["world"]))
@@ -91,8 +91,8 @@ class Nano:
             part = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
             try:
                 module.load_state_dict(current_names(part) if module is world else part)
-            except RuntimeError as fault:
-                raise ValueError(f"{path} does not fit this version of worldjockey: reinstall worldjockey") from fault
+            except RuntimeError as error:
+                raise ValueError(f"{path} does not fit this version of worldjockey: reinstall worldjockey") from error
         return cls(text, reader, autoencoder, world, tensors["mean"], tensors["std"], chosen, aspect)
 
     def save(self, path: Path) -> None:

@@ -129,8 +129,8 @@ class Turbo:
             text: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", variant="fp16", dtype=kind, **safe)
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
-        except Exception as fault:
-            raise ValueError(f"{folder} is not SD-Turbo as it shall be ({fault}): wj weights get turbo") from fault
+        except Exception as error:
+            raise ValueError(f"{folder} is not SD-Turbo as it shall be ({error}): wj weights get turbo") from error
         world = cls(unet.to(chosen, memory_format=form), vae.to(chosen, memory_format=form), text.to(chosen),
                     tokenizer, scheduler, *shape_for(aspect))  # fmt: skip
         if chosen.type == "cuda":
@@ -149,8 +149,8 @@ class Turbo:
                 self.set_quality(level)
                 self.step(silence)
                 self.step(silence)
-        except Exception as fault:
-            warnings.warn(f"turbo plays without torch.compile, slower: {fault}", stacklevel=2)
+        except Exception as error:
+            warnings.warn(f"turbo plays without torch.compile, slower: {error}", stacklevel=2)
             for part in parts:
                 part._compiled_call_impl = None
             self.step(silence)

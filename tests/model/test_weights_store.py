@@ -250,8 +250,8 @@ process.stay_offline()
 import huggingface_hub
 try:
     huggingface_hub.hf_hub_download("some/world", "net/config.json", cache_dir="cache")
-except Exception as fault:
-    print(type(fault).__name__)
+except Exception as error:
+    print(type(error).__name__)
 """
     env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)

@@ -113,8 +113,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         world = load(args.world, device=args.device)
-    except (ValueError, FileNotFoundError, RuntimeError) as fault:
-        parser.exit(2, f"switching: {fault}\n")
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        parser.exit(2, f"switching: {error}\n")
     if not hasattr(world, "switch"):
         parser.exit(2, f"switching: {args.world} has one way of taking a prompt only\n")
     taken = rows(world, args.prompt or PROMPTS, seeds=args.seeds, settle=args.chunks, after=args.chunks,

@@ -71,10 +71,10 @@ class Helios:
         chosen = choose_device(device)
         try:
             pipe = HeliosPyramidPipeline.from_pretrained(folder, dtype=kinds(chosen), local_files_only=True)
-        except Exception as fault:
+        except Exception as error:
             raise ValueError(
-                f"{folder} is not Helios as diffusers keeps it ({fault}): wj weights get helios"
-            ) from fault
+                f"{folder} is not Helios as diffusers keeps it ({error}): wj weights get helios"
+            ) from error
         if not pipe.config.is_distilled:
             raise ValueError(f"{folder} is not distilled, so it cannot be played live: take Helios-Distilled")
         pipe.transformer.to(chosen)
@@ -95,8 +95,8 @@ class Helios:
         try:
             network.compile_repeated_blocks(fullgraph=True, dynamic=False, backend=compiler)
             self.step(silence)
-        except Exception as fault:
-            warnings.warn(f"helios plays without torch.compile, slower: {fault}", stacklevel=2)
+        except Exception as error:
+            warnings.warn(f"helios plays without torch.compile, slower: {error}", stacklevel=2)
             for part in network.modules():
                 part._compiled_call_impl = None
             self.step(silence)

@@ -78,8 +78,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         if path.suffix == ".safetensors":
             return load_file(path)
         found: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as fault:
-        raise ValueError(f"{path} is no file of tensors ({fault}): delete it and get it again") from fault
+    except Exception as error:
+        raise ValueError(f"{path} is no file of tensors ({error}): delete it and get it again") from error
     return found
 
 
@@ -142,8 +142,8 @@ class Wan:
             weights = merge_lora(weights, read_checkpoint(find(*row.lora)))
         try:
             rollout = Rollout(config or row.config, rows, columns, chosen, weights=weights, compiled=compiled)
-        except RuntimeError as fault:
-            raise ValueError(f"the tensors of {row.network[1]} are not {name}'s ({fault})") from fault
+        except RuntimeError as error:
+            raise ValueError(f"the tensors of {row.network[1]} are not {name}'s ({error})") from error
         world = cls(
             name, rollout,
             TinyDecoder(drawer, rows, columns, chosen, compiled=compiled) if decoder == "tiny"
