@@ -1,6 +1,6 @@
-"""The judge: a small network that reads from a picture what it shows. Trained on true stage pictures only.
+"""The judge: a small network that reads from an image what it shows. Trained on true stage images only.
 
-It looks twice: at the whole picture made small, for place, light, tint, mood and figure; and at the full picture with
+It looks twice: at the whole image made small, for place, light, tint, mood and figure; and at the full image with
 a net of small reach, for what is fine and everywhere: rain, flakes, embers, haze.
 """
 
@@ -57,7 +57,7 @@ class Probe(nn.Module):
         self.heads = nn.ModuleDict({k: nn.Linear(self.width, len(v)) for k, v in ATTRIBUTES.items()})
 
     def look(self, small: Tensor, close: Tensor) -> Tensor:
-        """small (n, 3, *SIZE), close (n * k, 3, h, w) parts of the full picture -> (n, 1584)."""
+        """small (n, 3, *SIZE), close (n * k, 3, h, w) parts of the full image -> (n, 1584)."""
         grid = F.adaptive_avg_pool2d(self.whole(small - 0.5), GRID).flatten(1)
         fine = self.near(close - 0.5).mean((2, 3)).unflatten(0, (len(small), -1)).mean(1)
         return torch.cat([grid, fine], 1)

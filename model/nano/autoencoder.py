@@ -1,4 +1,4 @@
-"""Pictures to latents and back: a small convolutional autoencoder, 16x down, without norms (fast on a CPU)."""
+"""Images to latents and back: a small convolutional autoencoder, 16x down, without norms (fast on a CPU)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 @dataclass(frozen=True)
 class AutoencoderConfig:
     channels: int = 32  # of a latent
-    widths: tuple[int, int, int] = (40, 80, 160)  # at 1/4, 1/8 and 1/16 of the picture
+    widths: tuple[int, int, int] = (40, 80, 160)  # at 1/4, 1/8 and 1/16 of the image
     blocks: tuple[int, int, int] = (1, 1, 2)
     noise: float = 0.1  # added to latents in training, so that the decoder forgives the world model
 

@@ -1,4 +1,4 @@
-"""Reads an image prompt: which place, light, weather, tint and mood a picture shows, and which world's look.
+"""Reads an image prompt: which place, light, weather, tint and mood an image shows, and which world's look.
 
 It sees the autoencoder's latents, so an image prompt becomes the very tokens that a text becomes, and every pad, morph
 and transition treats both alike.

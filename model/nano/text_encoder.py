@@ -99,7 +99,7 @@ class TextEncoder(nn.Module):
             return Tokens(np.zeros((len(ATTRIBUTES), WIDTH), np.float32))
         e = self(torch.from_numpy(vectors_of(words))[None])[0, said].numpy()
         parts = e / (UNSAID + e.sum((0, 2), keepdims=True))
-        # A shade of doubt beside a clear word would be seen as a ghost in the picture.
+        # A shade of doubt beside a clear word would be seen as a ghost in the image.
         shares = parts.sum(0)
         parts = parts * (shares / np.maximum(shares.max(-1, keepdims=True), 1e-6))
         return Tokens(parts.sum(0), tuple(words[i] for i in said), parts)

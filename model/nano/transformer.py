@@ -164,7 +164,7 @@ class Attention(nn.Module):
 
 
 class Mixer(nn.Module):
-    """Feed-forward with a depthwise convolution, so that neighbours in the picture speak directly."""
+    """Feed-forward with a depthwise convolution, so that neighbours in the frame speak directly."""
 
     def __init__(self, width: int, expand: int) -> None:
         super().__init__()

@@ -119,7 +119,7 @@ class Nano:
         if prompt.image is not None:
             seen = look_at(prompt.image, self.autoencoder, self.reader, self.mean, self.std)
             unsaid = np.clip(1 - values[:LOOK].sum(-1, keepdims=True), 0, 1)
-            values[:LOOK] += seen[:LOOK] * unsaid  # words beside a picture overrule it
+            values[:LOOK] += seen[:LOOK] * unsaid  # words beside an image overrule it
             values[LOOK] = seen[LOOK]
         if prompt.sound is not None:
             values[SOUND] = listen(prompt.sound, prompt.rate)
@@ -176,9 +176,9 @@ class Nano:
         self.timings = {"step_ms": (made - begin) * 1e3, "decode_ms": (time.perf_counter() - made) * 1e3}
         return pixels
 
-    def _latent(self, picture: NDArray[np.uint8]) -> Tensor:
+    def _latent(self, image: NDArray[np.uint8]) -> Tensor:
         """(h, w, 3) RGB of any size -> (1, c, rows, columns), normalised."""
-        x = torch.from_numpy(np.array(picture)).to(self.device).permute(2, 0, 1)[None].float() / 255
+        x = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
         size = (self._spec.height, self._spec.width)
         if x.shape[-2:] != size:
             x = F.interpolate(x, size, mode="bilinear", antialias=True)

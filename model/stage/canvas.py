@@ -1,4 +1,4 @@
-"""The picture being drawn, and the brushes every painter shares."""
+"""The image being drawn, and the brushes every painter shares."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def sample(field: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 
 class Canvas:
-    """One batch being drawn: the picture, the rays and the colours every layer needs."""
+    """One batch being drawn: the image, the rays and the colours every layer needs."""
 
     def __init__(self, s: Scene, height: int, width: int) -> None:
         self.s, self.h, self.w = s, height, width

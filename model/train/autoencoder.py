@@ -18,7 +18,7 @@ from .muon import Rates, optimisers
 from .run import Run
 
 CHUNK = 16
-PICTURES_SEED = 7_000_000
+IMAGES_SEED = 7_000_000
 
 
 def _paint(path: str, shape: tuple[int, ...], chunk: int) -> int:
@@ -28,14 +28,14 @@ def _paint(path: str, shape: tuple[int, ...], chunk: int) -> int:
     torch.set_num_threads(1)
     out = np.lib.format.open_memmap(path, mode="r+")
     start = chunk * CHUNK
-    scene = moments(PICTURES_SEED + chunk, min(CHUNK, shape[0] - start))
+    scene = moments(IMAGES_SEED + chunk, min(CHUNK, shape[0] - start))
     for i in range(len(scene)):
         out[start + i] = to_bytes(render(scene[i : i + 1], shape[2], shape[3]))[0].numpy()
     return chunk
 
 
-def pictures(folder: Path, count: int, shape: tuple[int, int], workers: int) -> np.ndarray:
-    """(count, 3, height, width) uint8 moments of the stage, drawn once and kept on disk."""
+def stage_images(folder: Path, count: int, shape: tuple[int, int], workers: int) -> np.ndarray:
+    """(count, 3, height, width) uint8 images of random moments of the stage, drawn once and kept on disk."""
     path = folder / f"moments-{count}-{shape[0]}x{shape[1]}.npy"
     whole = (count, 3, *shape)
     if not path.exists():
@@ -47,7 +47,7 @@ def pictures(folder: Path, count: int, shape: tuple[int, int], workers: int) -> 
             for i, job in enumerate(jobs):
                 job.result()
                 if i % 20 == 0:
-                    print(f"stage {i * CHUNK}/{count} pictures", flush=True)
+                    print(f"stage {i * CHUNK}/{count} images", flush=True)
         tmp.rename(path)
     return np.load(path, mmap_mode="r")
 
@@ -68,7 +68,7 @@ def train(
 ) -> Autoencoder:  # fmt: skip
     """Resumes by itself. Writes folder/autoencoder.pt and .json."""
     torch.manual_seed(seed)
-    data = pictures(folder, count, shape, workers)
+    data = stage_images(folder, count, shape, workers)
     held = torch.from_numpy(np.array(data[-24:])).float() / 255
     model = Autoencoder(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     opts = optimisers(model, lr=2e-3, matrix_lr=0.02)

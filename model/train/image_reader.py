@@ -21,7 +21,7 @@ BATCH = 64
 def apparent(s: Scene) -> Tensor:
     """(n, SEED_DIM): the seed with which a camera that has not moved sees the same warmth, horizon and sun.
 
-    From one picture nobody can tell a sun that stands left from a camera that is turned right.
+    From one image nobody can tell a sun that stands left from a camera that is turned right.
     """
     horizon = s.seed[:, 1] + s.pitch / SWAY
     sun = wrap(SUN_SWAY * s.seed[:, 2] - s.yaw, PANORAMA) / SUN_SWAY

@@ -15,27 +15,27 @@ from torch.nn import functional as F
 from ..evaluate.probe import FULL, SIZE, Probe
 from ..stage.sample import moments
 from ..stage.vocabulary import ATTRIBUTES
-from .autoencoder import CHUNK, PICTURES_SEED, pictures
+from .autoencoder import CHUNK, IMAGES_SEED, stage_images
 
-CROP, CROPS = (96, 160), 2  # of the full picture, in training
+CROP, CROPS = (96, 160), 2  # of the full image, in training
 BATCH = 32
-SURE = 0.8  # a value rules a picture from this weight on
-HELD = 300  # pictures kept from training
+SURE = 0.8  # a value counts as an image's label from this weight on
+HELD = 300  # images kept from training
 
 
 def labels(count: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Of the cached pictures: attribute -> (count,) value, and where one value clearly rules."""
+    """Of the cached images: attribute -> (count,) value, and where one value clearly rules."""
     parts = []
     for chunk in range(-(-count // CHUNK)):
-        parts.append(moments(PICTURES_SEED + chunk, min(CHUNK, count - chunk * CHUNK)))
+        parts.append(moments(IMAGES_SEED + chunk, min(CHUNK, count - chunk * CHUNK)))
     weights = {k: torch.cat([getattr(s, k) for s in parts]) for k in ATTRIBUTES}
     return {k: w.argmax(-1) for k, w in weights.items()}, {k: w.amax(-1) > SURE for k, w in weights.items()}
 
 
 def _vary(images: list[Tensor], g: torch.Generator) -> list[Tensor]:
-    """The same pictures mirrored, a little soft, noisy or toned: changes that leave every label true.
+    """The same images mirrored, a little blurred, noisy or toned: changes that leave every label true.
 
-    images: parts of the same n pictures, (n, 3, h, w) or (n * k, 3, h, w) with a picture's k parts in a row.
+    images: parts of the same n images, (n, 3, h, w) or (n * k, 3, h, w) with an image's k parts in a row.
     """
     n = len(images[0])
     mirror = torch.rand(n, generator=g) < 0.5
@@ -55,13 +55,13 @@ def _vary(images: list[Tensor], g: torch.Generator) -> list[Tensor]:
 def train(
     folder: Path, out: Path, *, steps: int, count: int, shape: tuple[int, int], workers: int = 2
 ) -> dict[str, float]:
-    """Trains on all but the last cached pictures; returns accuracy on those."""
+    """Trains on all but the last cached images; returns accuracy on those."""
     torch.manual_seed(0)
     g = torch.Generator().manual_seed(0)
-    data = pictures(folder, count, shape, workers)
+    data = stage_images(folder, count, shape, workers)
     small = torch.cat([
         (F.interpolate(torch.from_numpy(np.array(data[i : i + 50])).float(), SIZE, mode="area") + 0.5).byte()
-        for i in track(range(0, count, 50), "pictures for the judge", transient=True)
+        for i in track(range(0, count, 50), "images for the judge", transient=True)
     ])  # fmt: skip
     want, sure = labels(count)
     held = min(HELD, count // 4)
@@ -73,7 +73,7 @@ def train(
     probe = Probe().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     opt = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=0.05)
     ch, cw = min(CROP[0], shape[0]), min(CROP[1], shape[1])
-    zoom = FULL[0] / shape[0]  # pictures smaller than FULL are looked at as large as the judge would see them
+    zoom = FULL[0] / shape[0]  # images smaller than FULL are looked at as large as the judge would see them
     for step in track(range(steps), "judge", transient=True):
         pick = torch.randint(0, count - held, (BATCH,), generator=g)
         near = []

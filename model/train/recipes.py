@@ -15,7 +15,7 @@ class Recipe:
 
     height: int = 288
     width: int = 512
-    pictures: int = 6000  # stage pictures for autoencoder and probe
+    images: int = 6000  # stage images for autoencoder and probe
     sequences: int = 2400
     frames: int = 8  # of a sequence
     text_steps: int = 10000
@@ -65,7 +65,7 @@ RECIPES: dict[str, Recipe] = {
     "tiny": Recipe(
         height=64,
         width=96,
-        pictures=96,
+        images=96,
         sequences=50,
         frames=4,
         text_steps=20,

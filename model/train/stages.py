@@ -66,11 +66,11 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
         print("text, held-out paraphrases:", json.dumps(caption_accuracy(encoder)), flush=True)
     if "autoencoder" in stages:
         train_autoencoder.train(
-            folder, r.autoencoder, steps=r.autoencoder_steps, count=r.pictures, shape=shape, workers=workers, seed=seed
+            folder, r.autoencoder, steps=r.autoencoder_steps, count=r.images, shape=shape, workers=workers, seed=seed
         )
     if "probe" in stages:
         figures = probe.train(
-            folder, folder / "probe.safetensors", steps=r.probe_steps, count=r.pictures, shape=shape, workers=workers
+            folder, folder / "probe.safetensors", steps=r.probe_steps, count=r.images, shape=shape, workers=workers
         )
         print("probe:", json.dumps(figures), flush=True)
     if "world" in stages:

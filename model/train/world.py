@@ -2,7 +2,7 @@
 
 The network predicts the clean frame from noise at once (one step), because the prompt, the clocks and the camera
 determine it: there is nothing to fold, and a consistency or distribution-matching teacher would only be a worse
-teacher than the stage itself. What further steps are for is taught on the model's own pictures: every fourth batch it
+teacher than the stage itself. What further steps are for is taught on the model's own frames: every fourth batch it
 sees its own first prediction under noise and learns what is still wrong with it. In the second half guidance is folded
 in: asked for more than 1, it learns the frame pushed away from what it would draw unprompted (Ho & Salimans 2022),
 so that no second pass is ever needed.
@@ -37,7 +37,7 @@ REMEMBERED = 0.5  # share of clips that remember an earlier frame
 REFINE_EVERY = 4
 GUIDED_FROM, GUIDED_SHARE = 0.5, 0.3
 AVERAGE = 0.998
-WATCHED = 1.0  # how much more the figure's part of the picture counts,
+WATCHED = 1.0  # how much more the figure's part of the frame counts,
 FIGURE_COLUMNS = 14  # the middle ones
 
 

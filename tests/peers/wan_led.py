@@ -14,7 +14,7 @@ from worldjockey.node.ipc.process import leave
 
 
 class Drawing:
-    """What it draws is latents, not pictures: the decoder is nobody's to share."""
+    """What it draws is latents, not frames: the decoder is nobody's to share."""
 
     spec = WorldSpec("tiny", 64, 32, 16.0, 1, (), ("text",), "cpu")
 

@@ -80,11 +80,11 @@ def once(world: World, probe: Probe | None, prompt: Ask, seconds: float, dt: flo
         bar.advance(task)
     bar.remove_task(task)
     for frames in kept.values():
-        pictures = torch.stack(frames).permute(0, 3, 1, 2).float() / 255
-        figures = look(pictures)
+        images = torch.stack(frames).permute(0, 3, 1, 2).float() / 255
+        figures = look(images)
         if probe is not None:
             scores: dict[str, list[Tensor]] = {k: [] for k in ATTRIBUTES}
-            for part in pictures.split(8):
+            for part in images.split(8):
                 for k, v in probe(part).items():
                     scores[k].append(v)
             seen = {k: torch.cat(v).argmax(-1) for k, v in scores.items()}

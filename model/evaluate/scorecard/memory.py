@@ -1,7 +1,7 @@
 """Turn away for 4 s and back: is what was there there again?
 
 The view after the way back is held against the first one, and so are random views of the same world: those passed on
-the way, from 1.5 s on. Distances are taken in the judge's features, which keep where things are, and in pictures of
+the way, from 1.5 s on. Distances are taken in the judge's features, which keep where things are, and in images of
 64x36 pixels. The figure is the distance after the way back as a share of the mean distance of a random view: 0 is the
 same view, 1 is any view. The clouds have moved on meanwhile, so that true frames do not reach 0 either.
 """
@@ -46,8 +46,8 @@ def play(world: World, probe: Probe, scenes: Sequence[Ask], name: str = "memory"
             views += run(world, away, 1)
         settle(world, back, AWAY - 1 / FPS)
         views += run(world, back, 1)
-        pictures = torch.stack(views).permute(0, 3, 1, 2).float() / 255
-        for kind, seen in (("judge", probe.features(pictures)), ("pixels", _pixels(pictures))):
+        images = torch.stack(views).permute(0, 3, 1, 2).float() / 255
+        for kind, seen in (("judge", probe.features(images)), ("pixels", _pixels(images))):
             far = (seen[1:] - seen[:1]).norm(dim=1)
             found.setdefault(f"{kind}, back", []).append(float(far[-1]))
             found.setdefault(f"{kind}, random view", []).append(float(far[:-1].mean()))

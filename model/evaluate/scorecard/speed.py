@@ -1,8 +1,8 @@
 """Is a second a second, whatever the step?
 
 The same moment of the same scene runs on with steps of 1/24 s and of 1/10 s. Measured are the camera (half a turn's and
-half a strafe's command, by optical flow: sideways speed of the picture, in screen units a second of world time)
-and the figure (frames a cycle, where its region of the picture most resembles itself again). The figure is the largest
+half a strafe's command, by optical flow: sideways speed of the frame, in screen units a second of world time)
+and the figure (frames a cycle, where its region of the frame most resembles itself again). The figure is the largest
 deviation of the ratio of the two from 1, medians over scenes.
 """
 
@@ -36,7 +36,7 @@ def sideways(world: World, values: Array, axis: str, dt: float) -> float:
 
 
 def cycle(frames: Sequence[Tensor], dt: float) -> float:
-    """Seconds after which the middle of the picture is most like itself again."""
+    """Seconds after which the middle of the frame is most like itself again."""
     x = torch.stack([f.permute(2, 0, 1) for f in frames]).float().mean(1, keepdim=True)
     n, _, h, w = x.shape
     x = F.interpolate(x[:, :, h // 10 :, w // 2 - h // 3 : w // 2 + h // 3], (48, 36), mode="area").flatten(1)

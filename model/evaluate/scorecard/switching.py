@@ -3,9 +3,9 @@
 From one moment the world runs on under the old prompt and, once for each way, under the new one; noise is the same in
 all of them, so that frames differ by the prompt alone. Distance is the mean absolute difference of two frames.
 
-- half way: pictures until the switched run is half as far from the unswitched one as it will be (the median of the last
-  third). Twelve pictures are one chunk.
-- jump: the largest jump between neighbouring pictures of the switched run, from the last one before the switch, held
+- half way: frames until the switched run is half as far from the unswitched one as it will be (the median of the last
+  third). Twelve frames are one chunk.
+- jump: the largest jump between neighbouring frames of the switched run, from the last one before the switch, held
   against the largest of the unswitched run.
 - cost: what the new prompt takes on the frame path, as a share of drawing a chunk.
 
@@ -42,20 +42,20 @@ PROMPTS = (
 
 
 def _chunks(world: Any, values: Array, count: int, steps: int) -> tuple[list[Tensor], list[float], list[float]]:
-    """Pictures of so many chunks, on the CPU; ms that each took for its prompt, and for drawing."""
-    pictures: list[Tensor] = []
+    """Frames of so many chunks, on the CPU; ms that each took for its prompt, and for drawing."""
+    frames: list[Tensor] = []
     hearing, drawing = [], []
     for _ in range(count):
         for _ in range(world.spec.steps_per_chunk):
-            pictures += world.step(Controls(values, steps=steps)).cpu()
+            frames += world.step(Controls(values, steps=steps)).cpu()
             if "chunk_ms" in world.timings:
                 hearing.append(world.timings["hear_ms"])
                 drawing.append(world.timings["chunk_ms"])
-    return pictures, hearing, drawing
+    return frames, hearing, drawing
 
 
 def half_way(distance: Sequence[float]) -> int:
-    """The first picture, from 1, at half of where the distance ends up; one more than there are if it goes nowhere."""
+    """The first frame, from 1, at half of where the distance ends up; one more than there are if it goes nowhere."""
     plateau = float(np.median(distance[-max(len(distance) // 3, 1) :]))
     return next((i for i, d in enumerate(distance, 1) if plateau and d >= plateau / 2), len(distance) + 1)
 
@@ -69,8 +69,8 @@ def once(world: Any, a: Array, b: Array, *, settle: int, after: int, steps: int)
     try:
         for world.switch in WAYS:
             world.restore(start)
-            pictures, hearing, drawing = _chunks(world, b, after, steps)
-            goes = [last, *pictures]
+            frames, hearing, drawing = _chunks(world, b, after, steps)
+            goes = [last, *frames]
             jumps, normal = ([change(x, y) for x, y in pairwise(run)] for run in (goes, stays))
             found[world.switch] = {
                 "half way": half_way([change(x, y) for x, y in zip(goes[1:], stays[1:], strict=True)]),

@@ -137,7 +137,7 @@ def _network(config: WanConfig, weights: Mapping[str, Tensor] | None) -> Any:
 class Rollout:
     """One network and its memory. Latents are (frames, channels, rows, columns), normalised as the network knows them.
 
-    rows, columns: even; an eighth of the picture's. weights: as from `network_weights`; None makes random ones.
+    rows, columns: even; an eighth of the frame's. weights: as from `network_weights`; None makes random ones.
     compiled: torch.compile and a CUDA graph, for CUDA. Under `torchrun` a chunk's tokens are shared out over all
     processes, each of which has to make the same calls.
     """

@@ -1,11 +1,12 @@
 """The causal Wan 2.1 family as worlds: Self-Forcing, Causal-Forcing, LongLive, 1.3 billion parameters each.
 
-A chunk of three latent frames is drawn in 1 to 4 steps and decoded one latent frame a step, which makes four pictures
-(the very first makes one): pictures leave before the chunk is in the cache. Prompts, their mix and their word weights
-are obeyed from the next chunk on, 0.75 s of the world's time at most. At a new prompt the past is either computed anew
-under it ("recache", as LongLive was trained) or left as it is ("swap"). Where it is too slow, less of the past is seen.
+A chunk of three latent frames is denoised in 1 to 4 steps and decoded one latent frame a step, which makes four frames
+of video (the very first makes one). Frames are returned before the chunk is in the cache. Prompts, their mix and their
+word weights take effect with the next chunk, after 0.75 s of the world's time at most. At a new prompt the cache is
+either computed again under it ("recache", as LongLive was trained) or left as it is ("swap"). Where the world is too
+slow, its attention window is made shorter.
 
-The checkpoints know no camera, acts, sound, energy or guidance, and their pictures are always 1/16 s apart.
+The checkpoints have no camera, acts, audio, energy or guidance, and their frames are always 1/16 s apart.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ class Wan:
     def encode(self, prompt: Prompt) -> Tokens:
         """(256, 4096). Raises ValueError for a prompt without words, which is all that these worlds know."""
         if not prompt.text and (prompt.image is not None or prompt.sound is not None or prompt.video is not None):
-            raise ValueError(f"{self._spec.name} knows words only: no pictures, clips or sounds")
+            raise ValueError(f"{self._spec.name} takes text prompts only: no images, clips or audio")
         return self.text.encode(prompt.text)
 
     def warm(self) -> None:
@@ -187,7 +188,7 @@ class Wan:
         self._cached: Array | None = None  # the mix under which the past was last computed
 
     def step(self, controls: Controls) -> Tensor:
-        """One latent frame: 4 pictures, or 1. The first of a chunk takes as long as drawing all of it."""
+        """Decode one latent frame: 4 frames of video, or 1. The first of a chunk takes as long as drawing all of it."""
         self.timings = {}
         begin = self._now()
         if self._drawn:
@@ -199,10 +200,10 @@ class Wan:
             self._drawn = list(self.rollout.chunk(controls.steps))
             self.timings |= {"hear_ms": (heard - begin) * 1e3, "chunk_ms": (self._now() - heard) * 1e3}
         decode = self._now()
-        pictures = self.decoder(self._drawn.pop(0))
+        frames = self.decoder(self._drawn.pop(0))
         end = self._now()
         self.timings |= {"decode_ms": (end - decode) * 1e3, "step_ms": (end - begin) * 1e3}
-        return pictures
+        return frames
 
     def _now(self) -> float:
         if self.rollout.device.type == "cuda":

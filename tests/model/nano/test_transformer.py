@@ -105,7 +105,7 @@ def test_every_input_is_heard(name):
     assert not torch.allclose(model(noisy, level, conditioning), before)
 
 
-def test_steps_walk_from_noise_to_the_picture():
+def test_steps_walk_from_noise_to_the_frame():
     assert levels(1) == [1.0]
     assert levels(4) == [1.0, 0.75, 0.5, 0.25]
     assert levels(99) == levels(4)

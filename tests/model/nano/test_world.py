@@ -44,7 +44,7 @@ def play(world, text, frames, **controls):
         ("endless tunnel, neon", "tunnel", "neon"),
     ],
 )
-def test_the_picture_shows_what_was_asked_within_a_second_and_a_half(world, probe, text, place, light):
+def test_the_frame_shows_what_was_asked_within_a_second_and_a_half(world, probe, text, place, light):
     world.reset(0)
     play(world, "snowy mountains at noon", 20)
     seen = probe.read(play(world, text, 30))
@@ -68,9 +68,9 @@ def stage(**said):
 
 
 @pytest.mark.parametrize(("place", "light"), [("city", "night"), ("meadow", "noon"), ("sea", "sunset")])
-def test_a_picture_sets_the_look_of_the_world(world, probe, place, light):
-    scene, picture = stage(place=place, light=light)
-    tokens = world.encode(Prompt(image=picture[::2, ::2])).values
+def test_an_image_sets_the_look_of_the_world(world, probe, place, light):
+    scene, image = stage(place=place, light=light)
+    tokens = world.encode(Prompt(image=image[::2, ::2])).values
     world.reset(0)
     for _ in range(20):
         frame = world.step(Controls(tokens))[0].numpy()
@@ -78,17 +78,17 @@ def test_a_picture_sets_the_look_of_the_world(world, probe, place, light):
     assert (seen["place"], seen["light"]) == (place, light)
     if place == "city":
         told = tokens[len(ATTRIBUTES), 1:3]
-        assert np.abs(told - scene.seed[0, 1:3].numpy()).max() < 0.3, "horizon and sun come from the picture too"
+        assert np.abs(told - scene.seed[0, 1:3].numpy()).max() < 0.3, "horizon and sun come from the image too"
 
 
-def test_words_overrule_the_picture_beside_them(world):
-    _, picture = stage(place="city", light="night")
-    values = world.encode(Prompt("at noon", image=picture)).values
+def test_words_overrule_the_image_beside_them(world):
+    _, image = stage(place="city", light="night")
+    values = world.encode(Prompt("at noon", image=image)).values
     assert ATTRIBUTES["light"][int(values[LIGHT].argmax())] == "noon"
     assert ATTRIBUTES["place"][int(values[PLACE].argmax())] == "city"
 
 
-def test_a_second_of_sound_moves_the_picture_in_its_own_rhythm(world):
+def test_a_second_of_sound_moves_the_frame_in_its_own_rhythm(world):
     rate = 8000
     t = np.arange(rate) / rate
     beat = (np.sin(2 * np.pi * 110 * t) * (t % 0.5 < 0.125)).astype(np.float32)
@@ -179,7 +179,7 @@ def test_a_snapshot_brings_the_very_frames_back(world):
     np.testing.assert_array_equal(np.stack(a), np.stack(b))
 
 
-def test_more_steps_are_another_picture_of_the_same_world(world, probe):
+def test_more_steps_are_another_frame_of_the_same_world(world, probe):
     world.reset(0)
     for steps in (1, 2, 4):
         assert probe.read(play(world, "desert at sunset", 20, steps=steps))["place"] == "desert"

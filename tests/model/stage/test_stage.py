@@ -22,7 +22,7 @@ def change(a, b):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_every_place_is_a_picture_and_the_same_one_twice(place):
+def test_every_place_is_an_image_and_the_same_one_twice(place):
     one = render(scene(place, figure="dance"), *SIZE)
     assert one.shape == (1, 3, *SIZE)
     assert float(one.std()) > 0.05
@@ -71,7 +71,7 @@ def test_every_shape_shows_the_same_middle(shape):
         top, left = (x.shape[-2] - h) // 2, (x.shape[-1] - w) // 2
         return x[0, :, top : top + h, left : left + w]
 
-    # The vignette reaches further out in a tall frame, the picture does not change.
+    # The vignette reaches further out in a tall frame, the image does not change.
     assert float((middle(whole) - middle(other)).abs().mean()) < 0.02
 
 
