@@ -18,14 +18,14 @@ def psnr(out: Tensor, true: Tensor) -> float:
 
 
 def caption_accuracy(model: TextEncoder, count: int = 500, seed: int = 99, held_out: bool = True) -> dict[str, float]:
-    """How often a caption's values are read right, over what it says."""
+    """Attribute -> share of captions whose value the encoder reads correctly, over those that mention it."""
     rng = np.random.default_rng(seed)
     hit = {k: [0, 0] for k in ATTRIBUTES}
     for _ in range(count):
-        text, said = caption(rng, held_out)
-        values = model.encode(text).values
+        text, values = caption(rng, held_out)
+        tokens = model.encode(text).values
         for i, k in enumerate(ATTRIBUTES):
-            if said[k] >= 0:
-                hit[k][0] += int(values[i].argmax() == said[k])
+            if values[k] >= 0:
+                hit[k][0] += int(tokens[i].argmax() == values[k])
                 hit[k][1] += 1
     return {k: a / max(b, 1) for k, (a, b) in hit.items()}

@@ -28,7 +28,7 @@ class Drawing:
         self.rollout.widen(windows(TINY)[level])
 
     def step(self, controls):
-        self.rollout.say(controls.tokens)
+        self.rollout.set_text(controls.tokens)
         return self.rollout.chunk(controls.steps)
 
 

@@ -1,4 +1,4 @@
-"""Does the frame move the way the camera was told to?
+"""Do the frames move as the camera command asks?
 
 From one settled moment of each scene, every command runs for half a second; what an uncommanded run of the same moment
 does by itself (clouds, waves) is taken off. A command is right when the motion it adds has the right sign, is larger
@@ -84,8 +84,8 @@ def play(world: World, scenes: Sequence[Ask], name: str = "camera") -> dict[str,
         still = measure(along([first, *run(world, Controls(values, dt=1 / FPS), frames)]))
         for axis, sign in COMMANDS:
             world.restore(start)
-            told = Controls(values, dt=1 / FPS, camera={axis: float(sign)})
-            motion = along([first, *run(world, told, frames)])
+            commanded = Controls(values, dt=1 / FPS, camera={axis: float(sign)})
+            motion = along([first, *run(world, commanded, frames)])
             moved = {k: v - still[k] for k, v in measure(motion).items()}
             hits.setdefault(f"{axis} {'+' if sign > 0 else '-'}", []).append(right(axis, sign, moved))
             if axis in ("strafe", "yaw"):

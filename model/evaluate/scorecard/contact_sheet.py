@@ -36,9 +36,9 @@ def cells() -> list[list[tuple[Ask, str]]]:
     """Rows of prompts with their captions: a row a place, then the tints and the moods."""
     rng = np.random.default_rng(2)
 
-    def cell(**said: str) -> tuple[Ask, str]:
-        caption = " · ".join(v for v in said.values() if v != "clear")
-        return ask(rng, {**PLAIN, **said}), caption
+    def cell(**values: str) -> tuple[Ask, str]:
+        caption = " · ".join(v for v in values.values() if v != "clear")
+        return ask(rng, {**PLAIN, **values}), caption
 
     looks = list(zip(LIGHTS, WEATHERS, ACTS, strict=True))
     places = [[cell(place=p, light=light, weather=w, figure=a) for light, w, a in looks] for p in PLACES]

@@ -4,8 +4,8 @@ One prompt holds, nobody touches anything. Frames of WINDOW seconds from second 
 The later window begins a whole number of turns of the stage's slowest clock after the first, so that clouds, waves and
 the figure stand where they stood and no animation counts as drift: `seconds` is rounded to that.
 
-The target speaks of world time. A step may cover up to 1/8 s, and that is what is used unless `dt` says otherwise; how
-many steps that made is reported, because a world drifts by the step as well as by the second.
+The target is in world time. A step may cover up to 1/8 s, which is the default of `dt`; the number of steps is reported
+too, because a world drifts by the step as well as by the second.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def once(world: World, probe: Probe | None, prompt: Ask, seconds: float, dt: flo
     every = max(1, round(length / dt / LOOKS))
     found = []
     total = round((second + length) / dt)
-    task = bar.add_task(f"drift, {prompt.said['place']}", total=total)
+    task = bar.add_task(f"drift, {prompt.values['place']}", total=total)
     kept: dict[float, list[Tensor]] = {first: [], second: []}
     for i, frame in enumerate(run(world, c, total)):
         for begin, frames in kept.items():
@@ -88,7 +88,7 @@ def once(world: World, probe: Probe | None, prompt: Ask, seconds: float, dt: flo
                 for k, v in probe(part).items():
                     scores[k].append(v)
             seen = {k: torch.cat(v).argmax(-1) for k, v in scores.items()}
-            hits = [float((seen[k] == ATTRIBUTES[k].index(prompt.said[k])).float().mean()) for k in ATTRIBUTES]
+            hits = [float((seen[k] == ATTRIBUTES[k].index(prompt.values[k])).float().mean()) for k in ATTRIBUTES]
             figures["obedience"] = float(np.mean(hits))
         found.append(figures)
     early, late = found

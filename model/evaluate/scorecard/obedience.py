@@ -63,7 +63,7 @@ def play(world: World, probe: Probe, prompts: Sequence[Ask], steps: int = 1, nam
         scores = probe.scores(features)
         for k, v in scores.items():
             seen = v.log_softmax(-1)[0 if k == "figure" else LOOKS - STILL :].mean(0)
-            right[k] += ATTRIBUTES[k][int(seen.argmax())] == prompt.said[k]
+            right[k] += ATTRIBUTES[k][int(seen.argmax())] == prompt.values[k]
         summaries.append(probe.summary(features)[LOOKS - STILL :])
     return Obeyed({k: v / len(prompts) for k, v in right.items()}, torch.cat(summaries))
 

@@ -33,7 +33,7 @@ def _frames(world: World, state: WorldState, values: Array, noise: int | None = 
 
 
 def once(world: World, a: Array, b: Array) -> int:
-    """Frames from the switch to its first sight, in a world that has settled on `a`."""
+    """Frames from the switch until it is visible, in a world that has settled on `a`."""
     start = world.snapshot()
     runs = zip(
         _frames(world, start, a), _frames(world, start, a, noise=1), _frames(world, start, b), strict=True

@@ -1,6 +1,6 @@
 """Does the frame move with the music?
 
-A beat that no training run heard: 124 beats a minute, kicks and hats on random sixteenths, each dying away. It drives
+A beat that no training run used: 124 beats a minute, kicks and hats on random sixteenths, each dying away. It drives
 the world as its sound (level, bass, treble, onset), and the brightness of the frames is correlated (Pearson) with the
 level, both freed of what changes slower than a second or so. The frame may come up to two frames late.
 """
@@ -40,9 +40,9 @@ def quick(x: Floats, width: int = FPS) -> Floats:
     return x - np.convolve(padded, np.ones(width) / width, mode="valid")
 
 
-def correlation(heard: Floats, seen: Floats) -> float:
+def correlation(audio: Floats, brightness: Floats) -> float:
     """Of two tracks, at the best of 0 to LATE frames."""
-    a, b = quick(heard), quick(seen)
+    a, b = quick(audio), quick(brightness)
     if a.std() < 1e-9 or b.std() < 1e-9:
         return 0.0
     return max(float(np.corrcoef(a[: len(a) - k], b[k:])[0, 1]) for k in range(LATE + 1))
@@ -54,12 +54,12 @@ def play(world: World, count: int, name: str = "sound") -> list[float]:
         world.reset(SEEDS + i)
         values = tokens(world, ask(rng))
         settle(world, Controls(values, dt=1 / FPS), 0.6)
-        heard = beat(SEEDS + i, round(SECONDS * FPS))
-        seen = []
-        for level, bass, treble, onset in heard.tolist():
+        audio = beat(SEEDS + i, round(SECONDS * FPS))
+        brightness = []
+        for level, bass, treble, onset in audio.tolist():
             (frame,) = run(world, Controls(values, dt=1 / FPS, sound=(level, bass, treble, onset)), 1)
-            seen.append(float(frame.float().mean()))
-        found.append(correlation(heard[:, 0], np.array(seen)))
+            brightness.append(float(frame.float().mean()))
+        found.append(correlation(audio[:, 0], np.array(brightness)))
     return found
 
 

@@ -42,16 +42,16 @@ PROMPTS = (
 
 
 def _chunks(world: Any, values: Array, count: int, steps: int) -> tuple[list[Tensor], list[float], list[float]]:
-    """Frames of so many chunks, on the CPU; ms that each took for its prompt, and for drawing."""
+    """The frames of so many chunks, on the CPU, and the milliseconds of each chunk's prompt and denoising."""
     frames: list[Tensor] = []
-    hearing, drawing = [], []
+    prompt_ms, chunk_ms = [], []
     for _ in range(count):
         for _ in range(world.spec.steps_per_chunk):
             frames += world.step(Controls(values, steps=steps)).cpu()
             if "chunk_ms" in world.timings:
-                hearing.append(world.timings["hear_ms"])
-                drawing.append(world.timings["chunk_ms"])
-    return frames, hearing, drawing
+                prompt_ms.append(world.timings["prompt_ms"])
+                chunk_ms.append(world.timings["chunk_ms"])
+    return frames, prompt_ms, chunk_ms
 
 
 def half_way(distance: Sequence[float]) -> int:
@@ -69,13 +69,13 @@ def once(world: Any, a: Array, b: Array, *, settle: int, after: int, steps: int)
     try:
         for world.switch in WAYS:
             world.restore(start)
-            frames, hearing, drawing = _chunks(world, b, after, steps)
+            frames, prompt_ms, chunk_ms = _chunks(world, b, after, steps)
             goes = [last, *frames]
             jumps, normal = ([change(x, y) for x, y in pairwise(run)] for run in (goes, stays))
             found[world.switch] = {
                 "half way": half_way([change(x, y) for x, y in zip(goes[1:], stays[1:], strict=True)]),
                 "jump": max(jumps) / max(max(normal), 1e-3),
-                "cost": hearing[0] / float(np.median(drawing)),
+                "cost": prompt_ms[0] / float(np.median(chunk_ms)),
                 "seen": max(change(x, y) for x, y in zip(goes, stays, strict=True)),
             }
     finally:

@@ -184,7 +184,7 @@ class Wan:
         self.rollout.reset(seed)
         self.decoder.reset()
         self._drawn: list[Tensor] = []  # latent frames of the chunk that wait to be decoded
-        self._heard: Array | None = None
+        self._tokens: Array | None = None
         self._cached: Array | None = None  # the mix under which the past was last computed
 
     def step(self, controls: Controls) -> Tensor:
@@ -195,10 +195,10 @@ class Wan:
             self.rollout.settle()
         else:
             self.rollout.widen(self._windows[self._level])
-            self._hear(controls.tokens)
-            heard = self._now()
+            self._take_prompt(controls.tokens)
+            prompted = self._now()
             self._drawn = list(self.rollout.chunk(controls.steps))
-            self.timings |= {"hear_ms": (heard - begin) * 1e3, "chunk_ms": (self._now() - heard) * 1e3}
+            self.timings |= {"prompt_ms": (prompted - begin) * 1e3, "chunk_ms": (self._now() - prompted) * 1e3}
         decode = self._now()
         frames = self.decoder(self._drawn.pop(0))
         end = self._now()
@@ -210,11 +210,11 @@ class Wan:
             torch.cuda.synchronize(self.rollout.device)
         return time.perf_counter()
 
-    def _hear(self, tokens: Array) -> None:
-        if self._heard is not None and (tokens is self._heard or np.array_equal(tokens, self._heard)):
+    def _take_prompt(self, tokens: Array) -> None:
+        if self._tokens is not None and (tokens is self._tokens or np.array_equal(tokens, self._tokens)):
             return
-        self.rollout.say(tokens)
-        self._heard = tokens
+        self.rollout.set_text(tokens)
+        self._tokens = tokens
         if self._cached is None:
             self._cached = tokens
         elif self.switch == "recache" and moved(tokens, self._cached) > RECACHE_ABOVE:
@@ -225,7 +225,7 @@ class Wan:
         """Everything, on the world's device: 3.5 GB for LongLive, 6 GB for a window of 21."""
         return WorldState({
             "world": self._spec, "rollout": self.rollout.snapshot(), "decoder": self.decoder.snapshot(),
-            "drawn": list(self._drawn), "heard": self._heard, "cached": self._cached,
+            "drawn": list(self._drawn), "tokens": self._tokens, "cached": self._cached,
         })  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
@@ -235,4 +235,4 @@ class Wan:
             raise ValueError(f"this is no state of {self._spec.name} at {self._spec.width}x{self._spec.height}")
         self.rollout.restore(data["rollout"])
         self.decoder.restore(data["decoder"])
-        self._drawn, self._heard, self._cached = list(data["drawn"]), data["heard"], data["cached"]
+        self._drawn, self._tokens, self._cached = list(data["drawn"]), data["tokens"], data["cached"]

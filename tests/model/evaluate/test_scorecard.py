@@ -221,7 +221,7 @@ def test_obedience_is_the_share_of_what_was_asked(held_out):
     found = obedience.play(Signs(), Signs(), prompts)
     assert found.right == dict.fromkeys(ATTRIBUTES, 1.0)
     careless = obedience.play(Signs("figure"), Signs(), prompts)
-    assert careless.right["figure"] == np.mean([p.said["figure"] == "none" for p in prompts])
+    assert careless.right["figure"] == np.mean([p.values["figure"] == "none" for p in prompts])
     assert careless.right["place"] == 1
     row = obedience.row("1 step", careless, found)
     assert not row.passes
@@ -232,7 +232,7 @@ def test_the_stage_as_a_world_shows_what_is_asked_and_comes_back():
     world = StageWorld(72, 128)
     prompt = ask(np.random.default_rng(1), {**QUIET, "place": "desert", "light": "noon"})
     for i, k in enumerate(ATTRIBUTES):
-        assert ATTRIBUTES[k][int(tokens(world, prompt)[i].argmax())] == prompt.said[k]
+        assert ATTRIBUTES[k][int(tokens(world, prompt)[i].argmax())] == prompt.values[k]
     assert world.encode(Prompt("no such words")).values.sum() == 0
     good = camera.play(world, [prompt])
     assert set(good.values()) == {1.0}, good
@@ -282,7 +282,7 @@ def test_rows_pass_on_their_side_of_the_target():
 def test_a_sheet_and_a_clip_are_written(tmp_path):
     world = StageWorld(36, 64)
     cells = contact_sheet.cells()
-    assert {p.said["place"] for row in cells for p, _ in row} == set(ATTRIBUTES["place"])
+    assert {p.values["place"] for row in cells for p, _ in row} == set(ATTRIBUTES["place"])
     contact_sheet.write(tmp_path / "sheet.png", world, world, rows=[row[:2] for row in cells[:2]])
     with Image.open(tmp_path / "sheet.png") as png:
         image = np.asarray(png)
