@@ -22,7 +22,7 @@ from typing import Any
 MANIFEST = ".worldjockey.json"
 TENSORS = (".safetensors", ".pt", ".pth")  # the latter two are only ever read as tensors (torch's weights_only)
 KINDS = (*TENSORS, ".json", ".txt", ".model", ".jinja")  # nothing else is fetched: no pickles, no programs
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -245,7 +245,7 @@ def _matches(path: Path, file: File) -> bool:
 
 def _hash(path: Path, state: Any) -> str:
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(BLOCK_BYTES):
             state.update(block)
     found: str = state.hexdigest()
     return found

@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..stage.scene import CLOCKS, PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene, circle
+from ..stage.scene import CLOCK_PERIODS_S, PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene, circle
 from ..stage.vocabulary import ATTRIBUTES
 from ..stage.vocabulary import WIDTH as PROMPT_DIM
 from .neural_textures import BEARINGS, TAPS, NeuralTextures, bearings
 from .sparse_attention import Sparsity, attend
 
 PROMPT_TOKENS = len(ATTRIBUTES)
-SPANS = (2.0, 30.0)  # seconds over which each memory token averages what it saw
-POSE_DIM, CLOCK_DIM, PHASE_DIM = 26, 2 * 2 * len(CLOCKS) + 1, 6
+MEMORY_SPANS_S = (2.0, 30.0)  # seconds over which each memory token averages what it saw
+POSE_DIM, CLOCK_DIM, PHASE_DIM = 26, 2 * 2 * len(CLOCK_PERIODS_S) + 1, 6
 FAR = {"sinks": 1, "local": 2, "far": 4}  # frames of each kind that sparse recall sees
 FREE = 1.0  # guidance that exaggerates nothing
 GUIDED_UP_TO = 2.0  # the most guidance that training shows it
@@ -79,7 +79,7 @@ class Conditioning:
     scene: what to show, from the prompt's tokens, the acts, the camera, the clocks and the sound.
     dt: (n,) seconds of this step. guidance: (n,) 1 shows the prompt as it is, more exaggerates it.
     known: (n,) 1 where the scene's seed is given, 0 where only the memory tokens carry it.
-    memory: (n, len(SPANS), look) the memory tokens; zeros where there are none.
+    memory: (n, len(MEMORY_SPANS_S), look) the memory tokens; zeros where there are none.
     """
 
     scene: Scene
@@ -99,7 +99,7 @@ class Conditioning:
     def of(cls, scene: Scene, dt: Tensor, look: int) -> Conditioning:
         """With empty memory tokens, the seed given and no guidance."""
         one = torch.ones_like(dt)
-        return cls(scene, dt, one * FREE, one, dt.new_zeros(len(dt), len(SPANS), look))
+        return cls(scene, dt, one * FREE, one, dt.new_zeros(len(dt), len(MEMORY_SPANS_S), look))
 
     def prompt(self) -> Tensor:
         """(n, PROMPT_TOKENS, PROMPT_DIM)"""
@@ -114,7 +114,7 @@ class Conditioning:
 
     def clock(self) -> Tensor:
         """(n, 17): every clock of the world, and the step's length."""
-        turns = [circle(self.scene.time, period, (1, 2)) for period in CLOCKS]
+        turns = [circle(self.scene.time, period, (1, 2)) for period in CLOCK_PERIODS_S]
         return torch.cat([*turns, self.dt[:, None] * 10], -1)
 
     def seed(self) -> Tensor:
@@ -322,10 +322,10 @@ class WorldModel(nn.Module):
         super().__init__()
         c = self.config = config
         d = c.width
-        inputs = GLOBAL_DIM + len(SPANS) * c.look
+        inputs = GLOBAL_DIM + len(MEMORY_SPANS_S) * c.look
         self.cond = nn.Sequential(nn.Linear(inputs, 2 * d), nn.SiLU(), nn.Linear(2 * d, d), nn.SiLU())
         self.prompt = nn.Parameter(torch.randn(PROMPT_TOKENS, PROMPT_DIM, d) * 0.5)
-        sizes = (PHASE_DIM, POSE_DIM, CLOCK_DIM, SEED_DIM + 1, len(SOUND), *(c.look for _ in SPANS))
+        sizes = (PHASE_DIM, POSE_DIM, CLOCK_DIM, SEED_DIM + 1, len(SOUND), *(c.look for _ in MEMORY_SPANS_S))
         self.others = nn.ModuleList(nn.Linear(size, d) for size in sizes)
         self.modality = nn.Parameter(torch.randn(PROMPT_TOKENS + len(sizes), d) * 0.2)
         self.memory = Memory(c.channels, c.look)
@@ -349,7 +349,7 @@ class WorldModel(nn.Module):
         noisy: (b, t, c, rows, columns) of any shape whose sides the patch divides. level: (b, t) its noise level 0..1.
         cache: keys and values of earlier frames; without it frames attend to those of the clip alone.
         earlier, remembered: in training, a frame (b, c, rows, columns) that the memory tokens read here and now, and
-        which of them do (b, len(SPANS), 1).
+        which of them do (b, len(MEMORY_SPANS_S), 1).
         """
         trunk, cond = self.features(noisy, level, conditioning, cache, earlier, remembered)
         return self.latents(trunk, cond).unflatten(0, noisy.shape[:2])

@@ -30,11 +30,11 @@ from .media_prompts import LOOK, SOUND, TOKENS, listen, look_at, pulse
 from .relight import relit
 from .sampler import sample
 from .text_encoder import TextConfig, TextEncoder
-from .transformer import GUIDED_UP_TO, SPANS, Conditioning, KVCache, WorldConfig, WorldModel, current_names
+from .transformer import GUIDED_UP_TO, MEMORY_SPANS_S, Conditioning, KVCache, WorldConfig, WorldModel, current_names
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano.safetensors"
 ENERGY = np.array([1.0, 1.0, 0.6, 0.0])  # what the energy fader gives to level, bass, treble and onset
-SETTLE = 0.2  # seconds in which what a prompt says becomes what the world remembers
+SETTLE_S = 0.2  # seconds in which what a prompt says becomes what the world remembers
 
 
 def shape_for(config: WorldConfig, aspect: float | None) -> tuple[int, int]:
@@ -133,7 +133,7 @@ class Nano:
         self.look = [np.eye(WIDTH, dtype=np.float32)[values.index(OPENING[k])] for k, values in ATTRIBUTES.items()]
         self.noise = torch.Generator().manual_seed(seed)
         self.cache = KVCache()
-        self.memory: Tensor | None = None  # (1, len(SPANS), look)
+        self.memory: Tensor | None = None  # (1, len(MEMORY_SPANS_S), look)
 
     def _remember(self, tokens: Array, dt: float) -> list[Array]:
         """What each attribute is now: what the prompt says of it, and for the rest what the world was."""
@@ -142,7 +142,7 @@ class Nano:
             said = min(float(row.sum()), 1.0)
             asked = row / max(float(row.sum()), 1e-6)
             now.append((said * asked + (1 - said) * self.look[i]).astype(np.float32))
-            self.look[i] = self.look[i] + (asked - self.look[i]) * min(1.0, dt / SETTLE) * said**2
+            self.look[i] = self.look[i] + (asked - self.look[i]) * min(1.0, dt / SETTLE_S) * said**2
         return now
 
     @torch.inference_mode()
@@ -204,8 +204,8 @@ class Nano:
     def _keep(self, code: Tensor, dt: float) -> None:
         """What is seen now flows into the memory tokens, each with its own span."""
         if self.memory is None:
-            self.memory = code[:, None].repeat(1, len(SPANS), 1)
-        rate = torch.tensor([min(1.0, dt / span) for span in SPANS], device=code.device)[None, :, None]
+            self.memory = code[:, None].repeat(1, len(MEMORY_SPANS_S), 1)
+        rate = torch.tensor([min(1.0, dt / span) for span in MEMORY_SPANS_S], device=code.device)[None, :, None]
         self.memory = self.memory + (code[:, None] - self.memory) * rate
 
     def snapshot(self) -> WorldState:

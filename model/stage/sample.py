@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .geometry import smoothstep
 from .motion import PITCH_RANGE, ZOOM_RANGE, Motion
-from .scene import CLOCKS, PANORAMA, ROAD, SEED_DIM, STREET, Scene
+from .scene import CLOCK_PERIODS_S, PANORAMA, ROAD, SEED_DIM, STREET, Scene
 from .vocabulary import ATTRIBUTES, FIGURES
 
 DT_MIN, DT_MAX = 1 / 30, 1 / 8
@@ -62,7 +62,7 @@ def sequence(seed: int, frames: int, switch: float = 0.45) -> Sequence:
     cameras = [axes(), axes()]
     turn = int(rng.integers(1, frames)) if rng.random() < 0.3 else frames
     motion = Motion(
-        time=rng.uniform(0, CLOCKS[-1]),
+        time=rng.uniform(0, CLOCK_PERIODS_S[-1]),
         x=rng.uniform(0, STREET),
         z=rng.uniform(0, ROAD),
         yaw=rng.uniform(0, PANORAMA),

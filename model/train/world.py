@@ -21,7 +21,15 @@ from torch.nn import functional as F
 
 from ..nano.autoencoder import AutoencoderConfig
 from ..nano.sampler import levels, noised, sample
-from ..nano.transformer import GUIDED_UP_TO, SPANS, Conditioning, KVCache, WorldConfig, WorldModel, current_names
+from ..nano.transformer import (
+    GUIDED_UP_TO,
+    MEMORY_SPANS_S,
+    Conditioning,
+    KVCache,
+    WorldConfig,
+    WorldModel,
+    current_names,
+)
 from ..stage.scene import Scene
 from ..stage.vocabulary import ATTRIBUTES
 from .clips import Clips, draw
@@ -136,7 +144,7 @@ class Trainer:
             o.zero_grad(set_to_none=True)
         clean, earlier, conditioning = self.draw(dice)
         b, t = clean.shape[:2]
-        remembered = torch.rand(b, len(SPANS), 1, generator=dice) < REMEMBERED
+        remembered = torch.rand(b, len(MEMORY_SPANS_S), 1, generator=dice) < REMEMBERED
         noise, level = torch.randn(clean.shape, generator=dice), torch.ones(b, t)
         refines = i % REFINE_EVERY == REFINE_EVERY - 1
         guided = not refines and done > GUIDED_FROM and float(torch.rand((), generator=dice)) < GUIDED_SHARE

@@ -27,7 +27,7 @@ from .play import FPS, SEEDS, Ask, run, settle, tokens
 from .row import Row
 
 COMMANDS = tuple((axis, sign) for axis in ("strafe", "forward", "yaw", "pitch", "zoom") for sign in (1, -1))
-SECONDS = 0.5
+LENGTH_S = 0.5
 NOISE = 0.02  # screen units a second
 HORIZON = 0.12  # where the stage's horizon lies, screen units under the centre
 ROWS, FEW = 8, 6  # rows of the frame, and how many followed corners speak for one
@@ -74,7 +74,7 @@ def unlikeness(m: Motion) -> float:
 def play(world: World, scenes: Sequence[Ask], name: str = "camera") -> dict[str, float]:
     """ "strafe +" ... "zoom -" -> share right, and "told apart" -> share of sideways motions named rightly."""
     hits: dict[str, list[bool]] = {}
-    frames = round(SECONDS * FPS)
+    frames = round(LENGTH_S * FPS)
     for i, scene in enumerate(track(scenes, name, transient=True)):
         world.reset(SEEDS + i)
         values = tokens(world, scene)

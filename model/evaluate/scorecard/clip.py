@@ -13,7 +13,7 @@ from ...spec import Controls, World, slerp
 from .play import FPS, SEEDS, Ask, ask, run, tokens
 from .sound import beat
 
-SECONDS, TRANSITION = 60.0, 1.0
+LENGTH_S, TRANSITION_S = 60.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ PROGRAM = (
 )
 
 
-def write(path: Path, world: World, *, steps: int = 1, seconds: float = SECONDS) -> None:
+def write(path: Path, world: World, *, steps: int = 1, seconds: float = LENGTH_S) -> None:
     """The clip as H.264 at FPS, as large as the world."""
     import av
 
@@ -63,7 +63,7 @@ def write(path: Path, world: World, *, steps: int = 1, seconds: float = SECONDS)
         for i in track(range(frames), "clip", transient=True):
             k = min(int(i / each), len(PROGRAM) - 1)
             into = (i - k * each) / FPS  # seconds since this prompt was asked for
-            t = min(1.0, into / TRANSITION)
+            t = min(1.0, into / TRANSITION_S)
             now = encoded[k] if k == 0 or t >= 1 else slerp([encoded[k - 1], encoded[k]], [1 - t, t])
             part, lift = PROGRAM[k], sin(pi * min(1.0, into * FPS / each))  # the camera starts and ends at rest
             act = {part.act: 1.0} if i - k * each > each * 0.5 else {}

@@ -1,6 +1,6 @@
 """What a world looks like after minutes, against what it looked like after half a minute.
 
-One prompt holds, nobody touches anything. Frames of WINDOW seconds from second 30 on are held against as many later.
+One prompt holds, nobody touches anything. Frames of WINDOW_S seconds from second 30 on are held against as many later.
 The later window begins a whole number of turns of the stage's slowest clock after the first, so that clouds, waves and
 the figure stand where they stood and no animation counts as drift: `seconds` is rounded to that.
 
@@ -19,14 +19,14 @@ from rich.progress import Progress
 from torch import Tensor
 
 from ...spec import Controls, World
-from ...stage.scene import CLOCKS
+from ...stage.scene import CLOCK_PERIODS_S
 from ...stage.vocabulary import ATTRIBUTES
 from ..probe import Probe
 from .play import SEEDS, Ask, ask, run, tokens
 from .row import Row
 
-DT = 1 / 8
-FIRST, WINDOW = 30.0, 16.0  # seconds
+DT_S = 1 / 8
+FIRST_S, WINDOW_S = 30.0, 16.0  # seconds
 LOOKS = 32  # frames of a window that are looked at
 PROMPTS = (
     {"place": "city", "light": "neon", "weather": "rain", "figure": "dance", "tint": "plain", "mood": "neutral"},
@@ -42,11 +42,11 @@ def prompts() -> list[Ask]:
 
 def windows(seconds: float) -> tuple[float, float, float]:
     """Begin of the first window, begin of the second, their length; short runs are cut in proportion."""
-    length = min(WINDOW, seconds / 4)
-    first = min(FIRST, seconds / 4)
+    length = min(WINDOW_S, seconds / 4)
+    first = min(FIRST_S, seconds / 4)
     gap = seconds - length - first
-    if gap >= CLOCKS[-1]:
-        gap = floor(gap / CLOCKS[-1] + 0.5) * CLOCKS[-1]
+    if gap >= CLOCK_PERIODS_S[-1]:
+        gap = floor(gap / CLOCK_PERIODS_S[-1] + 0.5) * CLOCK_PERIODS_S[-1]
     return first, first + gap, length
 
 
@@ -96,7 +96,7 @@ def once(world: World, probe: Probe | None, prompt: Ask, seconds: float, dt: flo
 
 
 def play(
-    world: World, probe: Probe | None, asked: Sequence[Ask], seconds: float, dt: float = DT
+    world: World, probe: Probe | None, asked: Sequence[Ask], seconds: float, dt: float = DT_S
 ) -> list[dict[str, float]]:
     """`once` for each prompt."""
     found = []
@@ -107,7 +107,7 @@ def play(
     return found
 
 
-def rows(world: World, probe: Probe, seconds: float, dt: float = DT) -> list[Row]:
+def rows(world: World, probe: Probe, seconds: float, dt: float = DT_S) -> list[Row]:
     asked = prompts()
     ratios = play(world, probe, asked, seconds, dt)
     # Fewer attributes seen is drift, more is not.

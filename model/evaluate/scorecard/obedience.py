@@ -22,7 +22,7 @@ from ..probe import Probe
 from .play import SEEDS, Ask, ask, run, settle, tokens
 from .row import Row
 
-DT = 0.1
+DT_S = 0.1
 LOOKS = 6  # images that the judge sees of each prompt, 0.5 s to 1.5 s after the switch
 STILL = 3  # of them, the last ones: for all that does not move
 EACH = 6  # prompts from one seed
@@ -51,12 +51,12 @@ def play(world: World, probe: Probe, prompts: Sequence[Ask], steps: int = 1, nam
         if i % EACH == 0:
             world.reset(SEEDS + i // EACH)
         camera = {"yaw": float(rng.uniform(-0.3, 0.3))} if rng.random() < 0.5 else {}
-        c = Controls(tokens(world, prompt), dt=DT, steps=steps, camera=camera)
+        c = Controls(tokens(world, prompt), dt=DT_S, steps=steps, camera=camera)
         settle(world, c, 0.4)
         looks: list[Tensor] = []
         for _ in range(LOOKS - 1):
             looks += run(world, c, 1)
-            settle(world, c, DT)
+            settle(world, c, DT_S)
         looks += run(world, c, 1)
         images = torch.stack(looks).permute(0, 3, 1, 2).float() / 255
         features = probe.features(images)

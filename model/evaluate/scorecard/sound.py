@@ -15,7 +15,7 @@ from ...spec import Controls, World
 from .play import FPS, SEEDS, ask, run, settle, tokens
 from .row import Row
 
-BPM, SECONDS, LATE = 124, 12.0, 2
+BPM, LENGTH_S, LATEST_FRAMES = 124, 12.0, 2
 Floats = NDArray[np.float64]
 
 
@@ -41,11 +41,11 @@ def quick(x: Floats, width: int = FPS) -> Floats:
 
 
 def correlation(audio: Floats, brightness: Floats) -> float:
-    """Of two tracks, at the best of 0 to LATE frames."""
+    """Of two tracks, at the best of 0 to LATEST_FRAMES frames."""
     a, b = quick(audio), quick(brightness)
     if a.std() < 1e-9 or b.std() < 1e-9:
         return 0.0
-    return max(float(np.corrcoef(a[: len(a) - k], b[k:])[0, 1]) for k in range(LATE + 1))
+    return max(float(np.corrcoef(a[: len(a) - k], b[k:])[0, 1]) for k in range(LATEST_FRAMES + 1))
 
 
 def play(world: World, count: int, name: str = "sound") -> list[float]:
@@ -54,7 +54,7 @@ def play(world: World, count: int, name: str = "sound") -> list[float]:
         world.reset(SEEDS + i)
         values = tokens(world, ask(rng))
         settle(world, Controls(values, dt=1 / FPS), 0.6)
-        audio = beat(SEEDS + i, round(SECONDS * FPS))
+        audio = beat(SEEDS + i, round(LENGTH_S * FPS))
         brightness = []
         for level, bass, treble, onset in audio.tolist():
             (frame,) = run(world, Controls(values, dt=1 / FPS, sound=(level, bass, treble, onset)), 1)

@@ -14,7 +14,7 @@ from ..token_words import pieces_of
 from .memory import CHUNK, PAST, Look
 
 CPU = torch.device("cpu")  # where images wait for the autoencoder: a clip is large
-ROOM = 48e9  # bytes that a GPU needs for the network, its work and the 11 GB of the text encoder
+SHARED_GPU_BYTES = 48e9  # bytes that a GPU needs for the network, its work and the 11 GB of the text encoder
 
 
 @torch.inference_mode()

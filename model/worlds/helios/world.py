@@ -29,7 +29,7 @@ from ...errors import WeightsMissing
 from ...spec import Controls, Prompt, Tokens, WorldSpec, WorldState
 from .decode import ChunkDecoder
 from .memory import CHUNK, Look, Memory, think
-from .prompt import ROOM, look_at, read
+from .prompt import SHARED_GPU_BYTES, look_at, read
 
 TEXT = 512  # rows of text that the network attends to, zeros included, as it was trained
 ROWS = 256  # of them that a prompt may fill
@@ -79,7 +79,7 @@ class Helios:
             raise ValueError(f"{folder} is not distilled, so it cannot be played live: take Helios-Distilled")
         pipe.transformer.to(chosen)
         pipe.vae.to(chosen)
-        pipe.text_encoder.to(encoder_device(chosen, gpu_memory(chosen), ROOM))
+        pipe.text_encoder.to(encoder_device(chosen, gpu_memory(chosen), SHARED_GPU_BYTES))
         for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
             part.eval().requires_grad_(False)
         world = cls(pipe)

@@ -28,7 +28,7 @@ from ...errors import WeightsMissing
 from ...spec import Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from ...weights_store import Source
 from .. import sources
-from ..umt5 import ROOM, UMT5
+from ..umt5 import SHARED_GPU_BYTES, UMT5
 from .decode import FullDecoder, StreamDecoder, TinyDecoder
 from .rollout import Rollout, WanConfig, merge_lora, network_weights, windows
 
@@ -149,7 +149,8 @@ class Wan:
             name, rollout,
             TinyDecoder(drawer, rows, columns, chosen, compiled=compiled) if decoder == "tiny"
             else FullDecoder(drawer, chosen, compiled=compiled),
-            UMT5(tokenizer.parents[1], encoder_device(chosen, gpu_memory(chosen), ROOM)), switch or row.switch,
+            UMT5(tokenizer.parents[1], encoder_device(chosen, gpu_memory(chosen), SHARED_GPU_BYTES)),
+            switch or row.switch,
         )  # fmt: skip
         if compiled:
             world.warm()

@@ -15,7 +15,7 @@ from gpu import gpu
 from helios_files import tiny as tiny_helios
 from worldjockey.model import Controls, Prompt, load
 from worldjockey.model.devices import choose_device
-from worldjockey.model.train.fsdp import PATIENCE, join, shard
+from worldjockey.model.train.fsdp import LEADER_TIMEOUT, join, shard
 from worldjockey.model.worlds import distributed, turbo, umt5
 from worldjockey.model.worlds.helios import world as helios
 from worldjockey.model.worlds.helios.world import Helios
@@ -85,7 +85,7 @@ def test_helios_puts_its_parts_where_there_is_room(tmp_path, monkeypatch, memory
     for part, device in (("HeliosTransformer3DModel", "cuda"), ("AutoencoderKLWan", "cuda"),
                          ("UMT5EncoderModel", "cuda" if beside else "cpu")):  # fmt: skip
         assert any(torch.device(device) in args for args in placed[part]), part
-    assert helios.ROOM == 48e9
+    assert helios.SHARED_GPU_BYTES == 48e9
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_training_takes_the_gpu_of_its_rank_and_compiles_its_blocks(monkeypatch)
         joined = join()
         assert (joined.rank, joined.size, joined.device) == (3, 4, torch.device("cuda", 1))
         assert ("set", torch.device("cuda", 1)) in seen.asked
-        assert opened == [("nccl", PATIENCE)]
+        assert opened == [("nccl", LEADER_TIMEOUT)]
 
         class Model(torch.nn.Module):
             def __init__(self):

@@ -15,7 +15,7 @@ from worldjockey.model.devices import encoder_device
 from worldjockey.model.worlds.helios import world as helios
 from worldjockey.model.worlds.helios.decode import ChunkDecoder
 from worldjockey.model.worlds.helios.memory import PAST, _block_noise, _factor
-from worldjockey.model.worlds.helios.prompt import ROOM, look_at
+from worldjockey.model.worlds.helios.prompt import SHARED_GPU_BYTES, look_at
 from worldjockey.model.worlds.helios.world import CHUNK, Helios, kinds
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameRing
@@ -417,7 +417,7 @@ def test_refuses_a_checkpoint_that_is_not_distilled(tmp_path, pipe):
 
 def test_the_text_encoder_goes_where_there_is_room():
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
-    assert encoder_device(cuda, 80e9, ROOM) == cuda
-    assert encoder_device(cuda, ROOM / 2, ROOM) == cpu
-    assert encoder_device(cpu, 0, ROOM) == cpu
-    assert encoder_device(torch.device("mps"), 0, ROOM) == torch.device("mps")
+    assert encoder_device(cuda, 80e9, SHARED_GPU_BYTES) == cuda
+    assert encoder_device(cuda, SHARED_GPU_BYTES / 2, SHARED_GPU_BYTES) == cpu
+    assert encoder_device(cpu, 0, SHARED_GPU_BYTES) == cpu
+    assert encoder_device(torch.device("mps"), 0, SHARED_GPU_BYTES) == torch.device("mps")
