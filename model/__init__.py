@@ -5,7 +5,10 @@ Importing this package does not import torch; `load` does.
 
 from __future__ import annotations
 
-from .registry import ExtraMissing, WeightsMissing, load, worlds
+# `registry` imports the package `.worlds`, and then its function of the same name takes the attribute for good: public
+# users call `worlds()`, and modules of the package are imported by their full names.
+from .errors import ExtraMissing, WeightsMissing
+from .registry import load, worlds
 from .spec import ACTS, CAMERA_AXES, Controls, Prompt, Tokens, World, WorldSpec, WorldState, slerp
 
 __all__ = [

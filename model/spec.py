@@ -94,7 +94,7 @@ class Controls:
     sound: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # level, bass, treble, onset, 0..1 each
     guidance: float = 1.0  # 1 shows the prompt as it is, up to 2 exaggerates it
     live: NDArray[np.uint8] | None = None  # (h, w, 3) RGB, what a camera sees; for worlds whose modalities say "live"
-    strength: float = 0.0  # how much of it shows: 0 is the world alone, 1 that picture
+    strength: float = 0.0  # how much of it shows: 0 is the world alone, 1 that image
     matte: bool = False  # frames are RGBA, alpha being the figure; for worlds whose spec says so
 
 

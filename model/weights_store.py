@@ -1,7 +1,7 @@
 """Weights on this machine: where they lie, what is missing, fetching them from the Hugging Face hub, and checking them.
 
-Every file of a source lies at <home>/<repository>/<path>; beside them `.worldjockey.json` says what belongs there, and
-of which commit. It is written first, so that whatever was cut off is known to be incomplete and goes on where it was.
+Every file of a source lies at <home>/<repository>/<path>. A manifest beside them, `.worldjockey.json`, lists the files
+of each commit. It is written first, so that an interrupted download is known to be incomplete and can be resumed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 MANIFEST = ".worldjockey.json"
 TENSORS = (".safetensors", ".pt", ".pth")  # the latter two are only ever read as tensors (torch's weights_only)
 KINDS = (*TENSORS, ".json", ".txt", ".model", ".jinja")  # nothing else is fetched: no pickles, no programs
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -31,8 +31,8 @@ class Source:
     """Files of one repository on the Hugging Face hub.
 
     revision: a commit; "main" is whatever it is on the day of the first fetch, and stays that. files: paths, `*` for
-    any name. sha256: of files whose content was known when this was written; all others are held against what the hub
-    says of them.
+    any name. sha256: of files whose content was known when this was written; all others are checked against the hub's
+    own digests.
     """
 
     repository: str
@@ -61,7 +61,7 @@ def home() -> Path:
 def missing(source: Source, root: Path) -> list[str]:
     """Files of a source that are not there whole, as <repository>/<path>; quick, so contents are not read."""
     folder = root / source.repository
-    listed = _said(folder)[1]
+    listed = _manifest(folder)[1]
     try:
         kept = [p for p, about in listed.items() if _wanted(source, p) and _size(folder / p) == about["size"]]
         gone = [p for p in listed if _wanted(source, p) and p not in kept]
@@ -74,11 +74,11 @@ def missing(source: Source, root: Path) -> list[str]:
 
 def commit(source: Source, root: Path) -> str:
     """Of which commit a source's files on this machine are; "" where nobody knows."""
-    said, files = _said(root / source.repository)
-    return said if COMMIT.fullmatch(said) and any(_wanted(source, path) for path in files) else ""
+    revision, files = _manifest(root / source.repository)
+    return revision if COMMIT.fullmatch(revision) and any(_wanted(source, path) for path in files) else ""
 
 
-def get(sources: Sequence[Source], root: Path, tell: Callable[[str], None] = lambda line: None,
+def get(sources: Sequence[Source], root: Path, report: Callable[[str], None] = lambda line: None,
         endpoint: str | None = None) -> None:  # fmt: skip
     """Fetch what is missing or damaged, with a progress bar a file on stderr.
 
@@ -88,28 +88,29 @@ def get(sources: Sequence[Source], root: Path, tell: Callable[[str], None] = lam
     endpoint = endpoint or os.environ.get("HF_ENDPOINT")
     plans = [(source, *_ask(source, _revision(source, root), endpoint)) for source in sources]
     for source, revision, files in plans:
-        _note(root / source.repository, revision, files)
+        _write_manifest(root / source.repository, revision, files)
     wanted = [
         (source, revision, file)
         for source, revision, files in plans
         for file in files
-        if not _sound(root / source.repository / file.path, file, tell)
+        if not _intact(root / source.repository / file.path, file, report)
     ]
-    _room(root, sum(file.size - max(_size(_part(root / s.repository, file)), 0) for s, _, file in wanted))
+    _check_space(root, sum(file.size - max(_size(_part(root / s.repository, file)), 0) for s, _, file in wanted))
     for source, revision, file in wanted:
         with _full_disk(root):
             _fetch(source.repository, revision, file, root / source.repository, endpoint)
 
 
-def take(sources: Sequence[Source], root: Path, given: Path, tell: Callable[[str], None] = lambda line: None) -> None:
+def take(sources: Sequence[Source], root: Path, given: Path, report: Callable[[str], None] = lambda line: None) -> None:
     """Copy the files from a folder instead: one that holds <repository>/<path>, a hub's cache, or one repository's
-    files as they are. Raises FileNotFoundError for what it lacks, else as `get`."""
+    files as they are. Raises FileNotFoundError for missing files, else as `get`. report: called with a line for each
+    file."""
     found = [(source, *_look(source, given)) for source in sources]
-    _room(root, sum(_size(folder / p) for source, folder, paths in found for p in paths))
+    _check_space(root, sum(_size(folder / p) for source, folder, paths in found for p in paths))
     for source, folder, paths in found:
         here, files = root / source.repository, []
         for path in paths:
-            tell(f"copying {source.repository}/{path}")
+            report(f"copying {source.repository}/{path}")
             part = here / f"{path}.part-copy"
             part.parent.mkdir(parents=True, exist_ok=True)
             with _full_disk(root):
@@ -120,7 +121,7 @@ def take(sources: Sequence[Source], root: Path, given: Path, tell: Callable[[str
                 raise ValueError(f"{folder / path} is not {source.repository}'s (its sha256 differs): copy it again")
             files.append(File(path, _size(part), digest))
             part.replace(here / path)
-        _note(here, folder.name if folder.parent == _cache(source, given) else source.revision, files)
+        _write_manifest(here, folder.name if folder.parent == _cache(source, given) else source.revision, files)
 
 
 def _revision(source: Source, root: Path) -> str:
@@ -143,8 +144,8 @@ def _look(source: Source, given: Path) -> tuple[Path, list[str]]:
             for path in sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
             if _wanted(source, path)
         ]
-        lacking = [p for p in source.files if not any(fnmatch.fnmatchcase(path, p) for path in paths)]
-        if not lacking:
+        absent = [p for p in source.files if not any(fnmatch.fnmatchcase(path, p) for path in paths)]
+        if not absent:
             return folder, paths
     raise FileNotFoundError(
         f"{given} has not all of {source.repository}: it shall hold {source.repository}/{source.files[0]} and so on"
@@ -166,8 +167,10 @@ def _ask(source: Source, revision: str, endpoint: str | None) -> tuple[str, list
         path = sibling.rfilename
         if not _wanted(source, path) or Path(path).is_absolute() or ".." in Path(path).parts:
             continue
-        says = f"sha256:{sibling.lfs.sha256}" if sibling.lfs else f"blob:{sibling.blob_id}" if sibling.blob_id else ""
-        digest = f"sha256:{source.sha256[path]}" if path in source.sha256 else says
+        hub_digest = (
+            f"sha256:{sibling.lfs.sha256}" if sibling.lfs else f"blob:{sibling.blob_id}" if sibling.blob_id else ""
+        )
+        digest = f"sha256:{source.sha256[path]}" if path in source.sha256 else hub_digest
         files.append(File(path, sibling.size or 0, digest))
     for pattern in source.files:
         if not any(fnmatch.fnmatchcase(file.path, pattern) for file in files):
@@ -203,29 +206,29 @@ def _part(folder: Path, file: File) -> Path:
     return folder / f"{file.path}.part-{hashlib.sha256(file.digest.encode()).hexdigest()[:8]}"
 
 
-def _said(folder: Path) -> tuple[str, dict[str, Any]]:
-    """The commit, and what belongs there, by path; nothing where it was put there by hand."""
+def _manifest(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The commit, and the manifest's files by path; nothing where there is no valid manifest."""
     try:
-        said = json.loads((folder / MANIFEST).read_text("utf-8"))
-        return str(said["revision"]), dict(said["files"])
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        return str(manifest["revision"]), dict(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return "", {}
 
 
-def _note(folder: Path, revision: str, files: Sequence[File]) -> None:
-    """Say what belongs there; what other sources of the same repository brought stays said."""
+def _write_manifest(folder: Path, revision: str, files: Sequence[File]) -> None:
+    """Add files to the manifest; those that other sources of the same repository brought stay in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    said = _said(folder)[1]
-    said |= {file.path: {"size": file.size, "digest": file.digest} for file in files}
+    listed = _manifest(folder)[1]
+    listed |= {file.path: {"size": file.size, "digest": file.digest} for file in files}
     fresh = folder / f"{MANIFEST}.new"
-    fresh.write_text(json.dumps({"revision": revision, "files": said}, indent=1) + "\n", "utf-8")
+    fresh.write_text(json.dumps({"revision": revision, "files": listed}, indent=1) + "\n", "utf-8")
     fresh.replace(folder / MANIFEST)
 
 
-def _sound(path: Path, file: File, tell: Callable[[str], None]) -> bool:
+def _intact(path: Path, file: File, report: Callable[[str], None]) -> bool:
     if _size(path) != file.size:
         return False
-    tell(f"checking {path.name}")
+    report(f"checking {path.name}")
     return _matches(path, file)
 
 
@@ -242,7 +245,7 @@ def _matches(path: Path, file: File) -> bool:
 
 def _hash(path: Path, state: Any) -> str:
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(BLOCK_BYTES):
             state.update(block)
     found: str = state.hexdigest()
     return found
@@ -255,7 +258,7 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _room(root: Path, needed: int) -> None:
+def _check_space(root: Path, needed: int) -> None:
     there = next(p for p in (root, *root.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free
     if free < needed:
@@ -270,30 +273,30 @@ def _too_little(root: Path, how: str) -> str:
 def _full_disk(root: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as fault:
-        if fault.errno != errno.ENOSPC:
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
             raise
-        raise OSError(_too_little(root, "no space is left; what came is kept")) from fault
+        raise OSError(_too_little(root, "no space is left; what came is kept")) from error
 
 
 @contextlib.contextmanager
 def _reach(repository: str) -> Iterator[None]:
-    """Whatever goes wrong on the way is an OSError that says what to do."""
+    """Turns every error of the network into an OSError whose message says what to do."""
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
     try:
         yield
-    except GatedRepoError as fault:
+    except GatedRepoError as error:
         raise PermissionError(
             f"{repository} is only for those who accepted its licence on https://huggingface.co/{repository}: "
             "do that, then `hf auth login`"
-        ) from fault
-    except HfHubHTTPError as fault:
-        raise OSError(f"the hub has no {repository} to give ({str(fault).splitlines()[0]})") from fault
+        ) from error
+    except HfHubHTTPError as error:
+        raise OSError(f"the hub has no {repository} to give ({str(error).splitlines()[0]})") from error
     except OSError:
         raise
-    except Exception as fault:
+    except Exception as error:
         raise OSError(
-            f"{repository} cannot be fetched ({fault}): check the connection and run the same again, which goes on"
+            f"{repository} cannot be fetched ({error}): check the connection and run the same again, which goes on"
             " where it was; or copy the files from another machine with --from FOLDER"
-        ) from fault
+        ) from error

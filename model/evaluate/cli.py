@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=4, help="prediction steps that 1 is held against (default: 4)")
     parser.add_argument("--seconds", type=float, help="world time of the drift run (default: 120; the target is 600)")
     parser.add_argument("--long", action="store_true", help="drift over 30 minutes of world time")
-    parser.add_argument("--dt", type=float, default=drift.DT, help="seconds a step of the drift run (default: 1/8)")
+    parser.add_argument("--dt", type=float, default=drift.DT_S, help="seconds a step of the drift run (default: 1/8)")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw a contact sheet")
     parser.add_argument("--truth", action="store_true", help="true stage frames beside the sheet's")
     parser.add_argument("--clip", type=Path, metavar="MP4", help="record a minute of play")
@@ -109,8 +109,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         world: Any = StageWorld() if args.stage else Nano.load(args.weights)
         probe = None if args.no_score else load_probe(args.probe)
-    except (ValueError, FileNotFoundError) as fault:
-        parser.exit(2, f"wj eval: {fault}\n")
+    except (ValueError, FileNotFoundError) as error:
+        parser.exit(2, f"wj eval: {error}\n")
     truth = StageWorld(world.spec.height, world.spec.width)
     seconds = args.seconds or (1800.0 if args.long else 120.0)
     console, rows, spent = Console(), [], {}

@@ -1,4 +1,4 @@
-"""Pictures to latents and back: a small convolutional autoencoder, 16x down, without norms (fast on a CPU)."""
+"""Images to latents and back: a small convolutional autoencoder, 16x down, without norms (fast on a CPU)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 @dataclass(frozen=True)
 class AutoencoderConfig:
     channels: int = 32  # of a latent
-    widths: tuple[int, int, int] = (40, 80, 160)  # at 1/4, 1/8 and 1/16 of the picture
+    widths: tuple[int, int, int] = (40, 80, 160)  # at 1/4, 1/8 and 1/16 of the image
     blocks: tuple[int, int, int] = (1, 1, 2)
     noise: float = 0.1  # added to latents in training, so that the decoder forgives the world model
 
@@ -64,9 +64,9 @@ class Autoencoder(nn.Module):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Not clamped: in training the loss wants the overshoot."""
-        return decoded(self.decoder, latent)
+        return decode(self.decoder, latent)
 
 
-def decoded(decoder: nn.Module, latent: Tensor) -> Tensor:
-    """What a decoder alone makes of latents, which `train_finish` trains once more."""
+def decode(decoder: nn.Module, latent: Tensor) -> Tensor:
+    """Latents -> images (n, 3, h, w) by a decoder alone, as `train.adversarial` finetunes it."""
     return decoder(latent) * 0.5 + 0.5

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from .. import WeightsMissing
+from ..errors import WeightsMissing
 from ..spec import Array
 
 FILE = Path(__file__).parents[1] / "weights" / "words.safetensors"

@@ -1,4 +1,4 @@
-"""Prompts that are not text: a picture's look and a second of sound, as tokens beside those of the words."""
+"""Prompts that are not text: an image's look and a second of sound, as tokens beside those of the words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def look_at(image: NDArray[np.uint8], autoencoder: Autoencoder, reader: Reader, 
             std: torch.Tensor) -> Array:  # fmt: skip
     """(h, w, 3) uint8 RGB -> (8, 16): what it shows of each attribute but the figure, and the look of its world.
 
-    Raises ValueError where this is not a picture.
+    Raises ValueError where this is not an image.
     """
     if image.ndim != 3 or image.shape[-1] < 3 or min(image.shape[:2]) < 8:
         raise ValueError(f"an image prompt is (height, width, 3) RGB, not {image.shape}")

@@ -1,11 +1,10 @@
 """The world's long memory: learned textures, spread over its places and read along the lines of sight.
 
-A sheet is to a place what a texture is to a surface (Thies et al. 2019, Deferred Neural Rendering): the panorama, the
-planes near things stand on (coarser with distance), the ground, the sky's clouds, the light around the sun, falling
-drops, spirals, and the skin of the figure. They are read TAPS times finer than a latent, because a latent says nothing
-of what happens inside it, and the near planes cover what is behind them at that grain. A turn away and back reads the
-same entries again. Where a line of sight meets a sheet is `stage.geometry`'s to say, and where the figure's bones are
-`stage.figure`'s.
+A place has textures as a surface has in Deferred Neural Rendering (Thies et al. 2019): the panorama, the planes near
+things stand on (coarser with distance), the ground, the sky's clouds, the light around the sun, falling drops, spirals,
+and the skin of the figure. They are read TAPS times finer than a latent, because a latent holds nothing of its own
+inside, and the near planes cover what is behind them at that resolution. A turn away and back reads the same texels
+again. `stage.geometry` computes where a line of sight meets a texture, and `stage.figure` where the figure's bones are.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..stage.figure import FEET, TALL, contact, skeleton, surface
-from ..stage.geometry import FLOWS, MOTES, SLICES, SPIRALS, SWELLS, Rays, smooth
+from ..stage.geometry import FLOWS, MOTES, SLICES, SPIRALS, SWELLS, Rays, smoothstep
 from ..stage.scene import PANORAMA, ROAD, STREET, Scene
 from ..stage.vocabulary import FIGURES, LIGHTS, LOOKS, PLACES, SCENES, WEATHERS
 
@@ -30,19 +29,19 @@ TOP, BOTTOM = 1.8, -1.2  # screen units over the horizon that a panorama covers
 TALLEST = 2.4  # world units that a near plane covers
 LATERAL = 1.6  # world units left and right of the camera's own path
 SUN_REACH = 1.6  # screen units around the sun
-BODY = 4  # what is told of the figure beside its skin
+BODY = 4  # channels of the figure beside its skin
 RAYS = 10 + 2 * len(FLOWS) + 2 * (len(SWELLS) + 1)
 SKIN = (-0.09, 0.25)  # distance from the figure's surface, in its height, that its skin covers
-EDGE, HALO = 0.02, 0.03  # of the same: how far an edge is told exactly, and the direction it faces
-DISC = 0.04  # screen units within which the sun's edge is told exactly
+EDGE, HALO = 0.02, 0.03  # of the same: how far an edge is given exactly, and the direction it faces
+DISC = 0.04  # screen units within which the sun's edge is given exactly
 BENDS = 2  # waves bend waves that are bent
 SHOWN = 0.004  # a value with less weight is not read
 
 
-class Sheet(nn.Module):
+class Texture(nn.Module):
     """One texture for each of some values, mixed by their weights and read bilinearly.
 
-    covers: the last of `channels` is how opaque the sheet is there, and the others come multiplied by it.
+    covers: the last of `channels` is how opaque the texture is there, and the others come multiplied by it.
     """
 
     def __init__(self, values: int, rows: int, columns: int, channels: int, wrap_rows: bool = False,
@@ -62,7 +61,7 @@ class Sheet(nn.Module):
         n, h, w = v.shape
         out = self.table.new_zeros(n, self.channels, h, w)
         frame, value = torch.nonzero(weights > SHOWN, as_tuple=True)
-        if not len(frame):  # every process of a team must find a gradient for every sheet
+        if not len(frame):  # every process of a team must find a gradient for every texture
             return out + 0.0 * self.table[0, 0, 0, 0] if torch.is_grad_enabled() else out
         texture = self.table[value]
         if level:
@@ -111,7 +110,7 @@ class Bend(nn.Module):
         return torch.cat([bent.sin(), bent.cos()], 1).unflatten(-1, phases.shape[2:])
 
 
-class Sheets(nn.Module):
+class NeuralTextures(nn.Module):
     """forward(scene, rows, columns) -> (n, channels, TAPS * rows, TAPS * columns).
 
     depth: numbers of a texel; the panorama and the spirals have two more, the near planes an opacity.
@@ -120,19 +119,19 @@ class Sheets(nn.Module):
     def __init__(self, depth: int) -> None:
         super().__init__()
         grounded = len(GROUNDED)
-        self.panorama = Sheet(grounded, 108, 256, depth + 2)
-        self.planes = Sheet(len(SCENES) * SLICES, 80, 256, depth + 1, covers=True)
-        self.ground = Sheet(grounded, 128, 256, depth, wrap_rows=True)
-        self.far_ground = Sheet(grounded, 32, 64, depth, wrap_rows=True)
-        self.path = Sheet(grounded, 64, 96, depth, wrap_rows=True)
+        self.panorama = Texture(grounded, 108, 256, depth + 2)
+        self.planes = Texture(len(SCENES) * SLICES, 80, 256, depth + 1, covers=True)
+        self.ground = Texture(grounded, 128, 256, depth, wrap_rows=True)
+        self.far_ground = Texture(grounded, 32, 64, depth, wrap_rows=True)
+        self.path = Texture(grounded, 64, 96, depth, wrap_rows=True)
         self.flows, self.swells = Bend(len(FLOWS)), Bend(len(SWELLS) + 1)
-        self.clouds = Sheet(1, 48, 256, depth)
-        self.sun = Sheet(len(LIGHTS), 108, 116, depth)
-        self.spirals = nn.ModuleDict({k: nn.ModuleList(Sheet(1, 64, 192, depth + 2, wrap_rows=True) for _ in layers)
+        self.clouds = Texture(1, 48, 256, depth)
+        self.sun = Texture(len(LIGHTS), 108, 116, depth)
+        self.spirals = nn.ModuleDict({k: nn.ModuleList(Texture(1, 64, 192, depth + 2, wrap_rows=True) for _ in layers)
                                       for k, layers in SPIRALS.items()})  # fmt: skip
-        self.motes = nn.ModuleDict({k: nn.ModuleList(Sheet(1, 72, 128, depth, wrap_rows=True) for _ in layers)
+        self.motes = nn.ModuleDict({k: nn.ModuleList(Texture(1, 72, 128, depth, wrap_rows=True) for _ in layers)
                                     for k, layers in MOTES.items()})  # fmt: skip
-        self.skin = Sheet(1, 80, 16, depth)
+        self.skin = Texture(1, 80, 16, depth)
         behind = depth + 2 + 5 * depth
         self.channels = RAYS + behind + depth + 1 + 2 * (depth + 2) + 2 * depth + depth + BODY
 
@@ -169,7 +168,7 @@ class Sheets(nn.Module):
         ], 1)  # fmt: skip
 
     def _rays(self, r: Rays, y: Tensor, near: Tensor, below: Tensor, wx: Tensor, wz: Tensor) -> Tensor:
-        """What a line of sight is, without any texture: its height, and the waves that travel there."""
+        """What is known of a line of sight without any texture: its height, and the waves that travel there."""
         flows = self.flows(r.scene.place, r.flows())
         glitter = r.glitter()[:, None, :, None].expand(-1, 1, -1, y.shape[2])
         swells = self.swells(r.scene.place, torch.cat([r.swells(wx, wz), glitter], 1)) * near[:, None]
@@ -183,7 +182,7 @@ class Sheets(nn.Module):
         edge = torch.tanh((radius * pulse[:, None, None] - off) / DISC)
         within = torch.exp(-((off / radius) ** 2))
         stripe = (over[:, :, None] / radius).clamp(-1.5, 1.5) * within
-        plain = [y, smooth(-0.1, 0.1, y), near, below, x, up, growth, edge, within, stripe]
+        plain = [y, smoothstep(-0.1, 0.1, y), near, below, x, up, growth, edge, within, stripe]
         return torch.cat([torch.stack(plain, 1), flows, swells], 1)
 
     def _near(self, r: Rays, s: Scene) -> tuple[Tensor, Tensor]:
@@ -207,8 +206,8 @@ class Sheets(nn.Module):
         slots: list[Tensor | None] = [None, None]
         for kind, layers in kinds.items():
             assert isinstance(layers, nn.ModuleList)
-            for i, sheet in enumerate(layers):
-                read = sheet(weights[kind][:, None], *where(kind, i))
+            for i, texture in enumerate(layers):
+                read = texture(weights[kind][:, None], *where(kind, i))
                 slots[i] = read if slots[i] is None else slots[i] + read
         return [slot for slot in slots if slot is not None]
 
@@ -230,5 +229,5 @@ class Sheets(nn.Module):
         facing_x = facing_x * torch.sign(r.sun()[:, len(r.screen_x) // 2])[:, None, None]
         read = self.skin(there[:, None], torch.atan2(facing_y, facing_x) / (2 * pi) + 0.5, _unit(d, *SKIN))
         halo = torch.exp(-d.abs() / HALO)
-        told = torch.stack([torch.tanh(-d / EDGE), facing_x * halo, facing_y * halo, contact(x, y, ends)], 1)
-        return torch.cat([read, told * there[:, None, None, None]], 1)
+        body = torch.stack([torch.tanh(-d / EDGE), facing_x * halo, facing_y * halo, contact(x, y, ends)], 1)
+        return torch.cat([read, body * there[:, None, None, None]], 1)

@@ -1,4 +1,4 @@
-"""Video to video: a live picture inside a world, in latents."""
+"""Video to video: a live frame inside a world, in latents."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-NEAR = 9  # latents across over which light is averaged: about a quarter of the picture's width
+NEAR = 9  # latents across over which light is averaged: about a quarter of the frame's width
 
 
 def relit(drawn: Tensor, live: Tensor, strength: float) -> Tensor:
     """Latents (n, c, rows, columns), each normalised -> as many. 0 is `drawn`, 1 is `live`.
 
-    On the way to 0.5 what stands in the live picture comes in, lit and coloured as the world is there; from then on
-    its own light comes too. A plain blend shows two pictures through each other, and a network that is told what
-    stands where draws that, however little noise the live picture is given to it with.
+    On the way to 0.5 what stands in the live frame comes in, lit and coloured as the world is there; from then on
+    its own light comes too. A plain blend shows two frames through each other, and a network that is told what
+    stands where draws that, however little noise the live frame is given to it with.
     """
     if strength <= 0:
         return drawn

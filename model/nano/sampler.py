@@ -2,7 +2,7 @@
 
 The network always predicts the clean frame. One step takes it at once from pure noise; every further step walks the
 straight path between the prediction and the noise a little closer to the frame and predicts again, so that 1 step is
-already a picture and 4 are finer.
+already a frame and 4 are finer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def levels(steps: int) -> list[float]:
 
 
 def noised(clean: Tensor, noise: Tensor, level: Tensor | float) -> Tensor:
-    """The straight path (Liu et al. 2022, rectified flow): level 0 is the picture, 1 is noise."""
+    """The straight path (Liu et al. 2022, rectified flow): level 0 is the frame, 1 is noise."""
     return clean + (noise - clean) * level
 
 

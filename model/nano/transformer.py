@@ -2,29 +2,37 @@
 
 A frame is `rows x columns` latents. Inside a frame all tokens see each other; over time each place sees its own past
 through cached keys and values, and older time is kept as a few tokens (`Memory`). Every frame of a training clip has
-its own noise level (Diffusion Forcing, Chen et al. 2024). What stands where comes from learned sheets read along the
-lines of sight (`sheets`), so that history carries motion and look, never the layout: nothing can melt or drift.
+its own noise level (Diffusion Forcing, Chen et al. 2024). What stands where comes from neural textures read along
+the lines of sight, so that history carries motion and look, never the layout: nothing can melt or drift.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..stage.scene import CLOCKS, PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene, circle
+from ..stage.scene import CLOCK_PERIODS_S, PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene, circle
 from ..stage.vocabulary import ATTRIBUTES
 from ..stage.vocabulary import WIDTH as PROMPT_DIM
-from .neural_textures import BEARINGS, TAPS, Sheets, bearings
+from .neural_textures import BEARINGS, TAPS, NeuralTextures, bearings
 from .sparse_attention import Sparsity, attend
 
 PROMPT_TOKENS = len(ATTRIBUTES)
-SPANS = (2.0, 30.0)  # seconds over which each memory token averages what it saw
-POSE_DIM, CLOCK_DIM, PHASE_DIM = 26, 2 * 2 * len(CLOCKS) + 1, 6
+MEMORY_SPANS_S = (2.0, 30.0)  # seconds over which each memory token averages what it saw
+POSE_DIM, CLOCK_DIM, PHASE_DIM = 26, 2 * 2 * len(CLOCK_PERIODS_S) + 1, 6
 FAR = {"sinks": 1, "local": 2, "far": 4}  # frames of each kind that sparse recall sees
 FREE = 1.0  # guidance that exaggerates nothing
+GUIDED_UP_TO = 2.0  # the most guidance that training shows it
+
+
+# Names in weight files of earlier versions, the shipped one among them, and what they are called now.
+OLD_FIELDS = {"sheets": "texture_depth", "grain": "detail"}
+OLD_MODULES = {"sheets": "textures", "grain": "detail"}
 
 
 @dataclass(frozen=True)
@@ -42,25 +50,36 @@ class WorldConfig:
     window: int = 4  # frames they see, the present one included
     trunk: int = 128  # channels of the convolutional path at latent resolution
     expand: int = 3
-    sheets: int = 4  # numbers of a texel of the learned sheets
-    grain: int = 32  # channels of the path that reads them, TAPS times finer than the latents
+    texture_depth: int = 4  # numbers of a texel of the neural textures
+    detail: int = 32  # channels of the path that reads them, TAPS times finer than the latents
     look: int = 16  # numbers of a memory token
     recall: int = (
         0  # frames that every token looks back on sparsely (`sparse`), beside its own place's window; 0 is off
     )
 
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> WorldConfig:
+        """From a weight file's header, in which tuples are lists and fields may have their old names."""
+        fields: dict[str, Any] = {
+            OLD_FIELDS.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in saved.items()
+        }
+        return cls(**fields)
+
+
+def current_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A `WorldModel`'s state dict with its old module names, if it has any, replaced by those of now."""
+    parts = ((name.partition("."), value) for name, value in state.items())
+    return {f"{OLD_MODULES.get(first, first)}{dot}{rest}": value for (first, dot, rest), value in parts}
 
 
 @dataclass
-class Moment:
-    """What b * t frames obey, one row a frame.
+class Conditioning:
+    """The conditioning of b * t frames, one row a frame.
 
     scene: what to show, from the prompt's tokens, the acts, the camera, the clocks and the sound.
     dt: (n,) seconds of this step. guidance: (n,) 1 shows the prompt as it is, more exaggerates it.
-    known: (n,) 1 where the scene's seed is told, 0 where only memory knows it.
-    memory: (n, len(SPANS), look) what was seen long ago, zeros where nothing was.
+    known: (n,) 1 where the scene's seed is given, 0 where only the memory tokens carry it.
+    memory: (n, len(MEMORY_SPANS_S), look) the memory tokens; zeros where there are none.
     """
 
     scene: Scene
@@ -69,18 +88,18 @@ class Moment:
     known: Tensor
     memory: Tensor
 
-    def __getitem__(self, index: slice | Tensor) -> Moment:
-        return Moment(*(getattr(self, k)[index] for k in ("scene", "dt", "guidance", "known", "memory")))
+    def __getitem__(self, index: slice | Tensor) -> Conditioning:
+        return Conditioning(*(getattr(self, k)[index] for k in ("scene", "dt", "guidance", "known", "memory")))
 
-    def to(self, device: torch.device) -> Moment:
+    def to(self, device: torch.device) -> Conditioning:
         rest = (getattr(self, k).to(device) for k in ("dt", "guidance", "known", "memory"))
-        return Moment(Scene.of(self.scene.flat().to(device)), *rest)
+        return Conditioning(Scene.of(self.scene.flat().to(device)), *rest)
 
     @classmethod
-    def of(cls, scene: Scene, dt: Tensor, look: int) -> Moment:
-        """With nothing remembered, the seed told and no guidance."""
+    def of(cls, scene: Scene, dt: Tensor, look: int) -> Conditioning:
+        """With empty memory tokens, the seed given and no guidance."""
         one = torch.ones_like(dt)
-        return cls(scene, dt, one * FREE, one, dt.new_zeros(len(dt), len(SPANS), look))
+        return cls(scene, dt, one * FREE, one, dt.new_zeros(len(dt), len(MEMORY_SPANS_S), look))
 
     def prompt(self) -> Tensor:
         """(n, PROMPT_TOKENS, PROMPT_DIM)"""
@@ -95,20 +114,20 @@ class Moment:
 
     def clock(self) -> Tensor:
         """(n, 17): every clock of the world, and the step's length."""
-        turns = [circle(self.scene.time, period, (1, 2)) for period in CLOCKS]
+        turns = [circle(self.scene.time, period, (1, 2)) for period in CLOCK_PERIODS_S]
         return torch.cat([*turns, self.dt[:, None] * 10], -1)
 
     def seed(self) -> Tensor:
-        """(n, SEED_DIM + 1): zeros where it is not told, and whether it is."""
+        """(n, SEED_DIM + 1): the seed, zeros where it is not given, and 1 where it is."""
         return torch.cat([self.scene.seed * self.known[:, None], self.known[:, None]], -1)
 
     def phase(self) -> Tensor:
         return circle(self.scene.phase, 1.0, (1, 2, 3))
 
-    def hidden(self) -> Moment:
-        """The same with the seed taken out of the scene where it is not told: geometry must not leak it."""
+    def hidden(self) -> Conditioning:
+        """The same without the seed in the scene where it is not given, so that geometry cannot leak it."""
         s = self.scene
-        return Moment(Scene.of(torch.cat([s.flat()[:, :-SEED_DIM], s.seed * self.known[:, None]], -1)), self.dt,
+        return Conditioning(Scene.of(torch.cat([s.flat()[:, :-SEED_DIM], s.seed * self.known[:, None]], -1)), self.dt,
                       self.guidance, self.known, self.memory)  # fmt: skip
 
 
@@ -145,7 +164,7 @@ class Attention(nn.Module):
 
 
 class Mixer(nn.Module):
-    """Feed-forward with a depthwise convolution, so that neighbours in the picture speak directly."""
+    """Feed-forward with a depthwise convolution, so that neighbours in the frame speak directly."""
 
     def __init__(self, width: int, expand: int) -> None:
         super().__init__()
@@ -176,69 +195,69 @@ class Block(nn.Module):
         nn.init.normal_(self.modulate.weight, std=0.01)
         nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, x: Tensor, context: int, cond: Tensor, rows: int, frames: int, past: Past | None) -> Tensor:
+    def forward(self, x: Tensor, context: int, cond: Tensor, rows: int, frames: int, cache: KVCache | None) -> Tensor:
         """x: (b * t, context + places, width), cond: (b * t, width)."""
         scale_s, shift_s, gate_s, scale_m, shift_m, gate_m = self.modulate(cond)[:, None].chunk(6, -1)
         y = self.norm(x) * (1 + scale_s) + shift_s
         x = x + (1 + gate_s) * self.space.attend(*self.space.project(y))
         head, video = x[:, :context], x[:, context:]
         if self.time is not None:
-            video = video + self._look_back(self.norm(video), frames, past)
+            video = video + self._look_back(self.norm(video), frames, cache)
         if self.far is not None:
-            video = video + self._look_far(self.norm(video), frames, past)
+            video = video + self._look_far(self.norm(video), frames, cache)
         y = self.norm(video) * (1 + scale_m) + shift_m
         video = video + (1 + gate_m) * self.mixer(y, rows)
         return torch.cat([head, video], 1)
 
-    def _look_back(self, y: Tensor, frames: int, past: Past | None) -> Tensor:
+    def _look_back(self, y: Tensor, frames: int, cache: KVCache | None) -> Tensor:
         """Causal attention of each place over its own window of time."""
         assert self.time is not None
         n, p, d = y.shape
         y = y.view(n // frames, frames, p, d).transpose(1, 2)  # b p t d
         q, k, v = self.time.project(y)
-        if past is not None:
-            k, v = past.extend((id(self), "near"), k, v, self.age.shape[1] - 1)
+        if cache is not None:
+            k, v = cache.extend((id(self), "near"), k, v, self.age.shape[1] - 1)
         length, window = k.shape[-2], self.age.shape[1]
         ages = torch.arange(length - frames, length, device=y.device)[:, None] - torch.arange(length, device=y.device)
         bias = self.age[:, ages.clamp(0, window - 1)].masked_fill((ages < 0) | (ages >= window), float("-inf"))
         return self.time.attend(q, k, v, bias).transpose(1, 2).reshape(n, p, d)
 
-    def _look_far(self, y: Tensor, frames: int, past: Past | None) -> Tensor:
+    def _look_far(self, y: Tensor, frames: int, cache: KVCache | None) -> Tensor:
         """Every token's sparse attention over whole frames: the first, the latest, and those that score best."""
         assert self.far is not None
         n, p, d = y.shape
         q, k, v = self.far.project(y.reshape(n // frames, frames * p, d))
-        if past is not None:
-            k, v = past.extend((id(self), "far"), k, v, (self.recall - 1) * p)
+        if cache is not None:
+            k, v = cache.extend((id(self), "far"), k, v, (self.recall - 1) * p)
         seen = attend(q, k, v, Sparsity(block=p, **FAR), scale=1.0)
         return self.far.out(seen.transpose(-3, -2).flatten(-2)).view(n, p, d)
 
 
-class Past:
-    """Keys and values of the frames behind us, per attention; constant size once full.
+class KVCache:
+    """Keys and values of earlier frames, for each attention layer; constant in size once full.
 
-    `extend` puts the present frame's beside them without keeping it; `keep` makes the present the newest past.
+    `extend` appends those of the present frame for one forward pass; `commit` makes them the newest of the cache.
     """
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
-        self.present: dict[tuple[int, str], tuple[Tensor, Tensor, int]] = {}
+        self.committed: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
+        self.pending: dict[tuple[int, str], tuple[Tensor, Tensor, int]] = {}
 
-    def extend(self, where: tuple[int, str], k: Tensor, v: Tensor, limit: int) -> tuple[Tensor, Tensor]:
-        """Older keys and values before these; `limit`: tokens that `keep` leaves."""
-        if where in self.kept:
-            old_k, old_v = self.kept[where]
+    def extend(self, layer: tuple[int, str], k: Tensor, v: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+        """The cached keys and values of a layer followed by `k` and `v`. limit: tokens that `commit` keeps."""
+        if layer in self.committed:
+            old_k, old_v = self.committed[layer]
             k, v = torch.cat([old_k, k], -2), torch.cat([old_v, v], -2)
-        self.present[where] = (k, v, limit)
+        self.pending[layer] = (k, v, limit)
         return k, v
 
-    def keep(self) -> None:
-        self.kept = {w: (k[..., -n:, :], v[..., -n:, :]) for w, (k, v, n) in self.present.items() if n}
+    def commit(self) -> None:
+        self.committed = {layer: (k[..., -n:, :], v[..., -n:, :]) for layer, (k, v, n) in self.pending.items() if n}
 
-    def copy(self) -> Past:
-        """Another past with the same content: tensors are never written in place, so sharing them is safe."""
-        twin = Past()
-        twin.kept, twin.present = dict(self.kept), dict(self.present)
+    def copy(self) -> KVCache:
+        """Another cache with the same content. Tensors are never written in place, so sharing them is safe."""
+        twin = KVCache()
+        twin.committed, twin.pending = dict(self.committed), dict(self.pending)
         return twin
 
 
@@ -260,14 +279,14 @@ class Modulated(nn.Module):
         return x + self.b(F.silu(self.a(F.silu(x)) * (1 + scale) + shift))
 
 
-class Grain(nn.Module):
-    """Shades what the sheets say, tap by tap under the conditions, and gathers the taps of each latent."""
+class DetailPath(nn.Module):
+    """Shades the texture readings, each on its own under the conditioning, and gathers those of each latent."""
 
-    def __init__(self, inputs: int, grain: int, trunk: int, cond: int) -> None:
+    def __init__(self, inputs: int, width: int, trunk: int, cond: int) -> None:
         super().__init__()
-        self.a, self.b = nn.Linear(inputs, grain), nn.Linear(grain, grain)
-        self.modulate = nn.Linear(cond, 4 * grain)
-        self.gather = nn.Linear(grain * TAPS**2, trunk, bias=False)
+        self.a, self.b = nn.Linear(inputs, width), nn.Linear(width, width)
+        self.modulate = nn.Linear(cond, 4 * width)
+        self.gather = nn.Linear(width * TAPS**2, trunk, bias=False)
         nn.init.normal_(self.modulate.weight, std=0.01)
         nn.init.zeros_(self.modulate.bias)
 
@@ -303,15 +322,15 @@ class WorldModel(nn.Module):
         super().__init__()
         c = self.config = config
         d = c.width
-        inputs = GLOBAL_DIM + len(SPANS) * c.look
+        inputs = GLOBAL_DIM + len(MEMORY_SPANS_S) * c.look
         self.cond = nn.Sequential(nn.Linear(inputs, 2 * d), nn.SiLU(), nn.Linear(2 * d, d), nn.SiLU())
         self.prompt = nn.Parameter(torch.randn(PROMPT_TOKENS, PROMPT_DIM, d) * 0.5)
-        sizes = (PHASE_DIM, POSE_DIM, CLOCK_DIM, SEED_DIM + 1, len(SOUND), *(c.look for _ in SPANS))
+        sizes = (PHASE_DIM, POSE_DIM, CLOCK_DIM, SEED_DIM + 1, len(SOUND), *(c.look for _ in MEMORY_SPANS_S))
         self.others = nn.ModuleList(nn.Linear(size, d) for size in sizes)
         self.modality = nn.Parameter(torch.randn(PROMPT_TOKENS + len(sizes), d) * 0.2)
         self.memory = Memory(c.channels, c.look)
-        self.sheets = Sheets(c.sheets)
-        self.grain = Grain(self.sheets.channels, c.grain, c.trunk, d)
+        self.textures = NeuralTextures(c.texture_depth)
+        self.detail = DetailPath(self.textures.channels, c.detail, c.trunk, d)
         self.stem = nn.Conv2d(c.channels + BEARINGS, c.trunk, 1)
         self.body = Modulated(c.trunk, d)
         self.patchify = nn.Conv2d(c.trunk, d, c.patch, stride=c.patch)
@@ -323,54 +342,54 @@ class WorldModel(nn.Module):
         nn.init.normal_(self.predict.weight, std=0.01)
         nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
 
-    def forward(self, noisy: Tensor, level: Tensor, moment: Moment, past: Past | None = None,
+    def forward(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, cache: KVCache | None = None,
                 earlier: Tensor | None = None, remembered: Tensor | None = None) -> Tensor:  # fmt: skip
         """Predict clean latents (b, t, c, rows, columns).
 
         noisy: (b, t, c, rows, columns) of any shape whose sides the patch divides. level: (b, t) its noise level 0..1.
-        past: cached keys and values of earlier frames; without it the clip is its own past.
+        cache: keys and values of earlier frames; without it frames attend to those of the clip alone.
         earlier, remembered: in training, a frame (b, c, rows, columns) that the memory tokens read here and now, and
-        which of them do (b, len(SPANS), 1).
+        which of them do (b, len(MEMORY_SPANS_S), 1).
         """
-        trunk, cond = self.seen(noisy, level, moment, past, earlier, remembered)
-        return self.drawn(trunk, cond).unflatten(0, noisy.shape[:2])
+        trunk, cond = self.features(noisy, level, conditioning, cache, earlier, remembered)
+        return self.latents(trunk, cond).unflatten(0, noisy.shape[:2])
 
-    def seen(self, noisy: Tensor, level: Tensor, moment: Moment, past: Past | None = None,
+    def features(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, cache: KVCache | None = None,
              earlier: Tensor | None = None, remembered: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Of `forward` all but the end: features (b * t, trunk, rows, columns), and the conditions (b * t, width)."""
+        """All of `forward` but its end: features (b * t, trunk, rows, columns), and the conditioning (b * t, width)."""
         c = self.config
         t, rows, columns = noisy.shape[1], *noisy.shape[-2:]
         level = level.flatten()
-        moment = moment.hidden()
+        conditioning = conditioning.hidden()
         if earlier is not None and remembered is not None:
-            moment.memory = (self.memory(earlier)[:, None] * remembered).repeat_interleave(t, 0)
-        prompt, memory, sound = moment.prompt(), moment.memory.unbind(1), moment.scene.sound
-        others = [moment.phase(), moment.pose(), moment.clock(), moment.seed(), sound, *memory]
-        guidance = moment.guidance[:, None] - FREE
+            conditioning.memory = (self.memory(earlier)[:, None] * remembered).repeat_interleave(t, 0)
+        prompt, memory, sound = conditioning.prompt(), conditioning.memory.unbind(1), conditioning.scene.sound
+        others = [conditioning.phase(), conditioning.pose(), conditioning.clock(), conditioning.seed(), sound, *memory]
+        guidance = conditioning.guidance[:, None] - FREE
         cond = self.cond(torch.cat([prompt.flatten(1), *others, guidance, noise_features(level)], -1))
-        # Pure noise says nothing: it comes in by as much as there is of the picture in it.
+        # Noise carries no information: the input is weighted by the share of the clean frame in it.
         hint = noisy.flatten(0, 1) * (1 - level)[:, None, None, None]
-        x = torch.cat([hint, bearings(moment.scene, rows, columns)], 1)
+        x = torch.cat([hint, bearings(conditioning.scene, rows, columns)], 1)
         trunk = self.stem(x.contiguous(memory_format=torch.channels_last))
-        trunk = trunk + self.grain(self.sheets(moment.scene, rows, columns), cond)
+        trunk = trunk + self.detail(self.textures(conditioning.scene, rows, columns), cond)
         trunk = self.body(trunk, cond)
         video = self.patchify(trunk).flatten(2).transpose(1, 2)
-        said = torch.einsum("nkp,kpd->nkd", prompt, self.prompt)
+        tokens = torch.einsum("nkp,kpd->nkd", prompt, self.prompt)
         rest = torch.stack([embed(v) for embed, v in zip(self.others, others, strict=True)], 1)
-        context = torch.cat([said, rest], 1) + self.modality
+        context = torch.cat([tokens, rest], 1) + self.modality
         x, k = torch.cat([context, video], 1), context.shape[1]
         for block in self.blocks:
-            x = block(x, k, cond, rows // c.patch, t, past)
+            x = block(x, k, cond, rows // c.patch, t, cache)
         grid = self.unpatchify(self.norm(x[:, k:])).unflatten(1, (rows // c.patch, -1)).permute(0, 3, 1, 2)
         return trunk + F.pixel_shuffle(grid, c.patch), cond
 
-    def drawn(self, trunk: Tensor, cond: Tensor) -> Tensor:
+    def latents(self, trunk: Tensor, cond: Tensor) -> Tensor:
         """Features -> latents (b * t, c, rows, columns)."""
-        return draw(self.head, self.predict, trunk, cond)
+        return predict_latents(self.head, self.predict, trunk, cond)
 
 
-def draw(head: nn.ModuleList, predict: nn.Module, trunk: Tensor, cond: Tensor) -> Tensor:
-    """The end of the network, which `train_finish` trains once more."""
+def predict_latents(head: nn.ModuleList, predict: nn.Module, trunk: Tensor, cond: Tensor) -> Tensor:
+    """The end of the network, which `train.adversarial` finetunes."""
     for layer in head:
         trunk = layer(trunk, cond)
     return predict(F.silu(trunk))

@@ -16,12 +16,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from .. import WeightsMissing
+from ..devices import choose_device
+from ..errors import WeightsMissing
 from ..spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from ..stage.motion import Motion
 from ..stage.sample import DT_MAX, DT_MIN
 from ..stage.scene import NUMBERS, SEED_DIM, Scene
-from ..stage.vocabulary import ATTRIBUTES, FIGURES, WIDTH
+from ..stage.vocabulary import ATTRIBUTES, FIGURES, OPENING, WIDTH
 from .autoencoder import Autoencoder, AutoencoderConfig
 from .image_reader import Reader
 from .matte import matte
@@ -29,28 +30,11 @@ from .media_prompts import LOOK, SOUND, TOKENS, listen, look_at, pulse
 from .relight import relit
 from .sampler import sample
 from .text_encoder import TextConfig, TextEncoder
-from .transformer import SPANS, Moment, Past, WorldConfig, WorldModel
+from .transformer import GUIDED_UP_TO, MEMORY_SPANS_S, Conditioning, KVCache, WorldConfig, WorldModel, current_names
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano.safetensors"
-GUIDED_UP_TO = 2.0
 ENERGY = np.array([1.0, 1.0, 0.6, 0.0])  # what the energy fader gives to level, bass, treble and onset
-SETTLE = 0.2  # seconds in which what a prompt says becomes what the world remembers
-OPENING = {
-    "place": "sea", "light": "sunset", "weather": "clear", "figure": "dance", "tint": "plain", "mood": "neutral",
-}  # fmt: skip
-
-
-def choose_device(wanted: str) -> torch.device:
-    """ "auto" takes CUDA, then MPS, then CPU. Raises ValueError where the machine has no such device."""
-    if wanted == "auto":
-        mps = getattr(torch.backends, "mps", None)
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps and mps.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as fault:
-        raise ValueError(f"no device {wanted!r} on this machine ({fault}); try --device auto") from None
-    return device
+SETTLE_S = 0.2  # seconds in which what a prompt says becomes what the world remembers
 
 
 def shape_for(config: WorldConfig, aspect: float | None) -> tuple[int, int]:
@@ -96,19 +80,19 @@ class Nano:
             with safe_open(path, "pt") as f:
                 about = json.loads((f.metadata() or {})["worldjockey"])
                 tensors = {k: f.get_tensor(k).float() for k in f.keys()}  # noqa: SIM118 (not a dict)
-        except Exception as fault:
-            raise ValueError(f"{path} is not a nano's weights ({fault}): reinstall worldjockey") from fault
+        except Exception as error:
+            raise ValueError(f"{path} is not a nano's weights ({error}): reinstall worldjockey") from error
         text = TextEncoder(TextConfig(**about["text"]))
         autoencoder = Autoencoder(AutoencoderConfig(**{k: _tuple(v) for k, v in about["autoencoder"].items()}))
-        world = WorldModel(WorldConfig(**{k: _tuple(v) for k, v in about["world"].items()}))
+        world = WorldModel(WorldConfig.of(about["world"]))
         reader = Reader(autoencoder.config.channels)
         parts = (("text", text), ("reader", reader), ("autoencoder", autoencoder), ("world", world))
         for name, module in parts:
             part = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
             try:
-                module.load_state_dict(part)
-            except RuntimeError as fault:
-                raise ValueError(f"{path} does not fit this version of worldjockey: reinstall worldjockey") from fault
+                module.load_state_dict(current_names(part) if module is world else part)
+            except RuntimeError as error:
+                raise ValueError(f"{path} does not fit this version of worldjockey: reinstall worldjockey") from error
         return cls(text, reader, autoencoder, world, tensors["mean"], tensors["std"], chosen, aspect)
 
     def save(self, path: Path) -> None:
@@ -135,7 +119,7 @@ class Nano:
         if prompt.image is not None:
             seen = look_at(prompt.image, self.autoencoder, self.reader, self.mean, self.std)
             unsaid = np.clip(1 - values[:LOOK].sum(-1, keepdims=True), 0, 1)
-            values[:LOOK] += seen[:LOOK] * unsaid  # words beside a picture overrule it
+            values[:LOOK] += seen[:LOOK] * unsaid  # words beside an image overrule it
             values[LOOK] = seen[LOOK]
         if prompt.sound is not None:
             values[SOUND] = listen(prompt.sound, prompt.rate)
@@ -148,8 +132,8 @@ class Nano:
         self.motion = Motion(seed=shape, figure=figure)
         self.look = [np.eye(WIDTH, dtype=np.float32)[values.index(OPENING[k])] for k, values in ATTRIBUTES.items()]
         self.noise = torch.Generator().manual_seed(seed)
-        self.past = Past()
-        self.memory: Tensor | None = None  # (1, len(SPANS), look)
+        self.cache = KVCache()
+        self.memory: Tensor | None = None  # (1, len(MEMORY_SPANS_S), look)
 
     def _remember(self, tokens: Array, dt: float) -> list[Array]:
         """What each attribute is now: what the prompt says of it, and for the rest what the world was."""
@@ -158,7 +142,7 @@ class Nano:
             said = min(float(row.sum()), 1.0)
             asked = row / max(float(row.sum()), 1e-6)
             now.append((said * asked + (1 - said) * self.look[i]).astype(np.float32))
-            self.look[i] = self.look[i] + (asked - self.look[i]) * min(1.0, dt / SETTLE) * said**2
+            self.look[i] = self.look[i] + (asked - self.look[i]) * min(1.0, dt / SETTLE_S) * said**2
         return now
 
     @torch.inference_mode()
@@ -170,15 +154,15 @@ class Nano:
         look = self._remember(controls.tokens, controls.dt)
         said = look[list(ATTRIBUTES).index("figure")][: len(FIGURES)]
         self.motion.advance(controls.dt, controls.camera, controls.acts, said, float(sound[0]))
-        moment = self._moment(look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance)
+        conditioning = self._conditioning(look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance)
         shape = (1, 1, self.world.config.channels, self.rows, self.columns)
         noise = torch.randn(shape, generator=self.noise).to(self.device)
 
         def predict(noisy: Tensor, level: float) -> Tensor:
-            return self.world(noisy, torch.full((1, 1), level, device=self.device), moment, self.past)
+            return self.world(noisy, torch.full((1, 1), level, device=self.device), conditioning, self.cache)
 
         frame = sample(predict, noise, controls.steps)[0]
-        self.past.keep()
+        self.cache.commit()
         self._keep(self.world.memory(frame), dt)
         if controls.live is not None and controls.strength > 0:
             frame = relit(frame, self._latent(controls.live), min(controls.strength, 1.0))
@@ -187,21 +171,21 @@ class Nano:
         image = self.autoencoder.decode(latent)
         pixels = (image.clamp_(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         if controls.matte:
-            scene = moment.scene
+            scene = conditioning.scene
             pixels = torch.cat([pixels, matte(scene.figure, scene.phase, *pixels.shape[1:3])[..., None]], -1)
         self.timings = {"step_ms": (made - begin) * 1e3, "decode_ms": (time.perf_counter() - made) * 1e3}
         return pixels
 
-    def _latent(self, picture: NDArray[np.uint8]) -> Tensor:
+    def _latent(self, image: NDArray[np.uint8]) -> Tensor:
         """(h, w, 3) RGB of any size -> (1, c, rows, columns), normalised."""
-        x = torch.from_numpy(np.array(picture)).to(self.device).permute(2, 0, 1)[None].float() / 255
+        x = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
         size = (self._spec.height, self._spec.width)
         if x.shape[-2:] != size:
             x = F.interpolate(x, size, mode="bilinear", antialias=True)
         latent = self.autoencoder.encode(x.contiguous(memory_format=torch.channels_last))
         return (latent - self.mean) / self.std
 
-    def _moment(self, look: list[Array], seen: Array, sound: Array, dt: float, guidance: float) -> Moment:
+    def _conditioning(self, look: list[Array], seen: Array, sound: Array, dt: float, guidance: float) -> Conditioning:
         m = self.motion
         rows = {k: torch.from_numpy(look[i][: len(v)])[None] for i, (k, v) in enumerate(ATTRIBUTES.items())}
         rows["figure"] = torch.from_numpy(m.figure)[None]
@@ -210,30 +194,30 @@ class Nano:
         seed = (1 - told) * m.seed + seen[:SEED_DIM]
         scene = Scene(**rows, **numbers, sound=torch.from_numpy(sound)[None],
                       seed=torch.from_numpy(seed.astype(np.float32))[None])  # fmt: skip
-        moment = Moment.of(Scene.of(scene.flat().to(self.device)), torch.tensor([dt], device=self.device),
+        conditioning = Conditioning.of(Scene.of(scene.flat().to(self.device)), torch.tensor([dt], device=self.device),
                            self.world.config.look)  # fmt: skip
-        moment.guidance = moment.guidance * min(max(guidance, 1.0), GUIDED_UP_TO)
+        conditioning.guidance = conditioning.guidance * min(max(guidance, 1.0), GUIDED_UP_TO)
         if self.memory is not None:
-            moment.memory = self.memory
-        return moment
+            conditioning.memory = self.memory
+        return conditioning
 
     def _keep(self, code: Tensor, dt: float) -> None:
         """What is seen now flows into the memory tokens, each with its own span."""
         if self.memory is None:
-            self.memory = code[:, None].repeat(1, len(SPANS), 1)
-        rate = torch.tensor([min(1.0, dt / span) for span in SPANS], device=code.device)[None, :, None]
+            self.memory = code[:, None].repeat(1, len(MEMORY_SPANS_S), 1)
+        rate = torch.tensor([min(1.0, dt / span) for span in MEMORY_SPANS_S], device=code.device)[None, :, None]
         self.memory = self.memory + (code[:, None] - self.memory) * rate
 
     def snapshot(self) -> WorldState:
         return WorldState({
             "motion": replace(self.motion, figure=self.motion.figure.copy()), "look": list(self.look),
-            "noise": self.noise.get_state(), "past": self.past.copy(), "memory": self.memory,
+            "noise": self.noise.get_state(), "cache": self.cache.copy(), "memory": self.memory,
         })  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
         d = state.data
         self.motion = replace(d["motion"])
-        self.look, self.memory, self.past = list(d["look"]), d["memory"], d["past"].copy()
+        self.look, self.memory, self.cache = list(d["look"]), d["memory"], d["cache"].copy()
         self.noise.set_state(d["noise"])
 
 

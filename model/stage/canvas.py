@@ -1,4 +1,4 @@
-"""The picture being drawn, and the brushes every painter shares."""
+"""The image being drawn, and the brushes every painter shares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .geometry import Rays, smooth
+from .geometry import Rays, smoothstep
 from .scene import Scene
 from .vocabulary import LIGHTS
 
@@ -70,7 +70,7 @@ def clouds(device: str) -> Tensor:
     fade = torch.linspace(0, 1, 128)
     out[:, -128:] = out[:, -128:] * (1 - fade) + out[:, :128].flip(-1) * fade
     out = (out - out.mean()) / out.std()
-    return smooth(-0.1, 1.9, out).to(device)
+    return smoothstep(-0.1, 1.9, out).to(device)
 
 
 @lru_cache(maxsize=16)
@@ -103,7 +103,7 @@ def sample(field: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 
 class Canvas:
-    """One batch being drawn: the picture, the rays and the colours every layer needs."""
+    """One batch being drawn: the image, the rays and the colours every layer needs."""
 
     def __init__(self, s: Scene, height: int, width: int) -> None:
         self.s, self.h, self.w = s, height, width

@@ -59,8 +59,8 @@ def wrap(v: Tensor, period: float) -> Tensor:
     return torch.remainder(v + period / 2, period) - period / 2
 
 
-def smooth(low: float, high: float, v: Tensor) -> Tensor:
-    """0 below low, 1 above high, smooth between."""
+def smoothstep(low: float, high: float, v: Tensor) -> Tensor:
+    """0 below low, 1 above high, 3 t^2 - 2 t^3 between (Hermite, as GLSL's smoothstep)."""
     t = ((v - low) / (high - low)).clamp(0, 1)
     return t * t * (3 - 2 * t)
 
@@ -90,7 +90,7 @@ class Rays:
 
     def front(self, width: float) -> Tensor:
         """(n, w) 1, and 0 straight behind the camera, where the panorama closes and near things would not match."""
-        return smooth(0.0, width, PANORAMA / 2 - self.pan.abs())
+        return smoothstep(0.0, width, PANORAMA / 2 - self.pan.abs())
 
     def ground(self) -> tuple[Tensor, Tensor, Tensor]:
         """Where the ground is met: world x (n, h, w), world z (n, h) and how far ahead (n, h)."""
@@ -107,9 +107,9 @@ class Rays:
             depth = NEAREST * SPACING ** (k + 1 - frac)
             seen = torch.ones_like(depth)
             if k == SLICES - 1:
-                seen = smooth(0.0, 0.8, frac)
+                seen = smoothstep(0.0, 0.8, frac)
             elif k == 0:
-                seen = 1 - smooth(0.45, 1.0, frac)
+                seen = 1 - smoothstep(0.45, 1.0, frac)
             content = torch.remainder(k + first, SLICES)
             u = torch.remainder(self.pan * depth + self.scene.x[:, None] + content * STAGGER, STREET)
             found.append(Plane(content, depth, seen, u, self.y * depth + CAMERA))

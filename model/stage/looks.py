@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .canvas import Canvas, mix, sample, specks
-from .geometry import SPIRALS, smooth
+from .geometry import SPIRALS, smoothstep
 from .places import ground, sky, skyline
 from .scene import STREET
 
@@ -20,16 +20,16 @@ def _wave(turns: Tensor) -> Tensor:
 
 def tunnel(c: Canvas) -> None:
     bearing, growth, r = c.rays.spiral(*SPIRALS["tunnel"][0])
-    dark = smooth(0.05, 1.1, r)
+    dark = smoothstep(0.05, 1.1, r)
     c.image[:] = mix(c.zenith[:, :, None, None], c.middle[:, :, None, None], (1 - dark)[:, None])
     soft = (c.px[:, :, None] / r * 1.2).clamp(0.01, 0.5)
-    near = smooth(0.06, 0.30, r)
+    near = smoothstep(0.06, 0.30, r)
     for rings, thick, strength in ((3, 0.16, 0.95), (9, 0.10, 0.35)):
         at = (torch.remainder(growth * rings, 1.0) - 0.5).abs()
-        line = smooth(0.0, 1.0, (thick - at) / (soft * rings) + 0.5)
+        line = smoothstep(0.0, 1.0, (thick - at) / (soft * rings) + 0.5)
         c.lay(mix(c.horizon, c.sun, 0.5), line * strength * near * (0.72 + 0.28 * c.level)[:, None, None])
     rib = (torch.remainder(bearing * 12 + growth, 1.0) - 0.5).abs()
-    c.lay(c.horizon, smooth(0.16, 0.06, rib) * 0.55 * near)
+    c.lay(c.horizon, smoothstep(0.16, 0.06, rib) * 0.55 * near)
     wide = 0.20 + 0.14 * c.bass[:, None, None]
     c.lay(c.sun, torch.exp(-((r / wide) ** 2)))
     c.lay(c.horizon, torch.exp(-((r / (2.2 * wide)) ** 2)) * 0.35)
@@ -54,7 +54,7 @@ def grid(c: Canvas) -> None:
 def particles(c: Canvas) -> None:
     """A swarm that flies out of the centre in two layers, on a soft glow."""
     r = c.rays.spiral(0, 0)[2]
-    fade = smooth(0.02, 0.35, r)
+    fade = smoothstep(0.02, 0.35, r)
     c.image[:] = mix(
         c.zenith[:, :, None, None] * 0.5, c.middle[:, :, None, None], torch.exp(-((r / 0.9) ** 2))[:, None]
     )
@@ -73,11 +73,11 @@ def liquid(c: Canvas) -> None:
     f = c.rays.flows().unbind(1)
     a = _wave(f[0] + 0.22 * _wave(f[2])) + 0.7 * _wave(f[1] + 0.30 * _wave(f[3]))
     b = _wave(f[4] + 0.25 * a) + 0.5 * a
-    low = mix(c.zenith[:, :, None, None], c.middle[:, :, None, None], smooth(-1.2, 0.8, a)[:, None])
-    c.image[:] = mix(low, c.horizon[:, :, None, None], smooth(0.2, 1.4, b)[:, None])
-    fold = smooth(0.30, 0.0, (b - 0.15).abs())
+    low = mix(c.zenith[:, :, None, None], c.middle[:, :, None, None], smoothstep(-1.2, 0.8, a)[:, None])
+    c.image[:] = mix(low, c.horizon[:, :, None, None], smoothstep(0.2, 1.4, b)[:, None])
+    fold = smoothstep(0.30, 0.0, (b - 0.15).abs())
     c.lay(c.dark, fold * 0.5)
-    shine = smooth(0.72, 1.0, _wave((a + b) * 0.28 + 0.12)) * smooth(0.0, 1.0, a)
+    shine = smoothstep(0.72, 1.0, _wave((a + b) * 0.28 + 0.12)) * smoothstep(0.0, 1.0, a)
     c.lay(c.sun, shine * (0.62 + 0.38 * c.level)[:, None, None])
 
 
@@ -90,12 +90,12 @@ def kaleidoscope(c: Canvas) -> None:
     fold2 = (torch.remainder(other * 6, 1.0) - 0.5).abs() * 2
     petal = _wave(growth * 2 + 0.35 * fold) + 0.8 * torch.sin(pi * fold * 2 + 2 * pi * growth)
     glass = _wave(growth + 0.5 * fold2)
-    near = smooth(0.03, 0.22, r)
-    c.image[:] = mix(c.zenith[:, :, None, None], c.middle[:, :, None, None], smooth(-0.6, 0.7, petal)[:, None])
+    near = smoothstep(0.03, 0.22, r)
+    c.image[:] = mix(c.zenith[:, :, None, None], c.middle[:, :, None, None], smoothstep(-0.6, 0.7, petal)[:, None])
     soft = (c.px[:, :, None] / r * 8).clamp(0.06, 0.6)
-    c.lay(c.horizon, smooth(-0.5, 0.5, (glass - 0.35) / soft) * 0.8 * near)
-    c.lay(c.dark, smooth(1.0, 0.0, (petal - 0.2).abs() / (0.14 + soft)) * 0.75 * near)
-    c.lay(c.sun, smooth(-0.5, 0.5, (petal - 1.15) / soft) * (0.75 + 0.25 * c.treble)[:, None, None] * near)
+    c.lay(c.horizon, smoothstep(-0.5, 0.5, (glass - 0.35) / soft) * 0.8 * near)
+    c.lay(c.dark, smoothstep(1.0, 0.0, (petal - 0.2).abs() / (0.14 + soft)) * 0.75 * near)
+    c.lay(c.sun, smoothstep(-0.5, 0.5, (petal - 1.15) / soft) * (0.75 + 0.25 * c.treble)[:, None, None] * near)
     c.lay(c.sun, torch.exp(-((r / (0.12 + 0.12 * c.bass[:, None, None])) ** 2)))
 
 
@@ -110,7 +110,7 @@ def plasma(c: Canvas) -> None:
     c.image[:] = (a * weight[:, 0:1] + b * weight[:, 1:2] + d * weight[:, 2:3]) / weight.sum(1, keepdim=True).clamp(
         min=0.3
     )
-    bright = smooth(0.80, 1.0, tone[:, 1])
+    bright = smoothstep(0.80, 1.0, tone[:, 1])
     c.lay(c.sun, bright * (0.55 + 0.4 * c.treble)[:, None, None])
 
 

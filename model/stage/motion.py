@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .scene import CLOCKS, PANORAMA, ROAD, SEED_DIM, STREET
+from .scene import CLOCK_PERIODS_S, PANORAMA, ROAD, SEED_DIM, STREET
 from .vocabulary import FIGURES
 
 # Speed of full deflection, in units a second.
 STRAFE, FORWARD, YAW = 1.2, 0.8, 1.2
-PITCH_RANGE, ZOOM_RANGE = 0.5, 0.45  # pitch and zoom are positions, reached in about LEAN seconds
-LEAN = 0.4
-ACT_RATE = {
+PITCH_RANGE, ZOOM_RANGE = 0.5, 0.45  # pitch and zoom are positions, reached in about LEAN_S seconds
+LEAN_S = 0.4
+ACT_RATE_HZ = {
     "none": 0.25,
     "dance": 0.5,
     "robot": 0.5,
@@ -29,7 +29,7 @@ ACT_RATE = {
     "bow": 0.33,
 }  # cycles a second
 DRIVE = 0.5  # how much faster the figure moves at full level
-ACT_BLEND = 0.15  # seconds from one act to the next
+ACT_BLEND_S = 0.15  # seconds from one act to the next
 
 
 @dataclass
@@ -56,11 +56,11 @@ class Motion:
         said: weights of FIGURES that the prompt itself asks for, obeyed while no act is played.
         level: 0..1 of the sound, which drives the figure.
         """
-        self.time = (self.time + dt) % CLOCKS[-1]
+        self.time = (self.time + dt) % CLOCK_PERIODS_S[-1]
         self.x = (self.x + camera.get("strafe", 0.0) * STRAFE * dt) % STREET
         self.z = (self.z + camera.get("forward", 0.0) * FORWARD * dt) % ROAD
         self.yaw = (self.yaw + camera.get("yaw", 0.0) * YAW * dt) % PANORAMA
-        lean = min(1.0, dt / LEAN)
+        lean = min(1.0, dt / LEAN_S)
         self.pitch += (camera.get("pitch", 0.0) * PITCH_RANGE - self.pitch) * lean
         self.zoom += (float(np.exp(camera.get("zoom", 0.0) * ZOOM_RANGE)) - self.zoom) * lean
         hold = min(max(acts.get("freeze", 0.0), 0.0), 1.0)
@@ -71,8 +71,8 @@ class Motion:
         if wanted.sum() < 1e-3:
             wanted = self.figure
         wanted = wanted / wanted.sum()
-        self.figure = self.figure + (wanted - self.figure) * (min(1.0, dt / ACT_BLEND) * (1.0 - hold))
-        rate = float(sum(ACT_RATE[f] * w for f, w in zip(FIGURES, self.figure, strict=True)))
+        self.figure = self.figure + (wanted - self.figure) * (min(1.0, dt / ACT_BLEND_S) * (1.0 - hold))
+        rate = float(sum(ACT_RATE_HZ[f] * w for f, w in zip(FIGURES, self.figure, strict=True)))
         self.phase = (self.phase + dt * rate * (1.0 + DRIVE * level) * (1.0 - hold)) % 1.0
 
 

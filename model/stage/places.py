@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .canvas import Canvas, clouds, mix, pick, ridge, sample, specks
-from .geometry import CAMERA, MOTES, smooth, wrap
+from .geometry import CAMERA, MOTES, smoothstep, wrap
 from .scene import PANORAMA, ROAD, STREET
 from .vocabulary import LIGHTS
 
@@ -20,8 +20,8 @@ def sky(c: Canvas, stars: Tensor, cloud: Tensor) -> None:
     """Gradient, stars, aurora, sun or moon, clouds, lightning. stars, cloud: (n,) how much of them."""
     s = c.s
     t = c.y.clamp(-0.05, 1.4)[:, None, :]  # (n, 1, h)
-    low = mix(c.horizon[:, :, None], c.middle[:, :, None], smooth(0.0, 0.45, t))
-    c.image[:] = mix(low, c.zenith[:, :, None], smooth(0.3, 1.3, t))[..., None]
+    low = mix(c.horizon[:, :, None], c.middle[:, :, None], smoothstep(0.0, 0.45, t))
+    c.image[:] = mix(low, c.zenith[:, :, None], smoothstep(0.3, 1.3, t))[..., None]
     night = c.weight(s.light, LIGHTS, "night", "aurora")
     stars = stars * (0.35 + 0.65 * night)
     if float(stars.max()) > 0.01:
@@ -29,7 +29,9 @@ def sky(c: Canvas, stars: Tensor, cloud: Tensor) -> None:
         u = torch.remainder(c.pan / PANORAMA, 1)[:, None, :].expand(-1, c.h, -1)
         v = torch.remainder(c.y / 2, 1)[:, :, None].expand_as(u)
         shine = (1.0 + 0.8 * c.treble) * stars
-        c.glow(torch.ones_like(c.sun), sample(field, u, v) * shine[:, None, None] * smooth(0.0, 0.3, c.y)[:, :, None])
+        c.glow(
+            torch.ones_like(c.sun), sample(field, u, v) * shine[:, None, None] * smoothstep(0.0, 0.3, c.y)[:, :, None]
+        )
     aurora = c.weight(s.light, LIGHTS, "aurora")
     if float(aurora.max()) > 0.01:
         _curtains(c, aurora)
@@ -37,7 +39,7 @@ def sky(c: Canvas, stars: Tensor, cloud: Tensor) -> None:
     if float(cloud.max()) > 0.01:
         u = torch.remainder((c.pan + s.time[:, None] * (PANORAMA / 64)) / PANORAMA, 1)[:, None, :].expand(-1, c.h, -1)
         v = (c.y / 1.35).clamp(0.01, 0.98)[:, :, None].expand_as(u)
-        d = sample(clouds(str(c.dev)), u, v) * cloud[:, None, None] * smooth(0.02, 0.35, c.y)[:, :, None]
+        d = sample(clouds(str(c.dev)), u, v) * cloud[:, None, None] * smoothstep(0.02, 0.35, c.y)[:, :, None]
         storm = c.weight(s.light, LIGHTS, "storm")[:, None]
         lit = mix(mix(c.sun, c.horizon, 0.45), c.middle, 0.55 * night[:, None])
         c.lay(mix(lit, c.zenith * 0.55, storm * 0.8), d * 0.85)
@@ -54,7 +56,7 @@ def _curtains(c: Canvas, amount: Tensor) -> None:
         foot = base + 0.13 * torch.sin(k * turn + t) + 0.05 * torch.sin((2 * k + 1) * turn - 2 * t)
         rays = 0.62 + 0.38 * torch.sin(31 * turn + 2.5 * torch.sin(4 * turn + t))
         up = y - foot[:, None, :]
-        light = smooth(-0.05, 0.04, up) * torch.exp(-up.clamp(min=0) * 2.6) * rays[:, None, :]
+        light = smoothstep(-0.05, 0.04, up) * torch.exp(-up.clamp(min=0) * 2.6) * rays[:, None, :]
         tone = mix(torch.tensor([0.15, 1.0, 0.60], device=c.dev), torch.tensor([0.55, 0.25, 0.95], device=c.dev), hue)
         shine = (amount * (0.75 + 0.5 * c.treble))[:, None, None]
         c.glow(tone.expand(len(c.s), 3), light * shine * 0.75)
@@ -72,7 +74,7 @@ def _sun(c: Canvas) -> None:
     disc = c.edge(r - r0 * pulse) * p0
     c.lay(c.sun, torch.exp(-((r / (sp * pulse)) ** 2) * 2.2) * 0.55 * p0)
     neon = c.weight(c.s.light, LIGHTS, "neon")[:, None, None]
-    bands = smooth(-0.35, -0.05, torch.sin((dy / r0 - 0.4) ** 2 * 16 * torch.sign(0.4 - dy / r0)))
+    bands = smoothstep(-0.35, -0.05, torch.sin((dy / r0 - 0.4) ** 2 * 16 * torch.sign(0.4 - dy / r0)))
     disc = disc * (1 - neon * (1 - bands) * (dy < 0.35 * r0).float())
     c.lay(mix(c.sun, c.horizon, neon[:, :, 0] * 0.35), disc)
 
@@ -85,7 +87,7 @@ def skyline(c: Canvas, name: str, base: float, tall: float, depth: float, rough:
     c.lay(mix(c.horizon, c.dark, depth), body)
     if snow:
         slope = ridge(c.pan + 0.15, PANORAMA, name, PEAKS, rough) - crest
-        lit = smooth(-0.06, 0.06, slope)
+        lit = smoothstep(-0.06, 0.06, slope)
         c.lay(c.horizon, body * (lit * 0.22)[:, None, :])
         cap = body * (1 - c.below(base + tall * 0.72 + 0.06 * torch.sin(c.pan * 18 * pi / PANORAMA * 4)))
         c.lay(mix(c.horizon, c.sun, 0.7), cap * (0.45 + 0.5 * lit)[:, None, :])
@@ -96,7 +98,7 @@ def ground(c: Canvas, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor, Tensor
     """A plane to the horizon; returns world x and z (n, h, w), how far ahead (n, h, 1), and its texture's mask."""
     wx, wz, reach = c.rays.ground()
     mask = c.below(torch.zeros_like(c.pan))
-    t = smooth(0.0, 0.75, -c.y)[:, None, :, None]
+    t = smoothstep(0.0, 0.75, -c.y)[:, None, :, None]
     c.lay(mix(far[:, :, None, None], near[:, :, None, None], t).expand(-1, -1, -1, c.w), mask)
     return wx, wz[:, :, None].expand_as(wx), reach[:, :, None], mask * c.rays.front(0.7)[:, None, :]
 
@@ -159,11 +161,11 @@ def sea(c: Canvas) -> None:
     k = 2 * pi / ROAD
     swell = torch.sin(wz * k * 3 + 0.8 * torch.sin(wx * (2 * pi / STREET) * 2) + t)
     chop = torch.sin(wz * k * 7 - wx * (2 * pi / STREET) * 3 + t * 2)
-    crest = smooth(0.35, 1.25, 0.7 * swell + 0.5 * chop)
+    crest = smoothstep(0.35, 1.25, 0.7 * swell + 0.5 * chop)
     c.lay(mix(c.horizon, c.sun, 0.3), crest * mask * fading(reach, 1.6) * 0.5)
     down = (-c.y).clamp(0, 1)[:, :, None]
     path = torch.exp(-((c.rays.sun()[:, None, :] / (0.10 + 0.45 * down)) ** 2))
-    glint = smooth(-0.5, 0.9, torch.sin(c.rays.glitter()[:, :, None] * (2 * pi) + swell))
+    glint = smoothstep(-0.5, 0.9, torch.sin(c.rays.glitter()[:, :, None] * (2 * pi) + swell))
     dim = (1 - 0.8 * c.weight(c.s.light, LIGHTS, "storm")) * (1 + 0.3 * c.bass)
     c.lay(c.sun, (path * glint * mask * 0.75 * dim[:, None, None]).clamp(max=1))
 
@@ -176,11 +178,11 @@ def desert(c: Canvas) -> None:
         crest = ridge(c.pan, PANORAMA, name, (2, 3, 5), 0.5)
         body = c.below(base + tall * (0.5 + 0.5 * (1 - crest.abs() * 1.1)))
         c.lay(mix(sand, c.dark, shade), body)
-        lit = smooth(-0.1, 0.3, torch.sin(c.pan * (2 * pi / PANORAMA) * 5 + 2))
+        lit = smoothstep(-0.1, 0.3, torch.sin(c.pan * (2 * pi / PANORAMA) * 5 + 2))
         c.lay(mix(sand, c.sun, 0.25), body * lit[:, None, :] * (0.8 - shade))
     wx, wz, reach, mask = ground(c, mix(sand, c.dark, 0.35), sand)
     ripple = torch.sin(wz * (2 * pi / ROAD) * 6 + 1.2 * torch.sin(wx * (2 * pi / STREET) * 2))
-    c.lay(c.dark, smooth(0.2, 1.0, ripple) * mask * fading(reach, 1.5) * 0.30)
+    c.lay(c.dark, smoothstep(0.2, 1.0, ripple) * mask * fading(reach, 1.5) * 0.30)
     stand(c, cacti)
 
 
@@ -207,7 +209,7 @@ def _windows(c: Canvas) -> None:
         which = (p.u * 9).floor()[:, None, :] * 7 + (up * 7).floor() * 13 + p.content[:, :, None] * 5
         on = (pick("window", which, 64) > 0.5) & (up > 0.12) & (up < tall[:, None, :] - 0.05)
         soft = 7 * c.px[:, :, None] * p.depth[:, :, None]
-        pane = smooth(0.0, 1.0, (0.29 - (fx - 0.5).abs()) / soft + 0.5) * smooth(
+        pane = smoothstep(0.0, 1.0, (0.29 - (fx - 0.5).abs()) / soft + 0.5) * smoothstep(
             0.0, 1.0, (0.27 - (fy - 0.5).abs()) / soft + 0.5
         )
         crisp = (1.6 / p.depth).clamp(0, 1) * p.seen * (lit * (0.8 + 0.5 * c.treble))[:, None]
@@ -221,10 +223,10 @@ def city(c: Canvas) -> None:
     _, wz, reach, mask = ground(c, c.dark, mix(c.dark, c.horizon, 0.35))
     # Wet street: the sky's light comes back in long stripes.
     turn = c.pan * (2 * pi / PANORAMA)
-    stripe = smooth(0.2, 1.0, torch.sin(turn * 22 + 2 * torch.sin(turn * 5)))
-    c.lay(c.horizon, stripe[:, None, :] * mask * smooth(0.75, 0.0, -c.y)[:, :, None] * 0.28)
+    stripe = smoothstep(0.2, 1.0, torch.sin(turn * 22 + 2 * torch.sin(turn * 5)))
+    c.lay(c.horizon, stripe[:, None, :] * mask * smoothstep(0.75, 0.0, -c.y)[:, :, None] * 0.28)
     lane = torch.exp(-((c.pan[:, None, :] * reach / 0.05) ** 2))
-    c.lay(c.sun, lane * smooth(-0.1, 0.1, torch.sin(wz * 2 * pi / ROAD * 4)) * mask * 0.8)
+    c.lay(c.sun, lane * smoothstep(-0.1, 0.1, torch.sin(wz * 2 * pi / ROAD * 4)) * mask * 0.8)
     stand(c, towers, 0.65)
     _windows(c)
 
@@ -251,7 +253,7 @@ def space(c: Canvas) -> None:
     for px, py, pr, ring in ((-1.9, 0.62, 0.42, True), (1.3, 0.45, 0.16, False), (3.2, 0.75, 0.28, False)):
         dx, dy = wrap(c.pan - px, PANORAMA)[:, None, :], c.y[:, :, None] - py
         disc = c.edge(torch.hypot(dx, dy) - pr)
-        light = smooth(-0.9, 1.0, (dx * 0.7 + dy * 0.7) / pr)
+        light = smoothstep(-0.9, 1.0, (dx * 0.7 + dy * 0.7) / pr)
         band = 0.5 + 0.5 * torch.sin(dy / pr * 9 + torch.sin(dx / pr * 3))
         stripes = mix(c.horizon[:, :, None, None], c.middle[:, :, None, None], band[:, None])
         c.lay(mix(c.dark[:, :, None, None], stripes, light[:, None]), disc)
@@ -262,7 +264,7 @@ def space(c: Canvas) -> None:
     # A moon's ground to stand on.
     wx, wz, reach, mask = ground(c, mix(c.dark, c.ground, 0.5), mix(c.ground, c.horizon, 0.45))
     pits = torch.sin(wz * 2 * pi / ROAD * 3) * torch.sin(wx * 2 * pi / STREET * 5)
-    c.lay(c.dark, smooth(0.35, 0.9, pits) * mask * fading(reach, 1.6) * 0.55)
+    c.lay(c.dark, smoothstep(0.35, 0.9, pits) * mask * fading(reach, 1.6) * 0.55)
     stand(c, lambda u, content: cacti(u, content).clamp(max=0.30), 0.5)
 
 
@@ -288,7 +290,7 @@ def meadow(c: Canvas) -> None:
     c.lay(mix(lush * 0.5, c.dark, 0.4), c.below(hill + crowns * round_))
     wx, wz, reach, mask = ground(c, mix(lush, c.dark, 0.30), mix(lush, c.horizon, 0.18))
     wind = torch.sin(wx * 2 * pi / STREET * 3 + wz * 2 * pi / ROAD * 2 + s.time[:, None, None] * 2 * pi / 4)
-    c.lay(mix(lush, c.sun, 0.35), smooth(0.0, 1.0, wind) * mask * fading(reach, 1.6) * 0.35)
+    c.lay(mix(lush, c.sun, 0.35), smoothstep(0.0, 1.0, wind) * mask * fading(reach, 1.6) * 0.35)
     stand(c, _blades, 0.55, mix(lush * 0.55, c.dark, 0.25))
     blossom = torch.stack(
         [mix(c.sun, torch.tensor(v, device=c.dev), 0.6) for v in ((1.0, 0.25, 0.35), (1.0, 0.8, 0.2))]
@@ -316,17 +318,17 @@ def temple(c: Canvas) -> None:
     c.lay(mix(c.middle, mix(stone, c.dark, 0.45), 0.7), c.below(far))
     wx, wz, reach, mask = ground(c, mix(stone, c.dark, 0.55), mix(stone, c.horizon, 0.35))
     tile = torch.sign(torch.sin(wx * 2 * pi / STREET * 6) * torch.sin(wz * 2 * pi / ROAD * 3))
-    soft = smooth(0.02, 0.25, (torch.sin(wx * 2 * pi / STREET * 6) * torch.sin(wz * 2 * pi / ROAD * 3)).abs())
+    soft = smoothstep(0.02, 0.25, (torch.sin(wx * 2 * pi / STREET * 6) * torch.sin(wz * 2 * pi / ROAD * 3)).abs())
     c.lay(c.dark, (0.5 + 0.5 * tile * soft) * mask * fading(reach, 2.2) * 0.38)
-    shine = torch.exp(-((c.rays.sun()[:, None, :] / 0.35) ** 2)) * smooth(0.0, 0.5, -c.y)[:, :, None]
+    shine = torch.exp(-((c.rays.sun()[:, None, :] / 0.35) ** 2)) * smoothstep(0.0, 0.5, -c.y)[:, :, None]
     c.lay(c.sun, shine * mask * 0.35 * (1 - c.weight(s.light, LIGHTS, "storm"))[:, None, None])
     for p in reversed(c.rays.planes()):
         _, off = cells(p.u, p.content, 5, 2)
         up = p.height[:, :, None]
-        flare = 0.06 * smooth(0.14, 0.0, up) + 0.07 * smooth(1.50, 1.66, up)
+        flare = 0.06 * smoothstep(0.14, 0.0, up) + 0.07 * smoothstep(1.50, 1.66, up)
         half = 0.135 + flare - 0.012 * up
         side = (off[:, None, :].abs() - half) / p.depth[:, :, None]
-        column = c.edge(side) * smooth(-0.01, 0.01, up) * smooth(1.70, 1.68, up)
+        column = c.edge(side) * smoothstep(-0.01, 0.01, up) * smoothstep(1.70, 1.68, up)
         beam = c.edge((up - 1.80).abs() / p.depth[:, :, None] - 0.115 / p.depth[:, :, None]).expand_as(column)
         front = (c.rays.front(0.35) * p.seen)[:, None, :]
         haze = ((1 - 1 / p.depth).clamp(min=0) ** 1.5 * 0.65)[:, :, None, None]
@@ -343,13 +345,16 @@ def underwater(c: Canvas) -> None:
     t = s.time[:, None, None] * (2 * pi / 4)
     deep = mix(torch.tensor([0.01, 0.10, 0.20], device=c.dev).expand_as(c.zenith), c.zenith, 0.35)
     top = mix(torch.tensor([0.15, 0.65, 0.72], device=c.dev).expand_as(c.zenith), c.horizon, 0.45)
-    up = smooth(-0.9, 1.35, c.y)[:, None, :, None]
+    up = smoothstep(-0.9, 1.35, c.y)[:, None, :, None]
     lit = top * (0.45 + 0.55 * c.sun.mean(-1, keepdim=True))
     c.image[:] = mix(deep[:, :, None, None], lit[:, :, None, None], up * up)
     turn = c.rays.sun() * (2 * pi / PANORAMA)
     slant = turn[:, None, :] + 0.16 * (c.y - 1.2)[:, :, None] * turn.sin()[:, None, :]  # whole turns, so no seam
     beams = torch.sin(slant * 9 + 1.2 * torch.sin(slant * 4 + t / 4)) + torch.sin(slant * 23 - t / 2)
-    c.glow(top, smooth(0.2, 1.9, beams) * smooth(-0.5, 1.2, c.y)[:, :, None] * (0.35 + 0.25 * c.bass)[:, None, None])
+    c.glow(
+        top,
+        smoothstep(0.2, 1.9, beams) * smoothstep(-0.5, 1.2, c.y)[:, :, None] * (0.35 + 0.25 * c.bass)[:, None, None],
+    )
     skyline_y = -0.04 + 0.22 * (0.5 + 0.5 * ridge(c.pan, PANORAMA, "reef", (2, 3, 5, 8), 0.7))
     c.lay(mix(deep, top, 0.30), c.below(skyline_y))
     sand = mix(deep, top, 0.5)
@@ -358,7 +363,7 @@ def underwater(c: Canvas) -> None:
     net = torch.sin(wx * k * 5 + 1.4 * torch.sin(wz * 2 * pi / ROAD * 3 + t)) + torch.sin(
         wz * 2 * pi / ROAD * 5 + 1.4 * torch.sin(wx * k * 4 - t)
     )
-    web = smooth(0.75, 0.0, net.abs())
+    web = smoothstep(0.75, 0.0, net.abs())
     c.lay(mix(top, c.sun, 0.6), web * mask * fading(reach, 1.5) * (0.42 + 0.2 * c.treble)[:, None, None])
 
     def weed(u: Tensor, content: Tensor) -> Tensor:
@@ -389,20 +394,20 @@ def volcano(c: Canvas) -> None:
         cone = (0.86 - 0.92 * off.abs() + 0.02 * torch.sin(off * 40)).clamp(max=0.66)
         dx, y = off[:, None, :], c.y[:, :, None]
         plume = torch.exp(-(((dx - 0.12 * torch.sin(y * 5 - t)) / (0.10 + 0.30 * (y - 0.6).clamp(min=0))) ** 2))
-        c.glow(hot, plume * smooth(0.55, 0.75, y) * torch.exp(-(y - 0.6).clamp(min=0) * 2.2) * glow)
+        c.glow(hot, plume * smoothstep(0.55, 0.75, y) * torch.exp(-(y - 0.6).clamp(min=0) * 2.2) * glow)
         c.lay(mix(rock, c.middle, 0.18), c.below(cone))
-        stream = dx - 0.10 * torch.sin(y * 9 + at) * smooth(0.7, 0.0, y)
+        stream = dx - 0.10 * torch.sin(y * 9 + at) * smoothstep(0.7, 0.0, y)
         lava = torch.exp(-((stream / (0.030 + 0.05 * (0.66 - y).clamp(0, 1))) ** 2)) * c.below(cone)
-        c.lay(mix(hot, white, 0.35), lava * smooth(-0.1, 0.1, y) * glow.clamp(max=1))
+        c.lay(mix(hot, white, 0.35), lava * smoothstep(-0.1, 0.1, y) * glow.clamp(max=1))
     wx, wz, reach, mask = ground(c, rock, mix(rock, hot, 0.16))
     k = 2 * pi / STREET
     crack = torch.sin(wx * k * 4 + 1.6 * torch.sin(wz * 2 * pi / ROAD * 2)) * torch.sin(
         wz * 2 * pi / ROAD * 3 + 1.3 * torch.sin(wx * k * 3)
     )
     pulse = 0.75 + 0.25 * torch.sin(t + wz * 2 * pi / ROAD)
-    seam = smooth(0.30, 0.0, crack.abs()) * mask * fading(reach, 2.0)
+    seam = smoothstep(0.30, 0.0, crack.abs()) * mask * fading(reach, 2.0)
     c.lay(hot, (seam * pulse * 0.85 * glow).clamp(max=1))
-    c.lay(white, (smooth(0.10, 0.0, crack.abs()) * mask * fading(reach, 1.4) * pulse * 0.8 * glow).clamp(max=1))
+    c.lay(white, (smoothstep(0.10, 0.0, crack.abs()) * mask * fading(reach, 1.4) * pulse * 0.8 * glow).clamp(max=1))
     stand(c, lambda u, content: cacti(u, content).clamp(max=0.40) * 0.9, 0.35, rock * 0.6)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .canvas import Canvas, mix
 from .figure import FEET, TALL, contact, distance, skeleton
-from .geometry import smooth
+from .geometry import smoothstep
 from .looks import LOOK_PAINTERS
 from .places import SCENE_PAINTERS
 from .scene import Scene
@@ -66,7 +66,7 @@ def _figure(c: Canvas) -> None:
     body = ((0.5 - d / pixel).clamp(0, 1) * there[:, None, None])[:, None]
     side = torch.sign(c.rays.sun()[:, c.w // 2])[:, None, None]
     slope = torch.roll(d, 1, -1) - torch.roll(d, -1, -1)
-    rim = torch.exp(-(((d + 0.012) / 0.013) ** 2)) * smooth(-0.6, 0.9, side * slope / (2 * pixel))
+    rim = torch.exp(-(((d + 0.012) / 0.013) ** 2)) * smoothstep(-0.6, 0.9, side * slope / (2 * pixel))
     glow = torch.exp(-(d.clamp(min=0) / 0.05)) * 0.40 * (0.6 + 0.9 * c.level)[:, None, None]
     accent = mix(c.sun, c.horizon, 0.35)[:, :, None, None]
     view += (accent - view) * (glow.clamp(max=1) * there[:, None, None])[:, None]

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .geometry import smoothstep
 from .motion import PITCH_RANGE, ZOOM_RANGE, Motion
-from .scene import CLOCKS, PANORAMA, ROAD, SEED_DIM, STREET, Scene
+from .scene import CLOCK_PERIODS_S, PANORAMA, ROAD, SEED_DIM, STREET, Scene
 from .vocabulary import ATTRIBUTES, FIGURES
 
 DT_MIN, DT_MAX = 1 / 30, 1 / 8
@@ -39,11 +40,6 @@ def _look(rng: np.random.Generator) -> dict[str, int]:
     return look
 
 
-def _ease(t: float) -> float:
-    t = min(max(t, 0.0), 1.0)
-    return t * t * (3 - 2 * t)
-
-
 def sequence(seed: int, frames: int, switch: float = 0.45) -> Sequence:
     """A random run of `frames` steps; with probability `switch` the prompt changes on the way (0 to 1.5 s long)."""
     rng = np.random.default_rng(seed)
@@ -66,7 +62,7 @@ def sequence(seed: int, frames: int, switch: float = 0.45) -> Sequence:
     cameras = [axes(), axes()]
     turn = int(rng.integers(1, frames)) if rng.random() < 0.3 else frames
     motion = Motion(
-        time=rng.uniform(0, CLOCKS[-1]),
+        time=rng.uniform(0, CLOCK_PERIODS_S[-1]),
         x=rng.uniform(0, STREET),
         z=rng.uniform(0, ROAD),
         yaw=rng.uniform(0, PANORAMA),
@@ -86,7 +82,9 @@ def sequence(seed: int, frames: int, switch: float = 0.45) -> Sequence:
         wanted = acts[1] if i >= act_at else FIGURES[said]
         sound = loud * np.exp(-np.array([2.0, 4.0, 6.0, 12.0]) * ((i * dt / beat) % 1.0))
         motion.advance(dt, cameras[i >= turn], {wanted: 1.0}, nobody if wanted == "none" else None, float(sound[0]))
-        mix = _ease((i * dt - at) / length) if length > 0 and np.isfinite(at) else float(i * dt >= at)
+        mix = float(i * dt >= at)
+        if length > 0 and np.isfinite(at):
+            mix = float(smoothstep(0.0, length, torch.tensor(i * dt - at, dtype=torch.float64)))
         for key in SAID:
             eye = np.eye(len(ATTRIBUTES[key]), dtype=np.float32)
             rows[key].append(eye[first[key]] * (1 - mix) + eye[second[key]] * mix)

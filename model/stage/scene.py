@@ -13,7 +13,7 @@ from .vocabulary import ATTRIBUTES
 PANORAMA = 64 / 9  # screen units around one full turn: two screens of 16:9
 STREET = 8.0  # world units after which strafing repeats
 ROAD = 4.0  # world units after which moving forward repeats
-CLOCKS = (1.0, 4.0, 16.0, 64.0)  # seconds after which rain, waves, clouds, ... repeat
+CLOCK_PERIODS_S = (1.0, 4.0, 16.0, 64.0)  # seconds after which rain, waves, clouds, ... repeat
 SEED_DIM = 4
 SOUND = ("level", "bass", "treble", "onset")  # what of a sound moves the scene, 0..1 each
 NUMBERS = ("phase", "time", "yaw", "x", "z", "pitch", "zoom")

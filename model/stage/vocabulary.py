@@ -24,3 +24,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 WIDTH = 16  # the longest list: one token's width
 assert max(len(v) for v in ATTRIBUTES.values()) == WIDTH
+
+# What a world shows before any prompt.
+OPENING = {
+    "place": "sea", "light": "sunset", "weather": "clear", "figure": "dance", "tint": "plain", "mood": "neutral",
+}  # fmt: skip

@@ -1,9 +1,10 @@
-"""The last stage of training: the world's head and the decoder learn together to draw crisply.
+"""The last stage of training: the world's head and the decoder are finetuned together against a critic, for sharpness.
 
-A network that is trained by differences alone draws what it is unsure of softly, and a decoder of such latents softer
-still. Here a critic (Goodfellow et al. 2014) sees pairs of pictures, each beside the soft one (Isola et al. 2017), and
-says which is the stage's (relativistic, Jolicoeur-Martineau 2019; gradient penalty, Mescheder et al. 2018); head and
-decoder learn from it beside the difference itself. The rest of the world stands still: what it sees is computed once.
+A network trained on differences alone blurs what it is unsure of, and a decoder of such latents blurs it further. Here
+a critic (Goodfellow et al. 2014) sees pairs of images, each beside the blurred one (Isola et al. 2017), and learns
+which is the stage's (relativistic, Jolicoeur-Martineau 2019; gradient penalty, Mescheder et al. 2018). Head and decoder
+learn from the critic's loss and from the difference itself. The rest of the world is frozen: its features are computed
+once.
 """
 
 from __future__ import annotations
@@ -22,33 +23,33 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nano.autoencoder import decoded
+from ..evaluate.metrics import psnr
+from ..nano.autoencoder import decode
 from ..nano.sampler import levels, noised
-from ..nano.transformer import Moment, Past, draw
+from ..nano.transformer import GUIDED_UP_TO, Conditioning, KVCache, predict_latents
 from ..nano.world import Nano
-from .autoencoder import edges, picture_loss, psnr
+from .autoencoder import edges, image_loss
 from .clips import SHARD, Clips, shape_of
 from .muon import Rates
 from .run import Run
-from .world import GUIDED_UP_TO
 
-LOOKED_AT = 3  # frames of a sequence, the later ones
-ABREAST = 10  # sequences that are played side by side
-CRITIC, DECODER, HEAD = 5e-4, 1e-4, 2e-4  # learning rates
-CROP = (9, 12)  # latents of a picture that the critic sees
-BATCH = 6  # of which the last is drawn from the stage's own latents, and only compared: pictures must stay exact
-WEIGHT = 0.3  # of the critic's opinion, against the difference, both as the decoder's last layer feels them
-LIKE = 4.0  # of how alike the critic's own features are (Wang et al. 2018), within its opinion
-LATENT = 0.05  # of the latents' difference: other parts of the world read them
+SAMPLED_FRAMES = 3  # of a sequence, spread evenly, its last frame among them
+ABREAST = 10  # sequences that are played in one batch
+CRITIC_LR, DECODER_LR, HEAD_LR = 5e-4, 1e-4, 2e-4
+CROP = (9, 12)  # latents of an image that the critic sees
+BATCH = 6  # the last is drawn from the stage's own latents, without the critic: the decoder must stay exact
+CRITIC_WEIGHT = 0.3  # against the difference, both measured by their gradients at the decoder's last layer
+FEATURE_WEIGHT = 4.0  # of the distance between the critic's features (Wang et al. 2018), within its loss
+LATENT_WEIGHT = 0.05  # of the latents' difference: other parts of the world read them
 PENALTY, PENALTY_EVERY = 0.01, 8
 NEAR, SMOOTH, DETAIL = 9, 0.02, 0.08  # pixels around, and steps from pixel to pixel (of 1) that are smooth or detail
-ALONE = 150  # steps for which the critic learns alone, in a short training fewer
+CRITIC_ONLY_STEPS = 150  # for which the critic learns alone; in a short training fewer
 AVERAGE = 0.995
-REFINED, GUIDED = 0, 1  # kinds of a second look at a frame
+REFINED, GUIDED = 0, 1  # kinds of a second pass over a frame
 
 
 class Critic(nn.Module):
-    """(n, 3, h, w) pictures and the soft ones of the same -> opinions (n, 1, h / 8, w / 8), and features on the way."""
+    """(n, 3, h, w) images and their blurred versions -> scores (n, 1, h / 8, w / 8), and the layers' features."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -57,22 +58,22 @@ class Critic(nn.Module):
             nn.Conv2d(24, w, 3, padding=1), nn.Conv2d(w, 2 * w, 4, 2, 1), nn.Conv2d(2 * w, 4 * w, 4, 2, 1),
             nn.Conv2d(4 * w, 4 * w, 3, padding=1),
         ])  # fmt: skip
-        self.says = nn.Conv2d(4 * w, 1, 3, padding=1)
-        for layer in (*self.layers, self.says):
+        self.score = nn.Conv2d(4 * w, 1, 3, padding=1)
+        for layer in (*self.layers, self.score):
             nn.init.kaiming_normal_(layer.weight, a=0.2)
             nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.says.weight, std=0.01)
+        nn.init.normal_(self.score.weight, std=0.01)
 
-    def forward(self, picture: Tensor, soft: Tensor) -> tuple[Tensor, list[Tensor]]:
-        x, seen = F.pixel_unshuffle(torch.cat([picture, soft], 1), 2), []
+    def forward(self, image: Tensor, blurred: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x, features = F.pixel_unshuffle(torch.cat([image, blurred], 1), 2), []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
-            seen.append(x)
-        return self.says(x), seen
+            features.append(x)
+        return self.score(x), features
 
 
-class Hand(nn.Module):
-    """What learns: the end of the world, and the decoder."""
+class FinetunedTail(nn.Module):
+    """The part that is finetuned: the end of the world model, and the decoder."""
 
     def __init__(self, nano: Nano) -> None:
         super().__init__()
@@ -84,23 +85,23 @@ class Hand(nn.Module):
 
     def latent(self, trunk: Tensor, cond: Tensor) -> Tensor:
         trunk = trunk.float().contiguous(memory_format=torch.channels_last)
-        return draw(self.head, self.predict, trunk, cond.float())
+        return predict_latents(self.head, self.predict, trunk, cond.float())
 
-    def picture(self, latent: Tensor) -> Tensor:
+    def image(self, latent: Tensor) -> Tensor:
         z = (latent * self.std + self.mean).contiguous(memory_format=torch.channels_last)
-        return decoded(self.decoder, z)
+        return decode(self.decoder, z)
 
 
 @dataclass
-class Sights:
-    """What the standing part of the world makes of frames of the stage, whose latents and pictures (uint8) these are.
+class CachedFeatures:
+    """The frozen part's features of frames of the stage, and those frames as latents and as images (uint8).
 
-    trunk, cond: at pure noise. again_trunk, again_cond: a second look; where `kind` is REFINED, at its own first
-    prediction under noise, and where it is GUIDED, with guidance, drawn then as `again`.
+    trunk, cond: from pure noise. again_trunk, again_cond: of a second pass; where `kind` is REFINED, over its own first
+    prediction under noise, and where it is GUIDED, with guidance; `again` are the latents which that pass predicts.
     """
 
     latents: Tensor
-    pictures: Tensor
+    images: Tensor
     trunk: Tensor
     cond: Tensor
     again_trunk: Tensor
@@ -112,7 +113,7 @@ class Sights:
         return len(self.kind)
 
 
-def _look(folder: str, weights: str, shard: int, out: str, shape: tuple[int, int]) -> None:
+def _compute(folder: str, weights: str, shard: int, out: str, shape: tuple[int, int]) -> None:
     from ..stage.render import render
     from ..stage.sample import to_bytes
 
@@ -127,145 +128,146 @@ def _look(folder: str, weights: str, shard: int, out: str, shape: tuple[int, int
         rows = [row for k in range(0, len(clips), ABREAST) for row in _played(nano, clips, k, dice)]
         found = {k: torch.cat([row[k] for row in rows]).contiguous() for k in rows[0]}
         scenes = clips.scene(slice(None), 0, clips.latents.shape[1])
-        seen = found.pop("at").tolist()
-        found["pictures"] = torch.cat([to_bytes(render(scenes[i : i + 1], *shape)) for i in seen])
-        found["latents"] = clips.latents.flatten(0, 1)[seen].contiguous()
+        sampled = found.pop("at").tolist()
+        found["images"] = torch.cat([to_bytes(render(scenes[i : i + 1], *shape)) for i in sampled])
+        found["latents"] = clips.latents.flatten(0, 1)[sampled].contiguous()
     tmp = path.with_suffix(".tmp")
     save_file(found, tmp)
     tmp.rename(path)
 
 
-def _looked_at(frames: int) -> list[int]:
-    return sorted({round((i + 1) * frames / LOOKED_AT) - 1 for i in range(LOOKED_AT)})
+def _sampled(frames: int) -> list[int]:
+    return sorted({round((i + 1) * frames / SAMPLED_FRAMES) - 1 for i in range(SAMPLED_FRAMES)})
 
 
 def _played(nano: Nano, clips: Clips, first: int, dice: torch.Generator) -> Iterator[dict[str, Tensor]]:
-    """Plays some sequences in one step a frame; what is seen of each frame that is looked at, and which those are."""
+    """Plays some sequences in one step a frame; the features of the sampled frames, and their indices as "at"."""
     pick = slice(first, min(first + ABREAST, len(clips)))
     frames = clips.latents.shape[1]
     n = pick.stop - pick.start
-    moments = Moment.of(clips.scene(pick, 0, frames), clips.steps(pick, frames), nano.world.config.look)
-    past, pure = Past(), torch.ones(n, 1)
+    conditioning = Conditioning.of(clips.scene(pick, 0, frames), clips.steps(pick, frames), nano.world.config.look)
+    cache, pure = KVCache(), torch.ones(n, 1)
     for i in range(frames):
-        here = moments[torch.arange(n) * frames + i]
+        here = conditioning[torch.arange(n) * frames + i]
         noise = torch.randn(n, 1, *clips.latents.shape[2:], generator=dice)
-        trunk, cond = nano.world.seen(noise, pure, here, past)
-        kept = past.copy()
-        if i in _looked_at(frames):
+        trunk, cond = nano.world.features(noise, pure, here, cache)
+        before = cache.copy()
+        if i in _sampled(frames):
             kind = int(torch.randint(0, 3, (), generator=dice)) // 2  # a third is guided
             level = pure
             if kind == REFINED:
-                own = nano.world.drawn(trunk, cond)[:, None]
+                own = nano.world.latents(trunk, cond)[:, None]
                 level = torch.tensor(levels(4)[1:])[torch.randint(0, 3, (n, 1), generator=dice)]
                 noise = noised(own, noise, level[..., None, None, None])
             else:
                 here.guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(n, generator=dice)
-            again = nano.world.seen(noise, level, here, past)
+            again = nano.world.features(noise, level, here, cache)
             yield {
                 "trunk": trunk.half(), "cond": cond.half(), "again_trunk": again[0].half(),
-                "again_cond": again[1].half(), "again": nano.world.drawn(*again).half(),
+                "again_cond": again[1].half(), "again": nano.world.latents(*again).half(),
                 "kind": torch.full((n,), kind), "at": torch.arange(pick.start, pick.stop) * frames + i,
             }  # fmt: skip
-        past = kept
-        past.keep()
+        cache = before
+        cache.commit()
 
 
-def sights(folder: Path, weights: Path, count: int, shape: tuple[int, int], workers: int) -> Sights:
-    """Of at least `count` sequences of the recipe's own shape, computed once for these weights."""
+def cached_features(folder: Path, weights: Path, count: int, shape: tuple[int, int], workers: int) -> CachedFeatures:
+    """Features of at least `count` sequences of the recipe's own shape, computed once for these weights."""
     numbers = [int(path.stem.rpartition("-")[2]) for path in sorted(folder.glob("sequences-*.safetensors"))]
     shards = [n for n in numbers if shape_of(n, shape) == shape][: -(-count // SHARD)]
     world = zlib.crc32(weights.read_bytes())
-    names = [f"sights-{world:08x}-{n:04d}.safetensors" for n in shards]
+    names = [f"features-{world:08x}-{n:04d}.safetensors" for n in shards]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_look, str(folder), str(weights), shard, name, shape)
+        jobs = [pool.submit(_compute, str(folder), str(weights), shard, name, shape)
                 for shard, name in zip(shards, names, strict=True)]  # fmt: skip
         for i, job in enumerate(jobs):
             job.result()
             if i % 4 == 3:
-                print(f"sights {(i + 1) * SHARD}/{count} sequences", flush=True)
+                print(f"features {(i + 1) * SHARD}/{count} sequences", flush=True)
     files = [load_file(folder / name) for name in names]
-    return Sights(**{k: torch.cat([f[k] for f in files]) for k in files[0]})
+    return CachedFeatures(**{k: torch.cat([f[k] for f in files]) for k in files[0]})
 
 
 class Trainer:
     """`step(i)` is one update. Deterministic in (seed, i)."""
 
-    def __init__(self, nano: Nano, seen: Sights, *, steps: int, seed: int) -> None:
+    def __init__(self, nano: Nano, features: CachedFeatures, *, steps: int, seed: int) -> None:
         torch.manual_seed(seed)
-        self.seen, self.steps, self.seed, self.alone = seen, steps, seed, min(ALONE, steps // 20)
-        self.hand = Hand(nano).train().requires_grad_(True)
-        self.first = deepcopy(self.hand).eval().requires_grad_(False)  # as it was: what is soft
+        self.features, self.steps, self.seed = features, steps, seed
+        self.critic_only = min(CRITIC_ONLY_STEPS, steps // 20)
+        self.tail = FinetunedTail(nano).train().requires_grad_(True)
+        self.first = deepcopy(self.tail).eval().requires_grad_(False)  # as it was: its images are the blurred ones
         self.average = deepcopy(self.first)
         self.critic = Critic().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        head = [*self.hand.head.parameters(), *self.hand.predict.parameters()]
-        parts = [{"params": list(self.hand.decoder.parameters()), "lr": DECODER}, {"params": head, "lr": HEAD}]
+        head = [*self.tail.head.parameters(), *self.tail.predict.parameters()]
+        parts = [{"params": list(self.tail.decoder.parameters()), "lr": DECODER_LR}, {"params": head, "lr": HEAD_LR}]
         self.opts = [torch.optim.Adam(parts, betas=(0.0, 0.99)),
-                     torch.optim.Adam(self.critic.parameters(), CRITIC, betas=(0.0, 0.99))]  # fmt: skip
+                     torch.optim.Adam(self.critic.parameters(), CRITIC_LR, betas=(0.0, 0.99))]  # fmt: skip
         self.rates = Rates(self.opts)
         self.balance = 0.0
 
     def state(self) -> dict[str, Any]:
-        parts = {"hand": self.hand, "average": self.average, "critic": self.critic}
+        parts = {"tail": self.tail, "average": self.average, "critic": self.critic}
         return {**{k: m.state_dict() for k, m in parts.items()}, "balance": self.balance,
                 "optimisers": [o.state_dict() for o in self.opts]}  # fmt: skip
 
     def load(self, saved: dict[str, Any]) -> None:
-        for k in ("hand", "average", "critic"):
+        for k in ("tail", "average", "critic"):
             getattr(self, k).load_state_dict(saved[k])
         for o, s in zip(self.opts, saved["optimisers"], strict=True):
             o.load_state_dict(s)
         self.balance = saved["balance"]
 
     def step(self, i: int) -> dict[str, float]:
-        s, dice = self.seen, torch.Generator().manual_seed(self.seed * 1_000_003 + i)
+        s, dice = self.features, torch.Generator().manual_seed(self.seed * 1_000_003 + i)
         pick = torch.randint(0, len(s), (BATCH,), generator=dice)
         again = i % 3 == 2
         second = (s.kind[pick] == REFINED) & again
         trunk = torch.where(second[:, None, None, None], s.again_trunk[pick], s.trunk[pick])
         cond = torch.where(second[:, None], s.again_cond[pick], s.cond[pick])
-        clean = (s.latents[pick].float() - self.hand.mean) / self.hand.std
+        clean = (s.latents[pick].float() - self.tail.mean) / self.tail.std
         exact = torch.arange(BATCH)[:, None, None, None] == BATCH - 1
-        drawn = self.hand.latent(trunk, cond)
+        drawn = self.tail.latent(trunk, cond)
         with torch.no_grad():
             before = torch.where(exact, clean, self.first.latent(trunk, cond))
         cut = _crops(clean.shape[-2:], dice)
-        true = cut(s.pictures[pick], s.pictures.shape[-1] // clean.shape[-1]).float() / 255
+        true = cut(s.images[pick], s.images.shape[-1] // clean.shape[-1]).float() / 255
         with torch.no_grad():
-            soft = self.first.picture(cut(before))
+            blurred = self.first.image(cut(before))
         noisy = clean + 0.03 * torch.randn(clean.shape, generator=dice)
-        picture = self.hand.picture(cut(torch.where(exact, noisy, drawn)))
-        shown = torch.lerp(true, picture, busy(true))
+        image = self.tail.image(cut(torch.where(exact, noisy, drawn)))
+        shown = torch.lerp(true, image, busy(true))
         self.rates.take(min(1.0, (i + 1) / 50) * max(0.05, 1 - i / self.steps))
-        said = self._criticise(i, true, shown.detach(), soft)
-        if i < self.alone:
-            return {"critic": said}
+        critic_loss = self._train_critic(i, true, shown.detach(), blurred)
+        if i < self.critic_only:
+            return {"critic": critic_loss}
         latent = F.smooth_l1_loss(drawn, clean, beta=0.1)
         if again and bool((guided := s.kind[pick] == GUIDED).any()):
-            kept = self.hand.latent(s.again_trunk[pick][guided], s.again_cond[pick][guided])
+            kept = self.tail.latent(s.again_trunk[pick][guided], s.again_cond[pick][guided])
             latent = latent + F.l1_loss(kept, s.again[pick][guided].float())
-        difference = picture_loss(picture, true)
-        opinion = self._opinion(true, shown, soft)
+        difference = image_loss(image, true)
+        criticism = self._criticism(true, shown, blurred)
         if i % 25 == 0 or not self.balance:
-            self._weigh(difference, opinion)
-        ramp = min(1.0, (i - self.alone) / 200)
-        loss = difference + LATENT * latent + ramp * WEIGHT * self.balance * opinion
+            self._weigh(difference, criticism)
+        ramp = min(1.0, (i - self.critic_only) / 200)
+        loss = difference + LATENT_WEIGHT * latent + ramp * CRITIC_WEIGHT * self.balance * criticism
         self.opts[0].zero_grad(set_to_none=True)
         loss.backward()
         self.opts[0].step()
         with torch.no_grad():
-            part = 1 - min(AVERAGE, (i - self.alone + 1) / (i - self.alone + 10))
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.hand.parameters()), part)
-        return {"critic": said, "difference": float(difference.detach()), "latent": float(latent.detach())}
+            part = 1 - min(AVERAGE, (i - self.critic_only + 1) / (i - self.critic_only + 10))
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.tail.parameters()), part)
+        return {"critic": critic_loss, "difference": float(difference.detach()), "latent": float(latent.detach())}
 
-    def _criticise(self, i: int, true: Tensor, picture: Tensor, soft: Tensor) -> float:
-        """One lesson for the critic; its loss, 0.69 where it cannot tell which is which."""
+    def _train_critic(self, i: int, true: Tensor, image: Tensor, blurred: Tensor) -> float:
+        """One update of the critic; its loss, which is 0.69 where it cannot tell the two apart."""
         lazy = i % PENALTY_EVERY == 0
         self.critic.requires_grad_(True)
         shown = true.clone().requires_grad_(lazy)
-        real, _ = self.critic(shown, soft)
-        made, _ = self.critic(picture[:-1], soft[:-1])
-        said = F.softplus(made - real[:-1]).mean()
-        loss = said
+        real, _ = self.critic(shown, blurred)
+        made, _ = self.critic(image[:-1], blurred[:-1])
+        plain = F.softplus(made - real[:-1]).mean()
+        loss = plain
         if lazy:
             (slope,) = torch.autograd.grad(real.sum(), shown, create_graph=True)
             steep = slope.square().sum((1, 2, 3)).mean() / real[0].numel()
@@ -274,38 +276,39 @@ class Trainer:
         loss.backward()
         self.opts[1].step()
         self.critic.requires_grad_(False)
-        return float(said.detach())
+        return float(plain.detach())
 
-    def _opinion(self, true: Tensor, picture: Tensor, soft: Tensor) -> Tensor:
+    def _criticism(self, true: Tensor, image: Tensor, blurred: Tensor) -> Tensor:
+        """The critic's loss for the images: their scores, and the distance of their features from the true ones'."""
         with torch.no_grad():
-            real, wanted = self.critic(true[:-1], soft[:-1])
-        made, seen = self.critic(picture[:-1], soft[:-1])
-        alike = torch.stack([F.l1_loss(a, b) for a, b in zip(seen, wanted, strict=True)]).mean()
-        return F.softplus(real - made).mean() + LIKE * alike
+            real, wanted = self.critic(true[:-1], blurred[:-1])
+        made, features = self.critic(image[:-1], blurred[:-1])
+        distance = torch.stack([F.l1_loss(a, b) for a, b in zip(features, wanted, strict=True)]).mean()
+        return F.softplus(real - made).mean() + FEATURE_WEIGHT * distance
 
-    def _weigh(self, difference: Tensor, opinion: Tensor) -> None:
-        """So that both pull alike on the decoder's last layer (Esser et al. 2021)."""
-        last = self.hand.decoder[-2].weight
-        pulls = [torch.autograd.grad(v, last, retain_graph=True)[0].norm() for v in (difference, opinion)]
-        now = float((pulls[0] / (pulls[1] + 1e-8)).clamp(0, 10))
+    def _weigh(self, difference: Tensor, criticism: Tensor) -> None:
+        """Balance both losses by their gradients at the decoder's last layer (Esser et al. 2021)."""
+        last = self.tail.decoder[-2].weight
+        norms = [torch.autograd.grad(v, last, retain_graph=True)[0].norm() for v in (difference, criticism)]
+        now = float((norms[0] / (norms[1] + 1e-8)).clamp(0, 10))
         self.balance = now if not self.balance else 0.9 * self.balance + 0.1 * now
 
     @torch.inference_mode()
-    def held_out(self, held: Sights) -> dict[str, float]:
-        """Of unseen frames: dB of the world's picture, and its gradients' strength against the stage's."""
+    def held_out(self, held: CachedFeatures) -> dict[str, float]:
+        """Over unseen frames: PSNR in dB, and the strength of the gradients as a ratio to the stage's."""
         found = []
         for i in range(0, len(held), max(1, len(held) // 12)):
-            true = held.pictures[i : i + 1].float() / 255
+            true = held.images[i : i + 1].float() / 255
             drawn = self.average.latent(held.trunk[i : i + 1], held.cond[i : i + 1])
-            picture = self.average.picture(drawn).clamp(0, 1)
-            strength = [sum(float(e.abs().mean()) for e in edges(p)) for p in (picture, true)]
-            found.append((psnr(picture, true), strength[0] / max(strength[1], 1e-6)))
+            image = self.average.image(drawn).clamp(0, 1)
+            strength = [sum(float(e.abs().mean()) for e in edges(p)) for p in (image, true)]
+            found.append((psnr(image, true), strength[0] / max(strength[1], 1e-6)))
         return dict(zip(("psnr", "edges"), (sum(v) / len(found) for v in zip(*found, strict=True)), strict=True))
 
 
 def busy(true: Tensor) -> Tensor:
-    """(n, 3, h, w) -> (n, 1, h, w), 1 where there is detail nearby: where all is smooth the critic has no say, because
-    it would be answered by stripes."""
+    """(n, 3, h, w) -> (n, 1, h, w), 1 where there is detail nearby. Where all is smooth the critic has no weight:
+    the decoder would draw stripes to please it."""
     across, down = edges(true)
     steep = (F.pad(across.abs(), (0, 1)) + F.pad(down.abs(), (0, 0, 0, 1))).amax(1, keepdim=True)
     near = F.avg_pool2d(F.max_pool2d(steep, NEAR, 1, NEAR // 2), NEAR, 1, NEAR // 2)
@@ -313,7 +316,7 @@ def busy(true: Tensor) -> Tensor:
 
 
 def _crops(grid: torch.Size, dice: torch.Generator) -> Any:
-    """cut(x, scale): the same part of each of BATCH pictures, or of their latents, whose `grid` is given."""
+    """cut(x, scale): the same part of each of BATCH images, or of their latents, whose `grid` is given."""
     rows, columns = (min(a, b) for a, b in zip(CROP, grid, strict=True))
     top, left = (torch.randint(0, g - n + 1, (BATCH,), generator=dice).tolist()
                  for g, n in zip(grid, (rows, columns), strict=True))  # fmt: skip
@@ -328,11 +331,13 @@ def _crops(grid: torch.Size, dice: torch.Generator) -> Any:
 
 def train(folder: Path, weights: Path, *, steps: int, count: int, shape: tuple[int, int], workers: int,
           seed: int = 0) -> dict[str, Tensor]:  # fmt: skip
-    """Resumes by itself. weights: the world so far, a nano's file. Returns the state of a `Hand`."""
-    seen = sights(folder, weights, count, shape, workers)
-    few = max(1, min(len(seen) // 10, 150))
-    held, taught = (Sights(**{k: v[part] for k, v in vars(seen).items()}) for part in (slice(0, few), slice(few, None)))
-    trainer = Trainer(Nano.load(weights, device="cpu"), taught, steps=steps, seed=seed)
+    """Resumes from its checkpoint. weights: the world so far, a nano's file. Returns the state of a `FinetunedTail`."""
+    features = cached_features(folder, weights, count, shape, workers)
+    few = max(1, min(len(features) // 10, 150))
+    held, trained = (
+        CachedFeatures(**{k: v[part] for k, v in vars(features).items()}) for part in (slice(0, few), slice(few, None))
+    )
+    trainer = Trainer(Nano.load(weights, device="cpu"), trained, steps=steps, seed=seed)
     run = Run(folder, "finish", steps)
     if saved := run.load():
         trainer.load(saved)

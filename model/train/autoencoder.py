@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..evaluate.metrics import psnr
 from ..nano.autoencoder import Autoencoder, AutoencoderConfig
 from .muon import Rates, optimisers
 from .run import Run
 
 CHUNK = 16
-PICTURES_SEED = 7_000_000
+IMAGES_SEED = 7_000_000
 
 
 def _paint(path: str, shape: tuple[int, ...], chunk: int) -> int:
@@ -27,14 +28,14 @@ def _paint(path: str, shape: tuple[int, ...], chunk: int) -> int:
     torch.set_num_threads(1)
     out = np.lib.format.open_memmap(path, mode="r+")
     start = chunk * CHUNK
-    scene = moments(PICTURES_SEED + chunk, min(CHUNK, shape[0] - start))
+    scene = moments(IMAGES_SEED + chunk, min(CHUNK, shape[0] - start))
     for i in range(len(scene)):
         out[start + i] = to_bytes(render(scene[i : i + 1], shape[2], shape[3]))[0].numpy()
     return chunk
 
 
-def pictures(folder: Path, count: int, shape: tuple[int, int], workers: int) -> np.ndarray:
-    """(count, 3, height, width) uint8 moments of the stage, drawn once and kept on disk."""
+def stage_images(folder: Path, count: int, shape: tuple[int, int], workers: int) -> np.ndarray:
+    """(count, 3, height, width) uint8 images of random moments of the stage, drawn once and kept on disk."""
     path = folder / f"moments-{count}-{shape[0]}x{shape[1]}.npy"
     whole = (count, 3, *shape)
     if not path.exists():
@@ -46,7 +47,7 @@ def pictures(folder: Path, count: int, shape: tuple[int, int], workers: int) -> 
             for i, job in enumerate(jobs):
                 job.result()
                 if i % 20 == 0:
-                    print(f"stage {i * CHUNK}/{count} pictures", flush=True)
+                    print(f"stage {i * CHUNK}/{count} images", flush=True)
         tmp.rename(path)
     return np.load(path, mmap_mode="r")
 
@@ -55,14 +56,10 @@ def edges(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
-def picture_loss(out: Tensor, true: Tensor) -> Tensor:
-    """L1 of the picture and of its gradients: what makes edges crisp."""
+def image_loss(out: Tensor, true: Tensor) -> Tensor:
+    """L1 of the image and of its gradients, which sharpens edges."""
     gradient = sum((F.l1_loss(a, b) for a, b in zip(edges(out), edges(true), strict=True)), torch.zeros(()))
     return F.l1_loss(out, true) + 1.5 * gradient
-
-
-def psnr(out: Tensor, true: Tensor) -> float:
-    return float(-10 * torch.log10(F.mse_loss(out.clamp(0, 1), true)))
 
 
 def train(
@@ -71,7 +68,7 @@ def train(
 ) -> Autoencoder:  # fmt: skip
     """Resumes by itself. Writes folder/autoencoder.pt and .json."""
     torch.manual_seed(seed)
-    data = pictures(folder, count, shape, workers)
+    data = stage_images(folder, count, shape, workers)
     held = torch.from_numpy(np.array(data[-24:])).float() / 255
     model = Autoencoder(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     opts = optimisers(model, lr=2e-3, matrix_lr=0.02)
@@ -95,7 +92,7 @@ def train(
             o.zero_grad(set_to_none=True)
         z = model.encode(true)
         out = model.decode(z + config.noise * torch.randn_like(z))
-        loss = picture_loss(out, true)
+        loss = image_loss(out, true)
         loss.backward()
         for o in opts:
             o.step()

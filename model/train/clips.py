@@ -40,7 +40,7 @@ class Clips:
 
 
 def shape_of(shard: int, shape: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a file's pictures: landscape, now and then portrait or square with the same short side."""
+    """Height and width of a file's images: landscape, now and then portrait or square with the same short side."""
     height, width = shape
     return {SHAPES - 2: (width, height), SHAPES - 1: (height, height)}.get(shard % SHAPES, shape)
 
@@ -60,8 +60,8 @@ def _paint(folder: str, shard: int, frames: int, shape: tuple[int, int], config:
     with torch.inference_mode():
         for i in range(SHARD):
             s = sequence(SEED + shard * SHARD + i, frames)
-            pictures = [to_bytes(render(s.scene[k : k + 1], *shape)).float() / 255 for k in range(frames)]
-            latents.append(torch.cat([model.encode(p) for p in pictures]).half())
+            images = [to_bytes(render(s.scene[k : k + 1], *shape)).float() / 255 for k in range(frames)]
+            latents.append(torch.cat([model.encode(p) for p in images]).half())
             scenes.append(s.scene.flat())
             dt.append(s.dt)
     tmp = path.with_suffix(".tmp")

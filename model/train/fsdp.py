@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate
 
 CPU = torch.device("cpu")
-PATIENCE = timedelta(hours=24)  # how long the others wait while the leader draws the stage and trains what comes first
+LEADER_TIMEOUT = timedelta(
+    hours=24
+)  # how long the others wait while the leader draws the stage and trains what comes first
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def join() -> Team:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if size > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LEADER_TIMEOUT)
     return Team(rank, size, device)
 
 
@@ -86,7 +88,7 @@ def shard(model: nn.Module, team: Team, half: bool | None = None) -> nn.Module:
         for block in model.blocks:  # type: ignore[union-attr]
             block.compile()
     if half:
-        # FSDP's own casting sees neither what a Moment holds nor the sheets' tables, and would round clocks to bf16.
+        # FSDP's own casting sees neither the fields of `Conditioning` nor the textures, and would round clocks to bf16.
         model.forward = torch.autocast(team.device.type, torch.bfloat16)(model.forward)
         model.register_forward_hook(lambda module, args, out: out.float())
     if team.size == 1:

@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 
 from .fsdp import dealt
 
-SHEETS = 4.0  # how much faster learned sheets move than other vectors
+TEXTURE_RATE = 4.0  # learning rate of neural textures, as a multiple of that of other vectors
 
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
@@ -56,20 +56,20 @@ def optimisers(module: torch.nn.Module, lr: float, matrix_lr: float) -> list[tor
     """Muon for the matrices inside, AdamW for vectors, embeddings, modulation and whatever is thin.
 
     Modulation (adaLN) is left to AdamW because its matrices are the largest and the cheapest to learn: to
-    orthogonalise them too took a sixth of a training step. Learned sheets, of which a batch reads a few entries only,
-    take larger steps.
+    orthogonalise them too took a sixth of a training step. Neural textures, of which a batch reads a few
+    texels only, take larger steps.
     """
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
-    sheets: list[Tensor] = []
+    textures: list[Tensor] = []
     for name, p in module.named_parameters():
-        if "sheets." in name:
-            sheets.append(p)
+        if "textures." in name:
+            textures.append(p)
         elif p.dim() >= 2 and min(p.shape[0], p.numel() // p.shape[0]) >= 24 and "modulate" not in name:
             matrices.append(p)
         else:
             rest.append(p)
-    groups = [{"params": rest, "lr": lr}, {"params": sheets, "lr": SHEETS * lr}]
+    groups = [{"params": rest, "lr": lr}, {"params": textures, "lr": TEXTURE_RATE * lr}]
     adam = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), weight_decay=0.0,
                              fused=not any(isinstance(p, DTensor) for p in rest))  # fmt: skip
     return [Muon(matrices, lr=matrix_lr), adam]

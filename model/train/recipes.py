@@ -15,7 +15,7 @@ class Recipe:
 
     height: int = 288
     width: int = 512
-    pictures: int = 6000  # stage pictures for autoencoder and probe
+    images: int = 6000  # stage images for autoencoder and probe
     sequences: int = 2400
     frames: int = 8  # of a sequence
     text_steps: int = 10000
@@ -45,27 +45,27 @@ RECIPES: dict[str, Recipe] = {
         frames=16,
         world_steps=40_000,
         batch=16,
-        world=_world(512, 10, 192, window=8, sheets=6, grain=96, look=32, recall=32),
+        world=_world(512, 10, 192, window=8, texture_depth=6, detail=96, look=32, recall=32),
     ),
     "base": Recipe(
         sequences=100_000,
         frames=32,
         world_steps=150_000,
         batch=64,
-        world=_world(1024, 20, 384, window=16, sheets=8, grain=128, look=64, recall=64),
+        world=_world(1024, 20, 384, window=16, texture_depth=8, detail=128, look=64, recall=64),
     ),
     "large": Recipe(
         sequences=400_000,
         frames=32,
         world_steps=300_000,
         batch=256,
-        world=_world(2048, 28, 768, window=16, sheets=12, grain=192, look=128, recall=128, expand=4),
+        world=_world(2048, 28, 768, window=16, texture_depth=12, detail=192, look=128, recall=128, expand=4),
     ),
     # Trains end to end in about a minute: for tests of the recipe, never for judging the model.
     "tiny": Recipe(
         height=64,
         width=96,
-        pictures=96,
+        images=96,
         sequences=50,
         frames=4,
         text_steps=20,
@@ -85,8 +85,8 @@ RECIPES: dict[str, Recipe] = {
             temporal=(1,),
             window=4,
             trunk=16,
-            sheets=2,
-            grain=8,
+            texture_depth=2,
+            detail=8,
         ),
     ),
 }

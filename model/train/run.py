@@ -18,10 +18,12 @@ class Run:
     The checkpoint is read with weights_only=True: it holds tensors and numbers, never code.
     """
 
-    def __init__(self, folder: Path, name: str, steps: int, save_every: float = 120.0, quiet: bool = False) -> None:
+    def __init__(
+        self, folder: Path, name: str, steps: int, save_interval_s: float = 120.0, quiet: bool = False
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.checkpoint, self.curve_file = folder / f"{name}.pt", folder / f"{name}.json"
-        self.name, self.steps, self.save_every = name, steps, save_every
+        self.name, self.steps, self.save_interval_s = name, steps, save_interval_s
         self.step, self.seconds = 0, 0.0
         self.curve: list[dict[str, float]] = []
         self.quiet = quiet  # one of several processes speaks
@@ -71,7 +73,7 @@ class Run:
     def due(self) -> bool:
         """Time for a checkpoint?"""
         now = time.monotonic()
-        if now - self._saved < self.save_every and self.step + 1 < self.steps:
+        if now - self._saved < self.save_interval_s and self.step + 1 < self.steps:
             return False
         self._saved = now
         return True

@@ -43,9 +43,8 @@ def main(argv: list[str] | None = None) -> int:
 def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers: int, seed: int) -> None:
     from safetensors.torch import load_file, save_file
 
-    from ..evaluate import probe
-    from ..nano import image_reader, text_encoder
-    from . import adversarial, fsdp
+    from ..evaluate.metrics import caption_accuracy
+    from . import adversarial, fsdp, image_reader, probe, text_encoder
     from . import autoencoder as train_autoencoder
     from . import world as train_world
     from .clips import draw as clips_of
@@ -64,14 +63,14 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
     if "text" in stages and not text_file.exists():
         encoder = text_encoder.train(r.text_steps, seed=seed, config=r.text)
         save_file(encoder.state_dict(), text_file)
-        print("text, held-out paraphrases:", json.dumps(text_encoder.accuracy(encoder)), flush=True)
+        print("text, held-out paraphrases:", json.dumps(caption_accuracy(encoder)), flush=True)
     if "autoencoder" in stages:
         train_autoencoder.train(
-            folder, r.autoencoder, steps=r.autoencoder_steps, count=r.pictures, shape=shape, workers=workers, seed=seed
+            folder, r.autoencoder, steps=r.autoencoder_steps, count=r.images, shape=shape, workers=workers, seed=seed
         )
     if "probe" in stages:
         figures = probe.train(
-            folder, folder / "probe.safetensors", steps=r.probe_steps, count=r.pictures, shape=shape, workers=workers
+            folder, folder / "probe.safetensors", steps=r.probe_steps, count=r.images, shape=shape, workers=workers
         )
         print("probe:", json.dumps(figures), flush=True)
     if "world" in stages:
@@ -94,9 +93,9 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
     if "finish" in stages:
         (folder / "finish.safetensors").unlink(missing_ok=True)  # what follows starts from the world as it was
         assemble(folder, r).save(folder / "unfinished.safetensors")
-        hand = adversarial.train(folder, folder / "unfinished.safetensors", steps=r.finish_steps, count=r.finish_count,
+        tail = adversarial.train(folder, folder / "unfinished.safetensors", steps=r.finish_steps, count=r.finish_count,
                                   shape=shape, workers=workers, seed=seed)  # fmt: skip
-        save_file({k: v.contiguous().clone() for k, v in hand.items()}, folder / "finish.safetensors")
+        save_file({k: v.contiguous().clone() for k, v in tail.items()}, folder / "finish.safetensors")
     if {"world", "reader", "finish"} & set(stages):
         assemble(folder, r).save(out)
         files = {name: folder / f"{name}.json" for name in CURVES}
@@ -114,17 +113,18 @@ def assemble(folder: Path, r: Recipe) -> Nano:
     from ..nano.autoencoder import Autoencoder
     from ..nano.image_reader import Reader
     from ..nano.text_encoder import TextEncoder
-    from ..nano.transformer import WorldModel
+    from ..nano.transformer import WorldModel, current_names
     from ..nano.world import Nano
-    from .adversarial import Hand
+    from .adversarial import FinetunedTail
 
     autoencoder = Autoencoder(r.autoencoder)
     autoencoder.load_state_dict(torch.load(folder / "autoencoder.pt", weights_only=True)["state"]["model"])
     text, read, world = TextEncoder(r.text), Reader(r.autoencoder.channels), WorldModel(r.world)
-    for name, module in (("text", text), ("reader", read), ("world", world)):
-        module.load_state_dict(load_file(folder / f"{name}.safetensors"))
+    text.load_state_dict(load_file(folder / "text.safetensors"))
+    read.load_state_dict(load_file(folder / "reader.safetensors"))
+    world.load_state_dict(current_names(load_file(folder / "world.safetensors")))
     scale = load_file(folder / "scale.safetensors")
     nano = Nano(text, read, autoencoder, world, scale["mean"], scale["std"], torch.device("cpu"))
     if (finish := folder / "finish.safetensors").exists():
-        Hand(nano).load_state_dict(load_file(finish))
+        FinetunedTail(nano).load_state_dict(load_file(finish))
     return nano

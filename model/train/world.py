@@ -2,7 +2,7 @@
 
 The network predicts the clean frame from noise at once (one step), because the prompt, the clocks and the camera
 determine it: there is nothing to fold, and a consistency or distribution-matching teacher would only be a worse
-teacher than the stage itself. What further steps are for is taught on the model's own pictures: every fourth batch it
+teacher than the stage itself. What further steps are for is taught on the model's own frames: every fourth batch it
 sees its own first prediction under noise and learns what is still wrong with it. In the second half guidance is folded
 in: asked for more than 1, it learns the frame pushed away from what it would draw unprompted (Ho & Salimans 2022),
 so that no second pass is ever needed.
@@ -21,7 +21,15 @@ from torch.nn import functional as F
 
 from ..nano.autoencoder import AutoencoderConfig
 from ..nano.sampler import levels, noised, sample
-from ..nano.transformer import SPANS, Moment, Past, WorldConfig, WorldModel
+from ..nano.transformer import (
+    GUIDED_UP_TO,
+    MEMORY_SPANS_S,
+    Conditioning,
+    KVCache,
+    WorldConfig,
+    WorldModel,
+    current_names,
+)
 from ..stage.scene import Scene
 from ..stage.vocabulary import ATTRIBUTES
 from .clips import Clips, draw
@@ -35,26 +43,28 @@ SILENT = 0.04  # share of frames without any prompt
 TOLD = 0.9  # share of clips whose seed is told
 REMEMBERED = 0.5  # share of clips that remember an earlier frame
 REFINE_EVERY = 4
-GUIDED_FROM, GUIDED_SHARE, GUIDED_UP_TO = 0.5, 0.3, 2.0
+GUIDED_FROM, GUIDED_SHARE = 0.5, 0.3
 AVERAGE = 0.998
-WATCHED = 1.0  # how much more the figure's part of the picture counts,
+WATCHED = 1.0  # how much more the figure's part of the frame counts,
 FIGURE_COLUMNS = 14  # the middle ones
 
 
 @torch.no_grad()
-def rollout(model: nn.Module, moment: Moment, shape: torch.Size, steps: int, generator: torch.Generator) -> Tensor:
+def rollout(
+    model: nn.Module, conditioning: Conditioning, shape: torch.Size, steps: int, generator: torch.Generator
+) -> Tensor:
     """(b, t, c, rows, columns) played from nothing, frame by frame with a cache."""
     b, t = shape[:2]
-    device = moment.dt.device
-    past, out = Past(), []
+    device = conditioning.dt.device
+    cache, out = KVCache(), []
     for i in range(t):
-        here = moment[torch.arange(b) * t + i]
+        here = conditioning[torch.arange(b) * t + i]
 
-        def predict(noisy: Tensor, level: float, here: Moment = here) -> Tensor:
-            return model(noisy, torch.full((b, 1), level, device=device), here, past)
+        def predict(noisy: Tensor, level: float, here: Conditioning = here) -> Tensor:
+            return model(noisy, torch.full((b, 1), level, device=device), here, cache)
 
         out.append(sample(predict, torch.randn(b, 1, *shape[2:], generator=generator).to(device), steps))
-        past.keep()
+        cache.commit()
     return torch.cat(out, 1)
 
 
@@ -97,8 +107,8 @@ class Trainer:
                 "optimisers": [whole(o.state_dict(), keep) for o in self.opts]}  # fmt: skip
 
     def load(self, saved: dict[str, Any]) -> None:
-        load_model(self.model, saved["model"])
-        load_model(self.average, saved["average"])
+        load_model(self.model, current_names(saved["model"]))
+        load_model(self.average, current_names(saved["average"]))
         for o, s in zip(self.opts, saved["optimisers"], strict=True):
             load_optimiser(o, s)
 
@@ -106,7 +116,7 @@ class Trainer:
         spread = (1, 1, -1, 1, 1)
         return (latents.float() - self.mean.view(spread)) / self.std.view(spread)
 
-    def draw(self, dice: torch.Generator) -> tuple[Tensor, Tensor, Moment]:
+    def draw(self, dice: torch.Generator) -> tuple[Tensor, Tensor, Conditioning]:
         """Clean latents (b, t, ...), an earlier frame of each clip (b, c, rows, columns), and what they obey."""
         sizes = torch.tensor([float(len(g)) for g in self.groups])
         which = int(torch.multinomial(sizes, 1, generator=dice))
@@ -122,9 +132,9 @@ class Trainer:
         earlier = self.normal(group.latents[pick][:, older : older + 1])[:, 0]
         silent = (torch.rand(clips, generator=dice) < SILENT).repeat_interleave(clip)
         scene = silenced(group.scene(pick, start, clip), silent)
-        moment = Moment.of(scene, group.steps(pick, clip), self.config.look)
-        moment.known = (torch.rand(clips, generator=dice) < TOLD).float().repeat_interleave(clip)
-        return clean, earlier, moment
+        conditioning = Conditioning.of(scene, group.steps(pick, clip), self.config.look)
+        conditioning.known = (torch.rand(clips, generator=dice) < TOLD).float().repeat_interleave(clip)
+        return clean, earlier, conditioning
 
     def step(self, i: int) -> float:
         dice = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
@@ -132,9 +142,9 @@ class Trainer:
         self.rates.take(min(1.0, (i + 1) / 100) * max(0.01, 1 - done))
         for o in self.opts:
             o.zero_grad(set_to_none=True)
-        clean, earlier, moment = self.draw(dice)
+        clean, earlier, conditioning = self.draw(dice)
         b, t = clean.shape[:2]
-        remembered = torch.rand(b, len(SPANS), 1, generator=dice) < REMEMBERED
+        remembered = torch.rand(b, len(MEMORY_SPANS_S), 1, generator=dice) < REMEMBERED
         noise, level = torch.randn(clean.shape, generator=dice), torch.ones(b, t)
         refines = i % REFINE_EVERY == REFINE_EVERY - 1
         guided = not refines and done > GUIDED_FROM and float(torch.rand((), generator=dice)) < GUIDED_SHARE
@@ -142,7 +152,7 @@ class Trainer:
             later = torch.tensor(levels(4)[1:])[torch.randint(0, 3, (b, t), generator=dice)]
             level = torch.where(torch.rand(b, 1, generator=dice) < 0.5, later, level)
         guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(b, generator=dice) if guided else torch.ones(b)
-        weight = watched(moment.scene, clean.shape[-2], clean.shape[-1])
+        weight = watched(conditioning.scene, clean.shape[-2], clean.shape[-1])
         scale = weight.mean()
         # All dice are thrown: from here on every process works on its own clips.
         mine = self.team.share(b)
@@ -150,21 +160,21 @@ class Trainer:
         clean, earlier, noise, level, remembered, guidance = (
             v[mine].to(self.team.device) for v in (clean, earlier, noise, level, remembered, guidance)
         )
-        moment, weight = moment[frames].to(self.team.device), weight[frames].to(self.team.device)
+        conditioning, weight = conditioning[frames].to(self.team.device), weight[frames].to(self.team.device)
         recall = {"earlier": earlier, "remembered": remembered}
         noisy, target = noise, clean
         if refines:
             with torch.no_grad():
-                own = self.model(noise, torch.ones_like(level), moment, **recall)
+                own = self.model(noise, torch.ones_like(level), conditioning, **recall)
             noisy = noised(own, noise, level[..., None, None, None])
         elif guided:
             with torch.no_grad():
                 everything = torch.ones(len(frames), dtype=torch.bool, device=self.team.device)
-                mute = replace(moment, scene=silenced(moment.scene, everything))
+                mute = replace(conditioning, scene=silenced(conditioning.scene, everything))
                 plain = self.average(noise, level, mute, **recall)
-            moment.guidance = guidance.repeat_interleave(t)
+            conditioning.guidance = guidance.repeat_interleave(t)
             target = clean + (guidance - 1)[:, None, None, None, None] * (clean - plain)
-        error = F.smooth_l1_loss(self.model(noisy, level, moment, **recall), target, beta=0.1, reduction="none")
+        error = F.smooth_l1_loss(self.model(noisy, level, conditioning, **recall), target, beta=0.1, reduction="none")
         loss = (error.mean(2).flatten(0, 1) * weight).mean() / scale
         loss.backward()
         for o in self.opts:
@@ -179,9 +189,11 @@ class Trainer:
         group = self.groups[0]
         count, frames = min(HELD, len(group)), group.latents.shape[1]
         truth = self.normal(group.latents[-count:])
-        moment = Moment.of(group.scene(slice(-count, None), 0, frames), group.steps(slice(-count, None), frames),
-                           self.config.look)  # fmt: skip
-        played = rollout(self.average, moment.to(self.team.device), truth.shape, 1, torch.Generator().manual_seed(1))
+        last = slice(-count, None)
+        conditioning = Conditioning.of(group.scene(last, 0, frames), group.steps(last, frames), self.config.look)
+        played = rollout(
+            self.average, conditioning.to(self.team.device), truth.shape, 1, torch.Generator().manual_seed(1)
+        )
         errors = (played.cpu() - truth).abs().mean((0, 2, 3, 4))
         return {"first": float(errors[0]), "later": float(errors[-1])}
 

@@ -1,4 +1,4 @@
-"""Pictures of any size in a world's shape."""
+"""Images of any size, cropped and resized to a world's shape."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def cover(pictures: NDArray[np.uint8] | Tensor, width: int, height: int, device: torch.device) -> Tensor:
+def cover(images: NDArray[np.uint8] | Tensor, width: int, height: int, device: torch.device) -> Tensor:
     """(n, h, w, 3) uint8 RGB -> (n, 3, height, width) float32 -1..1: the middle of each, filling the shape."""
-    given = torch.as_tensor(pictures).to(device)
+    given = torch.as_tensor(images).to(device)
     h, w = given.shape[1:3]
     scale = min(h / height, w / width)
     rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)

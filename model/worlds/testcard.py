@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class TestCard:
     """A flat colour that each prompt chooses (its tokens are that colour), with a bar moving at true speed.
 
-    A prompt of the form "#rrggbb" is that colour; any other text gets a colour from its hash, a picture its mean.
+    A prompt of the form "#rrggbb" is that colour; any other text gets a colour from its hash, an image its mean.
     """
 
     __test__ = False  # not a pytest class

@@ -1,11 +1,11 @@
-"""SD-Turbo as a `World`: every frame is drawn anew from a picture, in 1 to 4 steps (Sauer et al., 2023).
+"""SD-Turbo as a `World`: every frame is drawn anew from an image, in 1 to 4 steps (Sauer et al., 2023).
 
-That picture is the world's own last frame, moved by the camera: so it flows on for ever. As `Controls.strength` rises
-to a half, a live picture (`Controls.live`) takes its place, and from there on it is less and less changed. The noise
+That image is the world's own last frame, moved by the camera: so it flows on for ever. As `Controls.strength` rises
+to a half, a live image (`Controls.live`) takes its place, and from there on it is less and less changed. The noise
 drifts slowly instead of being drawn anew, so that a still scene does not flicker; `energy` stirs it. Acts, sound and
 guidance change nothing: the checkpoint knows none.
 
-Where it is too slow it draws smaller pictures of the same shape, and goes on from its last one: a world that has
+Where it is too slow it draws smaller images of the same shape, and goes on from its last one: a world that has
 nothing but that to remember can change its size without a cut.
 
 The network's parts are called directly, with what diffusers' StableDiffusionImg2ImgPipeline computes and nothing else.
@@ -25,19 +25,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..nano.world import choose_device
-from ..registry import TAESD, TURBO
+from ..devices import choose_device
 from ..spec import Controls, Prompt, Tokens, WorldSpec, WorldState
 from .crop import cover
+from .sources import TAESD, TURBO
 from .token_words import WORD
 
 SHAPES = ((512, 512), (640, 384), (704, 384), (384, 640))  # width and height; it was trained at the first
 SIZES = (8, 7, 6)  # eighths of them that it can draw, best first: each is a whole number of latents
 FPS = 30.0
 WORDS = 24  # of a prompt that can be weighted live
-FLOW, LIVE = 0.4, 0.5  # noise, as a share of all levels, over the last frame and over a live picture at half strength
+FLOW, LIVE = 0.4, 0.5  # noise, as a share of all levels, over the last frame and over a live image at half strength
 DRIFT, STIRRED = 0.15, 3.0  # e-folds by which the noise forgets itself a second: at rest, and with all energy
-ZOOM, TURN, STRAFE = 0.7, 0.5, 0.25  # e-folds, and shares of the picture, a second
+ZOOM, TURN, STRAFE = 0.7, 0.5, 0.25  # e-folds, and shares of the image, a second
 
 
 def arithmetic(device: torch.device) -> torch.dtype:
@@ -53,7 +53,7 @@ def shape_for(aspect: float | None) -> tuple[int, int]:
 
 
 def share(strength: float) -> tuple[float, float]:
-    """How much of the source is the live picture, and how much noise is put over it, each 0..1."""
+    """How much of the source is the live image, and how much noise is put over it, each 0..1."""
     strength = min(max(strength, 0.0), 1.0)
     if strength < 0.5:
         return 2 * strength, FLOW + (LIVE - FLOW) * 2 * strength
@@ -70,17 +70,17 @@ def timesteps(noise: float, steps: int) -> list[int]:
     return [round(top * (steps - k) / steps) - 1 for k in range(steps)] if top else []
 
 
-def moved(picture: Tensor, camera: Mapping[str, float], dt: float) -> Tensor:
+def moved(image: Tensor, camera: Mapping[str, float], dt: float) -> Tensor:
     """(1, 3, h, w) as a camera sees it that went on for dt seconds: forward and zoom draw nearer, yaw and strafe
     to the right shift the scene to the left, pitch upwards shifts it down. Beyond the edges it is mirrored."""
     axis = {name: float(camera.get(name, 0.0)) * dt for name in ("strafe", "forward", "yaw", "pitch", "zoom")}
     if not any(axis.values()):
-        return picture
+        return image
     scale = math.exp(-ZOOM * (axis["forward"] + axis["zoom"]))
     right, up = TURN * axis["yaw"] + STRAFE * axis["strafe"], TURN * axis["pitch"]
-    theta = torch.tensor([[[scale, 0.0, 2 * right], [0.0, scale, -2 * up]]], device=picture.device)
-    grid = F.affine_grid(theta, list(picture.shape), align_corners=False)
-    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    theta = torch.tensor([[[scale, 0.0, 2 * right], [0.0, scale, -2 * up]]], device=image.device)
+    grid = F.affine_grid(theta, list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def _without(word: str, text: str) -> str:
@@ -129,8 +129,8 @@ class Turbo:
             text: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", variant="fp16", dtype=kind, **safe)
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
-        except Exception as fault:
-            raise ValueError(f"{folder} is not SD-Turbo as it shall be ({fault}): wj weights get turbo") from fault
+        except Exception as error:
+            raise ValueError(f"{folder} is not SD-Turbo as it shall be ({error}): wj weights get turbo") from error
         world = cls(unet.to(chosen, memory_format=form), vae.to(chosen, memory_format=form), text.to(chosen),
                     tokenizer, scheduler, *shape_for(aspect))  # fmt: skip
         if chosen.type == "cuda":
@@ -149,8 +149,8 @@ class Turbo:
                 self.set_quality(level)
                 self.step(silence)
                 self.step(silence)
-        except Exception as fault:
-            warnings.warn(f"turbo plays without torch.compile, slower: {fault}", stacklevel=2)
+        except Exception as error:
+            warnings.warn(f"turbo plays without torch.compile, slower: {error}", stacklevel=2)
             for part in parts:
                 part._compiled_call_impl = None
             self.step(silence)
@@ -164,9 +164,9 @@ class Turbo:
     @torch.inference_mode()
     def encode(self, prompt: Prompt) -> Tokens:
         """(77, d). What a word gives is what the prompt has with it and would not have without it, so weight 0 is
-        exactly the prompt without that word. Raises ValueError for a prompt of pictures or sounds only."""
+        exactly the prompt without that word. Raises ValueError for a prompt of images or sounds only."""
         if not prompt.text and (prompt.image is not None or prompt.sound is not None or prompt.video is not None):
-            raise ValueError("turbo reads words; its pictures come in live (input)")
+            raise ValueError("turbo reads words; its images come in live (input)")
         words = tuple(dict.fromkeys(WORD.findall(prompt.text.lower())))[:WORDS]
         without = [_without(word, prompt.text) for word in words]
         said = self.tokenizer([prompt.text, *without], padding="max_length", truncation=True, return_tensors="pt",
@@ -177,7 +177,7 @@ class Turbo:
     def reset(self, seed: int) -> None:
         self._random.manual_seed(seed)
         self._noise: Tensor | None = None
-        self._picture: Tensor | None = None
+        self._image: Tensor | None = None
 
     def set_quality(self, level: int) -> None:
         """From the next step on: 0 is the spec's size, each later one is smaller."""
@@ -185,12 +185,12 @@ class Turbo:
 
     @torch.inference_mode()
     def step(self, controls: Controls) -> Tensor:
-        """One picture. The first of a world without a live one comes from nothing but noise."""
+        """One image. The first of a world without a live one comes from nothing but noise."""
         begin = time.perf_counter()
         rows, columns = size = self._sizes[self._level]
         noise = self._drift(controls)
         shown, over = share(controls.strength) if controls.live is not None else (0.0, FLOW)
-        source = None if self._picture is None else moved(self._picture.float(), controls.camera, controls.dt)
+        source = None if self._image is None else moved(self._image.float(), controls.camera, controls.dt)
         if source is not None and source.shape[2:] != size:
             source = F.interpolate(source, size, mode="bilinear", antialias=True)
         if controls.live is not None and shown > 0:
@@ -209,14 +209,14 @@ class Turbo:
             drawn = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0].clamp(-1, 1)
             self.timings["decode_ms"] = (time.perf_counter() - decode) * 1e3
         assert drawn is not None
-        self._picture = drawn
-        pictures = (drawn.float() / 2 + 0.5).mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        self._image = drawn
+        images = (drawn.float() / 2 + 0.5).mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         self.timings["step_ms"] = (time.perf_counter() - begin) * 1e3
-        return pictures
+        return images
 
     def _drift(self, controls: Controls) -> Tensor:
         """The noise, turned a little towards a fresh one: as strong as ever, and after a second as far at any rate.
-        A smaller picture has the same noise, of which every so many rows and columns are left out."""
+        A smaller image has the same noise, of which every so many rows and columns are left out."""
         fresh = torch.randn(self._noisy, generator=self._random)
         if self._noise is None:
             self._noise = fresh
@@ -227,8 +227,8 @@ class Turbo:
         latents = [n * SIZES[self._level] // SIZES[0] for n in self._noisy[2:]]
         return F.interpolate(self._noise, latents, mode="nearest-exact").to(self.device, self.kind)
 
-    def _encoded(self, picture: Tensor) -> Tensor:
-        found = self.vae.encode(picture)
+    def _encoded(self, image: Tensor) -> Tensor:
+        found = self.vae.encode(image)
         latents: Tensor = found.latents if hasattr(found, "latents") else found.latent_dist.mode()
         return latents * self.vae.config.scaling_factor
 
@@ -244,14 +244,14 @@ class Turbo:
         return latents
 
     def snapshot(self) -> WorldState:
-        return WorldState({"turbo": self._noisy, "picture": self._picture, "noise": self._noise,
+        return WorldState({"turbo": self._noisy, "image": self._image, "noise": self._noise,
                            "random": self._random.get_state()})  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
         """Raises ValueError for another world's state. What was drawn in another size is resized."""
         if state.data.get("turbo") != self._noisy:
             raise ValueError(f"this is no state of a turbo of {self._spec.width}x{self._spec.height}")
-        picture, noise = state.data["picture"], state.data["noise"]
-        self._picture = None if picture is None else picture.to(self.device, self.kind)
+        image, noise = state.data["image"], state.data["noise"]
+        self._image = None if image is None else image.to(self.device, self.kind)
         self._noise = noise
         self._random.set_state(state.data["random"])

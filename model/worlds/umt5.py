@@ -14,7 +14,7 @@ from .token_words import pieces_of
 from .wan.kernels import find_flashdreams
 
 ROWS = 256  # pieces of words that a prompt is read up to: twice the longest prompts these worlds were shown
-ROOM = 40e9  # bytes of memory that a GPU needs for the network, its cache and the 11 GB of the encoder
+SHARED_GPU_BYTES = 40e9  # bytes of memory that a GPU needs for the network, its cache and the 11 GB of the encoder
 
 
 class UMT5:

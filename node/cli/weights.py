@@ -18,8 +18,8 @@ def rows() -> list[dict[str, Any]]:
 
     root, found = home(), []
     for entry in worlds().values():
-        lacking = [path for source in entry.weights for path in missing(source, root)]
-        here = "built in" if not entry.weights else "missing" if lacking else "here"
+        gone = [path for source in entry.weights for path in missing(source, root)]
+        here = "built in" if not entry.weights else "missing" if gone else "here"
         found.append({
             "name": entry.name, "weights": here, "memory_gb": entry.memory, "licence": entry.licence,
             "rate": entry.rate, "package": entry.package, "extra": entry.extra, "terms": entry.terms,
@@ -60,9 +60,9 @@ def get(
     What was cut off goes on where it was. $WORLDJOCKEY_WEIGHTS names another folder for them.
     """
     from worldjockey.model import weights_store
-    from worldjockey.model.registry import check_options, imported, parted
+    from worldjockey.model.registry import check_options, imported, split_options
 
-    entry, root, options = imported(name), weights_store.home(), parted(name)[1]
+    entry, root, options = imported(name), weights_store.home(), split_options(name)[1]
     if entry.weights:
         check_options(entry, options)
     sources = entry.needs(options)

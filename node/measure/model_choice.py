@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from worldjockey.model.registry import OWN, WorldEntry, made_for
+from worldjockey.model.registry import BUILTIN_WORLDS, WorldEntry, preset_values
 from worldjockey.model.weights_store import home, missing
 
 from ..ipc.process import SPAWN, exit_now, init_child
@@ -96,7 +96,7 @@ def hear(name: str, device: str = "auto", seconds: float = SECONDS, top: float =
     from . import bench
 
     try:
-        rows, about = bench.world(name, device, (int(made_for(name).get("steps", 1)),), seconds)
+        rows, about = bench.world(name, device, (int(preset_values(name).get("steps", 1)),), seconds)
     except RuntimeError as error:
         return AudioChunk(why=str(error))
     return AudioChunk(rows[0]["fps"], round(enough(about["rate"], top, about["frames_per_step"] > 1), 2))
@@ -108,13 +108,13 @@ def lacking(entry: WorldEntry) -> str:
     return f"wj weights get {entry.name}" if gone else ""
 
 
-def candidates(worlds: Iterable[WorldEntry] = OWN) -> list[WorldEntry]:
+def candidates(worlds: Iterable[WorldEntry] = BUILTIN_WORLDS) -> list[WorldEntry]:
     """Those that may be chosen by themselves, the best first."""
     return sorted((entry for entry in worlds if entry.devices), key=lambda entry: -entry.rank)
 
 
 def choose(device: str = "auto", top: float = TOP, tell: Callable[[str], None] = lambda said: None,
-           worlds: Iterable[WorldEntry] = OWN, look: Callable[[str], Machine] = machine,
+           worlds: Iterable[WorldEntry] = BUILTIN_WORLDS, look: Callable[[str], Machine] = machine,
            listen: Callable[[str, str, float, float], AudioChunk] = hear) -> str:  # fmt: skip
     """The best world that keeps its time here; the one that plays anywhere if none does. tell: hears what is found."""
     here = look(device)

@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from worldjockey.model.registry import made_for, parted
+from worldjockey.model.registry import preset_values, split_options
 
 from ..control.modulators import ModulatorLine
 from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
@@ -40,7 +40,7 @@ def _model(value: Any) -> Any:
         options = ",".join(f"{key}={choice}" for key, choice in value.items() if key != "name")
         value = f"{name}:{options}" if options else name
     if isinstance(value, str):
-        parted(value)
+        split_options(value)
     return value
 
 
@@ -163,7 +163,7 @@ class Show(ShowModel):
     def initial(self) -> dict[str, Any]:
         """Every parameter's value as the show opens: the table's defaults, the world's, the show's texts and values."""
         values = {name: p.default for name, p in PARAMETERS.items() if p.kind != "trigger"}
-        values.update({name: PARAMETERS[name].coerce(value) for name, value in made_for(self.model).items()})
+        values.update({name: PARAMETERS[name].coerce(value) for name, value in preset_values(self.model).items()})
         values["prompt"] = self.prompt
         values.update(self.prompts().said)
         values["quantise"] = self.quantise

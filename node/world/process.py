@@ -216,11 +216,11 @@ def _company(options: WorldOptions, threads: int) -> Iterator[tuple[str, Callabl
         return
     from worldjockey.model.worlds import distributed
 
-    wire = distributed.Wire()
+    broadcast = distributed.Broadcast()
     said = {"model": options.model, "device": options.device, "aspect": options.aspect, "threads": threads}
-    wire.send("open", said)
-    yield distributed.device(options.device), lambda world: distributed.Leader(world, wire)
-    wire.send("close", {"over": not options.returns})
+    broadcast.send("open", said)
+    yield distributed.device(options.device), lambda world: distributed.Leader(world, broadcast)
+    broadcast.send("close", {"over": not options.returns})
 
 
 def _play(player: WorldStepper, ring: FrameRing, status: Cell, say: dict[str, Any], stop: Any) -> None:

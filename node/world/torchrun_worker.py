@@ -26,15 +26,15 @@ def run(status: Cell, stop: Any) -> None:
     from worldjockey.model.worlds import distributed
 
     torch.set_num_threads(1)
-    wire = distributed.Wire()
-    name, said, _ = wire.receive()
+    broadcast = distributed.Broadcast()
+    name, said, _ = broadcast.receive()
     if name != "open":
         raise SystemExit(1)
     if said["threads"]:
         torch.set_num_threads(said["threads"])
     world = load(said["model"], device=distributed.device(said["device"]), aspect=said["aspect"])
     publish_status(status, {"state": "following"})
-    exit_now(CLOSED if distributed.follow(world, wire) else 0)
+    exit_now(CLOSED if distributed.follow(world, broadcast) else 0)
 
 
 def follow(seconds: float | None = None) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from package import describe
 from worldjockey.model import Controls, ExtraMissing, Prompt, WeightsMissing, load, registry, worlds
-from worldjockey.model.registry import WorldEntry, imported, made_for, parted
+from worldjockey.model.registry import WorldEntry, imported, preset_values, split_options
 from worldjockey.model.weights_store import COMMIT, Source
 
 EXAMPLE = Path(__file__).parents[2] / "examples/world_plugin"
@@ -85,7 +85,7 @@ def test_a_world_whose_packages_are_missing_says_which_extra(monkeypatch):
         import surely_not_installed  # noqa: F401
 
     entry = replace(worlds()["turbo"], open=needy, weights=())
-    monkeypatch.setattr(registry, "OWN", (entry,))
+    monkeypatch.setattr(registry, "BUILTIN_WORLDS", (entry,))
     with pytest.raises(ExtraMissing, match=r"pip install 'worldjockey\[turbo\]'"):
         load("turbo")
 
@@ -95,23 +95,23 @@ def test_options_follow_a_worlds_name_and_reach_it(monkeypatch, tmp_path):
     further = {"size=large": (Source("some/large", "main", ("large.pt",)),)}
     entry = WorldEntry("river", opened.append, options={"size": ("small", "large"), "banks": ("green",)},
                        further=further, values={"steps": 3})  # fmt: skip
-    monkeypatch.setattr(registry, "OWN", (entry,))
+    monkeypatch.setattr(registry, "BUILTIN_WORLDS", (entry,))
     monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
     load("river")
     load(" river : size=small, banks=green")
     assert [(o.name, o.options) for o in opened] == [("river", {}), ("river", {"size": "small", "banks": "green"})]
-    assert made_for("river:size=large") == {"steps": 3}
+    assert preset_values("river:size=large") == {"steps": 3}
     with pytest.raises(WeightsMissing, match=r"some/large/large\.pt.*wj weights get river:size=large"):
         load("river:size=large,banks=green")
     with pytest.raises(ValueError, match="no option size=huge: it has size=small or large; banks=green"):
         load("river:size=huge")
     with pytest.raises(ValueError, match="option=choice"):
         load("river:large")
-    assert parted("a:b=c=d") == ("a", {"b": "c=d"})
+    assert split_options("a:b=c=d") == ("a", {"b": "c=d"})
 
 
 def test_what_is_fetched_is_pinned_by_its_commit_or_by_its_content():
-    for entry in registry.OWN:
+    for entry in registry.BUILTIN_WORLDS:
         for source in (*entry.weights, *(s for sources in entry.further.values() for s in sources)):
             pinned = COMMIT.fullmatch(source.revision) or source.sha256.keys() == set(source.files)
             assert pinned, source.repository
@@ -125,6 +125,13 @@ def test_every_world_says_what_it_takes():
             assert entry.extra
             assert entry.memory > 0
             assert entry.terms.startswith("https://")
+
+
+def test_worlds_stays_a_function_though_a_folder_has_its_name():
+    """Each in a process of its own, in which nothing of that folder is imported yet."""
+    for code in ("m.load('testcard')", "import worldjockey.model.worlds.testcard"):
+        code = f"import worldjockey.model as m; {code}; print(*m.worlds())"
+        assert "testcard" in subprocess.check_output([sys.executable, "-c", code], text=True)
 
 
 def test_names_cost_no_torch():

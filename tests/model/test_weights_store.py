@@ -209,7 +209,7 @@ def test_the_command_asks_for_the_licence_first(hub, tmp_path, monkeypatch):
     from worldjockey.node.cli.app import app
 
     entry = WorldEntry("borrowed", lambda opening: None, "turbo", (SOURCE,), "Some License", "https://example.org/l")
-    monkeypatch.setattr(registry, "OWN", (*registry.OWN, entry))
+    monkeypatch.setattr(registry, "BUILTIN_WORLDS", (*registry.BUILTIN_WORLDS, entry))
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
     assert home() == tmp_path
@@ -231,7 +231,7 @@ def test_the_command_asks_for_the_licence_first(hub, tmp_path, monkeypatch):
     assert COMMIT[:7] in CliRunner().invoke(app, ["weights", "list"], env={"COLUMNS": "200"}).stdout
     assert load("borrowed") is None
     further = replace(entry, options={"size": ("small", "large")}, further={"size=large": (LARGE,)})
-    monkeypatch.setattr(registry, "OWN", (*registry.OWN[:-1], further))
+    monkeypatch.setattr(registry, "BUILTIN_WORLDS", (*registry.BUILTIN_WORLDS[:-1], further))
     with pytest.raises(WeightsMissing, match=r"some/large.*wj weights get borrowed:size=large"):
         load("borrowed:size=large")
     got = CliRunner().invoke(app, ["weights", "get", "borrowed:size=large", "--accept"])
@@ -250,8 +250,8 @@ process.stay_offline()
 import huggingface_hub
 try:
     huggingface_hub.hf_hub_download("some/world", "net/config.json", cache_dir="cache")
-except Exception as fault:
-    print(type(fault).__name__)
+except Exception as error:
+    print(type(error).__name__)
 """
     env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)

@@ -25,8 +25,8 @@ CONFIG = WorldConfig(
     temporal=(1,),
     window=2,
     trunk=24,
-    sheets=2,
-    grain=8,
+    texture_depth=2,
+    detail=8,
     look=4,
 )
 

@@ -5,7 +5,7 @@ import json
 import diffusers
 import torch
 import transformers
-from worldjockey.model.registry import TAESD, TURBO
+from worldjockey.model.worlds.sources import TAESD, TURBO
 from worldjockey.model.worlds.turbo import Turbo
 
 WIDTH = 32  # of the text

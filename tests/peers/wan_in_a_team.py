@@ -18,7 +18,7 @@ def drawn() -> torch.Tensor:
     chunks = []
     for i in range(9):
         if i in (0, 5):
-            rollout.say(texts[i // 5])
+            rollout.set_text(texts[i // 5])
         if i == 5:
             rollout.recache()
         if i in (6, 8):

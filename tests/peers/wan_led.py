@@ -14,7 +14,7 @@ from worldjockey.node.ipc.process import exit_now
 
 
 class Drawing:
-    """What it draws is latents, not pictures: the decoder is nobody's to share."""
+    """What it draws is latents, not frames: the decoder is nobody's to share."""
 
     spec = WorldSpec("tiny", 64, 32, 16.0, 1, (), ("text",), "cpu")
 
@@ -28,7 +28,7 @@ class Drawing:
         self.rollout.widen(windows(TINY)[level])
 
     def step(self, controls):
-        self.rollout.say(controls.tokens)
+        self.rollout.set_text(controls.tokens)
         return self.rollout.chunk(controls.steps)
 
 
@@ -46,12 +46,12 @@ def played(world):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    wire = distributed.Wire() if distributed.size() > 1 else None
-    if wire is None:
+    broadcast = distributed.Broadcast() if distributed.size() > 1 else None
+    if broadcast is None:
         torch.save(played(Drawing()), sys.argv[1])
     elif distributed.rank() == 0:
-        torch.save(played(distributed.Leader(Drawing(), wire)), sys.argv[1])
-        wire.send("close", {"over": True})
+        torch.save(played(distributed.Leader(Drawing(), broadcast)), sys.argv[1])
+        broadcast.send("close", {"over": True})
     else:
-        assert distributed.follow(Drawing(), wire)
+        assert distributed.follow(Drawing(), broadcast)
     exit_now()

@@ -1,4 +1,4 @@
-"""How much of a picture survives the way into latents and back, on scenes that training never drew."""
+"""How much of an image survives the way into latents and back, on scenes that training never drew."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.progress import track
 
 from ...stage.render import render
 from ...stage.sample import moments, to_bytes
-from ...train.autoencoder import psnr
+from ..metrics import psnr
 from .row import Row
 
 SEED = 555_000
@@ -18,7 +18,7 @@ SEED = 555_000
 
 @torch.inference_mode()
 def rows(world: Any, count: int = 24) -> list[Row]:
-    """Nothing for a world without an autoencoder of its own. The figure is the mean of the pictures' PSNR, in dB."""
+    """Nothing for a world without an autoencoder of its own. The figure is the mean of the images' PSNR, in dB."""
     model = getattr(world, "autoencoder", None)
     if model is None:
         return []

@@ -1,16 +1,16 @@
-"""Does the picture move the way the camera was told to?
+"""Do the frames move as the camera command asks?
 
 From one settled moment of each scene, every command runs for half a second; what an uncommanded run of the same moment
 does by itself (clouds, waves) is taken off. A command is right when the motion it adds has the right sign, is larger
 than NOISE, and lies along its own axis:
 
-    strafe, yaw   the mean of x, more than of y; to the right moves the picture to the left
-    pitch         the mean of y, more than of x; up moves the picture down
+    strafe, yaw   the mean of x, more than of y; to the right moves the frame to the left
+    pitch         the mean of y, more than of x; up moves the frame down
     forward       away from the vanishing point, which lies on the horizon
     zoom          away from the centre (reported, not one of the eight)
 
 Strafe and yaw are told apart by how unlike the motion is from the sky down to the near ground: the spread of the
-medians of ROWS rows of the picture (10th to 90th percentile), as a share of the fastest. A turn moves all alike, a
+medians of ROWS rows of the frame (10th to 90th percentile), as a share of the fastest. A turn moves all alike, a
 strafe moves near things more. On true frames, turns come to at most 0.15 and strafes to at least 0.45.
 """
 
@@ -27,10 +27,10 @@ from .play import FPS, SEEDS, Ask, run, settle, tokens
 from .row import Row
 
 COMMANDS = tuple((axis, sign) for axis in ("strafe", "forward", "yaw", "pitch", "zoom") for sign in (1, -1))
-SECONDS = 0.5
+LENGTH_S = 0.5
 NOISE = 0.02  # screen units a second
 HORIZON = 0.12  # where the stage's horizon lies, screen units under the centre
-ROWS, FEW = 8, 6  # rows of the picture, and how many followed corners speak for one
+ROWS, FEW = 8, 6  # rows of the frame, and how many followed corners speak for one
 UNLIKE = 0.3  # spread from which a sideways motion is a strafe
 
 
@@ -62,7 +62,7 @@ def right(axis: str, sign: int, moved: dict[str, float]) -> bool:
 
 
 def unlikeness(m: Motion) -> float:
-    """0 where every row of the picture moves sideways alike, towards 1 where some of them stay."""
+    """0 where every row of the frame moves sideways alike, towards 1 where some of them stay."""
     row = np.clip((m.points[:, 1] + 1) / 2 * ROWS, 0, ROWS - 1).astype(int)
     medians = [np.median(m.vectors[row == k, 0]) for k in range(ROWS) if (row == k).sum() >= FEW]
     if len(medians) < 2:
@@ -74,7 +74,7 @@ def unlikeness(m: Motion) -> float:
 def play(world: World, scenes: Sequence[Ask], name: str = "camera") -> dict[str, float]:
     """ "strafe +" ... "zoom -" -> share right, and "told apart" -> share of sideways motions named rightly."""
     hits: dict[str, list[bool]] = {}
-    frames = round(SECONDS * FPS)
+    frames = round(LENGTH_S * FPS)
     for i, scene in enumerate(track(scenes, name, transient=True)):
         world.reset(SEEDS + i)
         values = tokens(world, scene)
@@ -84,8 +84,8 @@ def play(world: World, scenes: Sequence[Ask], name: str = "camera") -> dict[str,
         still = measure(along([first, *run(world, Controls(values, dt=1 / FPS), frames)]))
         for axis, sign in COMMANDS:
             world.restore(start)
-            told = Controls(values, dt=1 / FPS, camera={axis: float(sign)})
-            motion = along([first, *run(world, told, frames)])
+            commanded = Controls(values, dt=1 / FPS, camera={axis: float(sign)})
+            motion = along([first, *run(world, commanded, frames)])
             moved = {k: v - still[k] for k, v in measure(motion).items()}
             hits.setdefault(f"{axis} {'+' if sign > 0 else '-'}", []).append(right(axis, sign, moved))
             if axis in ("strafe", "yaw"):

@@ -13,22 +13,22 @@ from ...spec import Controls, World, slerp
 from .play import FPS, SEEDS, Ask, ask, run, tokens
 from .sound import beat
 
-SECONDS, TRANSITION = 60.0, 1.0
+LENGTH_S, TRANSITION_S = 60.0, 1.0
 
 
 @dataclass(frozen=True)
 class Part:
     """One prompt of the clip, the act of its second half, and its camera."""
 
-    said: dict[str, str]
+    values: dict[str, str]
     act: str
     camera: dict[str, float] = field(default_factory=dict)
 
 
 def _part(place: str, light: str, weather: str, act: str, tint: str = "plain", mood: str = "neutral",
           **camera: float) -> Part:  # fmt: skip
-    said = {"place": place, "light": light, "weather": weather, "figure": "dance", "tint": tint, "mood": mood}
-    return Part(said, act, camera)
+    values = {"place": place, "light": light, "weather": weather, "figure": "dance", "tint": tint, "mood": mood}
+    return Part(values, act, camera)
 
 
 PROGRAM = (
@@ -45,16 +45,16 @@ PROGRAM = (
 )
 
 
-def write(path: Path, world: World, *, steps: int = 1, seconds: float = SECONDS) -> None:
+def write(path: Path, world: World, *, steps: int = 1, seconds: float = LENGTH_S) -> None:
     """The clip as H.264 at FPS, as large as the world."""
     import av
 
     rng = np.random.default_rng(3)
-    asked: list[Ask] = [ask(rng, p.said) for p in PROGRAM]
-    values = [tokens(world, a) for a in asked]
+    asked: list[Ask] = [ask(rng, p.values) for p in PROGRAM]
+    encoded = [tokens(world, a) for a in asked]
     frames = round(seconds * FPS)
     each = frames / len(PROGRAM)
-    heard = beat(SEEDS, frames)
+    audio = beat(SEEDS, frames)
     world.reset(SEEDS)
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
@@ -63,12 +63,12 @@ def write(path: Path, world: World, *, steps: int = 1, seconds: float = SECONDS)
         for i in track(range(frames), "clip", transient=True):
             k = min(int(i / each), len(PROGRAM) - 1)
             into = (i - k * each) / FPS  # seconds since this prompt was asked for
-            t = min(1.0, into / TRANSITION)
-            now = values[k] if k == 0 or t >= 1 else slerp([values[k - 1], values[k]], [1 - t, t])
+            t = min(1.0, into / TRANSITION_S)
+            now = encoded[k] if k == 0 or t >= 1 else slerp([encoded[k - 1], encoded[k]], [1 - t, t])
             part, lift = PROGRAM[k], sin(pi * min(1.0, into * FPS / each))  # the camera starts and ends at rest
             act = {part.act: 1.0} if i - k * each > each * 0.5 else {}
             camera = {axis: v * lift for axis, v in part.camera.items()}
-            level, bass, treble, onset = (0.7 * heard[i]).tolist()
+            level, bass, treble, onset = (0.7 * audio[i]).tolist()
             sound = (level, bass, treble, onset)
             c = Controls(now, dt=1 / FPS, steps=steps, camera=camera, acts=act, sound=sound)
             (frame,) = run(world, c, 1)

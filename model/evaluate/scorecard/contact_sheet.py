@@ -13,7 +13,7 @@ from ...spec import Controls, World
 from ...stage.vocabulary import ATTRIBUTES, LIGHTS, MOODS, PLACES, TINTS
 from .play import SEEDS, Ask, ask, run, settle, tokens
 
-THUMB = (272, 153)  # width, height of a picture on the sheet
+THUMB = (272, 153)  # width, height of an image on the sheet
 GAP, CAPTION, MARGIN = 10, 20, 24
 PAPER, INK, FAINT = (15, 15, 19), (214, 214, 222), (128, 128, 140)
 WEATHERS = ("clear", "petals", "embers", "snow", "rain", "fog", "clear")  # one a light
@@ -36,9 +36,9 @@ def cells() -> list[list[tuple[Ask, str]]]:
     """Rows of prompts with their captions: a row a place, then the tints and the moods."""
     rng = np.random.default_rng(2)
 
-    def cell(**said: str) -> tuple[Ask, str]:
-        caption = " · ".join(v for v in said.values() if v != "clear")
-        return ask(rng, {**PLAIN, **said}), caption
+    def cell(**values: str) -> tuple[Ask, str]:
+        caption = " · ".join(v for v in values.values() if v != "clear")
+        return ask(rng, {**PLAIN, **values}), caption
 
     looks = list(zip(LIGHTS, WEATHERS, ACTS, strict=True))
     places = [[cell(place=p, light=light, weather=w, figure=a) for light, w, a in looks] for p in PLACES]
@@ -59,7 +59,7 @@ def shown(world: World, prompt: Ask, seed: int, steps: int) -> Tensor:
 def write(
     path: Path, world: World, truth: World | None, *, steps: int = 1, rows: list[list[tuple[Ask, str]]] | None = None
 ) -> None:
-    """The sheet as a PNG; with `truth`, the true stage frame stands beside every picture. rows: as from `cells`."""
+    """The sheet as a PNG; with `truth`, the true stage frame stands beside every image. rows: as from `cells`."""
     image, draw, font = pillow()
     rows = cells() if rows is None else rows
     worlds = [world] if truth is None else [world, truth]

@@ -23,7 +23,7 @@ from ...spec import Controls, World, slerp
 from .play import FPS, SEEDS, Ask, ask, change, run, settle, tokens
 from .row import Row
 
-SECONDS, AFTER = 1.0, 0.3
+TRANSITION_S, AFTER_S = 1.0, 0.3
 
 
 def jumps(frames: Sequence[Tensor]) -> list[float]:
@@ -33,14 +33,14 @@ def jumps(frames: Sequence[Tensor]) -> list[float]:
 def once(world: World, first: Ask, second: Ask) -> float:
     """How much larger the largest jump of one transition is than it has to be."""
     a, b = tokens(world, first), tokens(world, second)
-    count = round(SECONDS * FPS)
+    count = round(TRANSITION_S * FPS)
     settle(world, Controls(a, dt=1 / FPS), 1.0)
     before = list(run(world, Controls(a, dt=1 / FPS), count))
     way = [before[-1]]
     for i in range(1, count + 1):
         t = i / count
         way += run(world, Controls(slerp([a, b], [1 - t, t]), dt=1 / FPS), 1)
-    way += run(world, Controls(b, dt=1 / FPS), round(AFTER * FPS))
+    way += run(world, Controls(b, dt=1 / FPS), round(AFTER_S * FPS))
     after = list(run(world, Controls(b, dt=1 / FPS), count))
     normal = max(jumps(before) + jumps(after))
     return max(jumps(way)) / max(normal, change(way[0], way[-1]) / count, 1e-3)

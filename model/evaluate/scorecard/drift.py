@@ -1,11 +1,11 @@
 """What a world looks like after minutes, against what it looked like after half a minute.
 
-One prompt holds, nobody touches anything. Frames of WINDOW seconds from second 30 on are held against as many later.
+One prompt holds, nobody touches anything. Frames of WINDOW_S seconds from second 30 on are held against as many later.
 The later window begins a whole number of turns of the stage's slowest clock after the first, so that clouds, waves and
 the figure stand where they stood and no animation counts as drift: `seconds` is rounded to that.
 
-The target speaks of world time. A step may cover up to 1/8 s, and that is what is used unless `dt` says otherwise; how
-many steps that made is reported, because a world drifts by the step as well as by the second.
+The target is in world time. A step may cover up to 1/8 s, which is the default of `dt`; the number of steps is reported
+too, because a world drifts by the step as well as by the second.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from rich.progress import Progress
 from torch import Tensor
 
 from ...spec import Controls, World
-from ...stage.scene import CLOCKS
+from ...stage.scene import CLOCK_PERIODS_S
 from ...stage.vocabulary import ATTRIBUTES
 from ..probe import Probe
 from .play import SEEDS, Ask, ask, run, tokens
 from .row import Row
 
-DT = 1 / 8
-FIRST, WINDOW = 30.0, 16.0  # seconds
+DT_S = 1 / 8
+FIRST_S, WINDOW_S = 30.0, 16.0  # seconds
 LOOKS = 32  # frames of a window that are looked at
 PROMPTS = (
     {"place": "city", "light": "neon", "weather": "rain", "figure": "dance", "tint": "plain", "mood": "neutral"},
@@ -42,11 +42,11 @@ def prompts() -> list[Ask]:
 
 def windows(seconds: float) -> tuple[float, float, float]:
     """Begin of the first window, begin of the second, their length; short runs are cut in proportion."""
-    length = min(WINDOW, seconds / 4)
-    first = min(FIRST, seconds / 4)
+    length = min(WINDOW_S, seconds / 4)
+    first = min(FIRST_S, seconds / 4)
     gap = seconds - length - first
-    if gap >= CLOCKS[-1]:
-        gap = floor(gap / CLOCKS[-1] + 0.5) * CLOCKS[-1]
+    if gap >= CLOCK_PERIODS_S[-1]:
+        gap = floor(gap / CLOCK_PERIODS_S[-1] + 0.5) * CLOCK_PERIODS_S[-1]
     return first, first + gap, length
 
 
@@ -70,7 +70,7 @@ def once(world: World, probe: Probe | None, prompt: Ask, seconds: float, dt: flo
     every = max(1, round(length / dt / LOOKS))
     found = []
     total = round((second + length) / dt)
-    task = bar.add_task(f"drift, {prompt.said['place']}", total=total)
+    task = bar.add_task(f"drift, {prompt.values['place']}", total=total)
     kept: dict[float, list[Tensor]] = {first: [], second: []}
     for i, frame in enumerate(run(world, c, total)):
         for begin, frames in kept.items():
@@ -80,15 +80,15 @@ def once(world: World, probe: Probe | None, prompt: Ask, seconds: float, dt: flo
         bar.advance(task)
     bar.remove_task(task)
     for frames in kept.values():
-        pictures = torch.stack(frames).permute(0, 3, 1, 2).float() / 255
-        figures = look(pictures)
+        images = torch.stack(frames).permute(0, 3, 1, 2).float() / 255
+        figures = look(images)
         if probe is not None:
             scores: dict[str, list[Tensor]] = {k: [] for k in ATTRIBUTES}
-            for part in pictures.split(8):
+            for part in images.split(8):
                 for k, v in probe(part).items():
                     scores[k].append(v)
             seen = {k: torch.cat(v).argmax(-1) for k, v in scores.items()}
-            hits = [float((seen[k] == ATTRIBUTES[k].index(prompt.said[k])).float().mean()) for k in ATTRIBUTES]
+            hits = [float((seen[k] == ATTRIBUTES[k].index(prompt.values[k])).float().mean()) for k in ATTRIBUTES]
             figures["obedience"] = float(np.mean(hits))
         found.append(figures)
     early, late = found
@@ -96,7 +96,7 @@ def once(world: World, probe: Probe | None, prompt: Ask, seconds: float, dt: flo
 
 
 def play(
-    world: World, probe: Probe | None, asked: Sequence[Ask], seconds: float, dt: float = DT
+    world: World, probe: Probe | None, asked: Sequence[Ask], seconds: float, dt: float = DT_S
 ) -> list[dict[str, float]]:
     """`once` for each prompt."""
     found = []
@@ -107,7 +107,7 @@ def play(
     return found
 
 
-def rows(world: World, probe: Probe, seconds: float, dt: float = DT) -> list[Row]:
+def rows(world: World, probe: Probe, seconds: float, dt: float = DT_S) -> list[Row]:
     asked = prompts()
     ratios = play(world, probe, asked, seconds, dt)
     # Fewer attributes seen is drift, more is not.

@@ -1,4 +1,4 @@
-"""How a picture moves: sparse optical flow, in screen units (half the picture's height is 1, y down, centre 0, 0).
+"""How a frame moves: sparse optical flow, in screen units (half the frame's height is 1, y down, centre 0, 0).
 
 Corners (Shi and Tomasi 1994) followed by pyramidal Lucas-Kanade (Bouguet 2001) from one frame to the next and back
 again; what does not come back to where it started is dropped (Kalal et al. 2010).
@@ -76,8 +76,8 @@ def follow(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Motion:
 
 def along(frames: list[Tensor]) -> Motion:
     """All motion between neighbours of a run."""
-    pictures = [grey(f) for f in frames]
+    greys = [grey(f) for f in frames]
     total = STILL
-    for a, b in pairwise(pictures):
+    for a, b in pairwise(greys):
         total = total + follow(a, b)
     return total

@@ -1,7 +1,7 @@
 """Turn away for 4 s and back: is what was there there again?
 
 The view after the way back is held against the first one, and so are random views of the same world: those passed on
-the way, from 1.5 s on. Distances are taken in the judge's features, which keep where things are, and in pictures of
+the way, from 1.5 s on. Distances are taken in the judge's features, which keep where things are, and in images of
 64x36 pixels. The figure is the distance after the way back as a share of the mean distance of a random view: 0 is the
 same view, 1 is any view. The clouds have moved on meanwhile, so that true frames do not reach 0 either.
 """
@@ -21,9 +21,9 @@ from ..probe import Probe
 from .play import FPS, SEEDS, Ask, run, settle, tokens
 from .row import Row
 
-AWAY = 4.0  # seconds
+AWAY_S = 4.0  # seconds
 VIEWS = 5  # random ones
-PASSED = 1.5  # seconds after which nothing of the first view is on screen any more
+PASSED_S = 1.5  # seconds after which nothing of the first view is on screen any more
 
 
 def _pixels(frames: Tensor) -> Tensor:
@@ -40,14 +40,14 @@ def play(world: World, probe: Probe, scenes: Sequence[Ask], name: str = "memory"
         settle(world, Controls(values, dt=1 / FPS), 0.8)
         views = list(run(world, Controls(values, dt=1 / FPS), 1))
         away, back = (Controls(values, dt=1 / FPS, camera={"yaw": v}) for v in (1.0, -1.0))
-        settle(world, away, PASSED)
+        settle(world, away, PASSED_S)
         for _ in range(VIEWS):
-            settle(world, away, (AWAY - PASSED) / VIEWS - 1 / FPS)
+            settle(world, away, (AWAY_S - PASSED_S) / VIEWS - 1 / FPS)
             views += run(world, away, 1)
-        settle(world, back, AWAY - 1 / FPS)
+        settle(world, back, AWAY_S - 1 / FPS)
         views += run(world, back, 1)
-        pictures = torch.stack(views).permute(0, 3, 1, 2).float() / 255
-        for kind, seen in (("judge", probe.features(pictures)), ("pixels", _pixels(pictures))):
+        images = torch.stack(views).permute(0, 3, 1, 2).float() / 255
+        for kind, seen in (("judge", probe.features(images)), ("pixels", _pixels(images))):
             far = (seen[1:] - seen[:1]).norm(dim=1)
             found.setdefault(f"{kind}, back", []).append(float(far[-1]))
             found.setdefault(f"{kind}, random view", []).append(float(far[:-1].mean()))

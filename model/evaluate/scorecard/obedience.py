@@ -1,4 +1,4 @@
-"""Does the picture show what was asked, 1.5 s after the switch?
+"""Does the image show what was asked, 1.5 s after the switch?
 
 Prompts follow each other without a pause, as in a show; every few the world starts anew from a seed it has never seen.
 A figure's act is a motion, so the judge looks at it over the last second (the mean of its scores); for all else at the
@@ -22,8 +22,8 @@ from ..probe import Probe
 from .play import SEEDS, Ask, ask, run, settle, tokens
 from .row import Row
 
-DT = 0.1
-LOOKS = 6  # pictures that the judge sees of each prompt, 0.5 s to 1.5 s after the switch
+DT_S = 0.1
+LOOKS = 6  # images that the judge sees of each prompt, 0.5 s to 1.5 s after the switch
 STILL = 3  # of them, the last ones: for all that does not move
 EACH = 6  # prompts from one seed
 SCORED = ("place", "light", "weather", "figure")  # what must reach the target; tint and mood are reported
@@ -31,7 +31,7 @@ SCORED = ("place", "light", "weather", "figure")  # what must reach the target; 
 
 @dataclass(frozen=True)
 class Obeyed:
-    """right: attribute -> share of prompts. summaries: (n, d), the judge's summary of every picture it saw last."""
+    """right: attribute -> share of prompts. summaries: (n, d), the judge's summary of every image it saw last."""
 
     right: dict[str, float]
     summaries: Tensor
@@ -51,19 +51,19 @@ def play(world: World, probe: Probe, prompts: Sequence[Ask], steps: int = 1, nam
         if i % EACH == 0:
             world.reset(SEEDS + i // EACH)
         camera = {"yaw": float(rng.uniform(-0.3, 0.3))} if rng.random() < 0.5 else {}
-        c = Controls(tokens(world, prompt), dt=DT, steps=steps, camera=camera)
+        c = Controls(tokens(world, prompt), dt=DT_S, steps=steps, camera=camera)
         settle(world, c, 0.4)
         looks: list[Tensor] = []
         for _ in range(LOOKS - 1):
             looks += run(world, c, 1)
-            settle(world, c, DT)
+            settle(world, c, DT_S)
         looks += run(world, c, 1)
-        pictures = torch.stack(looks).permute(0, 3, 1, 2).float() / 255
-        features = probe.features(pictures)
+        images = torch.stack(looks).permute(0, 3, 1, 2).float() / 255
+        features = probe.features(images)
         scores = probe.scores(features)
         for k, v in scores.items():
             seen = v.log_softmax(-1)[0 if k == "figure" else LOOKS - STILL :].mean(0)
-            right[k] += ATTRIBUTES[k][int(seen.argmax())] == prompt.said[k]
+            right[k] += ATTRIBUTES[k][int(seen.argmax())] == prompt.values[k]
         summaries.append(probe.summary(features)[LOOKS - STILL :])
     return Obeyed({k: v / len(prompts) for k, v in right.items()}, torch.cat(summaries))
 

@@ -19,20 +19,20 @@ QUIET = {"weather": "clear", "figure": "none", "tint": "plain", "mood": "neutral
 
 @dataclass(frozen=True)
 class Ask:
-    """A prompt in words, and what it says: attribute -> value."""
+    """A prompt in words, and its value of each attribute."""
 
     text: str
-    said: Mapping[str, str]
+    values: Mapping[str, str]
 
 
 def ask(rng: np.random.Generator, fixed: Mapping[str, str] | None = None, *, held_out: bool = False) -> Ask:
-    """A prompt that says every attribute, comma by comma, in random words; `fixed` sets some of them."""
-    said = {k: str(rng.choice(v)) for k, v in ATTRIBUTES.items()}
+    """A prompt with a phrase for every attribute, between commas, at random; `fixed` sets some of the values."""
+    values = {k: str(rng.choice(v)) for k, v in ATTRIBUTES.items()}
     for key, share in (("tint", 0.5), ("mood", 0.4), ("weather", 0.2)):
         if rng.random() < share:
-            said[key] = ATTRIBUTES[key][0]
-    said |= fixed or {}
-    return Ask(", ".join(str(rng.choice(phrases(k, v, held_out))) for k, v in said.items()), said)
+            values[key] = ATTRIBUTES[key][0]
+    values |= fixed or {}
+    return Ask(", ".join(str(rng.choice(phrases(k, v, held_out))) for k, v in values.items()), values)
 
 
 def quiet_scenes(rng: np.random.Generator, count: int) -> list[Ask]:

@@ -17,13 +17,13 @@ from ...spec import Array, Controls, World, WorldState
 from .play import FPS, SEEDS, ask, change, run, settle, tokens
 from .row import Row
 
-LONGEST = 20  # frames after which nobody waits any more
+LONGEST_FRAMES = 20  # frames after which nobody waits any more
 FLOOR = 0.5  # grey levels
 
 
 def _frames(world: World, state: WorldState, values: Array, noise: int | None = None) -> Iterator[Tensor]:
     """One frame at a time from that moment on, so that several runs can take turns in one world."""
-    for i in range(LONGEST):
+    for i in range(LONGEST_FRAMES):
         world.restore(state)
         if i == 0 and noise is not None and hasattr(world, "noise"):
             world.noise.manual_seed(noise)
@@ -33,7 +33,7 @@ def _frames(world: World, state: WorldState, values: Array, noise: int | None = 
 
 
 def once(world: World, a: Array, b: Array) -> int:
-    """Frames from the switch to its first sight, in a world that has settled on `a`."""
+    """Frames from the switch until it is visible, in a world that has settled on `a`."""
     start = world.snapshot()
     runs = zip(
         _frames(world, start, a), _frames(world, start, a, noise=1), _frames(world, start, b), strict=True
@@ -41,7 +41,7 @@ def once(world: World, a: Array, b: Array) -> int:
     for i, (stays, wavers, goes) in enumerate(runs):
         if change(goes, stays) > max(2 * change(wavers, stays), FLOOR):
             return i + 1
-    return LONGEST + 1
+    return LONGEST_FRAMES + 1
 
 
 def rows(world: World, count: int = 12) -> list[Row]:

@@ -1,8 +1,8 @@
-"""Does the picture move with the music?
+"""Does the frame move with the music?
 
-A beat that no training run heard: 124 beats a minute, kicks and hats on random sixteenths, each dying away. It drives
+A beat that no training run used: 124 beats a minute, kicks and hats on random sixteenths, each dying away. It drives
 the world as its sound (level, bass, treble, onset), and the brightness of the frames is correlated (Pearson) with the
-level, both freed of what changes slower than a second or so. The picture may come up to two frames late.
+level, both freed of what changes slower than a second or so. The frame may come up to two frames late.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ...spec import Controls, World
 from .play import FPS, SEEDS, ask, run, settle, tokens
 from .row import Row
 
-BPM, SECONDS, LATE = 124, 12.0, 2
+BPM, LENGTH_S, LATEST_FRAMES = 124, 12.0, 2
 Floats = NDArray[np.float64]
 
 
@@ -40,12 +40,12 @@ def quick(x: Floats, width: int = FPS) -> Floats:
     return x - np.convolve(padded, np.ones(width) / width, mode="valid")
 
 
-def correlation(heard: Floats, seen: Floats) -> float:
-    """Of two tracks, at the best of 0 to LATE frames."""
-    a, b = quick(heard), quick(seen)
+def correlation(audio: Floats, brightness: Floats) -> float:
+    """Of two tracks, at the best of 0 to LATEST_FRAMES frames."""
+    a, b = quick(audio), quick(brightness)
     if a.std() < 1e-9 or b.std() < 1e-9:
         return 0.0
-    return max(float(np.corrcoef(a[: len(a) - k], b[k:])[0, 1]) for k in range(LATE + 1))
+    return max(float(np.corrcoef(a[: len(a) - k], b[k:])[0, 1]) for k in range(LATEST_FRAMES + 1))
 
 
 def play(world: World, count: int, name: str = "sound") -> list[float]:
@@ -54,12 +54,12 @@ def play(world: World, count: int, name: str = "sound") -> list[float]:
         world.reset(SEEDS + i)
         values = tokens(world, ask(rng))
         settle(world, Controls(values, dt=1 / FPS), 0.6)
-        heard = beat(SEEDS + i, round(SECONDS * FPS))
-        seen = []
-        for level, bass, treble, onset in heard.tolist():
+        audio = beat(SEEDS + i, round(LENGTH_S * FPS))
+        brightness = []
+        for level, bass, treble, onset in audio.tolist():
             (frame,) = run(world, Controls(values, dt=1 / FPS, sound=(level, bass, treble, onset)), 1)
-            seen.append(float(frame.float().mean()))
-        found.append(correlation(heard[:, 0], np.array(seen)))
+            brightness.append(float(frame.float().mean()))
+        found.append(correlation(audio[:, 0], np.array(brightness)))
     return found
 
 

@@ -1,8 +1,8 @@
 """Is a second a second, whatever the step?
 
 The same moment of the same scene runs on with steps of 1/24 s and of 1/10 s. Measured are the camera (half a turn's and
-half a strafe's command, by optical flow: sideways speed of the picture, in screen units a second of world time)
-and the figure (frames a cycle, where its region of the picture most resembles itself again). The figure is the largest
+half a strafe's command, by optical flow: sideways speed of the frame, in screen units a second of world time)
+and the figure (frames a cycle, where its region of the frame most resembles itself again). The figure is the largest
 deviation of the ratio of the two from 1, medians over scenes.
 """
 
@@ -22,25 +22,25 @@ from .flow import along
 from .play import SEEDS, Ask, run, settle, tokens
 from .row import Row
 
-STEPS = (1 / 24, 1 / 10)  # seconds
-SECONDS, CYCLES = 1.0, 4.0  # how long the camera and the figure are watched
-CYCLE = (0.4, 2.6)  # seconds between which the figure's cycle is looked for
+DTS_S = (1 / 24, 1 / 10)  # seconds
+CAMERA_S, FIGURE_S = 1.0, 4.0  # how long the camera and the figure are watched
+CYCLE_S = (0.4, 2.6)  # seconds between which the figure's cycle is looked for
 ACTS = ("jump", "dance")
 
 
 def sideways(world: World, values: Array, axis: str, dt: float) -> float:
     """Screen units a second to the left, under half the command, of what is no slower than 3 in 4 of all that moves."""
-    frames = list(run(world, Controls(values, dt=dt, camera={axis: 0.5}), round(SECONDS / dt) + 1))
+    frames = list(run(world, Controls(values, dt=dt, camera={axis: 0.5}), round(CAMERA_S / dt) + 1))
     moved = along(frames).vectors
     return float(np.percentile(-moved[:, 0], 75)) / dt if len(moved) else 0.0
 
 
 def cycle(frames: Sequence[Tensor], dt: float) -> float:
-    """Seconds after which the middle of the picture is most like itself again."""
+    """Seconds after which the middle of the frame is most like itself again."""
     x = torch.stack([f.permute(2, 0, 1) for f in frames]).float().mean(1, keepdim=True)
     n, _, h, w = x.shape
     x = F.interpolate(x[:, :, h // 10 :, w // 2 - h // 3 : w // 2 + h // 3], (48, 36), mode="area").flatten(1)
-    lags = range(max(1, int(CYCLE[0] / dt)), min(n - 2, int(CYCLE[1] / dt) + 2))
+    lags = range(max(1, int(CYCLE_S[0] / dt)), min(n - 2, int(CYCLE_S[1] / dt) + 2))
     unlike = np.array([float((x[k:] - x[:-k]).abs().mean()) for k in lags])
     return (lags[0] + _dip(unlike)) * dt
 
@@ -67,15 +67,15 @@ def play(world: World, scenes: Sequence[Ask], name: str = "true speed") -> dict[
         start = world.snapshot()
         for axis in ("yaw", "strafe"):
             speeds = []
-            for dt in STEPS:
+            for dt in DTS_S:
                 world.restore(start)
                 speeds.append(sideways(world, values, axis, dt))
             found.setdefault(axis, []).append(speeds[1] / speeds[0] if abs(speeds[0]) > 1e-3 else 0.0)
         act, times = ACTS[i % len(ACTS)], []
-        for dt in STEPS:
+        for dt in DTS_S:
             world.restore(start)
             settle(world, Controls(values, dt=dt, acts={act: 1.0}), 0.6)
-            times.append(cycle(list(run(world, Controls(values, dt=dt, acts={act: 1.0}), round(CYCLES / dt))), dt))
+            times.append(cycle(list(run(world, Controls(values, dt=dt, acts={act: 1.0}), round(FIGURE_S / dt))), dt))
         found.setdefault(act, []).append(times[0] / max(times[1], 1e-6))
     return {k: float(np.median(v)) for k, v in found.items()}
 

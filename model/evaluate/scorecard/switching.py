@@ -3,9 +3,9 @@
 From one moment the world runs on under the old prompt and, once for each way, under the new one; noise is the same in
 all of them, so that frames differ by the prompt alone. Distance is the mean absolute difference of two frames.
 
-- half way: pictures until the switched run is half as far from the unswitched one as it will be (the median of the last
-  third). Twelve pictures are one chunk.
-- jump: the largest jump between neighbouring pictures of the switched run, from the last one before the switch, held
+- half way: frames until the switched run is half as far from the unswitched one as it will be (the median of the last
+  third). Twelve frames are one chunk.
+- jump: the largest jump between neighbouring frames of the switched run, from the last one before the switch, held
   against the largest of the unswitched run.
 - cost: what the new prompt takes on the frame path, as a share of drawing a chunk.
 
@@ -42,20 +42,20 @@ PROMPTS = (
 
 
 def _chunks(world: Any, values: Array, count: int, steps: int) -> tuple[list[Tensor], list[float], list[float]]:
-    """Pictures of so many chunks, on the CPU; ms that each took for its prompt, and for drawing."""
-    pictures: list[Tensor] = []
-    hearing, drawing = [], []
+    """The frames of so many chunks, on the CPU, and the milliseconds of each chunk's prompt and denoising."""
+    frames: list[Tensor] = []
+    prompt_ms, chunk_ms = [], []
     for _ in range(count):
         for _ in range(world.spec.steps_per_chunk):
-            pictures += world.step(Controls(values, steps=steps)).cpu()
+            frames += world.step(Controls(values, steps=steps)).cpu()
             if "chunk_ms" in world.timings:
-                hearing.append(world.timings["hear_ms"])
-                drawing.append(world.timings["chunk_ms"])
-    return pictures, hearing, drawing
+                prompt_ms.append(world.timings["prompt_ms"])
+                chunk_ms.append(world.timings["chunk_ms"])
+    return frames, prompt_ms, chunk_ms
 
 
 def half_way(distance: Sequence[float]) -> int:
-    """The first picture, from 1, at half of where the distance ends up; one more than there are if it goes nowhere."""
+    """The first frame, from 1, at half of where the distance ends up; one more than there are if it goes nowhere."""
     plateau = float(np.median(distance[-max(len(distance) // 3, 1) :]))
     return next((i for i, d in enumerate(distance, 1) if plateau and d >= plateau / 2), len(distance) + 1)
 
@@ -64,18 +64,18 @@ def once(world: Any, a: Array, b: Array, *, settle: int, after: int, steps: int)
     """Way -> its figures, for a world that has just been reset. It is left as it was found: its way is put back."""
     way, found = world.switch, {}
     last = _chunks(world, a, settle, steps)[0][-1]
-    moment: WorldState = world.snapshot()
+    start: WorldState = world.snapshot()
     stays = [last, *_chunks(world, a, after, steps)[0]]
     try:
         for world.switch in WAYS:
-            world.restore(moment)
-            pictures, hearing, drawing = _chunks(world, b, after, steps)
-            goes = [last, *pictures]
+            world.restore(start)
+            frames, prompt_ms, chunk_ms = _chunks(world, b, after, steps)
+            goes = [last, *frames]
             jumps, normal = ([change(x, y) for x, y in pairwise(run)] for run in (goes, stays))
             found[world.switch] = {
                 "half way": half_way([change(x, y) for x, y in zip(goes[1:], stays[1:], strict=True)]),
                 "jump": max(jumps) / max(max(normal), 1e-3),
-                "cost": hearing[0] / float(np.median(drawing)),
+                "cost": prompt_ms[0] / float(np.median(chunk_ms)),
                 "seen": max(change(x, y) for x, y in zip(goes, stays, strict=True)),
             }
     finally:
@@ -113,8 +113,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         world = load(args.world, device=args.device)
-    except (ValueError, FileNotFoundError, RuntimeError) as fault:
-        parser.exit(2, f"switching: {fault}\n")
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        parser.exit(2, f"switching: {error}\n")
     if not hasattr(world, "switch"):
         parser.exit(2, f"switching: {args.world} has one way of taking a prompt only\n")
     taken = rows(world, args.prompt or PROMPTS, seeds=args.seeds, settle=args.chunks, after=args.chunks,

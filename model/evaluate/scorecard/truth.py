@@ -16,9 +16,7 @@ from ...stage.motion import Motion
 from ...stage.render import render
 from ...stage.sample import to_bytes
 from ...stage.scene import NUMBERS, SEED_DIM, Scene
-from ...stage.vocabulary import ATTRIBUTES, FIGURES, WIDTH
-
-OPENING = {"place": "sea", "light": "sunset", "weather": "clear", "figure": "dance", "tint": "plain", "mood": "neutral"}
+from ...stage.vocabulary import ATTRIBUTES, FIGURES, OPENING, WIDTH
 
 
 class StageWorld:
@@ -50,8 +48,8 @@ class StageWorld:
     def _move(self, c: Controls, seconds: float) -> list[Array]:
         for i, row in enumerate(np.maximum(c.tokens, 0)):
             row, whole = row[: len(self.look[i])], float(row.sum())
-            said = min(whole, 1.0)
-            self.look[i] = (said * row / max(whole, 1e-6) + (1 - said) * self.look[i]).astype(np.float32)
+            share = min(whole, 1.0)
+            self.look[i] = (share * row / max(whole, 1e-6) + (1 - share) * self.look[i]).astype(np.float32)
         figure = self.look[list(ATTRIBUTES).index("figure")]
         self.motion.advance(seconds, c.camera, c.acts, figure, _sound(c)[0])
         return self.look

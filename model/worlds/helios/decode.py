@@ -1,4 +1,4 @@
-"""Video latents to pictures, one latent frame at a time, by diffusers' causal Wan autoencoder."""
+"""Video latents to frames, one latent frame at a time, by diffusers' causal Wan autoencoder."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 class ChunkDecoder:
-    """Draws a chunk frame by frame; the pictures are those that `vae.decode` gives for the whole chunk.
+    """Draws a chunk frame by frame; the frames are those that `vae.decode` gives for the whole chunk.
 
-    The convolutions' memory is kept here, not in the autoencoder, so that encoding a picture meanwhile, in another
+    The convolutions' memory is kept here, not in the autoencoder, so that encoding an image meanwhile, in another
     thread, disturbs nothing. Tiled decoding has no such memory and is not used.
     """
 
@@ -25,7 +25,7 @@ class ChunkDecoder:
         self.begin()
 
     def begin(self) -> None:
-        """The next latent frame is the first of a chunk: it becomes one picture, each further one four."""
+        """The next latent frame is the first of a chunk: it becomes one frame of video, each further one four."""
         self._features = [None] * self.vae._cached_conv_counts["decoder"]
         self._first = True
 

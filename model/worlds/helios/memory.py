@@ -21,7 +21,7 @@ LONG, MIDDLE, SHORT = 16, 2, 1  # latent frames of the past that the checkpoint 
 PAST = LONG + MIDDLE + SHORT
 CHUNK = 9  # latent frames drawn at a time
 STAGES = 3  # of the pyramid
-NOISE = (0.111, 0.135)  # share of noise on a picture or video that a world begins with
+NOISE = (0.111, 0.135)  # share of noise on an image or video that a world begins with
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Memory:
 @dataclass(frozen=True)
 class Look:
     """What a world can begin with. anchor: (1, c, 1, h, w), the first frame. past: (1, c, n, h, w), what came before:
-    one frame for a picture, whole chunks for a video."""
+    one frame for an image, whole chunks for a video."""
 
     anchor: Tensor
     past: Tensor

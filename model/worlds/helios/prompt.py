@@ -1,4 +1,4 @@
-"""Prompts for Helios: text as UMT5 embeddings, and the pictures and clips that a world begins with."""
+"""Prompts for Helios: text as UMT5 embeddings, and the images and clips that a world begins with."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..crop import cover
 from ..token_words import pieces_of
 from .memory import CHUNK, PAST, Look
 
-CPU = torch.device("cpu")  # where pictures wait for the autoencoder: a clip is large
-ROOM = 48e9  # bytes that a GPU needs for the network, its work and the 11 GB of the text encoder
+CPU = torch.device("cpu")  # where images wait for the autoencoder: a clip is large
+SHARED_GPU_BYTES = 48e9  # bytes that a GPU needs for the network, its work and the 11 GB of the text encoder
 
 
 @torch.inference_mode()
@@ -36,11 +36,11 @@ def read(pipe: Any, text: str, rows: int) -> tuple[Array, tuple[str, ...], Array
 
 
 @torch.inference_mode()
-def look_at(pipe: Any, pictures: NDArray[np.uint8], width: int, height: int, device: torch.device) -> Look:
-    """A picture (1, h, w, 3) or a clip (n, h, w, 3) at the world's rate, as what a world begins with.
+def look_at(pipe: Any, images: NDArray[np.uint8], width: int, height: int, device: torch.device) -> Look:
+    """An image (1, h, w, 3) or a clip (n, h, w, 3) at the world's rate, as what a world begins with.
 
-    Of a long clip the end counts, as far as the memory reaches, and its first picture; a short one stands still first.
-    The same pictures are always the same look.
+    Of a long clip the end counts, as far as the memory reaches, and its first image; a short one stands still first.
+    The same images are always the same look.
     """
     vae = pipe.vae
     shape = (1, vae.config.z_dim, 1, 1, 1)
@@ -48,13 +48,13 @@ def look_at(pipe: Any, pictures: NDArray[np.uint8], width: int, height: int, dev
     inverse = 1.0 / torch.tensor(vae.config.latents_std).view(shape).to(device, vae.dtype)
     generator = torch.Generator().manual_seed(0)
     common = {"num_latent_frames_per_chunk": CHUNK, "dtype": torch.float32, "device": device, "generator": generator}
-    if len(pictures) == 1:
-        return Look(*pipe.prepare_image_latents(cover(pictures, width, height, CPU), mean, inverse, **common))
+    if len(images) == 1:
+        return Look(*pipe.prepare_image_latents(cover(images, width, height, CPU), mean, inverse, **common))
     window = (CHUNK - 1) * pipe.vae_scale_factor_temporal + 1
     whole = -(-PAST // CHUNK) * window
-    if len(pictures) < window:
-        pictures = np.concatenate([np.repeat(pictures[:1], window - len(pictures), 0), pictures])
-    elif len(pictures) > whole:
-        pictures = np.concatenate([pictures[:1], pictures[-whole:]])
-    clip = cover(pictures, width, height, CPU).transpose(0, 1)[None]
+    if len(images) < window:
+        images = np.concatenate([np.repeat(images[:1], window - len(images), 0), images])
+    elif len(images) > whole:
+        images = np.concatenate([images[:1], images[-whole:]])
+    clip = cover(images, width, height, CPU).transpose(0, 1)[None]
     return Look(*pipe.prepare_video_latents(clip, mean, inverse, **common))

@@ -1,12 +1,12 @@
 """Helios as a `World`: a video network of 14 billion parameters that goes on for ever (Yuan et al., 2026).
 
-A chunk of nine latent frames is thought out when the one before it was drawn; then it is drawn one latent frame a
-step, which makes one picture for the first and four for each further one. So prompts, their mix and their word weights
-are obeyed from the next chunk on: after 33 pictures at most, 1.4 s at full rate.
+A chunk of nine latent frames is denoised when the one before it has been decoded; then one latent frame is decoded a
+step, which makes one frame of video for the first and four for each further one. So prompts, their mix and their word
+weights take effect with the next chunk: after 33 frames at most, 1.4 s at full rate.
 
-A prompt with a picture or a clip begins the world anew from it, as soon as its share of the mix is half or more. The
-checkpoint knows no camera, acts, sound, energy or guidance, and its pictures are always 1/24 s apart: those controls
-change nothing, and the node plays `speed` by the pace at which pictures are shown.
+A prompt with an image or a clip restarts the world from it, as soon as its share of the mix is half or more. The
+checkpoint has no camera, acts, audio, energy or guidance, and its frames are always 1/24 s apart: those controls change
+nothing, and the node plays `speed` by the pace at which frames are shown.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ... import WeightsMissing
-from ...devices import encoder_device
-from ...nano.world import choose_device
+from ...devices import choose_device, encoder_device, gpu_memory
+from ...errors import WeightsMissing
 from ...spec import Controls, Prompt, Tokens, WorldSpec, WorldState
 from .decode import ChunkDecoder
 from .memory import CHUNK, Look, Memory, think
-from .prompt import ROOM, look_at, read
+from .prompt import SHARED_GPU_BYTES, look_at, read
 
 TEXT = 512  # rows of text that the network attends to, zeros included, as it was trained
 ROWS = 256  # of them that a prompt may fill
-LOOKS = 64  # pictures and clips that are remembered
+LOOKS = 64  # images and clips that are remembered
 WIDTH, HEIGHT, FPS = 640, 384, 24.0  # that it was trained for
 
 
@@ -72,16 +71,15 @@ class Helios:
         chosen = choose_device(device)
         try:
             pipe = HeliosPyramidPipeline.from_pretrained(folder, dtype=kinds(chosen), local_files_only=True)
-        except Exception as fault:
+        except Exception as error:
             raise ValueError(
-                f"{folder} is not Helios as diffusers keeps it ({fault}): wj weights get helios"
-            ) from fault
+                f"{folder} is not Helios as diffusers keeps it ({error}): wj weights get helios"
+            ) from error
         if not pipe.config.is_distilled:
             raise ValueError(f"{folder} is not distilled, so it cannot be played live: take Helios-Distilled")
-        memory = torch.cuda.get_device_properties(chosen).total_memory if chosen.type == "cuda" else 0
         pipe.transformer.to(chosen)
         pipe.vae.to(chosen)
-        pipe.text_encoder.to(encoder_device(chosen, memory, ROOM))
+        pipe.text_encoder.to(encoder_device(chosen, gpu_memory(chosen), SHARED_GPU_BYTES))
         for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
             part.eval().requires_grad_(False)
         world = cls(pipe)
@@ -97,8 +95,8 @@ class Helios:
         try:
             network.compile_repeated_blocks(fullgraph=True, dynamic=False, backend=compiler)
             self.step(silence)
-        except Exception as fault:
-            warnings.warn(f"helios plays without torch.compile, slower: {fault}", stacklevel=2)
+        except Exception as error:
+            warnings.warn(f"helios plays without torch.compile, slower: {error}", stacklevel=2)
             for part in network.modules():
                 part._compiled_call_impl = None
             self.step(silence)
@@ -110,19 +108,19 @@ class Helios:
         return self._spec
 
     def encode(self, prompt: Prompt) -> Tokens:
-        """(rows + 1, d): the text's embeddings, zeros after its end; the last row says which picture or clip, if any,
+        """(rows + 1, d): the text's embeddings, zeros after its end; the last row says which image or clip, if any,
         the world begins with: 1 in that one's column."""
         values, words, whose = read(self.pipe, prompt.text, self.rows)
         values, whose = np.pad(values, ((0, 1), (0, 0))), np.pad(whose, ((0, 0), (0, 1)))
-        pictures = prompt.video if prompt.video is not None else None if prompt.image is None else prompt.image[None]
-        if pictures is not None:
-            values[-1, self._place(pictures)] = 1.0
+        images = prompt.video if prompt.video is not None else None if prompt.image is None else prompt.image[None]
+        if images is not None:
+            values[-1, self._place(images)] = 1.0
         return Tokens(values, words, rows=whose)
 
-    def _place(self, pictures: np.ndarray) -> int:
-        key = hashlib.sha256(f"{pictures.shape}".encode() + np.ascontiguousarray(pictures).tobytes()).hexdigest()
+    def _place(self, images: np.ndarray) -> int:
+        key = hashlib.sha256(f"{images.shape}".encode() + np.ascontiguousarray(images).tobytes()).hexdigest()
         if key not in self._looks:
-            look = look_at(self.pipe, pictures, self._spec.width, self._spec.height, self.device)
+            look = look_at(self.pipe, images, self._spec.width, self._spec.height, self.device)
             columns = min(LOOKS, self.pipe.transformer.config.text_dim)
             place = len(self._looks) if len(self._looks) < columns else self._looks.popitem(last=False)[1][0]
             self._looks[key] = (place, look)
@@ -136,7 +134,7 @@ class Helios:
         self._drawn = 0
 
     def step(self, controls: Controls) -> Tensor:
-        """One latent frame: 1 picture, or 4. The first of a chunk takes as long as the thought of all of it.
+        """Decode one latent frame: 1 frame of video, or 4. The first of a chunk takes as long as computing all of it.
 
         steps: of each of three resolutions; the checkpoint was distilled at 2. The first chunk takes twice as many.
         """
@@ -147,12 +145,12 @@ class Helios:
             self.decoder.begin()
             self._chunk[0, 0, 0, 0, 0].item()  # waits for the device: the time is that of the thought, not of asking
             self.timings["think_ms"] = (time.perf_counter() - begin) * 1e3
-        pictures = self.decoder.draw(self._chunk[:, :, self._drawn : self._drawn + 1])
+        frames = self.decoder.draw(self._chunk[:, :, self._drawn : self._drawn + 1])
         self._drawn += 1
         if self._drawn == CHUNK:
             self._chunk = None
         self.timings["step_ms"] = (time.perf_counter() - begin) * 1e3
-        return pictures
+        return frames
 
     def _think(self, controls: Controls) -> Tensor:
         text, marks = controls.tokens[:-1], controls.tokens[-1]
@@ -178,7 +176,7 @@ class Helios:
         })  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
-        """The pictures go on bit by bit as they did. Within a chunk, what was drawn of it is drawn again unseen, so
+        """The frames go on bit by bit as they did. Within a chunk, what was drawn of it is drawn again unseen, so
         that the decoder remembers it. Raises ValueError for another world's state."""
         data = state.data
         past = data.get("past")

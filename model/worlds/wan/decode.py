@@ -1,6 +1,6 @@
-"""From latents to pictures, one latent frame at a time: what a frame needs of those before it is kept.
+"""From latents to frames, one latent frame at a time: what a frame needs of those before it is kept.
 
-The first latent frame of a stream makes one picture, every later one four.
+The first latent frame of a stream makes one frame of video, every later one four.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class StreamDecoder:
         latent = (latent * self.std + self.mean).to(self.dtype)
         # The first call has shapes of its own: it runs by itself, and only later ones become a graph.
         run = self.net if self.graph is None else self.graph.drain if self.first else self.graph
-        pictures = self._decode(run, latent)
+        frames = self._decode(run, latent)
         self.first = False
-        return (pictures.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return (frames.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
     def _decode(self, run: Any, latent: Tensor) -> Tensor:
         """-> (n, 3, height, width), 0..1 and perhaps beyond."""
@@ -105,8 +105,8 @@ class TinyDecoder(StreamDecoder):
         self.first = True
 
     def _decode(self, run: Any, latent: Tensor) -> Tensor:
-        pictures = run(latent[None, None], self.state, 1)[0]
-        return pictures[3:] if self.first else pictures
+        frames = run(latent[None, None], self.state, 1)[0]
+        return frames[3:] if self.first else frames
 
 
 class FullDecoder(StreamDecoder):
@@ -126,8 +126,8 @@ class FullDecoder(StreamDecoder):
         self.enter.load_state_dict(_under("conv2.", weights))
 
     def _decode(self, run: Any, latent: Tensor) -> Tensor:
-        pictures = run(self.enter(latent[None, :, None]), self.state, first_chunk=self.first)[0]
-        return pictures.transpose(0, 1) / 2 + 0.5
+        frames = run(self.enter(latent[None, :, None]), self.state, first_chunk=self.first)[0]
+        return frames.transpose(0, 1) / 2 + 0.5
 
 
 def _upsample(module: Any, x: Tensor, state: dict[int, Tensor]) -> Tensor:

@@ -137,7 +137,7 @@ def _network(config: WanConfig, weights: Mapping[str, Tensor] | None) -> Any:
 class Rollout:
     """One network and its memory. Latents are (frames, channels, rows, columns), normalised as the network knows them.
 
-    rows, columns: even; an eighth of the picture's. weights: as from `network_weights`; None makes random ones.
+    rows, columns: even; an eighth of the frame's. weights: as from `network_weights`; None makes random ones.
     compiled: torch.compile and a CUDA graph, for CUDA. Under `torchrun` a chunk's tokens are shared out over all
     processes, each of which has to make the same calls.
     """
@@ -182,10 +182,10 @@ class Rollout:
             block.self_attn.reset()
         self.index = 0
 
-    def say(self, values: Array | Tensor) -> None:
-        """Text from now on: (n, text_dim), n at most the network's; the rest is zeros. What is cached stays as it is.
+    def set_text(self, values: Array | Tensor) -> None:
+        """Set the text embeddings: (n, text_dim), n at most the network's; the rest is zeros. The cache stays as it is.
 
-        The open chunk, if any, is put into the cache under the text that it was drawn under.
+        An open chunk is first put into the cache under the text with which it was denoised.
         """
         self.settle()
         self.text.zero_()
@@ -294,7 +294,7 @@ class Rollout:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.reset(state["seed"])
-        self.say(state["text"])
+        self.set_text(state["text"])
         self.drawn, self.past = state["drawn"], list(state["past"])
         while len(self.past) > self.config.chunks:  # it was drawn with a wider window
             del self.past[self.config.sink_chunks]

@@ -1,11 +1,12 @@
 """The causal Wan 2.1 family as worlds: Self-Forcing, Causal-Forcing, LongLive, 1.3 billion parameters each.
 
-A chunk of three latent frames is drawn in 1 to 4 steps and decoded one latent frame a step, which makes four pictures
-(the very first makes one): pictures leave before the chunk is in the cache. Prompts, their mix and their word weights
-are obeyed from the next chunk on, 0.75 s of the world's time at most. At a new prompt the past is either computed anew
-under it ("recache", as LongLive was trained) or left as it is ("swap"). Where it is too slow, less of the past is seen.
+A chunk of three latent frames is denoised in 1 to 4 steps and decoded one latent frame a step, which makes four frames
+of video (the very first makes one). Frames are returned before the chunk is in the cache. Prompts, their mix and their
+word weights take effect with the next chunk, after 0.75 s of the world's time at most. At a new prompt the cache is
+either computed again under it ("recache", as LongLive was trained) or left as it is ("swap"). Where the world is too
+slow, its attention window is made shorter.
 
-The checkpoints know no camera, acts, sound, energy or guidance, and their pictures are always 1/16 s apart.
+The checkpoints have no camera, acts, audio, energy or guidance, and their frames are always 1/16 s apart.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ... import WeightsMissing
-from ...devices import encoder_device
-from ...nano.world import choose_device
+from ...devices import choose_device, encoder_device, gpu_memory
+from ...errors import WeightsMissing
 from ...spec import Array, Controls, Prompt, Tokens, WorldSpec, WorldState
-from ..umt5 import ROOM, UMT5
+from ...weights_store import Source
+from .. import sources
+from ..umt5 import SHARED_GPU_BYTES, UMT5
 from .decode import FullDecoder, StreamDecoder, TinyDecoder
 from .rollout import Rollout, WanConfig, merge_lora, network_weights, windows
 
@@ -34,6 +36,11 @@ Switch = Literal["recache", "swap"]
 FPS = 16.0
 SHAPES = ((60, 104), (78, 78), (104, 60))  # rows and columns of latents; the checkpoints were distilled at the first
 RECACHE_ABOVE = 0.02  # share by which the mix has to move before the past is computed anew
+
+
+def _file(source: Source, index: int = 0) -> tuple[str, str]:
+    """(repository, path) of one of its files."""
+    return source.repository, source.files[index]
 
 
 @dataclass(frozen=True)
@@ -47,17 +54,16 @@ class Checkpoint:
     lora: tuple[str, str] | None = None
     config: WanConfig = field(default_factory=WanConfig)
     switch: Switch = "swap"
-    text: str = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
-    tiny: tuple[str, str] = ("lightx2v/Autoencoders", "lighttaew2_1.pth")
-    full: tuple[str, str] = ("Wan-AI/Wan2.1-T2V-1.3B", "Wan2.1_VAE.pth")
+    text: str = sources.WAN_TEXT.repository
+    tiny: tuple[str, str] = _file(sources.WAN_DECODER)
+    full: tuple[str, str] = _file(sources.WAN_FULL_DECODER)
 
 
-_LONGLIVE = "Efficient-Large-Model/LongLive-1.3B"
 CHECKPOINTS = {
-    "wan-1.3b-self-forcing": Checkpoint(("gdhe17/Self-Forcing", "checkpoints/self_forcing_dmd.pt")),
-    "wan-1.3b-causal-forcing": Checkpoint(("zhuhz22/Causal-Forcing", "chunkwise/causal_forcing.pt")),
+    "wan-1.3b-self-forcing": Checkpoint(_file(sources.SELF_FORCING)),
+    "wan-1.3b-causal-forcing": Checkpoint(_file(sources.CAUSAL_FORCING)),
     "wan-1.3b-longlive": Checkpoint(
-        (_LONGLIVE, "models/longlive_base.pt"), (_LONGLIVE, "models/lora.pt"), WanConfig(window=9, sink=3), "recache"
+        _file(sources.LONGLIVE), _file(sources.LONGLIVE, 1), WanConfig(window=9, sink=3), "recache"
     ),
 }
 
@@ -73,8 +79,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         if path.suffix == ".safetensors":
             return load_file(path)
         found: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as fault:
-        raise ValueError(f"{path} is no file of tensors ({fault}): delete it and get it again") from fault
+    except Exception as error:
+        raise ValueError(f"{path} is no file of tensors ({error}): delete it and get it again") from error
     return found
 
 
@@ -137,14 +143,14 @@ class Wan:
             weights = merge_lora(weights, read_checkpoint(find(*row.lora)))
         try:
             rollout = Rollout(config or row.config, rows, columns, chosen, weights=weights, compiled=compiled)
-        except RuntimeError as fault:
-            raise ValueError(f"the tensors of {row.network[1]} are not {name}'s ({fault})") from fault
-        memory = torch.cuda.get_device_properties(chosen).total_memory if chosen.type == "cuda" else 0
+        except RuntimeError as error:
+            raise ValueError(f"the tensors of {row.network[1]} are not {name}'s ({error})") from error
         world = cls(
             name, rollout,
             TinyDecoder(drawer, rows, columns, chosen, compiled=compiled) if decoder == "tiny"
             else FullDecoder(drawer, chosen, compiled=compiled),
-            UMT5(tokenizer.parents[1], encoder_device(chosen, memory, ROOM)), switch or row.switch,
+            UMT5(tokenizer.parents[1], encoder_device(chosen, gpu_memory(chosen), SHARED_GPU_BYTES)),
+            switch or row.switch,
         )  # fmt: skip
         if compiled:
             world.warm()
@@ -157,7 +163,7 @@ class Wan:
     def encode(self, prompt: Prompt) -> Tokens:
         """(256, 4096). Raises ValueError for a prompt without words, which is all that these worlds know."""
         if not prompt.text and (prompt.image is not None or prompt.sound is not None or prompt.video is not None):
-            raise ValueError(f"{self._spec.name} knows words only: no pictures, clips or sounds")
+            raise ValueError(f"{self._spec.name} takes text prompts only: no images, clips or audio")
         return self.text.encode(prompt.text)
 
     def warm(self) -> None:
@@ -179,37 +185,37 @@ class Wan:
         self.rollout.reset(seed)
         self.decoder.reset()
         self._drawn: list[Tensor] = []  # latent frames of the chunk that wait to be decoded
-        self._heard: Array | None = None
+        self._tokens: Array | None = None
         self._cached: Array | None = None  # the mix under which the past was last computed
 
     def step(self, controls: Controls) -> Tensor:
-        """One latent frame: 4 pictures, or 1. The first of a chunk takes as long as drawing all of it."""
+        """Decode one latent frame: 4 frames of video, or 1. The first of a chunk takes as long as drawing all of it."""
         self.timings = {}
         begin = self._now()
         if self._drawn:
             self.rollout.settle()
         else:
             self.rollout.widen(self._windows[self._level])
-            self._hear(controls.tokens)
-            heard = self._now()
+            self._take_prompt(controls.tokens)
+            prompted = self._now()
             self._drawn = list(self.rollout.chunk(controls.steps))
-            self.timings |= {"hear_ms": (heard - begin) * 1e3, "chunk_ms": (self._now() - heard) * 1e3}
+            self.timings |= {"prompt_ms": (prompted - begin) * 1e3, "chunk_ms": (self._now() - prompted) * 1e3}
         decode = self._now()
-        pictures = self.decoder(self._drawn.pop(0))
+        frames = self.decoder(self._drawn.pop(0))
         end = self._now()
         self.timings |= {"decode_ms": (end - decode) * 1e3, "step_ms": (end - begin) * 1e3}
-        return pictures
+        return frames
 
     def _now(self) -> float:
         if self.rollout.device.type == "cuda":
             torch.cuda.synchronize(self.rollout.device)
         return time.perf_counter()
 
-    def _hear(self, tokens: Array) -> None:
-        if self._heard is not None and (tokens is self._heard or np.array_equal(tokens, self._heard)):
+    def _take_prompt(self, tokens: Array) -> None:
+        if self._tokens is not None and (tokens is self._tokens or np.array_equal(tokens, self._tokens)):
             return
-        self.rollout.say(tokens)
-        self._heard = tokens
+        self.rollout.set_text(tokens)
+        self._tokens = tokens
         if self._cached is None:
             self._cached = tokens
         elif self.switch == "recache" and moved(tokens, self._cached) > RECACHE_ABOVE:
@@ -220,7 +226,7 @@ class Wan:
         """Everything, on the world's device: 3.5 GB for LongLive, 6 GB for a window of 21."""
         return WorldState({
             "world": self._spec, "rollout": self.rollout.snapshot(), "decoder": self.decoder.snapshot(),
-            "drawn": list(self._drawn), "heard": self._heard, "cached": self._cached,
+            "drawn": list(self._drawn), "tokens": self._tokens, "cached": self._cached,
         })  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
@@ -230,4 +236,4 @@ class Wan:
             raise ValueError(f"this is no state of {self._spec.name} at {self._spec.width}x{self._spec.height}")
         self.rollout.restore(data["rollout"])
         self.decoder.restore(data["decoder"])
-        self._drawn, self._heard, self._cached = list(data["drawn"]), data["heard"], data["cached"]
+        self._drawn, self._tokens, self._cached = list(data["drawn"]), data["tokens"], data["cached"]

@@ -39,7 +39,7 @@ SCENES = quiet_scenes(np.random.default_rng(0), 1)
 
 
 def texture(seed):
-    """A seamless (3 H, 8 W) picture with corners everywhere."""
+    """A seamless (3 H, 8 W) image with corners everywhere."""
     noise = np.random.default_rng(seed).random((3 * H // 8, W))
     big = cv2.resize(np.pad(noise, 2, mode="wrap"), None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)[16:-16, 16:-16]
     return (big.clip(0, 1) * 255).astype(np.float32)
@@ -87,7 +87,7 @@ class Wall:
             m = np.array([[1 / scale, 0, 4 * W + x - W / 2 / scale], [0, 1 / scale, 1.5 * H + y - half / scale]])
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
             views.append(cv2.warpAffine(wall, m, (W, H), flags=flags, borderMode=cv2.BORDER_WRAP))
-        picture = np.concatenate([views[0][: H // 2], views[1][H // 2 :]])
+        image = np.concatenate([views[0][: H // 2], views[1][H // 2 :]])
         said = c.tokens
         if self.flaw == "late":
             self.past.append(said)
@@ -95,7 +95,7 @@ class Wall:
         colour = said[0, :3] if self.flaw != "cuts" else (said[0, :3] > 0.5) * 1.0
         self.level *= 0.995 if self.flaw == "fades" else 1.0
         beat = 0.0 if self.flaw == "deaf" else 0.3 * c.sound[0]
-        rgb = (picture[..., None] * (0.25 + 0.5 * colour) * self.level * (0.7 + beat)).clip(0, 255)
+        rgb = (image[..., None] * (0.25 + 0.5 * colour) * self.level * (0.7 + beat)).clip(0, 255)
         return torch.from_numpy(rgb.astype(np.uint8))[None]
 
     def snapshot(self):
@@ -106,7 +106,7 @@ class Wall:
         self.seconds = state.data["seconds"]
 
 
-def test_the_camera_is_read_from_the_picture():
+def test_the_camera_is_read_from_the_frames():
     good, wrong = (camera.play(Wall(f), SCENES) for f in ("", "backwards, strafe turns"))
     assert set(good.values()) == {1.0}, good
     assert wrong.pop("told apart") == 0.5
@@ -169,7 +169,7 @@ def test_memory_tells_a_world_that_forgets():
         assert memory.share(lost, kind) > 0.6
 
 
-def test_sound_is_seen_in_the_picture():
+def test_sound_is_seen_in_the_frames():
     (hears,), (deaf,) = (sound.play(Wall(f), 1) for f in ("", "deaf"))
     assert hears > 0.95
     assert deaf < 0.2
@@ -187,7 +187,7 @@ def test_frechet_distance_of_known_gaussians():
 
 
 class Signs:
-    """A world that writes what it was asked into its picture, and a judge that reads it there."""
+    """A world that writes what it was asked into its image, and a judge that reads it there."""
 
     spec = WorldSpec("signs", 64, 60, 20.0, 1, ACTS, ("text",), "cpu")
 
@@ -221,7 +221,7 @@ def test_obedience_is_the_share_of_what_was_asked(held_out):
     found = obedience.play(Signs(), Signs(), prompts)
     assert found.right == dict.fromkeys(ATTRIBUTES, 1.0)
     careless = obedience.play(Signs("figure"), Signs(), prompts)
-    assert careless.right["figure"] == np.mean([p.said["figure"] == "none" for p in prompts])
+    assert careless.right["figure"] == np.mean([p.values["figure"] == "none" for p in prompts])
     assert careless.right["place"] == 1
     row = obedience.row("1 step", careless, found)
     assert not row.passes
@@ -232,7 +232,7 @@ def test_the_stage_as_a_world_shows_what_is_asked_and_comes_back():
     world = StageWorld(72, 128)
     prompt = ask(np.random.default_rng(1), {**QUIET, "place": "desert", "light": "noon"})
     for i, k in enumerate(ATTRIBUTES):
-        assert ATTRIBUTES[k][int(tokens(world, prompt)[i].argmax())] == prompt.said[k]
+        assert ATTRIBUTES[k][int(tokens(world, prompt)[i].argmax())] == prompt.values[k]
     assert world.encode(Prompt("no such words")).values.sum() == 0
     good = camera.play(world, [prompt])
     assert set(good.values()) == {1.0}, good
@@ -282,14 +282,14 @@ def test_rows_pass_on_their_side_of_the_target():
 def test_a_sheet_and_a_clip_are_written(tmp_path):
     world = StageWorld(36, 64)
     cells = contact_sheet.cells()
-    assert {p.said["place"] for row in cells for p, _ in row} == set(ATTRIBUTES["place"])
+    assert {p.values["place"] for row in cells for p, _ in row} == set(ATTRIBUTES["place"])
     contact_sheet.write(tmp_path / "sheet.png", world, world, rows=[row[:2] for row in cells[:2]])
     with Image.open(tmp_path / "sheet.png") as png:
-        picture = np.asarray(png)
-    assert picture.shape[1] > 4 * contact_sheet.THUMB[0]
+        image = np.asarray(png)
+    assert image.shape[1] > 4 * contact_sheet.THUMB[0]
     x, y = contact_sheet.MARGIN, contact_sheet.MARGIN + 40
     first, beside = (
-        picture[y : y + 100, x + k * (contact_sheet.THUMB[0] + contact_sheet.GAP) :][:, :200] for k in (0, 1)
+        image[y : y + 100, x + k * (contact_sheet.THUMB[0] + contact_sheet.GAP) :][:, :200] for k in (0, 1)
     )
     assert first.std() > 20
     np.testing.assert_array_equal(first, beside)
@@ -301,8 +301,8 @@ def test_a_sheet_and_a_clip_are_written(tmp_path):
     assert np.abs(frames[0].astype(int) - frames[-1]).mean() > 5
 
 
-def test_the_judge_takes_any_size_and_varies_pictures_without_moving_their_parts_apart():
-    from worldjockey.model.evaluate.probe import _vary
+def test_the_judge_takes_any_size_and_varies_images_without_moving_their_parts_apart():
+    from worldjockey.model.train.probe import _vary
 
     judge = Probe().eval()
     for size in ((288, 512), (64, 96), (512, 288)):

@@ -1,40 +1,40 @@
 import pytest
 import torch
 from torch.nn import functional as F
-from worldjockey.model.nano.neural_textures import BODY, GROUNDED, TAPS, Bend, Sheet, Sheets
+from worldjockey.model.nano.neural_textures import BODY, GROUNDED, TAPS, Bend, NeuralTextures, Texture
 from worldjockey.model.stage.figure import distance, skeleton, surface
 from worldjockey.model.stage.geometry import SUN_SWAY, Rays
 from worldjockey.model.stage.render import render
 from worldjockey.model.stage.sample import moments
 from worldjockey.model.stage.scene import PANORAMA, Scene
-from worldjockey.model.stage.vocabulary import FIGURES, LIGHTS, OUTPUT_CLASSES, SCENES
+from worldjockey.model.stage.vocabulary import FIGURES, LIGHTS, PLACES, SCENES
 
 
-def test_a_sheet_reads_like_an_image_and_mixes_its_values():
+def test_a_texture_reads_like_an_image_and_mixes_its_values():
     torch.manual_seed(0)
-    sheet = Sheet(2, 6, 8, 3)
+    texture = Texture(2, 6, 8, 3)
     u, v = torch.rand(4, 5, 5) * 0.8 + 0.1, torch.rand(4, 5, 5) * 0.8 + 0.1
     weights = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.3, 0.7], [0.0, 0.0]])
-    mixed = torch.einsum("nv,vchw->nchw", weights, sheet.table)
+    mixed = torch.einsum("nv,vchw->nchw", weights, texture.table)
     at = torch.stack([u, v], -1) * 2 - 1
     want = F.grid_sample(mixed, at, mode="bilinear", padding_mode="border", align_corners=False)
-    torch.testing.assert_close(sheet(weights, u, v), want, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(texture(weights, u, v), want, atol=1e-5, rtol=1e-4)
 
 
-def test_a_sheet_goes_on_over_its_edges():
+def test_a_texture_goes_on_over_its_edges():
     torch.manual_seed(0)
-    sheet = Sheet(1, 6, 8, 3, wrap_rows=True)
+    texture = Texture(1, 6, 8, 3, wrap_rows=True)
     edge = torch.tensor([[[0.0, 1.0]]])
     one, middle = torch.ones(1, 1), torch.full((1, 1, 2), 0.4)
-    for read in (sheet(one, edge, middle), sheet(one, middle, edge)):
+    for read in (texture(one, edge, middle), texture(one, middle, edge)):
         torch.testing.assert_close(read[..., 0], read[..., 1], atol=1e-5, rtol=1e-4)
 
 
 def test_only_what_is_shown_learns():
-    sheet = Sheet(3, 4, 4, 2)
+    texture = Texture(3, 4, 4, 2)
     at = torch.rand(2, 5, 5)
-    sheet(torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.5, 0.0]]), at, at).sum().backward()
-    moved = sheet.table.grad.abs().sum((1, 2, 3))
+    texture(torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.5, 0.0]]), at, at).sum().backward()
+    moved = texture.table.grad.abs().sum((1, 2, 3))
     assert moved[1] > 0
     assert moved[0] == moved[2] == 0
 
@@ -42,27 +42,27 @@ def test_only_what_is_shown_learns():
 @torch.no_grad()
 @pytest.mark.parametrize("opacity", [-20.0, 20.0])
 def test_near_planes_hide_what_is_behind_them(opacity):
-    sheets = Sheets(2)
-    sheets.planes.table[:, -1] = opacity
+    textures = NeuralTextures(2)
+    textures.planes.table[:, -1] = opacity
     scene = moments(5, 12)
-    scene = scene[scene.place[:, OUTPUT_CLASSES.index("city")] + scene.place[:, OUTPUT_CLASSES.index("desert")] > 0.99]
-    before = sheets(scene, 18, 32)
-    sheets.panorama.table.add_(1.0)
-    changed = (sheets(scene, 18, 32) - before).abs().mean()
+    scene = scene[scene.place[:, PLACES.index("city")] + scene.place[:, PLACES.index("desert")] > 0.99]
+    before = textures(scene, 18, 32)
+    textures.panorama.table.add_(1.0)
+    changed = (textures(scene, 18, 32) - before).abs().mean()
     assert (changed > 0.01) == (opacity < 0)
 
 
 @torch.no_grad()
 def test_a_full_turn_reads_the_same_again_and_a_smaller_turn_shifts_it():
-    sheets = Sheets(3)
+    textures = NeuralTextures(3)
     scene = moments(5, 6)
     there = Scene(**{**scene.__dict__, "yaw": scene.yaw + PANORAMA})
-    torch.testing.assert_close(sheets(scene, 18, 32), sheets(there, 18, 32), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(textures(scene, 18, 32), textures(there, 18, 32), atol=1e-3, rtol=1e-3)
     step = 3 * (2 / 18) * float(1 / scene.zoom[0])  # three latents
     one = scene[:1]
     turned = Scene(**{**one.__dict__, "yaw": one.yaw + step})
-    a = sheets.panorama(torch.ones(1, len(GROUNDED)) / len(GROUNDED), *_pan(one))
-    b = sheets.panorama(torch.ones(1, len(GROUNDED)) / len(GROUNDED), *_pan(turned))
+    a = textures.panorama(torch.ones(1, len(GROUNDED)) / len(GROUNDED), *_pan(one))
+    b = textures.panorama(torch.ones(1, len(GROUNDED)) / len(GROUNDED), *_pan(turned))
     torch.testing.assert_close(a[..., 3 * TAPS :], b[..., : -3 * TAPS], atol=1e-4, rtol=1e-3)
 
 
@@ -75,28 +75,28 @@ def _pan(scene):
 
 @torch.no_grad()
 @pytest.mark.parametrize("shape", [(18, 32), (18, 18), (32, 18)])
-def test_the_figure_is_told_where_the_stage_draws_it(shape):
+def test_the_figure_is_given_where_the_stage_draws_it(shape):
     scene = moments(5, 40)
     scene = scene[(scene.figure[:, 0] < 0.01) & (scene.place[:, : len(SCENES)].sum(-1) > 0.99)]
     gone = Scene(**{**scene.__dict__, "figure": F.one_hot(torch.zeros(len(scene), dtype=torch.long), 11).float()})
     size = [TAPS * n for n in shape]
     drawn = (render(scene, *size) - render(gone, *size)).abs().sum(1)
-    told = Sheets(2)(scene, *shape)[:, -BODY]  # above 0 inside
-    inside, outside = told > 0.9, told < -0.9
+    body = NeuralTextures(2)(scene, *shape)[:, -BODY]  # above 0 inside
+    inside, outside = body > 0.9, body < -0.9
     assert inside.flatten(1).any(1).all()
     assert drawn[inside].mean() > 4 * drawn[outside].mean()
 
 
 @torch.no_grad()
-def test_nothing_is_told_of_a_figure_that_is_not_there():
-    sheets = Sheets(2)
+def test_nothing_is_given_of_a_figure_that_is_not_there():
+    textures = NeuralTextures(2)
     scene = moments(5, 4)
     scene.figure = F.one_hot(torch.tensor([0, 0, 1, 0]), scene.figure.shape[1]).float()
-    told = sheets(scene, 18, 32)[:, -BODY - 2 :]
-    assert told[2].abs().max() > 0.9
-    assert told[[0, 1, 3]].abs().max() == 0
+    body = textures(scene, 18, 32)[:, -BODY - 2 :]
+    assert body[2].abs().max() > 0.9
+    assert body[[0, 1, 3]].abs().max() == 0
     alone = Scene.of(scene.flat()[[0, 1, 3]])
-    torch.testing.assert_close(sheets(alone, 18, 32), sheets(scene, 18, 32)[[0, 1, 3]], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(textures(alone, 18, 32), textures(scene, 18, 32)[[0, 1, 3]], atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
@@ -115,7 +115,7 @@ def test_the_figure_s_surface_faces_away_from_it():
 def test_waves_bend_waves_as_far_as_their_place_wants_it():
     bend, turns = Bend(3), torch.rand(2, 3, 4, 5)
     bend.push[1] = torch.tensor([[0.0, 0.7, 0.0], [0.0, 0.0, 0.4], [0.0, 0.0, 0.0]])
-    place = torch.zeros(2, len(OUTPUT_CLASSES))
+    place = torch.zeros(2, len(PLACES))
     place[0, 0] = place[1, 1] = 1
     plain, nested = bend(place, turns)
     torch.testing.assert_close(plain, torch.cat([(2 * torch.pi * turns[0]).sin(), (2 * torch.pi * turns[0]).cos()]))
@@ -129,7 +129,7 @@ def test_waves_bend_waves_as_far_as_their_place_wants_it():
 @pytest.mark.parametrize("bass", [0.0, 1.0])
 def test_the_sun_is_where_geometry_says_and_as_large(light, bass):
     scene = moments(5, 1)
-    for key, values, said in (("place", OUTPUT_CLASSES, "sea"), ("light", LIGHTS, light), ("figure", FIGURES, "none")):
+    for key, values, said in (("place", PLACES, "sea"), ("light", LIGHTS, light), ("figure", FIGURES, "none")):
         setattr(scene, key, F.one_hot(torch.tensor([values.index(said)]), len(values)).float())
     scene.yaw = SUN_SWAY * scene.seed[:, 2]  # towards it
     scene.sound = torch.tensor([[0.0, bass, 0.0, 0.0]])

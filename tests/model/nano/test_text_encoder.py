@@ -4,7 +4,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worldjockey.model import load
-from worldjockey.model.nano.text_encoder import accuracy
+from worldjockey.model.evaluate.metrics import caption_accuracy
 from worldjockey.model.stage.captions import NEARBY, phrases
 from worldjockey.model.stage.vocabulary import ATTRIBUTES, WIDTH
 from worldjockey.model.train import nearby
@@ -56,7 +56,7 @@ def test_phrases_are_read_by_a_classifier_that_is_sure(tmp_path, monkeypatch):
 
 
 def test_it_reads_the_phrases_it_learned_and_most_it_never_saw(encoder):
-    known, unseen = accuracy(encoder, 100, held_out=False), accuracy(encoder, 200)
+    known, unseen = caption_accuracy(encoder, 100, held_out=False), caption_accuracy(encoder, 200)
     assert min(known.values()) > 0.9, known
     assert np.mean(list(unseen.values())) > 0.82, unseen
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from worldjockey.model.nano.sampler import levels, sample
-from worldjockey.model.nano.transformer import Moment, Past, WorldConfig, WorldModel
+from worldjockey.model.nano.transformer import Conditioning, KVCache, WorldConfig, WorldModel
 from worldjockey.model.stage.sample import moments
 
 CONFIG = WorldConfig(
@@ -16,8 +16,8 @@ CONFIG = WorldConfig(
     temporal=(0, 2),
     window=3,
     trunk=16,
-    sheets=2,
-    grain=8,
+    texture_depth=2,
+    detail=8,
     look=4,
 )
 
@@ -30,58 +30,58 @@ def make(rows=4, columns=6, config=CONFIG):
             torch.nn.init.normal_(p, std=0.1)
     b, t = 2, 7
     noisy = torch.randn(b, t, 4, rows, columns)
-    moment = Moment.of(moments(3, b * t), torch.full((b * t,), 0.05), CONFIG.look)
-    return model, noisy, torch.rand(b, t), moment
+    conditioning = Conditioning.of(moments(3, b * t), torch.full((b * t,), 0.05), CONFIG.look)
+    return model, noisy, torch.rand(b, t), conditioning
 
 
-def frame(moment, i, b=2, t=7):
-    return moment[torch.arange(b) * t + i]
+def frame(conditioning, i, b=2, t=7):
+    return conditioning[torch.arange(b) * t + i]
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("shape", [(4, 6), (4, 4), (6, 4)])
 def test_cached_frames_equal_the_whole_clip_in_every_shape_also_beyond_the_window(shape):
-    model, noisy, level, moment = make(*shape)
-    whole = model(noisy, level, moment)
-    past = Past()
+    model, noisy, level, conditioning = make(*shape)
+    whole = model(noisy, level, conditioning)
+    cache = KVCache()
     for i in range(noisy.shape[1]):
         at = slice(i, i + 1)
-        out = model(noisy[:, at], level[:, at], frame(moment, i), past)
-        past.keep()
+        out = model(noisy[:, at], level[:, at], frame(conditioning, i), cache)
+        cache.commit()
         torch.testing.assert_close(out, whole[:, at], atol=1e-5, rtol=1e-4)
-    assert all(k.shape[-2] == CONFIG.window - 1 for k, _ in past.kept.values())
+    assert all(k.shape[-2] == CONFIG.window - 1 for k, _ in cache.committed.values())
 
 
 @torch.no_grad()
 def test_sparse_recall_is_cached_too_and_reaches_beyond_the_window():
     config = replace(CONFIG, recall=7)
-    model, noisy, level, moment = make(config=config)
-    whole, past = model(noisy, level, moment), Past()
+    model, noisy, level, conditioning = make(config=config)
+    whole, cache = model(noisy, level, conditioning), KVCache()
     for i in range(noisy.shape[1]):
         at = slice(i, i + 1)
-        out = model(noisy[:, at], level[:, at], frame(moment, i), past)
-        past.keep()
+        out = model(noisy[:, at], level[:, at], frame(conditioning, i), cache)
+        cache.commit()
         torch.testing.assert_close(out, whole[:, at], atol=1e-5, rtol=1e-4)
     first = noisy.clone()
     first[:, 0] += 1
-    assert not torch.allclose(model(first, level, moment)[:, -1], whole[:, -1], atol=1e-6)
+    assert not torch.allclose(model(first, level, conditioning)[:, -1], whole[:, -1], atol=1e-6)
 
 
 @torch.no_grad()
 def test_no_frame_sees_the_future():
-    model, noisy, level, moment = make()
-    before = model(noisy, level, moment)
+    model, noisy, level, conditioning = make()
+    before = model(noisy, level, conditioning)
     noisy[:, 4:] += 1
-    after = model(noisy, level, moment)
+    after = model(noisy, level, conditioning)
     torch.testing.assert_close(before[:, :4], after[:, :4])
     assert not torch.allclose(before[:, 4:], after[:, 4:])
 
 
 @torch.no_grad()
 def test_a_second_look_at_the_same_frame_leaves_the_past_alone():
-    model, noisy, level, moment = make()
-    past = Past()
-    args = (level[:, :1], frame(moment, 0), past)
+    model, noisy, level, conditioning = make()
+    cache = KVCache()
+    args = (level[:, :1], frame(conditioning, 0), cache)
     a = model(noisy[:, :1], *args)
     model(noisy[:, 1:2], *args)
     torch.testing.assert_close(model(noisy[:, :1], *args), a)
@@ -89,23 +89,23 @@ def test_a_second_look_at_the_same_frame_leaves_the_past_alone():
 
 @torch.no_grad()
 def test_a_seed_that_is_not_told_does_not_leak():
-    model, noisy, level, moment = make()
-    moment.known = torch.zeros_like(moment.known)
-    before = model(noisy, level, moment)
-    moment.scene.seed = torch.randn_like(moment.scene.seed)
-    torch.testing.assert_close(model(noisy, level, moment), before)
+    model, noisy, level, conditioning = make()
+    conditioning.known = torch.zeros_like(conditioning.known)
+    before = model(noisy, level, conditioning)
+    conditioning.scene.seed = torch.randn_like(conditioning.scene.seed)
+    torch.testing.assert_close(model(noisy, level, conditioning), before)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["memory", "guidance", "dt"])
 def test_every_input_is_heard(name):
-    model, noisy, level, moment = make()
-    before = model(noisy, level, moment)
-    setattr(moment, name, getattr(moment, name) + 0.5)
-    assert not torch.allclose(model(noisy, level, moment), before)
+    model, noisy, level, conditioning = make()
+    before = model(noisy, level, conditioning)
+    setattr(conditioning, name, getattr(conditioning, name) + 0.5)
+    assert not torch.allclose(model(noisy, level, conditioning), before)
 
 
-def test_steps_walk_from_noise_to_the_picture():
+def test_steps_walk_from_noise_to_the_frame():
     assert levels(1) == [1.0]
     assert levels(4) == [1.0, 0.75, 0.5, 0.25]
     assert levels(99) == levels(4)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from worldjockey.model import Controls, Prompt, load
 from worldjockey.model.evaluate.probe import load_probe
-from worldjockey.model.nano.transformer import Moment
+from worldjockey.model.nano.transformer import Conditioning
 from worldjockey.model.stage.render import render
 from worldjockey.model.stage.sample import to_bytes
 from worldjockey.model.stage.scene import Scene
@@ -44,7 +44,7 @@ def play(world, text, frames, **controls):
         ("endless tunnel, neon", "tunnel", "neon"),
     ],
 )
-def test_the_picture_shows_what_was_asked_within_a_second_and_a_half(world, probe, text, place, light):
+def test_the_frame_shows_what_was_asked_within_a_second_and_a_half(world, probe, text, place, light):
     world.reset(0)
     play(world, "snowy mountains at noon", 20)
     seen = probe.read(play(world, text, 30))
@@ -68,9 +68,9 @@ def stage(**said):
 
 
 @pytest.mark.parametrize(("place", "light"), [("city", "night"), ("meadow", "noon"), ("sea", "sunset")])
-def test_a_picture_sets_the_look_of_the_world(world, probe, place, light):
-    scene, picture = stage(place=place, light=light)
-    tokens = world.encode(Prompt(image=picture[::2, ::2])).values
+def test_an_image_sets_the_look_of_the_world(world, probe, place, light):
+    scene, image = stage(place=place, light=light)
+    tokens = world.encode(Prompt(image=image[::2, ::2])).values
     world.reset(0)
     for _ in range(20):
         frame = world.step(Controls(tokens))[0].numpy()
@@ -78,17 +78,17 @@ def test_a_picture_sets_the_look_of_the_world(world, probe, place, light):
     assert (seen["place"], seen["light"]) == (place, light)
     if place == "city":
         told = tokens[len(ATTRIBUTES), 1:3]
-        assert np.abs(told - scene.seed[0, 1:3].numpy()).max() < 0.3, "horizon and sun come from the picture too"
+        assert np.abs(told - scene.seed[0, 1:3].numpy()).max() < 0.3, "horizon and sun come from the image too"
 
 
-def test_words_overrule_the_picture_beside_them(world):
-    _, picture = stage(place="city", light="night")
-    values = world.encode(Prompt("at noon", image=picture)).values
+def test_words_overrule_the_image_beside_them(world):
+    _, image = stage(place="city", light="night")
+    values = world.encode(Prompt("at noon", image=image)).values
     assert ATTRIBUTES["light"][int(values[LIGHT].argmax())] == "noon"
     assert ATTRIBUTES["place"][int(values[PLACE].argmax())] == "city"
 
 
-def test_a_second_of_sound_moves_the_picture_in_its_own_rhythm(world):
+def test_a_second_of_sound_moves_the_frame_in_its_own_rhythm(world):
     rate = 8000
     t = np.arange(rate) / rate
     beat = (np.sin(2 * np.pi * 110 * t) * (t % 0.5 < 0.125)).astype(np.float32)
@@ -126,7 +126,7 @@ def test_guidance_exaggerates_and_one_leaves_all_as_it_is(world):
     strict=True, reason="the fourth nano's memory tokens tell almost nothing (0.02%): to be taught again"
 )
 def test_memory_keeps_the_look_of_a_world_whose_seed_is_not_told(world):
-    """A moment drawn with the memory of its own world is nearer to the truth than with another world's."""
+    """A frame drawn with the memory of its own world is nearer to the truth than with another world's."""
     right = wrong = 0.0
     for warmth, sun in ((0.9, -0.9), (-0.9, 0.9)):
         scene, _ = stage(place="sea", light="sunset")
@@ -134,12 +134,12 @@ def test_memory_keeps_the_look_of_a_world_whose_seed_is_not_told(world):
         other = Scene(**{**scene.__dict__, "seed": -scene.seed})
         latents = [(world.autoencoder.encode(render(s)) - world.mean) / world.std for s in (scene, other)]
         codes = [world.world.memory(z)[:, None].repeat(1, 2, 1) for z in latents]
-        moment = Moment.of(scene, torch.tensor([0.05]), world.world.config.look)
-        moment.known = torch.zeros(1)
+        conditioning = Conditioning.of(scene, torch.tensor([0.05]), world.world.config.look)
+        conditioning.known = torch.zeros(1)
         errors = []
         for code in codes:
-            moment.memory = code
-            drawn = world.world(torch.zeros(1, 1, *latents[0].shape[1:]), torch.ones(1, 1), moment)[0]
+            conditioning.memory = code
+            drawn = world.world(torch.zeros(1, 1, *latents[0].shape[1:]), torch.ones(1, 1), conditioning)[0]
             errors.append(float((drawn - latents[0]).detach().abs().mean()))
         right, wrong = right + errors[0], wrong + errors[1]
     assert right < 0.99 * wrong
@@ -179,7 +179,7 @@ def test_a_snapshot_brings_the_very_frames_back(world):
     np.testing.assert_array_equal(np.stack(a), np.stack(b))
 
 
-def test_more_steps_are_another_picture_of_the_same_world(world, probe):
+def test_more_steps_are_another_frame_of_the_same_world(world, probe):
     world.reset(0)
     for steps in (1, 2, 4):
         assert probe.read(play(world, "desert at sunset", 20, steps=steps))["place"] == "desert"

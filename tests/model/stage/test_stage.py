@@ -4,7 +4,7 @@ from worldjockey.model.stage.motion import Motion
 from worldjockey.model.stage.render import render
 from worldjockey.model.stage.sample import sequence
 from worldjockey.model.stage.scene import PANORAMA, ROAD, STREET, Scene
-from worldjockey.model.stage.vocabulary import ATTRIBUTES, FIGURES, LIGHTS, OUTPUT_CLASSES
+from worldjockey.model.stage.vocabulary import ATTRIBUTES, FIGURES, LIGHTS, PLACES
 
 SIZE = (72, 128)
 
@@ -21,15 +21,15 @@ def change(a, b):
     return (a - b).abs().mean(1)[0]
 
 
-@pytest.mark.parametrize("place", OUTPUT_CLASSES)
-def test_every_place_is_a_picture_and_the_same_one_twice(place):
+@pytest.mark.parametrize("place", PLACES)
+def test_every_place_is_an_image_and_the_same_one_twice(place):
     one = render(scene(place, figure="dance"), *SIZE)
     assert one.shape == (1, 3, *SIZE)
     assert float(one.std()) > 0.05
     assert torch.equal(one, render(scene(place, figure="dance"), *SIZE))
 
 
-@pytest.mark.parametrize("place", OUTPUT_CLASSES)
+@pytest.mark.parametrize("place", PLACES)
 def test_a_batch_is_its_moments_one_by_one(place):
     moments = [scene(place, light, figure="dance", time=i, yaw=0.4 * i, z=0.7 * i) for i, light in enumerate(LIGHTS)]
     batch = render(Scene.of(torch.cat([m.flat() for m in moments])), *SIZE)
@@ -71,11 +71,11 @@ def test_every_shape_shows_the_same_middle(shape):
         top, left = (x.shape[-2] - h) // 2, (x.shape[-1] - w) // 2
         return x[0, :, top : top + h, left : left + w]
 
-    # The vignette reaches further out in a tall frame, the picture does not change.
+    # The vignette reaches further out in a tall frame, the image does not change.
     assert float((middle(whole) - middle(other)).abs().mean()) < 0.02
 
 
-@pytest.mark.parametrize("place", OUTPUT_CLASSES)
+@pytest.mark.parametrize("place", PLACES)
 def test_moving_by_a_whole_period_comes_back(place):
     for axis, period in (("x", STREET), ("z", ROAD), ("time", 64.0)):
         a, b = (

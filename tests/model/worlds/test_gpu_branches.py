@@ -14,8 +14,8 @@ import wan_files
 from gpu import gpu
 from helios_files import tiny as tiny_helios
 from worldjockey.model import Controls, Prompt, load
-from worldjockey.model.nano.world import choose_device
-from worldjockey.model.train.fsdp import PATIENCE, join, shard
+from worldjockey.model.devices import choose_device
+from worldjockey.model.train.fsdp import LEADER_TIMEOUT, join, shard
 from worldjockey.model.worlds import distributed, turbo, umt5
 from worldjockey.model.worlds.helios import world as helios
 from worldjockey.model.worlds.helios.world import Helios
@@ -25,14 +25,6 @@ from worldjockey.model.worlds.wan import world as wan
 from worldjockey.model.worlds.wan.rollout import WanConfig
 
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, text=300, window=9, sink=3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_the_fake_is_asked_as_torchs_own_is():
@@ -67,8 +59,8 @@ def test_turbo_computes_in_half_precision_compiled_for_each_of_its_sizes(tmp_pat
         assert [options for _, options in seen.compiled] == [{"backend": "inductor", "dynamic": False}] * 3
         assert {id(m) for m, _ in seen.compiled} == set(map(id, (world.unet, world.vae.encoder, world.vae.decoder)))
         assert {p.dtype for part in (world.unet, world.vae) for p in part.parameters()} == {torch.float16}
-        assert [pictures.shape[1] for pictures in drawn] == [128 * n // 8 for n in SIZES for _ in range(2)]
-        assert world.snapshot().data["picture"] is None, "what was drawn to warm up is forgotten"
+        assert [frames.shape[1] for frames in drawn] == [128 * n // 8 for n in SIZES for _ in range(2)]
+        assert world.snapshot().data["image"] is None, "what was drawn to warm up is forgotten"
         assert world.step(Controls(world.encode(Prompt("sea")).values)).shape == (1, 128, 128, 3)
 
 
@@ -93,7 +85,7 @@ def test_helios_puts_its_parts_where_there_is_room(tmp_path, monkeypatch, memory
     for part, device in (("HeliosTransformer3DModel", "cuda"), ("AutoencoderKLWan", "cuda"),
                          ("UMT5EncoderModel", "cuda" if beside else "cpu")):  # fmt: skip
         assert any(torch.device(device) in args for args in placed[part]), part
-    assert helios.ROOM == 48e9
+    assert helios.SHARED_GPU_BYTES == 48e9
 
 
 @pytest.fixture
@@ -178,13 +170,13 @@ def test_a_team_meets_by_nccl_on_gpus_each_on_its_own_and_by_gloo_elsewhere(monk
     given = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "1"}
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    distributed.Wire()
+    distributed.Broadcast()
     ((backend, how),) = opened
     assert backend == ("nccl" if cuda else "gloo")
-    assert how["timeout"] == (timedelta(minutes=10) if cuda else distributed.FOR_EVER)
+    assert how["timeout"] == (timedelta(minutes=10) if cuda else distributed.NO_TIMEOUT)
     assert (how["rank"], how["world_size"], how["store"]) == (0, 2, "worldjockey/1")
     assert chosen == ([1] if cuda else [])
-    assert card == [("gloo", distributed.FOR_EVER)], "calls themselves go by gloo: a frozen picture is no timeout"
+    assert card == [("gloo", distributed.NO_TIMEOUT)], "calls themselves go by gloo: a frozen frame is no timeout"
     assert distributed.device("auto") == ("cuda:1" if cuda else "auto")
     assert distributed.device("cpu") == "cpu"
 
@@ -201,7 +193,7 @@ def test_training_takes_the_gpu_of_its_rank_and_compiles_its_blocks(monkeypatch)
         joined = join()
         assert (joined.rank, joined.size, joined.device) == (3, 4, torch.device("cuda", 1))
         assert ("set", torch.device("cuda", 1)) in seen.asked
-        assert opened == [("nccl", PATIENCE)]
+        assert opened == [("nccl", LEADER_TIMEOUT)]
 
         class Model(torch.nn.Module):
             def __init__(self):

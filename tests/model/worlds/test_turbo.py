@@ -10,8 +10,9 @@ import torch
 import turbo_files
 from turbo_files import WIDTH, networks, scheduler
 from worldjockey.model import Controls, Prompt, WeightsMissing, WorldState, load, slerp
-from worldjockey.model.registry import TURBO
+from worldjockey.model.worlds import turbo
 from worldjockey.model.worlds.crop import cover
+from worldjockey.model.worlds.sources import TURBO
 from worldjockey.model.worlds.turbo import (
     FLOW,
     LIVE,
@@ -56,7 +57,7 @@ def pipe(loaded):
     return made
 
 
-def picture(seed=0, size=SIZE):
+def image(seed=0, size=SIZE):
     """Smooth colours, (size, size, 3) uint8."""
     coarse = torch.rand((1, 3, 4, 4), generator=torch.Generator().manual_seed(seed))
     fine = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
@@ -68,8 +69,8 @@ def live(tokens, seen, strength, **more):
 
 
 def same(world, pipe, tokens, image, steps, of):
-    """The world's last picture is what the pipeline makes of an image with the same noise."""
-    ours = world.snapshot().data["picture"][0].permute(1, 2, 0).numpy() / 2 + 0.5
+    """The world's last image is what the pipeline makes of an image with the same noise."""
+    ours = world.snapshot().data["image"][0].permute(1, 2, 0).numpy() / 2 + 0.5
     theirs = pipe(
         prompt_embeds=torch.from_numpy(tokens)[None], image=image, strength=steps / of, num_inference_steps=of,
         guidance_scale=1.0, output_type="np", generator=torch.Generator().manual_seed(7),
@@ -81,14 +82,14 @@ def same(world, pipe, tokens, image, steps, of):
 @pytest.mark.parametrize(("steps", "of"), [(1, 2), (1, 4), (2, 4), (2, 5), (3, 10), (4, 8), (4, 10)])
 def test_a_step_is_one_call_of_the_pipeline(world, pipe, steps, of):
     tokens = world.encode(Prompt("neon city in the rain")).values
-    seen = picture()
+    seen = image()
     world.reset(7)
     world.step(live(tokens, seen, 1 - steps / of, steps=steps))
     same(world, pipe, tokens, torch.from_numpy(seen).permute(2, 0, 1)[None] / 255, steps, of)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
-def test_the_first_picture_is_the_pipelines_from_nothing(world, pipe, steps):
+def test_the_first_image_is_the_pipelines_from_nothing(world, pipe, steps):
     tokens = world.encode(Prompt("sea")).values
     world.reset(7)
     world.step(Controls(tokens, dt=DT, steps=steps))
@@ -109,10 +110,10 @@ def test_a_word_at_nothing_is_the_prompt_without_it(world):
     assert said.values.shape == without.shape == world.encode(Prompt("")).values.shape == (77, WIDTH)
     assert world.encode(Prompt("word " * 200)).values.shape == (77, WIDTH)
     with pytest.raises(ValueError, match="words"):
-        world.encode(Prompt(image=picture()))
+        world.encode(Prompt(image=image()))
 
 
-def test_prompts_mix_and_change_the_picture(world):
+def test_prompts_mix_and_change_the_image(world):
     a, b = (world.encode(Prompt(text)).values for text in ("sea", "forest"))
 
     def drawn(tokens):
@@ -146,8 +147,8 @@ def test_the_same_seed_is_the_same_world_and_a_snapshot_goes_on(world):
         world.restore(WorldState({"turbo": (1, 4, 9, 9)}))
 
 
-def test_strength_says_how_much_of_the_live_picture_shows(world):
-    tokens, seen, other = world.encode(Prompt("sea")).values, picture(2), picture(3)
+def test_strength_says_how_much_of_the_live_image_shows(world):
+    tokens, seen, other = world.encode(Prompt("sea")).values, image(2), image(3)
 
     def after_a_frame(controls):
         world.reset(0)
@@ -162,7 +163,7 @@ def test_strength_says_how_much_of_the_live_picture_shows(world):
     assert after_a_frame(live(tokens, small, 1.0)).max() == 0  # of any size
 
 
-def test_without_a_live_picture_it_feeds_on_itself(world):
+def test_without_a_live_image_it_feeds_on_itself(world):
     tokens = world.encode(Prompt("sea")).values
     world.reset(0)
     world.step(Controls(tokens, dt=DT))
@@ -174,7 +175,7 @@ def test_without_a_live_picture_it_feeds_on_itself(world):
 
     world.restore(before)
     noise = world._drift(Controls(tokens, dt=DT))
-    latents = world._denoised(world._encoded(before.data["picture"]), noise, tokens, timesteps(0.4, 1))
+    latents = world._denoised(world._encoded(before.data["image"]), noise, tokens, timesteps(0.4, 1))
     drawn = world.vae.decode(latents).sample[0].permute(1, 2, 0)
     expected = (drawn / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
     assert int((second()[0].int() - expected.int()).abs().max()) <= 1
@@ -243,11 +244,11 @@ def test_every_quality_is_the_same_shape_in_whole_latents(loaded, shape):
     assert sizes[0] == shape == (spec.width, spec.height)
     for before, (w, h) in itertools.pairwise(sizes):
         assert (w % 8, h % 8) == (0, 0)
-        assert w * shape[1] == h * shape[0], "or the picture would jump in its frame"
+        assert w * shape[1] == h * shape[0], "or the image would jump in its frame"
         assert w < before[0]
 
 
-def test_a_smaller_picture_is_that_of_a_smaller_world_and_it_goes_on_through_the_change(world, monkeypatch):
+def test_a_smaller_image_is_that_of_a_smaller_world_and_it_goes_on_through_the_change(world, monkeypatch):
     tokens = world.encode(Prompt("neon city")).values
     small = SIZE * SIZES[2] // 8
     peer = Turbo(world.unet, world.vae, world.text_encoder, world.tokenizer, world.scheduler, small, small)
@@ -255,7 +256,7 @@ def test_a_smaller_picture_is_that_of_a_smaller_world_and_it_goes_on_through_the
     monkeypatch.setattr(world, "_drift", lambda controls: noise.append(drift(controls)) or noise[-1])
     monkeypatch.setattr(peer, "_drift", lambda controls: noise[-1])
     world.set_quality(2)
-    for controls in (live(tokens, picture(), 0.5, steps=2), Controls(tokens, dt=DT, camera={"yaw": 1.0})):
+    for controls in (live(tokens, image(), 0.5, steps=2), Controls(tokens, dt=DT, camera={"yaw": 1.0})):
         drawn = world.step(controls)
         assert drawn.shape == (1, small, small, 3)
         assert torch.equal(drawn, peer.step(controls))
@@ -272,7 +273,7 @@ def test_a_smaller_picture_is_that_of_a_smaller_world_and_it_goes_on_through_the
     other = np.abs(played(1, 1, 1, 0)[3] - full[3]).mean()
     world.reset(9)
     stranger = np.abs(world.step(Controls(tokens, dt=DT))[0].numpy() - full[3]).mean()
-    assert max(back, other) < 0.5 * stranger, "the same picture, a little softer, with the same noise"
+    assert max(back, other) < 0.5 * stranger, "the same image, a little softer, with the same noise"
 
 
 def test_a_snapshot_may_be_of_another_size(world):
@@ -310,7 +311,7 @@ def test_compiles_where_it_can_and_plays_where_it_cannot(world, fails):
     unet = world.unet if fails else OneLayer(world.unet)
     small = Turbo(unet, vae, world.text_encoder, world.tokenizer, world.scheduler, SIZE, SIZE)
     tokens = small.encode(Prompt("sea")).values
-    seen = picture()
+    seen = image()
     before = small.step(live(tokens, seen, 0.5))
     graphs = []
 
@@ -338,7 +339,7 @@ def test_loads_by_name_and_says_what_is_missing(root, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(root))
     world = load("turbo", device="cpu", aspect=16 / 9)
     assert (world.spec.name, world.spec.width, world.spec.height) == ("turbo", 704, 384)
-    monkeypatch.setattr("worldjockey.model.worlds.turbo.arithmetic", lambda device: torch.float16)
+    monkeypatch.setattr(turbo, "arithmetic", lambda device: torch.float16)
     half = load("turbo", device="cpu")
     assert {p.dtype for part in (half.unet, half.vae, half.text_encoder) for p in part.parameters()} == {torch.float16}
     assert half.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
@@ -353,7 +354,7 @@ def test_half_precision_as_on_a_gpu_draws_the_same(world):
     vae.load_state_dict(world.vae.state_dict())
     half = Turbo(unet.half(), vae.half(), world.text_encoder, world.tokenizer, world.scheduler, SIZE, SIZE)
     tokens = world.encode(Prompt("sea")).values
-    controls = live(tokens, picture(), 0.3, camera={"forward": 1.0}, steps=2)
+    controls = live(tokens, image(), 0.3, camera={"forward": 1.0}, steps=2)
     for one in (world, half):
         one.reset(0)
         one.step(controls)

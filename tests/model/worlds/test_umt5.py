@@ -5,7 +5,7 @@ import pytest
 import torch
 from wan_files import PIECES, write_umt5
 from worldjockey.model.devices import encoder_device
-from worldjockey.model.worlds.umt5 import ROOM, UMT5
+from worldjockey.model.worlds.umt5 import SHARED_GPU_BYTES, UMT5
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,6 @@ def test_any_text_is_safe_and_of_one_shape(published, text):
 
 def test_the_encoder_lives_beside_the_world_where_there_is_room():
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
-    assert encoder_device(cuda, ROOM, ROOM) == cuda
-    assert encoder_device(cuda, ROOM / 2, ROOM) == cpu
-    assert encoder_device(cpu, 0, ROOM) == cpu
+    assert encoder_device(cuda, SHARED_GPU_BYTES, SHARED_GPU_BYTES) == cuda
+    assert encoder_device(cuda, SHARED_GPU_BYTES / 2, SHARED_GPU_BYTES) == cpu
+    assert encoder_device(cpu, 0, SHARED_GPU_BYTES) == cpu

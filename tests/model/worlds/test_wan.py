@@ -18,14 +18,6 @@ NAMES = sorted(CHECKPOINTS)
 LONGLIVE = "wan-1.3b-longlive"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """Every file of the family as the hub has it, small."""
@@ -46,7 +38,7 @@ def world():
 
 
 def play(world, tokens, count, steps=2):
-    """`count` steps; (pictures, h, w, 3)."""
+    """`count` steps; (frames, h, w, 3)."""
     values = getattr(tokens, "values", tokens)
     return np.concatenate([world.step(Controls(values, steps=steps)).numpy() for _ in range(count)]).astype(int)
 
@@ -113,7 +105,7 @@ def test_a_prompt_and_its_words_are_obeyed_from_the_next_chunk_on(world, neon, s
 
     stays, goes = after(neon), after(sea)
     np.testing.assert_array_equal(stays[:8], goes[:8])
-    assert change(stays[8:12], goes[8:12]) > 0.5, "the first pictures of the next chunk"
+    assert change(stays[8:12], goes[8:12]) > 0.5, "the first frames of the next chunk"
     dry = after(neon.weighted({"rain": 0.0}))
     mixed = after(slerp([neon.values, sea.values], [0.5, 0.5]))
     for other in (dry, mixed):
@@ -156,7 +148,7 @@ def test_the_seed_alone_decides_the_world(world, neon):
 
 
 @pytest.mark.parametrize("at", [0, 4, 15], ids=["before it began", "within a chunk", "beyond the window"])
-def test_a_snapshot_brings_the_very_pictures_back(world, neon, sea, at):
+def test_a_snapshot_brings_the_very_frames_back(world, neon, sea, at):
     world.reset(9)
     for _ in range(at):
         play(world, neon, 1)
@@ -187,7 +179,7 @@ def test_steps_are_chosen_live_and_anything_is_clamped(world, neon):
         assert change(drawn[fewer], drawn[more]) > 0.5
 
 
-def test_the_first_pictures_of_a_chunk_leave_before_it_is_in_the_cache(world, neon):
+def test_the_first_frames_of_a_chunk_leave_before_it_is_in_the_cache(world, neon):
     world.reset(0)
     passes = []
     handle = world.rollout.transformer.network.head.register_forward_hook(lambda *_: passes.append(1))
@@ -229,7 +221,7 @@ def test_warming_up_leaves_no_trace(world, neon):
     assert set(world.timings) == {"decode_ms", "step_ms"}
 
 
-def test_the_full_decoder_draws_other_pictures_of_the_same_world(root, neon):
+def test_the_full_decoder_draws_other_frames_of_the_same_world(root, neon):
     fine = Wan.load(LONGLIVE, root, "cpu", decoder="full", switch="swap")
     assert play(fine, neon, 4).shape == (13, 32, 48, 3)
     assert fine.switch == "swap"
@@ -242,7 +234,7 @@ def test_it_takes_the_shape_nearest_to_the_shows(aspect, size):
 
 
 def test_what_is_no_words_is_refused_and_nothing_said_is_fine(world):
-    with pytest.raises(ValueError, match="words only"):
+    with pytest.raises(ValueError, match="text prompts only"):
         world.encode(Prompt(image=np.zeros((8, 8, 3), np.uint8)))
     assert not world.encode(Prompt("")).values.any()
     world.reset(0)

@@ -9,14 +9,6 @@ CPU = torch.device("cpu")
 ROWS, COLUMNS = 2, 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 DECODERS = {
     "tiny": lambda **how: TinyDecoder(wan_files.tiny_decoder(), ROWS, COLUMNS, CPU, **how),
     "full": lambda **how: FullDecoder(wan_files.full_decoder(), CPU, **how),
@@ -35,11 +27,11 @@ def at_once(decoder, latents):
     if isinstance(decoder, TinyDecoder):
         state = {}
         decoder.net.initialize_state((1, len(z), 16, ROWS, COLUMNS), torch.float32, CPU, state)
-        pictures = decoder.net(z[None], state, 1)[0, 3:]
+        frames = decoder.net(z[None], state, 1)[0, 3:]
     else:
-        pictures = decoder.net(decoder.enter(z.transpose(0, 1)[None]), {}, first_chunk=True)[0].transpose(0, 1)
-        pictures = pictures / 2 + 0.5
-    return (pictures.clamp(0, 1) * 255).permute(0, 2, 3, 1)
+        frames = decoder.net(decoder.enter(z.transpose(0, 1)[None]), {}, first_chunk=True)[0].transpose(0, 1)
+        frames = frames / 2 + 0.5
+    return (frames.clamp(0, 1) * 255).permute(0, 2, 3, 1)
 
 
 @torch.no_grad()
@@ -50,7 +42,7 @@ def test_a_stream_of_single_latents_gives_the_frames_of_the_whole(make):
     assert parts[0].shape == (1, 8 * ROWS, 8 * COLUMNS, 3)
     assert parts[0].dtype == torch.uint8
     whole = at_once(decoder, LATENTS)
-    assert whole.std() > 10, "a picture, not a wall"
+    assert whole.std() > 10, "a frame, not a wall"
     assert (torch.cat(parts).float() - whole).abs().max() < 0.6  # half a grey level is rounding
     alone = make()
     alone(LATENTS[0])

@@ -28,14 +28,6 @@ ROWS, COLUMNS = 4, 6
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 WEIGHTS = wan_files.network(TINY)
 TEXTS = [torch.randn(n, TINY.text_dim, generator=torch.Generator().manual_seed(n)) for n in (5, 7, 4)]
 
@@ -92,7 +84,7 @@ def same(a, b, tolerance=1e-4):
 )
 def test_the_cached_rollout_is_full_attention_over_its_history_beyond_the_windows_edge(config):
     r, whole = rollout(config), Whole(config)
-    r.say(TEXTS[0])
+    r.set_text(TEXTS[0])
     for i in range(config.chunks + 4):
         want = whole.chunk(noise_of(r), 1 + i % 4, TEXTS[0])
         assert same(r.chunk(1 + i % 4), want), f"chunk {i}"
@@ -107,7 +99,7 @@ def test_the_cached_rollout_is_full_attention_over_its_history_beyond_the_window
 def test_a_window_that_is_narrowed_and_widened_sees_what_it_should_and_nothing_else(config, widths):
     """What was forgotten stays forgotten; what was seen once is remembered as it was seen."""
     r, whole = rollout(config), Whole(config)
-    r.say(TEXTS[0])
+    r.set_text(TEXTS[0])
     kept, seen = [], []  # chunks in the cache now; what each chunk saw, itself included
     whole.narrow(seen)
     where = {t.data_ptr() for t in (r.cache.network_cache.block_caches[0].self_attn._k,)}
@@ -139,7 +131,7 @@ def test_widths_are_whole_chunks_that_leave_a_past():
 
 def test_looks_come_back_in_whatever_width_and_a_recache_keeps_to_it():
     r, other = rollout(), rollout()
-    r.say(TEXTS[0])
+    r.set_text(TEXTS[0])
     for _ in range(TINY.chunks + 2):
         r.chunk(2)
     state = r.snapshot()
@@ -152,7 +144,7 @@ def test_looks_come_back_in_whatever_width_and_a_recache_keeps_to_it():
     other.restore(state)  # into a window that is narrow already
     assert torch.equal(other.chunk(2), want[0][0])
     kept = other.snapshot()
-    other.say(TEXTS[1])
+    other.set_text(TEXTS[1])
     other.recache()
     assert len(other.past) == other.config.chunks - 1
     assert not same(other.chunk(2), want[0][1], 1e-2)
@@ -168,7 +160,7 @@ def test_after_a_swap_the_past_keeps_the_text_it_was_drawn_under():
     for i in range(8):
         text = TEXTS[0] if i < 4 else TEXTS[1]
         if i in (0, 4):
-            r.say(text)
+            r.set_text(text)
         want = whole.chunk(noise_of(r), 2, text)
         assert same(r.chunk(2), want), f"chunk {i}"
 
@@ -176,11 +168,11 @@ def test_after_a_swap_the_past_keeps_the_text_it_was_drawn_under():
 @pytest.mark.parametrize("switch", [1, 3, 4, 6])
 def test_after_a_recache_what_is_seen_of_the_past_was_drawn_under_the_new_text(switch):
     r, whole = rollout(), Whole()
-    r.say(TEXTS[0])
+    r.set_text(TEXTS[0])
     for i in range(switch):
         want = whole.chunk(noise_of(r), 2, TEXTS[0])
         assert same(r.chunk(2), want), f"chunk {i}"
-    r.say(TEXTS[1])
+    r.set_text(TEXTS[1])
     r.recache()
     seen = [i for i in range(switch) if i < TINY.sink_chunks or i > switch - TINY.window // TINY.frames]
     whole.forget_but(seen, TEXTS[1])
@@ -193,11 +185,11 @@ def test_a_swap_and_a_recache_are_two_different_pictures_and_both_differ_from_no
     drawn = {}
     for how in ("none", "swap", "recache"):
         r = rollout()
-        r.say(TEXTS[0])
+        r.set_text(TEXTS[0])
         for _ in range(3):
             r.chunk(2)
         if how != "none":
-            r.say(TEXTS[1])
+            r.set_text(TEXTS[1])
         if how == "recache":
             r.recache()
         drawn[how] = r.chunk(2)
@@ -207,7 +199,7 @@ def test_a_swap_and_a_recache_are_two_different_pictures_and_both_differ_from_no
 
 def test_memory_is_constant_and_positions_stay_small_however_long_it_rolls():
     r = rollout()
-    r.say(TEXTS[0])
+    r.set_text(TEXTS[0])
     sizes = set()
     for i in range(3 * TINY.chunks):
         r.chunk(1)
@@ -223,12 +215,12 @@ def test_memory_is_constant_and_positions_stay_small_however_long_it_rolls():
 def test_a_snapshot_brings_back_the_very_same_bits_also_in_another_rollout():
     r, other = rollout(), rollout()
     r.reset(7)
-    r.say(TEXTS[0])
+    r.set_text(TEXTS[0])
     for _ in range(TINY.chunks + 1):
         r.chunk(2)
     state = r.snapshot()
     want = [r.chunk(2) for _ in range(3)]
-    r.say(TEXTS[2])
+    r.set_text(TEXTS[2])
     r.recache()
     for w in (r, other):
         w.restore(state)
@@ -242,7 +234,7 @@ def test_a_snapshot_brings_back_the_very_same_bits_also_in_another_rollout():
 
 def test_the_seed_alone_decides_and_reset_forgets():
     r = rollout()
-    r.say(TEXTS[0])
+    r.set_text(TEXTS[0])
 
     def run(seed):
         r.reset(seed)
@@ -346,7 +338,7 @@ def test_compiled_and_as_a_graph_it_draws_the_same_through_switches_resets_and_l
         r.reset(3)
         for i in range(TINY.chunks + 4):
             if i in (0, 6):
-                r.say(TEXTS[i % 4])
+                r.set_text(TEXTS[i % 4])
             yield r.chunk(2)
         r.recache()
         state = r.snapshot()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from gpu import gpu
 from package import describe
-from worldjockey.model.registry import OWN, WorldEntry, entry_for
+from worldjockey.model.registry import BUILTIN_WORLDS, WorldEntry, entry_for
 from worldjockey.node.measure import doctor, model_choice
 from worldjockey.node.measure.model_choice import AudioChunk, Machine, candidates, choose, hear, lacking, machine, unfit
 
@@ -32,7 +32,7 @@ def chosen(here, **rates):
             else AudioChunk(why=f"{name} is missing: wj weights get {name}")
         )
 
-    here_all = [replace(entry, weights=()) for entry in OWN]
+    here_all = [replace(entry, weights=()) for entry in BUILTIN_WORLDS]
     return choose("auto", 30.0, told.append, here_all, lambda device: here, listen), asked, told
 
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_is_not_tried_and_the_reason_has_numbers():
 def test_without_weights_a_world_is_not_tried_and_the_fix_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
     told = []
-    name = choose("auto", 30.0, told.append, OWN, lambda device: LARGE, None)  # nobody is heard
+    name = choose("auto", 30.0, told.append, BUILTIN_WORLDS, lambda device: LARGE, None)  # nobody is heard
     assert name == "nano"
     assert "not turbo: its weights are not here (wj weights get turbo)" in told
     assert lacking(entry_for("nano")) == ""

@@ -1,4 +1,4 @@
-"""Video to video with the shipped weights: the live picture comes in by its strength, lit as the world is."""
+"""Video to video with the shipped weights: the live image comes in by its strength, lit as the world is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def world():
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     """A bright ball and stripes on grey: nothing that this world knows."""
     y, x = np.mgrid[:288, :512]
     pixels = np.full((288, 512, 3), 128, np.uint8)
@@ -35,53 +35,51 @@ def likeness(a, b):
     return float(np.corrcoef(a.astype(float).ravel(), b.astype(float).ravel())[0, 1])
 
 
-def test_no_strength_is_the_very_world_as_before(world, picture):
+def test_no_strength_is_the_very_world_as_before(world, image):
     np.testing.assert_array_equal(drawn(world, "a calm sea at noon"),
-                                  drawn(world, "a calm sea at noon", live=picture, strength=0.0))  # fmt: skip
+                                  drawn(world, "a calm sea at noon", live=image, strength=0.0))  # fmt: skip
 
 
-def test_full_strength_is_the_live_picture(world, picture):
-    frame = drawn(world, "neon city at night", live=picture, strength=1.0)
-    assert np.abs(frame.astype(int) - picture).mean() < 6
+def test_full_strength_is_the_live_image(world, image):
+    frame = drawn(world, "neon city at night", live=image, strength=1.0)
+    assert np.abs(frame.astype(int) - image).mean() < 6
 
 
-def test_each_bit_of_strength_brings_it_nearer_to_the_live_picture(world, picture):
-    found = [
-        likeness(drawn(world, "sunset over the sea", live=picture, strength=s), picture) for s in (0, 0.25, 0.5, 1)
-    ]
+def test_each_bit_of_strength_brings_it_nearer_to_the_live_image(world, image):
+    found = [likeness(drawn(world, "sunset over the sea", live=image, strength=s), image) for s in (0, 0.25, 0.5, 1)]
     assert found == sorted(found)
     assert found[0] < 0.5 < 0.97 < found[-1]
     assert np.diff(found).min() > 0.02
 
 
-def test_half_way_it_stands_in_the_worlds_own_light(world, picture):
-    night, red = (drawn(world, p, live=picture, strength=0.5) for p in ("forest at night", "sunset over the desert"))
+def test_half_way_it_stands_in_the_worlds_own_light(world, image):
+    night, red = (drawn(world, p, live=image, strength=0.5) for p in ("forest at night", "sunset over the desert"))
     assert night.mean() < red.mean() - 10
     assert red[..., 0].mean() - red[..., 2].mean() > night[..., 0].mean() - night[..., 2].mean() + 20
     for frame in (night, red):  # and the ball is lighter than what is beside it
         assert frame[120:160, 130:170].mean() > frame[120:160, 20:60].mean() + 15
 
 
-def test_the_world_itself_goes_on_beneath(world, picture):
+def test_the_world_itself_goes_on_beneath(world, image):
     tokens = world.encode(Prompt("mountains at dawn")).values
     frames = {}
     for strength in (0.0, 1.0):
         world.reset(1)
         for n in range(6):
-            frame = world.step(Controls(tokens, dt=0.05, live=picture, strength=strength if n < 5 else 0.0))
+            frame = world.step(Controls(tokens, dt=0.05, live=image, strength=strength if n < 5 else 0.0))
         frames[strength] = frame.numpy()
     np.testing.assert_array_equal(frames[0.0], frames[1.0])
 
 
 @pytest.mark.parametrize("shape", [(36, 64), (720, 1280), (300, 200)])
-def test_a_picture_of_any_size_will_do(world, shape):
+def test_an_image_of_any_size_will_do(world, shape):
     frame = drawn(world, "the sea", live=np.full((*shape, 3), 200, np.uint8), strength=1.0)
     assert frame.shape == (288, 512, 3)
     assert abs(frame.mean() - 200) < 12
 
 
-def test_what_a_live_picture_shows_becomes_tokens_of_its_place(world):
-    """The way of `live/look`: a picture of a desert is a prompt for one."""
+def test_what_a_live_image_shows_becomes_tokens_of_its_place(world):
+    """The way of `live/look`: an image of a desert is a prompt for one."""
     row = list(ATTRIBUTES).index("place")
     for place in ("desert", "city"):
         seen = world.encode(Prompt(image=drawn(world, f"{place} at noon"))).values

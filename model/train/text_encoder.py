@@ -1,0 +1,74 @@
+"""Trains the text encoder on captions of the stage."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..nano.lexicon import lexicon, likeness
+from ..nano.text_encoder import PIECES, UNSAID, VECTOR, TextConfig, TextEncoder, vectors_of, words_of
+from ..stage.captions import caption, taught
+from ..stage.vocabulary import ATTRIBUTES, WIDTH
+
+BLUR = 0.4  # length of the noise on a word's pieces, and on its meaning, in training: neighbours mean the same
+LOST = 0.1  # how often training reads a word by its meaning alone, and how often by its pieces alone
+STRANGE = 0.06  # share of the room behind a caption that other words fill, which say nothing
+UNLIKE = 0.38  # the largest cosine of such a word with any that teaches
+
+
+def shares(evidence: Tensor) -> Tensor:
+    """(b, words, 6, 16) -> (b, 6, 17): probability of each value, and of saying nothing last."""
+    e = evidence.sum(1)
+    e = torch.cat([e, torch.full_like(e[..., :1], UNSAID)], -1)
+    return e / e.sum(-1, keepdim=True)
+
+
+@lru_cache(maxsize=1)
+def _strangers() -> tuple[str, ...]:
+    """Words of the language that are like none that teaches."""
+    index, rows = lexicon()
+    known = vectors_of(tuple(sorted({w for phrase in taught() for w in words_of(phrase)})))[:, PIECES:]
+    near = likeness(rows, known)
+    return tuple(w for w, i in index.items() if near[i] < UNLIKE)
+
+
+def _batch(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
+    """(count, words, 320) of captions, and (count, 6): index of the value each attribute has, 16 where unsaid."""
+    rows = [caption(rng) for _ in range(count)]
+    words = [words_of(t) for t, _ in rows]
+    strangers = _strangers()
+    v = np.zeros((count, max(map(len, words)) + 2, VECTOR), np.float32)
+    for i, w in enumerate(words):
+        v[i, : len(w)] = vectors_of(w)
+        for k in range(len(w), v.shape[1]):
+            if rng.random() < STRANGE:
+                v[i, k] = vectors_of((strangers[rng.integers(len(strangers))],))[0]
+    whole = (np.abs(v[..., PIECES:]).max(-1) > 0) & (np.abs(v[..., :PIECES]).max(-1) > 0)
+    luck = np.where(whole, rng.random(whole.shape), 1)
+    v[luck < LOST, :PIECES] = 0
+    v[(luck >= LOST) & (luck < 2 * LOST), PIECES:] = 0
+    for part in (v[..., :PIECES], v[..., PIECES:]):
+        noise = rng.standard_normal(part.shape, np.float32) * BLUR / part.shape[-1] ** 0.5
+        part += noise * (np.abs(part).max(-1, keepdims=True) > 0)
+    target = [[s[k] if s[k] >= 0 else WIDTH for k in ATTRIBUTES] for _, s in rows]
+    return torch.from_numpy(v), torch.tensor(target)
+
+
+def train(steps: int, batch: int = 64, seed: int = 0, config: TextConfig | None = None) -> TextEncoder:
+    """A few minutes on two cores."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    model = TextEncoder(config or TextConfig())
+    opt = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
+    for step in range(steps):
+        x, target = _batch(rng, batch)
+        loss = F.nll_loss(shares(model(x)).clamp(min=1e-6).log().flatten(0, 1), target.flatten())
+        opt.param_groups[0]["lr"] = 2e-3 * (1 - step / steps) + 1e-5
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+    return model.eval()

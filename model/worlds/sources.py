@@ -1,0 +1,69 @@
+"""Files of the open checkpoints on the Hugging Face hub: repository, commit and, where known, sha256.
+
+Needs neither torch nor any world.
+"""
+
+from __future__ import annotations
+
+from ..weights_store import Source
+
+TURBO = Source(
+    "stabilityai/sd-turbo",
+    "b261bac6fd2cf515557d5d0707481eafa0485ec2",
+    (
+        "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder/model.fp16.safetensors",
+        "tokenizer/merges.txt", "tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json",
+        "tokenizer/vocab.json", "unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors",
+    ),
+)  # fmt: skip
+TAESD = Source(
+    "madebyollin/taesd",
+    "614f76814bbe30edbe2e627ace1c2234c81a2c0e",
+    ("config.json", "diffusion_pytorch_model.safetensors"),
+    {
+        "diffusion_pytorch_model.safetensors": "db169d69145ec4ff064e49d99c95fa05d3eb04ee453de35824a6d0f325513549",
+    },
+)
+HELIOS = Source(
+    "BestWishYsh/Helios-Distilled",
+    "b991c0379a018f4de3227d95468237f56066f5bb",
+    ("model_index.json", "scheduler/*", "text_encoder/*", "tokenizer/*", "transformer/*", "vae/*"),
+)
+WAN_TEXT = Source(
+    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+    "0fad780a534b6463e45facd96134c9f345acfa5b",
+    ("text_encoder/*", "tokenizer/*"),
+)
+WAN_DECODER = Source(
+    "lightx2v/Autoencoders",
+    "main",
+    ("lighttaew2_1.pth",),
+    {"lighttaew2_1.pth": "7c55c7d6b8eb3d24c7daca1295dea803fb847411e2c67bceecbb286f4dfdbef5"},
+)
+WAN_FULL_DECODER = Source(
+    "Wan-AI/Wan2.1-T2V-1.3B",
+    "37ec512624d61f7aa208f7ea8140a131f93afc9a",
+    ("Wan2.1_VAE.pth",),
+    {"Wan2.1_VAE.pth": "38071ab59bd94681c686fa51d75a1968f64e470262043be31f7a094e442fd981"},
+)
+SELF_FORCING = Source(
+    "gdhe17/Self-Forcing",
+    "2f8b779212da279d212c22a509b66ad6552f350e",
+    ("checkpoints/self_forcing_dmd.pt",),
+    {"checkpoints/self_forcing_dmd.pt": "a0413986d9734e02c09504e1520f5697ba6df731bb2f0f35577485e9cc8f56a3"},
+)
+CAUSAL_FORCING = Source(
+    "zhuhz22/Causal-Forcing",
+    "2f8eb8bb6eeb1238da9d13e5420d342a74d634a6",
+    ("chunkwise/causal_forcing.pt",),
+    {"chunkwise/causal_forcing.pt": "cf75ee5cc6f4e2e336c59c973f5544655d8f0aa481761efe6de1b9cb2eb0cd9d"},
+)
+LONGLIVE = Source(
+    "Efficient-Large-Model/LongLive-1.3B",
+    "cda9138d93872ef109d9a74c270184eb3a5acc6e",
+    ("models/longlive_base.pt", "models/lora.pt"),
+    {
+        "models/longlive_base.pt": "10a2aa8fcf89c77d9033f4c117405412a690e289625766619d293f0c5a208ee7",
+        "models/lora.pt": "c4e43b87d62d4b0614b496773639f1ab170a7ee486dc23407901e9d3a5ebc07a",
+    },
+)
