@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -103,31 +104,48 @@ class Unsuitable(RuntimeError):
     fix. Whoever runs it need not try for ever."""
 
 
-class Output(Protocol):
-    """Somewhere frames go. Runs in a process of its own; may block, may die.
+class Output(ABC):
+    """Somewhere frames go. Runs in a process of its own; may block, may crash.
 
-    One that also has `tell(news: Mapping[str, Any])` hears several times a second what is played: "prompt", "cue",
-    "latency_ms". One with `takes_card` true may get frames that lie on a CUDA card; if `send` raises CardError then, it
-    gets pixels from the next tick on. One with `aim(by: Sequence[Corner])` hears before each frame how far the
-    performer moved the screen's four corners, each [x, y] in screens. One with `hears` true gets what is heard by
-    `hear(heard: AudioChunk)`, after the picture of the same tick; nothing where nothing is heard. What `hear` raises
-    costs this output its sound and not its pictures.
+    Only `send` has to be written. All other methods are hooks that do nothing here. The attributes may be set by the
+    class or, where options decide, by its constructor.
+
+    layout: of the pixels that `send` gets. holds: number of earlier frames whose pixels must stay untouched.
+    wants_audio: audio goes to `send_audio`. accepts_gpu_frames: frames may lie on a CUDA card (`Frame.card`);
+    if `send` raises CardError for one, pixels come from the next tick on. copies: each copy of a whole frame that this
+    output makes, in words for `wj bench`.
     """
 
-    layout: Layout
-    holds: int
+    layout: Layout = "rgba"
+    holds: int = 0
+    wants_audio: bool = False
+    accepts_gpu_frames: bool = False
+    copies: tuple[str, ...] = ()
 
-    def open(self, fmt: VideoFormat) -> None:
+    def open(self, fmt: VideoFormat) -> None:  # noqa: B027
         """Raises OSError or RuntimeError with a message that names the fix; Unsuitable where waiting is no fix."""
-        ...
 
-    def send(self, frame: Frame) -> None: ...
+    @abstractmethod
+    def send(self, frame: Frame) -> None:
+        """Take one frame; called once a tick. What it raises ends the process, which is then started again."""
+
+    def send_audio(self, chunk: AudioChunk) -> None:  # noqa: B027
+        """Take a chunk of the show's audio, after the frame of the same tick; called only where `wants_audio` is true.
+        An exception costs this output its audio, not its frames."""
+
+    def set_metadata(self, metadata: Mapping[str, Any]) -> None:  # noqa: B027
+        """Called several times a second: "prompt", "cue" and "latency_ms" of the show."""
+
+    def set_keystone(self, corners: Sequence[Sequence[float]]) -> None:  # noqa: B027
+        """Called before each frame: how far the performer moved the screen's four corners, top left first and
+        clockwise, each [x, y] as a share of the screen."""
 
     def status(self) -> Mapping[str, Any]:
-        """JSON-able facts: connections, tally, bytes written, ..."""
-        ...
+        """JSON-able facts: connections, tally, bytes written, ... `{"closed": True}`: the user ended this output."""
+        return {}
 
-    def close(self) -> None: ...
+    def close(self) -> None:  # noqa: B027
+        """Let go of everything. Called once, also after an error."""
 
 
 class PictureSource(Protocol):

@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 
-from . import AudioChunk, Frame, Layout, VideoFormat
+from . import AudioChunk, Frame, Layout, Output, VideoFormat
 from .media.aac import SoundTrack
 from .media.h264 import Coder
 
@@ -35,7 +35,7 @@ def free_name(path: Path) -> Path:
     return candidate
 
 
-class FileOutput:
+class FileOutput(Output):
     """Records the show. Each frame lies at its tick, so a tick that never came lengthens the one before.
 
     path: .mp4, .mov, .mkv or .ts; an existing file is kept and the next free name taken (see `status`). sound: record
@@ -44,10 +44,10 @@ class FileOutput:
 
     layout: Layout = "yuv420p"
     holds = 0
-    copies = ()  # `Coder.encode` reads it where it lies
+    copies: tuple[str, ...] = ()  # `Coder.encode` reads it where it lies
 
     def __init__(self, path: str | Path, sound: bool = False) -> None:
-        self.hears = sound
+        self.wants_audio = sound
         self.path = Path(path).expanduser()
         if self.path.suffix.lower() not in CONTAINERS:
             raise ValueError(f"cannot record to {str(path)!r}: the name has to end in {', '.join(CONTAINERS)}")
@@ -65,7 +65,7 @@ class FileOutput:
         options = {**CONTAINERS[self.path.suffix.lower()], "flush_packets": "1"}
         container = av.open(str(self.path), "w", options=options)
         self._coder = Coder(container, fmt)
-        self._track = SoundTrack(container) if self.hears else None
+        self._track = SoundTrack(container) if self.wants_audio else None
         try:
             container.start_encoding()  # creates the file
         except OSError as error:
@@ -94,9 +94,9 @@ class FileOutput:
         if self._track:
             self._write(self._track.wait(self._next / self._fmt.fps))
 
-    def hear(self, heard: AudioChunk) -> None:
+    def send_audio(self, chunk: AudioChunk) -> None:
         if self._track and self._first:
-            self._write(self._track.hear(heard.samples, heard.time - self._first[1]))
+            self._write(self._track.hear(chunk.samples, chunk.time - self._first[1]))
 
     def _write(self, packets: list[Any]) -> None:
         try:

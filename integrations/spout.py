@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from . import Frame, Layout, Unsuitable, VideoFormat
+from . import Frame, Layout, Output, Unsuitable, VideoFormat
 from .gl.canvas import Canvas, HiddenContext, Target
 
 
@@ -26,7 +26,7 @@ def runtime() -> Any:
     return SpoutGL
 
 
-class SpoutOutput:
+class SpoutOutput(Output):
     """One Spout sender at the show's size.
 
     name: as receivers list it; None takes the show's.
@@ -40,7 +40,7 @@ class SpoutOutput:
         if layout not in ("native", "rgba"):
             raise ValueError(f"Spout takes native or rgba, not {layout!r}")
         self.layout: Layout = layout
-        self.takes_card = layout == "native"
+        self.accepts_gpu_frames = layout == "native"
         self._name = name
         self._context: HiddenContext | None = None
         self._canvas: Canvas | None = None

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from . import Frame, Layout, Unsuitable, VideoFormat
+from . import Frame, Layout, Output, Unsuitable, VideoFormat
 from .gl.canvas import Canvas, HiddenContext
 
 
@@ -27,7 +27,7 @@ def runtime() -> Any:
     return syphon
 
 
-class SyphonOutput:
+class SyphonOutput(Output):
     """One Syphon server at the show's size.
 
     name: as clients list it; None takes the show's.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Frame, Layout, Unsuitable, VideoFormat
+from . import Frame, Layout, Output, Unsuitable, VideoFormat
 
 FIXES = (
     "Linux: sudo apt install v4l2loopback-dkms && sudo modprobe v4l2loopback exclusive_caps=1 card_label=worldjockey; "
@@ -16,7 +16,7 @@ FIXES = (
 )
 
 
-class VirtualCameraOutput:
+class VirtualCameraOutput(Output):
     """name: the device's, as /dev/video2 or "OBS Virtual Camera"; None takes the first that is free."""
 
     layout: Layout = "yuv420p"

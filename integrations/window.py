@@ -12,7 +12,7 @@ from typing import Any
 
 import glfw
 
-from . import Frame, Layout, VideoFormat
+from . import Frame, Layout, Output, VideoFormat
 from .gl.canvas import Canvas, create_window, on_wayland, start
 from .gl.projection import Corner, Scale, check_keystone, check_turn, fit, nudged
 
@@ -32,7 +32,7 @@ def _name(monitor: Any) -> str:
     return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
-class WindowOutput:
+class WindowOutput(Output):
     """A window. All calls come from one thread, the main one of its process.
 
     monitor: index as `list_monitors` counts; None is the primary one.
@@ -46,7 +46,7 @@ class WindowOutput:
 
     layout: Layout = "native"
     holds = 0
-    takes_card = True
+    accepts_gpu_frames = True
 
     def __init__(self, monitor: int | None = None, fullscreen: bool = False, scale: Scale = "fit", rotate: int = 0,
                  keystone: Sequence[Corner] | None = None) -> None:  # fmt: skip
@@ -104,10 +104,10 @@ class WindowOutput:
         glfw.swap_buffers(self._window)
         self._frames += 1
 
-    def aim(self, by: Sequence[Corner]) -> None:
+    def set_keystone(self, corners: Sequence[Corner]) -> None:
         """Move the keystone's corners from where they were set. What no screen can show leaves them as they are."""
         with suppress(ValueError):
-            self._aimed = nudged(self._keystone, by)
+            self._aimed = nudged(self._keystone, corners)
 
     def status(self) -> Mapping[str, Any]:
         """closed: by the user or by `close`; size: of the framebuffer in pixels; fullscreen; frames shown; keystone:

@@ -20,7 +20,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from .. import AudioChunk, Frame, Layout, Pixels, Unsuitable, VideoFormat
+from .. import AudioChunk, Frame, Layout, Output, Pixels, Unsuitable, VideoFormat
 
 AVAHI_SOCKET = Path("/run/avahi-daemon/socket")
 DBUS_SOCKET = Path("/run/dbus/system_bus_socket")
@@ -158,7 +158,7 @@ def green_key(threshold: float = 0.3) -> Key:
 KEYS: dict[str, Callable[..., Key]] = {"luma": luma_key, "green": green_key}
 
 
-class NDIOutput:
+class NDIOutput(Output):
     """One NDI source. Receivers are served from threads of the library; `send` never waits for them.
 
     name: as receivers list it after the machine's name; None takes the show's.
@@ -182,7 +182,7 @@ class NDIOutput:
         if key is not None and layout != "uyvy":
             raise ValueError(f"a key makes the alpha beside layout: uyvy, not {layout}")
         self.layout: Layout = "uyva" if key == "figure" else layout
-        self.hears = sound
+        self.wants_audio = sound
         self._name, self._groups, self._failover = name, groups, failover
         self._key = None if key is None or key == "figure" else KEYS[key](*(() if threshold is None else (threshold,)))
         self._keyed: list[Pixels] = []  # our own: one in flight, one to fill
@@ -233,15 +233,15 @@ class NDIOutput:
         self._in_flight = video
         self._frames += 1
 
-    def hear(self, heard: AudioChunk) -> None:
+    def send_audio(self, chunk: AudioChunk) -> None:
         """Send what was heard, as planar floats whose full scale is 1.0, with the time it was heard as timecode.
 
         The library copies it and sends it from a thread of its own, however many samples there are.
         """
-        audio = self._ndi.AudioFrameV3(sample_rate=heard.rate, timecode=self._timecode(heard.time))
-        audio.data = np.ascontiguousarray(heard.samples.T)  # sets channels, samples and stride as well
+        audio = self._ndi.AudioFrameV3(sample_rate=chunk.rate, timecode=self._timecode(chunk.time))
+        audio.data = np.ascontiguousarray(chunk.samples.T)  # sets channels, samples and stride as well
         self._ndi.send_send_audio_v3(self._sender, audio)
-        self._sound_s += len(heard.samples) / heard.rate
+        self._sound_s += len(chunk.samples) / chunk.rate
 
     def _timecode(self, due: float) -> int:
         """A time of the clock in 100 ns of UTC. A tick is exactly one period after the one before, however late we
@@ -256,10 +256,10 @@ class NDIOutput:
         self._key(uyvy, whole[height:].reshape(height, width))
         return whole
 
-    def tell(self, news: Mapping[str, Any]) -> None:
+    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Send what is played as metadata, as soon as the words change and else once a second, never faster than
         5 times a second. To be called again and again."""
-        said, now = News.of(news), time.monotonic()
+        said, now = News.of(metadata), time.monotonic()
         new_words = (said.prompt, said.cue) != (self._said.prompt, self._said.cue)
         if said == self._said or now - self._said_at < (0.2 if new_words else 1.0):
             return
@@ -278,7 +278,7 @@ class NDIOutput:
     def status(self) -> Mapping[str, Any]:
         """source: the full name; connections: receivers now; tally: what a mixer says of us; frames: sent so far;
         sound_s: seconds of sound sent so far, where sound is sent at all."""
-        sound = {"sound_s": round(self._sound_s, 3)} if self.hears else {}
+        sound = {"sound_s": round(self._sound_s, 3)} if self.wants_audio else {}
         if self._sender is None:
             return {"connections": 0, "tally": {"program": False, "preview": False}, "frames": self._frames, **sound}
         tally = self._ndi.Tally()

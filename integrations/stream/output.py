@@ -23,7 +23,7 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
-from .. import AudioChunk, Frame, Layout, Pixels, Unsuitable, VideoFormat
+from .. import AudioChunk, Frame, Layout, Output, Pixels, Unsuitable, VideoFormat
 from ..media.aac import RATE, SAMPLES, WAITS, SoundTrack
 from ..media.h264 import Coder
 from .transports import RETRY, UNEVEN, Relay, Viewers
@@ -100,7 +100,7 @@ class Coded:
         return packets
 
 
-class StreamOutput:
+class StreamOutput(Output):
     """Sends the show to whoever takes it. `send` never waits: where coding or the network is slower, the newest
     picture wins.
 
@@ -113,7 +113,7 @@ class StreamOutput:
     copies = ("out of the ring, for `send` does not wait",)
 
     def __init__(self, url: str, sound: bool = False) -> None:
-        self.url, self.hears = url, sound
+        self.url, self.wants_audio = url, sound
         self._scheme, self._host, self._port, self._to = address(url)
         self._viewers: Viewers | None = None
         self._relay: Relay | None = None
@@ -164,10 +164,10 @@ class StreamOutput:
             self._newest = Picture(np.array(frame.pixels, order="C"), frame.tick, frame.time)
             self._there.notify()
 
-    def hear(self, heard: AudioChunk) -> None:
-        if self.hears and self._watched and (self._relay is None or self._arrives):
+    def send_audio(self, chunk: AudioChunk) -> None:
+        if self.wants_audio and self._watched and (self._relay is None or self._arrives):
             with self._there:
-                self._sound.append(heard)
+                self._sound.append(chunk)
                 self._there.notify()
 
     @property
@@ -238,7 +238,7 @@ class StreamOutput:
             options["max_interleave_delta"] = UNEVEN
         container: Any = av.open(self._viewers or self._to, "w", format=wrapped, options=options)
         try:
-            coded = Coded(container, self._fmt, self.hears)
+            coded = Coded(container, self._fmt, self.wants_audio)
             if form == "flv":  # which is told of the code beforehand; the fifo does not ask for it
                 container.streams.video[0].codec_context.flags |= Flags.global_header
             container.start_encoding()

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .. import AudioChunk, Frame, Layout, Unsuitable, VideoFormat
+from .. import AudioChunk, Frame, Layout, Output, Unsuitable, VideoFormat
 
 if TYPE_CHECKING:
     from .server import Server
@@ -24,7 +24,7 @@ FIXES = {
 }
 
 
-class WebOutput:
+class WebOutput(Output):
     """Serves browsers and players. `send` never waits for them.
 
     host: 127.0.0.1 serves this machine only; 0.0.0.0 serves the network too. port: of TCP; WebRTC takes UDP ports of
@@ -36,7 +36,7 @@ class WebOutput:
     copies = ("out of the ring, for all who watch",)  # in `Feeds.show`
 
     def __init__(self, host: str = "127.0.0.1", port: int = 8080, sound: bool = False) -> None:
-        self._host, self._port, self.hears = host, port, sound
+        self._host, self._port, self.wants_audio = host, port, sound
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
@@ -52,7 +52,7 @@ class WebOutput:
         self._thread = threading.Thread(target=self._loop.run_forever, name="web", daemon=True)
         self._thread.start()
         try:
-            self._server = self._wait(Server.start(fmt, self._host, self._port, self.hears))
+            self._server = self._wait(Server.start(fmt, self._host, self._port, self.wants_audio))
         except OSError as error:
             self.close()
             number = error.errno or 0
@@ -72,9 +72,9 @@ class WebOutput:
         self._server.feeds.show(frame.pixels, frame.time)
         self._frames = self._server.feeds.frames
 
-    def hear(self, heard: AudioChunk) -> None:
+    def send_audio(self, chunk: AudioChunk) -> None:
         if self._server is not None and self._server.sound is not None:
-            self._server.sound.hear(heard)
+            self._server.sound.hear(chunk)
 
     def status(self) -> Mapping[str, Any]:
         """url: to open; connections: who watches now, of which webrtc and mjpeg; coded: pictures by kind; dropped:

@@ -160,7 +160,7 @@ def copies(entry: dict[str, Any]) -> tuple[list[str], list[str]]:
     module, _, name = OUTPUT_CLASSES[entry["kind"]].partition(":")
     options = {k: v for k, v in entry.items() if k not in ("kind", "monitor")}
     output = OutputSpec(entry["kind"], f"{module}:{name}", "native", 1, options).make()
-    own = ON_THE_CARD if output.layout == "native" else getattr(output, "copies", ())
+    own = ON_THE_CARD if output.layout == "native" else output.copies
     return list(COPIES["native" if output.layout == "native" else "scaled"]), list(own)
 
 

@@ -36,16 +36,16 @@ OUTPUT_CLASSES = {
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """name: as the status lists it. place: "module:class". layout, holds, takes_card, hears: as the class declares
-    them."""
+    """name: as the status lists it. place: "module:class". layout, holds, accepts_gpu_frames, wants_audio: as the
+    output declares them."""
 
     name: str
     place: str
     layout: Layout
     holds: int = 1
     options: dict[str, Any] = field(default_factory=dict)
-    takes_card: bool = False
-    hears: bool = False
+    accepts_gpu_frames: bool = False
+    wants_audio: bool = False
 
     def make(self) -> Output:
         module, _, name = self.place.partition(":")
@@ -71,8 +71,7 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
     except Exception as error:
         publish_status(status, {**say, "state": "error", "message": str(error) or type(error).__name__})
         raise SystemExit(UNSUITABLE if _hopeless(error) else 1) from None
-    hear, aim = getattr(output, "tell", None), getattr(output, "aim", None) if mailbox else None
-    ears = AudioForwarder(output, sound) if sound is not None and getattr(output, "hears", False) else None
+    ears = AudioForwarder(output, sound) if sound is not None and output.wants_audio else None
     raise_priority()
     cpu = time.process_time()  # of the frames alone, not of starting up
     latencies: deque[float] = deque(maxlen=512)
@@ -86,8 +85,8 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
             plan = TickPlan.unpacked(data) if woken and not stop.is_set() and (data := clock.read()[1]) else None
             if plan and plan.tick > last:  # who was late has sent the tick that this wake announces already
                 newest_control_at = 0.0
-                if aim is not None and mailbox is not None:
-                    aim([[mailbox.value(f"keystone/{n}/{axis}") for axis in "xy"] for n in range(1, 5)])
+                if mailbox is not None:
+                    output.set_keystone([[mailbox.value(f"keystone/{n}/{axis}") for axis in "xy"] for n in range(1, 5)])
                 if lane and lane.sent(output, plan):
                     sent, last, newest_control_at = sent + 1, plan.tick, plan.newest_control_at
                 elif (found := ring.view(ring.newest)) and (plan.pixels or spec.layout != "native"):
@@ -102,8 +101,7 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
             now = time.monotonic()
             if now - said_at > 0.2:
                 said_at = now
-                if hear is not None:
-                    hear(json.loads(news.read()[1] or b"{}"))
+                output.set_metadata(json.loads(news.read()[1] or b"{}"))
                 facts = dict(output.status())
                 say |= (lane.status if lane else {}) | (ears.said if ears else {})
                 publish_status(status, _told(say, sent, latencies, time.process_time() - cpu, facts))
@@ -128,7 +126,7 @@ class AudioForwarder:
     """Passes on what is heard. Sound that an output cannot take is said and left out; its pictures go on."""
 
     def __init__(self, output: Output, sound: AudioRing) -> None:
-        self._output: Any = output
+        self._output = output
         self._listener = Listener(sound)
         self.said: dict[str, str] = {}  # for the status: why there is no sound
 
@@ -136,8 +134,8 @@ class AudioForwarder:
         if self.said:
             return
         try:
-            for heard in self._listener.news():
-                self._output.hear(heard)
+            for chunk in self._listener.news():
+                self._output.send_audio(chunk)
         except Exception as error:
             self.said = {"message": f"goes on without sound: {str(error) or type(error).__name__}"}
 

@@ -73,7 +73,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             desk.remember(snapshots)
             desk.on_saved = snapshot_file.keep
             stack.callback(snapshot_file.stop)
-        sound = AudioRing() if any(spec.hears for spec in specs) else None
+        sound = AudioRing() if any(spec.wants_audio for spec in specs) else None
         if sound is not None:
             stack.callback(sound.unlink)
         inputs = inputs_of(show, desk, sound.write if sound else None)

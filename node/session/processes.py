@@ -51,9 +51,11 @@ def output_specs(entries: list[OutputEntry]) -> list[OutputSpec]:
         probe = getattr(importlib.import_module(module), name)(**options)  # cheap: nothing opens before `open`
         before = sum(earlier.kind == entry.kind for earlier in entries[: len(specs)])
         label = f"{entry.kind} {before + 1}" if before else entry.kind
-        on_card = getattr(probe, "takes_card", False)
-        hears = getattr(probe, "hears", False)
-        specs.append(OutputSpec(label, OUTPUT_CLASSES[entry.kind], probe.layout, probe.holds, options, on_card, hears))
+        on_card = probe.accepts_gpu_frames
+        wants_audio = probe.wants_audio
+        specs.append(
+            OutputSpec(label, OUTPUT_CLASSES[entry.kind], probe.layout, probe.holds, options, on_card, wants_audio)
+        )
     return specs
 
 
@@ -113,7 +115,7 @@ class Processes:
         if spec:
             feed = looking.LiveFeed(FrameRing(NATIVE_BYTES, 4), Cell(64))
             live = Supervisor("live picture", looking.run, (spec, feed), looking.PATIENCE)
-        paths = {spec.name: Cell(8) for spec in specs if spec.takes_card}
+        paths = {spec.name: Cell(8) for spec in specs if spec.accepts_gpu_frames}
         card = CardLine(paths=paths) if paths and key is None else None
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
@@ -125,7 +127,7 @@ class Processes:
         keep_time, send = partial(clock_process.run, card=card), partial(worker.run, card=card)
         clock = Supervisor("clock", keep_time, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
         aimed, sounding = partial(send, mailbox=mailbox), partial(send, sound=sound)
-        ways = {spec.name: aimed if spec.name == "window" else sounding if spec.hears else send for spec in specs}
+        ways = {spec.name: aimed if spec.name == "window" else sounding if spec.wants_audio else send for spec in specs}
         outputs = {
             spec.name: Supervisor(
                 spec.name, ways[spec.name], (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE

@@ -31,7 +31,7 @@ def test_what_is_heard_lies_at_the_tick_when_it_was_heard(tmp_path: Path, suffix
         output.send(Frame(plain(235 if tick in FLASHES else 16), 70 + tick, start + due))
         while (begin := piece * 0.01 * (1 + drift) - early) + 0.01 <= due:
             if not 4 <= begin < 5.2:
-                output.hear(AudioChunk(clicks(begin), RATE, start + begin))
+                output.send_audio(AudioChunk(clicks(begin), RATE, start + begin))
             piece += 1
     output.close()
     assert output.status()["frames"] == 300
@@ -65,9 +65,9 @@ def test_a_recording_has_no_sound_unless_it_is_asked_for(tmp_path: Path) -> None
     output = FileOutput(tmp_path / "clip.mp4")
     output.open(FMT)
     output.send(Frame(plain(100), 0, 0.0))
-    output.hear(AudioChunk(clicks(0.0), RATE, 0.0))
+    output.send_audio(AudioChunk(clicks(0.0), RATE, 0.0))
     output.close()
-    assert not output.hears
+    assert not output.wants_audio
     with av.open(str(output.path)) as container:
         assert not container.streams.audio
 
@@ -84,7 +84,7 @@ noise = np.random.default_rng(0).integers(0, 256, (270, 320), np.uint8)
 for tick in range(201):
     output.send(Frame(np.roll(noise, tick, 1), tick, tick / 30))
     if sys.argv[2] == "heard":
-        output.hear(AudioChunk(0.1 * np.ones((1600, 2), np.float32), 48000, tick / 30))
+        output.send_audio(AudioChunk(0.1 * np.ones((1600, 2), np.float32), 48000, tick / 30))
     print(tick, flush=True)
 sys.stdin.read()
 """

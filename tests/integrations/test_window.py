@@ -295,14 +295,14 @@ def test_corners_move_while_the_picture_plays(window: Any, screenshot: Shot, wai
         return look
 
     wait_for(lit(128, 1152))
-    output.aim([[0.05, 0], [0, 0], [0, 0], [0.05, 0]])
+    output.set_keystone([[0.05, 0], [0, 0], [0, 0], [0.05, 0]])
     wait_for(lit(192, 1152), what="the left side moved in by 64 pixels")
     assert output.status()["keystone"] == [[0.15, 0.1], [0.9, 0.1], [0.9, 0.9], [0.15, 0.9]]
-    output.aim([[0.85, 0], [0, 0], [0, 0], [0, 0]])  # two sides would cross
+    output.set_keystone([[0.85, 0], [0, 0], [0, 0], [0, 0]])  # two sides would cross
     wait_for(lit(192, 1152), what="where it was")
-    output.aim([[0.05, 0], [0.25, 0], [0.25, 0], [0.05, 0]])  # no further than the screen
+    output.set_keystone([[0.05, 0], [0.25, 0], [0.25, 0], [0.05, 0]])  # no further than the screen
     wait_for(lit(192, 1279), what="up to the edge")
-    output.aim([[0, 0]] * 4)
+    output.set_keystone([[0, 0]] * 4)
     wait_for(lit(128, 1152), what="as the show says")
 
 

@@ -28,7 +28,7 @@ def on_air(
         while not stop.wait(max(start + tick / fmt.fps - time.monotonic(), 0)):
             output.send(Frame(paint(tick), tick, start + tick / fmt.fps))
             while sound and (begin := piece * PIECE / RATE) < tick / fmt.fps - late:
-                output.hear(AudioChunk(sound(begin), RATE, start + begin))
+                output.send_audio(AudioChunk(sound(begin), RATE, start + begin))
                 piece += 1
             tick += 1
 

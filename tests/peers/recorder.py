@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from worldjockey.integrations import Frame, Layout, Unsuitable, VideoFormat
+from worldjockey.integrations import Frame, Layout, Output, Unsuitable, VideoFormat
 
 
-class Recorder:
+class Recorder(Output):
     """One line of JSON a frame: its tick, and the colour at the top of the picture's middle."""
 
     layout: Layout = "rgba"

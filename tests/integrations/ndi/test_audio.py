@@ -85,7 +85,7 @@ def on_air(name: str) -> Iterator[tuple[NDIOutput, float]]:
         while not stop.is_set():
             output.send(Frame(picture, tick, start + tick / fmt.fps))
             samples = 1440 if tick % 3 else 1920  # whole pieces of 10 ms, as they come
-            output.hear(AudioChunk(tone(first, samples), RATE, start + first / RATE))
+            output.send_audio(AudioChunk(tone(first, samples), RATE, start + first / RATE))
             tick, first = tick + 1, first + samples
             stop.wait(max(start + tick / fmt.fps - time.monotonic(), 0))
 
@@ -195,7 +195,7 @@ def test_nothing_is_heard_of_a_show_that_listens_to_nothing(discovery: None) -> 
     output = NDIOutput(f"wj mute {os.getpid()}")
     output.open(VideoFormat(64, 36, 30))
     try:
-        assert not output.hears
+        assert not output.wants_audio
         assert "sound_s" not in output.status()
     finally:
         output.close()

@@ -208,7 +208,7 @@ def test_what_is_played_is_told_and_not_too_often(ndi_receiver: Any, monkeypatch
         nonlocal calls
         plain(frame)
         calls += 1
-        output.tell({**news, "latency_ms": news["latency_ms"] + calls})
+        output.set_metadata({**news, "latency_ms": news["latency_ms"] + calls})
 
     monkeypatch.setattr(output, "send", send)
     with on_air(output, VideoFormat(320, 180, 30), np.full((180, 320, 2), 128, np.uint8)):

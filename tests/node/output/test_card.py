@@ -245,7 +245,7 @@ def test_a_world_on_the_processor_asks_for_no_card(monkeypatch: pytest.MonkeyPat
 
 def test_which_outputs_may_draw_from_the_card() -> None:
     specs = output_specs(Show.parse("outputs: [window, ndi, {kind: file, path: clip.mp4}]").outputs)
-    assert {spec.name: spec.takes_card for spec in specs} == {"window": True, "ndi": False, "file": False}
+    assert {spec.name: spec.accepts_gpu_frames for spec in specs} == {"window": True, "ndi": False, "file": False}
 
 
 @given(st.integers(0, 3), st.integers(0, 3))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from worldjockey.integrations import AudioChunk
+from worldjockey.integrations import AudioChunk, Output
 from worldjockey.integrations.audio.input import DEFAULT
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.ipc.audio_ring import AudioRing
@@ -36,21 +36,23 @@ def test_sound_plays_the_world_or_what_the_show_maps():
 def test_what_is_listened_to_goes_out_wherever_there_is_a_place_for_it():
     outputs = "outputs: [window, ndi, {kind: ndi, name: mute, sound: false}, 'file:clip.mp4']"
     heard = Show.parse(f"sound: {{enabled: true}}\n{outputs}")
-    assert [(spec.name, spec.hears) for spec in output_specs(heard.on_air)] == [
+    assert [(spec.name, spec.wants_audio) for spec in output_specs(heard.on_air)] == [
         ("window", False), ("ndi", True), ("ndi 2", False), ("file", True)
     ]  # fmt: skip
-    assert not any(spec.hears for spec in output_specs(Show.parse(outputs).on_air))
+    assert not any(spec.wants_audio for spec in output_specs(Show.parse(outputs).on_air))
     assert Show.parse(heard.dump()) == heard
     with pytest.raises(ShowError, match="window takes"):
         Show.parse("outputs: [{kind: window, sound: false}]")
 
 
-class Deaf:
+class Deaf(Output):
     """An output that cannot take sound after all."""
 
     heard = 0
 
-    def hear(self, sound):
+    def send(self, frame): ...
+
+    def send_audio(self, chunk):
         self.heard += 1
         raise OSError("no room")
 
