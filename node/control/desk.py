@@ -16,6 +16,7 @@ from worldjockey.integrations import ControlEvent
 from ..ipc.mailbox import Mailbox
 from ..parameters import MODULATORS, PARAMETERS, Parameter, find
 from ..show.banks import TEXTS, WEIGHTS, Banks
+from ..show.modulators import targets_of
 from ..show.schema import Show
 from ..timing.schedule import Schedule
 from ..timing.show_clock import ShowClock
@@ -23,7 +24,7 @@ from ..timing.tempo import Line
 from . import cues
 from .cues import Change, Ramps
 from .history import History, Snapshots
-from .modulators import Modulators, targets_of
+from .modulators import Modulators
 from .snapshot_file import SavedSnapshots, in_snapshots
 
 SAFE = (
@@ -87,7 +88,7 @@ class Desk:
         self._centre_arrived_at: dict[str, float] = {}  # and when
         self._lock = threading.RLock()
         self._changed: dict[str, Any] = {}
-        self._own: dict[str, Callable[[tuple[Any, ...], float, Mapping[str, Any]], bool]] = {
+        self._commands: dict[str, Callable[[tuple[Any, ...], float, Mapping[str, Any]], bool]] = {
             "cue/go": self._cue_go, "cue/back": self._cue_back, "cue/jump": self._cue_jump, "cue/stop": self._cue_stop,
             "snapshot/save": self._save, "snapshot/recall": self._recall, "undo": self._undo,
             "bank": self._bank_to, "bank/next": partial(self._bank_by, 1), "bank/previous": partial(self._bank_by, -1),
@@ -119,8 +120,8 @@ class Desk:
         p = find(name)
         if p is None:
             raise ValueError(f"there is no parameter {name[:80]!r}")
-        if name in self._own:
-            return self._own[name](args, arrived_at, control.meta)
+        if name in self._commands:
+            return self._commands[name](args, arrived_at, control.meta)
         if control.meta.get("relative"):
             args = (p.stepped(self.read(name), args[0] if args else None),)
         if p.kind == "text":
@@ -435,7 +436,7 @@ class Desk:
 
     def _play_envelopes(self, name: str, value: Any, arrived_at: float) -> None:
         if name in self._modulators.players:
-            self._modulators.heard(name, value, arrived_at, self.clock.line(arrived_at), self.clock.meter)
+            self._modulators.play_envelopes(name, value, arrived_at, self.clock.line(arrived_at), self.clock.meter)
 
     def _follow_tempo(self, line: Line) -> None:
         bpm = round(line.bpm, 2)
