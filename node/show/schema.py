@@ -164,7 +164,7 @@ class Show(ShowModel):
         values = {name: p.default for name, p in PARAMETERS.items() if p.kind != "trigger"}
         values.update({name: PARAMETERS[name].coerce(value) for name, value in made_for(self.model).items()})
         values["prompt"] = self.prompt
-        values.update(self.prompts().said)
+        values.update(self.prompts().values)
         values["quantise"] = self.quantise
         for n, line in enumerate(self.modulators, 1):
             values.update(line.values(n))
