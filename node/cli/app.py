@@ -157,6 +157,7 @@ def world_(
     here, and `wj play --world tcp://THIS_HOST --key world.key` there.
     """
     from ..remote import key as remote_key
+    from ..show.fields import parse_world_address
 
     if new_key is not None:
         remote_key.make(new_key)
@@ -169,7 +170,7 @@ def world_(
         return
     module = importlib.import_module("worldjockey.node.remote.host")
     options = module.HostOptions(
-        remote_key.address(listen), remote_key.read(key), model, device, threads, seconds
+        parse_world_address(listen), remote_key.read(key), model, device, threads, seconds
     )  # fmt: skip
     module.serve(options, partial(typer.echo, err=True))
 

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ..parameters import PADS, find
 from ..show.pads import Cue
 from ..show.schema import Show
-from ..world.prompt_deck import smoothstep
-
-Curve = Literal["linear", "smooth", "exp"]
-STEEP = 4.0  # of an exponential way: it is half done after 83% of its time
-
-
-def curved(curve: Curve, t: float) -> float:
-    """How far along its way a fader is after the part `t` of its time; 0..1 -> 0..1."""
-    match curve:
-        case "linear":
-            return min(max(t, 0.0), 1.0)
-        case "exp":
-            return math.expm1(STEEP * min(max(t, 0.0), 1.0)) / math.expm1(STEEP)
-    return smoothstep(t)
+from ..timing.easing import Curve, curved
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from worldjockey.integrations import ControlEvent
 from ..ipc.mailbox import Mailbox
 from ..parameters import MODULATORS, PARAMETERS, Parameter, find
 from ..show.banks import TEXTS, WEIGHTS, Banks
+from ..show.modulators import targets_of
 from ..show.schema import Show
 from ..timing.schedule import Schedule
 from ..timing.show_clock import ShowClock
@@ -23,7 +24,7 @@ from ..timing.tempo import Line
 from . import cues
 from .cues import Change, Ramps
 from .history import History, Snapshots
-from .modulators import Modulators, targets_of
+from .modulators import Modulators
 from .snapshot_file import SavedSnapshots, in_snapshots
 
 SAFE = (
@@ -87,7 +88,7 @@ class Desk:
         self._centre_arrived_at: dict[str, float] = {}  # and when
         self._lock = threading.RLock()
         self._changed: dict[str, Any] = {}
-        self._own: dict[str, Callable[[tuple[Any, ...], float, Mapping[str, Any]], bool]] = {
+        self._commands: dict[str, Callable[[tuple[Any, ...], float, Mapping[str, Any]], bool]] = {
             "cue/go": self._cue_go, "cue/back": self._cue_back, "cue/jump": self._cue_jump, "cue/stop": self._cue_stop,
             "snapshot/save": self._save, "snapshot/recall": self._recall, "undo": self._undo,
             "bank": self._bank_to, "bank/next": partial(self._bank_by, 1), "bank/previous": partial(self._bank_by, -1),
@@ -119,8 +120,8 @@ class Desk:
         p = find(name)
         if p is None:
             raise ValueError(f"there is no parameter {name[:80]!r}")
-        if name in self._own:
-            return self._own[name](args, arrived_at, control.meta)
+        if name in self._commands:
+            return self._commands[name](args, arrived_at, control.meta)
         if control.meta.get("relative"):
             args = (p.stepped(self.read(name), args[0] if args else None),)
         if p.kind == "text":
@@ -166,16 +167,16 @@ class Desk:
     def _set(self, p: Parameter, value: Any, arrived_at: float, seconds: float = float("nan")) -> None:
         if p.name in self._offsets:
             self._centres[p.name], self._centre_arrived_at[p.name] = value, arrived_at
-            heard = p.coerce(value + self._offsets[p.name])
+            modulated = p.coerce(value + self._offsets[p.name])
         else:
-            heard = value
-        self.mailbox.post(p.name, heard, arrived_at, seconds)
+            modulated = value
+        self.mailbox.post(p.name, modulated, arrived_at, seconds)
         self._changed[p.name] = value
         if p.name in PARAMETERS:  # there is no end of words: the mailbox keeps the few that count
             self.values[p.name] = value
         if p.name in TEXTS:
             self._banks = self._banks.written(TEXTS[p.name], value)
-        elif p.name in WEIGHTS and heard == 0:
+        elif p.name in WEIGHTS and modulated == 0:
             self._silent(WEIGHTS[p.name], arrived_at)
         if p.name.startswith("tempo"):
             self._tell_clock(p.name, value, arrived_at)
@@ -220,11 +221,11 @@ class Desk:
         return False
 
     def _switch(self, to: int, arrived_at: float) -> None:
-        self._remember("bank", self._banks.said, arrived_at)
+        self._remember("bank", self._banks.values, arrived_at)
         self._deal(self._banks.switched(to, self._sounding()), arrived_at)
 
     def _sounding(self) -> set[int]:
-        """Pads that are heard, by hand or by modulator, or on their way up."""
+        """Pads that sound, by hand or by modulator, or on their way up."""
         moving = self._ramps.targets
         return {pad for name, pad in WEIGHTS.items() if name in moving or self.mailbox.value(name) > 0}
 
@@ -235,7 +236,7 @@ class Desk:
     def _deal(self, banks: Banks, arrived_at: float) -> None:
         """Lay these prompts on the pads."""
         self._banks = banks
-        for name, value in banks.said.items():
+        for name, value in banks.values.items():
             if self.values[name] != value:
                 self._set(PARAMETERS[name], value, arrived_at)
 
@@ -290,7 +291,7 @@ class Desk:
             for name, value in change.before.items():
                 p = find(name)
                 self._ramps.touch(name)
-                if p is not None and name not in banks.said and self.read(name) != value:
+                if p is not None and name not in banks.values and self.read(name) != value:
                     self._set(p, value, arrived_at)
             self._deal(banks.switched(banks.now, self._sounding()), arrived_at)
         return False
@@ -317,7 +318,7 @@ class Desk:
         moved = [
             Change(name, value, seconds)
             for name, value in wanted.items()
-            if name not in banks.said and self.read(name) != value
+            if name not in banks.values and self.read(name) != value
         ]
         self._travel(("snapshot", arrived_at), moved, arrived_at, banks)
 
@@ -340,7 +341,7 @@ class Desk:
     def _travel(self, key: tuple[Any, ...], wanted: list[Change], arrived_at: float, banks: Banks) -> None:
         """Set off to many values at once, which is one change to undo."""
         before = {change.target: self.read(change.target) for change in wanted}
-        self._remember(key, {**self._banks.said, **before} if banks != self._banks else before, arrived_at)
+        self._remember(key, {**self._banks.values, **before} if banks != self._banks else before, arrived_at)
         self._deal(banks, arrived_at)
         for change in self._ramps.start(wanted, {**self.values, **self._words()}, arrived_at):
             p = find(change.target)
@@ -423,19 +424,19 @@ class Desk:
         centre, arrived_at = self._centres[name], self._centre_arrived_at.get(name, 0.0)
         if offset is None:
             del self._offsets[name], self._centres[name]
-            heard = centre
+            modulated = centre
         elif offset != self._offsets.get(name):
             self._offsets[name] = offset
-            heard = p.coerce(centre + offset)
+            modulated = p.coerce(centre + offset)
         else:
             return
-        self.mailbox.post(name, heard, arrived_at)
-        if name in WEIGHTS and heard == 0:
+        self.mailbox.post(name, modulated, arrived_at)
+        if name in WEIGHTS and modulated == 0:
             self._silent(WEIGHTS[name], arrived_at)
 
     def _play_envelopes(self, name: str, value: Any, arrived_at: float) -> None:
         if name in self._modulators.players:
-            self._modulators.heard(name, value, arrived_at, self.clock.line(arrived_at), self.clock.meter)
+            self._modulators.play_envelopes(name, value, arrived_at, self.clock.line(arrived_at), self.clock.meter)
 
     def _follow_tempo(self, line: Line) -> None:
         bpm = round(line.bpm, 2)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..parameters import PARAMETERS, Parameter, find
-from ..show.midi_mapping import default_source
+from ..show.midi_controllers import default_source
 
 TYPETAGS = {"float": "f", "int": "i", "bool": "T/F", "trigger": "", "enum": "s or i", "text": "s"}
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-PORT = 9014
 _HEAD = "# worldjockey: whoever has this file can play the world it was made for. Keep it secret.\n"
 
 
@@ -73,19 +71,3 @@ def read(path: Path) -> Key:
     except (KeyError, ValueError, zmq.ZMQError):
         pass
     raise ValueError(f"{path}: not a key of a world; {advice}")
-
-
-def address(text: str, scheme: str = "tcp://") -> str:
-    """ "tcp://host", "tcp://host:port" -> "tcp://host:port". ValueError says what is right.
-
-    scheme: what may be left out.
-    """
-    wrong = f"{text!r} is no address of a world: use tcp://HOST or tcp://HOST:PORT, as in tcp://192.168.1.20:{PORT}"
-    try:
-        parts = urlsplit(text if "://" in text else scheme + text)
-        host, port = parts.hostname, PORT if parts.port is None else parts.port
-    except ValueError:
-        raise ValueError(wrong) from None
-    if parts.scheme != "tcp" or not host or parts.path.strip("/") or parts.query or parts.username:
-        raise ValueError(wrong)
-    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"

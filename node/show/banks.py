@@ -42,8 +42,8 @@ class Banks:
         return self.names[self.now]
 
     @property
-    def said(self) -> dict[str, Any]:
-        """The parameters that are made of it."""
+    def values(self) -> dict[str, Any]:
+        """The parameters that follow from it: the bank and the texts of its pads."""
         return {"bank": self.now + 1, **{name: self.text(n) for name, n in TEXTS.items()}}
 
     def text(self, pad: int) -> str:

@@ -10,8 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from ..parameters import find, nearest
 from .fields import SHORT, ShowModel
-from .midi_controllers import known
-from .midi_mapping import MidiMapping, rules
+from .midi_controllers import known, rules
+from .midi_mapping import MidiMapping
 from .yaml_file import ShowError
 
 OUTPUTS = ("window", "ndi", "file", "syphon", "spout", "web", "stream", "virtualcam")

@@ -6,6 +6,7 @@ import re
 import reprlib
 from fractions import Fraction
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
@@ -13,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from ..parameters import TEXT_BYTES, find, nearest
 
 T = TypeVar("T")
+WORLD_PORT = 9014  # TCP, of a world on another machine
 SHORT = reprlib.Repr()  # for a value in a message
 SHORT.maxstring = SHORT.maxother = 60
 
@@ -49,6 +51,23 @@ def parse_fps(value: Any) -> Fraction:
     if not 1 <= rate <= 240:
         raise ValueError(f"{value} frames a second is out of range: 1 to 240")
     return rate.limit_denominator(10_000)
+
+
+def parse_world_address(text: str, scheme: str = "tcp://") -> str:
+    """ "tcp://host", "tcp://host:port" -> "tcp://host:port". ValueError says what is right.
+
+    scheme: what may be left out.
+    """
+    right = f"use tcp://HOST or tcp://HOST:PORT, as in tcp://192.168.1.20:{WORLD_PORT}"
+    wrong = f"{text!r} is no address of a world: {right}"
+    try:
+        parts = urlsplit(text if "://" in text else scheme + text)
+        host, port = parts.hostname, WORLD_PORT if parts.port is None else parts.port
+    except ValueError:
+        raise ValueError(wrong) from None
+    if parts.scheme != "tcp" or not host or parts.path.strip("/") or parts.query or parts.username:
+        raise ValueError(wrong)
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
 def check_value(name: str, value: Any) -> Any:

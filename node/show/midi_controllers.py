@@ -10,6 +10,7 @@ another, as in `to: pad/1..4`, runs along with it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,18 @@ def names() -> list[str]:
 def known(takeover: str = "pickup") -> list[dict[str, Any]]:
     """What the MIDI input takes: every known product."""
     return [load(name).fields(takeover) for name in names()]
+
+
+def rules(mappings: Iterable[MidiMapping], defaults: bool = True, takeover: str = "pickup") -> list[dict[str, Any]]:
+    """What the MIDI input listens to. A message that a show maps leaves the default, on every channel."""
+    own = list(mappings)
+    taken = {m.source for m in own if m.device is None}
+    rest = [m for m in generic().map if m.source not in taken] if defaults else []
+    return [*(m.rule(takeover) for m in own), *(m.rule(takeover, default=True) for m in rest)]
+
+
+def default_source(name: str) -> str:
+    """What plays a parameter by default, for the reference: "note 36, CC 102"; empty if nothing does."""
+    words = {"cc": "CC", "bend": "pitch bend", "program": "program change"}
+    found = [m.source for m in generic().map if m.to == name]
+    return ", ".join(words.get(k, k) + (f" {n}" if n is not None else "") for k, n in found)

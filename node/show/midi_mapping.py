@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -153,16 +153,6 @@ def _range(p: Parameter | None) -> tuple[float, float]:
     return (0.0, len(p.choices) - 1.0) if p.kind == "enum" else (p.low, p.high)
 
 
-def rules(mappings: Iterable[MidiMapping], defaults: bool = True, takeover: str = "pickup") -> list[dict[str, Any]]:
-    """What the MIDI input listens to. A message that a show maps leaves the default, on every channel."""
-    from .midi_controllers import generic
-
-    own = list(mappings)
-    taken = {m.source for m in own if m.device is None}
-    rest = [m for m in generic().map if m.source not in taken] if defaults else []
-    return [*(m.rule(takeover) for m in own), *(m.rule(takeover, default=True) for m in rest)]
-
-
 def compose(target: str, source: Mapping[str, Any]) -> dict[str, Any]:
     """The rule of a mapping that was learned. Raises ValueError, with the reason, where there can be none."""
     return learned(target, source).rule()
@@ -176,12 +166,3 @@ def learned(target: str, source: Mapping[str, Any]) -> MidiMapping:
         return MidiMapping(**source, to=target)
     except ValidationError as error:
         raise ValueError(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
-
-
-def default_source(name: str) -> str:
-    """What plays a parameter by default, for the reference: "note 36, CC 102"; empty if nothing does."""
-    from .midi_controllers import generic
-
-    words = {"cc": "CC", "bend": "pitch bend", "program": "program change"}
-    found = [m.source for m in generic().map if m.to == name]
-    return ", ".join(words.get(k, k) + (f" {n}" if n is not None else "") for k, n in found)

@@ -18,15 +18,14 @@ from pydantic import (
 )
 from worldjockey.model.registry import preset_values, split_options
 
-from ..control.modulators import ModulatorLine
 from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
-from ..remote import key as remote_key
 from ..timing.tempo import Quantise
 from .banks import Banks
 from .connections import SOUNDING, LivePicture, Midi, Osc, OutputEntry, Sound, parse_live, parse_output
-from .fields import ShowModel, check_values, or_refuse, parse_fps, parse_size
+from .fields import ShowModel, check_values, or_refuse, parse_fps, parse_size, parse_world_address
 from .media import Media
 from .midi_mapping import MidiMapping
+from .modulators import ModulatorLine
 from .pads import BankName, Cue, Pad, PadList, short_pad
 from .yaml_file import explained, parse, read, write
 
@@ -45,7 +44,7 @@ def _model(value: Any) -> Any:
 
 
 def _world(value: str | None) -> str | None:
-    return None if value is None else remote_key.address(value)
+    return None if value is None else parse_world_address(value)
 
 
 class Show(ShowModel):
@@ -165,7 +164,7 @@ class Show(ShowModel):
         values = {name: p.default for name, p in PARAMETERS.items() if p.kind != "trigger"}
         values.update({name: PARAMETERS[name].coerce(value) for name, value in preset_values(self.model).items()})
         values["prompt"] = self.prompt
-        values.update(self.prompts().said)
+        values.update(self.prompts().values)
         values["quantise"] = self.quantise
         for n, line in enumerate(self.modulators, 1):
             values.update(line.values(n))

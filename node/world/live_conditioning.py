@@ -13,8 +13,8 @@ import numpy as np
 from worldjockey.model.spec import Array, Prompt, slerp
 
 from ..ipc.frame_ring import Pixels
+from ..timing.easing import approach
 from .live_source import LiveFeed
-from .prompt_deck import approach
 
 if TYPE_CHECKING:
     from worldjockey.model import World

@@ -22,12 +22,13 @@ from ..ipc.process import exit_now, init_child, limit_threads, parent_died, publ
 from ..parameters import PARAMETERS
 from ..session.report import percentiles
 from ..show.media import Media
+from ..timing.easing import approach
 from .adaptive_quality import Governor
 from .frame_publisher import FramePublisher
 from .live_conditioning import LiveConditioning
 from .live_source import LiveFeed
 from .playout import Playout
-from .prompt_deck import Deck, approach
+from .prompt_deck import Deck
 from .prompt_encoder import Encoder
 
 if TYPE_CHECKING:

@@ -14,26 +14,12 @@ import numpy as np
 from worldjockey.model.spec import Array, Tokens, slerp
 
 from ..parameters import PADS, PARAMETERS, find
+from ..timing.easing import approach, smoothstep
 
 PAD_SLOTS = tuple(f"pad/{n}" for n in range(1, PADS + 1))
 SLOTS = ("prompt", "prompt/b", *PAD_SLOTS)
 CROSSFADE = 0.25  # seconds at least, when the prompt of a pad or of morph is replaced
-SETTLED = 1e-5  # a smoothed weight this near its target has arrived
 WORD_SMOOTHING = getattr(find("word/any"), "smoothing", 0.0)
-
-
-def smoothstep(t: float) -> float:
-    """0..1 -> 0..1 with no slope at either end."""
-    t = min(max(t, 0.0), 1.0)
-    return t * t * (3 - 2 * t)
-
-
-def approach(value: float, target: float, dt: float, smoothing: float) -> float:
-    """One-pole smoothing: after `smoothing` seconds 63% of the way is done."""
-    if smoothing <= 0:
-        return target
-    value += (target - value) * -math.expm1(-dt / smoothing)
-    return target if abs(target - value) < SETTLED else value
 
 
 @dataclass

@@ -2,11 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations import ControlEvent
-from worldjockey.node.control.cues import Change, Ramps, before, changes, choose, curved
+from worldjockey.node.control.cues import Change, Ramps, before, changes, choose
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.control.history import DEPTH
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.show.schema import Show
+from worldjockey.node.timing.easing import curved
 from worldjockey.node.timing.show_clock import ShowClock
 
 SHOW = Show.parse("""

@@ -8,10 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from worldjockey.integrations import ControlEvent
 from worldjockey.node.control.desk import Desk
-from worldjockey.node.control.modulators import Envelope, Modulators, Press, noise, targets_of, wave
+from worldjockey.node.control.modulators import Modulators
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.parameters import PARAMETERS, SHAPES
+from worldjockey.node.show.modulators import targets_of
 from worldjockey.node.show.schema import Show
+from worldjockey.node.timing.oscillators import Envelope, Press, noise, wave
 from worldjockey.node.timing.show_clock import ShowClock
 
 WAVES = [shape for shape in SHAPES if shape != "envelope"]
