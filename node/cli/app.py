@@ -387,16 +387,25 @@ def bench(
     rig: Annotated[
         bool, typer.Option("--rig", help="everything at once, with mishaps: a rehearsal of your machine")
     ] = False,
-    minutes: Annotated[float, typer.Option(help="of --rig", min=0.2)] = 10.0,
-    size: Annotated[str | None, _picture(help="of the picture; 1920x1080, and 1280x720 with --rig")] = None,
+    kill: Annotated[
+        bool, typer.Option("--kill", help="kill a random process of a show every 5 s, and count missed ticks")
+    ] = False,
+    minutes: Annotated[float | None, typer.Option(help="of --rig and --kill; 10, and 2 with --kill", min=0.2)] = None,
+    size: Annotated[str | None, _picture(help="of the picture; 1920x1080, and 1280x720 with --rig and --kill")] = None,
 ) -> None:
     """Measure this machine: speed, latency and cadence, with and without a busy neighbour.
 
     Before a show: `wj bench --rig --minutes 10`. Exit code 1 if a tick was missed because of an output or more than 1%
-    of all were, if what befell one output cost another a fifth of its pictures, or if one did not come back.
+    of all were, if what befell one output cost another a fifth of its pictures, or if one did not come back. With
+    --kill it is 1 if the death of the clock cost more than 3 ticks, or that of another process any.
     """
+    if kill:
+        result = _call("worldjockey.node.measure.kill", "run", json_path, minutes or 2.0, model, size or "1280x720")
+        raise typer.Exit(int(not result["passed"]))
     if rig:
-        result = _call("worldjockey.node.measure.rehearsal", "run", json_path, minutes, model, size or "1280x720")
+        result = _call(
+            "worldjockey.node.measure.rehearsal", "run", json_path, minutes or 10.0, model, size or "1280x720"
+        )
         raise typer.Exit(int(not result["passed"]))
     if outputs:
         _call("worldjockey.node.measure.outputs", "run", json_path, seconds, size or "1920x1080")

@@ -13,6 +13,7 @@ from worldjockey.integrations import Layout, VideoFormat
 
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
+from ..ipc.leadership import Leadership
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import init_child, parent_died, publish_status, raise_priority, read_status
 from ..ipc.tick import CardLine, TickPlan
@@ -211,31 +212,44 @@ def pick_up(fmt: VideoFormat, last: int, due: float, now: float, said: Mapping[s
 
 
 def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layout, FrameRing], wakes: list[Any],
-        clock: Cell, status: Cell, stop: Any, card: CardLine | None = None) -> None:  # fmt: skip
+        clock: Cell, status: Cell, stop: Any, card: CardLine | None = None,
+        lead: Leadership | None = None) -> None:  # fmt: skip
     """The process's main.
 
     rings: where the outputs find their pictures. wakes: a semaphore for
     each output, released at every tick. clock: a `TickPlan`, which tick that was and what it shows. card: shared by the
-    world and the outputs that may draw from its graphics card. Does nothing but keep time, in one thread: whatever may
-    wait belongs to the control process.
+    world and the outputs that may draw from its graphics card. lead: of several such processes one keeps time, and the
+    others are open and wait for it to die. Does nothing but keep time, in one thread: whatever may wait belongs to the
+    control process.
     """
     init_child()
     _keep_memory()
     publisher = TickPublisher(fmt, rings, card)
     period = fmt.fps_den / fmt.fps_num
     program = Program(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), period)
-    lead, blackout, said_at = period / 4, mailbox.value("blackout"), 0.0
-    said = read_status(status)  # by the clock before this one
+    raise_priority(real_time=True)
+    if lead is not None:
+        lead.wait(status, stop)
+        if stop.is_set():
+            return
+    ahead, blackout, said_at = period / 4, mailbox.value("blackout"), 0.0
+    said = lead.last_status if lead is not None else read_status(status)  # of the clock before this one
     program.counts = {name: said.get(name, 0) for name in program.counts}
     if sent := clock.read()[1]:
         last = TickPlan.unpacked(sent)
         pace = pick_up(fmt, last.tick, last.due, time.monotonic(), said)
     else:
         pace = Pace(time.monotonic() + 0.05, fmt.fps_num, fmt.fps_den)
-    raise_priority(real_time=True)
     cpu = time.process_time() - said.get("cpu_s", 0.0)  # of the frames alone, not of starting up
+
+    def tell(state: str) -> None:
+        words = _status(state, pace, program.counts, time.process_time() - cpu, program.error)
+        publish_status(status, words)
+        if lead is not None:
+            lead.publish(words)
+
     while not stop.is_set():
-        _sleep_until(pace.due - lead)
+        _sleep_until(pace.due - ahead)
         begin = time.monotonic()
         blackout = _glide(blackout, mailbox.value("blackout"))
         new = program.advance(pace.due, filling(mailbox), blackout)
@@ -244,7 +258,7 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
             # Composing starts as early as it takes, so that the picture leaves on the beat; a frame's first tick, in
             # which its motion is found, takes longest.
             took = min(time.monotonic() - begin + 0.001, period / 2)
-            lead = max(took, lead + 0.05 * (took - lead))
+            ahead = max(took, ahead + 0.05 * (took - ahead))
         _sleep_until(pace.due)
         clock.write(plan.packed())
         for wake in wakes:
@@ -252,10 +266,10 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         pace = passed(pace, time.monotonic())
         if begin - said_at > 0.25:
             said_at = begin
-            publish_status(status, _status("running", pace, program.counts, time.process_time() - cpu, program.error))
+            tell("running")
             if parent_died():
                 break
-    publish_status(status, _status("closed", pace, program.counts, time.process_time() - cpu, program.error))
+    tell("closed")
 
 
 def _keep_memory() -> None:

@@ -28,6 +28,7 @@ from ..world import live_source as looking
 from ..world import process as world_process
 from ..world.live_source import LiveSpec
 from ..world.process import NATIVE_BYTES, WORLD_PATIENCE, WorldOptions
+from .clock_pair import ClockPair
 from .options import PlayOptions
 from .report import Report, latency
 
@@ -97,7 +98,7 @@ class Processes:
     """Every process of a show, and the memory that they share."""
 
     world: Supervisor
-    clock: Supervisor
+    clock: ClockPair
     outputs: dict[str, Supervisor]
     memory: list[Cell | FrameRing]
     news: Cell  # what is played, as JSON, for outputs that tell it on
@@ -125,7 +126,7 @@ class Processes:
         target, opened = _world(show, world_options, key)
         world = Supervisor("world", target, (opened, mailbox, source), WORLD_PATIENCE)
         keep_time, send = partial(clock_process.run, card=card), partial(worker.run, card=card)
-        clock = Supervisor("clock", keep_time, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
+        clock = ClockPair(keep_time, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
         aimed, sounding = partial(send, mailbox=mailbox), partial(send, sound=sound)
         ways = {spec.name: aimed if spec.name == "window" else sounding if spec.wants_audio else send for spec in specs}
         outputs = {
@@ -139,14 +140,15 @@ class Processes:
         return cls(world, clock, outputs, [source, tick, news, *seen, *rings.values()], news, live)
 
     @property
-    def supervisors(self) -> list[Supervisor]:
+    def supervisors(self) -> list[Supervisor | ClockPair]:
         return [*self.outputs.values(), self.clock, self.world, *([self.live] if self.live else [])]
 
     def watch(self, now: float) -> None:
         """Raises RuntimeError if the world cannot be opened at all: that is a mistake to mend, not a mishap."""
         for supervisor in self.supervisors:
             supervisor.watch(now)
-        for needed in (self.world, self.clock):
+        needs: list[Supervisor | ClockPair] = [self.world, self.clock]
+        for needed in needs:
             if needed.error and not needed.ran:
                 raise RuntimeError(needed.error)
 

@@ -1,0 +1,110 @@
+"""The clock and its warm spare: whatever ends the one, the other goes on in a few ticks, and no tick comes twice."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+from worldjockey.integrations import VideoFormat
+from worldjockey.node.ipc.cell import Cell
+from worldjockey.node.ipc.frame_ring import FrameRing
+from worldjockey.node.ipc.mailbox import Mailbox
+from worldjockey.node.ipc.process import SPAWN
+from worldjockey.node.ipc.tick import TickPlan
+from worldjockey.node.output import clock_process
+from worldjockey.node.session.clock_pair import ClockPair
+
+FORMAT = VideoFormat(320, 180, 30)
+MOST_MISSED = 10  # on a busy machine; a clock that has to be started anew misses more than 20
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+
+@pytest.fixture
+def show() -> Iterator[SimpleNamespace]:
+    box, source, tick, wake = Mailbox(), FrameRing(320 * 180 * 3, 4), Cell(64), SPAWN.Semaphore(0)
+    pair = ClockPair(
+        clock_process.run, (FORMAT, box, source, {}, [wake], tick), {"opening": 20.0, "running": 1.0}
+    )  # fmt: skip
+    ticks: list[int] = []
+
+    def look() -> dict[str, Any]:
+        """Supervises the pair and takes the ticks, as control process and outputs do."""
+        pair.watch(time.monotonic())
+        while wake.acquire(False):
+            ticks.append(TickPlan.unpacked(tick.read()[1]).tick)
+        return pair.status()
+
+    found = SimpleNamespace(pair=pair, ticks=ticks, look=look, cell=tick)
+    yield found
+    if not hasattr(found, "last"):
+        found.last = pair.finish(time.monotonic() + 5)
+    for shared in (box, source, tick):
+        shared.unlink()
+
+
+def _kill_and_see(show: SimpleNamespace, wait_for: Callable[..., None], kills: int) -> dict[str, Any]:
+    said = show.look()
+    killed, spare, sent = said["pid"], said["spare"], said["ticks"]
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: show.look()["pid"] == spare and show.look()["ticks"] > sent + 10, 10, "the spare leads")
+    wait_for(lambda: show.look()["spare"] not in (None, spare), 30, "another spare")
+    now: dict[str, Any] = show.look()
+    assert now["missed"] <= MOST_MISSED * kills, now
+    assert now["state"] == "running"
+    assert now["restarts"] == kills
+    assert now["ticks"] + now["missed"] <= show.ticks[-1] + 1, "each tick is counted once"
+    return now
+
+
+def test_a_spare_takes_over_from_a_killed_clock_again_and_again(
+    show: SimpleNamespace, wait_for: Callable[..., None]
+) -> None:
+    wait_for(lambda: show.look()["spare"], 30, "a clock and its spare")
+    for kills in (1, 2, 3):
+        said = _kill_and_see(show, wait_for, kills)
+    print(said)
+    assert show.ticks == sorted(show.ticks)
+    assert max(later - tick for tick, later in itertools.pairwise(show.ticks)) < 20
+    assert [event for event in show.pair.events if event.startswith("clock was killed")] == show.pair.events
+    show.last = show.pair.finish(time.monotonic() + 5)
+    assert show.last["state"] == "closed"
+    assert show.last["ticks"] >= said["ticks"]
+
+
+def test_a_clock_that_is_stopped_keeps_the_lead_until_it_is_killed(
+    show: SimpleNamespace, wait_for: Callable[..., None]
+) -> None:
+    wait_for(lambda: show.look()["spare"], 30, "a clock and its spare")
+    said = show.look()
+    os.kill(said["pid"], signal.SIGSTOP)
+    wait_for(lambda: psutil.Process(said["pid"]).status() == psutil.STATUS_STOPPED)
+    version = show.cell.version
+    time.sleep(0.3)  # in which nobody supervises
+    assert show.cell.version == version, "there are never two"
+    wait_for(lambda: show.look()["pid"] == said["spare"], 10, "the spare leads")
+    wait_for(lambda: show.look()["ticks"] > said["ticks"] + 10, 10, "it ticks")
+    assert any("clock gave no sign" in event for event in show.pair.events)
+
+
+def test_a_spare_costs_next_to_nothing_and_its_death_costs_no_tick(
+    show: SimpleNamespace, wait_for: Callable[..., None]
+) -> None:
+    wait_for(lambda: show.look()["spare"], 30, "a clock and its spare")
+    said = show.look()
+    spare = psutil.Process(said["spare"])
+    before = sum(spare.cpu_times()[:2])
+    wait_for(lambda: show.look()["ticks"] > said["ticks"] + 60, 20, "two seconds")
+    assert sum(spare.cpu_times()[:2]) - before < 0.1
+    spare.kill()
+    wait_for(lambda: show.look()["spare"] not in (None, spare.pid), 30, "another spare")
+    assert show.look()["pid"] == said["pid"]
+    assert show.pair.events == ["spare clock was killed (signal 9)"]
