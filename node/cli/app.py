@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,6 +75,8 @@ def play(
     log: Annotated[Path | None, _run(help="write every control into this folder, for `wj render`")] = None,
     device: Annotated[str, _run(help="what the world runs on: auto, cpu, cuda, cuda:1, mps")] = "auto",
     threads: Annotated[int | None, _run(help="CPU threads of the world; one core stays free", min=1)] = None,
+    log_file: Annotated[Path | None, _run(help="write this run's log of messages and tracebacks here")] = None,
+    verbose: Annotated[bool, _run("--verbose", "-v", help="write more into that log")] = False,
 ) -> None:
     """Play a show: the world runs, OSC and MIDI play it, and its picture goes out.
 
@@ -138,7 +141,7 @@ def play(
         log=log,
         headless=headless,
     )
-    _call("worldjockey.node.session.play", "play", loaded, options)
+    _logged(log_file, verbose, lambda: _call("worldjockey.node.session.play", "play", loaded, options))
 
 
 @app.command("world")
@@ -150,6 +153,8 @@ def world_(
     device: Annotated[str, typer.Option(help="what the world runs on: auto, cpu, cuda, cuda:1, mps")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads of the world", min=1)] = None,
     seconds: Annotated[float | None, typer.Option(help="stop after so long", min=0)] = None,
+    log_file: Annotated[Path | None, typer.Option(help="write this run's log of messages and tracebacks here")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="write more into that log")] = False,
 ) -> None:
     """Run a world here for a rig on another machine. The link is encrypted; only who has the key gets in.
 
@@ -172,7 +177,7 @@ def world_(
     options = module.HostOptions(
         parse_world_address(listen), remote_key.read(key), model, device, threads, seconds
     )  # fmt: skip
-    module.serve(options, partial(typer.echo, err=True))
+    _logged(log_file, verbose, lambda: _with_terminal(partial(module.serve, options)))
 
 
 @app.command()
@@ -184,6 +189,8 @@ def render(
     fps: Annotated[str | None, _picture(help="frames a second; without it, as it was played")] = None,
     seconds: Annotated[float | None, _run(help="only so much of it", min=0)] = None,
     device: Annotated[str, _run(help="what the world runs on: auto, cpu, cuda, cuda:1, mps")] = "auto",
+    log_file: Annotated[Path | None, _run(help="write this run's log of messages and tracebacks here")] = None,
+    verbose: Annotated[bool, _run("--verbose", "-v", help="write more into that log")] = False,
     as_json: Json = False,
 ) -> None:
     """Play a control log again into a clip, frame by frame: the same log is the same frames.
@@ -207,11 +214,42 @@ def render(
     if differs:
         what = f"{show or 'the embedded show'} is not as it was when {log} was recorded: other {' and '.join(differs)}"
         typer.secho(f"wj: {what}. The clip will not show what was played.", fg="yellow", err=True)
-    made = _call("worldjockey.node.session.render", "to_clip", loaded, log, out, device, seconds, folder)
+    to_clip = partial(_call, "worldjockey.node.session.render", "to_clip")
+    made = _logged(log_file, verbose, lambda: to_clip(loaded, log, out, device, seconds, folder))
     if as_json:
         typer.echo(json.dumps({**vars(made), "differs": differs}, indent=2))
     else:
         typer.echo(f"wrote {made.path}: {made.frames} frames, {made.seconds:g} s, sha256 {made.sha256[:16]}")
+
+
+def _logged(log_file: Path | None, verbose: bool, run: Callable[[], Any]) -> Any:
+    """What `run` gives. Messages and tracebacks of all its processes go into a log file meanwhile.
+
+    Where the terminal stands still, this process ends here: Python would wait for it.
+    """
+    from ..ipc.log_file import run_log
+    from ..session import terminal
+
+    code = 2
+    try:
+        with run_log(log_file, verbose):
+            result = run()
+        code = 0
+        return result
+    finally:
+        if terminal.is_stuck():
+            os._exit(code)
+
+
+def _with_terminal(serve: Callable[[Callable[[str], None]], None]) -> None:
+    """Serve, and say on the terminal what happens, without ever waiting for it."""
+    from ..session.terminal import Terminal
+
+    terminal = Terminal(live=False)
+    try:
+        serve(terminal.say)
+    finally:
+        terminal.close()
 
 
 def _follows() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -27,6 +28,7 @@ from .history import History, Snapshots
 from .modulators import Modulators
 from .snapshot_file import SavedSnapshots, in_snapshots
 
+logger = logging.getLogger(__name__)
 SAFE = (
     "pad/",
     "cam/",
@@ -393,6 +395,7 @@ class Desk:
         text = f"{what}: {error or type(error).__name__}"[:200]
         self.survived += 1
         if text not in self.errors and len(self.errors) < ERRORS_MAX:
+            logger.error("%s", text, exc_info=error)
             self.errors.append(text)
 
     def _write_down(self, control: ControlEvent, waits: bool) -> None:

@@ -11,6 +11,7 @@ import sys
 from typing import Any, NoReturn
 
 from .cell import Cell
+from .status import packed_status
 
 SPAWN = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
 STATUS_BYTES = 16 * 1024
@@ -61,10 +62,8 @@ def parent_died() -> bool:
 
 
 def publish_status(cell: Cell, status: dict[str, Any]) -> None:
-    """Publish this process's status."""
-    data = json.dumps(status, default=str).encode()
-    if len(data) <= cell.size:
-        cell.write(data)
+    """Publish this process's status, cut with a note where it is larger than the cell."""
+    cell.write(packed_status(status, cell.size))
 
 
 def read_status(cell: Cell) -> dict[str, Any]:

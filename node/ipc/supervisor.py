@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from . import log_file
 from .cell import Cell
 from .process import CLOSED, SPAWN, STATUS_BYTES, UNSUITABLE, join_or_kill, read_status
+from .status import plain_text
+
+logger = logging.getLogger(__name__)
 
 CLOSING = 5.0  # seconds all together may take to end: a file is completed then
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new try in a row
 HEALTHY = 20.0  # seconds of life after which earlier failures are forgotten
 LOST = 50  # events remembered
+MESSAGE_CHARS = 500  # of why a process ended
 HOPELESS = 2  # tries in a row of a process that says itself that it can never work
 
 
@@ -41,10 +47,11 @@ class Supervisor:
         self._stop = SPAWN.Event()
         self._began = self._heard = time.monotonic()
         self._version = self.status_cell.version
-        args = (*self._args, self.status_cell, self._stop)
-        self._process = SPAWN.Process(target=self._target, args=args, name=f"wj {self.name}", daemon=True)
+        args = (self._target, *self._args, self.status_cell, self._stop)
+        self._process = SPAWN.Process(target=_run_logged, args=args, name=f"wj {self.name}", daemon=True)
         with _deaf():
             self._process.start()
+        logger.info("%s runs as process %s", self.name, self._process.pid)
 
     @property
     def pid(self) -> int | None:
@@ -80,13 +87,16 @@ class Supervisor:
         else:
             code = self._process.exitcode
             ended = f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
-            message = said.get("message", "") if code in (1, UNSUITABLE) else ""
+            message = plain_text(said.get("message", ""), MESSAGE_CHARS) if code in (1, UNSUITABLE) else ""
+            if code < 0:
+                logger.error("%s, process %s, was killed by %s", self.name, self._process.pid, _signal_name(-code))
             self._hopeless = self._hopeless + 1 if code == UNSUITABLE else 0
             self.unsuitable = self._hopeless >= HOPELESS
             verb = "cannot work here" if self.unsuitable else "failed"
             self._lose(now, f"{verb}: {message}" if message else ended, message)
 
     def _lose(self, now: float, what: str, message: str = "") -> None:
+        logger.warning("%s %s", self.name, what)
         self._process, self.error = None, message or f"{self.name} {what}"
         self.events = [*self.events[1 - LOST :], f"{self.name} {what}"]
         self._retry_at = now + BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
@@ -115,6 +125,25 @@ class Supervisor:
             said["state"] = "closed" if self.closed else "unsuitable" if self.unsuitable else "restarting"
             said["message"] = self.error
         return said
+
+
+def _run_logged(target: Callable[..., None], *args: Any) -> None:
+    """The main of every child: what nobody caught is in the run's log with its traceback, and not on the terminal."""
+    log_file.join_run()
+    try:
+        target(*args)
+    except Exception:
+        if log_file.current_path() is None:
+            raise
+        logger.exception("unhandled exception")
+        raise SystemExit(1) from None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 @contextlib.contextmanager

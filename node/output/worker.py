@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing, Pixels
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import CLOSED, UNSUITABLE, init_child, parent_died, publish_status, raise_priority
+from ..ipc.status import error_text
 from ..ipc.tick import CardLine, TickPlan
 from ..world.frame_publisher import understood
 
+logger = logging.getLogger(__name__)
 NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)
 # What an output's name in a show means. Nothing is imported until the output's own process opens it.
 OUTPUT_CLASSES = {
@@ -69,7 +72,8 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         output = spec.make()
         output.open(fmt)
     except Exception as error:
-        publish_status(status, {**say, "state": "error", "message": str(error) or type(error).__name__})
+        logger.exception("output %s cannot open", spec.name)
+        publish_status(status, {**say, "state": "error", "message": error_text(error)})
         raise SystemExit(UNSUITABLE if _hopeless(error) else 1) from None
     ears = AudioForwarder(output, sound) if sound is not None and output.wants_audio else None
     raise_priority()
@@ -111,7 +115,8 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                 if parent_died():
                     break
     except Exception as error:
-        publish_status(status, {**say, "state": "error", "sent": sent, "message": str(error) or type(error).__name__})
+        logger.exception("output %s failed", spec.name)
+        publish_status(status, {**say, "state": "error", "sent": sent, "message": error_text(error)})
         raise SystemExit(1) from None
     finally:
         output.close()
@@ -137,7 +142,8 @@ class AudioForwarder:
             for chunk in self._listener.news():
                 self._output.send_audio(chunk)
         except Exception as error:
-            self.said = {"message": f"goes on without sound: {str(error) or type(error).__name__}"}
+            logger.exception("audio of an output failed")
+            self.said = {"message": f"goes on without sound: {error_text(error)}"}
 
 
 class CardPath:

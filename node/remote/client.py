@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import time
 from collections import deque
@@ -23,12 +24,14 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import init_child, parent_died, publish_status
+from ..ipc.status import plain_text
 from ..ipc.supervisor import BACK_OFF
 from ..world.process import WorldOptions
 from . import protocol as messages
 from .key import Key
 from .protocol import Hello, Malformed
 
+logger = logging.getLogger(__name__)
 LOST = 3.0  # seconds without a word after which the link counts as lost
 REPEAT = 0.25  # seconds between two signs of life
 LOOK = 3  # milliseconds between two looks at the mailbox
@@ -122,6 +125,7 @@ def run(options: RemoteOptions, mailbox: Mailbox, ring: FrameRing, status: Cell,
                 publish_status(status, facts.status(options.address))
                 stop.wait(BACK_OFF[min(failures, len(BACK_OFF) - 2)])
     except (Refusal, OSError, ValueError, zmq.ZMQError) as error:
+        logger.exception("the link to %s failed", options.address)
         said = str(error) or type(error).__name__
         publish_status(
             status, {**facts.status(options.address), "state": "error", "message": f"{options.address}: {said}"}
@@ -265,7 +269,7 @@ class Link:
             self.facts.there, self._sent = {"state": "loading"}, {}
         elif kind == messages.REFUSED:
             said = messages.unpacked(part)
-            raise (Refusal if said.get("for_good") else LinkLost)(str(said.get("why", "refused"))[:500])
+            raise (Refusal if said.get("for_good") else LinkLost)(plain_text(said.get("why", "refused")))
         elif kind == messages.GOT:
             if len(part) != messages.NUMBER.size:
                 raise Malformed("not a number")
@@ -279,8 +283,8 @@ class Link:
             said = messages.unpacked(part)
             if said.get("cannot") and not self.facts.ever:
                 self._send(messages.BYE)
-                raise Refusal(f"the world there failed: {said['cannot']}")
-            self.facts.there = {str(k)[:64]: v for k, v in said.items()}
+                raise Refusal(f"the world there failed: {plain_text(said['cannot'])}")
+            self.facts.there = {plain_text(k, 64): plain_text(v) if isinstance(v, str) else v for k, v in said.items()}
         else:
             raise Malformed("no such message")
 

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.live import Live
 from worldjockey.integrations import Input, VideoFormat
 
 from ..control.control_log import ControlLog
-from ..control.desk import Desk
+from ..control.desk import ERRORS_MAX, Desk
 from ..control.snapshot_file import SnapshotFile
 from ..ipc.audio_ring import AudioRing
+from ..ipc.log_file import current_path
 from ..ipc.mailbox import Mailbox
 from ..ipc.signals import StopRequest, stop_signals
 from ..show.connections import OutputEntry
@@ -27,6 +26,7 @@ from .options import PlayOptions
 from .processes import Processes, output_specs
 from .report import Report, latency, percentiles, tally
 from .status_line import lacking, line, off_the_card, unheard
+from .terminal import Terminal
 
 BEAT = 0.01  # seconds between two looks at everything
 SAMPLES = 5  # measured latencies from which on cues are fired early by their median
@@ -81,12 +81,13 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             source.start(desk.deliver)
             stack.callback(source.stop)
         processes = Processes.assemble(show, options, specs, fmt, mailbox, prompts, sound)
-        console = Console(stderr=True)
+        terminal = Terminal(live=not options.headless)
+        stack.callback(terminal.close)
         report = Report(size=f"{fmt.width}x{fmt.height}", fps=fmt.fps)
         cpu = time.process_time()
         begin = time.monotonic()
         try:
-            _run(desk, inputs, processes, options, console, leaving, watch)
+            _run(desk, inputs, processes, options, terminal, leaving, watch)
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
             processes.finish(report, time.process_time() - cpu)
@@ -103,75 +104,70 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         if options.report:
             report.write(options.report)
         if not options.headless:
-            console.print(f"sent {report.frames_sent} frames, {report.late} late, {report.missed} missed")
+            terminal.say(f"sent {report.frames_sent} frames, {report.late} late, {report.missed} missed")
         return report
 
 
-def _run(desk: Desk, inputs: dict[str, Input], processes: Processes, options: PlayOptions, console: Console,
+def _run(desk: Desk, inputs: dict[str, Input], processes: Processes, options: PlayOptions, terminal: Terminal,
          leaving: StopRequest, watch: Callable[[Processes], bool] | None) -> None:  # fmt: skip
-    live = Live("opening the world…", console=console, refresh_per_second=4, transient=True)
-    shown = not options.headless and console.is_terminal
-    if shown:
-        live.start()
+    details = f" (details: {path})" if (path := current_path()) else ""
     first_tick, looked, spoken, missed, parted = None, 0.0, 0, "", ""
     told = dict.fromkeys(map(id, processes.supervisors), "")
-    try:
-        while not leaving.said:
-            now = time.monotonic()
-            desk.advance(now)
-            for target, value in desk.changed().items():
+    while not leaving.said:
+        now = time.monotonic()
+        desk.advance(now)
+        for target, value in desk.changed().items():
+            _feed_back(inputs, target, value, desk)
+        if now - looked > 0.1:
+            looked = now
+            processes.watch(now)
+            world, clock, outputs = processes.world.status(), processes.clock.status(), processes.output_statuses()
+            if first_tick is None and clock.get("ticks"):
+                first_tick = now
+            for supervisor in processes.supervisors:
+                if (
+                    supervisor.events and told[id(supervisor)] != supervisor.events[-1]
+                ):  # the same error again is no news
+                    told[id(supervisor)] = supervisor.events[-1]
+                    then = "playing on without it" if supervisor.unsuitable else "starting it again"
+                    terminal.say(f"wj: {supervisor.events[-1]}; {then}{details}")
+            if (words := "" if world.get("link", {"up": True})["up"] else world["message"]) != parted:
+                parted = words
+                terminal.say(f"wj: {words or 'the world is back'}")
+            if processes.live and (message := processes.live.status().get("message", "")) != missed:
+                missed = message
+                if message:
+                    terminal.say(f"wj: live picture: {message}; trying again")
+            for words in lacking(world, clock) + off_the_card(world, outputs) + unheard(outputs):
+                if words not in desk.errors and len(desk.errors) < ERRORS_MAX:
+                    desk.errors.append(words)
+            while spoken < len(desk.errors):
+                terminal.say(f"wj: {desk.errors[spoken]}; the rest goes on")
+                spoken += 1
+            if (delay := latency(outputs))["count"] >= SAMPLES:
+                desk.latency = delay["p50"] / 1e3
+            processes.news.write(json.dumps({**desk.news(), "latency_ms": delay["p50"]}).encode())
+            figures = {
+                "status/world_fps": world.get("fps", 0.0), "status/latency_ms": delay["p50"],
+                "status/frames": clock.get("ticks", 0), "status/state": world.get("state", "opening"),
+                "status/quality": world.get("quality", ""), "status/bank": desk.bank,
+                "status/tally": tally(outputs), "status/beat": round(desk.clock.line(now).beat_at(now), 2),
+            }  # fmt: skip
+            for target, value in figures.items():
                 _feed_back(inputs, target, value, desk)
-            if now - looked > 0.1:
-                looked = now
-                processes.watch(now)
-                world, clock, outputs = processes.world.status(), processes.clock.status(), processes.output_statuses()
-                if first_tick is None and clock.get("ticks"):
-                    first_tick = now
-                for supervisor in processes.supervisors:
-                    if (
-                        supervisor.events and told[id(supervisor)] != supervisor.events[-1]
-                    ):  # the same error again is no news
-                        told[id(supervisor)] = supervisor.events[-1]
-                        then = "playing on without it" if supervisor.unsuitable else "starting it again"
-                        console.print(f"wj: {supervisor.events[-1]}; {then}", highlight=False, markup=False)
-                if (words := "" if world.get("link", {"up": True})["up"] else world["message"]) != parted:
-                    parted = words
-                    console.print(f"wj: {words or 'the world is back'}", highlight=False, markup=False)
-                if processes.live and (message := processes.live.status().get("message", "")) != missed:
-                    missed = message
-                    if message:
-                        console.print(f"wj: live picture: {message}; trying again", highlight=False, markup=False)
-                for words in lacking(world, clock) + off_the_card(world, outputs) + unheard(outputs):
-                    if words not in desk.errors:
-                        desk.errors.append(words)
-                while spoken < len(desk.errors):
-                    console.print(f"wj: {desk.errors[spoken]}; the rest goes on", highlight=False, markup=False)
-                    spoken += 1
-                if (delay := latency(outputs))["count"] >= SAMPLES:
-                    desk.latency = delay["p50"] / 1e3
-                processes.news.write(json.dumps({**desk.news(), "latency_ms": delay["p50"]}).encode())
-                figures = {
-                    "status/world_fps": world.get("fps", 0.0), "status/latency_ms": delay["p50"],
-                    "status/frames": clock.get("ticks", 0), "status/state": world.get("state", "opening"),
-                    "status/quality": world.get("quality", ""), "status/bank": desk.bank,
-                    "status/tally": tally(outputs), "status/beat": round(desk.clock.line(now).beat_at(now), 2),
-                }  # fmt: skip
-                for target, value in figures.items():
-                    _feed_back(inputs, target, value, desk)
-                if shown:
-                    tempo = desk.clock.status(now)
-                    bank = f"  ·  bank {desk.bank}" if desk.show.banks else ""
-                    live.update(f"{line(world, clock, outputs)}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']}){bank}")
-                if {said.get("state") for said in outputs.values()} in ({"closed"}, {"closed", "unsuitable"}):
-                    return  # the user closed the last window
-                if watch is not None and watch(processes):
-                    return
-            if options.seconds is not None and first_tick is not None and now - first_tick >= options.seconds:
+            if terminal.live:
+                tempo = desk.clock.status(now)
+                bank = f"  ·  bank {desk.bank}" if desk.show.banks else ""
+                terminal.show_status(
+                    f"{line(world, clock, outputs)}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']}){bank}"
+                )
+            if {said.get("state") for said in outputs.values()} in ({"closed"}, {"closed", "unsuitable"}):
+                return  # the user closed the last window
+            if watch is not None and watch(processes):
                 return
-            time.sleep(BEAT)
-    finally:
-        if shown:
-            live.stop()
+        if options.seconds is not None and first_tick is not None and now - first_tick >= options.seconds:
+            return
+        time.sleep(BEAT)
 
 
 def _feed_back(inputs: dict[str, Input], target: str, value: Any, desk: Desk) -> None:

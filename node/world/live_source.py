@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,9 @@ from worldjockey.integrations import PictureSource, Unsuitable
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
 from ..ipc.process import UNSUITABLE, init_child, parent_died, publish_status
+from ..ipc.status import error_text
+
+logger = logging.getLogger(__name__)
 
 SOURCE_CLASSES = {
     "ndi": "worldjockey.integrations.ndi.source:NDISource",
@@ -60,10 +64,14 @@ def run(spec: LiveSpec, feed: LiveFeed, status: Cell, stop: Any) -> None:
             source.open()
             _watch(source, feed, status, say, stop)
         except (Unsuitable, ImportError) as error:
+            logger.exception("the live picture cannot work here")
             publish_status(status, {**say, "state": "error", "message": str(error)})
             raise SystemExit(UNSUITABLE) from None
         except Exception as error:  # whatever it is: it may be back in a second
-            say["message"] = str(error) or type(error).__name__
+            message = error_text(error)
+            if message != say.get("message"):  # it is tried every second: the same error again is no news
+                logger.exception("the live picture failed")
+            say["message"] = message
             publish_status(status, {**say, "state": "waiting"})
             stop.wait(AGAIN)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import queue
@@ -19,6 +20,7 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.mailbox import Mailbox, Triggers
 from ..ipc.process import exit_now, init_child, limit_threads, parent_died, publish_status, raise_priority, stay_offline
+from ..ipc.status import error_text
 from ..parameters import PARAMETERS
 from ..session.report import percentiles
 from ..show.media import Media
@@ -34,6 +36,7 @@ from .prompt_encoder import Encoder
 if TYPE_CHECKING:
     from worldjockey.model import Controls, World
 
+logger = logging.getLogger(__name__)
 DT_MIN, DT_MAX = 1 / 30, 1 / 8  # seconds of world time a step may cover
 NATIVE_BYTES = 1920 * 1088 * 4  # the largest frame a world may make
 # Seconds by state that the world may be silent. Nothing limits how long it takes to load.
@@ -204,7 +207,8 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
             player.encoder.start()
             _play(player, ring, status, say, stop)
     except Exception as error:
-        publish_status(status, {**say, "state": "error", "message": str(error) or type(error).__name__})
+        logger.exception("the world failed")
+        publish_status(status, {**say, "state": "error", "message": error_text(error)})
         raise SystemExit(1) from None
     exit_now()
 

@@ -61,3 +61,12 @@ class Closed(Recorder):
 
     def status(self) -> Mapping[str, Any]:
         return {"closed": self.frames > 10}
+
+
+class Mistaken(Recorder):
+    """Has a mistake in it that shows at the eleventh frame."""
+
+    def send(self, frame: Frame) -> None:
+        super().send(frame)
+        if self.frames > 10:
+            raise KeyError("place")

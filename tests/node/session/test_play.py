@@ -19,6 +19,7 @@ import av
 import numpy as np
 import pytest
 from worldjockey.integrations import ControlEvent, Deliver
+from worldjockey.node.ipc import log_file
 from worldjockey.node.output.worker import OutputSpec
 from worldjockey.node.session import play as playing
 from worldjockey.node.session import status_line
@@ -358,3 +359,27 @@ def test_a_stuck_or_missing_output_disturbs_no_other(
     assert "only: use" in report.outputs["rig"]["message"]
     told = " ".join(capsys.readouterr().err.split())
     assert told.count("foreign cannot work here: this is another system's: use that system; playing on without") == 1
+
+
+def test_the_traceback_of_an_output_that_fails_is_in_the_log(
+    stage: Stage, wait_for: Callable[..., None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    stage.output("audience")
+    stage.output("mistaken", "Mistaken")
+    path = stage.folder / "run.log"
+
+    def scenario() -> None:
+        wait_for(lambda: path.read_text().count("KeyError: 'place'") >= 1, 30, "the output's error")
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        os.kill(pid_of("world"), signal.SIGKILL)
+        wait_for(lambda: "was killed by SIGKILL" in path.read_text(), 30, "the word of the killed world")
+
+    with log_file.run_log(path):
+        stage.play(show(), scenario)
+    text = path.read_text()
+    assert "wj mistaken worldjockey.node.output.worker ERROR output mistaken failed\nTraceback" in text
+    assert 'raise KeyError("place")' in text
+    shown = capfd.readouterr().err
+    assert "Traceback" not in shown
+    (line,) = [line for line in shown.splitlines() if "mistaken failed" in line][:1]
+    assert line == f"wj: mistaken failed: KeyError: 'place'; starting it again (details: {path})"
