@@ -24,10 +24,10 @@ from .player import TargetArgs, Translator, nothing, thin
 from .rules import Controller, Rule
 
 NAME = "worldjockey"  # of the port that other programs send to
-LEAVE = 1.0  # seconds that the last lights may take to go out
-SILENT = 2.0  # seconds after which another port may lead the clock
-REFRESH = 4.0  # seconds in which a light is sent again: one may be lost, and controllers change their banks
-PATIENCE = 30.0  # seconds that a parameter waits for a control to be moved
+LIGHTS_OFF_TIMEOUT_S = 1.0  # seconds that the last lights may take to go out
+CLOCK_TIMEOUT_S = 2.0  # seconds after which another port may lead the clock
+LIGHT_REFRESH_S = 4.0  # seconds in which a light is sent again: one may be lost, and controllers change their banks
+LEARN_TIMEOUT_S = 30.0  # seconds that a parameter waits for a control to be moved
 LEARN = "learn"  # the parameter whose value is the name of the one that is being learned
 LIST_TIMEOUT_S = 10.0
 PORTS = Path(__file__).with_name("ports_process.py")
@@ -75,7 +75,7 @@ class MIDIInput:
         self._partners: dict[str, str] = {}  # by port: the output that lights it
         self._backend, self._error = "", ""
         self._inputs: dict[str, tuple[Messages, Decoder]] = {}
-        self._leader, self._led = "", -SILENT  # the port that the clock comes from, and when it last did
+        self._leader, self._led = "", -CLOCK_TIMEOUT_S  # the port that the clock comes from, and when it last did
         self._armed, self._armed_at, self._gather = "", 0.0, Gather()
         self._learned: list[dict[str, Any]] = []
         self._stop = threading.Event()
@@ -107,7 +107,7 @@ class MIDIInput:
     def learn(self, target: str) -> None:
         """The next control that a hand moves plays `target` from now on, on the device and channel that it is on.
 
-        Empty: nothing is learned. Until then, PATIENCE seconds at most, nothing else hears the controllers.
+        Empty: nothing is learned. Until then, LEARN_TIMEOUT_S at most, nothing else hears the controllers.
         """
         if target != self._armed and (self._compose is not None or not target):
             self._gather, self._armed_at = Gather(), time.monotonic()
@@ -135,9 +135,9 @@ class MIDIInput:
         reader, lights = self._threads
         self._stop.set()
         self._changed.set()
-        lights.join(LEAVE)
+        lights.join(LIGHTS_OFF_TIMEOUT_S)
         self._child.end()
-        lights.join(LEAVE)
+        lights.join(LIGHTS_OFF_TIMEOUT_S)
         reader.join(5)
         self._threads = []
 
@@ -185,7 +185,7 @@ class MIDIInput:
         if event.channel == 0:
             self._clock(port, arrived_at, event)
             return
-        if self._armed and arrived_at - self._armed_at > PATIENCE:
+        if self._armed and arrived_at - self._armed_at > LEARN_TIMEOUT_S:
             self.learn("")
             self._say([(LEARN, ("",))], arrived_at, port)
         if self._armed and event.kind != "off":
@@ -230,7 +230,7 @@ class MIDIInput:
 
     def _clock(self, port: str, arrived_at: float, event: Event) -> None:
         """Of several clocks, the first leads until it has been silent for a while."""
-        if port != self._leader and arrived_at - self._led < SILENT:
+        if port != self._leader and arrived_at - self._led < CLOCK_TIMEOUT_S:
             return
         self._leader, self._led = port, arrived_at
         try:
@@ -276,10 +276,10 @@ class MIDIInput:
     def _show(self) -> None:
         refreshed = time.monotonic()
         while not self._stop.is_set():
-            self._changed.wait(REFRESH if self._settled() else ROUND)
+            self._changed.wait(LIGHT_REFRESH_S if self._settled() else ROUND)
             self._changed.clear()
             with self._lit:
-                if time.monotonic() - refreshed >= REFRESH:
+                if time.monotonic() - refreshed >= LIGHT_REFRESH_S:
                     refreshed = time.monotonic()
                     self._lights.refresh()
                 sends = self._lights.due(time.monotonic())
