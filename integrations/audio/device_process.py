@@ -22,7 +22,7 @@ import time
 from typing import Any
 
 BLOCK = struct.Struct("<dI")
-GONE = 2.0  # seconds without a block after which a device is gone
+SILENCE_TIMEOUT_S = 2.0  # seconds without a block after which a device is gone
 WAITING = 20  # blocks that may wait to be passed on
 
 
@@ -52,7 +52,7 @@ def listen(rate: int, size: int, name: str | None) -> None:
     say(channels=stream.channels)
     out = sys.stdout.buffer
     while True:
-        arrived, count, data = blocks.get(timeout=GONE)
+        arrived, count, data = blocks.get(timeout=SILENCE_TIMEOUT_S)
         out.write(BLOCK.pack(arrived, count) + data)
         out.flush()
 

@@ -7,11 +7,8 @@ wants the sound itself, to send it on, gets the first two channels.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .. import AudioChunk, ControlEvent, Deliver, Samples
+from ..child import Child
 
 Block = tuple[Samples, float]  # (n, channels) -1..1, and time.monotonic() of its arrival
 
@@ -32,9 +30,8 @@ QUIET = 1e-3  # RMS that still counts as silence: never amplified
 RISE = 1.9  # how far the spectrum's rise must stand out of its recent median to be an onset
 REST = 0.09  # seconds between two onsets
 FEATURES = ("level", "bass", "treble", "onset")
-RETRY = 2.0  # seconds between two attempts to open a device again
+REOPEN_DELAY_S = 2.0  # between two attempts to open a device
 PEER = Path(__file__).with_name("device_process.py")
-RUN = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"  # without the package
 ARRIVAL = struct.Struct("<dI")  # before each block that the peer sends: time.monotonic(), samples
 FIX = "pip install sounddevice, and on Debian apt install libportaudio2"
 
@@ -147,7 +144,7 @@ class AudioInput:
             except (OSError, ValueError) as error:
                 self._said = {**self._said, "state": "no sound", "message": str(error)}
             self._rest(deliver)
-            self._stop.wait(RETRY)
+            self._stop.wait(REOPEN_DELAY_S)
 
     def take(self, block: Samples, deliver: Deliver) -> None:
         """Hear one block, (n,) mono, and deliver what changed."""
@@ -182,29 +179,29 @@ class AudioInput:
 
 def from_device(name: str | None) -> Iterator[Block]:
     """Blocks of a live input, all its channels. Raises OSError, with the fix, where there is none or it is gone."""
-    command = [sys.executable, "-c", RUN, str(PEER), str(RATE), str(BLOCK), *([] if name is None else [name])]
-    peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert peer.stdin is not None
-    assert peer.stdout is not None
+    child = Child("audio input", PEER, end_timeout_s=0.5)
+    child.start((str(RATE), str(BLOCK), *([] if name is None else [name])))
     try:
-        said = json.loads(peer.stdout.readline() or "{}")
-        if said.get("missing"):
-            raise OSError(f"sound in needs PortAudio ({said['error']}): {FIX}")
-        if "channels" not in said:
-            error = said.get("error", "PortAudio crashed")
+        format = json.loads(child.read_line() or "{}")
+        if format.get("missing"):
+            child.close_input()
+            raise OSError(f"sound in needs PortAudio ({format['error']}): {FIX}")
+        if "channels" not in format:
+            if "error" in format:
+                child.close_input()
+            error = format.get("error", "PortAudio crashed")
             raise OSError(f"no sound input {name or 'on this machine'} ({error}); `wj ports` lists them")
-        while head := peer.stdout.read(ARRIVAL.size):
+        while head := child.read(ARRIVAL.size):
             arrived, count = ARRIVAL.unpack(head)
-            data = peer.stdout.read(count * said["channels"] * 4)
-            yield np.frombuffer(data, np.float32).reshape(count, said["channels"]), arrived
+            data = child.read(count * format["channels"] * 4)
+            yield np.frombuffer(data, np.float32).reshape(count, format["channels"]), arrived
     except (ValueError, struct.error):  # it ended in the middle of a block
         pass
+    except GeneratorExit:
+        child.close_input()
+        raise
     finally:
-        peer.kill()
-        peer.wait()
-        for pipe in (peer.stdin, peer.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()
+        child.finish()
     raise OSError(f"the sound input {name or 'of this machine'} is silent or gone; `wj ports` lists them")
 
 

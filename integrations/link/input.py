@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import Deliver
+from ..child import Child, exit_reason
 
 PEER = Path(__file__).with_name("link_process.py")
-RUN = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"  # without the package, which is not needed
-RETRY = 2.0  # seconds until a peer that died joins again
+RESTART_DELAY_S = 2.0
 MISSING = "Ableton Link needs aalink: pip install aalink (it is under the GPL 3), or choose another `tempo/source`"
 OnSession = Callable[[float, float, float, int], None]  # time.monotonic(), beat, bpm, other peers
 
@@ -37,8 +34,7 @@ class LinkInput:
     ) -> None:
         self._on_session, self._joined, self._bpm = on_session, joined, bpm
         self._bar, self._phrase = bar, phrase
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child = Child("Link peer", PEER, restart_delay_s=RESTART_DELAY_S)
         self._wanted = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -62,19 +58,19 @@ class LinkInput:
                 self._wanted.set()
             else:
                 self._wanted.clear()
-                self._leave()
+                self._child.close_input()
         elif target == "tempo/bar":
             self._bar = int(value)
-            self._send("quantum", self._bar * self._phrase)
+            self._child.send(["quantum", self._bar * self._phrase])
         elif target == "tempo/phrase":
             self._phrase = int(value)
-            self._send("quantum", self._bar * self._phrase)
+            self._child.send(["quantum", self._bar * self._phrase])
         elif target == "tempo":
             self._bpm = float(value)  # for a session that we are the first in
 
     def set_tempo(self, bpm: float) -> None:
         """Of the whole session, as a hand asks for it. Dropped until we have joined."""
-        self._send("tempo", bpm)
+        self._child.send(["tempo", bpm])
 
     def status(self) -> Mapping[str, Any]:
         session = self._session
@@ -86,7 +82,7 @@ class LinkInput:
     def stop(self) -> None:
         self._stop.set()
         self._wanted.set()
-        self._leave()
+        self._child.end()
         if self._thread is not None:
             self._thread.join(5)
 
@@ -95,54 +91,21 @@ class LinkInput:
             self._wanted.wait()
             if self._stop.is_set():
                 return
-            with self._lock:
-                self._process = process = _spawn(self._bpm, self._bar * self._phrase)
-            if self._stop.is_set() or not self._wanted.is_set():  # it was taken back meanwhile
-                self._leave()
-            assert process.stdout is not None
-            for line in process.stdout:
+            if not self._child.start((str(self._bpm), str(self._bar * self._phrase))):
+                return
+            if not self._wanted.is_set():  # it was taken back meanwhile
+                self._child.close_input()
+            for message in self._child.messages():
                 with contextlib.suppress(ValueError, TypeError):
                     self._error = ""
-                    _, at, beat, bpm, peers = json.loads(line)
+                    _, at, beat, bpm, peers = message
                     self._session = (bpm, peers)
                     self._on_session(at, beat, bpm, peers)
-            code = _end(process)
+            code = self._child.finish()
             self._session = None
             if self._wanted.is_set() and not self._stop.is_set():
-                self._error = f"the Link peer ended (exit code {code}); it joins again"
-                self._stop.wait(RETRY)
-
-    def _leave(self) -> None:
-        with self._lock, contextlib.suppress(OSError):
-            if self._process is not None and self._process.stdin is not None:
-                self._process.stdin.close()  # which ends it
-
-    def _send(self, name: str, value: float) -> None:
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            if self._process is not None and self._process.stdin is not None:
-                self._process.stdin.write(json.dumps([name, value]).encode() + b"\n")
-                self._process.stdin.flush()
+                self._error = f"the Link peer ended ({exit_reason(code or 0)}); it joins again"
 
 
 def installed() -> bool:
     return importlib.util.find_spec("aalink") is not None
-
-
-def _spawn(bpm: float, quantum: float) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(PEER), str(bpm), str(quantum)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-
-
-def _end(process: subprocess.Popen[bytes]) -> int | None:
-    try:
-        process.wait(2)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for pipe in (process.stdin, process.stdout):
-        with contextlib.suppress(OSError):
-            if pipe is not None:
-                pipe.close()
-    return process.returncode

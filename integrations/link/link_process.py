@@ -24,14 +24,14 @@ from aalink import Link
 
 ALONE = 2.0  # seconds after which no others are expected to answer
 FOUND = 0.5  # seconds after the first did, until its timeline is ours
-EVERY = 0.05
-LOOKS = 5  # at the beat, of which the quickest counts
+REPORT_INTERVAL_S = 0.05
+CLOCK_SAMPLES = 5  # at the beat, of which the quickest counts
 
 
 def look(link: Any) -> tuple[float, float]:
     """(time, beat), within microseconds of each other."""
     looks = []
-    for _ in range(LOOKS):
+    for _ in range(CLOCK_SAMPLES):
         before, beat = time.monotonic(), link.beat
         took = time.monotonic() - before
         looks.append((took, before + took / 2, beat))
@@ -76,7 +76,7 @@ async def serve(bpm: float, quantum: float) -> None:
                 os.write(sys.stdout.fileno(), json.dumps(row).encode() + b"\n")
             except OSError:
                 return
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(REPORT_INTERVAL_S)
     link.enabled = False
 
 

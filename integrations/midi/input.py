@@ -8,11 +8,6 @@ When the process dies, held notes are released and it is started again.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -21,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import ControlEvent, Deliver
+from ..child import Child, exit_reason
 from .learn import Gather
 from .lights import ROUND, Lights, partner, plain
 from .parse import Decoder, Event, Messages
@@ -28,14 +24,13 @@ from .player import TargetArgs, Translator, nothing, thin
 from .rules import Controller, Rule
 
 NAME = "worldjockey"  # of the port that other programs send to
-LEAVE = 1.0  # seconds that the last lights may take to go out
-RETRY = 1.0  # seconds until the ports' process is started again
-SILENT = 2.0  # seconds after which another port may lead the clock
-REFRESH = 4.0  # seconds in which a light is sent again: one may be lost, and controllers change their banks
-PATIENCE = 30.0  # seconds that a parameter waits for a control to be moved
+LIGHTS_OFF_TIMEOUT_S = 1.0  # seconds that the last lights may take to go out
+CLOCK_TIMEOUT_S = 2.0  # seconds after which another port may lead the clock
+LIGHT_REFRESH_S = 4.0  # seconds in which a light is sent again: one may be lost, and controllers change their banks
+LEARN_TIMEOUT_S = 30.0  # seconds that a parameter waits for a control to be moved
 LEARN = "learn"  # the parameter whose value is the name of the one that is being learned
+LIST_TIMEOUT_S = 10.0
 PORTS = Path(__file__).with_name("ports_process.py")
-RUN = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"  # without numpy, which the package needs
 OnClock = Callable[[str, float, int], None]
 Compose = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 
@@ -72,20 +67,19 @@ class MIDIInput:
         self._lights = Lights(read)
         self._feedback_to = tuple(feedback)
         self._compose, self._on_clock = compose, on_clock
-        self._command = ["--serve", backend, name]
+        self._arguments, self._name = ("--serve", backend, name), name
+        self._child = _child()
         self._counts: Counter[str] = Counter()
         self._ports: list[str] = []
         self._outputs: list[str] = []
         self._partners: dict[str, str] = {}  # by port: the output that lights it
         self._backend, self._error = "", ""
         self._inputs: dict[str, tuple[Messages, Decoder]] = {}
-        self._leader, self._led = "", -SILENT  # the port that the clock comes from, and when it last did
+        self._leader, self._led = "", -CLOCK_TIMEOUT_S  # the port that the clock comes from, and when it last did
         self._armed, self._armed_at, self._gather = "", 0.0, Gather()
         self._learned: list[dict[str, Any]] = []
         self._stop = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
         self._lit = threading.Lock()  # what is shown is told by one thread, heard by another, and sent by a third
         self._changed = threading.Event()
 
@@ -93,6 +87,7 @@ class MIDIInput:
         """Returns at once; ports are opened as they are found. Never raises for want of MIDI: see `status`."""
         self._deliver = deliver
         self._stop.clear()
+        self._child = _child()
         self._threads = [
             threading.Thread(target=self._run, name="midi in", daemon=True),
             threading.Thread(target=self._show, name="midi lights", daemon=True),
@@ -112,23 +107,24 @@ class MIDIInput:
     def learn(self, target: str) -> None:
         """The next control that a hand moves plays `target` from now on, on the device and channel that it is on.
 
-        Empty: nothing is learned. Until then, PATIENCE seconds at most, nothing else hears the controllers.
+        Empty: nothing is learned. Until then, LEARN_TIMEOUT_S at most, nothing else hears the controllers.
         """
         if target != self._armed and (self._compose is not None or not target):
             self._gather, self._armed_at = Gather(), time.monotonic()
             self._armed = target
 
     def status(self) -> Mapping[str, Any]:
-        counts = ("messages", "superseded", "delivered", "failed", "restarts", "sent", "echoes")
+        counts = ("messages", "superseded", "delivered", "failed", "sent", "echoes")
         return {
             "backend": self._backend,
             "ports": list(self._ports),
             "lit": dict(self._partners),
-            "error": self._error,
+            "error": self._child.error or self._error,
             "held": self._player.held,
             "waiting": self._player.counts["waiting"],
             "learning": self._armed,
             "learned": list(self._learned),
+            "restarts": max(self._child.starts - 1, 0),
             **{k: self._counts[k] for k in counts},
         }
 
@@ -137,41 +133,22 @@ class MIDIInput:
         if not self._threads:
             return
         reader, lights = self._threads
-        with self._lock:
-            self._stop.set()
-            self._changed.set()
-            lights.join(LEAVE)
-            if self._process is not None:
-                if lights.is_alive():  # whoever sends hangs in a driver
-                    self._process.kill()
-                _end(self._process)
-        lights.join(LEAVE)
+        self._stop.set()
+        self._changed.set()
+        lights.join(LIGHTS_OFF_TIMEOUT_S)
+        self._child.end()
+        lights.join(LIGHTS_OFF_TIMEOUT_S)
         reader.join(5)
         self._threads = []
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                with self._lock:
-                    if self._stop.is_set():
-                        return
-                    self._process = _spawn(*self._command)
-                self._read_all(self._process)
-                self._process.wait()
-            except OSError as error:
-                self._error = f"MIDI could not be started: {error}"
+        while self._child.start(self._arguments):
+            for batch in self._child.batches():
+                self._take(batch)
+            self._child.finish()
             self._follow([], [])
-            if not self._stop.wait(RETRY):
-                self._counts["restarts"] += 1
-
-    def _read_all(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        rest = b""
-        while chunk := os.read(process.stdout.fileno(), 1 << 16):
-            *lines, rest = (rest + chunk).split(b"\n")
-            self._take(json.loads(line) for line in lines)
 
     def _take(self, lines: Iterable[list[Any]]) -> None:
         """What the ports' process told in one go, in the order of arrival."""
@@ -208,7 +185,7 @@ class MIDIInput:
         if event.channel == 0:
             self._clock(port, arrived_at, event)
             return
-        if self._armed and arrived_at - self._armed_at > PATIENCE:
+        if self._armed and arrived_at - self._armed_at > LEARN_TIMEOUT_S:
             self.learn("")
             self._say([(LEARN, ("",))], arrived_at, port)
         if self._armed and event.kind != "off":
@@ -253,7 +230,7 @@ class MIDIInput:
 
     def _clock(self, port: str, arrived_at: float, event: Event) -> None:
         """Of several clocks, the first leads until it has been silent for a while."""
-        if port != self._leader and arrived_at - self._led < SILENT:
+        if port != self._leader and arrived_at - self._led < CLOCK_TIMEOUT_S:
             return
         self._leader, self._led = port, arrived_at
         try:
@@ -266,7 +243,7 @@ class MIDIInput:
         found = self._gather.hear(event, port)
         if found is None or self._compose is None:
             return
-        source = found if port == self._command[2] else {**found, "device": plain(port)}
+        source = found if port == self._name else {**found, "device": plain(port)}
         try:
             self._player.add(Rule(**self._compose(target, source), learned=True))
             self._learned = [*self._learned[-255:], {**source, "to": target}]
@@ -299,32 +276,28 @@ class MIDIInput:
     def _show(self) -> None:
         refreshed = time.monotonic()
         while not self._stop.is_set():
-            self._changed.wait(REFRESH if self._settled() else ROUND)
+            self._changed.wait(LIGHT_REFRESH_S if self._settled() else ROUND)
             self._changed.clear()
             with self._lit:
-                if time.monotonic() - refreshed >= REFRESH:
+                if time.monotonic() - refreshed >= LIGHT_REFRESH_S:
                     refreshed = time.monotonic()
                     self._lights.refresh()
                 sends = self._lights.due(time.monotonic())
-            process = self._process
-            if sends and process is not None:
-                self._send(process, sends)
+            if sends:
+                self._send(sends)
             self._stop.wait(ROUND)
         with self._lit:
             goodbyes = self._lights.stop_signals()
-        if goodbyes and self._process is not None:
-            self._send(self._process, goodbyes)
+        if goodbyes:
+            self._send(goodbyes)
 
     def _settled(self) -> bool:
         with self._lit:
             return self._lights.settled
 
-    def _send(self, process: subprocess.Popen[bytes], sends: list[tuple[str, tuple[int, ...]]]) -> None:
-        lines = b"".join(json.dumps(["send", output, list(data)]).encode() + b"\n" for output, data in sends)
-        with contextlib.suppress(OSError, ValueError):  # it ended, and is told everything when it comes again
-            assert process.stdin is not None
-            process.stdin.write(lines)
-            process.stdin.flush()
+    def _send(self, sends: list[tuple[str, tuple[int, ...]]]) -> None:
+        # A child that ended is sent every light when it comes again.
+        if self._child.send(*(["send", output, list(data)] for output, data in sends)):
             self._counts["sent"] += len(sends)
 
 
@@ -339,37 +312,23 @@ def backend_name(backend: str = "auto") -> str:
 
 
 def _asked(backend: str) -> tuple[str, list[str]]:
-    process = _spawn("--list", backend, NAME)
-    try:
-        out = process.communicate(timeout=10)[0]
-        name, ports, error, _ = json.loads(out.splitlines()[-1])[1:]
-    except (subprocess.TimeoutExpired, ValueError, IndexError):
-        raise OSError(f"the system's MIDI does not answer (exit code {process.poll()}): restart it") from None
-    finally:
-        _end(process)
+    child = _child()
+    child.start(("--list", backend, NAME))
+    child.close_input()
+    timer = threading.Timer(LIST_TIMEOUT_S, child.kill)
+    timer.start()
+    messages = list(child.messages())
+    code = child.finish()
+    timer.cancel()
+    if not messages:
+        reason = exit_reason(code or 0)
+        raise OSError(f"the system's MIDI does not answer ({reason}): restart it")
+    name, ports, error, _ = messages[-1][1:]
     if error:
         raise OSError(error)
     return name, ports
 
 
-def _spawn(*arguments: str) -> subprocess.Popen[bytes]:
-    # JACK prints to stderr whatever it does; and it must not start a server that nobody asked for.
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(PORTS), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "JACK_NO_START_SERVER": "1"},
-    )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """It ends when its standard input does; one that hangs in a driver is killed."""
-    with contextlib.suppress(OSError):
-        if process.stdin:
-            process.stdin.close()
-    try:
-        process.wait(1)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _child() -> Child:
+    # JACK must not start a server that nobody asked for.
+    return Child("MIDI ports", PORTS, {"JACK_NO_START_SERVER": "1"}, end_timeout_s=1.0)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .parse import ALL_NOTES_OFF, ALL_SOUND_OFF, Event, fraction, ticks
-from .rules import Controller, Rule, Table, table
-from .takeover import NEAR, pickup, scale
+from .rules import NEAR, Controller, Rule, Table, pickup, scale, table
 
 TargetArgs = tuple[str, tuple[Any, ...]]  # a target and its arguments
 MOVES = ("cc", "cc14", "nrpn", "bend", "pressure")

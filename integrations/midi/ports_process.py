@@ -30,8 +30,8 @@ LISTEN = 0.001  # seconds between two looks for messages,
 REST, RESTED = 0.002, 1.0  # and between two where none came for a second
 SETTLE = 0.1  # seconds until a new connection carries messages; JACK makes it between two periods
 QUEUE = 8192  # messages that a port keeps meanwhile
-POLL = 0.25  # seconds between two looks for ports that came or went
-RETRY = 1.0  # seconds between two looks for any MIDI at all
+PORTS_INTERVAL_S = 0.25  # seconds between two looks for ports that came or went
+SEARCH_INTERVAL_S = 1.0  # seconds between two looks for any MIDI at all
 JACK_NO_START_SERVER = 1  # JackOptions in jack/types.h
 NONE = (
     "no MIDI on this machine: start a JACK server, or load ALSA's sequencer: sudo modprobe snd-seq"
@@ -215,7 +215,7 @@ def serve(command: str, backend: str, name: str) -> None:
     threading.Thread(target=watch, daemon=True).start()
     if not ports.backend:
         tell(("ports", "", [], NONE, []))
-    while not ports.backend and not ended.wait(RETRY):
+    while not ports.backend and not ended.wait(SEARCH_INTERVAL_S):
         ports = Ports(backend, name)
     if not ports.backend:
         os._exit(0)
@@ -232,7 +232,7 @@ def serve(command: str, backend: str, name: str) -> None:
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     told: Any = None
-    while not ended.wait(POLL if told else 0):
+    while not ended.wait(PORTS_INTERVAL_S if told else 0):
         now = ports.follow()
         if now != told:
             told = now

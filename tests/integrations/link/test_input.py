@@ -125,8 +125,7 @@ def test_a_peer_that_dies_joins_again(peer: Callable[[float], Peer], wait_for: C
     link.start(lambda control: None)
     try:
         wait_for(lambda: link.status()["joined"], 10)
-        assert link._process is not None
-        link._process.kill()
+        link._child.kill()
         wait_for(lambda: not link.status()["joined"], 10)
         assert "joins again" in link.status()["error"]
         count = len(heard)

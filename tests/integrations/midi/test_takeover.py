@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations.midi.parse import Event
 from worldjockey.integrations.midi.player import Translator, position
-from worldjockey.integrations.midi.rules import Rule
-from worldjockey.integrations.midi.takeover import MOST, NEAR
+from worldjockey.integrations.midi.rules import MOST, NEAR, Rule
 
 SLACK = 1e-6
 # A hand moves the fader, or something else moves the parameter.

@@ -241,14 +241,14 @@ def test_a_process_that_dies_is_started_again_with_the_values_of_now(wait_for):
             wait_for(lambda: query.port, 20)
             assert query.port != taken.getsockname()[1]
             query.feedback("energy", 0.25)
-            assert query._process is not None
-            os.kill(query._process.pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+            assert query._child.pid is not None
+            os.kill(query._child.pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
             wait_for(lambda: query.status()["restarts"] == 1 and query.port, 20)
             with urllib.request.urlopen(f"http://127.0.0.1:{query.port}/wj/energy?VALUE") as answer:
                 assert json.load(answer) == {"VALUE": [0.25]}
         finally:
             query.stop()
-        assert query._process is None
+        assert query._child.pid is None
 
 
 def test_values_never_wait_for_the_process():
