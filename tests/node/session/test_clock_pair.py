@@ -71,7 +71,6 @@ def test_a_spare_takes_over_from_a_killed_clock_again_and_again(
     wait_for(lambda: show.look()["spare"], 30, "a clock and its spare")
     for kills in (1, 2, 3):
         said = _kill_and_see(show, wait_for, kills)
-    print(said)
     assert show.ticks == sorted(show.ticks)
     assert max(later - tick for tick, later in itertools.pairwise(show.ticks)) < 20
     assert [event for event in show.pair.events if event.startswith("clock was killed")] == show.pair.events
