@@ -34,6 +34,13 @@ settings.register_profile(
 settings.load_profile("shared")
 
 PEERS = Path(__file__).parent / "peers"
+REAL_PEERS = {"jack", "discovery", "xvfb"}  # fixtures that start one: a test that asks for it is slow
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not REAL_PEERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0, what: str = "") -> None:

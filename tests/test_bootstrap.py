@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")]
 
 PYTHON = """#!/bin/sh
 echo "$@" >> "$LOG"

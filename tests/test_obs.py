@@ -25,6 +25,8 @@ from PIL import Image
 from pythonosc.osc_message import OscMessage
 from worldjockey.node.measure.show_process import free_port
 
+pytestmark = pytest.mark.slow
+
 WJ = [sys.executable, "-m", "worldjockey.node"]
 RATE = 25
 RED, GREEN, BLUE = (180, 40, 40), (30, 160, 70), (40, 60, 190)

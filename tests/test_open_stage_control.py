@@ -21,6 +21,8 @@ from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.parameters import PARAMETERS, latest_wins
 from worldjockey.node.show.schema import Show
 
+pytestmark = pytest.mark.slow
+
 PEER = Path(__file__).parent / "peers" / "osc_js"
 SESSION = Path(__file__).parents[1] / "examples/open_stage_control/worldjockey.json"
 SHOW = "banks: {day: [sea, dunes], night: [city]}\ncues: [{name: a, values: {energy: 1}}]\n"

@@ -22,6 +22,8 @@ from package import describe
 from pythonosc.osc_message import OscMessage
 from worldjockey.node.measure.show_process import free_port
 
+pytestmark = pytest.mark.slow
+
 OSC_CLIENT = Path(__file__).parent / "peers" / "osc_client.py"
 EXAMPLES = Path(__file__).parents[1] / "examples"
 WJ = [sys.executable, "-m", "worldjockey.node"]

@@ -20,6 +20,8 @@ from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.media import h264
 from worldjockey.integrations.recording import FileOutput
 
+pytestmark = pytest.mark.slow
+
 
 def plain(width: int, height: int, y: int, cb: int, cr: int) -> np.ndarray:
     picture = np.empty((height * 3 // 2, width), np.uint8)

@@ -18,6 +18,8 @@ from wav import wav
 from worldjockey.integrations import AudioChunk, Frame
 from worldjockey.integrations.recording import FileOutput
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".ts"])
 @pytest.mark.parametrize("drift", [0.0, 500e-6, -500e-6])

@@ -14,6 +14,8 @@ import pytest
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.spout import SpoutOutput
 
+pytestmark = pytest.mark.slow
+
 FORMAT = VideoFormat(640, 360, 30, name="wj spout test")
 
 

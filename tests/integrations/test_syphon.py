@@ -16,6 +16,8 @@ import pytest
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.syphon import SyphonOutput
 
+pytestmark = pytest.mark.slow
+
 FORMAT = VideoFormat(640, 360, 30, name="wj syphon test")
 
 

@@ -23,6 +23,8 @@ from worldjockey.node.session.processes import output_specs
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 
+pytestmark = pytest.mark.slow
+
 FORMAT = VideoFormat(1920, 1080, 30, name="wj window test")
 Shot = Callable[[], np.ndarray]
 RED, GREEN, BLUE, GREY, BLACK = (255, 0, 0), (10, 200, 30), (0, 0, 255), (100, 100, 100), (0, 0, 0)

@@ -22,6 +22,8 @@ from worldjockey.integrations.audio.input import (
     stereo,
 )
 
+pytestmark = pytest.mark.slow
+
 T = np.arange(RATE * 4) / RATE
 
 

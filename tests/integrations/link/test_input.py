@@ -14,6 +14,8 @@ from worldjockey.integrations.link import input as linking
 from worldjockey.integrations.link.input import LinkInput
 from worldjockey.node.timing.show_clock import ShowClock
 
+pytestmark = pytest.mark.slow
+
 # Joins at the tempo it is given, writes [time.monotonic(), beat, bpm, peers], and sets a tempo that it reads.
 PEER = """
 import asyncio, json, sys, threading, time

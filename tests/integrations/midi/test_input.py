@@ -579,6 +579,7 @@ def patient_rig(patient_jack: None, wait_for: Callable[..., None]) -> Iterator[R
     found.close()
 
 
+@pytest.mark.slow
 def test_three_thousand_messages_a_second_lose_no_trigger_and_keep_the_last_value(patient_rig):
     rig = patient_rig
     flood = rig.plug("flood")
@@ -620,6 +621,7 @@ def test_noise_from_a_port_leaves_it_playing(rig):
     assert all(-1 <= c.args[0] <= 128 for c in rig.controls)
 
 
+@pytest.mark.slow
 def test_the_ports_process_may_die_and_held_notes_are_let_go(rig):
     pads = rig.plug("pads")
     rig.wait_for(lambda: "pads" in rig.ports())

@@ -19,6 +19,8 @@ import pytest
 from worldjockey.integrations import AudioChunk, Frame, VideoFormat
 from worldjockey.integrations.ndi.output import NDIOutput
 
+pytestmark = pytest.mark.slow
+
 PEERS = Path(__file__).parents[2] / "peers"
 RATE = 48000
 LEFT, RIGHT = (440.0, 0.5), (1000.0, 0.25)  # Hz and amplitude

@@ -17,6 +17,8 @@ from worldjockey.integrations.ndi import output as ndi
 from worldjockey.integrations.ndi.output import NDIOutput, full_name, list_sources
 from worldjockey.node.output.scaling import Scaler, shape_of
 
+pytestmark = pytest.mark.slow
+
 Status = dict[str, Any]
 
 # Colours and their BT.709 limited-range Y'CbCr, computed by hand from the standard.

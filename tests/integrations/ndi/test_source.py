@@ -18,6 +18,8 @@ from worldjockey.integrations.ndi import source as ndi_in
 from worldjockey.integrations.ndi.output import list_sources
 from worldjockey.integrations.ndi.source import NDISource, matching, matrix, named
 
+pytestmark = pytest.mark.slow
+
 SENDER = Path(__file__).parents[2] / "peers" / "ndi_sender.py"
 pytest.importorskip("cyndilib", reason="the independent NDI sender is not installed: pip install cyndilib")
 

@@ -231,6 +231,7 @@ def test_found_and_read_by_a_client_that_is_not_ours(served, wait_for):
         browser.zc.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_started_again_with_the_values_of_now(wait_for):
     with socket.socket() as taken:  # its port is somebody else's: it takes another
         taken.bind(("127.0.0.1", 0))

@@ -16,7 +16,10 @@ from on_air import on_air as played
 from worldjockey.integrations.stream.output import StreamOutput
 from worldjockey.node.measure.show_process import free_port
 
-pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg program here: apt install ffmpeg")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg program here: apt install ffmpeg"),
+]
 FLASHES = range(20, 10_000, 25)
 LATE = 0.04  # seconds after which sound arrives
 

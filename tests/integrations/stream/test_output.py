@@ -19,7 +19,10 @@ from worldjockey.integrations.stream.output import StreamOutput, address
 from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.show.schema import Show
 
-pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg program here: apt install ffmpeg")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg program here: apt install ffmpeg"),
+]
 WIDTH, HEIGHT, FPS = 320, 180, 30
 WaitFor = Callable[..., None]
 

@@ -20,6 +20,8 @@ from worldjockey.integrations.web.webrtc import listen_on
 from worldjockey.node.measure.receivers import whep
 from worldjockey.node.measure.show_process import free_port
 
+pytestmark = pytest.mark.slow
+
 LEFT, RIGHT = 440.0, 1000.0  # Hz
 FMT = VideoFormat(320, 180, 30)
 

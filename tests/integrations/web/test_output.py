@@ -38,6 +38,8 @@ from worldjockey.node.show.yaml_file import ShowError
 sys.path.insert(0, str(Path(__file__).parents[2] / "peers"))
 from browser import Browser, Page, chromium
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEIGHT, DIGITS = 640, 360, 20
 # BT.709, limited range: Y, Cb, Cr and the RGB that it means.
 BARS = [

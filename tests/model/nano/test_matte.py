@@ -7,6 +7,8 @@ import pytest
 from worldjockey.model import Controls, Prompt, load
 from worldjockey.model.nano.world import Nano
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world() -> Nano:

@@ -9,6 +9,8 @@ from worldjockey.model.stage.captions import NEARBY, phrases
 from worldjockey.model.stage.vocabulary import ATTRIBUTES, WIDTH
 from worldjockey.model.train import nearby
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def encoder():

@@ -11,6 +11,8 @@ from worldjockey.model.stage.sample import to_bytes
 from worldjockey.model.stage.scene import Scene
 from worldjockey.model.stage.vocabulary import ATTRIBUTES
 
+pytestmark = pytest.mark.slow
+
 PLACE, LIGHT = list(ATTRIBUTES).index("place"), list(ATTRIBUTES).index("light")
 
 

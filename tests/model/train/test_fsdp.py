@@ -9,6 +9,8 @@ import pytest
 import torch
 from worldjockey.model.train.fsdp import Team, dealt
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[2] / "peers" / "trains_in_a_team.py"
 
 

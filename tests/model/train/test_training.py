@@ -9,6 +9,8 @@ from worldjockey.model.nano.world import Nano
 from worldjockey.model.train.recipes import RECIPES
 from worldjockey.model.train.stages import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

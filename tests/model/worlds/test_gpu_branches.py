@@ -24,6 +24,8 @@ from worldjockey.model.worlds.wan import kernels
 from worldjockey.model.worlds.wan import world as wan
 from worldjockey.model.worlds.wan.rollout import WanConfig
 
+pytestmark = pytest.mark.slow
+
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, text=300, window=9, sink=3)
 
 

@@ -24,6 +24,8 @@ from worldjockey.node.ipc.process import read_status
 from worldjockey.node.world import process as world_process
 from worldjockey.node.world.process import WorldOptions, WorldStepper
 
+pytestmark = pytest.mark.slow
+
 diffusers = pytest.importorskip("diffusers")
 
 SIZE, ROWS, TEXT = 32, 24, 512

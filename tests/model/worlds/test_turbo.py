@@ -26,6 +26,8 @@ from worldjockey.model.worlds.turbo import (
     timesteps,
 )
 
+pytestmark = pytest.mark.slow
+
 diffusers = pytest.importorskip("diffusers")
 
 SIZE = 64  # pixels

@@ -7,6 +7,8 @@ from wan_files import PIECES, write_umt5
 from worldjockey.model.devices import encoder_device
 from worldjockey.model.worlds.umt5 import SHARED_GPU_BYTES, UMT5
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):

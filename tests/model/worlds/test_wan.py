@@ -13,6 +13,8 @@ from worldjockey.model.worlds.wan.decode import FullDecoder, TinyDecoder
 from worldjockey.model.worlds.wan.rollout import WanConfig
 from worldjockey.model.worlds.wan.world import CHECKPOINTS, Wan, moved, read_checkpoint, shape_for
 
+pytestmark = pytest.mark.slow
+
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, text=300, window=9, sink=3)
 NAMES = sorted(CHECKPOINTS)
 LONGLIVE = "wan-1.3b-longlive"

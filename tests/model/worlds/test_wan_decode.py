@@ -5,6 +5,8 @@ import torch
 import wan_files
 from worldjockey.model.worlds.wan.decode import FullDecoder, TinyDecoder
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 ROWS, COLUMNS = 2, 4
 

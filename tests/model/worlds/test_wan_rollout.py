@@ -23,6 +23,8 @@ from worldjockey.model.worlds.wan.rollout import (
     windows,
 )
 
+pytestmark = pytest.mark.slow
+
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=3, freq_dim=16, text_dim=12, text=7, channels=4, window=9, sink=3)
 ROWS, COLUMNS = 4, 6
 CPU = torch.device("cpu")

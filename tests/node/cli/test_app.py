@@ -149,6 +149,7 @@ def test_the_doctor_names_the_fix_for_what_browsers_streams_and_in_betweens_lack
     assert "opencv-python-headless" in doctor.in_betweens().fix
 
 
+@pytest.mark.slow
 def test_the_doctor_looks_at_everything():
     result = wj("doctor", "--json", "--osc-port", "0", "--seconds", "0")
     checks = {check["name"]: check for check in json.loads(result.stdout)}

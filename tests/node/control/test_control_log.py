@@ -228,6 +228,7 @@ def test_more_ticks_than_steps_are_filled_as_in_the_show(desk, tmp_path):
     assert len(pictures) == 60
 
 
+@pytest.mark.slow
 def test_the_command_plays_logs_and_renders(tmp_path):
     show, wj = tmp_path / "show.yaml", [sys.executable, "-m", "worldjockey.node"]
     show.write_text("model: testcard\nsize: 128x72\nprompt: '#00ff00'\noutputs: []\nosc: {enabled: false}\n")

@@ -6,6 +6,7 @@ from worldjockey.node.control.cues import Change, Ramps, before, changes, choose
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.control.history import DEPTH
 from worldjockey.node.ipc.mailbox import Mailbox
+from worldjockey.node.parameters import PARAMETERS
 from worldjockey.node.show.schema import Show
 from worldjockey.node.timing.easing import curved
 from worldjockey.node.timing.show_clock import ShowClock
@@ -279,6 +280,24 @@ def test_sound_and_tempo_are_not_undone_and_undo_is_bounded(stage):
         s.now += 2
         s.send("energy", (n % 7) / 10)
     assert len(s.desk._history) == DEPTH
+
+
+@pytest.mark.parametrize(("asked", "given"), [(1e9, 60), (float("inf"), 60), (-3, 0), (2.5, 2.5)])
+def test_a_prompt_takes_a_minute_at_most_to_come(stage, asked, given):
+    s = stage("")
+    s.send("prompt", "night", asked)
+    assert s.box.said("prompt").seconds == given
+
+
+def test_panic_puts_the_live_picture_back(stage):
+    s = stage("")
+    played = {name: p for name, p in PARAMETERS.items() if name.startswith("live/") and p.kind in ("float", "bool")}
+    assert "live/strength" in played
+    for name, p in played.items():
+        s.send(name, not p.default if p.kind == "bool" else p.high if p.default != p.high else p.low)
+        assert s.value(name) != p.default
+    s.send("panic")
+    assert {name: s.value(name) for name in played} == {name: p.default for name, p in played.items()}
 
 
 targets = st.sampled_from(

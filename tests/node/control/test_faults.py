@@ -127,3 +127,24 @@ def test_no_input_is_ever_answered_with_an_exception(desk, monkeypatch):
     desk.deliver(ControlEvent("cue/go", ("a",), 1000.0, "a hand"))
     assert desk.counts == {"obeyed": 0, "refused": 1}
     assert desk.error == "a hand: broken"
+
+
+def test_errors_without_end_are_counted_and_the_first_are_kept_in_words(box):
+    class Disk:
+        def __init__(self):
+            self.failed = 0
+
+        def control(self, control, waits):
+            self.failed += 1
+            raise OSError(f"block {self.failed} is bad")
+
+        def line(self, line, now):
+            pass
+
+    desk = Desk(Show.parse(""), box, Clock(120, now=1000), log=Disk())
+    for n in range(500):
+        desk.deliver(ControlEvent("energy", (n / 500,), 1000.0, "a hand"))
+    assert desk.survived == 500
+    assert len(desk.errors) == 20
+    assert desk.errors[0] == "the log: block 1 is bad"
+    assert desk.counts == {"obeyed": 500, "refused": 0}

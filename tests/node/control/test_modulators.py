@@ -146,6 +146,15 @@ def test_a_hand_moves_the_middle_and_removing_the_modulator_leaves_it_there(play
     assert box.read().values["energy"] == pytest.approx(0.3), "it moves nothing now"
 
 
+def test_a_free_oscillator_goes_on_where_it_was_after_a_pause(play):
+    desk, box = play("modulators: [{shape: saw, rate: 1, depth: 1, to: cam/yaw}]")
+    desk.advance(1000.0)
+    desk.advance(1000.2)
+    before = box.read().values["cam/yaw"]
+    desk.advance(1010.6)  # nobody moved it for ten seconds: a quarter of a cycle, not ten and a half
+    assert box.read().values["cam/yaw"] - before == pytest.approx(0.5)
+
+
 def test_words_are_modulated_and_given_back(play):
     desk, box = play("modulators: [{shape: square, beats: 2, depth: 0.2, to: word/storm}]")
     send(desk, "word/storm", 0.5)

@@ -167,6 +167,7 @@ def test_nobody_can_have_a_file_written_who_only_sends_controls(desks, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_show_file_names_the_file_and_the_run_says_so(tmp_path):
     show = tmp_path / "show.yaml"
     show.write_text("model: testcard\nsize: 128x72\noutputs: []\nosc: {enabled: false}\nsnapshots: looks.yaml\n")

@@ -11,6 +11,7 @@ import pytest
 from worldjockey.node.measure.show_process import ShowProcess, free_port
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="priorities are Linux's here")
 def test_the_world_is_served_as_soon_as_the_outputs(tmp_path: Path, wait_for: Callable[..., None]) -> None:
     show = {

@@ -9,11 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worldjockey.node.ipc.cell import Cell
-from worldjockey.node.ipc.frame_ring import FrameRing
+from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox, Triggers
 from worldjockey.node.parameters import PARAMETERS
 
@@ -117,6 +118,23 @@ def test_any_text_arrives_whole(text: str) -> None:
         box.unlink()
 
 
+def test_the_newest_control_is_the_newest_that_the_world_obeys() -> None:
+    """Latency is measured from it: what the output or the desk obeys is on no frame of the world's."""
+    box = Mailbox()
+    try:
+        box.post("energy", 0.5, 1.0)
+        others = ["blackout", "inbetween", "cue/go", "transition", "bank"]
+        others += [name for name in PARAMETERS if name.startswith("keystone/")]
+        assert len(others) > 5
+        for name in others:
+            box.post(name, PARAMETERS[name].default or 1, 2.0)
+            assert box.read().newest_control_at == 1.0, name
+        box.post("cam/yaw", 0.5, 3.0)
+        assert box.read().newest_control_at == 3.0
+    finally:
+        box.unlink()
+
+
 def test_word_weights_stay_bounded_and_the_latest_survive() -> None:
     box = Mailbox()
     try:
@@ -162,5 +180,32 @@ def test_frames_are_whole_and_the_newest_wins(writers: ModuleType) -> None:
         assert ring.newest == 2000
         assert ring.view(1999) is not None
         assert ring.view(1990) is None
+    finally:
+        ring.unlink()
+
+
+class Overtaken(FrameRing):
+    """A reader that is held up, once, between finding the newest frame and copying it: the writer laps it."""
+
+    lapped = False
+
+    def view(self, number: int) -> Any:
+        found = super().view(number)
+        if not self.lapped:
+            self.lapped = True
+            for n in range(number + 1, number + self.slots):
+                self.write(np.full((4, 4, 3), n, np.uint8), FrameInfo(made=n))
+            self.blank((4, 4, 3))[:2] = 255  # half of the next one, where the found one lay
+        return found
+
+
+def test_a_frame_that_is_overtaken_while_it_is_copied_is_not_shown() -> None:
+    ring = Overtaken(4 * 4 * 3, 4)
+    try:
+        ring.write(np.full((4, 4, 3), 1, np.uint8), FrameInfo(made=1))
+        got = ring.read()
+        assert got is not None
+        assert got[0] == got[2].made == 4
+        assert (got[1] == 4).all()
     finally:
         ring.unlink()

@@ -15,6 +15,8 @@ from rich.console import Console
 from worldjockey.model import Controls, Prompt, Tokens, WorldSpec
 from worldjockey.node.measure import bench
 
+pytestmark = pytest.mark.slow
+
 
 def test_measures_and_prints_what_it_writes(tmp_path: Path, discovery: None) -> None:
     path = tmp_path / "bench.json"

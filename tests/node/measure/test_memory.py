@@ -6,6 +6,8 @@ import sys
 import pytest
 from worldjockey.node.measure.memory import Sample, growth, look, watched
 
+pytestmark = pytest.mark.slow
+
 PARENT = """
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -15,6 +15,8 @@ from worldjockey.model.registry import BUILTIN_WORLDS, WorldEntry, entry_for
 from worldjockey.node.measure import doctor, model_choice
 from worldjockey.node.measure.model_choice import AudioChunk, Machine, candidates, choose, hear, lacking, machine, unfit
 
+pytestmark = pytest.mark.slow
+
 NAMES = [entry.name for entry in candidates()]
 LARGE = Machine("cuda", 80.0, "a large GPU")
 

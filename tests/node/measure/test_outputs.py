@@ -21,6 +21,8 @@ from worldjockey.node.measure.outputs import Way, copies, crossings, ways
 from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.output.worker import OUTPUT_CLASSES
 
+pytestmark = pytest.mark.slow
+
 NOWHERE: tuple[dict[str, str], str, str] = ({}, "", "no screen")
 
 

@@ -17,6 +17,8 @@ from worldjockey.node.measure import rehearsal
 from worldjockey.node.measure.rehearsal import Watch, between, growth, lost, others, verdict
 from worldjockey.node.measure.rig import BALLAST, Disk, Rig, mishaps
 
+pytestmark = pytest.mark.slow
+
 MINUTES = 0.2
 
 

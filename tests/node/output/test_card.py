@@ -33,6 +33,8 @@ from worldjockey.node.show.schema import Show
 from worldjockey.node.world import frame_publisher
 from worldjockey.node.world.frame_publisher import FramePublisher, described, understood
 
+pytestmark = pytest.mark.slow
+
 PEERS = Path(__file__).parents[2] / "peers"
 WIDE, TALL, PERIOD = 160, 90, 1 / 30
 FORMAT = VideoFormat(1280, 720, 30, name="card")

@@ -32,6 +32,8 @@ from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 from worldjockey.node.world.process import WorldOptions
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 60  # seconds: the machine may be busy
 PICTURE = Path(__file__).parents[3] / "docs" / "world.jpg"
 SIZES = [(512, 288), (1280, 720)]

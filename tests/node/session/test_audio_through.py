@@ -11,6 +11,8 @@ from worldjockey.node.session.processes import output_specs
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 
+pytestmark = pytest.mark.slow
+
 
 def mappings_of(text):
     show = Show.parse(f"osc: {{enabled: false}}\nmidi: {{enabled: false}}\n{text}".encode(), "show.yaml")

@@ -25,6 +25,8 @@ from worldjockey.node.session import play as playing
 from worldjockey.node.session.options import PlayOptions
 from worldjockey.node.show.schema import Show
 
+pytestmark = pytest.mark.slow
+
 PEERS = Path(__file__).parents[2] / "peers"
 BPM, FPS = 150.0, 30
 WARM_UP, COUNTED = 8, 12  # cues

@@ -27,6 +27,8 @@ from worldjockey.node.session.options import PlayOptions
 from worldjockey.node.session.report import Report
 from worldjockey.node.show.schema import Show
 
+pytestmark = pytest.mark.slow
+
 PEERS = Path(__file__).parents[2] / "peers"
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 GREY = (128, 128, 128)
@@ -194,7 +196,8 @@ def test_what_is_played_reaches_the_picture_and_the_report(stage: Stage, wait_fo
     report = stage.play(show(pads=["#ffffff"], cues=[cue], values={"transition": 0.1}), scenario)
     heard = stage.hand.heard
     assert heard["pad/1"][-1] == 0
-    assert heard["energy"][-1] == 0.5 or "panic puts energy back"
+    assert max(heard["energy"]) > 0, "the cue raises it"
+    assert heard["energy"][-1] == 0, "panic puts it back"
     assert len(heard["pad/1"]) < 5000, "feedback is thinned out"
     assert report.controls["refused"] == 2
     assert "cam/yaw" in report.controls["last error"]

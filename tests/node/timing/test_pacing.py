@@ -19,6 +19,13 @@ def test_a_stall_is_counted_and_the_clock_catches_its_beat_again():
     assert pace.worst == 0.35
 
 
+def test_a_tick_is_late_from_five_milliseconds_after_it_was_due():
+    pace = Pace(start=0.0, num=10)
+    for behind in (0.004, 0.006, 0.02):
+        pace = passed(pace, pace.due + behind)
+    assert (pace.sent, pace.late, pace.missed) == (3, 2, 0)
+
+
 @given(st.floats(0.01, 0.1), st.floats(0.01, 0.5), st.floats(0, 1))
 def test_in_betweens_start_at_once_and_only_grow(period, span, after):
     first, later = share(0.0, 0.0, span, period), share(after, 0.0, span, period)

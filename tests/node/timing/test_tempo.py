@@ -106,6 +106,23 @@ def test_a_clock_that_jumps_takes_what_waits_with_it():
     assert schedule.due(started, 9.1, 0.0, -2.2) == [("cue", pytest.approx(9.1))]
 
 
+def test_what_waits_for_a_boundary_takes_the_next_one_after_a_jump():
+    schedule, line = Schedule(), Line(0, 0, 120)
+    schedule.ask("cue", line, 1.0, 16.0, 0.0, 0.0)  # beat 16, at 8 s
+    located = Line(2.0, 101.0, 120)  # the song goes on elsewhere: 11 beats to its next phrase
+    assert not schedule.due(located, 2.0, 0.0, 97.0), "beat 16 is past, and nobody asked for this moment"
+    assert not schedule.due(located, 7.4, 0.0, 97.0)
+    assert schedule.due(located, 7.5, 0.0, 97.0) == [("cue", pytest.approx(7.5))]
+
+
+def test_what_follows_keeps_its_distance_over_a_jump():
+    schedule, line = Schedule(), Line(0, 0, 120)
+    schedule.follow("next", Span(8, "beat"), line, 1.0, Meter(), 0.0)  # at 5 s
+    located = Line(2.0, 101.0, 120)
+    assert not schedule.due(located, 4.9, 0.0, 97.0)
+    assert schedule.due(located, 5.0, 0.0, 97.0) == [("next", pytest.approx(5.0))]
+
+
 def test_what_follows_keeps_its_distance_in_beats_or_seconds():
     line, meter = Line(0, 0, 120), Meter()
     schedule = Schedule()
@@ -266,3 +283,27 @@ def test_tapping_four_times_is_a_tempo_and_a_pause_begins_anew():
     for n in range(4):
         clock.obey("tempo/tap", True, 20 + n * 0.4)
     assert clock.bpm == pytest.approx(150)
+
+
+def test_a_button_that_bounces_taps_once():
+    clock = ShowClock(100, now=0)
+    for n in range(5):
+        clock.obey("tempo/tap", True, 10 + n * 0.5)
+        clock.obey("tempo/tap", True, 10 + n * 0.5 + 0.06)
+    assert clock.bpm == pytest.approx(120)
+    assert clock.line(12).beat_at(12) % 1 == pytest.approx(0, abs=1e-6), "the first contact is the beat"
+
+
+def test_a_link_session_that_falls_silent_gives_the_tempo_back_to_the_hand():
+    clock = ShowClock(100, now=1000)
+    asked: list[float] = []
+    clock.lead = asked.append
+    clock.obey("tempo/source", "link", 1000)
+    clock.on_link(1001, 64.0, 133, 1)
+    assert clock.status(1003)["source"] == "link", "a moment's silence is no end"
+    assert clock.status(1006)["source"] == "tap"
+    assert clock.line(1006).bpm == 133, "it runs on at the last tempo"
+    clock.obey("tempo", 90, 1006)
+    assert (clock.bpm, asked) == (90, [])
+    clock.on_link(1007, 80.0, 133, 1)
+    assert (clock.status(1007)["source"], clock.bpm) == ("link", 133)

@@ -204,6 +204,7 @@ def heavy():
         cell.unlink()
 
 
+@pytest.mark.slow
 def test_the_world_process_reduces_tells_and_obeys_the_switch(heavy, wait_for):
     heavy.box.post("steps", 2, 2.0)
     wait_for(lambda: "half size" in heavy.status().get("quality", ""), 20)

@@ -27,6 +27,8 @@ from worldjockey.node.world import live_source
 from worldjockey.node.world.live_conditioning import FADE, STALE, LiveConditioning
 from worldjockey.node.world.live_source import LiveFeed, LiveSpec
 
+pytestmark = pytest.mark.slow
+
 PEERS = Path(__file__).parents[2] / "peers"
 RED, BLUE = (200, 30, 30), (30, 40, 190)
 

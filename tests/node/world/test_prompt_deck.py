@@ -116,6 +116,35 @@ def test_a_cleared_pad_fades_and_is_empty(deck):
     np.testing.assert_allclose(settle(deck, {"pad/1": 1.0}), axis(0).values, atol=1e-5)
 
 
+def test_a_pad_on_its_way_down_fades_as_it_is_and_then_takes_its_new_prompt(deck):
+    settle(deck, {"pad/1": 1.0})
+    deck.tokens({}, {}, 0.02)
+    deck.set_tokens("pad/1", axis(4))
+    fading = deck.tokens({}, {}, 0.02)
+    assert fading[0, 2] > 0.5
+    for _ in range(200):
+        assert deck.tokens({}, {}, 0.02)[0, 4] == 0, "the new prompt is not heard while its fader is down"
+    np.testing.assert_allclose(settle(deck, {"pad/1": 1.0}), axis(4).values, atol=1e-5)
+
+
+def test_a_pad_that_is_up_crossfades_to_its_new_prompt(deck):
+    settle(deck, {"pad/1": 1.0})
+    deck.set_tokens("pad/1", axis(4))
+    between = settle(deck, {"pad/1": 1.0}, seconds=0.1, dt=0.01)
+    assert 0.1 < between[0, 4] < 0.9
+    assert between[0, 2] > 0.1
+    np.testing.assert_allclose(settle(deck, {"pad/1": 1.0}), axis(4).values, atol=1e-5)
+
+
+def test_a_pad_that_is_cleared_forgets_the_prompt_that_waited_for_it(deck):
+    settle(deck, {"pad/1": 1.0})
+    deck.tokens({}, {}, 0.02)
+    deck.set_tokens("pad/1", axis(4))
+    deck.clear("pad/1")
+    settle(deck)
+    np.testing.assert_allclose(settle(deck, {"pad/1": 1.0}), axis(0).values, atol=1e-5)
+
+
 def test_a_cleared_prompt_says_nothing(deck):
     settle(deck)
     deck.clear("prompt")

@@ -87,6 +87,7 @@ def playing(tmp_path):
         cell.unlink()
 
 
+@pytest.mark.slow
 def test_a_slow_world_draws_smaller_and_comes_back_and_the_picture_stays_in_its_place(playing, wait_for):
     shown = {layout: set() for layout in LAYOUTS}
     wrong = []

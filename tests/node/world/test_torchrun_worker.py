@@ -16,6 +16,8 @@ from worldjockey.node.world import process as world_process
 from worldjockey.node.world import torchrun_worker
 from worldjockey.node.world.process import WorldOptions
 
+pytestmark = pytest.mark.slow
+
 PEERS = Path(__file__).parents[2] / "peers"
 PATIENCE = 90  # seconds: the machine may be busy
 

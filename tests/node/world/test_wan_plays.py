@@ -17,6 +17,8 @@ from worldjockey.node.ipc.process import read_status
 from worldjockey.node.world import process as world_process
 from worldjockey.node.world.process import WorldOptions, WorldStepper
 
+pytestmark = pytest.mark.slow
+
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, text=300, window=9, sink=3)
 LONGLIVE = "wan-1.3b-longlive"
 CHUNK = 3  # steps
