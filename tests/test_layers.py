@@ -14,13 +14,6 @@ RANKS = {top: {room: -n for n, tier in enumerate(text.split(", ")) for room in t
 SHARED = {"media", "gl", "child"}  # what several protocols have in common
 PUBLIC = {"spec", "registry", "errors"}  # of model, for node; besides the names of its package
 KNOWN: set[tuple[str, str]] = {
-    ("model.evaluate.probe", "model.train.autoencoder"),
-    ("model.evaluate.scorecard.autoencoder", "model.train.autoencoder"),
-    ("model.nano.image_reader", "model.train.clips"),
-    ("model.worlds.helios.world", "model.nano.world"),
-    ("model.worlds.turbo", "model.nano.world"),
-    ("model.worlds.turbo", "model.registry"),
-    ("model.worlds.wan.world", "model.nano.world"),
     ("node.cli.weights", "model.weights_store"),
     ("node.cli.weights", "model.worlds"),
     ("node.ipc.tick", "node.world.frame_publisher"),
