@@ -72,7 +72,9 @@ class Supervisor:
         said = read_status(self.status_cell)
         if self.status_cell.version != self._version:
             self._version, self._heard = self.status_cell.version, now
-            self.ran |= said.get("state") == "running"
+            if not self.ran and said.get("state") == "running":
+                self.ran = True
+                logger.info("%s is running", self.name)
             if now - self._began > HEALTHY:
                 self._failures = self._hopeless = 0
         if self._process.is_alive():

@@ -25,12 +25,19 @@ def is_stuck() -> bool:
     return _stuck
 
 
+class QuietConsole(Console):
+    """rich's own answer to a broken pipe redirects standard output and ends the caller."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Terminal:
     """`say` and `show_status` never wait."""
 
     def __init__(self, live: bool) -> None:
         """live: show a status line, where standard error is a terminal."""
-        self._console = Console(stderr=True)
+        self._console = QuietConsole(stderr=True)
         self.live = live and self._console.is_terminal
         self._messages: deque[str] = deque(maxlen=MESSAGES_MAX)
         self._status = "opening the world…"
