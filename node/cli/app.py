@@ -370,8 +370,14 @@ def doctor(
     osc_port: Annotated[int, typer.Option(help="the OSC port to try")] = 9010,
     seconds: Annotated[float, typer.Option(help="how long to try each world that fits; 0 tries none", min=0)] = 5.0,
     as_json: Json = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="ZIP", help="pack the last run's log, the findings and --show for a bug report"),
+    ] = None,
+    show: Annotated[Path | None, typer.Option(help="the show file to pack; keys and passwords are left out")] = None,
 ) -> None:
     """Check this machine, and print the exact fix for each error. Exit code 1 if something would stop a show."""
+    from ..measure import bug_report
     from ..measure.doctor import check_all
 
     results = []
@@ -388,6 +394,12 @@ def doctor(
             vars(check) | {"result": check.state, "state": check.state.replace("error", "fault")} for check in results
         ]
         typer.echo(json.dumps(rows, indent=2))
+    if report is not None:
+        try:
+            packed = bug_report.write(report, [vars(check) for check in results], show)
+        except OSError as error:
+            raise Fault(f"{error.filename or report}: {error.strerror or error}") from None
+        typer.echo(f"wrote {report}: {', '.join(packed)}", err=True)
     if any(check.state == "error" for check in results):
         raise typer.Exit(1)
 
