@@ -16,17 +16,14 @@ PUBLIC = {"spec", "registry", "errors"}  # of model, for node; besides the names
 KNOWN: set[tuple[str, str]] = {
     ("node.cli.weights", "model.weights_store"),
     ("node.cli.weights", "model.worlds"),
-    ("node.ipc.tick", "node.world.frame_publisher"),
     ("node.measure.doctor", "integrations.gl.canvas"),
     ("node.measure.doctor", "integrations.gl.cuda"),
     ("node.measure.interpolation", "model.evaluate.scorecard.truth"),
     ("node.measure.interpolation", "model.stage.vocabulary"),
     ("node.measure.model_choice", "model.weights_store"),
-    ("node.output.worker", "node.world.frame_publisher"),
     ("node.show.connections", "integrations.gl.projection"),
     ("node.world.frame_publisher", "integrations.gl.cuda"),
     ("node.world.process", "model.worlds.distributed"),
-    ("node.world.process", "node.session.report"),
     ("node.world.torchrun_worker", "model.worlds.distributed"),
 }
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..world.frame_publisher import MEMORY_BYTES
+from .card_memory import MEMORY_BYTES
 from .cell import Cell
 from .frame_ring import FrameRing
 

@@ -14,13 +14,13 @@ import numpy as np
 from worldjockey.integrations import CardError, CardMemory, Frame, Layout, OnCard, Output, Unsuitable, VideoFormat
 
 from ..ipc.audio_ring import AudioRing, Listener
+from ..ipc.card_memory import unpacked_card_memory
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing, Pixels
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import CLOSED, UNSUITABLE, init_child, parent_died, publish_status, raise_priority
 from ..ipc.status import error_text
 from ..ipc.tick import CardLine, TickPlan
-from ..world.frame_publisher import understood
 
 logger = logging.getLogger(__name__)
 NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)
@@ -187,7 +187,7 @@ class CardPath:
             version, text = self._line.memory.read()
             if version != plan.memory:  # another world is already there: its first frame is on its way
                 raise CardError("the world was started again")
-            self._memory = version, understood(text)
+            self._memory = version, unpacked_card_memory(text)
         memory = self._memory[1]
         assert memory is not None
         if plan.flow != self._flow[0]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..compat.report_names import with_old_names
+from ..ipc.status import percentiles
 
 
 @dataclass
@@ -40,14 +38,6 @@ class Report:
 
     def write(self, path: Path) -> None:
         path.expanduser().write_text(json.dumps(with_old_names(asdict(self)), indent=1, default=str), "utf-8")
-
-
-def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """p50 and p95 of the values, 0 where there are none."""
-    if not values:
-        return {"p50": 0.0, "p95": 0.0}
-    p50, p95 = np.percentile(np.asarray(values), [50, 95])
-    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}
 
 
 def latency(outputs: dict[str, Any]) -> dict[str, float]:

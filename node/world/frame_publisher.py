@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from worldjockey.integrations import CardError, CardMemory
+from worldjockey.integrations import CardError
 
+from ..ipc.card_memory import packed_card_memory
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
 
@@ -16,18 +16,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SLOTS = 8  # pictures on the card: a window reads one within a few ticks of the world's writing it
-MEMORY_BYTES = 512  # of a `CardMemory` as text
-
-
-def described(memory: CardMemory) -> bytes:
-    """As another process reads it."""
-    said = {"handle": memory.handle.hex(), "bus": memory.bus, "size": memory.size, "slots": memory.slots}
-    return json.dumps(said).encode()
-
-
-def understood(text: bytes) -> CardMemory:
-    said = json.loads(text)
-    return CardMemory(bytes.fromhex(said["handle"]), said["bus"], said["size"], said["slots"])
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ class FramePublisher:
         if not self._blocks or rgba[0].numel() > self._blocks[-1].memory.size:
             self._blocks.append(Block(device, rgba[0].numel(), SLOTS))
             assert self._announce is not None
-            self._announce.write(described(self._blocks[-1].memory))
+            self._announce.write(packed_card_memory(self._blocks[-1].memory))
         return list(rgba)
 
     def write(self, frame: HostFrame, info: FrameInfo) -> None:

@@ -20,9 +20,8 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.mailbox import Mailbox, Triggers
 from ..ipc.process import exit_now, init_child, limit_threads, parent_died, publish_status, raise_priority, stay_offline
-from ..ipc.status import error_text
+from ..ipc.status import error_text, percentiles
 from ..parameters import PARAMETERS
-from ..session.report import percentiles
 from ..show.media import Media
 from ..timing.easing import approach
 from .adaptive_quality import Governor

@@ -19,6 +19,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations import CardMemory, VideoFormat
+from worldjockey.node.ipc.card_memory import MEMORY_BYTES, packed_card_memory, unpacked_card_memory
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
@@ -31,7 +32,7 @@ from worldjockey.node.session.processes import output_specs
 from worldjockey.node.session.status_line import off_the_card
 from worldjockey.node.show.schema import Show
 from worldjockey.node.world import frame_publisher
-from worldjockey.node.world.frame_publisher import FramePublisher, described, understood
+from worldjockey.node.world.frame_publisher import FramePublisher
 
 pytestmark = pytest.mark.slow
 
@@ -266,8 +267,8 @@ def test_memory_that_failed_is_not_tried_again_and_another_is(memory: int, refus
 def test_what_the_processes_tell_each_other_arrives(plan: TickPlan, memory: CardMemory) -> None:
     assert TickPlan.unpacked(plan.packed()) == plan
     assert len(plan.packed()) <= 64
-    assert understood(described(memory)) == memory
-    assert len(described(memory)) <= frame_publisher.MEMORY_BYTES
+    assert unpacked_card_memory(packed_card_memory(memory)) == memory
+    assert len(packed_card_memory(memory)) <= MEMORY_BYTES
 
 
 def test_frames_in_a_chunk_are_told_one_by_one_with_their_own_slots(card: Path) -> None:
