@@ -47,7 +47,7 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
     from . import adversarial, fsdp, image_reader, probe, text_encoder
     from . import autoencoder as train_autoencoder
     from . import world as train_world
-    from .clips import draw as clips_of
+    from .clips import stage_clips
     from .recipes import RECIPES
     from .run import plot
 
@@ -86,7 +86,7 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
         save_file({k: v.cpu().contiguous() for k, v in world.items()}, folder / "world.safetensors")
     if "reader" in stages:
         scale = load_file(folder / "scale.safetensors")
-        clips = clips_of(folder, r.sequences, r.frames, shape, r.autoencoder, workers)[0]
+        clips = stage_clips(folder, r.sequences, r.frames, shape, r.autoencoder, workers)[0]
         figures = image_reader.train(clips, scale["mean"], scale["std"], folder / "reader.safetensors",
                                steps=r.reader_steps, held=min(100, len(clips) // 4), seed=seed)  # fmt: skip
         print("reader:", json.dumps(figures), flush=True)
