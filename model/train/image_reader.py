@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..nano.image_reader import Reader
+from ..nano.image_reader import ImageReader
 from ..stage.geometry import SUN_SWAY, SWAY, wrap
 from ..stage.scene import PANORAMA, Scene
 from ..stage.vocabulary import ATTRIBUTES
@@ -34,7 +34,7 @@ def train(
     """Writes the weights; returns accuracy per attribute (and the seed's mean error) on sequences it never saw."""
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
-    reader = Reader(clips.latents.shape[2])
+    reader = ImageReader(clips.latents.shape[2])
     opt = torch.optim.AdamW(reader.parameters(), lr=2e-3, weight_decay=0.02)
     frames, spread = clips.latents.shape[1], (1, -1, 1, 1)
 

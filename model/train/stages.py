@@ -111,7 +111,7 @@ def assemble(folder: Path, r: Recipe) -> Nano:
     from safetensors.torch import load_file
 
     from ..nano.autoencoder import Autoencoder
-    from ..nano.image_reader import Reader
+    from ..nano.image_reader import ImageReader
     from ..nano.text_encoder import TextEncoder
     from ..nano.transformer import WorldModel, current_names
     from ..nano.world import Nano
@@ -119,7 +119,7 @@ def assemble(folder: Path, r: Recipe) -> Nano:
 
     autoencoder = Autoencoder(r.autoencoder)
     autoencoder.load_state_dict(torch.load(folder / "autoencoder.pt", weights_only=True)["state"]["model"])
-    text, read, world = TextEncoder(r.text), Reader(r.autoencoder.channels), WorldModel(r.world)
+    text, read, world = TextEncoder(r.text), ImageReader(r.autoencoder.channels), WorldModel(r.world)
     text.load_state_dict(load_file(folder / "text.safetensors"))
     read.load_state_dict(load_file(folder / "reader.safetensors"))
     world.load_state_dict(current_names(load_file(folder / "world.safetensors")))
