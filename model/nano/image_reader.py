@@ -1,7 +1,7 @@
 """Reads an image prompt: which place, light, weather, tint and mood an image shows, and which world's look.
 
-It sees the autoencoder's latents, so an image prompt becomes the very tokens that a text becomes, and every pad, morph
-and transition treats both alike.
+Its input is the autoencoder's latents and its output the same tokens as those of a text, so that pads, mixes and
+transitions treat both alike.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..stage.scene import SEED_DIM
 from ..stage.vocabulary import ATTRIBUTES
 
 
-class Reader(nn.Module):
+class ImageReader(nn.Module):
     """(n, c, rows, columns) normalised latents -> attribute -> (n, values) log-odds, and "seed" -> (n, 4)."""
 
     def __init__(self, channels: int, width: int = 96) -> None:

@@ -1,8 +1,8 @@
-"""What words mean, by a sentence encoder read one word at a time.
+"""The meaning of single words, as vectors from a sentence encoder.
 
-`weights/words.safetensors` holds the commonest words of English as all-mpnet-base-v2 (Apache-2.0) understands them, cut
-to their principal components (as Model2Vec does, https://github.com/MinishLab/model2vec), a byte a number. A word of
-several pieces, whose pieces say nothing of it (elated), stands here beside the plain ones that mean the same.
+`weights/words.safetensors` holds the commonest words of English as all-mpnet-base-v2 (Apache-2.0) embeds them, cut to
+their principal components (as Model2Vec does, https://github.com/MinishLab/model2vec), a byte a number. A word whose
+pieces do not show its meaning (elated) lies here beside plain words that mean the same.
 
 `python -m worldjockey.model.nano.lexicon FOLDER` makes the file again, from a FOLDER with the encoder's files; it needs
 transformers and wordfreq.
@@ -26,7 +26,7 @@ from ..spec import Array
 FILE = Path(__file__).parents[1] / "weights" / "words.safetensors"
 WORDS = 96_000
 MEANING = 64
-NEAR = 0.5  # cosine within which a word lies near those that teach: the components tell these apart
+NEAR = 0.5  # cosine to a training word from which a word counts as near: the components separate these
 
 
 @lru_cache(maxsize=1)
@@ -72,8 +72,8 @@ class SentenceEncoder:
         with torch.inference_mode():
             for k in track(range(0, len(order), 256), "reading"):
                 batch = order[k : k + 256]
-                said = self._split([texts[i] for i in batch], padding=True, return_tensors="pt")
-                states, there = self._model(**said).last_hidden_state, said["attention_mask"][..., None]
+                pieces = self._split([texts[i] for i in batch], padding=True, return_tensors="pt")
+                states, there = self._model(**pieces).last_hidden_state, pieces["attention_mask"][..., None]
                 found = torch.nn.functional.normalize((states * there).sum(1) / there.sum(1), dim=-1)
                 rows.update(zip(batch, found.numpy(), strict=True))
         return np.stack([rows[i] for i in range(len(texts))])

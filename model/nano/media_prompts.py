@@ -1,4 +1,4 @@
-"""Prompts that are not text: an image's look and a second of sound, as tokens beside those of the words."""
+"""Image and sound prompts as tokens beside those of the text."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ..spec import SOUND_STEPS, Array
 from ..stage.scene import SEED_DIM
 from ..stage.vocabulary import ATTRIBUTES, WIDTH
 from .autoencoder import Autoencoder
-from .image_reader import Reader
+from .image_reader import ImageReader
 
 LOOK, SOUND = len(ATTRIBUTES), len(ATTRIBUTES) + 1  # rows after those of the attributes
 TOKENS = SOUND + 1
-LOUD = 0.02  # RMS under which a sound is silence
-READ_AT = (288, 512)
+SILENCE_RMS = 0.02  # below it a sound is silence
+READ_AT = (288, 512)  # height and width to which an image is resized
 assert WIDTH >= SOUND_STEPS
 assert WIDTH > SEED_DIM
 
 
 @torch.inference_mode()
-def look_at(image: NDArray[np.uint8], autoencoder: Autoencoder, reader: Reader, mean: torch.Tensor,
+def encode_image(image: NDArray[np.uint8], autoencoder: Autoencoder, reader: ImageReader, mean: torch.Tensor,
             std: torch.Tensor) -> Array:  # fmt: skip
-    """(h, w, 3) uint8 RGB -> (8, 16): what it shows of each attribute but the figure, and the look of its world.
+    """(h, w, 3) uint8 RGB -> (8, 16): a row for each attribute except the figure, and the row of its look.
 
-    Raises ValueError where this is not an image.
+    Raises ValueError for an array of any other shape.
     """
     if image.ndim != 3 or image.shape[-1] < 3 or min(image.shape[:2]) < 8:
         raise ValueError(f"an image prompt is (height, width, 3) RGB, not {image.shape}")
@@ -36,18 +36,21 @@ def look_at(image: NDArray[np.uint8], autoencoder: Autoencoder, reader: Reader, 
     top, left = (h - keep_h) // 2, (w - keep_w) // 2
     x = F.interpolate(x[..., top : top + keep_h, left : left + keep_w], READ_AT, mode="bilinear", antialias=True)
     latent = (autoencoder.encode(x.to(mean.device)) - mean) / std
-    seen = reader(latent.cpu())
+    predicted = reader(latent.cpu())
     values = np.zeros((TOKENS, WIDTH), np.float32)
     for i, k in enumerate(ATTRIBUTES):
         if k != "figure":
-            values[i, : seen[k].shape[-1]] = seen[k][0].softmax(-1).numpy()
-    values[LOOK, :SEED_DIM] = seen["seed"][0].clamp(-1, 1).numpy()
+            values[i, : predicted[k].shape[-1]] = predicted[k][0].softmax(-1).numpy()
+    values[LOOK, :SEED_DIM] = predicted["seed"][0].clamp(-1, 1).numpy()
     values[LOOK, SEED_DIM] = 1.0
     return values
 
 
-def listen(sound: Array, rate: int) -> Array:
-    """(n,) mono -> (16,) levels 0..1 of the first second in sixteenths; silence is zeros. ValueError if it is none."""
+def encode_sound(sound: Array, rate: int) -> Array:
+    """(n,) mono -> (16,) levels 0..1 of the first second in sixteenths; silence is zeros.
+
+    Raises ValueError for an array of any other shape.
+    """
     mono = np.asarray(sound, np.float32)
     if mono.ndim != 1 or rate <= 0:
         raise ValueError("a sound prompt is mono, (samples,), with a positive rate")
@@ -58,7 +61,7 @@ def listen(sound: Array, rate: int) -> Array:
     rms = np.array([np.sqrt(np.mean(np.square(c))) for c in np.array_split(whole, SOUND_STEPS)], np.float32)
     loud = float(rms.max())
     out = np.zeros(WIDTH, np.float32)
-    out[:SOUND_STEPS] = rms / loud if loud > LOUD else 0.0
+    out[:SOUND_STEPS] = rms / loud if loud > SILENCE_RMS else 0.0
     return out
 
 

@@ -12,9 +12,9 @@ NEAR = 9  # latents across over which light is averaged: about a quarter of the 
 def relit(drawn: Tensor, live: Tensor, strength: float) -> Tensor:
     """Latents (n, c, rows, columns), each normalised -> as many. 0 is `drawn`, 1 is `live`.
 
-    On the way to 0.5 what stands in the live frame comes in, lit and coloured as the world is there; from then on
-    its own light comes too. A plain blend shows two frames through each other, and a network that is told what
-    stands where draws that, however little noise the live frame is given to it with.
+    Up to 0.5 the objects of the live frame appear, lit and coloured as the world is there; from then on its own light
+    appears too. A plain blend shows two frames through each other; and the network draws what its conditioning puts
+    where, however little noise is put on the live frame.
     """
     if strength <= 0:
         return drawn

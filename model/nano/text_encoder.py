@@ -3,7 +3,7 @@
 Words get static vectors: wordllama's packaged table (256 numbers a word piece, read directly, nothing is downloaded)
 beside what the whole word means (`lexicon`). A small network turns each word, seen between its neighbours (a comma or
 full stop parts them), into evidence for what the world can show. A token is the
-share of evidence for each value of one attribute; what no word speaks of stays unsaid, and the world keeps what it has.
+share of evidence for each value of one attribute; what no word mentions stays open, and the world keeps what it has.
 Because evidence adds up over words, every word's part in a token is known exactly, which is what word weights move.
 """
 
@@ -30,7 +30,7 @@ WORDS_READ = 64  # a longer prompt is read up to here
 PIECES = 256
 VECTOR = PIECES + MEANING
 MARKS = frozenset(",.;:!?\n")
-UNSAID = 1.0  # evidence that nothing is said
+NO_MENTION = 1.0  # evidence that an attribute is not mentioned
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class TextEncoder(nn.Module):
     @torch.inference_mode()
     def encode(self, text: str) -> Tokens:
         words = words_of(text)
-        said = [i for i, w in enumerate(words) if w not in MARKS]
-        if not said:
+        spoken = [i for i, w in enumerate(words) if w not in MARKS]
+        if not spoken:
             return Tokens(np.zeros((len(ATTRIBUTES), WIDTH), np.float32))
-        e = self(torch.from_numpy(vectors_of(words))[None])[0, said].numpy()
-        parts = e / (UNSAID + e.sum((0, 2), keepdims=True))
+        e = self(torch.from_numpy(vectors_of(words))[None])[0, spoken].numpy()
+        parts = e / (NO_MENTION + e.sum((0, 2), keepdims=True))
         # A shade of doubt beside a clear word would be seen as a ghost in the image.
         shares = parts.sum(0)
         parts = parts * (shares / np.maximum(shares.max(-1, keepdims=True), 1e-6))
-        return Tokens(parts.sum(0), tuple(words[i] for i in said), parts)
+        return Tokens(parts.sum(0), tuple(words[i] for i in spoken), parts)

@@ -24,9 +24,9 @@ from ..stage.sample import DT_MAX, DT_MIN
 from ..stage.scene import NUMBERS, SEED_DIM, Scene
 from ..stage.vocabulary import ATTRIBUTES, FIGURES, OPENING, WIDTH
 from .autoencoder import Autoencoder, AutoencoderConfig
-from .image_reader import Reader
+from .image_reader import ImageReader
 from .matte import matte
-from .media_prompts import LOOK, SOUND, TOKENS, listen, look_at, pulse
+from .media_prompts import LOOK, SOUND, TOKENS, encode_image, encode_sound, pulse
 from .relight import relit
 from .sampler import sample
 from .text_encoder import TextConfig, TextEncoder
@@ -34,7 +34,7 @@ from .transformer import GUIDED_UP_TO, MEMORY_SPANS_S, Conditioning, KVCache, Wo
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano.safetensors"
 ENERGY = np.array([1.0, 1.0, 0.6, 0.0])  # what the energy fader gives to level, bass, treble and onset
-SETTLE_S = 0.2  # seconds in which what a prompt says becomes what the world remembers
+SETTLE_S = 0.2  # in which the prompt's values become those that the world remembers
 
 
 def shape_for(config: WorldConfig, aspect: float | None) -> tuple[int, int]:
@@ -48,8 +48,8 @@ def shape_for(config: WorldConfig, aspect: float | None) -> tuple[int, int]:
 class Nano:
     """A `World`. Make one with `Nano.load`."""
 
-    def __init__(self, text: TextEncoder, reader: Reader, autoencoder: Autoencoder, world: WorldModel, mean: Tensor,
-                 std: Tensor, device: torch.device, aspect: float | None = None) -> None:  # fmt: skip
+    def __init__(self, text: TextEncoder, reader: ImageReader, autoencoder: Autoencoder, world: WorldModel,
+                 mean: Tensor, std: Tensor, device: torch.device, aspect: float | None = None) -> None:  # fmt: skip
         self.device = device
         form = torch.channels_last
         self.text, self.reader = text.eval(), reader.eval()
@@ -69,9 +69,9 @@ class Nano:
 
     @classmethod
     def load(cls, path: Path = WEIGHTS, device: str = "auto", aspect: float | None = None) -> Nano:
-        """aspect: width over height of what it is played for; the nearest native shape is taken.
+        """aspect: width over height of the show; the nearest native shape is taken.
 
-        Raises WeightsMissing where the file is not there, ValueError where it is not a nano's.
+        Raises WeightsMissing for a missing file, ValueError for a file that is not a nano's.
         """
         if not path.exists():
             raise WeightsMissing(f"{path} is missing: reinstall worldjockey, or train one with `wj train`")
@@ -85,7 +85,7 @@ class Nano:
         text = TextEncoder(TextConfig(**about["text"]))
         autoencoder = Autoencoder(AutoencoderConfig(**{k: _tuple(v) for k, v in about["autoencoder"].items()}))
         world = WorldModel(WorldConfig.of(about["world"]))
-        reader = Reader(autoencoder.config.channels)
+        reader = ImageReader(autoencoder.config.channels)
         parts = (("text", text), ("reader", reader), ("autoencoder", autoencoder), ("world", world))
         for name, module in parts:
             part = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
@@ -107,23 +107,23 @@ class Nano:
                   metadata={"worldjockey": json.dumps(about)})  # fmt: skip
 
     def encode(self, prompt: Prompt) -> Tokens:
-        """values (8, 16): a row for each of place, light, weather, figure, tint and mood, how much of each value is
-        asked for; a row for an image's look, and a row for a sound's loop (`prompts`). What several say adds up."""
-        said = self.text.encode(prompt.text)
+        """values (8, 16): a row for each of place, light, weather, figure, tint and mood, with a weight for each
+        value; a row for an image's look, and a row for a sound's loop (`media_prompts`). Several prompts add up."""
+        text = self.text.encode(prompt.text)
         values = np.zeros((TOKENS, WIDTH), np.float32)
-        values[: len(said.values)] = said.values
+        values[: len(text.values)] = text.values
         parts = None
-        if said.parts is not None:
-            parts = np.zeros((len(said.words), TOKENS, WIDTH), np.float32)
-            parts[:, : len(said.values)] = said.parts
+        if text.parts is not None:
+            parts = np.zeros((len(text.words), TOKENS, WIDTH), np.float32)
+            parts[:, : len(text.values)] = text.parts
         if prompt.image is not None:
-            seen = look_at(prompt.image, self.autoencoder, self.reader, self.mean, self.std)
-            unsaid = np.clip(1 - values[:LOOK].sum(-1, keepdims=True), 0, 1)
-            values[:LOOK] += seen[:LOOK] * unsaid  # words beside an image overrule it
+            seen = encode_image(prompt.image, self.autoencoder, self.reader, self.mean, self.std)
+            unmentioned = np.clip(1 - values[:LOOK].sum(-1, keepdims=True), 0, 1)
+            values[:LOOK] += seen[:LOOK] * unmentioned  # words beside an image overrule it
             values[LOOK] = seen[LOOK]
         if prompt.sound is not None:
-            values[SOUND] = listen(prompt.sound, prompt.rate)
-        return Tokens(values, said.words, parts)
+            values[SOUND] = encode_sound(prompt.sound, prompt.rate)
+        return Tokens(values, text.words, parts)
 
     def reset(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -136,13 +136,13 @@ class Nano:
         self.memory: Tensor | None = None  # (1, len(MEMORY_SPANS_S), look)
 
     def _remember(self, tokens: Array, dt: float) -> list[Array]:
-        """What each attribute is now: what the prompt says of it, and for the rest what the world was."""
+        """The values of each attribute now: those of the prompt, and for the rest those that the world had."""
         now = []
         for i, row in enumerate(np.maximum(tokens[:LOOK], 0)):
-            said = min(float(row.sum()), 1.0)
+            share = min(float(row.sum()), 1.0)
             asked = row / max(float(row.sum()), 1e-6)
-            now.append((said * asked + (1 - said) * self.look[i]).astype(np.float32))
-            self.look[i] = self.look[i] + (asked - self.look[i]) * min(1.0, dt / SETTLE_S) * said**2
+            now.append((share * asked + (1 - share) * self.look[i]).astype(np.float32))
+            self.look[i] = self.look[i] + (asked - self.look[i]) * min(1.0, dt / SETTLE_S) * share**2
         return now
 
     @torch.inference_mode()
@@ -152,8 +152,8 @@ class Nano:
         looped = pulse(controls.tokens[SOUND], self.motion.time)
         sound = np.clip(np.maximum(np.maximum(controls.sound, looped), controls.energy * ENERGY), 0, 1)
         look = self._remember(controls.tokens, controls.dt)
-        said = look[list(ATTRIBUTES).index("figure")][: len(FIGURES)]
-        self.motion.advance(controls.dt, controls.camera, controls.acts, said, float(sound[0]))
+        prompted = look[list(ATTRIBUTES).index("figure")][: len(FIGURES)]
+        self.motion.advance(controls.dt, controls.camera, controls.acts, prompted, float(sound[0]))
         conditioning = self._conditioning(look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance)
         shape = (1, 1, self.world.config.channels, self.rows, self.columns)
         noise = torch.randn(shape, generator=self.noise).to(self.device)
@@ -163,7 +163,7 @@ class Nano:
 
         frame = sample(predict, noise, controls.steps)[0]
         self.cache.commit()
-        self._keep(self.world.memory(frame), dt)
+        self._update_memory(self.world.memory(frame), dt)
         if controls.live is not None and controls.strength > 0:
             frame = relit(frame, self._latent(controls.live), min(controls.strength, 1.0))
         made = time.perf_counter()
@@ -190,8 +190,8 @@ class Nano:
         rows = {k: torch.from_numpy(look[i][: len(v)])[None] for i, (k, v) in enumerate(ATTRIBUTES.items())}
         rows["figure"] = torch.from_numpy(m.figure)[None]
         numbers = {k: torch.tensor([getattr(m, k)], dtype=torch.float32) for k in NUMBERS}
-        told = min(max(float(seen[SEED_DIM]), 0.0), 1.0)  # an image's look over the seed's own, by as much as it says
-        seed = (1 - told) * m.seed + seen[:SEED_DIM]
+        share = min(max(float(seen[SEED_DIM]), 0.0), 1.0)  # of an image's look, against the seed's own
+        seed = (1 - share) * m.seed + seen[:SEED_DIM]
         scene = Scene(**rows, **numbers, sound=torch.from_numpy(sound)[None],
                       seed=torch.from_numpy(seed.astype(np.float32))[None])  # fmt: skip
         conditioning = Conditioning.of(Scene.of(scene.flat().to(self.device)), torch.tensor([dt], device=self.device),
@@ -201,8 +201,8 @@ class Nano:
             conditioning.memory = self.memory
         return conditioning
 
-    def _keep(self, code: Tensor, dt: float) -> None:
-        """What is seen now flows into the memory tokens, each with its own span."""
+    def _update_memory(self, code: Tensor, dt: float) -> None:
+        """Update the memory tokens, each a running average over its own span."""
         if self.memory is None:
             self.memory = code[:, None].repeat(1, len(MEMORY_SPANS_S), 1)
         rate = torch.tensor([min(1.0, dt / span) for span in MEMORY_SPANS_S], device=code.device)[None, :, None]

@@ -1,4 +1,4 @@
-"""How people say what the stage can show: phrases for every value (phrases.yaml), and captions made of them."""
+"""Phrases for everything that the stage can show (phrases.yaml), and captions made of them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .vocabulary import ATTRIBUTES
 
 FILE = Path(__file__).parent / "phrases.yaml"
 NEARBY = Path(__file__).parent / "nearby.yaml"
-SPOKEN = {"place": 0.8, "light": 0.6, "weather": 0.4, "figure": 0.5, "tint": 0.3, "mood": 0.3}  # how often
+MENTIONED = {"place": 0.8, "light": 0.6, "weather": 0.4, "figure": 0.5, "tint": 0.3, "mood": 0.3}  # share of captions
 
-NEAR = 0.1  # share of values that are said by a word from the neighbourhood of their phrases,
-PLAIN = 0.15  # by their plainest names,
-SWAPPED = 0.15  # and by a phrase that nobody wrote (`model.nearby`)
-COMMAS = 0.6  # share of captions whose phrases are parted by commas
+# Shares of values that are named by a word from the neighbourhood of their phrases, by their plainest names, and by a
+# phrase that nobody wrote (`train.nearby`).
+NEAR, PLAIN, SWAPPED = 0.1, 0.15, 0.15
+COMMAS = 0.6  # share of captions with commas between their phrases
 
 
 @lru_cache(maxsize=1)
@@ -31,34 +31,34 @@ def _file() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _nearby() -> dict[str, Any]:
-    """Nothing where the file is not there: it only teaches."""
+    """Empty where the file is missing: only training needs it."""
     return yaml.safe_load(NEARBY.read_text("utf-8")) if NEARBY.exists() else {}
 
 
 def phrases(attribute: str, value: str, held_out: bool) -> tuple[str, ...]:
-    """The ways to say one value: those that teach, or those that test and that training never sees."""
+    """The phrases for one value: those for training, or the held-out ones, which training never sees."""
     return tuple(_file()[attribute][value]["test" if held_out else "teach"])
 
 
 @lru_cache(maxsize=1)
 def filler() -> tuple[str, ...]:
-    """Words that say nothing."""
+    """Words without a meaning for the stage."""
     return tuple(_file()["filler"])
 
 
 def ways(attribute: str, value: str) -> tuple[str, ...]:
-    """Every written phrase and word that teaches a value."""
+    """Every written training phrase and word for a value."""
     found = _file()[attribute][value]
     return (*found["teach"], *found.get("words", ()))
 
 
 def taught() -> tuple[str, ...]:
-    """Every written phrase and word that teaches."""
+    """Every written training phrase and word."""
     return tuple(phrase for key, values in ATTRIBUTES.items() for value in values for phrase in ways(key, value))
 
 
 def _pool(rng: np.random.Generator, attribute: str, value: str) -> Sequence[str]:
-    """From where training takes the words for a value."""
+    """The phrases from which training draws one for a value."""
     pool, luck = phrases(attribute, value, False), rng.random()
     if luck < NEAR:
         return _file()[attribute][value].get("words", pool)
@@ -73,21 +73,21 @@ def _one(rng: np.random.Generator, ways: Sequence[str]) -> str:
 
 
 def caption(rng: np.random.Generator, held_out: bool = False) -> tuple[str, dict[str, int]]:
-    """A sentence and what it says: attribute -> index of the value, -1 where it says nothing of it."""
-    said: dict[str, int] = {}
+    """A caption and its labels: attribute -> index of the value, -1 where it is not mentioned."""
+    labels: dict[str, int] = {}
     words: list[str] = []
     for key, values in ATTRIBUTES.items():
-        if rng.random() < SPOKEN[key]:
+        if rng.random() < MENTIONED[key]:
             i = int(rng.integers(len(values)))
-            said[key] = i
+            labels[key] = i
             pool = phrases(key, values[i], True) if held_out else _pool(rng, key, values[i])
             words.append(_one(rng, pool))
         else:
-            said[key] = -1
+            labels[key] = -1
     rng.shuffle(words)
     parts = []
     for w in words:
         parts.append(" ".join([*(_one(rng, filler()) for _ in range(int(rng.integers(0, 3)))), w]))
     if rng.random() < 0.3 or not parts:
         parts.append(_one(rng, filler()))
-    return (", " if rng.random() < COMMAS else " ").join(parts), said
+    return (", " if rng.random() < COMMAS else " ").join(parts), labels

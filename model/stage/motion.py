@@ -48,12 +48,12 @@ class Motion:
 
     def advance(
         self, dt: float, camera: Mapping[str, float], acts: Mapping[str, float],
-        said: NDArray[np.float32] | None = None, level: float = 0.0,
+        prompted: NDArray[np.float32] | None = None, level: float = 0.0,
     ) -> None:  # fmt: skip
         """Move on by dt seconds.
 
         camera: axis -> -1..1. acts: act -> strength; "freeze" holds the figure where it is, "none" commands nothing.
-        said: weights of FIGURES that the prompt itself asks for, obeyed while no act is played.
+        prompted: weights of FIGURES that the prompt itself asks for, used while no act is played.
         level: 0..1 of the sound, which drives the figure.
         """
         self.time = (self.time + dt) % CLOCK_PERIODS_S[-1]
@@ -66,8 +66,8 @@ class Motion:
         hold = min(max(acts.get("freeze", 0.0), 0.0), 1.0)
         wanted = np.array([max(acts.get(f, 0.0), 0.0) * (f != "none") for f in FIGURES], np.float32)
         rest = 1.0 - min(1.0, float(wanted.sum()))
-        if said is not None and rest > 0:
-            wanted = wanted + rest * said
+        if prompted is not None and rest > 0:
+            wanted = wanted + rest * prompted
         if wanted.sum() < 1e-3:
             wanted = self.figure
         wanted = wanted / wanted.sum()

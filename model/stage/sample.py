@@ -15,7 +15,7 @@ from .scene import CLOCK_PERIODS_S, PANORAMA, ROAD, SEED_DIM, STREET, Scene
 from .vocabulary import ATTRIBUTES, FIGURES
 
 DT_MIN, DT_MAX = 1 / 30, 1 / 8
-SAID = ("place", "light", "weather", "tint", "mood")  # what a prompt says of the world besides the figure
+PROMPTED = ("place", "light", "weather", "tint", "mood")  # what a prompt can set besides the figure
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ def sequence(seed: int, frames: int, switch: float = 0.45) -> Sequence:
     nobody = np.eye(len(FIGURES), dtype=np.float32)[FIGURES.index("none")]
     rows: dict[str, list[NDArray[np.float32] | float]] = {f.name: [] for f in fields(Scene)}
     for i in range(frames):
-        said = second["figure"] if i * dt >= at else first["figure"]
-        wanted = acts[1] if i >= act_at else FIGURES[said]
+        prompted = second["figure"] if i * dt >= at else first["figure"]
+        wanted = acts[1] if i >= act_at else FIGURES[prompted]
         sound = loud * np.exp(-np.array([2.0, 4.0, 6.0, 12.0]) * ((i * dt / beat) % 1.0))
         motion.advance(dt, cameras[i >= turn], {wanted: 1.0}, nobody if wanted == "none" else None, float(sound[0]))
         mix = float(i * dt >= at)
         if length > 0 and np.isfinite(at):
             mix = float(smoothstep(0.0, length, torch.tensor(i * dt - at, dtype=torch.float64)))
-        for key in SAID:
+        for key in PROMPTED:
             eye = np.eye(len(ATTRIBUTES[key]), dtype=np.float32)
             rows[key].append(eye[first[key]] * (1 - mix) + eye[second[key]] * mix)
         rows["figure"].append(motion.figure.copy())

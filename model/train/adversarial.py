@@ -123,9 +123,9 @@ def _compute(folder: str, weights: str, shard: int, out: str, shape: tuple[int, 
         return
     nano = Nano.load(Path(weights), device="cpu")
     clips = Clips(**load_file(Path(folder) / f"sequences-{shard:04d}.safetensors"))
-    dice = torch.Generator().manual_seed(shard)
+    rng = torch.Generator().manual_seed(shard)
     with torch.inference_mode():
-        rows = [row for k in range(0, len(clips), ABREAST) for row in _played(nano, clips, k, dice)]
+        rows = [row for k in range(0, len(clips), ABREAST) for row in _played(nano, clips, k, rng)]
         found = {k: torch.cat([row[k] for row in rows]).contiguous() for k in rows[0]}
         scenes = clips.scene(slice(None), 0, clips.latents.shape[1])
         sampled = found.pop("at").tolist()
@@ -140,7 +140,7 @@ def _sampled(frames: int) -> list[int]:
     return sorted({round((i + 1) * frames / SAMPLED_FRAMES) - 1 for i in range(SAMPLED_FRAMES)})
 
 
-def _played(nano: Nano, clips: Clips, first: int, dice: torch.Generator) -> Iterator[dict[str, Tensor]]:
+def _played(nano: Nano, clips: Clips, first: int, rng: torch.Generator) -> Iterator[dict[str, Tensor]]:
     """Plays some sequences in one step a frame; the features of the sampled frames, and their indices as "at"."""
     pick = slice(first, min(first + ABREAST, len(clips)))
     frames = clips.latents.shape[1]
@@ -149,18 +149,18 @@ def _played(nano: Nano, clips: Clips, first: int, dice: torch.Generator) -> Iter
     cache, pure = KVCache(), torch.ones(n, 1)
     for i in range(frames):
         here = conditioning[torch.arange(n) * frames + i]
-        noise = torch.randn(n, 1, *clips.latents.shape[2:], generator=dice)
+        noise = torch.randn(n, 1, *clips.latents.shape[2:], generator=rng)
         trunk, cond = nano.world.features(noise, pure, here, cache)
         before = cache.copy()
         if i in _sampled(frames):
-            kind = int(torch.randint(0, 3, (), generator=dice)) // 2  # a third is guided
+            kind = int(torch.randint(0, 3, (), generator=rng)) // 2  # a third is guided
             level = pure
             if kind == REFINED:
                 own = nano.world.latents(trunk, cond)[:, None]
-                level = torch.tensor(levels(4)[1:])[torch.randint(0, 3, (n, 1), generator=dice)]
+                level = torch.tensor(levels(4)[1:])[torch.randint(0, 3, (n, 1), generator=rng)]
                 noise = noised(own, noise, level[..., None, None, None])
             else:
-                here.guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(n, generator=dice)
+                here.guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(n, generator=rng)
             again = nano.world.features(noise, level, here, cache)
             yield {
                 "trunk": trunk.half(), "cond": cond.half(), "again_trunk": again[0].half(),
@@ -219,8 +219,8 @@ class Trainer:
         self.balance = saved["balance"]
 
     def step(self, i: int) -> dict[str, float]:
-        s, dice = self.features, torch.Generator().manual_seed(self.seed * 1_000_003 + i)
-        pick = torch.randint(0, len(s), (BATCH,), generator=dice)
+        s, rng = self.features, torch.Generator().manual_seed(self.seed * 1_000_003 + i)
+        pick = torch.randint(0, len(s), (BATCH,), generator=rng)
         again = i % 3 == 2
         second = (s.kind[pick] == REFINED) & again
         trunk = torch.where(second[:, None, None, None], s.again_trunk[pick], s.trunk[pick])
@@ -230,11 +230,11 @@ class Trainer:
         drawn = self.tail.latent(trunk, cond)
         with torch.no_grad():
             before = torch.where(exact, clean, self.first.latent(trunk, cond))
-        cut = _crops(clean.shape[-2:], dice)
+        cut = _crops(clean.shape[-2:], rng)
         true = cut(s.images[pick], s.images.shape[-1] // clean.shape[-1]).float() / 255
         with torch.no_grad():
             blurred = self.first.image(cut(before))
-        noisy = clean + 0.03 * torch.randn(clean.shape, generator=dice)
+        noisy = clean + 0.03 * torch.randn(clean.shape, generator=rng)
         image = self.tail.image(cut(torch.where(exact, noisy, drawn)))
         shown = torch.lerp(true, image, busy(true))
         self.rates.take(min(1.0, (i + 1) / 50) * max(0.05, 1 - i / self.steps))
@@ -315,10 +315,10 @@ def busy(true: Tensor) -> Tensor:
     return ((near - SMOOTH) / (DETAIL - SMOOTH)).clamp(0, 1)
 
 
-def _crops(grid: torch.Size, dice: torch.Generator) -> Any:
+def _crops(grid: torch.Size, rng: torch.Generator) -> Any:
     """cut(x, scale): the same part of each of BATCH images, or of their latents, whose `grid` is given."""
     rows, columns = (min(a, b) for a, b in zip(CROP, grid, strict=True))
-    top, left = (torch.randint(0, g - n + 1, (BATCH,), generator=dice).tolist()
+    top, left = (torch.randint(0, g - n + 1, (BATCH,), generator=rng).tolist()
                  for g, n in zip(grid, (rows, columns), strict=True))  # fmt: skip
 
     def cut(x: Tensor, scale: int = 1) -> Tensor:

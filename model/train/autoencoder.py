@@ -66,7 +66,7 @@ def train(
     folder: Path, config: AutoencoderConfig, *, steps: int, count: int, shape: tuple[int, int],
     crop: tuple[int, int] = (144, 192), batch: int = 8, workers: int = 2, seed: int = 0,
 ) -> Autoencoder:  # fmt: skip
-    """Resumes by itself. Writes folder/autoencoder.pt and .json."""
+    """Resumes from its checkpoint. Writes folder/autoencoder.pt and .json."""
     torch.manual_seed(seed)
     data = stage_images(folder, count, shape, workers)
     held = torch.from_numpy(np.array(data[-24:])).float() / 255

@@ -72,7 +72,7 @@ def _paint(folder: str, shard: int, frames: int, shape: tuple[int, int], config:
     return shard
 
 
-def draw(folder: Path, count: int, frames: int, shape: tuple[int, int], config: AutoencoderConfig,
+def stage_clips(folder: Path, count: int, frames: int, shape: tuple[int, int], config: AutoencoderConfig,
          workers: int) -> list[Clips]:  # fmt: skip
     """At least `count` sequences, drawn once; one `Clips` a shape, the recipe's own shape first."""
     shards = -(-count // SHARD)

@@ -1,7 +1,7 @@
 """Training on several devices: `torchrun --nproc-per-node N -m worldjockey.node train --config base`.
 
 Parameters, gradients and optimiser states are sharded by FSDP2 (`fully_shard`), block by block. Every process draws
-the same batch from the same dice and works on its own clips of it, so that any number of processes makes the very same
+the same batch from the same seed and works on its own clips of it, so that any number of processes makes the very same
 steps as one. On CUDA the network computes in bf16 (geometry, clocks and whatever else autocast leaves alone in fp32)
 and blocks are compiled; on a CPU everything is fp32.
 """
@@ -19,9 +19,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate
 
 CPU = torch.device("cpu")
-LEADER_TIMEOUT = timedelta(
-    hours=24
-)  # how long the others wait while the leader draws the stage and trains what comes first
+LEADER_TIMEOUT = timedelta(hours=24)  # the leader draws the stage and trains the first stages while the others wait
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,11 @@ class Team:
         return self.rank == 0
 
     def share(self, clips: int) -> Tensor:
-        """Which clips of a batch are this process's. ValueError where they cannot be dealt evenly."""
+        """Indices of this process's clips in a batch. Raises ValueError where they cannot be divided evenly."""
         if clips % self.size:
-            raise ValueError(f"{clips} clips a step cannot be dealt to {self.size} processes: set the recipe's batch")
+            raise ValueError(
+                f"{clips} clips a step cannot be divided among {self.size} processes: change the recipe's batch"
+            )
         return torch.arange(self.rank, clips, self.size)
 
     def mean(self, value: Tensor) -> Tensor:
@@ -49,11 +49,11 @@ class Team:
         return value / self.size
 
     def agrees(self, wish: bool) -> bool:
-        """What the leader wishes, for all: clocks differ between processes."""
-        said = [wish]
+        """The leader's `wish`, in every process: clocks differ between processes."""
+        decision = torch.tensor(int(wish), device=self.device)
         if self.size > 1:
-            torch.distributed.broadcast_object_list(said, 0)
-        return said[0]
+            torch.distributed.broadcast(decision, 0)
+        return bool(decision)
 
     def wait(self) -> None:
         if self.size > 1:
@@ -61,7 +61,7 @@ class Team:
 
 
 def join() -> Team:
-    """The team that `torchrun` started, or one process alone. Takes CUDA (nccl) where there is some, else gloo."""
+    """The processes that `torchrun` started, or one process alone. On CUDA they use nccl, else gloo."""
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     device = torch.device("cpu")
     if torch.cuda.is_available():
@@ -78,7 +78,7 @@ def leave() -> None:
 
 
 def shard(model: nn.Module, team: Team, half: bool | None = None) -> nn.Module:
-    """The model with its parameters spread over the team, block by block.
+    """The model with its parameters sharded over the team, block by block.
 
     half: compute in bf16 and send the blocks' weights as bf16; None does so on CUDA. Parameters, gradients and the
     model's output are fp32 all the same.
@@ -109,8 +109,8 @@ def shard(model: nn.Module, team: Team, half: bool | None = None) -> nn.Module:
     return model
 
 
-def whole(value: Any, keep: bool = True) -> Any:
-    """A state (of a model or an optimiser) with every shard put together; all of the team must call it.
+def full_state(value: Any, keep: bool = True) -> Any:
+    """A state (of a model or an optimiser) with every shard gathered; all of the team must call it.
 
     keep: False drops each sharded tensor once it is sent, None in its place: one copy of a large state is enough.
     """
@@ -118,27 +118,27 @@ def whole(value: Any, keep: bool = True) -> Any:
         full = value.full_tensor()
         return full.cpu() if keep else None
     if isinstance(value, dict):
-        return {k: whole(v, keep) for k, v in value.items()}
+        return {k: full_state(v, keep) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(whole(v, keep) for v in value)
+        return type(value)(full_state(v, keep) for v in value)
     return value
 
 
-def like(value: Tensor, shape: Tensor) -> Tensor:
-    """A whole tensor that every process has, spread as `shape` (a parameter) is. Nothing is sent."""
+def sharded_like(value: Tensor, shape: Tensor) -> Tensor:
+    """A full tensor that every process has, sharded as `shape` (a parameter) is. Nothing is sent."""
     if isinstance(shape, DTensor) and not isinstance(value, DTensor):
         same = [Replicate()] * shape.device_mesh.ndim
-        whole_one = DTensor.from_local(value.to(shape.device), shape.device_mesh, same, run_check=False)
-        return whole_one.redistribute(placements=shape.placements)
+        full = DTensor.from_local(value.to(shape.device), shape.device_mesh, same, run_check=False)
+        return full.redistribute(placements=shape.placements)
     return value
 
 
-def dealt(matrices: Sequence[Tensor], work: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
-    """`work` of each whole matrix, in order, spread as the matrix is.
+def map_full(matrices: Sequence[Tensor], work: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+    """`work` of each full matrix, in order, sharded as the matrix is.
 
-    For work that a shard alone cannot do (Newton-Schulz). Matrices are dealt out like cards: each process works on one
-    in `size` of them, so that the work shrinks as the team grows. Each matrix is sent twice: gathered, and told by the
-    one who worked on it (Muon is Scalable for LLM Training, Liu et al. 2025, section 2.3).
+    For work that needs more than a shard (Newton-Schulz). Each process works on one in `size` of the matrices, so that
+    the work shrinks as the team grows. Each matrix is sent twice: gathered, and broadcast by the process that worked on
+    it (Muon is Scalable for LLM Training, Liu et al. 2025, section 2.3).
     """
     if not matrices or not isinstance(matrices[0], DTensor):
         yield from map(work, matrices)
@@ -146,23 +146,23 @@ def dealt(matrices: Sequence[Tensor], work: Callable[[Tensor], Tensor]) -> Itera
     group = matrices[0].device_mesh.get_group()
     rank, size = torch.distributed.get_rank(group), torch.distributed.get_world_size(group)
     for first in range(0, len(matrices), size):
-        hand = matrices[first : first + size]
-        full = [m.full_tensor() for m in hand]  # type: ignore[attr-defined]
-        if rank < len(hand):
+        part = matrices[first : first + size]
+        full = [m.full_tensor() for m in part]  # type: ignore[attr-defined]
+        if rank < len(part):
             full[rank] = work(full[rank]).contiguous()
-        for owner, (m, done) in enumerate(zip(hand, full, strict=True)):
+        for owner, (m, done) in enumerate(zip(part, full, strict=True)):
             torch.distributed.broadcast(done, torch.distributed.get_global_rank(group, owner), group)
-            yield like(done, m)
+            yield sharded_like(done, m)
 
 
 def load_model(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """A whole state into a model, sharded or not."""
+    """Load a full state into a model, sharded or not."""
     own = model.state_dict()
-    model.load_state_dict({k: like(v, own[k]) for k, v in state.items()})
+    model.load_state_dict({k: sharded_like(v, own[k]) for k, v in state.items()})
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """A whole state into an optimiser, its parameters sharded or not.
+    """Load a full state into an optimiser, its parameters sharded or not.
 
     Which kernel runs stays this process's own affair, and states take their parameters' layout: the fused kernel walks
     plain memory, and would add a row of channels to a column of another order.
@@ -174,4 +174,4 @@ def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> N
         for p in group["params"]:
             for k, v in optimiser.state[p].items():
                 if isinstance(v, Tensor) and v.shape == p.shape:
-                    optimiser.state[p][k] = torch.empty_like(p).copy_(like(v, p))
+                    optimiser.state[p][k] = torch.empty_like(p).copy_(sharded_like(v, p))

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..nano.image_reader import Reader
+from ..nano.image_reader import ImageReader
 from ..stage.geometry import SUN_SWAY, SWAY, wrap
 from ..stage.scene import PANORAMA, Scene
 from ..stage.vocabulary import ATTRIBUTES
@@ -21,7 +21,7 @@ BATCH = 64
 def apparent(s: Scene) -> Tensor:
     """(n, SEED_DIM): the seed with which a camera that has not moved sees the same warmth, horizon and sun.
 
-    From one image nobody can tell a sun that stands left from a camera that is turned right.
+    One image cannot distinguish a sun that stands left from a camera that is turned right.
     """
     horizon = s.seed[:, 1] + s.pitch / SWAY
     sun = wrap(SUN_SWAY * s.seed[:, 2] - s.yaw, PANORAMA) / SUN_SWAY
@@ -33,8 +33,8 @@ def train(
 ) -> dict[str, float]:
     """Writes the weights; returns accuracy per attribute (and the seed's mean error) on sequences it never saw."""
     torch.manual_seed(seed)
-    dice = torch.Generator().manual_seed(seed)
-    reader = Reader(clips.latents.shape[2])
+    rng = torch.Generator().manual_seed(seed)
+    reader = ImageReader(clips.latents.shape[2])
     opt = torch.optim.AdamW(reader.parameters(), lr=2e-3, weight_decay=0.02)
     frames, spread = clips.latents.shape[1], (1, -1, 1, 1)
 
@@ -44,12 +44,12 @@ def train(
         return latent, {**{k: getattr(scene, k) for k in ATTRIBUTES}, "seed": apparent(scene)}
 
     for step in range(steps):
-        pick = torch.randint(0, len(clips) - held, (BATCH,), generator=dice)
-        latent, want = batch(pick, torch.randint(0, frames, (BATCH,), generator=dice))
-        seen = reader(latent + 0.15 * torch.randn(latent.shape, generator=dice))
-        loss = 4 * F.mse_loss(seen["seed"], want["seed"])
+        pick = torch.randint(0, len(clips) - held, (BATCH,), generator=rng)
+        latent, want = batch(pick, torch.randint(0, frames, (BATCH,), generator=rng))
+        predicted = reader(latent + 0.15 * torch.randn(latent.shape, generator=rng))
+        loss = 4 * F.mse_loss(predicted["seed"], want["seed"])
         for k in ATTRIBUTES:
-            loss = loss + F.cross_entropy(seen[k], want[k])
+            loss = loss + F.cross_entropy(predicted[k], want[k])
         opt.param_groups[0]["lr"] = 2e-3 * (1 - step / steps) + 1e-5
         opt.zero_grad()
         loss.backward()
@@ -58,7 +58,7 @@ def train(
     with torch.no_grad():
         pick = torch.arange(len(clips) - held, len(clips))
         latent, want = batch(pick, torch.zeros(len(pick), dtype=torch.long))
-        seen = reader(latent)
+        predicted = reader(latent)
     save_file(reader.state_dict(), out)
-    right = {k: float((seen[k].argmax(-1) == want[k].argmax(-1)).float().mean()) for k in ATTRIBUTES}
-    return {**right, "seed": float((seen["seed"] - want["seed"]).abs().mean())}
+    right = {k: float((predicted[k].argmax(-1) == want[k].argmax(-1)).float().mean()) for k in ATTRIBUTES}
+    return {**right, "seed": float((predicted["seed"] - want["seed"]).abs().mean())}

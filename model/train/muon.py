@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from .fsdp import dealt
+from .fsdp import map_full
 
 TEXTURE_RATE = 4.0  # learning rate of neural textures, as a multiple of that of other vectors
 
@@ -41,7 +41,7 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(p)
                 m = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
                 pushes.append(p.grad.lerp(m, group["momentum"]))
-            for p, update in zip(moved, dealt(pushes, _turned), strict=True):
+            for p, update in zip(moved, map_full(pushes, _turned), strict=True):
                 p.mul_(1 - group["lr"] * group["decay"])
                 p.add_(update, alpha=-group["lr"])
 

@@ -1,8 +1,8 @@
-"""Phrases near those that teach, which nobody wrote: one word swapped for its neighbour, read by a sentence encoder.
+"""Phrases near the training phrases, written by nobody: one word swapped for its neighbour, read by a sentence encoder.
 
 `python -m worldjockey.model.train.nearby FOLDER` writes `stage/nearby.yaml`, from which captions take a part of
 their words.
-A classifier of the encoder's vectors, trained on the phrases that teach, says what a new phrase means; those it is not
+A classifier of the encoder's vectors, trained on the training phrases, labels each new phrase; those it is not
 sure of are left out (distillation, Hinton et al. 2015), and so is every phrase that tests.
 """
 
@@ -59,12 +59,12 @@ def classifier(x: Array, y: Array, seed: int, steps: int = 500) -> nn.Module:
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Linear(x.shape[1], 512), nn.ReLU(), nn.Dropout(0.3), nn.Linear(512, len(VALUES) + 1))
     opt = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-2)
-    seen, said = torch.from_numpy(x), torch.from_numpy(y)
-    weight = 1 / torch.bincount(said, minlength=len(VALUES) + 1).clamp(min=1).float()
+    inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
+    weight = 1 / torch.bincount(targets, minlength=len(VALUES) + 1).clamp(min=1).float()
     weight = (weight / weight.mean()).sqrt()
     for _ in range(steps):
-        noisy = seen + 0.7 / x.shape[1] ** 0.5 * torch.randn_like(seen)
-        loss = F.cross_entropy(net(noisy) * 3, said, weight=weight)
+        noisy = inputs + 0.7 / x.shape[1] ** 0.5 * torch.randn_like(inputs)
+        loss = F.cross_entropy(net(noisy) * 3, targets, weight=weight)
         opt.zero_grad()
         loss.backward()
         opt.step()
@@ -73,7 +73,7 @@ def classifier(x: Array, y: Array, seed: int, steps: int = 500) -> nn.Module:
 
 @torch.inference_mode()
 def certainty(nets: list[nn.Module], x: Array) -> Array:
-    """(n, len(VALUES) + 1), the mean of what the nets say."""
+    """(n, len(VALUES) + 1), the mean of the nets' probabilities."""
     return torch.stack([(net(torch.from_numpy(x)) * 3).softmax(-1) for net in nets]).mean(0).numpy()
 
 

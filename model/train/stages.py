@@ -47,7 +47,7 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
     from . import adversarial, fsdp, image_reader, probe, text_encoder
     from . import autoencoder as train_autoencoder
     from . import world as train_world
-    from .clips import draw as clips_of
+    from .clips import stage_clips
     from .recipes import RECIPES
     from .run import plot
 
@@ -86,7 +86,7 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
         save_file({k: v.cpu().contiguous() for k, v in world.items()}, folder / "world.safetensors")
     if "reader" in stages:
         scale = load_file(folder / "scale.safetensors")
-        clips = clips_of(folder, r.sequences, r.frames, shape, r.autoencoder, workers)[0]
+        clips = stage_clips(folder, r.sequences, r.frames, shape, r.autoencoder, workers)[0]
         figures = image_reader.train(clips, scale["mean"], scale["std"], folder / "reader.safetensors",
                                steps=r.reader_steps, held=min(100, len(clips) // 4), seed=seed)  # fmt: skip
         print("reader:", json.dumps(figures), flush=True)
@@ -111,7 +111,7 @@ def assemble(folder: Path, r: Recipe) -> Nano:
     from safetensors.torch import load_file
 
     from ..nano.autoencoder import Autoencoder
-    from ..nano.image_reader import Reader
+    from ..nano.image_reader import ImageReader
     from ..nano.text_encoder import TextEncoder
     from ..nano.transformer import WorldModel, current_names
     from ..nano.world import Nano
@@ -119,7 +119,7 @@ def assemble(folder: Path, r: Recipe) -> Nano:
 
     autoencoder = Autoencoder(r.autoencoder)
     autoencoder.load_state_dict(torch.load(folder / "autoencoder.pt", weights_only=True)["state"]["model"])
-    text, read, world = TextEncoder(r.text), Reader(r.autoencoder.channels), WorldModel(r.world)
+    text, read, world = TextEncoder(r.text), ImageReader(r.autoencoder.channels), WorldModel(r.world)
     text.load_state_dict(load_file(folder / "text.safetensors"))
     read.load_state_dict(load_file(folder / "reader.safetensors"))
     world.load_state_dict(current_names(load_file(folder / "world.safetensors")))

@@ -10,47 +10,47 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..nano.lexicon import lexicon, likeness
-from ..nano.text_encoder import PIECES, UNSAID, VECTOR, TextConfig, TextEncoder, vectors_of, words_of
+from ..nano.text_encoder import NO_MENTION, PIECES, VECTOR, TextConfig, TextEncoder, vectors_of, words_of
 from ..stage.captions import caption, taught
 from ..stage.vocabulary import ATTRIBUTES, WIDTH
 
 BLUR = 0.4  # length of the noise on a word's pieces, and on its meaning, in training: neighbours mean the same
-LOST = 0.1  # how often training reads a word by its meaning alone, and how often by its pieces alone
-STRANGE = 0.06  # share of the room behind a caption that other words fill, which say nothing
-UNLIKE = 0.38  # the largest cosine of such a word with any that teaches
+DROPPED = 0.1  # share of words that lose their pieces in training, and of words that lose their meaning
+UNRELATED = 0.06  # share of the padding behind a caption that is filled with words that mean nothing here
+UNRELATED_COSINE = 0.38  # the largest cosine of such a word with any training word
 
 
 def shares(evidence: Tensor) -> Tensor:
-    """(b, words, 6, 16) -> (b, 6, 17): probability of each value, and of saying nothing last."""
+    """(b, words, 6, 16) -> (b, 6, 17): probability of each value, and last of no mention."""
     e = evidence.sum(1)
-    e = torch.cat([e, torch.full_like(e[..., :1], UNSAID)], -1)
+    e = torch.cat([e, torch.full_like(e[..., :1], NO_MENTION)], -1)
     return e / e.sum(-1, keepdim=True)
 
 
 @lru_cache(maxsize=1)
-def _strangers() -> tuple[str, ...]:
-    """Words of the language that are like none that teaches."""
+def _unrelated_words() -> tuple[str, ...]:
+    """Words of the language that are similar to none of the training words."""
     index, rows = lexicon()
     known = vectors_of(tuple(sorted({w for phrase in taught() for w in words_of(phrase)})))[:, PIECES:]
     near = likeness(rows, known)
-    return tuple(w for w, i in index.items() if near[i] < UNLIKE)
+    return tuple(w for w, i in index.items() if near[i] < UNRELATED_COSINE)
 
 
 def _batch(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-    """(count, words, 320) of captions, and (count, 6): index of the value each attribute has, 16 where unsaid."""
+    """(count, words, 320) of captions, and (count, 6): each attribute's value, 16 where it is not mentioned."""
     rows = [caption(rng) for _ in range(count)]
     words = [words_of(t) for t, _ in rows]
-    strangers = _strangers()
+    unrelated = _unrelated_words()
     v = np.zeros((count, max(map(len, words)) + 2, VECTOR), np.float32)
     for i, w in enumerate(words):
         v[i, : len(w)] = vectors_of(w)
         for k in range(len(w), v.shape[1]):
-            if rng.random() < STRANGE:
-                v[i, k] = vectors_of((strangers[rng.integers(len(strangers))],))[0]
+            if rng.random() < UNRELATED:
+                v[i, k] = vectors_of((unrelated[rng.integers(len(unrelated))],))[0]
     whole = (np.abs(v[..., PIECES:]).max(-1) > 0) & (np.abs(v[..., :PIECES]).max(-1) > 0)
-    luck = np.where(whole, rng.random(whole.shape), 1)
-    v[luck < LOST, :PIECES] = 0
-    v[(luck >= LOST) & (luck < 2 * LOST), PIECES:] = 0
+    draws = np.where(whole, rng.random(whole.shape), 1)
+    v[draws < DROPPED, :PIECES] = 0
+    v[(draws >= DROPPED) & (draws < 2 * DROPPED), PIECES:] = 0
     for part in (v[..., :PIECES], v[..., PIECES:]):
         noise = rng.standard_normal(part.shape, np.float32) * BLUR / part.shape[-1] ** 0.5
         part += noise * (np.abs(part).max(-1, keepdims=True) > 0)

@@ -32,20 +32,20 @@ from ..nano.transformer import (
 )
 from ..stage.scene import Scene
 from ..stage.vocabulary import ATTRIBUTES
-from .clips import Clips, draw
-from .fsdp import Team, load_model, load_optimiser, shard, whole
+from .clips import Clips, stage_clips
+from .fsdp import Team, full_state, load_model, load_optimiser, shard
 from .muon import Rates, optimisers
 from .run import Run
 
 HELD = 24  # sequences of the first shape that are never trained on
 SINGLE = 0.7  # share of batches that are single frames; the rest are clips of the window's length
-SILENT = 0.04  # share of frames without any prompt
-TOLD = 0.9  # share of clips whose seed is told
-REMEMBERED = 0.5  # share of clips that remember an earlier frame
+UNPROMPTED = 0.04  # share of frames without any prompt
+SEED_GIVEN = 0.9  # share of clips whose seed is given
+REMEMBERED = 0.5  # share of clips whose memory tokens hold an earlier frame
 REFINE_EVERY = 4
 GUIDED_FROM, GUIDED_SHARE = 0.5, 0.3
 AVERAGE = 0.998
-WATCHED = 1.0  # how much more the figure's part of the frame counts,
+FIGURE_WEIGHT = 1.0  # by which the loss weighs the figure's part of the frame more,
 FIGURE_COLUMNS = 14  # the middle ones
 
 
@@ -68,19 +68,19 @@ def rollout(
     return torch.cat(out, 1)
 
 
-def silenced(scene: Scene, silent: Tensor) -> Scene:
-    """The scene without its prompt where `silent` (n,) is true."""
-    keep = (~silent).float()[:, None]
-    said = {k: getattr(scene, k) * keep for k in ATTRIBUTES}
-    return Scene(**{**scene.__dict__, **said})
+def without_prompt(scene: Scene, where: Tensor) -> Scene:
+    """The scene with its prompt set to zeros where `where` (n,) is true."""
+    keep = (~where).float()[:, None]
+    prompt = {k: getattr(scene, k) * keep for k in ATTRIBUTES}
+    return Scene(**{**scene.__dict__, **prompt})
 
 
-def watched(scene: Scene, rows: int, columns: int) -> Tensor:
-    """(n, rows, columns) how much each latent counts: where a figure stands, the audience looks."""
+def loss_weights(scene: Scene, rows: int, columns: int) -> Tensor:
+    """(n, rows, columns) the weight of each latent in the loss: where a figure stands, the audience looks."""
     weight = torch.ones(len(scene), rows, columns)
     left = max(0, (columns - FIGURE_COLUMNS) // 2)
     someone = (1 - scene.figure[:, 0])[:, None, None]
-    weight[:, :, left : left + FIGURE_COLUMNS] += WATCHED * someone
+    weight[:, :, left : left + FIGURE_COLUMNS] += FIGURE_WEIGHT * someone
     return weight
 
 
@@ -101,10 +101,13 @@ class Trainer:
         self.rates = Rates(self.opts)
 
     def state(self) -> dict[str, Any]:
-        """Whole, however many processes train it; all of them must ask, and the leader gets it."""
+        """The full state, on however many processes. All of them must call this; only the leader gets the tensors."""
         keep = self.team.leads
-        return {"model": whole(self.model.state_dict(), keep), "average": whole(self.average.state_dict(), keep),
-                "optimisers": [whole(o.state_dict(), keep) for o in self.opts]}  # fmt: skip
+        return {
+            "model": full_state(self.model.state_dict(), keep),
+            "average": full_state(self.average.state_dict(), keep),
+            "optimisers": [full_state(o.state_dict(), keep) for o in self.opts],
+        }
 
     def load(self, saved: dict[str, Any]) -> None:
         load_model(self.model, current_names(saved["model"]))
@@ -116,45 +119,45 @@ class Trainer:
         spread = (1, 1, -1, 1, 1)
         return (latents.float() - self.mean.view(spread)) / self.std.view(spread)
 
-    def draw(self, dice: torch.Generator) -> tuple[Tensor, Tensor, Conditioning]:
-        """Clean latents (b, t, ...), an earlier frame of each clip (b, c, rows, columns), and what they obey."""
+    def draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Conditioning]:
+        """Clean latents (b, t, ...), an earlier frame of each clip (b, c, rows, columns), and the conditioning."""
         sizes = torch.tensor([float(len(g)) for g in self.groups])
-        which = int(torch.multinomial(sizes, 1, generator=dice))
+        which = int(torch.multinomial(sizes, 1, generator=rng))
         group, held = self.groups[which], HELD if which == 0 else 0
         frames = group.latents.shape[1]
         window = min(frames, self.config.window)
-        clip = 1 if torch.rand((), generator=dice) < SINGLE else window
+        clip = 1 if torch.rand((), generator=rng) < SINGLE else window
         clips = self.batch * window // clip
-        pick = torch.randint(0, max(1, len(group) - held), (clips,), generator=dice)
-        start = int(torch.randint(0, frames - clip + 1, (), generator=dice))
+        pick = torch.randint(0, max(1, len(group) - held), (clips,), generator=rng)
+        start = int(torch.randint(0, frames - clip + 1, (), generator=rng))
         clean = self.normal(group.latents[pick][:, start : start + clip])
-        older = int(torch.randint(0, frames, (), generator=dice))
+        older = int(torch.randint(0, frames, (), generator=rng))
         earlier = self.normal(group.latents[pick][:, older : older + 1])[:, 0]
-        silent = (torch.rand(clips, generator=dice) < SILENT).repeat_interleave(clip)
-        scene = silenced(group.scene(pick, start, clip), silent)
+        unprompted = (torch.rand(clips, generator=rng) < UNPROMPTED).repeat_interleave(clip)
+        scene = without_prompt(group.scene(pick, start, clip), unprompted)
         conditioning = Conditioning.of(scene, group.steps(pick, clip), self.config.look)
-        conditioning.known = (torch.rand(clips, generator=dice) < TOLD).float().repeat_interleave(clip)
+        conditioning.known = (torch.rand(clips, generator=rng) < SEED_GIVEN).float().repeat_interleave(clip)
         return clean, earlier, conditioning
 
     def step(self, i: int) -> float:
-        dice = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
+        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
         done = i / self.steps
         self.rates.take(min(1.0, (i + 1) / 100) * max(0.01, 1 - done))
         for o in self.opts:
             o.zero_grad(set_to_none=True)
-        clean, earlier, conditioning = self.draw(dice)
+        clean, earlier, conditioning = self.draw(rng)
         b, t = clean.shape[:2]
-        remembered = torch.rand(b, len(MEMORY_SPANS_S), 1, generator=dice) < REMEMBERED
-        noise, level = torch.randn(clean.shape, generator=dice), torch.ones(b, t)
+        remembered = torch.rand(b, len(MEMORY_SPANS_S), 1, generator=rng) < REMEMBERED
+        noise, level = torch.randn(clean.shape, generator=rng), torch.ones(b, t)
         refines = i % REFINE_EVERY == REFINE_EVERY - 1
-        guided = not refines and done > GUIDED_FROM and float(torch.rand((), generator=dice)) < GUIDED_SHARE
+        guided = not refines and done > GUIDED_FROM and float(torch.rand((), generator=rng)) < GUIDED_SHARE
         if refines:
-            later = torch.tensor(levels(4)[1:])[torch.randint(0, 3, (b, t), generator=dice)]
-            level = torch.where(torch.rand(b, 1, generator=dice) < 0.5, later, level)
-        guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(b, generator=dice) if guided else torch.ones(b)
-        weight = watched(conditioning.scene, clean.shape[-2], clean.shape[-1])
+            later = torch.tensor(levels(4)[1:])[torch.randint(0, 3, (b, t), generator=rng)]
+            level = torch.where(torch.rand(b, 1, generator=rng) < 0.5, later, level)
+        guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(b, generator=rng) if guided else torch.ones(b)
+        weight = loss_weights(conditioning.scene, clean.shape[-2], clean.shape[-1])
         scale = weight.mean()
-        # All dice are thrown: from here on every process works on its own clips.
+        # All random numbers are drawn: from here on every process works on its own clips.
         mine = self.team.share(b)
         frames = (mine[:, None] * t + torch.arange(t)).flatten()
         clean, earlier, noise, level, remembered, guidance = (
@@ -170,8 +173,8 @@ class Trainer:
         elif guided:
             with torch.no_grad():
                 everything = torch.ones(len(frames), dtype=torch.bool, device=self.team.device)
-                mute = replace(conditioning, scene=silenced(conditioning.scene, everything))
-                plain = self.average(noise, level, mute, **recall)
+                unprompted = replace(conditioning, scene=without_prompt(conditioning.scene, everything))
+                plain = self.average(noise, level, unprompted, **recall)
             conditioning.guidance = guidance.repeat_interleave(t)
             target = clean + (guidance - 1)[:, None, None, None, None] * (clean - plain)
         error = F.smooth_l1_loss(self.model(noisy, level, conditioning, **recall), target, beta=0.1, reduction="none")
@@ -203,12 +206,12 @@ def train(
     shape: tuple[int, int], batch: int = 8, workers: int = 2, seed: int = 0, matrix_lr: float = 0.006,
     team: Team | None = None,
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:  # fmt: skip
-    """Resumes by itself. Returns the averaged model's state and the latents' mean and deviation per channel."""
+    """Resumes from its checkpoint. Returns the averaged model's state and the latents' mean and deviation a channel."""
     team = team or Team()
     if team.leads:
-        draw(folder, count, frames, shape, ae, workers)
+        stage_clips(folder, count, frames, shape, ae, workers)
     team.wait()
-    groups = draw(folder, count, frames, shape, ae, workers)
+    groups = stage_clips(folder, count, frames, shape, ae, workers)
     trainer = Trainer(config, groups, steps=steps, batch=batch, seed=seed, matrix_lr=matrix_lr, team=team)
     run = Run(folder, "world", steps, quiet=not team.leads)
     saved = run.load()
@@ -224,4 +227,4 @@ def train(
             state = trainer.state()
             if team.leads:
                 run.save(state)
-    return whole(trainer.average.state_dict()), trainer.mean, trainer.std
+    return full_state(trainer.average.state_dict()), trainer.mean, trainer.std

@@ -164,14 +164,14 @@ class Turbo:
     @torch.inference_mode()
     def encode(self, prompt: Prompt) -> Tokens:
         """(77, d). What a word gives is what the prompt has with it and would not have without it, so weight 0 is
-        exactly the prompt without that word. Raises ValueError for a prompt of images or sounds only."""
+        exactly the prompt without that word. Raises ValueError for a prompt of images or sound alone."""
         if not prompt.text and (prompt.image is not None or prompt.sound is not None or prompt.video is not None):
-            raise ValueError("turbo reads words; its images come in live (input)")
+            raise ValueError("turbo takes text prompts; give it images as a live input")
         words = tuple(dict.fromkeys(WORD.findall(prompt.text.lower())))[:WORDS]
         without = [_without(word, prompt.text) for word in words]
-        said = self.tokenizer([prompt.text, *without], padding="max_length", truncation=True, return_tensors="pt",
+        pieces = self.tokenizer([prompt.text, *without], padding="max_length", truncation=True, return_tensors="pt",
                               max_length=self.text_encoder.config.max_position_embeddings)  # fmt: skip
-        hidden = self.text_encoder(said.input_ids.to(self.device))[0].float().cpu().numpy()
+        hidden = self.text_encoder(pieces.input_ids.to(self.device))[0].float().cpu().numpy()
         return Tokens(hidden[0], words, hidden[:1] - hidden[1:] if words else None)
 
     def reset(self, seed: int) -> None:
@@ -239,8 +239,10 @@ class Turbo:
         scheduler.set_begin_index(0)
         latents = scheduler.add_noise(latents, noise, scheduler.timesteps[:1])
         for t in scheduler.timesteps:
-            said = self.unet(scheduler.scale_model_input(latents, t), t, encoder_hidden_states=text, return_dict=False)
-            latents = scheduler.step(said[0], t, latents, return_dict=False)[0]
+            noise_pred = self.unet(
+                scheduler.scale_model_input(latents, t), t, encoder_hidden_states=text, return_dict=False
+            )
+            latents = scheduler.step(noise_pred[0], t, latents, return_dict=False)[0]
         return latents
 
     def snapshot(self) -> WorldState:

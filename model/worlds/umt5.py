@@ -43,8 +43,8 @@ class UMT5:
         values = np.zeros((self.rows, int(self.model.config.d_model)), np.float32)
         if not text:
             return Tokens(values)
-        said = self.tokenizer.encode(text)
-        ids = torch.tensor([said.ids], device=self.device)
-        values[: len(said.ids)] = self.model(ids).last_hidden_state[0].float().cpu().numpy()
-        words, rows = pieces_of(text, said.offsets, self.rows)
+        pieces = self.tokenizer.encode(text)
+        ids = torch.tensor([pieces.ids], device=self.device)
+        values[: len(pieces.ids)] = self.model(ids).last_hidden_state[0].float().cpu().numpy()
+        words, rows = pieces_of(text, pieces.offsets, self.rows)
         return Tokens(values, words, rows=rows)

@@ -11,7 +11,7 @@ from worldjockey.model.nano.transformer import WorldConfig, WorldModel
 from worldjockey.model.stage.sample import sequence
 from worldjockey.model.train import world as train_world
 from worldjockey.model.train.clips import Clips
-from worldjockey.model.train.fsdp import Team, join, leave, shard, whole
+from worldjockey.model.train.fsdp import Team, full_state, join, leave, shard
 from worldjockey.model.train.world import Trainer
 from worldjockey.node.ipc import process
 
@@ -67,7 +67,7 @@ def main(out: str, checkpoint: str | None = None) -> None:
     held = {**held, **{f"{k} again": v for k, v in trainer.held_out().items()}}
     losses += [trainer.step(first + 4)]
     state = trainer.state()
-    weights = {name: whole(getattr(trainer, name).state_dict()) for name in ("model", "average")}
+    weights = {name: full_state(getattr(trainer, name).state_dict()) for name in ("model", "average")}
     half = [] if checkpoint else in_half(trainer, team)
     if team.leads:
         torch.save({"losses": losses, "held": held, "weights": weights, "half": half}, out)

@@ -1,4 +1,4 @@
-"""What a Helios world remembers, and how its next chunk is thought out from that.
+"""The memory of a Helios world, and how its next chunk is denoised from it.
 
 Helios (Yuan et al., 2026) draws chunks of latent frames; what came before is plain latents: a long, a middle and a
 short stretch of the past, and the very first frame for ever, which keeps colours from drifting. Positions are counted
@@ -44,15 +44,15 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a world can begin with. anchor: (1, c, 1, h, w), the first frame. past: (1, c, n, h, w), what came before:
-    one frame for an image, whole chunks for a video."""
+class StartLatents:
+    """Latents with which a world can begin. anchor: (1, c, 1, h, w), the first frame. past: (1, c, n, h, w), the frames
+    before: one for an image, whole chunks for a video."""
 
     anchor: Tensor
     past: Tensor
 
     def memory(self, empty: Memory, generator: torch.Generator) -> Memory:
-        """The memory of a world that begins with this look, which it sees through a little noise, as in training."""
+        """The memory of a world that begins with these latents, under a little noise, as in training."""
         anchor = _noisy(self.anchor, generator)
         if self.past.shape[2] == 1:
             past = _noisy(self.past, generator)
@@ -114,7 +114,7 @@ def _block_noise(shape: torch.Size, patch: tuple[int, int, int], gamma: float, g
 
 
 @torch.inference_mode()
-def think(pipe: Any, memory: Memory, prompt: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+def denoise_chunk(pipe: Any, memory: Memory, prompt: Tensor, steps: int, generator: torch.Generator) -> Tensor:
     """The next chunk, (1, c, CHUNK, h, w) float32, as diffusers' HeliosPyramidPipeline draws it.
 
     pipe: that pipeline, distilled. prompt: (1, n, d). steps: of each of the pyramid's stages, doubled while the memory

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from ...spec import Array
 from ..crop import cover
 from ..token_words import pieces_of
-from .memory import CHUNK, PAST, Look
+from .memory import CHUNK, PAST, StartLatents
 
 CPU = torch.device("cpu")  # where images wait for the autoencoder: a clip is large
 SHARED_GPU_BYTES = 48e9  # bytes that a GPU needs for the network, its work and the 11 GB of the text encoder
 
 
 @torch.inference_mode()
-def read(pipe: Any, text: str, rows: int) -> tuple[Array, tuple[str, ...], Array]:
+def encode_text(pipe: Any, text: str, rows: int) -> tuple[Array, tuple[str, ...], Array]:
     """values (rows, d), zeros after the text's last piece; its words; and (words, rows), which rows are whose.
 
     The same as the first rows of the pipeline's `encode_prompt`: pieces beyond `rows` are not read.
@@ -26,21 +26,21 @@ def read(pipe: Any, text: str, rows: int) -> tuple[Array, tuple[str, ...], Array
     from diffusers.pipelines.helios.pipeline_helios_pyramid import prompt_clean
 
     text = prompt_clean(text)
-    said = pipe.tokenizer(text, truncation=True, max_length=rows, return_offsets_mapping=True)
+    pieces = pipe.tokenizer(text, truncation=True, max_length=rows, return_offsets_mapping=True)
     encoder = pipe.text_encoder
-    ids, mask = (torch.tensor([said[k]], device=encoder.device) for k in ("input_ids", "attention_mask"))
+    ids, mask = (torch.tensor([pieces[k]], device=encoder.device) for k in ("input_ids", "attention_mask"))
     hidden = encoder(ids, mask).last_hidden_state[0].float().cpu().numpy()
     values = np.zeros((rows, hidden.shape[1]), np.float32)
     values[: len(hidden)] = hidden
-    return values, *pieces_of(text, said["offset_mapping"], rows)
+    return values, *pieces_of(text, pieces["offset_mapping"], rows)
 
 
 @torch.inference_mode()
-def look_at(pipe: Any, images: NDArray[np.uint8], width: int, height: int, device: torch.device) -> Look:
+def encode_images(pipe: Any, images: NDArray[np.uint8], width: int, height: int, device: torch.device) -> StartLatents:
     """An image (1, h, w, 3) or a clip (n, h, w, 3) at the world's rate, as what a world begins with.
 
     Of a long clip the end counts, as far as the memory reaches, and its first image; a short one stands still first.
-    The same images are always the same look.
+    The same images always give the same latents.
     """
     vae = pipe.vae
     shape = (1, vae.config.z_dim, 1, 1, 1)
@@ -49,7 +49,7 @@ def look_at(pipe: Any, images: NDArray[np.uint8], width: int, height: int, devic
     generator = torch.Generator().manual_seed(0)
     common = {"num_latent_frames_per_chunk": CHUNK, "dtype": torch.float32, "device": device, "generator": generator}
     if len(images) == 1:
-        return Look(*pipe.prepare_image_latents(cover(images, width, height, CPU), mean, inverse, **common))
+        return StartLatents(*pipe.prepare_image_latents(cover(images, width, height, CPU), mean, inverse, **common))
     window = (CHUNK - 1) * pipe.vae_scale_factor_temporal + 1
     whole = -(-PAST // CHUNK) * window
     if len(images) < window:
@@ -57,4 +57,4 @@ def look_at(pipe: Any, images: NDArray[np.uint8], width: int, height: int, devic
     elif len(images) > whole:
         images = np.concatenate([images[:1], images[-whole:]])
     clip = cover(images, width, height, CPU).transpose(0, 1)[None]
-    return Look(*pipe.prepare_video_latents(clip, mean, inverse, **common))
+    return StartLatents(*pipe.prepare_video_latents(clip, mean, inverse, **common))

@@ -28,12 +28,12 @@ from ...devices import choose_device, encoder_device, gpu_memory
 from ...errors import WeightsMissing
 from ...spec import Controls, Prompt, Tokens, WorldSpec, WorldState
 from .decode import ChunkDecoder
-from .memory import CHUNK, Look, Memory, think
-from .prompt import SHARED_GPU_BYTES, look_at, read
+from .memory import CHUNK, Memory, StartLatents, denoise_chunk
+from .prompt import SHARED_GPU_BYTES, encode_images, encode_text
 
 TEXT = 512  # rows of text that the network attends to, zeros included, as it was trained
 ROWS = 256  # of them that a prompt may fill
-LOOKS = 64  # images and clips that are remembered
+MAX_STARTS = 64  # images and clips whose latents are kept
 WIDTH, HEIGHT, FPS = 640, 384, 24.0  # that it was trained for
 
 
@@ -55,7 +55,8 @@ class Helios:
         factor = pipe.vae_scale_factor_spatial
         channels = pipe.transformer.config.in_channels
         self._empty = Memory.empty(channels, height // factor, width // factor, self.device)
-        self._looks: OrderedDict[str, tuple[int, Look]] = OrderedDict()  # by digest, with its place in the tokens
+        # By digest, each with its column in the tokens.
+        self._starts: OrderedDict[str, tuple[int, StartLatents]] = OrderedDict()
         self._generator = torch.Generator()
         self.timings: dict[str, float] = {}
         self.reset(0)
@@ -88,8 +89,8 @@ class Helios:
         return world
 
     def warm(self, compiler: str | Callable[..., Any]) -> None:
-        """Compile the network's blocks (`torch.compile`'s backend) and think a chunk unseen, so that the
-        first prompt need not wait for that. Where it cannot be compiled, it plays as it is."""
+        """Compile the network's blocks (`torch.compile`'s backend) and compute a chunk that is not shown, so
+        that the first prompt need not wait for that. Where it cannot be compiled, it plays as it is."""
         network = self.pipe.transformer
         silence = Controls(np.zeros((self.rows + 1, network.config.text_dim), np.float32))
         try:
@@ -110,7 +111,7 @@ class Helios:
     def encode(self, prompt: Prompt) -> Tokens:
         """(rows + 1, d): the text's embeddings, zeros after its end; the last row says which image or clip, if any,
         the world begins with: 1 in that one's column."""
-        values, words, whose = read(self.pipe, prompt.text, self.rows)
+        values, words, whose = encode_text(self.pipe, prompt.text, self.rows)
         values, whose = np.pad(values, ((0, 1), (0, 0))), np.pad(whose, ((0, 0), (0, 1)))
         images = prompt.video if prompt.video is not None else None if prompt.image is None else prompt.image[None]
         if images is not None:
@@ -119,13 +120,13 @@ class Helios:
 
     def _place(self, images: np.ndarray) -> int:
         key = hashlib.sha256(f"{images.shape}".encode() + np.ascontiguousarray(images).tobytes()).hexdigest()
-        if key not in self._looks:
-            look = look_at(self.pipe, images, self._spec.width, self._spec.height, self.device)
-            columns = min(LOOKS, self.pipe.transformer.config.text_dim)
-            place = len(self._looks) if len(self._looks) < columns else self._looks.popitem(last=False)[1][0]
-            self._looks[key] = (place, look)
-        self._looks.move_to_end(key)
-        return self._looks[key][0]
+        if key not in self._starts:
+            start = encode_images(self.pipe, images, self._spec.width, self._spec.height, self.device)
+            columns = min(MAX_STARTS, self.pipe.transformer.config.text_dim)
+            place = len(self._starts) if len(self._starts) < columns else self._starts.popitem(last=False)[1][0]
+            self._starts[key] = (place, start)
+        self._starts.move_to_end(key)
+        return self._starts[key][0]
 
     def reset(self, seed: int) -> None:
         self._generator.manual_seed(seed)
@@ -141,10 +142,10 @@ class Helios:
         begin = time.perf_counter()
         self.timings = {}
         if self._chunk is None:
-            self._chunk, self._drawn = self._think(controls), 0
+            self._chunk, self._drawn = self._next_chunk(controls), 0
             self.decoder.begin()
-            self._chunk[0, 0, 0, 0, 0].item()  # waits for the device: the time is that of the thought, not of asking
-            self.timings["think_ms"] = (time.perf_counter() - begin) * 1e3
+            self._chunk[0, 0, 0, 0, 0].item()  # waits for the device: the time is that of the work, not of its launch
+            self.timings["denoise_ms"] = (time.perf_counter() - begin) * 1e3
         frames = self.decoder.draw(self._chunk[:, :, self._drawn : self._drawn + 1])
         self._drawn += 1
         if self._drawn == CHUNK:
@@ -152,19 +153,19 @@ class Helios:
         self.timings["step_ms"] = (time.perf_counter() - begin) * 1e3
         return frames
 
-    def _think(self, controls: Controls) -> Tensor:
+    def _next_chunk(self, controls: Controls) -> Tensor:
         text, marks = controls.tokens[:-1], controls.tokens[-1]
         place = int(marks.argmax())
         begins = place if marks[place] >= 0.5 else -1
         if begins != self._began:
             self._began = begins
-            for kept, look in list(self._looks.values()):
+            for kept, start in list(self._starts.values()):
                 if kept == begins:
-                    self._memory = look.memory(self._empty, self._generator)
+                    self._memory = start.memory(self._empty, self._generator)
         prompt = torch.from_numpy(np.ascontiguousarray(text)).to(self.device, self.pipe.transformer.dtype)
         prompt = F.pad(prompt, (0, 0, 0, TEXT - len(prompt)))[None]
         steps = min(max(controls.steps, 1), 4)
-        chunk = think(self.pipe, self._memory, prompt, steps, self._generator)
+        chunk = denoise_chunk(self.pipe, self._memory, prompt, steps, self._generator)
         self._memory = self._memory.after(chunk)
         return chunk
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from worldjockey.model.train.fsdp import Team, dealt
+from worldjockey.model.train.fsdp import Team, map_full
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +52,6 @@ def test_a_batch_is_dealt_evenly_or_the_fix_is_named():
 
 def test_a_lone_process_works_on_every_matrix_itself():
     matrices = [torch.randn(3, 4), torch.randn(5, 2)]
-    assert [m.shape for m in dealt(matrices, torch.neg)] == [(3, 4), (5, 2)]
-    assert all(torch.equal(a, -b) for a, b in zip(dealt(matrices, torch.neg), matrices, strict=True))
-    assert list(dealt([], torch.neg)) == []
+    assert [m.shape for m in map_full(matrices, torch.neg)] == [(3, 4), (5, 2)]
+    assert all(torch.equal(a, -b) for a, b in zip(map_full(matrices, torch.neg), matrices, strict=True))
+    assert list(map_full([], torch.neg)) == []

@@ -15,7 +15,7 @@ from worldjockey.model.devices import encoder_device
 from worldjockey.model.worlds.helios import world as helios
 from worldjockey.model.worlds.helios.decode import ChunkDecoder
 from worldjockey.model.worlds.helios.memory import PAST, _block_noise, _factor
-from worldjockey.model.worlds.helios.prompt import SHARED_GPU_BYTES, look_at
+from worldjockey.model.worlds.helios.prompt import SHARED_GPU_BYTES, encode_images
 from worldjockey.model.worlds.helios.world import CHUNK, Helios, kinds
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameRing
@@ -144,7 +144,7 @@ def test_begins_with_an_image_or_a_clip_as_the_pipeline_does(pipe, world, frames
     tokens = world.encode(prompt).values
     world.reset(4)
     ours = every_frame(world, tokens, 2)
-    look = look_at(pipe, given, SIZE, SIZE, torch.device("cpu"))
+    look = encode_images(pipe, given, SIZE, SIZE, torch.device("cpu"))
     if frames == 1:
         theirs = called(pipe, tokens, 2, 4, image_latents=look.anchor, fake_image_latents=look.past)
     else:
@@ -242,7 +242,7 @@ def test_a_frame_leaves_before_the_chunk_is_drawn(world, monkeypatch):
     assert world.step(Controls(tokens)).shape == (4, SIZE, SIZE, 3)
     assert len(drawn) == 2
     assert world.spec.steps_per_chunk == CHUNK
-    assert {"step_ms"} == world.timings.keys(), "only the first step of a chunk thinks"
+    assert {"step_ms"} == world.timings.keys(), "only the first step of a chunk denoises"
 
 
 def test_text_is_read_as_the_pipeline_reads_it(pipe, world):
@@ -350,7 +350,7 @@ def test_the_world_process_shows_every_frame_in_order_at_an_even_pace(world, mon
         for cell in (box, status, ring):
             cell.unlink()
     assert np.array_equal(np.stack([pixels for pixels, _ in shown[:70]]), torch.cat(made)[:70].numpy())
-    assert {"think_ms", "step_ms"} <= said.keys()
+    assert {"denoise_ms", "step_ms"} <= said.keys()
     assert min(info.span for _, info in shown[:70]) >= 1 / 24 - 1e-9
 
 
@@ -361,12 +361,12 @@ def test_looks_are_few_and_never_mistaken(world, monkeypatch):
         made.append(int(given[0, 0, 0, 0]))
         return made[-1]
 
-    monkeypatch.setattr(helios, "look_at", look)
+    monkeypatch.setattr(helios, "encode_images", look)
     places = {
         n: int(world.encode(Prompt(image=np.full((4, 4, 3), n, np.uint8))).values[-1].argmax()) for n in range(40)
     }
-    assert len(set(places.values())) == len(world._looks) == 32
-    assert {n: place for place, n in world._looks.values()} == {n: places[n] for n in range(8, 40)}, "the newest"
+    assert len(set(places.values())) == len(world._starts) == 32
+    assert {n: place for place, n in world._starts.values()} == {n: places[n] for n in range(8, 40)}, "the newest"
     world.encode(Prompt(image=np.full((4, 4, 3), 39, np.uint8)))
     assert len(made) == 40, "an image that is known is not encoded at again"
 

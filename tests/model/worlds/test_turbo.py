@@ -111,7 +111,7 @@ def test_a_word_at_nothing_is_the_prompt_without_it(world):
     assert np.abs(said.weighted({"storm": 2.0}) - (2 * said.values - without)).max() < 1e-5
     assert said.values.shape == without.shape == world.encode(Prompt("")).values.shape == (77, WIDTH)
     assert world.encode(Prompt("word " * 200)).values.shape == (77, WIDTH)
-    with pytest.raises(ValueError, match="words"):
+    with pytest.raises(ValueError, match="text prompts"):
         world.encode(Prompt(image=image()))
 
 
