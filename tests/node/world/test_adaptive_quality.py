@@ -197,7 +197,7 @@ def heavy():
     player.encoder.once()
     thread = threading.Thread(target=world_process._play, args=(player, ring, status, {}, stop), daemon=True)
     thread.start()
-    yield SimpleNamespace(world=player.world, box=box, ring=ring, said=lambda: read_status(status))
+    yield SimpleNamespace(world=player.world, box=box, ring=ring, status=lambda: read_status(status))
     stop.set()
     thread.join(5)
     for cell in (box, status, ring):

@@ -53,7 +53,7 @@ def watching(spec: LiveSpec, feed: LiveFeed, **patience: float) -> Iterator[Call
             assert time.monotonic() < deadline, supervisor.status()
             time.sleep(0.02)
 
-    wait.said = supervisor.said  # type: ignore[attr-defined]
+    wait.status = supervisor.status  # type: ignore[attr-defined]
     try:
         yield wait
     finally:

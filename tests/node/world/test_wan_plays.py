@@ -125,7 +125,7 @@ def playing(opened, box):
     box.post("steps", 1, 1.0)
     thread = threading.Thread(target=world_process._play, args=(player, ring, status, {}, stop), daemon=True)
     thread.start()
-    yield SimpleNamespace(world=player.world, box=box, player=player, log=log, said=lambda: read_status(status))
+    yield SimpleNamespace(world=player.world, box=box, player=player, log=log, status=lambda: read_status(status))
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
