@@ -66,7 +66,7 @@ def test_a_world_that_thinks_in_chunks_is_measured_by_whole_ones(monkeypatch: py
     monkeypatch.setattr("worldjockey.model.load", lambda name, device: chunky)
     for harmless in ("enter", "stay_offline"):
         monkeypatch.setattr(bench, harmless, lambda: None)
-    monkeypatch.setattr(bench, "free_a_core", lambda wanted: 1)
+    monkeypatch.setattr(bench, "limit_threads", lambda wanted: 1)
     bench._world(SimpleNamespace(send=rows.append), "chunky", "cpu", (1, 2), 0.12)
     assert [row.get("error", "") for row in rows] == [""] * 3
     assert chunky.steps % 3 == 0

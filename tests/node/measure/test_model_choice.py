@@ -143,7 +143,7 @@ def looked(device="auto"):
 
 
 def test_a_gpu_is_named_with_its_memory(monkeypatch):
-    monkeypatch.setattr(model_choice, "enter", lambda: None)
+    monkeypatch.setattr(model_choice, "init_child", lambda: None)
     with gpu(25.4e9, "RTX of the tests"):
         assert looked() == Machine("cuda", 25.4, "RTX of the tests")
         assert looked("cpu") == Machine("cpu")
@@ -153,7 +153,7 @@ def test_a_gpu_is_named_with_its_memory(monkeypatch):
 
 
 def test_an_apple_gpu_has_what_torch_recommends(monkeypatch):
-    monkeypatch.setattr(model_choice, "enter", lambda: None)
+    monkeypatch.setattr(model_choice, "init_child", lambda: None)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 22_906_503_168)
     assert looked() == Machine("mps", 22.9, "Apple GPU")
