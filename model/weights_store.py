@@ -11,6 +11,7 @@ import errno
 import fnmatch
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = ".worldjockey.json"
 TENSORS = (".safetensors", ".pt", ".pth")  # the latter two are only ever read as tensors (torch's weights_only)
@@ -82,8 +85,8 @@ def get(sources: Sequence[Source], root: Path, report: Callable[[str], None] = l
         endpoint: str | None = None) -> None:  # fmt: skip
     """Fetch what is missing or damaged, with a progress bar a file on stderr.
 
-    What was cut off goes on where it was. Raises OSError, with the fix, where the hub cannot be reached, the disk is
-    full or a file is not there, and ValueError where a file's content is not what it shall be.
+    Interrupted downloads are resumed. Raises OSError, with the fix, if the hub cannot be reached, the disk is full or a
+    file is missing, and ValueError if a file does not have the expected content.
     """
     endpoint = endpoint or os.environ.get("HF_ENDPOINT")
     plans = [(source, *_ask(source, _revision(source, root), endpoint)) for source in sources]
@@ -118,7 +121,9 @@ def take(sources: Sequence[Source], root: Path, given: Path, report: Callable[[s
             digest = "sha256:" + _hash(part, hashlib.sha256())
             if path in source.sha256 and digest != f"sha256:{source.sha256[path]}":
                 part.unlink()
-                raise ValueError(f"{folder / path} is not {source.repository}'s (its sha256 differs): copy it again")
+                raise ValueError(
+                    f"{folder / path} is not the file of {source.repository} (its sha256 differs): copy it again"
+                )
             files.append(File(path, _size(part), digest))
             part.replace(here / path)
         _write_manifest(here, folder.name if folder.parent == _cache(source, given) else source.revision, files)
@@ -148,7 +153,8 @@ def _look(source: Source, given: Path) -> tuple[Path, list[str]]:
         if not absent:
             return folder, paths
     raise FileNotFoundError(
-        f"{given} has not all of {source.repository}: it shall hold {source.repository}/{source.files[0]} and so on"
+        f"{given} does not contain all files of {source.repository}: it must contain"
+        f" {source.repository}/{source.files[0]} and so on"
     )
 
 
@@ -195,8 +201,8 @@ def _fetch(repository: str, revision: str, file: File, folder: Path, endpoint: s
     if not _matches(part, file):
         part.unlink()
         raise ValueError(
-            f"{repository}/{file.path} came with another content than it shall have ({file.digest}), so it was deleted:"
-            " get it again, and trust it less if that happens twice"
+            f"{repository}/{file.path} did not have the expected content ({file.digest}) and was deleted:"
+            " run the command again, and distrust the server if that happens twice"
         )
     part.replace(folder / file.path)
 
@@ -229,7 +235,10 @@ def _intact(path: Path, file: File, report: Callable[[str], None]) -> bool:
     if _size(path) != file.size:
         return False
     report(f"checking {path.name}")
-    return _matches(path, file)
+    if _matches(path, file):
+        return True
+    logger.warning("%s is damaged: it is fetched again", path)
+    return False
 
 
 def _matches(path: Path, file: File) -> bool:
@@ -276,7 +285,7 @@ def _full_disk(root: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise OSError(_too_little(root, "no space is left; what came is kept")) from error
+        raise OSError(_too_little(root, "no space is left; the part that was downloaded is kept")) from error
 
 
 @contextlib.contextmanager
@@ -288,15 +297,15 @@ def _reach(repository: str) -> Iterator[None]:
         yield
     except GatedRepoError as error:
         raise PermissionError(
-            f"{repository} is only for those who accepted its licence on https://huggingface.co/{repository}: "
-            "do that, then `hf auth login`"
+            f"{repository} requires that you accept its licence on https://huggingface.co/{repository}: "
+            "do that, then run `hf auth login`"
         ) from error
     except HfHubHTTPError as error:
-        raise OSError(f"the hub has no {repository} to give ({str(error).splitlines()[0]})") from error
+        raise OSError(f"the hub does not deliver {repository} ({str(error).splitlines()[0]})") from error
     except OSError:
         raise
     except Exception as error:
         raise OSError(
-            f"{repository} cannot be fetched ({error}): check the connection and run the same again, which goes on"
-            " where it was; or copy the files from another machine with --from FOLDER"
+            f"{repository} cannot be fetched ({error}): check the connection and run the same command again, which"
+            " resumes the download; or copy the files from another machine with --from FOLDER"
         ) from error

@@ -86,10 +86,10 @@ class Probe(nn.Module):
 
 
 def load_probe(path: Path = WEIGHTS) -> Probe:
-    """Raises FileNotFoundError where the file is not there, ValueError where it is no judge of this version."""
+    """Raises FileNotFoundError for a missing file, ValueError for weights of another version."""
     probe = Probe()
     try:
         probe.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()})
     except (RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{path} is no judge of this version: train one with `wj train --stage probe`") from error
+        raise ValueError(f"{path} is not a judge of this version: train one with `wj train --stage probe`") from error
     return probe.eval()

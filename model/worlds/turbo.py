@@ -13,9 +13,9 @@ The network's parts are called directly, with what diffusers' StableDiffusionImg
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from ..spec import Controls, Prompt, Tokens, WorldSpec, WorldState
 from .crop import cover
 from .sources import TAESD, TURBO
 from .token_words import WORD
+
+logger = logging.getLogger(__name__)
 
 SHAPES = ((512, 512), (640, 384), (704, 384), (384, 640))  # width and height; it was trained at the first
 SIZES = (8, 7, 6)  # eighths of them that it can draw, best first: each is a whole number of latents
@@ -130,7 +132,7 @@ class Turbo:
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
         except Exception as error:
-            raise ValueError(f"{folder} is not SD-Turbo as it shall be ({error}): wj weights get turbo") from error
+            raise ValueError(f"{folder} is not SD-Turbo ({error}): wj weights get turbo") from error
         world = cls(unet.to(chosen, memory_format=form), vae.to(chosen, memory_format=form), text.to(chosen),
                     tokenizer, scheduler, *shape_for(aspect))  # fmt: skip
         if chosen.type == "cuda":
@@ -150,7 +152,7 @@ class Turbo:
                 self.step(silence)
                 self.step(silence)
         except Exception as error:
-            warnings.warn(f"turbo plays without torch.compile, slower: {error}", stacklevel=2)
+            logger.warning("turbo runs without torch.compile, and slower: %s", error, exc_info=True)
             for part in parts:
                 part._compiled_call_impl = None
             self.step(silence)
@@ -252,7 +254,7 @@ class Turbo:
     def restore(self, state: WorldState) -> None:
         """Raises ValueError for another world's state. What was drawn in another size is resized."""
         if state.data.get("turbo") != self._noisy:
-            raise ValueError(f"this is no state of a turbo of {self._spec.width}x{self._spec.height}")
+            raise ValueError(f"this snapshot is not of a turbo of {self._spec.width}x{self._spec.height}")
         image, noise = state.data["image"], state.data["noise"]
         self._image = None if image is None else image.to(self.device, self.kind)
         self._noise = noise

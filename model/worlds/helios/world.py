@@ -12,8 +12,8 @@ nothing, and the node plays `speed` by the pace at which frames are shown.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +30,8 @@ from ...spec import Controls, Prompt, Tokens, WorldSpec, WorldState
 from .decode import ChunkDecoder
 from .memory import CHUNK, Memory, StartLatents, denoise_chunk
 from .prompt import SHARED_GPU_BYTES, encode_images, encode_text
+
+logger = logging.getLogger(__name__)
 
 TEXT = 512  # rows of text that the network attends to, zeros included, as it was trained
 ROWS = 256  # of them that a prompt may fill
@@ -73,11 +75,9 @@ class Helios:
         try:
             pipe = HeliosPyramidPipeline.from_pretrained(folder, dtype=kinds(chosen), local_files_only=True)
         except Exception as error:
-            raise ValueError(
-                f"{folder} is not Helios as diffusers keeps it ({error}): wj weights get helios"
-            ) from error
+            raise ValueError(f"{folder} is not Helios in diffusers' layout ({error}): wj weights get helios") from error
         if not pipe.config.is_distilled:
-            raise ValueError(f"{folder} is not distilled, so it cannot be played live: take Helios-Distilled")
+            raise ValueError(f"{folder} is not distilled and too slow to be played live: use Helios-Distilled")
         pipe.transformer.to(chosen)
         pipe.vae.to(chosen)
         pipe.text_encoder.to(encoder_device(chosen, gpu_memory(chosen), SHARED_GPU_BYTES))
@@ -97,7 +97,7 @@ class Helios:
             network.compile_repeated_blocks(fullgraph=True, dynamic=False, backend=compiler)
             self.step(silence)
         except Exception as error:
-            warnings.warn(f"helios plays without torch.compile, slower: {error}", stacklevel=2)
+            logger.warning("helios runs without torch.compile, and slower: %s", error, exc_info=True)
             for part in network.modules():
                 part._compiled_call_impl = None
             self.step(silence)
@@ -182,7 +182,7 @@ class Helios:
         data = state.data
         past = data.get("past")
         if not isinstance(past, Tensor) or past.shape != self._empty.past.shape:
-            raise ValueError(f"this is no state of a helios of {self._spec.width}x{self._spec.height}")
+            raise ValueError(f"this snapshot is not of a helios of {self._spec.width}x{self._spec.height}")
         anchor, chunk = data["anchor"], data["chunk"]
         self._memory = Memory(
             past.to(self.device), None if anchor is None else anchor.to(self.device), bool(data["fresh"])

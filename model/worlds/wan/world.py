@@ -80,7 +80,9 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         found: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
-        raise ValueError(f"{path} is no file of tensors ({error}): delete it and get it again") from error
+        raise ValueError(
+            f"{path} is not a file of tensors ({error}): delete it and run wj weights get again"
+        ) from error
     return found
 
 
@@ -233,7 +235,7 @@ class Wan:
         """Raises ValueError for another world's state."""
         data = state.data
         if replace(data.get("world", self._spec), device="") != replace(self._spec, device="") or "rollout" not in data:
-            raise ValueError(f"this is no state of {self._spec.name} at {self._spec.width}x{self._spec.height}")
+            raise ValueError(f"this snapshot is not of {self._spec.name} at {self._spec.width}x{self._spec.height}")
         self.rollout.restore(data["rollout"])
         self.decoder.restore(data["decoder"])
         self._drawn, self._tokens, self._cached = list(data["drawn"]), data["tokens"], data["cached"]
