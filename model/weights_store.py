@@ -1,4 +1,4 @@
-"""Weights on this machine: where they lie, what is missing, fetching them from the Hugging Face hub, and checking them.
+"""Weights on this machine: their folder, missing files, downloads from the Hugging Face hub, and checks.
 
 Every file of a source lies at <home>/<repository>/<path>. A manifest beside them, `.worldjockey.json`, lists the files
 of each commit. It is written first, so that an interrupted download is known to be incomplete and can be resumed.
@@ -33,7 +33,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 class Source:
     """Files of one repository on the Hugging Face hub.
 
-    revision: a commit; "main" is whatever it is on the day of the first fetch, and stays that. files: paths, `*` for
+    revision: a commit, or "main", which is resolved to a commit at the first download. files: paths, `*` for
     any name. sha256: of files whose content was known when this was written; all others are checked against the hub's
     own digests.
     """
@@ -46,7 +46,7 @@ class Source:
 
 @dataclass(frozen=True)
 class File:
-    """One file as it shall be. digest: "sha256:..." or, for small ones, git's "blob:..."; "" where nobody knows."""
+    """One file as expected. digest: "sha256:..." or, for small ones, git's "blob:..."; "" if unknown."""
 
     path: str
     size: int
@@ -62,13 +62,13 @@ def home() -> Path:
 
 
 def missing(source: Source, root: Path) -> list[str]:
-    """Files of a source that are not there whole, as <repository>/<path>; quick, so contents are not read."""
+    """Files of a source that are missing or incomplete, as <repository>/<path>. Contents are not read."""
     folder = root / source.repository
     listed = _manifest(folder)[1]
     try:
         kept = [p for p, about in listed.items() if _wanted(source, p) and _size(folder / p) == about["size"]]
         gone = [p for p in listed if _wanted(source, p) and p not in kept]
-    except (KeyError, TypeError):  # somebody wrote that by hand
+    except (KeyError, TypeError):  # the manifest was edited by hand
         kept, gone = [], []
     known = {*kept, *gone}
     others = [p for p in source.files if not any(fnmatch.fnmatchcase(k, p) for k in known)]
@@ -76,14 +76,14 @@ def missing(source: Source, root: Path) -> list[str]:
 
 
 def commit(source: Source, root: Path) -> str:
-    """Of which commit a source's files on this machine are; "" where nobody knows."""
+    """The commit of a source's files on this machine; "" if unknown."""
     revision, files = _manifest(root / source.repository)
     return revision if COMMIT.fullmatch(revision) and any(_wanted(source, path) for path in files) else ""
 
 
 def get(sources: Sequence[Source], root: Path, report: Callable[[str], None] = lambda line: None,
         endpoint: str | None = None) -> None:  # fmt: skip
-    """Fetch what is missing or damaged, with a progress bar a file on stderr.
+    """Download missing and damaged files, with a progress bar for each on stderr.
 
     Interrupted downloads are resumed. Raises OSError, with the fix, if the hub cannot be reached, the disk is full or a
     file is missing, and ValueError if a file does not have the expected content.
@@ -130,7 +130,7 @@ def take(sources: Sequence[Source], root: Path, given: Path, report: Callable[[s
 
 
 def _revision(source: Source, root: Path) -> str:
-    """What is asked for: a branch is followed once, and from then on it is the commit that was found."""
+    """The revision to request: a branch is resolved once, and from then on to the same commit."""
     return source.revision if COMMIT.fullmatch(source.revision) else commit(source, root) or source.revision
 
 
@@ -208,7 +208,7 @@ def _fetch(repository: str, revision: str, file: File, folder: Path, endpoint: s
 
 
 def _part(folder: Path, file: File) -> Path:
-    """Where a download grows; of another content it would be another file."""
+    """The file of a partial download; its name depends on the expected content."""
     return folder / f"{file.path}.part-{hashlib.sha256(file.digest.encode()).hexdigest()[:8]}"
 
 

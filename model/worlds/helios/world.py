@@ -1,4 +1,4 @@
-"""Helios as a `World`: a video network of 14 billion parameters that goes on for ever (Yuan et al., 2026).
+"""Helios as a `World`: a video model of 14 billion parameters without an end (Yuan et al., 2026).
 
 A chunk of nine latent frames is denoised when the one before it has been decoded; then one latent frame is decoded a
 step, which makes one frame of video for the first and four for each further one. So prompts, their mix and their word
@@ -40,13 +40,13 @@ WIDTH, HEIGHT, FPS = 640, 384, 24.0  # that it was trained for
 
 
 def kinds(device: torch.device) -> dict[str, torch.dtype]:
-    """Arithmetic by part: half the memory on a GPU, what is exact and fast on a CPU; the decoder needs precision."""
+    """The dtype of each part: bfloat16 on a GPU, float32 on a CPU; the decoder always needs float32."""
     kind = torch.float32 if device.type == "cpu" else torch.bfloat16
     return {"transformer": kind, "text_encoder": kind, "vae": torch.float32}
 
 
 class Helios:
-    """Make one with `Helios.load`. pipe: a distilled HeliosPyramidPipeline, its parts where they shall run."""
+    """A `World`. Make one with `Helios.load`. pipe: a distilled HeliosPyramidPipeline, its parts on their devices."""
 
     def __init__(self, pipe: Any, width: int = WIDTH, height: int = HEIGHT, rows: int = ROWS) -> None:
         self.pipe, self.rows = pipe, rows
@@ -65,8 +65,8 @@ class Helios:
 
     @classmethod
     def load(cls, folder: Path, device: str = "auto") -> Helios:
-        """folder: Helios-Distilled in diffusers' layout. Raises WeightsMissing where it is not there, ValueError where
-        it is something else, ImportError where the packages are missing."""
+        """folder: Helios-Distilled in diffusers' layout. Raises WeightsMissing for a missing folder, ValueError for
+        another model, ImportError if the packages are missing."""
         from diffusers import HeliosPyramidPipeline
 
         if not (folder / "model_index.json").exists():
@@ -90,7 +90,7 @@ class Helios:
 
     def warm(self, compiler: str | Callable[..., Any]) -> None:
         """Compile the network's blocks (`torch.compile`'s backend) and compute a chunk that is not shown, so
-        that the first prompt need not wait for that. Where it cannot be compiled, it plays as it is."""
+        that the first prompt need not wait for that. If compiling fails, the world runs uncompiled."""
         network = self.pipe.transformer
         silence = Controls(np.zeros((self.rows + 1, network.config.text_dim), np.float32))
         try:
@@ -109,8 +109,8 @@ class Helios:
         return self._spec
 
     def encode(self, prompt: Prompt) -> Tokens:
-        """(rows + 1, d): the text's embeddings, zeros after its end; the last row says which image or clip, if any,
-        the world begins with: 1 in that one's column."""
+        """(rows + 1, d): the text's embeddings, zeros after its end; the last row holds a 1 in the column of
+        the image or clip, if any, with which the world begins."""
         values, words, whose = encode_text(self.pipe, prompt.text, self.rows)
         values, whose = np.pad(values, ((0, 1), (0, 0))), np.pad(whose, ((0, 0), (0, 1)))
         images = prompt.video if prompt.video is not None else None if prompt.image is None else prompt.image[None]
@@ -177,8 +177,8 @@ class Helios:
         })  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
-        """The frames go on bit by bit as they did. Within a chunk, what was drawn of it is drawn again unseen, so
-        that the decoder remembers it. Raises ValueError for another world's state."""
+        """The frames continue bit for bit. Within a chunk its decoded frames are decoded again, which restores the
+        decoder's memory. Raises ValueError for another world's snapshot."""
         data = state.data
         past = data.get("past")
         if not isinstance(past, Tensor) or past.shape != self._empty.past.shape:
