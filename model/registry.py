@@ -1,13 +1,15 @@
-"""Which worlds there are, and opening one by its name. Importing this loads neither torch nor any world.
+"""The worlds that can be played, and opening one by its name. Importing this loads neither torch nor any world.
 
 A name may be followed by options, as in `wan-1.3b-longlive:switch=swap,decoder=full`.
 
-Another package adds worlds by the entry point group `worldjockey.worlds`: a name, and what is called for a `World`
-with `device=`, `aspect=` and its options, or a `WorldEntry` where it has weights to be fetched (examples/world_plugin).
+Another package adds worlds by the entry point group `worldjockey.worlds`. An entry point is a callable that takes
+`device=`, `aspect=` and the options and returns a `World`, or a `WorldEntry` for a world with weights
+(examples/world_plugin).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,13 +25,15 @@ if TYPE_CHECKING:
 
     from .spec import World
 
+logger = logging.getLogger(__name__)
+
 GROUP = "worldjockey.worlds"
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What a world is opened with. root: every file of its weights is at root/<repository>/<path>. options: as its
-    entry lists them."""
+    """The arguments with which a world is opened. root: each weight file is at root/<repository>/<path>. options: those
+    of its entry."""
 
     name: str
     root: Path
@@ -42,12 +46,12 @@ class Opening:
 class WorldEntry:
     """One world.
 
-    open: imports what it needs when called, and makes the world. extra: of this package, "" for none. weights: what
-    `wj weights get` fetches. terms: where the licence is to be read. memory: GB on the device that it plays on. rate:
-    frames a second as published, with who measured it on what. rank: place in lists. devices: kinds that it is made
-    for ("cuda", "mps", "cpu"); one that names none is never chosen by itself, and of the others the last in rank is
-    first choice. values: parameters that it was made for, which hold unless the show says otherwise. options: what can
-    be chosen as it opens, by name, the usual choice first. further: weights that a choice ("decoder=full") needs.
+    open: a function that imports the packages it needs and makes the world. extra: this package's extra that installs
+    them, "" for none. weights: the files that `wj weights get` fetches. terms: the licence's address. memory: GB on the
+    device. rate: frames a second as published, with the source. rank: position in lists. devices: the kinds it supports
+    ("cuda", "mps", "cpu"); a world without any is never chosen automatically, and among the others the highest rank is
+    tried first. values: parameters for which it was trained; a show's own values override them. options: choices by
+    name, the default first. further: weights that one choice ("decoder=full") needs.
     """
 
     name: str
@@ -66,7 +70,7 @@ class WorldEntry:
     further: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
 
     def needs(self, options: Mapping[str, str]) -> tuple[Source, ...]:
-        """The weights that it takes to open it with these options."""
+        """The weights needed to open it with these options."""
         return (*self.weights, *(s for k, v in options.items() for s in self.further.get(f"{k}={v}", ())))
 
 
@@ -102,7 +106,7 @@ def _wan(opening: Opening) -> World:
 
 
 def _family(name: str, network: Source, licence: str, rate: str, rank: int, switch: str = "swap") -> WorldEntry:
-    """A member of the causal Wan family. switch: what it was trained to do with its past at a new prompt."""
+    """A member of the causal Wan family. switch: how it was trained to treat its cache at a new prompt."""
     return WorldEntry(
         name, _wan, "wan", (network, sources.WAN_TEXT, sources.WAN_DECODER), licence,
         f"https://huggingface.co/{network.repository}", 24.0, rate, rank, devices=("cuda",), values={"steps": 4},
@@ -123,16 +127,16 @@ BUILTIN_WORLDS = (
     ),
     _family(
         "wan-1.3b-self-forcing", sources.SELF_FORCING,
-        "Apache-2.0 says its project since September 2025, CC BY-NC-SA 4.0 has stood on its model page",
+        "Apache-2.0 by its project since September 2025; its model page has named CC BY-NC-SA 4.0",
         "17/s at 832x480 on an H100 (arXiv 2506.08009)", 20,
     ),
     _family(
         "wan-1.3b-causal-forcing", sources.CAUSAL_FORCING, "Apache-2.0",
-        "as fast as Self-Forcing, say its authors (arXiv 2602.02214)", 21,
+        "as fast as Self-Forcing by its authors (arXiv 2602.02214)", 21,
     ),
     _family(
         "wan-1.3b-longlive", sources.LONGLIVE,
-        "Apache-2.0 says its project since November 2025, CC BY-NC-SA 4.0 says its model page",
+        "Apache-2.0 by its project since November 2025; its model page names CC BY-NC-SA 4.0",
         "20.7/s at 832x480 on an H100 (arXiv 2509.22622)", 22, "recache",
     ),
     WorldEntry(
@@ -144,11 +148,11 @@ BUILTIN_WORLDS = (
 
 
 def worlds() -> dict[str, WorldEntry]:
-    """Every world by name, without importing any; a package cannot take an own one's name."""
+    """Every world by name, without importing any. A package cannot replace a built-in world."""
     found = {entry.name: entry for entry in sorted(BUILTIN_WORLDS, key=lambda entry: entry.rank)}
     for point in _points():
         package = point.dist.name if point.dist else point.module
-        entry = WorldEntry(point.name, partial(_plugin, point), licence=f"as {package} says", package=package)
+        entry = WorldEntry(point.name, partial(_plugin, point), licence=f"see {package}", package=package)
         found.setdefault(point.name, entry)
     return found
 
@@ -156,9 +160,9 @@ def worlds() -> dict[str, WorldEntry]:
 def split_options(model: str) -> tuple[str, dict[str, str]]:
     """ "wan-1.3b-longlive:switch=swap,decoder=full" -> its name, and its options. Raises ValueError for anything else
     behind the colon."""
-    name, _, said = model.partition(":")
+    name, _, listed = model.partition(":")
     options: dict[str, str] = {}
-    for part in said.split(",") if said else ():
+    for part in listed.split(",") if listed else ():
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not (key and equals and value):
             raise ValueError(
@@ -169,7 +173,7 @@ def split_options(model: str) -> tuple[str, dict[str, str]]:
 
 
 def preset_values(name: str) -> Mapping[str, float | str]:
-    """Parameters that a world of our own was made for; of a package's nothing is known before it is opened."""
+    """The parameters for which a built-in world was trained; none for a package's world, which is not imported here."""
     return next((entry.values for entry in BUILTIN_WORLDS if entry.name == name.partition(":")[0].strip()), {})
 
 
@@ -188,8 +192,8 @@ def _plugin(point: EntryPoint, opening: Opening) -> World:
 
 
 def entry_for(name: str) -> WorldEntry:
-    """A world's row; options behind its name are not looked at. Raises ValueError for an unknown name, with those that
-    there are."""
+    """The entry of a world; options behind its name are ignored. Raises ValueError, with the known names, for any
+    other."""
     known, name = worlds(), name.partition(":")[0].strip()
     if name not in known:
         raise ValueError(f"unknown world {name!r}: there are {', '.join(known)}")
@@ -197,7 +201,7 @@ def entry_for(name: str) -> WorldEntry:
 
 
 def imported(name: str) -> WorldEntry:
-    """A world's row with its weights, for which another package is imported. Raises what `entry_for` raises."""
+    """The entry of a world with its weights; imports another package for it. Raises ValueError as `entry_for` does."""
     entry = entry_for(name)
     made = entry.open.args[0].load() if isinstance(entry.open, partial) else None
     return made if isinstance(made, WorldEntry) else entry
@@ -206,16 +210,16 @@ def imported(name: str) -> WorldEntry:
 def load(name: str = "nano", *, device: str = "auto", aspect: float | None = None) -> World:
     """Open a world by name ("nano" is embedded; "testcard" needs no weights), perhaps with options.
 
-    device: "auto" takes CUDA, then MPS, then CPU. aspect: width over height of what it is played for; a world that
-    knows several shapes takes the nearest. Raises ValueError for an unknown name or option, WeightsMissing when its
-    weights are not there and ExtraMissing when its packages are not. Nothing is ever fetched.
+    device: "auto" takes CUDA, then MPS, then CPU. aspect: width over height of the show; a world with several shapes
+    takes the nearest. Raises ValueError for an unknown name or option, WeightsMissing for missing weights and
+    ExtraMissing for missing packages. Nothing is ever downloaded.
     """
     entry, (name, options) = entry_for(name), split_options(name)
     return _open(entry, Opening(name, home(), device, aspect, options))
 
 
 def check_options(entry: WorldEntry, options: Mapping[str, str]) -> None:
-    """Raises ValueError, with what there is, for an option or choice that a world does not have."""
+    """Raises ValueError, with the possible choices, for an option or choice that a world does not have."""
     there = "; ".join(f"{name}={' or '.join(choices)}" for name, choices in entry.options.items())
     for name, choice in options.items():
         if choice not in entry.options.get(name, ()):
@@ -223,8 +227,8 @@ def check_options(entry: WorldEntry, options: Mapping[str, str]) -> None:
 
 
 def check(model: str) -> None:
-    """Raises ValueError for a name or option that no world has, before anything is opened; a package's world checks its
-    own options."""
+    """Raises ValueError for an unknown world or option, before anything is opened. A package's world checks its own
+    options."""
     entry = entry_for(model)
     if not isinstance(entry.open, partial):
         check_options(entry, split_options(model)[1])
@@ -240,6 +244,7 @@ def _open(entry: WorldEntry, opening: Opening) -> World:
             f"{entry.name} has no weights on this machine ({gone[0]} is missing in {opening.root}): "
             f"wj weights get {entry.name}{f':{chosen}' if chosen else ''}"
         )
+    logger.info("opening %s from %s on device %s", opening.name, entry.package, opening.device)
     try:
         return entry.open(opening)
     except ImportError as error:
@@ -249,4 +254,4 @@ def _open(entry: WorldEntry, opening: Opening) -> World:
             fix = f"pip install --upgrade {entry.package}"
         else:
             raise
-        raise ExtraMissing(f"{entry.name} lacks a package ({error}): {fix}") from error
+        raise ExtraMissing(f"{entry.name} needs a package that is not installed ({error}): {fix}") from error

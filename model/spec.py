@@ -1,4 +1,4 @@
-"""The contract between a world and whoever plays it. Needs numpy only: importing this never loads torch."""
+"""The contract between a world and the program that plays it. Needs numpy only: importing this never loads torch."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class WorldSpec:
     acts: tuple[str, ...]
     modalities: tuple[str, ...]
     device: str
-    steps_per_chunk: int = 1  # one long step, which obeys and thinks, and short ones that draw come round after so many
+    steps_per_chunk: int = 1  # of which the first is long: it applies the controls and computes the chunk
     qualities: tuple[str, ...] = ()  # best first, each later one cheaper (size, window, ...); frames may be smaller
-    matte: bool = False  # it can tell its figure from what is around it
+    matte: bool = False  # it can return the matte of its figure
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the world should be, as the performer says it; any of these, or several together.
+    """A description of the world by text, image, sound or video, alone or together.
 
-    image: (h, w, 3) uint8 RGB of any size, a look to take. sound: (n,) mono -1..1 at `rate`, up to a second of it is
-    looped as the scene's pulse. video: (n, h, w, 3) uint8 RGB at the world's own rate, a scene to carry on, for worlds
-    whose modalities say "video".
+    image: (h, w, 3) uint8 RGB of any size, whose look the world takes. sound: (n,) mono -1..1 at `rate`, of which up to
+    a second is looped as the scene's pulse. video: (n, h, w, 3) uint8 RGB at the world's own rate, a scene that the
+    world continues, for worlds with the modality "video".
     """
 
     text: str = ""
@@ -58,11 +58,11 @@ class Prompt:
 class Tokens:
     """An encoded prompt.
 
-    values: (n, d) float32, what the world attends to; n and d are the same for every prompt of one world.
+    values: (n, d) float32, to which the world attends; n and d are the same for every prompt of one world.
     words:  the prompt's words in order, lower case.
-    parts:  (len(words), n, d) float32, what each word gives to `values`.
-    rows:   (len(words), n) float32, instead of parts: which share of each row of `values` is a word's own. An encoder
-            whose tokens belong to words says so in a few bytes, where parts would take megabytes a word.
+    parts:  (len(words), n, d) float32, the share of each word in `values`.
+    rows:   (len(words), n) float32, instead of parts: the share of each row of `values` that belongs to a word. For
+            encoders whose tokens belong to words it takes a few bytes, where parts would take megabytes a word.
     """
 
     values: Array
@@ -83,7 +83,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Controls:
-    """Everything one step obeys. Changes only between steps."""
+    """The inputs of one step. They change only between steps."""
 
     tokens: Array  # (n, d), mixed by the deck from encoded prompts
     acts: Mapping[str, float] = field(default_factory=dict)  # act -> strength 0..1; empty is "none"
@@ -93,27 +93,28 @@ class Controls:
     energy: float = 0.0  # 0..1, how strongly a fader drives the scene
     sound: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # level, bass, treble, onset, 0..1 each
     guidance: float = 1.0  # 1 shows the prompt as it is, up to 2 exaggerates it
-    live: NDArray[np.uint8] | None = None  # (h, w, 3) RGB, what a camera sees; for worlds whose modalities say "live"
-    strength: float = 0.0  # how much of it shows: 0 is the world alone, 1 that image
-    matte: bool = False  # frames are RGBA, alpha being the figure; for worlds whose spec says so
+    live: NDArray[np.uint8] | None = None  # (h, w, 3) RGB of a camera; for worlds with the modality "live"
+    strength: float = 0.0  # of the live image: 0 shows the world alone, 1 that image
+    matte: bool = False  # return RGBA frames with the figure as alpha; for worlds whose spec has `matte`
 
 
 @dataclass(frozen=True)
 class WorldState:
-    """A look to come back to. Opaque; valid for the world (and its weights) that made it."""
+    """A snapshot of a world. Opaque; valid for the world (and its weights) that made it."""
 
     data: Mapping[str, Any]
 
 
 class World(Protocol):
-    """A running generative model with its memory; it produces frames for ever. One whose spec names `qualities` also
-    has `set_quality(level: int)`: from its next step on, or its next chunk, it has that one."""
+    """A running generative model with its memory, which produces frames for ever. If its spec names `qualities`, it
+    also has `set_quality(level: int)`, which takes effect with its next step or its next chunk."""
 
     @property
     def spec(self) -> WorldSpec: ...
 
     def encode(self, prompt: Prompt) -> Tokens:
-        """May be slow; never called on the frame path."""
+        """Encode a prompt once. May be slow; it is never called on the frame path. Raises ValueError for a prompt of a
+        modality that the world does not have."""
         ...
 
     def reset(self, seed: int) -> None:
@@ -121,8 +122,8 @@ class World(Protocol):
         ...
 
     def step(self, controls: Controls) -> Tensor:
-        """One call of the world: uint8 (n, height, width, 3) RGB on the model's device; RGBA where a matte is
-        asked for and there is one."""
+        """One call of the world: uint8 (n, height, width, 3) RGB on the model's device; RGBA with `Controls.matte`, for
+        worlds that have a matte."""
         ...
 
     def snapshot(self) -> WorldState: ...

@@ -1,4 +1,4 @@
-"""Weights on this machine: where they lie, what is missing, fetching them from the Hugging Face hub, and checking them.
+"""Weights on this machine: their folder, missing files, downloads from the Hugging Face hub, and checks.
 
 Every file of a source lies at <home>/<repository>/<path>. A manifest beside them, `.worldjockey.json`, lists the files
 of each commit. It is written first, so that an interrupted download is known to be incomplete and can be resumed.
@@ -11,6 +11,7 @@ import errno
 import fnmatch
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = ".worldjockey.json"
 TENSORS = (".safetensors", ".pt", ".pth")  # the latter two are only ever read as tensors (torch's weights_only)
@@ -30,7 +33,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 class Source:
     """Files of one repository on the Hugging Face hub.
 
-    revision: a commit; "main" is whatever it is on the day of the first fetch, and stays that. files: paths, `*` for
+    revision: a commit, or "main", which is resolved to a commit at the first download. files: paths, `*` for
     any name. sha256: of files whose content was known when this was written; all others are checked against the hub's
     own digests.
     """
@@ -43,7 +46,7 @@ class Source:
 
 @dataclass(frozen=True)
 class File:
-    """One file as it shall be. digest: "sha256:..." or, for small ones, git's "blob:..."; "" where nobody knows."""
+    """One file as expected. digest: "sha256:..." or, for small ones, git's "blob:..."; "" if unknown."""
 
     path: str
     size: int
@@ -59,13 +62,13 @@ def home() -> Path:
 
 
 def missing(source: Source, root: Path) -> list[str]:
-    """Files of a source that are not there whole, as <repository>/<path>; quick, so contents are not read."""
+    """Files of a source that are missing or incomplete, as <repository>/<path>. Contents are not read."""
     folder = root / source.repository
     listed = _manifest(folder)[1]
     try:
         kept = [p for p, about in listed.items() if _wanted(source, p) and _size(folder / p) == about["size"]]
         gone = [p for p in listed if _wanted(source, p) and p not in kept]
-    except (KeyError, TypeError):  # somebody wrote that by hand
+    except (KeyError, TypeError):  # the manifest was edited by hand
         kept, gone = [], []
     known = {*kept, *gone}
     others = [p for p in source.files if not any(fnmatch.fnmatchcase(k, p) for k in known)]
@@ -73,17 +76,17 @@ def missing(source: Source, root: Path) -> list[str]:
 
 
 def commit(source: Source, root: Path) -> str:
-    """Of which commit a source's files on this machine are; "" where nobody knows."""
+    """The commit of a source's files on this machine; "" if unknown."""
     revision, files = _manifest(root / source.repository)
     return revision if COMMIT.fullmatch(revision) and any(_wanted(source, path) for path in files) else ""
 
 
 def get(sources: Sequence[Source], root: Path, report: Callable[[str], None] = lambda line: None,
         endpoint: str | None = None) -> None:  # fmt: skip
-    """Fetch what is missing or damaged, with a progress bar a file on stderr.
+    """Download missing and damaged files, with a progress bar for each on stderr.
 
-    What was cut off goes on where it was. Raises OSError, with the fix, where the hub cannot be reached, the disk is
-    full or a file is not there, and ValueError where a file's content is not what it shall be.
+    Interrupted downloads are resumed. Raises OSError, with the fix, if the hub cannot be reached, the disk is full or a
+    file is missing, and ValueError if a file does not have the expected content.
     """
     endpoint = endpoint or os.environ.get("HF_ENDPOINT")
     plans = [(source, *_ask(source, _revision(source, root), endpoint)) for source in sources]
@@ -118,14 +121,16 @@ def take(sources: Sequence[Source], root: Path, given: Path, report: Callable[[s
             digest = "sha256:" + _hash(part, hashlib.sha256())
             if path in source.sha256 and digest != f"sha256:{source.sha256[path]}":
                 part.unlink()
-                raise ValueError(f"{folder / path} is not {source.repository}'s (its sha256 differs): copy it again")
+                raise ValueError(
+                    f"{folder / path} is not the file of {source.repository} (its sha256 differs): copy it again"
+                )
             files.append(File(path, _size(part), digest))
             part.replace(here / path)
         _write_manifest(here, folder.name if folder.parent == _cache(source, given) else source.revision, files)
 
 
 def _revision(source: Source, root: Path) -> str:
-    """What is asked for: a branch is followed once, and from then on it is the commit that was found."""
+    """The revision to request: a branch is resolved once, and from then on to the same commit."""
     return source.revision if COMMIT.fullmatch(source.revision) else commit(source, root) or source.revision
 
 
@@ -148,7 +153,8 @@ def _look(source: Source, given: Path) -> tuple[Path, list[str]]:
         if not absent:
             return folder, paths
     raise FileNotFoundError(
-        f"{given} has not all of {source.repository}: it shall hold {source.repository}/{source.files[0]} and so on"
+        f"{given} does not contain all files of {source.repository}: it must contain"
+        f" {source.repository}/{source.files[0]} and so on"
     )
 
 
@@ -195,14 +201,14 @@ def _fetch(repository: str, revision: str, file: File, folder: Path, endpoint: s
     if not _matches(part, file):
         part.unlink()
         raise ValueError(
-            f"{repository}/{file.path} came with another content than it shall have ({file.digest}), so it was deleted:"
-            " get it again, and trust it less if that happens twice"
+            f"{repository}/{file.path} did not have the expected content ({file.digest}) and was deleted:"
+            " run the command again, and distrust the server if that happens twice"
         )
     part.replace(folder / file.path)
 
 
 def _part(folder: Path, file: File) -> Path:
-    """Where a download grows; of another content it would be another file."""
+    """The file of a partial download; its name depends on the expected content."""
     return folder / f"{file.path}.part-{hashlib.sha256(file.digest.encode()).hexdigest()[:8]}"
 
 
@@ -229,7 +235,10 @@ def _intact(path: Path, file: File, report: Callable[[str], None]) -> bool:
     if _size(path) != file.size:
         return False
     report(f"checking {path.name}")
-    return _matches(path, file)
+    if _matches(path, file):
+        return True
+    logger.warning("%s is damaged: it is fetched again", path)
+    return False
 
 
 def _matches(path: Path, file: File) -> bool:
@@ -276,7 +285,7 @@ def _full_disk(root: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise OSError(_too_little(root, "no space is left; what came is kept")) from error
+        raise OSError(_too_little(root, "no space is left; the part that was downloaded is kept")) from error
 
 
 @contextlib.contextmanager
@@ -288,15 +297,15 @@ def _reach(repository: str) -> Iterator[None]:
         yield
     except GatedRepoError as error:
         raise PermissionError(
-            f"{repository} is only for those who accepted its licence on https://huggingface.co/{repository}: "
-            "do that, then `hf auth login`"
+            f"{repository} requires that you accept its licence on https://huggingface.co/{repository}: "
+            "do that, then run `hf auth login`"
         ) from error
     except HfHubHTTPError as error:
-        raise OSError(f"the hub has no {repository} to give ({str(error).splitlines()[0]})") from error
+        raise OSError(f"the hub does not deliver {repository} ({str(error).splitlines()[0]})") from error
     except OSError:
         raise
     except Exception as error:
         raise OSError(
-            f"{repository} cannot be fetched ({error}): check the connection and run the same again, which goes on"
-            " where it was; or copy the files from another machine with --from FOLDER"
+            f"{repository} cannot be fetched ({error}): check the connection and run the same command again, which"
+            " resumes the download; or copy the files from another machine with --from FOLDER"
         ) from error

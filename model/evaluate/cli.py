@@ -1,4 +1,4 @@
-"""`wj eval`: the scorecard of a world, on seeds and paraphrases that training never saw."""
+"""The command `wj eval`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from .scorecard.truth import StageWorld
 
 
 def _obeys(world: World, probe: Probe, truth: World, count: int, many: int) -> list[Row]:
-    """Obedience with known words in 1 step and in `many`, with words never seen, and the distance of few steps."""
+    """Obedience to known phrases in 1 step and in `many`, to unseen phrases, and the distance of few steps."""
     known, unseen = obedience.asks(count, False), obedience.asks(count, True)
     true = obedience.play(truth, probe, known, name="obedience, true frames")
     one = obedience.play(world, probe, known, 1, "obedience, 1 step")
@@ -55,7 +55,7 @@ def _obeys(world: World, probe: Probe, truth: World, count: int, many: int) -> l
 def measures(
     world: World, probe: Probe, truth: World | None, *, count: int, seconds: float, many: int, dt: float
 ) -> dict[str, Callable[[], list[Row]]]:
-    """Name -> the measure, still to be taken. Without `truth` no true frames are scored beside the world's."""
+    """Name -> function that takes the measure. Without `truth` no true frames are scored beside the world's."""
     scenes = quiet_scenes(np.random.default_rng(3), len(SCENES))
     return {
         "autoencoder": lambda: autoencoder.rows(world),
@@ -90,21 +90,41 @@ def show(rows: list[Row], console: Console) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("wj eval", description=__doc__)
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="the world to score (default: the shipped nano)")
-    parser.add_argument("--probe", type=Path, default=judge.WEIGHTS, help="the judge (default: the shipped one)")
-    parser.add_argument("--stage", action="store_true", help="score the stage itself: what the measures are worth")
-    parser.add_argument("--only", action="append", help="one measure (repeatable; default: all)")
-    parser.add_argument("--json", type=Path, help="write the scorecard here too")
-    parser.add_argument("--count", type=int, default=60, help="prompts to ask for each obedience figure (default: 60)")
-    parser.add_argument("--steps", type=int, default=4, help="prediction steps that 1 is held against (default: 4)")
-    parser.add_argument("--seconds", type=float, help="world time of the drift run (default: 120; the target is 600)")
-    parser.add_argument("--long", action="store_true", help="drift over 30 minutes of world time")
-    parser.add_argument("--dt", type=float, default=drift.DT_S, help="seconds a step of the drift run (default: 1/8)")
-    parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw a contact sheet")
-    parser.add_argument("--truth", action="store_true", help="true stage frames beside the sheet's")
-    parser.add_argument("--clip", type=Path, metavar="MP4", help="record a minute of play")
-    parser.add_argument("--no-score", action="store_true", help="only the sheet and the clip")
+    parser = argparse.ArgumentParser(
+        "wj eval", description="Score a world on seeds and phrases that training never saw."
+    )
+    parser.add_argument(
+        "--weights", type=Path, default=WEIGHTS, help="weights of the world (default: the shipped nano)"
+    )
+    parser.add_argument(
+        "--probe", type=Path, default=judge.WEIGHTS, help="weights of the judge (default: the shipped ones)"
+    )
+    parser.add_argument(
+        "--stage", action="store_true", help="score true frames of the stage instead, to check the measures themselves"
+    )
+    parser.add_argument(
+        "--only", action="append", metavar="MEASURE", help="run only this measure (repeatable; default: all)"
+    )
+    parser.add_argument("--json", type=Path, help="also write the scorecard to this file")
+    parser.add_argument(
+        "--count", type=int, default=60, help="number of prompts for each obedience figure (default: 60)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=4, help="number of prediction steps with which one step is compared (default: 4)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, help="seconds of world time of the drift run (default: 120; the target is 600)"
+    )
+    parser.add_argument("--long", action="store_true", help="run the drift measure over 30 minutes of world time")
+    parser.add_argument(
+        "--dt", type=float, default=drift.DT_S, help="seconds of each step of the drift run (default: 1/8)"
+    )
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw a contact sheet of every place in every light")
+    parser.add_argument("--truth", action="store_true", help="put true stage frames beside those of the sheet")
+    parser.add_argument("--clip", type=Path, metavar="MP4", help="record a video of one minute of play")
+    parser.add_argument(
+        "--no-score", action="store_true", help="measure nothing; only draw the sheet and record the clip"
+    )
     args = parser.parse_args(argv)
     try:
         world: Any = StageWorld() if args.stage else Nano.load(args.weights)
@@ -121,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
         )  # fmt: skip
         unknown = set(args.only or ()) - set(every)
         if unknown:
-            parser.error(f"no measure {', '.join(sorted(unknown))}; there are {', '.join(every)}")
+            parser.error(f"unknown measure {', '.join(sorted(unknown))}: choose from {', '.join(every)}")
         for name, take in every.items():
             if args.only and name not in args.only:
                 continue
@@ -129,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
             try:
                 rows += take()
             except ModuleNotFoundError as missing:
-                console.print(f"[yellow]{name} is not measured: {missing}[/]")
+                console.print(f"[yellow]{name} was not measured: {missing}[/]")
             spent[name] = round(time.monotonic() - begin, 1)
         show(rows, console)
         console.print(f"measured in {sum(spent.values()):.0f} s")

@@ -1,7 +1,7 @@
-"""The judge: a small network that reads from an image what it shows. Trained on true stage images only.
+"""The judge: a small classifier of images, trained on true stage images only.
 
-It looks twice: at the whole image made small, for place, light, tint, mood and figure; and at the full image with
-a net of small reach, for what is fine and everywhere: rain, flakes, embers, haze.
+It has two paths: one over a small version of the image, for place, light, tint, mood and figure, and one with a small
+receptive field over the full image, for what is fine and everywhere: rain, flakes, embers, haze.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ class Probe(nn.Module):
         return torch.cat([grid, fine], 1)
 
     def features(self, image: Tensor) -> Tensor:
-        """(n, 1584): what the heads see. It keeps where things are, so that views can be compared."""
+        """(n, 1584): the input of the heads. It keeps positions, so that views can be compared."""
         full = image if image.shape[-2:] == FULL else F.interpolate(image, FULL, mode="area")
         return self.look(F.interpolate(full, SIZE, mode="area"), full)
 
     def summary(self, features: Tensor) -> Tensor:
-        """(n, 176): features without the places of things; what Fréchet distances are measured in."""
+        """(n, 176): features without positions, in which Fréchet distances are measured."""
         cells = 128 * GRID[0] * GRID[1]
         return torch.cat([features[:, :cells].unflatten(1, (128, -1)).mean(-1), features[:, cells:]], 1)
 
@@ -80,16 +80,16 @@ class Probe(nn.Module):
 
     @torch.inference_mode()
     def read(self, frame: NDArray[np.uint8]) -> dict[str, str]:
-        """(h, w, 3) uint8 RGB -> what it shows: {"place": "sea", "light": "night", ...}."""
+        """(h, w, 3) uint8 RGB -> its labels: {"place": "sea", "light": "night", ...}."""
         image = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float() / 255
         return {k: ATTRIBUTES[k][int(v[0].argmax())] for k, v in self(image).items()}
 
 
 def load_probe(path: Path = WEIGHTS) -> Probe:
-    """Raises FileNotFoundError where the file is not there, ValueError where it is no judge of this version."""
+    """Raises FileNotFoundError for a missing file, ValueError for weights of another version."""
     probe = Probe()
     try:
         probe.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()})
     except (RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{path} is no judge of this version: train one with `wj train --stage probe`") from error
+        raise ValueError(f"{path} is not a judge of this version: train one with `wj train --stage probe`") from error
     return probe.eval()

@@ -72,7 +72,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, s: Sparsity, scale: float | None = N
         return _flex(q, k, v, seen, s, scale)
     b, heads, rows, columns = seen.shape
     count = int(seen.sum(-1).amax())
-    # The seen blocks first, in order of time; what a row lacks is filled with blocks that the mask hides.
+    # The chosen blocks first, in order of time; shorter rows are padded with blocks that the mask hides.
     order = seen.int().argsort(dim=-1, descending=True, stable=True)[..., :count]
     there = seen.gather(-1, order)
     of = torch.arange(b * heads, device=q.device).view(b, heads, 1, 1) * columns

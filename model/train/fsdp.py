@@ -2,7 +2,7 @@
 
 Parameters, gradients and optimiser states are sharded by FSDP2 (`fully_shard`), block by block. Every process draws
 the same batch from the same seed and works on its own clips of it, so that any number of processes makes the very same
-steps as one. On CUDA the network computes in bf16 (geometry, clocks and whatever else autocast leaves alone in fp32)
+steps as one. On CUDA the network computes in bf16 (geometry, clocks and what else autocast leaves in fp32)
 and blocks are compiled; on a CPU everything is fp32.
 """
 
@@ -104,7 +104,7 @@ def shard(model: nn.Module, team: Team, half: bool | None = None) -> nn.Module:
     for block in model.blocks:  # type: ignore[union-attr]
         fully_shard(block, mesh=mesh, mp_policy=policy)
     # The root would stay whole after a forward pass that no backward pass follows (rollouts, the averaged model), and
-    # whoever asks for its parameters then would get plain tensors.
+    # reading its parameters then would give plain tensors.
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
     return model
 

@@ -53,7 +53,7 @@ def _turned(g: Tensor) -> Tensor:
 
 
 def optimisers(module: torch.nn.Module, lr: float, matrix_lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside, AdamW for vectors, embeddings, modulation and whatever is thin.
+    """Muon for the matrices inside, AdamW for vectors, embeddings, modulation and all thin matrices.
 
     Modulation (adaLN) is left to AdamW because its matrices are the largest and the cheapest to learn: to
     orthogonalise them too took a sixth of a training step. Neural textures, of which a batch reads a few

@@ -1,4 +1,4 @@
-"""`wj train`: from nothing to a playable world, in stages that checkpoint and resume."""
+"""The command `wj train`: the stages of training and their order."""
 
 from __future__ import annotations
 
@@ -17,25 +17,33 @@ STAGES = ("text", "autoencoder", "probe", "world", "reader", "finish")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses the command line and trains; returns the exit code."""
+    """Parse the command line and train; returns the exit code."""
     from .recipes import RECIPES
 
-    parser = argparse.ArgumentParser("wj train", description=__doc__)
-    parser.add_argument("--config", default="nano", choices=sorted(RECIPES), help="which size (default: nano)")
-    parser.add_argument("--folder", type=Path, help="checkpoints and stage data (default: runs/CONFIG)")
-    parser.add_argument("--out", type=Path, help="where the weights go (default: FOLDER/CONFIG.safetensors)")
-    parser.add_argument("--stage", choices=STAGES, action="append", help="only this stage (repeatable; default: all)")
-    parser.add_argument(
-        "--workers", type=int, default=max(1, os.cpu_count() or 1), help="processes that draw the stage"
+    parser = argparse.ArgumentParser(
+        "wj train",
+        description="Train a playable world from nothing, in stages that save checkpoints and resume from them.",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--config", default="nano", choices=sorted(RECIPES), help="size of the world (default: nano)")
+    parser.add_argument("--folder", type=Path, help="folder for checkpoints and training data (default: runs/CONFIG)")
+    parser.add_argument("--out", type=Path, help="file for the weights (default: FOLDER/CONFIG.safetensors)")
+    parser.add_argument(
+        "--stage", choices=STAGES, action="append", help="run only this stage (repeatable; default: all)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=max(1, os.cpu_count() or 1),
+        help="processes that render training frames (default: the CPU's cores)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of data order and weights (default: 0)")
     args = parser.parse_args(argv)
     folder = args.folder or Path("runs") / args.config
     out = args.out or folder / f"{args.config}.safetensors"
     try:
         train(args.config, folder, out, tuple(args.stage or STAGES), args.workers, args.seed)
     except KeyboardInterrupt:
-        print(f"\nstopped; the same command goes on from the last checkpoint in {folder}")
+        print(f"\nStopped. Run the same command again to resume from the last checkpoint in {folder}.")
         return 130
     return 0
 
@@ -56,7 +64,7 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
     shape = (r.height, r.width)
     text_file = folder / "text.safetensors"
     team = fsdp.join()
-    if not team.leads:  # one process paints, and trains what is small; all train the world
+    if not team.leads:  # one process renders and trains the small stages; all train the world
         stages = tuple(s for s in stages if s == "world")
     if "world" not in stages:
         fsdp.leave()
@@ -91,7 +99,7 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
                                steps=r.reader_steps, held=min(100, len(clips) // 4), seed=seed)  # fmt: skip
         print("reader:", json.dumps(figures), flush=True)
     if "finish" in stages:
-        (folder / "finish.safetensors").unlink(missing_ok=True)  # what follows starts from the world as it was
+        (folder / "finish.safetensors").unlink(missing_ok=True)  # the world is assembled without an earlier finish
         assemble(folder, r).save(folder / "unfinished.safetensors")
         tail = adversarial.train(folder, folder / "unfinished.safetensors", steps=r.finish_steps, count=r.finish_count,
                                   shape=shape, workers=workers, seed=seed)  # fmt: skip
@@ -106,7 +114,7 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
 
 
 def assemble(folder: Path, r: Recipe) -> Nano:
-    """The world out of what its stages left in `folder`."""
+    """The world assembled from the files of its stages in `folder`."""
     import torch
     from safetensors.torch import load_file
 

@@ -8,6 +8,7 @@ died, all of them join a new process group: torchrun's store, which outlives the
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from dataclasses import fields
@@ -22,6 +23,8 @@ from ..spec import Controls, Prompt, Tokens, World, WorldSpec, WorldState
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 NO_TIMEOUT = timedelta(days=365)  # a frame may be frozen for as long as the performer likes
 POLL_INTERVAL_S = 0.1  # between two looks for a new process group
@@ -64,6 +67,7 @@ class Broadcast:
             "nccl" if cuda else "gloo", store=dist.PrefixStore(f"worldjockey/{group}", store), rank=me,
             world_size=size(), timeout=timedelta(minutes=10) if cuda else NO_TIMEOUT,
         )  # fmt: skip
+        logger.info("joined process group %d as process %d of %d", group, me, size())
         self._group = dist.new_group(backend="gloo", timeout=NO_TIMEOUT)
 
     def send(self, name: str, arguments: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A world without a model: coloured bars that obey. For testing a rig and the node, never for judging the model."""
+"""A world without a model: a flat colour and a moving bar. For testing a rig and the node."""
 
 from __future__ import annotations
 

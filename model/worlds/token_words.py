@@ -1,4 +1,4 @@
-"""Which words a prompt has, and which pieces of a tokenizer are whose."""
+"""The words of a prompt, and the tokenizer's pieces that belong to each."""
 
 from __future__ import annotations
 

@@ -1,21 +1,21 @@
-"""SD-Turbo as a `World`: every frame is drawn anew from an image, in 1 to 4 steps (Sauer et al., 2023).
+"""SD-Turbo as a `World`: image to image, every frame in 1 to 4 steps (Sauer et al., 2023).
 
-That image is the world's own last frame, moved by the camera: so it flows on for ever. As `Controls.strength` rises
-to a half, a live image (`Controls.live`) takes its place, and from there on it is less and less changed. The noise
-drifts slowly instead of being drawn anew, so that a still scene does not flicker; `energy` stirs it. Acts, sound and
-guidance change nothing: the checkpoint knows none.
+The source image is the world's own last frame, moved by the camera, so that the world continues for ever. As
+`Controls.strength` rises to a half, a live image (`Controls.live`) replaces it, and from there on the live image is
+changed less and less. The noise drifts slowly instead of being sampled for each frame, so that a still scene does not
+flicker; `energy` makes it drift faster. The checkpoint has no acts, audio or guidance: those controls change nothing.
 
-Where it is too slow it draws smaller images of the same shape, and goes on from its last one: a world that has
-nothing but that to remember can change its size without a cut.
+Where the world is too slow, it draws smaller images of the same shape and continues from its last one. Its only memory
+is that image, so the size can change without a cut.
 
 The network's parts are called directly, with what diffusers' StableDiffusionImg2ImgPipeline computes and nothing else.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from .crop import cover
 from .sources import TAESD, TURBO
 from .token_words import WORD
 
+logger = logging.getLogger(__name__)
+
 SHAPES = ((512, 512), (640, 384), (704, 384), (384, 640))  # width and height; it was trained at the first
 SIZES = (8, 7, 6)  # eighths of them that it can draw, best first: each is a whole number of latents
 FPS = 30.0
@@ -41,7 +43,7 @@ ZOOM, TURN, STRAFE = 0.7, 0.5, 0.25  # e-folds, and shares of the image, a secon
 
 
 def arithmetic(device: torch.device) -> torch.dtype:
-    """Half the memory and twice the speed on a GPU; exact on a CPU."""
+    """float16 on a GPU, for half the memory and twice the speed; float32 on a CPU."""
     return torch.float32 if device.type == "cpu" else torch.float16
 
 
@@ -53,7 +55,7 @@ def shape_for(aspect: float | None) -> tuple[int, int]:
 
 
 def share(strength: float) -> tuple[float, float]:
-    """How much of the source is the live image, and how much noise is put over it, each 0..1."""
+    """The share of the live image in the source, and the share of noise on the source; each 0..1."""
     strength = min(max(strength, 0.0), 1.0)
     if strength < 0.5:
         return 2 * strength, FLOW + (LIVE - FLOW) * 2 * strength
@@ -61,7 +63,7 @@ def share(strength: float) -> tuple[float, float]:
 
 
 def timesteps(noise: float, steps: int) -> list[int]:
-    """From which noise to which: evenly down from a share of all 1000 levels; none for no noise.
+    """The timesteps of a denoising: evenly down from a share of all 1000 levels; an empty list for no noise.
 
     For noise = steps / N these are the last steps of N with the spacing "trailing" (Lin et al., 2023).
     """
@@ -71,8 +73,8 @@ def timesteps(noise: float, steps: int) -> list[int]:
 
 
 def moved(image: Tensor, camera: Mapping[str, float], dt: float) -> Tensor:
-    """(1, 3, h, w) as a camera sees it that went on for dt seconds: forward and zoom draw nearer, yaw and strafe
-    to the right shift the scene to the left, pitch upwards shifts it down. Beyond the edges it is mirrored."""
+    """The image (1, 3, h, w) after `dt` seconds of camera motion: forward and zoom magnify it, yaw and strafe to the
+    right shift the scene to the left, pitch upwards shifts it down. Beyond its edges it is mirrored."""
     axis = {name: float(camera.get(name, 0.0)) * dt for name in ("strafe", "forward", "yaw", "pitch", "zoom")}
     if not any(axis.values()):
         return image
@@ -88,7 +90,7 @@ def _without(word: str, text: str) -> str:
 
 
 class Turbo:
-    """A `World`. Make one with `Turbo.load`, or of networks as diffusers and transformers make them."""
+    """A `World`. Make one with `Turbo.load`, or from the networks of diffusers and transformers."""
 
     def __init__(self, unet: Any, vae: Any, text_encoder: Any, tokenizer: Any, scheduler: Any,
                  width: int = SHAPES[0][0], height: int = SHAPES[0][1]) -> None:  # fmt: skip
@@ -111,7 +113,7 @@ class Turbo:
     def load(cls, root: Path, device: str = "auto", aspect: float | None = None) -> Turbo:
         """root: a folder that holds SD-Turbo and its tiny decoder as root/<repository>/<path>.
 
-        Raises ImportError where diffusers is missing and ValueError for files that are something else.
+        Raises ImportError if diffusers is missing and ValueError for files of another model.
         """
         from diffusers import AutoencoderTiny, EulerDiscreteScheduler, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
@@ -130,7 +132,7 @@ class Turbo:
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
         except Exception as error:
-            raise ValueError(f"{folder} is not SD-Turbo as it shall be ({error}): wj weights get turbo") from error
+            raise ValueError(f"{folder} is not SD-Turbo ({error}): wj weights get turbo") from error
         world = cls(unet.to(chosen, memory_format=form), vae.to(chosen, memory_format=form), text.to(chosen),
                     tokenizer, scheduler, *shape_for(aspect))  # fmt: skip
         if chosen.type == "cuda":
@@ -138,19 +140,19 @@ class Turbo:
         return world
 
     def warm(self, compiler: str | Callable[..., Any]) -> None:
-        """Compile the networks (`torch.compile`'s backend) and draw unseen what is drawn later, in each size, so that
-        the first frames of a show are like all others. Where they cannot be compiled, it plays as it is."""
+        """Compile the networks (`torch.compile`'s backend) and draw a few frames in each size, so that the first frames
+        of a show are as fast as all others. If compiling fails, the world runs uncompiled."""
         parts = (self.unet, self.vae.encoder, self.vae.decoder)
         silence = Controls(np.zeros((1, self.unet.config.cross_attention_dim), np.float32))
         try:
             for part in parts:
-                part.compile(backend=compiler, dynamic=False)  # each size has kernels of its own: nothing waits later
+                part.compile(backend=compiler, dynamic=False)  # each size has its own kernels: none is compiled later
             for level in range(len(self._sizes)):
                 self.set_quality(level)
                 self.step(silence)
                 self.step(silence)
         except Exception as error:
-            warnings.warn(f"turbo plays without torch.compile, slower: {error}", stacklevel=2)
+            logger.warning("turbo runs without torch.compile, and slower: %s", error, exc_info=True)
             for part in parts:
                 part._compiled_call_impl = None
             self.step(silence)
@@ -163,8 +165,8 @@ class Turbo:
 
     @torch.inference_mode()
     def encode(self, prompt: Prompt) -> Tokens:
-        """(77, d). What a word gives is what the prompt has with it and would not have without it, so weight 0 is
-        exactly the prompt without that word. Raises ValueError for a prompt of images or sound alone."""
+        """(77, d). The part of a word is the difference between the prompt with and without it: weight 0 is exactly the
+        prompt without that word. Raises ValueError for a prompt of images or sound alone."""
         if not prompt.text and (prompt.image is not None or prompt.sound is not None or prompt.video is not None):
             raise ValueError("turbo takes text prompts; give it images as a live input")
         words = tuple(dict.fromkeys(WORD.findall(prompt.text.lower())))[:WORDS]
@@ -180,12 +182,12 @@ class Turbo:
         self._image: Tensor | None = None
 
     def set_quality(self, level: int) -> None:
-        """From the next step on: 0 is the spec's size, each later one is smaller."""
+        """Takes effect with the next step. 0 is the spec's size, each later level is smaller."""
         self._level = min(max(level, 0), len(self._sizes) - 1)
 
     @torch.inference_mode()
     def step(self, controls: Controls) -> Tensor:
-        """One image. The first of a world without a live one comes from nothing but noise."""
+        """One frame. Without a live image, a world's first frame is drawn from pure noise."""
         begin = time.perf_counter()
         rows, columns = size = self._sizes[self._level]
         noise = self._drift(controls)
@@ -215,8 +217,8 @@ class Turbo:
         return images
 
     def _drift(self, controls: Controls) -> Tensor:
-        """The noise, turned a little towards a fresh one: as strong as ever, and after a second as far at any rate.
-        A smaller image has the same noise, of which every so many rows and columns are left out."""
+        """The noise, moved a little towards a new sample: its variance stays the same, and the distance depends on the
+        time passed, not on the number of steps. A smaller image takes the same noise without some rows and columns."""
         fresh = torch.randn(self._noisy, generator=self._random)
         if self._noise is None:
             self._noise = fresh
@@ -250,9 +252,9 @@ class Turbo:
                            "random": self._random.get_state()})  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
-        """Raises ValueError for another world's state. What was drawn in another size is resized."""
+        """Raises ValueError for another world's snapshot. An image of another size is resized."""
         if state.data.get("turbo") != self._noisy:
-            raise ValueError(f"this is no state of a turbo of {self._spec.width}x{self._spec.height}")
+            raise ValueError(f"this snapshot is not of a turbo of {self._spec.width}x{self._spec.height}")
         image, noise = state.data["image"], state.data["noise"]
         self._image = None if image is None else image.to(self.device, self.kind)
         self._noise = noise

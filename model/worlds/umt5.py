@@ -13,7 +13,7 @@ from ..spec import Tokens
 from .token_words import pieces_of
 from .wan.kernels import find_flashdreams
 
-ROWS = 256  # pieces of words that a prompt is read up to: twice the longest prompts these worlds were shown
+ROWS = 256  # of a prompt's pieces, further ones are cut off: twice the longest prompts of these worlds' training
 SHARED_GPU_BYTES = 40e9  # bytes of memory that a GPU needs for the network, its cache and the 11 GB of the encoder
 
 
@@ -35,7 +35,7 @@ class UMT5:
 
     @torch.inference_mode()
     def encode(self, text: str) -> Tokens:
-        """(rows, width) float32, zeros after the last piece, which is how these worlds were trained. A word's rows
+        """(rows, width) float32, zeros after the last piece, as in these worlds' training. A word's rows
         are the pieces that lie within it. An empty text is all zeros."""
         from flashdreams.infra.encoder.text.umt5 import prompt_clean
 

@@ -155,7 +155,7 @@ def test_so_does_another_run_later(hub, tmp_path):
 def test_another_content_is_refused(hub, tmp_path, known):
     hub.box["damaged"] = True
     source = Source("some/world", COMMIT, ("net/model*",), known)
-    with pytest.raises(ValueError, match="another content"):
+    with pytest.raises(ValueError, match="expected content"):
         get([source], tmp_path, endpoint=hub.url)
     assert missing(source, tmp_path)
     assert [p.name for p in (tmp_path / "some/world").rglob("*.*") if p.is_file()] == [MANIFEST]

@@ -1,4 +1,4 @@
-"""How much of an image survives the way into latents and back, on scenes that training never drew."""
+"""How well the autoencoder reconstructs images of scenes that training never drew."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEED = 555_000
 
 @torch.inference_mode()
 def rows(world: Any, count: int = 24) -> list[Row]:
-    """Nothing for a world without an autoencoder of its own. The figure is the mean of the images' PSNR, in dB."""
+    """No rows for a world without an autoencoder. The figure is the mean of the images' PSNR, in dB."""
     model = getattr(world, "autoencoder", None)
     if model is None:
         return []

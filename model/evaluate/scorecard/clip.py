@@ -1,4 +1,4 @@
-"""A minute of the world being played: prompts that flow into each other in 1 s, acts, a moving camera and a beat."""
+"""A video of one minute of play: prompts that flow into each other in 1 s, acts, a moving camera and a beat."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a world looks like after minutes, against what it looked like after half a minute.
+"""How much a world drifts over minutes under one prompt, without any other control.
 
-One prompt holds, nobody touches anything. Frames of WINDOW_S seconds from second 30 on are held against as many later.
+Frames of WINDOW_S seconds from second 30 on are compared with as many later.
 The later window begins a whole number of turns of the stage's slowest clock after the first, so that clouds, waves and
 the figure stand where they stood and no animation counts as drift: `seconds` is rounded to that.
 

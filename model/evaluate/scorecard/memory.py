@@ -1,6 +1,6 @@
-"""Turn away for 4 s and back: is what was there there again?
+"""Turn the camera away for 4 s and back: does the world show the same view again?
 
-The view after the way back is held against the first one, and so are random views of the same world: those passed on
+The view after the way back is compared with the first one, and so are random views of the same world: those passed on
 the way, from 1.5 s on. Distances are taken in the judge's features, which keep where things are, and in images of
 64x36 pixels. The figure is the distance after the way back as a share of the mean distance of a random view: 0 is the
 same view, 1 is any view. The clouds have moved on meanwhile, so that true frames do not reach 0 either.

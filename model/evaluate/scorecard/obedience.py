@@ -1,9 +1,11 @@
-"""Does the image show what was asked, 1.5 s after the switch?
+"""Do the frames show what the prompt asks for, 1.5 s after the switch?
 
-Prompts follow each other without a pause, as in a show; every few the world starts anew from a seed it has never seen.
+Prompts follow each other without a pause, as in a show; after every few the world is reset to a seed that training
+never used.
+
 A figure's act is a motion, so the judge looks at it over the last second (the mean of its scores); for all else at the
 last 0.4 s. The stage plays the same prompts from the same seeds, and a score is a share of the judge's accuracy there:
-what the judge cannot see in true frames, no world is blamed for.
+a world is not marked down for what the judge cannot see in true frames.
 """
 
 from __future__ import annotations

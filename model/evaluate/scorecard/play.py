@@ -1,4 +1,4 @@
-"""Asking a world for something, and letting it run."""
+"""Prompts for a world, and running it."""
 
 from __future__ import annotations
 

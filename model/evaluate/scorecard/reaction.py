@@ -1,4 +1,4 @@
-"""How many frames until a new prompt shows?
+"""How many frames does it take until a new prompt is visible?
 
 From one moment the world runs on three times: unswitched, unswitched with other noise, and switched to another prompt.
 The reaction is the first frame at which the switched run differs from the unswitched one by more than twice what noise
@@ -17,7 +17,7 @@ from ...spec import Array, Controls, World, WorldState
 from .play import FPS, SEEDS, ask, change, run, settle, tokens
 from .row import Row
 
-LONGEST_FRAMES = 20  # frames after which nobody waits any more
+LONGEST_FRAMES = 20  # after which the measure stops waiting
 FLOOR = 0.5  # grey levels
 
 

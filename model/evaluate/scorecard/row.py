@@ -12,7 +12,7 @@ class Row:
     """A figure and what it must reach.
 
     target: a floor, or a ceiling where `at_most`. truth: the same measure taken on true stage frames, where it has one.
-    detail: whatever explains the figure, JSON-ready.
+    detail: further figures, ready for JSON.
     """
 
     name: str

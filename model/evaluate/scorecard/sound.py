@@ -1,8 +1,8 @@
-"""Does the frame move with the music?
+"""Do the frames move with the music?
 
 A beat that no training run used: 124 beats a minute, kicks and hats on random sixteenths, each dying away. It drives
 the world as its sound (level, bass, treble, onset), and the brightness of the frames is correlated (Pearson) with the
-level, both freed of what changes slower than a second or so. The frame may come up to two frames late.
+level, both freed of what changes slower than a second or so. The frames may be up to two frames late.
 """
 
 from __future__ import annotations

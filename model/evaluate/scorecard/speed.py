@@ -1,4 +1,4 @@
-"""Is a second a second, whatever the step?
+"""Does the world move at the same speed with steps of any length?
 
 The same moment of the same scene runs on with steps of 1/24 s and of 1/10 s. Measured are the camera (half a turn's and
 half a strafe's command, by optical flow: sideways speed of the frame, in screen units a second of world time)

@@ -1,4 +1,4 @@
-"""A new prompt in a world with two ways of taking it: which shows it sooner, which pops less, what each costs.
+"""Compares the two ways in which a world takes a new prompt: delay, largest jump, and cost.
 
 From one moment the world runs on under the old prompt and, once for each way, under the new one; noise is the same in
 all of them, so that frames differ by the prompt alone. Distance is the mean absolute difference of two frames.

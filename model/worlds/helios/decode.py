@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class ChunkDecoder:
-    """Draws a chunk frame by frame; the frames are those that `vae.decode` gives for the whole chunk.
+    """Decodes a chunk one latent frame at a time, to the same frames as `vae.decode` of the whole chunk.
 
-    The convolutions' memory is kept here, not in the autoencoder, so that encoding an image meanwhile, in another
-    thread, disturbs nothing. Tiled decoding has no such memory and is not used.
+    The convolutions' caches are kept here, not in the autoencoder, so that another thread may encode an image at the
+    same time. Tiled decoding has no such caches and is not used.
     """
 
     def __init__(self, vae: Any) -> None:

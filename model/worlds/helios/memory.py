@@ -1,8 +1,8 @@
 """The memory of a Helios world, and how its next chunk is denoised from it.
 
-Helios (Yuan et al., 2026) draws chunks of latent frames; what came before is plain latents: a long, a middle and a
-short stretch of the past, and the very first frame for ever, which keeps colours from drifting. Positions are counted
-within that window, so a rollout has no end and its memory one size. The distilled network goes through a pyramid of
+Helios (Yuan et al., 2026) denoises chunks of latent frames. Its history is plain latents: a long, a middle and a short
+stretch of the past, and always the very first frame, which keeps colours from drifting. Positions are counted within
+that window, so a rollout has no end and its memory a constant size. The distilled network goes through a pyramid of
 resolutions in a few steps each (pyramidal flow matching, Jin et al., 2024; DMD2, Yin et al., 2024), without guidance.
 """
 

@@ -19,7 +19,7 @@ SHARED_GPU_BYTES = 48e9  # bytes that a GPU needs for the network, its work and 
 
 @torch.inference_mode()
 def encode_text(pipe: Any, text: str, rows: int) -> tuple[Array, tuple[str, ...], Array]:
-    """values (rows, d), zeros after the text's last piece; its words; and (words, rows), which rows are whose.
+    """values (rows, d), zeros after the text's last piece; its words; and (words, rows), 1 where a row is a word's.
 
     The same as the first rows of the pipeline's `encode_prompt`: pieces beyond `rows` are not read.
     """
@@ -37,9 +37,10 @@ def encode_text(pipe: Any, text: str, rows: int) -> tuple[Array, tuple[str, ...]
 
 @torch.inference_mode()
 def encode_images(pipe: Any, images: NDArray[np.uint8], width: int, height: int, device: torch.device) -> StartLatents:
-    """An image (1, h, w, 3) or a clip (n, h, w, 3) at the world's rate, as what a world begins with.
+    """An image (1, h, w, 3) or a clip (n, h, w, 3) at the world's rate, as the latents with which a world begins.
 
-    Of a long clip the end counts, as far as the memory reaches, and its first image; a short one stands still first.
+    Of a long clip the first frame and the end are used, as far as the memory reaches. Before a short clip its first
+    frame is repeated.
     The same images always give the same latents.
     """
     vae = pipe.vae

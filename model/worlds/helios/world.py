@@ -1,4 +1,4 @@
-"""Helios as a `World`: a video network of 14 billion parameters that goes on for ever (Yuan et al., 2026).
+"""Helios as a `World`: a video model of 14 billion parameters without an end (Yuan et al., 2026).
 
 A chunk of nine latent frames is denoised when the one before it has been decoded; then one latent frame is decoded a
 step, which makes one frame of video for the first and four for each further one. So prompts, their mix and their word
@@ -12,8 +12,8 @@ nothing, and the node plays `speed` by the pace at which frames are shown.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +31,8 @@ from .decode import ChunkDecoder
 from .memory import CHUNK, Memory, StartLatents, denoise_chunk
 from .prompt import SHARED_GPU_BYTES, encode_images, encode_text
 
+logger = logging.getLogger(__name__)
+
 TEXT = 512  # rows of text that the network attends to, zeros included, as it was trained
 ROWS = 256  # of them that a prompt may fill
 MAX_STARTS = 64  # images and clips whose latents are kept
@@ -38,13 +40,13 @@ WIDTH, HEIGHT, FPS = 640, 384, 24.0  # that it was trained for
 
 
 def kinds(device: torch.device) -> dict[str, torch.dtype]:
-    """Arithmetic by part: half the memory on a GPU, what is exact and fast on a CPU; the decoder needs precision."""
+    """The dtype of each part: bfloat16 on a GPU, float32 on a CPU; the decoder always needs float32."""
     kind = torch.float32 if device.type == "cpu" else torch.bfloat16
     return {"transformer": kind, "text_encoder": kind, "vae": torch.float32}
 
 
 class Helios:
-    """Make one with `Helios.load`. pipe: a distilled HeliosPyramidPipeline, its parts where they shall run."""
+    """A `World`. Make one with `Helios.load`. pipe: a distilled HeliosPyramidPipeline, its parts on their devices."""
 
     def __init__(self, pipe: Any, width: int = WIDTH, height: int = HEIGHT, rows: int = ROWS) -> None:
         self.pipe, self.rows = pipe, rows
@@ -63,8 +65,8 @@ class Helios:
 
     @classmethod
     def load(cls, folder: Path, device: str = "auto") -> Helios:
-        """folder: Helios-Distilled in diffusers' layout. Raises WeightsMissing where it is not there, ValueError where
-        it is something else, ImportError where the packages are missing."""
+        """folder: Helios-Distilled in diffusers' layout. Raises WeightsMissing for a missing folder, ValueError for
+        another model, ImportError if the packages are missing."""
         from diffusers import HeliosPyramidPipeline
 
         if not (folder / "model_index.json").exists():
@@ -73,11 +75,9 @@ class Helios:
         try:
             pipe = HeliosPyramidPipeline.from_pretrained(folder, dtype=kinds(chosen), local_files_only=True)
         except Exception as error:
-            raise ValueError(
-                f"{folder} is not Helios as diffusers keeps it ({error}): wj weights get helios"
-            ) from error
+            raise ValueError(f"{folder} is not Helios in diffusers' layout ({error}): wj weights get helios") from error
         if not pipe.config.is_distilled:
-            raise ValueError(f"{folder} is not distilled, so it cannot be played live: take Helios-Distilled")
+            raise ValueError(f"{folder} is not distilled and too slow to be played live: use Helios-Distilled")
         pipe.transformer.to(chosen)
         pipe.vae.to(chosen)
         pipe.text_encoder.to(encoder_device(chosen, gpu_memory(chosen), SHARED_GPU_BYTES))
@@ -90,14 +90,14 @@ class Helios:
 
     def warm(self, compiler: str | Callable[..., Any]) -> None:
         """Compile the network's blocks (`torch.compile`'s backend) and compute a chunk that is not shown, so
-        that the first prompt need not wait for that. Where it cannot be compiled, it plays as it is."""
+        that the first prompt need not wait for that. If compiling fails, the world runs uncompiled."""
         network = self.pipe.transformer
         silence = Controls(np.zeros((self.rows + 1, network.config.text_dim), np.float32))
         try:
             network.compile_repeated_blocks(fullgraph=True, dynamic=False, backend=compiler)
             self.step(silence)
         except Exception as error:
-            warnings.warn(f"helios plays without torch.compile, slower: {error}", stacklevel=2)
+            logger.warning("helios runs without torch.compile, and slower: %s", error, exc_info=True)
             for part in network.modules():
                 part._compiled_call_impl = None
             self.step(silence)
@@ -109,8 +109,8 @@ class Helios:
         return self._spec
 
     def encode(self, prompt: Prompt) -> Tokens:
-        """(rows + 1, d): the text's embeddings, zeros after its end; the last row says which image or clip, if any,
-        the world begins with: 1 in that one's column."""
+        """(rows + 1, d): the text's embeddings, zeros after its end; the last row holds a 1 in the column of
+        the image or clip, if any, with which the world begins."""
         values, words, whose = encode_text(self.pipe, prompt.text, self.rows)
         values, whose = np.pad(values, ((0, 1), (0, 0))), np.pad(whose, ((0, 0), (0, 1)))
         images = prompt.video if prompt.video is not None else None if prompt.image is None else prompt.image[None]
@@ -177,12 +177,12 @@ class Helios:
         })  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
-        """The frames go on bit by bit as they did. Within a chunk, what was drawn of it is drawn again unseen, so
-        that the decoder remembers it. Raises ValueError for another world's state."""
+        """The frames continue bit for bit. Within a chunk its decoded frames are decoded again, which restores the
+        decoder's memory. Raises ValueError for another world's snapshot."""
         data = state.data
         past = data.get("past")
         if not isinstance(past, Tensor) or past.shape != self._empty.past.shape:
-            raise ValueError(f"this is no state of a helios of {self._spec.width}x{self._spec.height}")
+            raise ValueError(f"this snapshot is not of a helios of {self._spec.width}x{self._spec.height}")
         anchor, chunk = data["anchor"], data["chunk"]
         self._memory = Memory(
             past.to(self.device), None if anchor is None else anchor.to(self.device), bool(data["fresh"])

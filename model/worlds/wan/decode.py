@@ -1,4 +1,4 @@
-"""From latents to frames, one latent frame at a time: what a frame needs of those before it is kept.
+"""From latents to frames, one latent frame at a time, with the decoder's state of earlier frames kept.
 
 The first latent frame of a stream makes one frame of video, every later one four.
 """
@@ -16,7 +16,7 @@ from .kernels import fit_flashdreams
 
 
 class StreamDecoder:
-    """What both decoders share. compiled: by torch.compile; graphed: as a CUDA graph; both for CUDA alone."""
+    """Base class of both decoders. compiled: by torch.compile; graphed: as a CUDA graph; both for CUDA alone."""
 
     def __init__(self, net: nn.Module, weights: Mapping[str, Tensor], device: torch.device, *,
                  compiled: bool, graphed: bool) -> None:  # fmt: skip
@@ -96,7 +96,7 @@ class TinyDecoder(StreamDecoder):
         self.reset()
 
     def reset(self) -> None:
-        """Forgets in place: a graph stays good."""
+        """Clears the state in place, so that a CUDA graph stays valid."""
         if self.state:
             for kept in self.state.values():
                 kept.zero_()
@@ -131,8 +131,8 @@ class FullDecoder(StreamDecoder):
 
 
 def _upsample(module: Any, x: Tensor, state: dict[int, Tensor]) -> Tensor:
-    """flashdreams' doubling of frames, for a single latent frame too: its convolution looks two frames back, of which
-    it then keeps only one (0.1.0; it is played there three frames at a time)."""
+    """flashdreams' doubling of frames, for single latent frames too: its convolution needs two earlier frames, of which
+    version 0.1.0 keeps only one, because it decodes three frames at a time."""
     kept = state.get(id(module))
     tail = None if kept is None or x.shape[2] > 1 else torch.cat([kept[:, :, -1:], x], 2)
     out: Tensor = type(module)._upsample3d_step(module, x, state)

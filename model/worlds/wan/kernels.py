@@ -1,8 +1,8 @@
-"""flashdreams on whatever device there is.
+"""flashdreams on any device.
 
 NVIDIA's `flashdreams` (Apache-2.0) holds the Wan network, its caches and its decoders. Two functions of it exist on
-CUDA alone: the rotary embedding (a triton kernel) and attention (cuDNN's). Elsewhere torch's own operations take their
-place, and nothing else changes: tests on a CPU walk the very path that a GPU walks.
+CUDA alone: the rotary embedding (a triton kernel) and attention (cuDNN's). Elsewhere torch's own operations replace
+them, and nothing else changes, so that tests on a CPU run the same code as a GPU.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def rotate(x: Tensor, freqs: Tensor, interleaved: bool = False, inplace: bool = 
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, return_lse: bool = False) -> tuple[Tensor, Tensor | None]:
-    """Attention, (b, h, s, d) each, and where asked the logarithm of the sum of exponentials (b, h, s, 1), by which
-    processes that hold a part of the keys each put their results together (a CPU has it, other devices refuse)."""
+    """Attention, (b, h, s, d) each, and on request the logarithm of the sum of exponentials (b, h, s, 1), with which
+    processes that each hold a part of the keys combine their results (on a CPU only)."""
     if not return_lse:
         return F.scaled_dot_product_attention(query, key, value), None
     out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value)
@@ -69,7 +69,7 @@ def find_flashdreams() -> None:
 
 
 def fit_flashdreams(device: str) -> None:
-    """Make flashdreams fit for the kind of device that a world's network runs on ("cuda", "cpu", "mps"), for the whole
+    """Choose flashdreams' kernels for the kind of device of a world's network ("cuda", "cpu", "mps"), for the whole
     process.
 
     Raises ModuleNotFoundError, with the fix, where flashdreams is missing, or triton on CUDA.

@@ -1,11 +1,11 @@
-"""The causal Wan 2.1 rollout: latents chunk by chunk, for ever, in constant memory.
+"""The causal Wan 2.1 rollout: latents chunk by chunk, without an end, in constant memory.
 
-As in Self-Forcing (Huang et al., 2025) a chunk of latent frames is drawn from noise in one to four steps while its
+As in Self-Forcing (Huang et al., 2025) a chunk of latent frames is denoised in one to four steps while its
 network sees the chunks before it through a key-value cache; one more pass over the finished chunk, at noise level 0,
 puts it into the cache. The cache keeps the first frames (the sink) and a rolling window, as in LongLive (Yang et al.,
 2025). Keys are kept unrotated and turned by their place in the cache when they are read, so that positions stay within
-the trained range however long the rollout. For the same reason the window can be narrowed and widened as it rolls: what
-stays in the cache is moved to its new place, and every width uses the front of the same memory.
+the trained range however long the rollout. For the same reason the window can be changed while it rolls: what stays in
+the cache is moved to its new place, and every width uses the front of the same memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...spec import Array
 from .kernels import fit_flashdreams
 
 TRAINED = (1000, 750, 500, 250)  # noise levels that the checkpoints were distilled at, of 1000
-RECOMPILED = 64  # times that torch may compile one function anew
+RECOMPILE_LIMIT = 64  # of torch, for one function
 TEXT = 512  # text tokens that the network attends to, zeros included: it was trained so
 
 
@@ -61,8 +61,8 @@ class WanConfig:
 
 
 def windows(config: WanConfig) -> tuple[int, ...]:
-    """Widths that a rollout can be narrowed to, its own first: about two thirds and a half of it, in whole chunks, and
-    never without a past. Attention is what most of the time goes to, and its cost is that of what is seen."""
+    """Windows that a rollout can use, its own first, then about two thirds and a half of it, in whole chunks and at
+    least two. Most of the time goes to attention, whose cost grows with the window."""
     least, frames = 2 * config.frames, config.frames
     widths = (max(round(config.window * share / frames) * frames, least) for share in (1, 2 / 3, 3 / 7))
     return tuple(dict.fromkeys(widths))
@@ -98,7 +98,7 @@ def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 def merge_lora(weights: dict[str, Tensor], lora: Mapping[str, Any], scale: float = 1.0) -> dict[str, Tensor]:
     """Weights with a low-rank adapter (PEFT's names) added: W + scale B A, scale being alpha / rank.
 
-    Raises ValueError where the adapter speaks of a layer that the weights do not have.
+    Raises ValueError if the adapter changes a layer that the weights do not have.
     """
     inner: Mapping[str, Tensor] = lora.get("generator_lora", lora)
     merged = dict(weights)
@@ -135,11 +135,11 @@ def _network(config: WanConfig, weights: Mapping[str, Tensor] | None) -> Any:
 
 
 class Rollout:
-    """One network and its memory. Latents are (frames, channels, rows, columns), normalised as the network knows them.
+    """One network and its cache. Latents are (frames, channels, rows, columns), normalised as the network knows them.
 
     rows, columns: even; an eighth of the frame's. weights: as from `network_weights`; None makes random ones.
-    compiled: torch.compile and a CUDA graph, for CUDA. Under `torchrun` a chunk's tokens are shared out over all
-    processes, each of which has to make the same calls.
+    compiled: torch.compile and a CUDA graph, for CUDA. Under `torchrun` a chunk's tokens are divided among all
+    processes, which must make the same calls.
     """
 
     def __init__(self, config: WanConfig, rows: int, columns: int, device: torch.device, *,
@@ -148,7 +148,7 @@ class Rollout:
         from flashdreams.recipes.wan.transformer.wan21 import Wan21Transformer, Wan21TransformerConfig
 
         if compiled:  # every width of the window has shapes of its own while it fills
-            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILED)
+            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
         self.config, self.rows, self.columns, self.device = config, rows, columns, device
         self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self.transformer = Wan21Transformer(
@@ -169,7 +169,7 @@ class Rollout:
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """Forget the past. The text stays."""
+        """Clear the cache. The text stays."""
         self._empty()
         self.past.clear()
         self.seed, self.drawn = seed, 0
@@ -198,7 +198,7 @@ class Rollout:
                 cache.cross_attn.text.update(fresh.cached_k(), fresh.cached_v())
 
     def recache(self) -> None:
-        """Compute anew, under the present text, what the next chunk will see of the past (LongLive's re-cache)."""
+        """Compute the cache again under the present text (LongLive's re-cache)."""
         self.settle()
         if len(self.past) == self.config.chunks:
             del self.past[self.config.sink_chunks]  # the next chunk would have pushed it out
@@ -208,8 +208,8 @@ class Rollout:
             self._remember(chunk)
 
     def widen(self, window: int) -> None:
-        """Frames that roll from the next chunk on: at most the window that it was made with. What a narrower one leaves
-        out is forgotten; a wider one fills as it rolls. Raises ValueError for what is no whole number of chunks."""
+        """Set the window, in latent frames, from the next chunk on: at most the one that it was made with. A narrower
+        window drops older frames; a wider one fills as it rolls. Raises ValueError for a part of a chunk."""
         if window == self.config.window:
             return
         self.settle()
@@ -236,7 +236,7 @@ class Rollout:
         self.transformer._cuda_graph_capture_ar_idx = config.chunks
 
     def chunk(self, steps: int) -> Tensor:
-        """Draw the next chunk in 1..4 steps: (frames, channels, rows, columns) float32."""
+        """Denoise the next chunk in 1..4 steps: (frames, channels, rows, columns) float32."""
         self.settle()
         self.cache.start(self.index)
         noise = self._noise()
@@ -251,7 +251,7 @@ class Rollout:
         return self.transformer.unpatchify_and_maybe_gather_cp(clean)
 
     def settle(self) -> None:
-        """Put the chunk that was drawn last into the cache, if it is not there yet."""
+        """Put the last chunk into the cache, if it is not there yet."""
         if self._open is None:
             return
         chunk, self._open = self._open, None
@@ -271,7 +271,7 @@ class Rollout:
         return self.transformer.predict_flow(x.to(self.dtype), time, self.cache).float()
 
     def _noise(self) -> Iterator[Tensor]:
-        """Noise of a chunk, one after the other: of the seed and the chunk alone, the same on every device."""
+        """Samples of a chunk's noise, which depend on the seed and the chunk's number alone, not on the device."""
         mixed = np.random.SeedSequence((self.seed % 2**64, self.drawn)).generate_state(1, np.uint64)[0]
         source = torch.Generator().manual_seed(int(mixed) % 2**63)
         c = self.config

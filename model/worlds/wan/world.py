@@ -35,7 +35,7 @@ from .rollout import Rollout, WanConfig, merge_lora, network_weights, windows
 Switch = Literal["recache", "swap"]
 FPS = 16.0
 SHAPES = ((60, 104), (78, 78), (104, 60))  # rows and columns of latents; the checkpoints were distilled at the first
-RECACHE_ABOVE = 0.02  # share by which the mix has to move before the past is computed anew
+RECACHE_ABOVE = 0.02  # share by which the mix must move before the cache is computed again
 
 
 def _file(source: Source, index: int = 0) -> tuple[str, str]:
@@ -45,7 +45,7 @@ def _file(source: Source, index: int = 0) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a member of the family lies, as (repository, path) on the Hugging Face hub, and how it was trained.
+    """The files of a member of the family, as (repository, path) on the Hugging Face hub, and how it was trained.
 
     text: a repository in diffusers' layout, of which `text_encoder` and `tokenizer` are read. tiny, full: decoders.
     """
@@ -69,9 +69,9 @@ CHECKPOINTS = {
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
-    """Tensors of a .safetensors, .pt or .pth file; of the latter two nothing but tensors is ever unpacked.
+    """Tensors of a .safetensors, .pt or .pth file; only tensors are ever unpacked of the latter two.
 
-    Raises WeightsMissing where there is no such file, ValueError where it is something else.
+    Raises WeightsMissing for a missing file, ValueError for any other kind of file.
     """
     if not path.exists():
         raise WeightsMissing(f"{path} is missing")
@@ -80,7 +80,9 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         found: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
-        raise ValueError(f"{path} is no file of tensors ({error}): delete it and get it again") from error
+        raise ValueError(
+            f"{path} is not a file of tensors ({error}): delete it and run wj weights get again"
+        ) from error
     return found
 
 
@@ -100,7 +102,7 @@ def moved(a: Array, b: Array) -> float:
 class Wan:
     """A `World`. Make one with `Wan.load`.
 
-    switch: what happens to the past at a new prompt; may be set while it plays.
+    switch: what happens to the cache at a new prompt; may be changed while the world runs.
     """
 
     def __init__(self, name: str, rollout: Rollout, decoder: StreamDecoder, text: UMT5,
@@ -120,9 +122,9 @@ class Wan:
              checkpoint: Checkpoint | None = None, fast: bool = True) -> Wan:  # fmt: skip
         """name: of CHECKPOINTS. root: a folder that holds each file at <root>/<repository>/<path>.
 
-        switch: None takes what the checkpoint was trained for. decoder: the tiny one for speed, the full one for
-        detail. config: another window, say. fast: on CUDA compile and capture at once, which takes minutes.
-        Raises WeightsMissing, ValueError for files that do not fit, ModuleNotFoundError where packages are missing.
+        switch: None takes the checkpoint's own. decoder: the tiny one for speed, the full one for detail. config: for
+        example another window. fast: compile and capture on CUDA before returning, which takes minutes. Raises
+        WeightsMissing, ValueError for files that do not fit, ModuleNotFoundError if packages are missing.
         """
         row = checkpoint or CHECKPOINTS[name]
         chosen = choose_device(device)
@@ -161,14 +163,14 @@ class Wan:
         return self._spec
 
     def encode(self, prompt: Prompt) -> Tokens:
-        """(256, 4096). Raises ValueError for a prompt without words, which is all that these worlds know."""
+        """(256, 4096). Raises ValueError for a prompt of images, clips or sound alone."""
         if not prompt.text and (prompt.image is not None or prompt.sound is not None or prompt.video is not None):
             raise ValueError(f"{self._spec.name} takes text prompts only: no images, clips or audio")
         return self.text.encode(prompt.text)
 
     def warm(self) -> None:
-        """Play each quality until its window is full, on the way down and up again, so that every shape was seen and
-        no step of a show is unlike the others; then forget it."""
+        """Run each quality until its window is full, downwards and upwards, so that every shape is compiled and no step
+        of a show is slower than the others; then reset."""
         silence = np.zeros((1, self.rollout.config.text_dim), np.float32)
         down = range(len(self._windows))
         for level in (*down, *reversed(down[:-1])):
@@ -178,7 +180,7 @@ class Wan:
         self.reset(0)
 
     def set_quality(self, level: int) -> None:
-        """From the next chunk on: 0 sees as much of the past as it was trained to, each later one less."""
+        """Takes effect with the next chunk. 0 is the window of training, each later level a shorter one."""
         self._level = min(max(level, 0), len(self._windows) - 1)
 
     def reset(self, seed: int) -> None:
@@ -186,7 +188,7 @@ class Wan:
         self.decoder.reset()
         self._drawn: list[Tensor] = []  # latent frames of the chunk that wait to be decoded
         self._tokens: Array | None = None
-        self._cached: Array | None = None  # the mix under which the past was last computed
+        self._cached: Array | None = None  # the mix under which the cache was last computed
 
     def step(self, controls: Controls) -> Tensor:
         """Decode one latent frame: 4 frames of video, or 1. The first of a chunk takes as long as drawing all of it."""
@@ -223,17 +225,17 @@ class Wan:
             self._cached = tokens
 
     def snapshot(self) -> WorldState:
-        """Everything, on the world's device: 3.5 GB for LongLive, 6 GB for a window of 21."""
+        """A copy of everything on the world's device: 3.5 GB for LongLive, 6 GB for a window of 21."""
         return WorldState({
             "world": self._spec, "rollout": self.rollout.snapshot(), "decoder": self.decoder.snapshot(),
             "drawn": list(self._drawn), "tokens": self._tokens, "cached": self._cached,
         })  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
-        """Raises ValueError for another world's state."""
+        """Raises ValueError for another world's snapshot."""
         data = state.data
         if replace(data.get("world", self._spec), device="") != replace(self._spec, device="") or "rollout" not in data:
-            raise ValueError(f"this is no state of {self._spec.name} at {self._spec.width}x{self._spec.height}")
+            raise ValueError(f"this snapshot is not of {self._spec.name} at {self._spec.width}x{self._spec.height}")
         self.rollout.restore(data["rollout"])
         self.decoder.restore(data["decoder"])
         self._drawn, self._tokens, self._cached = list(data["drawn"]), data["tokens"], data["cached"]
