@@ -27,7 +27,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class AudioChunk:
+class Trial:
     """fps: frames a second that it makes in the steps it was made for, of `wanted` at least.
 
     why: it could not be heard, and the fix.
@@ -91,15 +91,15 @@ def unfit(entry: WorldEntry, here: Machine) -> str:
     return ""
 
 
-def hear(name: str, device: str = "auto", seconds: float = SECONDS, top: float = TOP) -> AudioChunk:
+def hear(name: str, device: str = "auto", seconds: float = SECONDS, top: float = TOP) -> Trial:
     """Open a world and let it make frames. top: the show's rate."""
     from . import bench
 
     try:
         rows, about = bench.world(name, device, (int(preset_values(name).get("steps", 1)),), seconds)
     except RuntimeError as error:
-        return AudioChunk(why=str(error))
-    return AudioChunk(rows[0]["fps"], round(enough(about["rate"], top, about["frames_per_step"] > 1), 2))
+        return Trial(why=str(error))
+    return Trial(rows[0]["fps"], round(enough(about["rate"], top, about["frames_per_step"] > 1), 2))
 
 
 def lacking(entry: WorldEntry) -> str:
@@ -115,7 +115,7 @@ def candidates(worlds: Iterable[WorldEntry] = BUILTIN_WORLDS) -> list[WorldEntry
 
 def choose(device: str = "auto", top: float = TOP, tell: Callable[[str], None] = lambda said: None,
            worlds: Iterable[WorldEntry] = BUILTIN_WORLDS, look: Callable[[str], Machine] = machine,
-           listen: Callable[[str, str, float, float], AudioChunk] = hear) -> str:  # fmt: skip
+           listen: Callable[[str, str, float, float], Trial] = hear) -> str:  # fmt: skip
     """The best world that keeps its time here; the one that plays anywhere if none does. tell: hears what is found."""
     here = look(device)
     for entry in candidates(worlds):

@@ -13,7 +13,7 @@ from gpu import gpu
 from package import describe
 from worldjockey.model.registry import BUILTIN_WORLDS, WorldEntry, entry_for
 from worldjockey.node.measure import doctor, model_choice
-from worldjockey.node.measure.model_choice import AudioChunk, Machine, candidates, choose, hear, lacking, machine, unfit
+from worldjockey.node.measure.model_choice import Machine, Trial, candidates, choose, hear, lacking, machine, unfit
 
 pytestmark = pytest.mark.slow
 
@@ -28,11 +28,7 @@ def chosen(here, **rates):
     def listen(name, device, seconds, top):
         asked.append(name)
         key = name.replace("-", "_").replace(".", "_")
-        return (
-            AudioChunk(rates[key], 12.0)
-            if key in rates
-            else AudioChunk(why=f"{name} is missing: wj weights get {name}")
-        )
+        return Trial(rates[key], 12.0) if key in rates else Trial(why=f"{name} is missing: wj weights get {name}")
 
     here_all = [replace(entry, weights=()) for entry in BUILTIN_WORLDS]
     return choose("auto", 30.0, told.append, here_all, lambda device: here, listen), asked, told
@@ -188,7 +184,7 @@ def test_the_doctor_says_which_worlds_play_here_and_how_fast(monkeypatch, tmp_pa
 
 
 def test_a_world_that_is_too_slow_is_a_note_with_what_to_do(monkeypatch):
-    monkeypatch.setattr(model_choice, "hear", lambda name, seconds: AudioChunk(3.0, 12.0))
+    monkeypatch.setattr(model_choice, "hear", lambda name, seconds: Trial(3.0, 12.0))
     monkeypatch.setattr(model_choice, "machine", lambda: Machine("cpu"))
     nano = list(doctor.worlds(1.0))[-1]
     assert (nano.name, nano.state) == ("world nano", "note")
