@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 PLAIN_CHARS = 200  # of a text that somebody else chose, as a terminal shows it
 _CUTS = ((1000, 256), (200, 64), (60, 16), (20, 4), (10, 0))  # characters of a text and items of a list, ever fewer
@@ -57,11 +54,3 @@ def _cut(value: Any, chars: int, items: int) -> Any:
         return value
     text = str(value)
     return text if len(text) <= chars else text[: chars - 1] + "…"
-
-
-def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """p50 and p95 of the values, 0 where there are none."""
-    if not values:
-        return {"p50": 0.0, "p95": 0.0}
-    p50, p95 = np.percentile(np.asarray(values), [50, 95])
-    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}

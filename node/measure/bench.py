@@ -21,7 +21,7 @@ from typing import Any
 
 from ..compat.report_names import with_old_names
 from ..ipc.process import SPAWN, init_child, limit_threads, parent_died, stay_offline
-from ..ipc.status import percentiles
+from ..timing.percentiles import percentiles
 from . import memory as resident
 from .show_process import free_port
 

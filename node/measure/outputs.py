@@ -31,9 +31,9 @@ from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.recording import FileOutput
 
 from ..compat.report_names import with_old_names
-from ..ipc.status import percentiles
 from ..output.scaling import COPIES
 from ..output.worker import OUTPUT_CLASSES, OutputSpec
+from ..timing.percentiles import percentiles
 from .receivers import Receiver
 from .show_process import ShowProcess, free_port
 

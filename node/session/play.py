@@ -18,10 +18,10 @@ from ..ipc.audio_ring import AudioRing
 from ..ipc.log_file import current_path
 from ..ipc.mailbox import Mailbox
 from ..ipc.signals import StopRequest, stop_signals
-from ..ipc.status import percentiles
 from ..show.connections import OutputEntry
 from ..show.fingerprint import digests
 from ..show.schema import Show
+from ..timing.percentiles import percentiles
 from .inputs import inputs_of
 from .options import PlayOptions
 from .processes import Processes, output_specs

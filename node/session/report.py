@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compat.report_names import with_old_names
-from ..ipc.status import percentiles
+from ..timing.percentiles import percentiles
 
 
 @dataclass

@@ -20,10 +20,11 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.mailbox import Mailbox, Triggers
 from ..ipc.process import exit_now, init_child, limit_threads, parent_died, publish_status, raise_priority, stay_offline
-from ..ipc.status import error_text, percentiles
+from ..ipc.status import error_text
 from ..parameters import PARAMETERS
 from ..show.media import Media
 from ..timing.easing import approach
+from ..timing.percentiles import percentiles
 from .adaptive_quality import Governor
 from .frame_publisher import FramePublisher
 from .live_conditioning import LiveConditioning

@@ -102,7 +102,7 @@ def test_the_reference_is_the_table():
 
 def test_starting_imports_no_torch_and_no_rig():
     code = "import sys, worldjockey.node.cli.app\n"
-    code += "print([m for m in ('torch', 'mido', 'glfw', 'av') if m in sys.modules])"
+    code += "print([m for m in ('torch', 'numpy', 'mido', 'glfw', 'av') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
     code = "import sys, worldjockey.node.show.schema, worldjockey.node.world.prompt_deck; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
