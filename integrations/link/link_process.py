@@ -83,4 +83,4 @@ async def serve(bpm: float, quantum: float) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the show's to obey
     asyncio.run(serve(*(float(argument) for argument in sys.argv[-2:])))
-    os._exit(0)  # Link's threads need no stop_signals
+    os._exit(0)  # Link's threads need no clean end

@@ -45,7 +45,7 @@ class MIDIInput:
     mappings: as fields of `Rule`. controllers: as fields of `Controller`, for products that are known. feedback: parts
     of the names of ports that are not, whose controls are sent their values all the same. read: a parameter's present
     value, for soft takeover, toggles, encoders and lights. compose: makes a mapping's fields from a target and what
-    names a control (midi_learn.Gather), ValueError if it cannot; a `learn` parameter arms it. on_clock: gets ("tick" |
+    names a control (learn.Gather), ValueError if it cannot; a `learn` parameter arms it. on_clock: gets ("tick" |
     "start" | "stop" | "continue" | "position", arrived_at on time.monotonic(), sixteenths of a position), of one port
     at a time, in the thread that reads. backend: "auto", "alsa", "jack", "core" or "windows"; auto is ALSA where its
     sequencer is there, then JACK where a server runs. Without any MIDI it waits until there is some.
@@ -287,7 +287,7 @@ class MIDIInput:
                 self._send(sends)
             self._stop.wait(ROUND)
         with self._lit:
-            goodbyes = self._lights.stop_signals()
+            goodbyes = self._lights.all_off()
         if goodbyes:
             self._send(goodbyes)
 

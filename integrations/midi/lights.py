@@ -156,7 +156,7 @@ class Lights:
     def _hand(self, port: str, send: tuple[int, ...]) -> float:
         return self._touched.get((port, send[0], 0 if send[0] >= 0xE0 else send[1]), -REST)
 
-    def stop_signals(self) -> list[Send]:
+    def all_off(self) -> list[Send]:
         """Every light out, every controller back as it was."""
         found: list[Send] = []
         for output, table in self._plugged.values():

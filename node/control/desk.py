@@ -96,7 +96,7 @@ class Desk:
             "bank": self._bank_to, "bank/next": partial(self._bank_by, 1), "bank/previous": partial(self._bank_by, -1),
         }  # fmt: skip
         for name, value in self.values.items():
-            mailbox.post(name, value, 0.0, seconds=0.0)  # no arrived_at: nobody's hand is measured by it
+            mailbox.post(name, value, 0.0, seconds=0.0)  # no arrival time: nobody's hand is measured by it
             if name in TEXTS:
                 self._banks = self._banks.written(TEXTS[name], value)
             if name.startswith("tempo"):

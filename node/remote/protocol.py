@@ -26,7 +26,7 @@ from ..parameters import PARAMETERS, TEXT_BYTES, WORDS_MAX, find
 HELLO, FILE, STATE, SEEN, BYE = b"hello", b"file", b"state", b"seen", b"bye"
 WELCOME, REFUSED, GOT, TOLD, OBEYED, FRAME = b"welcome", b"refused", b"got", b"told", b"obeyed", b"frame"
 NUMBER = struct.Struct("<Q")
-SHOWN = struct.Struct("<Qdd")  # frame's number, arrived_at, span
+SHOWN = struct.Struct("<Qdd")  # frame's number, newest_control_at, span
 FILE_BYTES = 64 << 20  # of a picture, sound or clip on a pad
 FRAME_BYTES = 32 << 20
 WINDOW = (2, 12)  # frames on their way

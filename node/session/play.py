@@ -126,9 +126,8 @@ def _run(desk: Desk, inputs: dict[str, Input], processes: Processes, options: Pl
             if first_tick is None and clock.get("ticks"):
                 first_tick = now
             for supervisor in processes.supervisors:
-                if (
-                    supervisor.events and told[id(supervisor)] != supervisor.events[-1]
-                ):  # the same error again is no news
+                # The same error again is no news.
+                if supervisor.events and told[id(supervisor)] != supervisor.events[-1]:
                     told[id(supervisor)] = supervisor.events[-1]
                     then = "playing on without it" if supervisor.unsuitable else "starting it again"
                     terminal.say(f"wj: {supervisor.events[-1]}; {then}{details}")

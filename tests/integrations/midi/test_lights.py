@@ -40,7 +40,7 @@ def test_who_comes_is_greeted_and_shown_everything():
         ]
     ]  # fmt: skip
     assert lights.settled
-    assert lights.stop_signals() == [("box out", m) for m in [(0x90, 1, 0), (0x90, 2, 0), (0xF0, 0, 0xF7)]]
+    assert lights.all_off() == [("box out", m) for m in [(0x90, 1, 0), (0x90, 2, 0), (0xF0, 0, 0xF7)]]
 
 
 def test_what_changed_is_shown_once_and_in_levels():
@@ -96,7 +96,7 @@ def test_who_leaves_is_forgotten():
     lights.note("morph", 0.1)
     assert lights.settled
     assert lights.due(1.0) == []
-    assert lights.stop_signals() == []
+    assert lights.all_off() == []
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(VALUES)), st.floats(-1, 3) | st.sampled_from(["none", "jump"]))))
