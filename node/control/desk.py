@@ -394,9 +394,15 @@ class Desk:
         """Count and remember what failed of itself, and not because of a control."""
         text = f"{what}: {error or type(error).__name__}"[:200]
         self.survived += 1
-        if text not in self.errors and len(self.errors) < ERRORS_MAX:
+        if self.note_error(text):
             logger.error("%s", text, exc_info=error)
+
+    def note_error(self, text: str) -> bool:
+        """Remember an error in words, each once and ERRORS_MAX at most; whether it was kept."""
+        new = text not in self.errors and len(self.errors) < ERRORS_MAX
+        if new:
             self.errors.append(text)
+        return new
 
     def _write_down(self, control: ControlEvent, waits: bool) -> None:
         with self._surviving("the log"):

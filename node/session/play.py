@@ -12,7 +12,7 @@ from typing import Any
 from worldjockey.integrations import Input, VideoFormat
 
 from ..control.control_log import ControlLog
-from ..control.desk import ERRORS_MAX, Desk
+from ..control.desk import Desk
 from ..control.snapshot_file import SnapshotFile
 from ..ipc.audio_ring import AudioRing
 from ..ipc.log_file import current_path
@@ -139,8 +139,7 @@ def _run(desk: Desk, inputs: dict[str, Input], processes: Processes, options: Pl
                 if message:
                     terminal.say(f"wj: live picture: {message}; trying again")
             for words in lacking(world, clock) + off_the_card(world, outputs) + unheard(outputs):
-                if words not in desk.errors and len(desk.errors) < ERRORS_MAX:
-                    desk.errors.append(words)
+                desk.note_error(words)
             while spoken < len(desk.errors):
                 terminal.say(f"wj: {desk.errors[spoken]}; the rest goes on")
                 spoken += 1
