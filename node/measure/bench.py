@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..compat.report_names import with_old_names
 from ..ipc.process import SPAWN, init_child, limit_threads, parent_died, stay_offline
 from ..timing.percentiles import percentiles
+from . import json_file
 from . import memory as resident
 from .show_process import free_port
 
@@ -285,8 +285,7 @@ def run(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    if json_path is not None and not json_path.expanduser().absolute().parent.is_dir():
-        raise OSError(f"{json_path}: there is no folder {json_path.parent}; make it first, or name another file")
+    json_file.check_folder(json_path)
     console = Console(stderr=True)
     out, note = best_output()
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
@@ -333,8 +332,7 @@ def run(
     Console().print(table(result))
     if note:
         console.print(note, highlight=False)
-    if json_path is not None:
-        json_path.expanduser().write_text(json.dumps(with_old_names(result), indent=1), "utf-8")
+    json_file.write(json_path, result)
     return result
 
 

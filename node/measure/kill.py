@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from . import json_file
 from .bench import PROMPTS
 from .outputs import lacks, lacks_ndi
 from .show_process import ShowProcess, free_port
@@ -102,8 +102,7 @@ def run(
     """
     from rich.console import Console
 
-    if json_path is not None and not json_path.expanduser().absolute().parent.is_dir():
-        raise OSError(f"{json_path}: there is no folder {json_path.parent}; make it first, or name another file")
+    json_file.check_folder(json_path)
     kills: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wj-kill-")))
@@ -129,8 +128,7 @@ def run(
         "killed": summary(kills), "kills": kills, "lacks": missing, "events": report["events"],
     }  # fmt: skip
     Console().print(*tables(result), sep="\n")
-    if json_path is not None:
-        json_path.expanduser().write_text(json.dumps(result, indent=1, default=str), "utf-8")
+    json_file.write(json_path, result)
     return result
 
 

@@ -9,7 +9,6 @@ moves shines through it, so that coders have as much to do as with a world.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import random
@@ -30,10 +29,10 @@ import psutil
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.recording import FileOutput
 
-from ..compat.report_names import with_old_names
 from ..output.scaling import COPIES
 from ..output.worker import OUTPUT_CLASSES, OutputSpec
 from ..timing.percentiles import percentiles
+from . import json_file
 from .receivers import Receiver
 from .show_process import ShowProcess, free_port
 
@@ -328,8 +327,7 @@ def run(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    if json_path is not None and not json_path.expanduser().absolute().parent.is_dir():
-        raise OSError(f"{json_path}: there is no folder {json_path.parent}; make it first, or name another file")
+    json_file.check_folder(json_path)
     console, rows = Console(stderr=True), list[dict[str, Any]]()
     width, height = (int(n) for n in size.split("x"))
     with contextlib.ExitStack() as stack:
@@ -355,8 +353,7 @@ def run(
         "output": {"size": size, "fps": fps}, "seconds_each": seconds, "ways": rows,
     }  # fmt: skip
     Console().print(*tables(result), sep="\n")
-    if json_path is not None:
-        json_path.expanduser().write_text(json.dumps(with_old_names(result), indent=1), "utf-8")
+    json_file.write(json_path, result)
     return result
 
 

@@ -9,7 +9,6 @@ those who watch them, and where nobody does, by the output that made them.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import tempfile
@@ -23,7 +22,7 @@ from typing import Any
 import av
 import psutil
 
-from ..compat.report_names import with_old_names
+from . import json_file
 from .outputs import made, screen
 from .rig import Disk, Mishap, Part, Rig, guest, hands, mishaps, rig
 from .show_process import ShowProcess, free_port
@@ -277,8 +276,7 @@ def run(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    if json_path is not None and not json_path.expanduser().absolute().parent.is_dir():
-        raise OSError(f"{json_path}: there is no folder {json_path.parent}; make it first, or name another file")
+    json_file.check_folder(json_path)
     width, height = (int(n) for n in size.split("x"))
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with contextlib.ExitStack() as stack:
@@ -337,8 +335,7 @@ def run(
         "lacks": here.lacks | left_out, "events": report["events"],
     }  # fmt: skip
     Console().print(*tables(result), sep="\n")
-    if json_path is not None:
-        json_path.expanduser().write_text(json.dumps(with_old_names(result), indent=1, default=str), "utf-8")
+    json_file.write(json_path, result)
     return result
 
 
