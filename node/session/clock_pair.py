@@ -78,12 +78,16 @@ class ClockPair:
             self._leader, self._spare = self._spare, self._leader
             self._leader.name, self._spare.name = self.name, f"spare {self.name}"
 
+    @property
+    def _counts(self) -> dict[str, Any]:
+        """The newest leader's, which are the whole show's."""
+        return {k: v for k, v in self._lead.last_status.items() if k not in ("state", "message", "pid")}
+
     def status(self) -> dict[str, Any]:
         """The leader's, as `Supervisor.status`. spare: the pid of the process that stands by; None where none does."""
         said = {**self._leader.status(), "restarts": self.restarts, "spare": None}
         if self._leader.pid != self._lead.last_status.get("pid"):  # it has not ticked yet: the counts go on
-            counts = {k: v for k, v in self._lead.last_status.items() if k not in ("state", "message", "pid")}
-            said = counts | {k: v for k, v in said.items() if k not in counts}
+            said |= self._counts
         if self._spare is not None and (spare := self._spare.status()).get("state") == "standby":
             said["spare"] = spare["pid"]
         return said
@@ -99,7 +103,6 @@ class ClockPair:
         restarts = self.restarts
         if self._spare is not None:
             self._spare.finish(deadline)
-        said = {**self._lead.last_status, **self._leader.finish(deadline)}
-        said |= {k: v for k, v in self._lead.last_status.items() if k not in ("state", "message", "pid")}
+        said = {**self._lead.last_status, **self._leader.finish(deadline), **self._counts}
         self._lead.unlink()
         return {**said, "restarts": restarts}
