@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+# The environment variable that names the run's log file, to which every process and child program appends.
+LOG_FILE_VARIABLE = "WJ_LOG_FILE"
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.float32]
 Layout = Literal["native", "rgba", "bgrx", "uyvy", "uyva", "yuv420p"]

@@ -19,9 +19,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import LOG_FILE_VARIABLE
+
 RESTART_DELAY_S = 1.0
 QUEUED_LINES = 256  # that wait for a child which does not read
-LOG_FILE_VARIABLE = "WJ_LOG_FILE"  # names the run's log file, to which a child's standard error is appended
 # A file runs without the package around it, whose imports would cost the child a second at its start.
 RUN_FILE = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
 _logger = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 
 from platformdirs import user_log_path
+from worldjockey.integrations import LOG_FILE_VARIABLE
 
-FILE_VARIABLE = "WJ_LOG_FILE"  # processes of this run, and their own children, find the file by it
 LEVEL_VARIABLE = "WJ_LOG_LEVEL"
 RUNS_KEPT = 10
 QUEUE_RECORDS = 1000  # that the control process keeps while the disk is slow; more are dropped and counted
@@ -41,7 +41,7 @@ def runs(place: Path) -> list[Path]:
 
 def current_path() -> Path | None:
     """The log of this run; None where there is none."""
-    return Path(os.environ[FILE_VARIABLE]) if os.environ.get(FILE_VARIABLE) else None
+    return Path(os.environ[LOG_FILE_VARIABLE]) if os.environ.get(LOG_FILE_VARIABLE) else None
 
 
 class AppendHandler(logging.Handler):
@@ -116,8 +116,8 @@ def run_log(path: Path | None = None, verbose: bool = False) -> Iterator[Path | 
         yield None
         return
     handler = QueuedHandler(target)
-    before = {name: os.environ.get(name) for name in (FILE_VARIABLE, LEVEL_VARIABLE)}
-    os.environ[FILE_VARIABLE], os.environ[LEVEL_VARIABLE] = str(chosen), "DEBUG" if verbose else "INFO"
+    before = {name: os.environ.get(name) for name in (LOG_FILE_VARIABLE, LEVEL_VARIABLE)}
+    os.environ[LOG_FILE_VARIABLE], os.environ[LEVEL_VARIABLE] = str(chosen), "DEBUG" if verbose else "INFO"
     process = multiprocessing.current_process()
     name, process.name = process.name, "wj control"
     hooks = sys.excepthook, threading.excepthook
@@ -130,7 +130,6 @@ def run_log(path: Path | None = None, verbose: bool = False) -> Iterator[Path | 
         raise
     finally:
         logger.info("the run ended")
-        _package_logger().removeHandler(handler)
         logging.getLogger().removeHandler(handler)
         handler.close()
         process.name = name
@@ -161,14 +160,10 @@ def join_run() -> None:
     _install(handler)
 
 
-def _package_logger() -> logging.Logger:
-    return logging.getLogger("worldjockey")
-
-
 def _install(handler: logging.Handler) -> None:
     """Our own records by the chosen level, and warnings of all libraries."""
     logging.getLogger().addHandler(handler)
-    _package_logger().setLevel(os.environ.get(LEVEL_VARIABLE, "INFO"))
+    logging.getLogger("worldjockey").setLevel(os.environ.get(LEVEL_VARIABLE, "INFO"))
 
     def of_process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, Exception):
