@@ -101,12 +101,15 @@ class Child:
                 env={**os.environ, **self._environment},
             )  # fmt: skip
 
+    @property
+    def _output(self) -> Any:
+        assert self._process is not None
+        return self._process.stdout
+
     def batches(self) -> Iterator[list[Any]]:
         """The messages that arrived together, until the child ends. A line that is no JSON is left out."""
-        assert self._process is not None
-        assert self._process.stdout is not None
         rest = b""
-        while chunk := self._process.stdout.read1(1 << 16):  # type: ignore[attr-defined]
+        while chunk := self._output.read1(1 << 16):
             *lines, rest = (rest + chunk).split(b"\n")
             messages = []
             for line in lines:
@@ -119,15 +122,11 @@ class Child:
             yield from batch
 
     def read_line(self) -> bytes:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
+        return bytes(self._output.readline())
 
     def read(self, count: int) -> bytes:
         """`count` bytes, fewer at the end."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        return self._process.stdout.read(count)
+        return bytes(self._output.read(count))
 
     def send(self, *messages: Any) -> bool:
         """Send messages; False where there is no child, or where it has not read the last QUEUED_LINES sends.
@@ -147,8 +146,8 @@ class Child:
             self._lines.put(None)
 
     def kill(self) -> None:
-        with contextlib.suppress(AttributeError):  # it is gone meanwhile
-            self._process.kill()  # type: ignore[union-attr]
+        if (process := self._process) is not None:
+            process.kill()
 
     def finish(self) -> int | None:
         """Wait until the child has ended, and log an end that was not asked for. Returns its exit code."""
