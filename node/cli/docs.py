@@ -261,13 +261,13 @@ def page(text: str, folder: Path) -> str:
     return BLOCK.sub(made, text)
 
 
-def stale(folder: Path) -> list[Path]:
-    """The pages whose generated parts are not what they would be now."""
-    found = []
+def stale(folder: Path) -> dict[Path, str]:
+    """The pages whose generated parts are not what they would be now, and the text that they would have."""
+    found = {}
     for path in sorted(folder.rglob("*.md")):
         text = path.read_text("utf-8")
-        if page(text, folder) != text:
-            found.append(path)
+        if (made := page(text, folder)) != text:
+            found[path] = made
     return found
 
 
@@ -297,11 +297,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.add:
         print(f"wrote {add(args.folder, args.add[0], Path(args.add[1]), args.command, args.machine, args.note)}")
     pages = stale(args.folder)
-    for path in pages:
+    for path, text in pages.items():
         if args.check:
             print(f"{path} is stale: run python -m worldjockey.node.cli.docs")
         else:
-            path.write_text(page(path.read_text("utf-8"), args.folder), "utf-8")
+            path.write_text(text, "utf-8")
             print(f"wrote {path}")
     return int(args.check and bool(pages))
 
