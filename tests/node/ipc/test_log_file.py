@@ -94,6 +94,6 @@ def test_a_log_that_cannot_be_written_stops_no_show(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(log_file, "folder", lambda: tmp_path / "file" / "logs")
     with log_file.run_log() as path:
         assert path is None
-        assert log_file.FILE_VARIABLE not in os.environ
+        assert log_file.LOG_FILE_VARIABLE not in os.environ
     with pytest.raises(OSError, match="nowhere"), log_file.run_log(tmp_path / "nowhere" / "run.log"):
         pass
