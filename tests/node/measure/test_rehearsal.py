@@ -47,7 +47,7 @@ def test_everything_plays_at_once_while_things_go_wrong(
     assert result["outputs"]["file"]["restarts"] >= 1
     assert any("file failed: the recording" in event for event in result["events"])
     assert [clip["name"] for clip in result["recordings"]] == ["clip.mp4", "clip-2.mp4"]
-    assert all(clip["frames"] > 0 for clip in result["recordings"])
+    assert all(clip["frames"] > 0 for clip in result["recordings"]), (result["recordings"], result["events"])
     assert result["down_at_the_end"] == []
     assert result["live"]["pictures"] > 10
     assert result["inputs"]["osc"]["received"] > 100
