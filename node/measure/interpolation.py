@@ -18,7 +18,7 @@ import numpy as np
 
 from ..ipc.frame_ring import Pixels
 from ..output import interpolation
-from ..output.scaling import blend
+from ..output.program import blend
 
 CAMERA = ("strafe", "forward", "yaw", "pitch", "zoom", "", "", "")
 ACTS = ("dance", "jump", "headbang", "run", "walk", "wave", "robot", "none")

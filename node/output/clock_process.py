@@ -4,137 +4,33 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from worldjockey.integrations import Layout, VideoFormat
 
 from ..ipc.cell import Cell
-from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
+from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.leadership import Leadership
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import init_child, parent_died, publish_status, raise_priority, read_status
 from ..ipc.tick import CardLine, TickPlan
-from ..parameters import PARAMETERS
-from ..timing.pacing import Pace, passed, share
-from .scaling import Scaler, blend, dim, shape_of, standby
-from .worker import OutputSpec
+from ..timing.pacing import Pace, passed
+from .layouts import shape_of
+from .program import Program, Shown, filling, glide, standby
 
 if TYPE_CHECKING:
-    from .interpolation import Flow
-
-
-@dataclass
-class Shown:
-    """What the program shows: the world's newest frame, on its way in from what was shown before."""
-
-    newest: Pixels
-    origin: Pixels  # what was shown when the newest frame came
-    number: int = 0
-    seen: float = 0.0
-    info: FrameInfo = field(default_factory=FrameInfo)
-    part: float = 1.0  # of the newest, at the last tick
-    moves: bool = False  # along their motion, at the last tick
-    flow: Flow | None = None  # coarse, from origin to newest, once it was looked for
-    spread: Flow | None = None
-    followed: bool = False
-    composed: tuple[float, bool, Pixels] | None = None  # for which part, moving or not
-
-    @property
-    def newest_control_at(self) -> float:
-        return self.info.newest_control_at
-
-
-class Program:
-    """Composes one picture a tick at the world's own size, and says whether it is new."""
-
-    def __init__(self, source: FrameRing, first: Pixels, period: float) -> None:
-        self.source, self.period = source, period
-        self.shown = Shown(first, first)
-        self.blackout = 0.0
-        self._key: tuple[Any, ...] = ()
-        self._out: Pixels | None = first  # None until somebody asks for it
-        self.error = ""  # why nothing moves between frames
-        self._between: Any = None
-        try:
-            from . import interpolation  # brings OpenCV, which no other process needs
-
-            interpolation.ready()
-            self._between = interpolation
-            self._largest = interpolation.LARGEST * min(30 * period, 1)  # a faster clock has less time for a picture
-        except Exception as error:
-            self._lose(error)
-        self.counts = {"fresh": 0, "between": 0, "repeated": 0}
-
-    def tick(self, now: float, fill: str, blackout: float) -> tuple[Pixels, float, bool]:
-        """(picture, arrival time of the newest control it obeys, whether it differs from the last tick's).
-
-        now: when the tick is due. fill: a choice of the parameter `inbetween`.
-        """
-        new = self.advance(now, fill, blackout)
-        return self.picture(), self.shown.newest_control_at, new
-
-    def advance(self, now: float, fill: str, blackout: float) -> bool:
-        """As `tick`, but nothing is composed before `picture` is asked for; whether it is a new one."""
-        s = self.shown
-        fresh = self.source.newest != s.number
-        if fresh and (got := self.source.read()):
-            number, pixels, info = got
-            origin = self._composed(s) if s.number else pixels
-            self.shown = s = Shown(pixels, origin, number, now, info)
-        s.part = share(now, s.seen, s.info.span, self.period) if fill != "hold" and s.number else 1.0
-        s.moves = fill == "motion" and s.part < 1 and self._follow(s)
-        key = (s.number, s.part, round(blackout, 3))
-        if key == self._key:
-            self.counts["repeated"] += 1
-            return False
-        self.counts["fresh" if fresh else "between"] += 1
-        self._key, self._out, self.blackout = key, None, blackout
-        return True
-
-    def picture(self) -> Pixels:
-        """What the last tick shows, (h, w, 3) RGB, or RGBA where the world makes a matte."""
-        if self._out is None:
-            self._out = dim(self._composed(self.shown), self.blackout)
-        return self._out
-
-    def _composed(self, s: Shown) -> Pixels:
-        """Before blackout."""
-        if s.composed is None or s.composed[:2] != (s.part, s.moves):
-            s.composed = s.part, s.moves, self._filled(s)
-        return s.composed[2]
-
-    def _follow(self, s: Shown) -> bool:
-        """Looks for the motion once a frame; whether there is any."""
-        if self._between and not s.followed:
-            try:
-                s.flow, s.followed = self._between.coarse(s.origin, s.newest, self._largest), True
-            except Exception as error:
-                self._lose(error)
-        return bool(self._between) and s.flow is not None
-
-    def _filled(self, s: Shown) -> Pixels:
-        if s.moves and self._between and s.flow is not None:
-            try:
-                if s.spread is None:
-                    s.spread = self._between.spread(s.flow, s.newest)
-                return np.asarray(self._between.between(s.origin, s.newest, s.spread, s.part), np.uint8)
-            except Exception as error:
-                self._lose(error)
-        return blend(s.origin, s.newest, s.part)
-
-    def _lose(self, error: Exception) -> None:
-        """A show plays on without OpenCV."""
-        self._between = None
-        self.error = f"frames blend and do not move ({error}): pip install --force-reinstall opencv-python-headless"
+    from .scaling import Scaler
 
 
 class TickPublisher:
     """What a tick shows, told to the outputs: pixels into their rings, or only numbers where cards compose."""
 
     def __init__(self, fmt: VideoFormat, rings: Mapping[Layout, FrameRing], card: CardLine | None) -> None:
+        from .scaling import Scaler  # brings PyAV, which control does without
+
         self._rings, self._card = rings, card
         self._scalers = {layout: Scaler(layout, fmt.width, fmt.height) for layout in rings}
         self._current = False  # the native ring has what is shown
@@ -171,21 +67,6 @@ class TickPublisher:
                 return 0
             self._flow = s.number, card.flows.write(half, FrameInfo())
         return self._flow[1]
-
-
-def filling(mailbox: Mailbox) -> str:
-    """What `inbetween` says."""
-    return PARAMETERS["inbetween"].choices[int(mailbox.value("inbetween"))]
-
-
-def rings_for(specs: Sequence[OutputSpec], fmt: VideoFormat, native_bytes: int) -> dict[Layout, FrameRing]:
-    """One ring for each layout in use, shared by all outputs of that layout."""
-    rings: dict[Layout, FrameRing] = {}
-    for layout in {s.layout for s in specs}:
-        slots = 5 + max(s.holds for s in specs if s.layout == layout)
-        size = native_bytes if layout == "native" else int(np.prod(shape_of(layout, fmt.width, fmt.height)))
-        rings[layout] = FrameRing(size, slots)
-    return rings
 
 
 def _write(program: Program, layout: Layout, ring: FrameRing, scaler: Scaler) -> None:
@@ -251,7 +132,7 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
     while not stop.is_set():
         _sleep_until(pace.due - ahead)
         begin = time.monotonic()
-        blackout = _glide(blackout, mailbox.value("blackout"))
+        blackout = glide(blackout, mailbox.value("blackout"))
         new = program.advance(pace.due, filling(mailbox), blackout)
         plan = publisher.send(program, new, pace.tick, pace.due)
         if new:
@@ -281,12 +162,6 @@ def _keep_memory() -> None:
 def _sleep_until(due: float) -> None:
     if (wait := due - time.monotonic()) > 0:
         time.sleep(wait)
-
-
-def _glide(value: float, target: float) -> float:
-    """A blackout fader's jump takes three ticks, so that it is no click."""
-    step = 1 / 3
-    return target if abs(target - value) <= step else value + (step if target > value else -step)
 
 
 def _status(state: str, pace: Pace, counts: Mapping[str, int], cpu: float, error: str) -> dict[str, Any]:

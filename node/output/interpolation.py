@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ipc.frame_ring import Pixels
-from .scaling import blend
+from .program import blend
 
 Flow = NDArray[np.float32]
 GREY = {3: cv2.COLOR_RGB2GRAY, 4: cv2.COLOR_RGBA2GRAY}  # by channels

@@ -1,4 +1,4 @@
-"""From a world's frame to what an output wants: in-between, blackout, scaling, pixel layout."""
+"""From the program to what an output wants: scaling, and the layout of pixels."""
 
 from __future__ import annotations
 
@@ -16,37 +16,7 @@ ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")
 LANCZOS = int(Interpolation.LANCZOS) | 0x40000  # SWS_ACCURATE_RND: without it greys come out tinted
 
 
-# Where a whole picture is copied in the clock's process, by `Program`, `Scaler` and `FrameRing`. What computes new
-# pixels is no copy.
-COPIES = {
-    "native": ("the world's picture out of its ring", "the world's picture into the outputs' ring"),
-    "scaled": ("the world's picture out of its ring", "the result into the outputs' ring"),
-}
 PACKED = {"rgba": "rgba", "bgrx": "bgra"}  # what swscale calls them
-
-
-def blend(old: Pixels, new: Pixels, share: float) -> Pixels:
-    """`share` of the new picture, the rest of the old."""
-    if share >= 1 or old.shape != new.shape:
-        return new
-    k = np.int16(round(share * 128))
-    return (old + ((new.astype(np.int16) - old) * k >> 7)).astype(np.uint8)
-
-
-def dim(picture: Pixels, blackout: float) -> Pixels:
-    """blackout 0 leaves the picture, 1 is black."""
-    if blackout <= 0:
-        return picture
-    table = (np.arange(256) * (1 - min(blackout, 1.0)) + 0.5).astype(np.uint8)
-    return table[picture]
-
-
-def standby(width: int, height: int) -> Pixels:
-    """What is shown until the world's first frame: a quiet dark gradient, (height, width, 3)."""
-    y = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
-    colour = np.array([26, 20, 44], np.float32) * (0.35 + 0.65 * y) * (1 - 0.35 * x * x)
-    return colour.astype(np.uint8)
 
 
 def fit(width: int, height: int, into_width: int, into_height: int) -> tuple[int, int]:
@@ -54,21 +24,6 @@ def fit(width: int, height: int, into_width: int, into_height: int) -> tuple[int
     scale = min(into_width / width, into_height / height)
     w, h = round(width * scale / 2) * 2, round(height * scale / 2) * 2
     return min(max(w, 2), into_width), min(max(h, 2), into_height)
-
-
-def shape_of(layout: Layout, width: int, height: int) -> tuple[int, int, int]:
-    """(rows, columns, channels) of one frame of that layout at the show's size."""
-    match layout:
-        case "rgba" | "bgrx":
-            return height, width, 4
-        case "uyvy":
-            return height, width, 2
-        case "uyva":
-            return height * 3 // 2, width, 2
-        case "yuv420p":
-            return height * 3 // 2, width, 1
-        case _:
-            return height, width, 3
 
 
 class Scaler:

@@ -18,8 +18,9 @@ from ..control.control_log import parts, read
 from ..control.desk import Desk
 from ..ipc.frame_ring import FrameInfo, Pixels
 from ..ipc.mailbox import Mailbox
-from ..output.clock_process import Program, _glide, filling
-from ..output.scaling import Scaler, shape_of, standby
+from ..output.layouts import shape_of
+from ..output.program import Program, filling, glide, standby
+from ..output.scaling import Scaler
 from ..show.schema import Show
 from ..timing.show_clock import ShowClock
 from ..timing.tempo import Line
@@ -135,7 +136,7 @@ def frames(show: Show, log: Path, world: World, seconds: float, folder: Path = P
                 made = player.step(every * period)
                 if made is not None:
                     newest.write(made[0].cpu().numpy()[-1], FrameInfo(now, 0.0, every * period))
-            blackout = _glide(blackout, mailbox.value("blackout"))
+            blackout = glide(blackout, mailbox.value("blackout"))
             yield program.tick(now, filling(mailbox), blackout)[0]
     finally:
         mailbox.unlink()

@@ -18,7 +18,7 @@ from worldjockey.integrations import CardError, CardMemory, Frame, OnCard
 from worldjockey.integrations.gl.canvas import Canvas, HiddenContext, Target
 from worldjockey.integrations.gl.cuda import Block, Lane, verdict
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
-from worldjockey.node.output.clock_process import Program
+from worldjockey.node.output.program import Program
 
 WIDE, TALL = 192, 108
 NOWHERE = np.empty((0, 0, 3), np.uint8)

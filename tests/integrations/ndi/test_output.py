@@ -15,7 +15,8 @@ import pytest
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.ndi import output as ndi
 from worldjockey.integrations.ndi.output import NDIOutput, full_name, list_sources
-from worldjockey.node.output.scaling import Scaler, shape_of
+from worldjockey.node.output.layouts import shape_of
+from worldjockey.node.output.scaling import Scaler
 
 pytestmark = pytest.mark.slow
 

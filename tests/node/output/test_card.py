@@ -26,10 +26,13 @@ from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.ipc.process import SPAWN, join_or_kill, read_status
 from worldjockey.node.ipc.tick import CardLine, TickPlan
 from worldjockey.node.output import worker
-from worldjockey.node.output.clock_process import Program, TickPublisher, rings_for
+from worldjockey.node.output.clock_process import TickPublisher
+from worldjockey.node.output.layouts import rings_for
+from worldjockey.node.output.program import Program
 from worldjockey.node.output.worker import OutputSpec, drawable
 from worldjockey.node.session.processes import output_specs
 from worldjockey.node.session.status_line import off_the_card
+from worldjockey.node.show.outputs import class_path
 from worldjockey.node.show.schema import Show
 from worldjockey.node.world import frame_publisher
 from worldjockey.node.world.frame_publisher import FramePublisher
@@ -52,7 +55,7 @@ class Rig:
     """World and clock in this process, driven tick by tick; a window in another."""
 
     def __init__(self) -> None:
-        spec = OutputSpec("window", worker.OUTPUT_CLASSES["window"], "native", 0, {"fullscreen": True}, True)
+        spec = OutputSpec("window", class_path("window"), "native", 0, {"fullscreen": True}, True)
         self.line = CardLine(paths={"window": Cell(8)})
         self.source, self.tick, self.news = FrameRing(WIDE * TALL * 3, 4), Cell(64), Cell(64)
         self.status_cell = Cell(16384)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing, Pixels
 from worldjockey.node.measure.interpolation import measure, psnr
-from worldjockey.node.output.clock_process import Program
 from worldjockey.node.output.interpolation import LARGEST, between, flow, ready
-from worldjockey.node.output.scaling import blend
+from worldjockey.node.output.program import Program, blend
 
 H, W = 144, 256
 

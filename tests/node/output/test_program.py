@@ -15,8 +15,8 @@ from worldjockey.integrations import VideoFormat
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing, Pixels
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.output import interpolation
-from worldjockey.node.output.clock_process import Program, filling, pick_up
-from worldjockey.node.output.scaling import blend
+from worldjockey.node.output.clock_process import pick_up
+from worldjockey.node.output.program import Program, blend, filling
 from worldjockey.node.parameters import PARAMETERS
 
 PERIOD = 1 / 30

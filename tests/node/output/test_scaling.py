@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worldjockey.integrations import Layout
 from worldjockey.node.ipc.frame_ring import Pixels
-from worldjockey.node.output.scaling import Scaler, blend, dim, fit, shape_of, standby
+from worldjockey.node.output.layouts import shape_of
+from worldjockey.node.output.program import blend, dim, standby
+from worldjockey.node.output.scaling import Scaler, fit
 
 Colour = tuple[int, int, int]
 colours = st.tuples(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255))

@@ -19,8 +19,9 @@ from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.ipc.process import SPAWN, join_or_kill, read_status
 from worldjockey.node.output import clock_process
-from worldjockey.node.output.clock_process import Program
-from worldjockey.node.output.scaling import Scaler, shape_of
+from worldjockey.node.output.layouts import rings_for, shape_of
+from worldjockey.node.output.program import Program
+from worldjockey.node.output.scaling import Scaler
 from worldjockey.node.output.worker import OutputSpec
 from worldjockey.node.remote.protocol import Packer, Unpacker
 from worldjockey.node.world import process as world_process
@@ -67,7 +68,7 @@ def playing(tmp_path):
     player.encoder.once()
     specs = [OutputSpec(layout, "", layout) for layout in LAYOUTS]
     rings, clock, said, world_said, halt = (
-        clock_process.rings_for(specs, FORMAT, ring.size), Cell(64), Cell(16384), Cell(16384), SPAWN.Event()
+        rings_for(specs, FORMAT, ring.size), Cell(64), Cell(16384), Cell(16384), SPAWN.Event()
     )  # fmt: skip
     output = SPAWN.Process(target=clock_process.run, args=(FORMAT, box, ring, rings, [], clock, said, halt))
     thread = threading.Thread(target=world_process._play, args=(player, ring, world_said, {}, stop), daemon=True)
