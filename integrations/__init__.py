@@ -112,12 +112,19 @@ class Output(ABC):
     Only `send` has to be written. All other methods are hooks that do nothing here. The attributes may be set by the
     class or, where options decide, by its constructor.
 
+    The constructor's arguments, with their types, are the options that a show can set; it raises ValueError for values
+    that cannot be. The class is also imported where the show is read, so its module imports the library that it sends
+    through in `open` only.
+
+    short: the option that may stand behind the kind and a colon, as in "ndi:NAME". example: of that short form.
     layout: of the pixels that `send` gets. holds: number of earlier frames whose pixels must stay untouched.
     wants_audio: audio goes to `send_audio`. accepts_gpu_frames: frames may lie on a CUDA card (`Frame.card`);
     if `send` raises CardError for one, pixels come from the next tick on. copies: each copy of a whole frame that this
     output makes, in words for `wj bench`.
     """
 
+    short: str = "name"
+    example: str = ""
     layout: Layout = "rgba"
     holds: int = 0
     wants_audio: bool = False

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
 
 from . import AudioChunk, Frame, Layout, Output, VideoFormat
-from .media.aac import SoundTrack
-from .media.h264 import Coder
+
+if TYPE_CHECKING:
+    from .media.aac import SoundTrack
 
 CONTAINERS = {
     ".mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
@@ -45,6 +45,8 @@ class FileOutput(Output):
     layout: Layout = "yuv420p"
     holds = 0
     copies: tuple[str, ...] = ()  # `Coder.encode` reads it where it lies
+    short = "path"
+    example = "file:clip.mp4"
 
     def __init__(self, path: str | Path, sound: bool = False) -> None:
         self.wants_audio = sound
@@ -60,6 +62,11 @@ class FileOutput(Output):
         self._frames = 0
 
     def open(self, fmt: VideoFormat) -> None:
+        import av
+
+        from .media.aac import SoundTrack
+        from .media.h264 import Coder
+
         self._fmt = fmt
         self.path = free_name(self.path)
         options = {**CONTAINERS[self.path.suffix.lower()], "flush_packets": "1"}

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import Frame, Layout, Output, Unsuitable, VideoFormat
-from .gl.canvas import Canvas, HiddenContext, Target
+
+if TYPE_CHECKING:
+    from .gl.canvas import Canvas, HiddenContext
 
 
 def runtime() -> Any:
@@ -48,6 +50,8 @@ class SpoutOutput(Output):
         self._frames = 0
 
     def open(self, fmt: VideoFormat) -> None:
+        from .gl.canvas import Canvas, HiddenContext, Target
+
         spout = runtime()
         name = self._name or fmt.name
         self._context = HiddenContext(name)

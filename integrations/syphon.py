@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import Frame, Layout, Output, Unsuitable, VideoFormat
-from .gl.canvas import Canvas, HiddenContext
+
+if TYPE_CHECKING:
+    from .gl.canvas import HiddenContext
 
 
 def runtime() -> Any:
@@ -47,6 +49,8 @@ class SyphonOutput(Output):
         self._frames = 0
 
     def open(self, fmt: VideoFormat) -> None:
+        from .gl.canvas import Canvas, HiddenContext
+
         syphon = runtime()
         name = self._name or fmt.name
         self._fmt = fmt

@@ -21,7 +21,6 @@ KNOWN: set[tuple[str, str]] = {
     ("node.measure.interpolation", "model.evaluate.scorecard.truth"),
     ("node.measure.interpolation", "model.stage.vocabulary"),
     ("node.measure.model_choice", "model.weights_store"),
-    ("node.show.connections", "integrations.gl.projection"),
     ("node.world.frame_publisher", "integrations.gl.cuda"),
     ("node.world.process", "model.worlds.distributed"),
     ("node.world.torchrun_worker", "model.worlds.distributed"),

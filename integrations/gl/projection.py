@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Scale = Literal["fit", "fill", "stretch"]
+Turn = Literal[0, 90, 180, 270]  # degrees clockwise
 Matrix = NDArray[np.float64]
 Corner = Sequence[float]
 # Rows of a 3x3 matrix that finds the picture's point (u, v) from the drawn rectangle's; degrees are clockwise.

@@ -172,6 +172,7 @@ class NDIOutput(Output):
     """
 
     holds = 1
+    example = "ndi:stage"
 
     def __init__(self, name: str | None = None, layout: Literal["rgba", "bgrx", "uyvy"] = "uyvy",
                  groups: str | None = None, failover: str | None = None,
@@ -181,6 +182,10 @@ class NDIOutput(Output):
             raise ValueError(f"NDI takes rgba, bgrx or uyvy, not {layout!r}")
         if key is not None and layout != "uyvy":
             raise ValueError(f"a key makes the alpha beside layout: uyvy, not {layout}")
+        if key == "figure" and threshold is not None:
+            raise ValueError("threshold is for key: luma and key: green; the world itself knows where the figure is")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"a threshold lies between 0 and 1, not at {threshold}")
         self.layout: Layout = "uyva" if key == "figure" else layout
         self.wants_audio = sound
         self._name, self._groups, self._failover = name, groups, failover

@@ -19,13 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import av
 import numpy as np
-from av.codec.context import Flags
 
 from .. import AudioChunk, Frame, Layout, Output, Pixels, Unsuitable, VideoFormat
-from ..media.aac import RATE, SAMPLES, WAITS, SoundTrack
-from ..media.h264 import Coder
 from .transports import RETRY, UNEVEN, Relay, Viewers
 
 IDLE = 2  # pictures a second that a relay without a viewer gets
@@ -68,38 +64,6 @@ class Picture:
     time: float
 
 
-class Coded:
-    """One stream's picture and sound, as packets for its container. Its time begins with the first picture."""
-
-    def __init__(self, container: Any, fmt: VideoFormat, sound: bool) -> None:
-        self._coder = Coder(container, fmt, live=True)
-        self._track = SoundTrack(container) if sound else None
-        self._first: tuple[int, float] | None = None  # tick and time
-        self._rate = fmt.fps
-        self.encoder = self._coder.name
-        # Packets that wait for the other one's of their time before they go on.
-        self.held = round(2 * WAITS * (fmt.fps + RATE / SAMPLES)) if sound else 0
-
-    def packets(self, picture: Picture | None, sound: list[AudioChunk]) -> list[Any] | None:
-        """None where the clock began anew: its ticks are no longer this stream's."""
-        if picture is not None:
-            self._first = self._first or (picture.tick, picture.time)
-        if self._first is None:  # nothing to lay the sound beside
-            return []
-        tick, begin = self._first
-        packets: list[Any] = []
-        if picture is not None:
-            if picture.tick < tick:
-                return None
-            packets += self._coder.encode(picture.pixels, picture.tick - tick)
-        if self._track is not None:
-            for heard in sound:
-                packets += self._track.hear(heard.samples, heard.time - begin)
-            if picture is not None:
-                packets += self._track.wait((picture.tick - tick + 1) / self._rate)
-        return packets
-
-
 class StreamOutput(Output):
     """Sends the show to whoever takes it. `send` never waits: where coding or the network is slower, the newest
     picture wins.
@@ -111,6 +75,8 @@ class StreamOutput(Output):
     layout: Layout = "yuv420p"
     holds = 0
     copies = ("out of the ring, for `send` does not wait",)
+    short = "url"
+    example = "stream:srt://127.0.0.1:9710"
 
     def __init__(self, url: str, sound: bool = False) -> None:
         self.url, self.wants_audio = url, sound
@@ -193,6 +159,8 @@ class StreamOutput(Output):
             self._thread = None
 
     def _serve(self) -> None:
+        import av
+
         try:
             while not self._ended:
                 if self._viewers is not None and not self._somebody(self._viewers):
@@ -225,6 +193,11 @@ class StreamOutput(Output):
 
     def _play(self) -> None:
         """From the first viewer's coming to the last one's going. Who comes later begins at the next key frame."""
+        import av
+        from av.codec.context import Flags
+
+        from .coding import Coded
+
         form = "flv" if self._scheme == "rtmp" else "mpegts"
         options = {"flush_packets": "1"}
         if form == "mpegts":  # lengths are said, or players hold each picture until the next one begins

@@ -18,6 +18,7 @@ from .. import AudioChunk, Frame, Layout, Output, Unsuitable, VideoFormat
 if TYPE_CHECKING:
     from .server import Server
 
+MAX_PORT = 65535
 FIXES = {
     errno.EADDRINUSE: "is another show on? Take another port, as in web:8081",
     errno.EACCES: "ports below 1024 belong to the system: take another, as in web:8080",
@@ -34,8 +35,14 @@ class WebOutput(Output):
     layout: Layout = "yuv420p"
     holds = 0
     copies = ("out of the ring, for all who watch",)  # in `Feeds.show`
+    short = "port"
+    example = "web:8080"
 
     def __init__(self, host: str = "127.0.0.1", port: int = 8080, sound: bool = False) -> None:
+        if not host:
+            raise ValueError("host is an address of this machine, as in 127.0.0.1, or 0.0.0.0 for all of them")
+        if not 1 <= port <= MAX_PORT:
+            raise ValueError(f"a port is a number from 1 to {MAX_PORT}, not {port}")
         self._host, self._port, self.wants_audio = host, port, sound
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None

@@ -119,7 +119,7 @@ def play(
     folder = show.parent if show else Path()
     if keep is None and loaded.snapshots is not None:
         keep = folder / loaded.snapshots
-    for path in filter(None, [report, keep, *(output.path for output in loaded.outputs)]):
+    for path in map(Path, filter(None, [report, keep, *(o.options.get("path") for o in loaded.outputs)])):
         if not path.expanduser().absolute().parent.is_dir():
             raise Fault(f"{path}: there is no folder {path.parent}; make it first, or name another file")
     for media in loaded.media(folder).values():

@@ -29,8 +29,8 @@ import psutil
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.recording import FileOutput
 
-from ..output.scaling import COPIES
-from ..output.worker import OUTPUT_CLASSES, OutputSpec
+from ..output.layouts import COPIES
+from ..show.outputs import parse_output
 from ..timing.percentiles import percentiles
 from . import json_file
 from .receivers import Receiver
@@ -156,9 +156,7 @@ def lacks_camera() -> str:
 
 def copies(entry: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Each time that the whole picture is copied, as the code that does it says: before the output, and in it."""
-    module, _, name = OUTPUT_CLASSES[entry["kind"]].partition(":")
-    options = {k: v for k, v in entry.items() if k not in ("kind", "monitor")}
-    output = OutputSpec(entry["kind"], f"{module}:{name}", "native", 1, options).make()
+    output = parse_output(entry).make()
     own = ON_THE_CARD if output.layout == "native" else output.copies
     return list(COPIES["native" if output.layout == "native" else "scaled"]), list(own)
 

@@ -24,26 +24,15 @@ from ..ipc.tick import CardLine, TickPlan
 
 logger = logging.getLogger(__name__)
 NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)
-# What an output's name in a show means. Nothing is imported until the output's own process opens it.
-OUTPUT_CLASSES = {
-    "ndi": "worldjockey.integrations.ndi.output:NDIOutput",
-    "window": "worldjockey.integrations.window:WindowOutput",
-    "file": "worldjockey.integrations.recording:FileOutput",
-    "syphon": "worldjockey.integrations.syphon:SyphonOutput",
-    "spout": "worldjockey.integrations.spout:SpoutOutput",
-    "web": "worldjockey.integrations.web.output:WebOutput",
-    "stream": "worldjockey.integrations.stream.output:StreamOutput",
-    "virtualcam": "worldjockey.integrations.virtual_camera:VirtualCameraOutput",
-}
 
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """name: as the status lists it. place: "module:class". layout, holds, accepts_gpu_frames, wants_audio: as the
+    """name: as the status lists it. class_path: "module:class". layout, holds, accepts_gpu_frames, wants_audio: as the
     output declares them."""
 
     name: str
-    place: str
+    class_path: str
     layout: Layout
     holds: int = 1
     options: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +40,7 @@ class OutputSpec:
     wants_audio: bool = False
 
     def make(self) -> Output:
-        module, _, name = self.place.partition(":")
+        module, _, name = self.class_path.partition(":")
         return getattr(importlib.import_module(module), name)(**self.options)
 
 
@@ -75,6 +64,7 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         logger.exception("output %s cannot open", spec.name)
         publish_status(status, {**say, "state": "error", "message": error_text(error)})
         raise SystemExit(UNSUITABLE if _hopeless(error) else 1) from None
+    corners = mailbox if type(output).set_keystone is not Output.set_keystone else None
     ears = AudioForwarder(output, sound) if sound is not None and output.wants_audio else None
     raise_priority()
     cpu = time.process_time()  # of the frames alone, not of starting up
@@ -89,8 +79,8 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
             plan = TickPlan.unpacked(data) if woken and not stop.is_set() and (data := clock.read()[1]) else None
             if plan and plan.tick > last:  # who was late has sent the tick that this wake announces already
                 newest_control_at = 0.0
-                if mailbox is not None:
-                    output.set_keystone([[mailbox.value(f"keystone/{n}/{axis}") for axis in "xy"] for n in range(1, 5)])
+                if corners is not None:
+                    output.set_keystone([[corners.value(f"keystone/{n}/{axis}") for axis in "xy"] for n in range(1, 5)])
                 if lane and lane.sent(output, plan):
                     sent, last, newest_control_at = sent + 1, plan.tick, plan.newest_control_at
                 elif (found := ring.view(ring.newest)) and (plan.pixels or spec.layout != "native"):

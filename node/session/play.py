@@ -18,8 +18,8 @@ from ..ipc.audio_ring import AudioRing
 from ..ipc.log_file import current_path
 from ..ipc.mailbox import Mailbox
 from ..ipc.signals import StopRequest, stop_signals
-from ..show.connections import OutputEntry
 from ..show.fingerprint import digests
+from ..show.outputs import OutputEntry
 from ..show.schema import Show
 from ..timing.percentiles import percentiles
 from .inputs import inputs_of
@@ -35,8 +35,7 @@ SAMPLES = 5  # measured latencies from which on cues are fired early by their me
 
 def beside(entries: list[OutputEntry]) -> Path | None:
     """Where the log goes that nobody asked for: beside the first recording, so that it can be rendered again."""
-    paths = [entry.path for entry in entries if entry.kind == "file" and entry.path is not None]
-    path = paths[0].expanduser() if paths else None
+    path = next((Path(entry.options["path"]).expanduser() for entry in entries if entry.kind == "file"), None)
     return path.with_name(f"{path.stem}-log") if path is not None and path.parent.is_dir() else None
 
 

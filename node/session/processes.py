@@ -20,9 +20,10 @@ from ..ipc.process import SPAWN
 from ..ipc.supervisor import CLOSING, Supervisor
 from ..ipc.tick import CardLine
 from ..output import clock_process, worker
-from ..output.worker import OUTPUT_CLASSES, OutputSpec
+from ..output.layouts import rings_for
+from ..output.worker import OutputSpec
 from ..remote.key import Key
-from ..show.connections import OutputEntry
+from ..show.outputs import OutputEntry, class_path
 from ..show.schema import Show
 from ..world import live_source as looking
 from ..world import process as world_process
@@ -40,23 +41,15 @@ CLOCK_PATIENCE = {"opening": 20.0, "running": 2.0}
 
 def output_specs(entries: list[OutputEntry]) -> list[OutputSpec]:
     """What the show's outputs are made from; two of a kind get numbers."""
-    import importlib
-
     specs: list[OutputSpec] = []
     for entry in entries:
-        options: dict[str, Any] = entry.model_dump(exclude={"kind", "monitor"}, exclude_none=True)
-        options = {k: str(v) if k == "path" else v for k, v in options.items()}
-        if entry.kind == "window" and entry.monitor is not None:
-            options |= {"monitor": entry.monitor, "fullscreen": True}
-        module, _, name = OUTPUT_CLASSES[entry.kind].partition(":")
-        probe = getattr(importlib.import_module(module), name)(**options)  # cheap: nothing opens before `open`
+        output = entry.make()
         before = sum(earlier.kind == entry.kind for earlier in entries[: len(specs)])
         label = f"{entry.kind} {before + 1}" if before else entry.kind
-        on_card = probe.accepts_gpu_frames
-        wants_audio = probe.wants_audio
         specs.append(
-            OutputSpec(label, OUTPUT_CLASSES[entry.kind], probe.layout, probe.holds, options, on_card, wants_audio)
-        )
+            OutputSpec(label, class_path(entry.kind), output.layout, output.holds, dict(entry.options),
+                       output.accepts_gpu_frames, output.wants_audio)
+        )  # fmt: skip
     return specs
 
 
@@ -73,7 +66,7 @@ def _elsewhere(show: Show, options: PlayOptions) -> Key | None:
         raise RuntimeError(f"{show.world} wants a key: copy the one that it was started with, and say --key FILE")
     if show.live:
         raise RuntimeError("a live picture does not reach a world on another machine: play without `live`")
-    if any(entry.key == "figure" for entry in show.outputs):
+    if any(entry.make().layout == "uyva" for entry in show.outputs):
         raise RuntimeError("no matte comes from a world on another machine: play without `key: figure`")
     from ..remote import client
     from ..remote import key as remote_key
@@ -110,7 +103,7 @@ class Processes:
         """remembered: prompts of snapshots, which may be recalled. sound: what is heard, for outputs that carry it."""
         key = _elsewhere(show, options)
         source, tick, news = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(NEWS_BYTES)
-        rings = clock_process.rings_for(specs, fmt, source.size)
+        rings = rings_for(specs, fmt, source.size)
         wakes = [SPAWN.Semaphore(0) for _ in specs]
         spec, feed, live = live_spec(show, options.folder), None, None
         if spec:
@@ -125,14 +118,11 @@ class Processes:
         )  # fmt: skip
         target, opened = _world(show, world_options, key)
         world = Supervisor("world", target, (opened, mailbox, source), WORLD_PATIENCE)
-        keep_time, send = partial(clock_process.run, card=card), partial(worker.run, card=card)
+        keep_time = partial(clock_process.run, card=card)
+        send = partial(worker.run, card=card, mailbox=mailbox, sound=sound)
         clock = ClockPair(keep_time, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
-        aimed, sounding = partial(send, mailbox=mailbox), partial(send, sound=sound)
-        ways = {spec.name: aimed if spec.name == "window" else sounding if spec.wants_audio else send for spec in specs}
         outputs = {
-            spec.name: Supervisor(
-                spec.name, ways[spec.name], (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE
-            )
+            spec.name: Supervisor(spec.name, send, (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE)
             for spec, wake in zip(specs, wakes, strict=True)
         }
         seen: list[Cell | FrameRing] = [feed.ring, feed.size] if feed else []

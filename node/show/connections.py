@@ -1,4 +1,4 @@
-"""A show's way into the rig: where frames go, and where controls, sound and live pictures come from."""
+"""A show's inputs: where controls, audio and live pictures come from."""
 
 from __future__ import annotations
 
@@ -13,106 +13,6 @@ from .fields import SHORT, ShowModel
 from .midi_controllers import known, rules
 from .midi_mapping import MidiMapping
 from .yaml_file import ShowError
-
-OUTPUTS = ("window", "ndi", "file", "syphon", "spout", "web", "stream", "virtualcam")
-SOUNDING = ("ndi", "file", "stream", "web")  # of these, what takes sound
-
-
-class OutputEntry(ShowModel):
-    """Where frames go: `window`, `ndi`, `file`, `syphon`, `spout`, `web`, `stream`, `virtualcam`. Short forms:
-    "window:1" (monitor 1), "ndi:NAME", "file:clip.mp4", "web:8080", "stream:srt://127.0.0.1:9710", "virtualcam:NAME".
-
-    name: an NDI source's name, or a Syphon server's or Spout sender's. layout: what is sent; these two take rgba alone.
-    monitor: whose whole screen the window fills (0 is the first); without it, a window that can be moved. path: of the
-    file that is written. scale: fit shows all of the picture, fill all of the screen, stretch both. rotate: degrees
-    clockwise. keystone: where a projector's corners shall land, top left first and clockwise, each [x, y] from 0 to 1.
-    groups: in which the NDI source is seen, by comma. failover: the source that its receivers turn to when it is gone.
-    key: what is transparent, luma the dark, green the green, figure all but the figure; threshold: how dark or green,
-    0 to 1.
-    url: of a stream: tcp:// and srt:// wait for viewers there, udp:// and rtmp:// send there. port: on which browsers
-    find the page. host: 127.0.0.1 serves this machine only, 0.0.0.0 the network. sound: false leaves out what is heard.
-    """
-
-    kind: Literal["window", "ndi", "file", "syphon", "spout", "web", "stream", "virtualcam"]
-    name: str | None = None
-    layout: Literal["rgba", "bgrx", "uyvy"] | None = None
-    monitor: int | None = Field(default=None, ge=0)
-    path: Path | None = None
-    scale: Literal["fit", "fill", "stretch"] | None = None
-    rotate: Literal[0, 90, 180, 270] | None = None
-    keystone: list[tuple[float, float]] | None = None
-    groups: str | None = None
-    failover: str | None = None
-    key: Literal["luma", "green", "figure"] | None = None
-    threshold: float | None = Field(default=None, ge=0, le=1)
-    host: str | None = Field(default=None, min_length=1)
-    port: int | None = Field(default=None, ge=1, le=65535)
-    url: str | None = None
-    sound: bool | None = None
-
-    @field_validator("keystone")
-    @classmethod
-    def _keystone(cls, corners: list[tuple[float, float]] | None) -> list[tuple[float, float]] | None:
-        from worldjockey.integrations.gl.projection import check_keystone
-
-        if corners is not None:
-            check_keystone(corners)
-        return corners
-
-    @model_validator(mode="after")
-    def _fits(self) -> OutputEntry:
-        fields = {
-            "window": {"monitor", "scale", "rotate", "keystone"}, "file": {"path", "sound"},
-            "ndi": {"name", "layout", "groups", "failover", "key", "threshold", "sound"},
-            "syphon": {"name", "layout"}, "spout": {"name", "layout"}, "web": {"host", "port", "sound"},
-            "stream": {"url", "sound"}, "virtualcam": {"name"},
-        }[self.kind]  # fmt: skip
-        for field in type(self).model_fields:
-            if field != "kind" and getattr(self, field) is not None and field not in fields:
-                raise ValueError(f"{self.kind} takes {' and '.join(sorted(fields))}, not {field}")
-        if self.kind in ("syphon", "spout") and self.layout not in (None, "rgba"):
-            raise ValueError(f"{self.kind} takes layout: rgba, not {self.layout}")
-        if self.key and self.layout not in (None, "uyvy"):
-            raise ValueError(f"a key makes alpha beside layout: uyvy, not {self.layout}")
-        if self.key == "figure" and self.threshold is not None:
-            raise ValueError("threshold is for key: luma and key: green; the world tells what is figure")
-        if self.kind == "file" and self.path is None:
-            raise ValueError("a file output needs a path, as in file:clip.mp4")
-        if self.kind == "stream":
-            from worldjockey.integrations.stream.output import address
-
-            address(self.url or "")
-        return self
-
-    def short(self) -> str:
-        extra = {"window": self.monitor, "file": self.path, "web": self.port, "stream": self.url}.get(
-            self.kind, self.name
-        )
-        return self.kind if extra is None else f"{self.kind}:{extra}"
-
-
-def parse_output(value: Any) -> Any:
-    """The short form of an output -> its fields. ValueError names the outputs there are."""
-    if isinstance(value, dict) and "kind" not in value and len(value) == 1:  # {ndi: {name: ...}}
-        kind, options = next(iter(value.items()))
-        value = {"kind": kind, **(options or {})} if isinstance(options, dict | None) else f"{kind}:{options}"
-    if isinstance(value, dict):
-        kind = value.get("kind")
-    elif isinstance(value, str):
-        kind, _, extra = (v.strip() for v in value.partition(":"))
-        value = {"kind": kind}
-        if extra:
-            field = {"window": "monitor", "file": "path", "web": "port", "stream": "url"}.get(kind, "name")
-            if field == "monitor" and not extra.isdigit():
-                raise ValueError(f"window:{extra}: after window: comes a monitor's number, as in window:0")
-            if field == "port" and not extra.isdigit():
-                raise ValueError(f"web:{extra}: after web: comes a port, as in web:8080")
-            value[field] = int(extra) if field in ("monitor", "port") else extra
-    else:
-        return value
-    if kind not in OUTPUTS:
-        raise ValueError(f"there is no output {SHORT.repr(kind)}: this build has {', '.join(OUTPUTS)}")
-    return value
 
 
 class Osc(ShowModel):

@@ -21,11 +21,12 @@ from worldjockey.model.registry import preset_values, split_options
 from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
 from ..timing.tempo import Quantise
 from .banks import Banks
-from .connections import SOUNDING, LivePicture, Midi, Osc, OutputEntry, Sound, parse_live, parse_output
+from .connections import LivePicture, Midi, Osc, Sound, parse_live
 from .fields import ShowModel, check_values, or_refuse, parse_fps, parse_size, parse_world_address
 from .media import Media
 from .midi_mapping import MidiMapping
 from .modulators import ModulatorLine
+from .outputs import OutputEntry, parse_output
 from .pads import BankName, Cue, Pad, PadList, short_pad
 from .yaml_file import explained, parse, read, write
 
@@ -73,7 +74,7 @@ class Show(ShowModel):
     modulators: list[ModulatorLine] = Field(default=[], max_length=MODULATORS)
     snapshots: str | None = Field(default=None, min_length=1)
     outputs: list[Annotated[OutputEntry, BeforeValidator(parse_output)]] = Field(
-        default_factory=lambda: [OutputEntry(kind="window"), OutputEntry(kind="ndi")]
+        default_factory=lambda: [OutputEntry("window"), OutputEntry("ndi")]
     )
     osc: Osc = Field(default_factory=Osc)
     midi: Midi = Field(default_factory=Midi)
@@ -135,10 +136,10 @@ class Show(ShowModel):
 
     @property
     def on_air(self) -> list[OutputEntry]:
-        """Where frames go. What is heard goes with them wherever there is a place for it, unless it is left out."""
+        """The outputs that are played to. Audio goes to each that can carry it, unless its line says `sound: false`."""
         return [
-            entry.model_copy(update={"sound": self.sound.enabled and entry.sound is not False})
-            if entry.kind in SOUNDING
+            entry.with_options(sound=self.sound.enabled and entry.options.get("sound") is not False)
+            if entry.carries_audio
             else entry
             for entry in self.outputs
         ]
@@ -206,12 +207,7 @@ class Show(ShowModel):
         data = self.model_dump(mode="python", exclude_defaults=True)
         data |= {"name": self.name, "model": self.model, "size": f"{self.width}x{self.height}"}
         data["fps"] = self.fps_num if self.fps_den == 1 else f"{self.fps_num}/{self.fps_den}"
-        data["outputs"] = [
-            {k: str(v) if isinstance(v, Path) else v for k, v in o.model_dump(exclude_none=True).items()}
-            if o != OutputEntry.model_validate(parse_output(o.short()))
-            else o.short()
-            for o in self.outputs
-        ]
+        data["outputs"] = [entry.dump() for entry in self.outputs]
         if self.pads:
             data["pads"] = [short_pad(pad) for pad in self.pads]
         if self.banks:
@@ -232,7 +228,7 @@ def _owner(loc: tuple[Any, ...]) -> type[BaseModel]:
     if loc[:2] == ("midi", "map"):
         return MidiMapping
     parts: dict[str, type[BaseModel]] = {
-        "pads": Pad, "banks": Pad, "cues": Cue, "outputs": OutputEntry, "osc": Osc, "midi": Midi,
+        "pads": Pad, "banks": Pad, "cues": Cue, "osc": Osc, "midi": Midi,
         "modulators": ModulatorLine, "live": LivePicture,
     }  # fmt: skip
     return Show if len(loc) == 1 else parts.get(str(loc[0]), Show)

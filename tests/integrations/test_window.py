@@ -191,7 +191,7 @@ def test_keys_switch_full_screen(window: Any) -> None:
 
     def press(key: int) -> bool:
         for action in (glfw.PRESS, glfw.RELEASE):
-            output._on_key(None, key, 0, action, 0)
+            output._screen._on_key(None, key, 0, action, 0)
         show(output, quarters())
         return bool(output.status()["fullscreen"])
 
@@ -348,9 +348,9 @@ def test_a_show_says_how_the_picture_lies() -> None:
     assert Show.parse(show_file.dump()) == show_file
     (spec,) = output_specs(show_file.outputs)
     assert spec.options == {
-        "monitor": 1, "fullscreen": True, "scale": "fill", "rotate": 90, "keystone": [(0, 0), (1, 0.1), (1, 1), (0, 1)],
+        "monitor": 1, "scale": "fill", "rotate": 90, "keystone": [[0, 0], [1, 0.1], [1, 1], [0, 1]],
     }  # fmt: skip
-    with pytest.raises(ShowError, match=r"show:3: .*keystone: .* cross"):
+    with pytest.raises(ShowError, match=r"show:3: .*keystone's corners cross"):
         Show.parse("outputs:\n- ndi\n- {kind: window, keystone: [[0, 0], [1, 1], [1, 0], [0, 1]]}")
 
 
@@ -444,7 +444,7 @@ def placed(output: WindowOutput) -> tuple[int, int, int, int]:
     import glfw
 
     show(output, quarters(), 1)
-    return (*glfw.get_window_pos(output._window), *glfw.get_window_size(output._window))
+    return (*glfw.get_window_pos(output._screen.window), *glfw.get_window_size(output._screen.window))
 
 
 def test_a_monitor_may_go_and_come_back(two_monitors: Callable[..., None], wait_for: Any) -> None:
@@ -481,14 +481,14 @@ def test_f_fills_the_monitor_that_the_window_was_moved_to(two_monitors: Callable
     output = WindowOutput()
     with contextlib.closing(output):
         output.open(FORMAT)
-        glfw.set_window_pos(output._window, 1500, 100)
+        glfw.set_window_pos(output._screen.window, 1500, 100)
         wait_for(lambda: placed(output)[:2] == (1500, 100))
-        output._on_key(None, glfw.KEY_F, 0, glfw.PRESS, 0)
+        output._screen._on_key(None, glfw.KEY_F, 0, glfw.PRESS, 0)
         wait_for(lambda: placed(output) == (1280, 0, 1280, 720))
-        assert glfw.get_input_mode(output._window, glfw.CURSOR) == glfw.CURSOR_HIDDEN
-        output._on_key(None, glfw.KEY_ESCAPE, 0, glfw.PRESS, 0)
+        assert glfw.get_input_mode(output._screen.window, glfw.CURSOR) == glfw.CURSOR_HIDDEN
+        output._screen._on_key(None, glfw.KEY_ESCAPE, 0, glfw.PRESS, 0)
         wait_for(lambda: placed(output) == (1280 + 213, 120, 853, 480))
-        assert glfw.get_input_mode(output._window, glfw.CURSOR) == glfw.CURSOR_NORMAL
+        assert glfw.get_input_mode(output._screen.window, glfw.CURSOR) == glfw.CURSOR_NORMAL
 
 
 def test_closing_the_window_is_reported_and_harms_nobody(window: Any) -> None:
@@ -497,7 +497,7 @@ def test_closing_the_window_is_reported_and_harms_nobody(window: Any) -> None:
     output = window()
     show(output, quarters())
     frames = output.status()["frames"]
-    glfw.set_window_should_close(output._window, True)
+    glfw.set_window_should_close(output._screen.window, True)
     show(output, quarters())
     assert output.status()["closed"] is True
     assert output.status()["frames"] == frames

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from on_air import on_air as played
 from worldjockey.integrations import Frame, Unsuitable, VideoFormat
-from worldjockey.integrations.stream import output as stream
+from worldjockey.integrations.stream import coding
 from worldjockey.integrations.stream.output import StreamOutput, address
 from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.show.schema import Show
@@ -187,11 +187,11 @@ def test_udp_goes_to_whoever_hears_it() -> None:
 def test_a_fault_that_is_no_networks_is_said_to_whoever_sends(
     monkeypatch: pytest.MonkeyPatch, wait_for: WaitFor
 ) -> None:
-    class Torn(stream.Coder):
+    class Torn(coding.Coder):
         def encode(self, pixels: np.ndarray, position: int) -> list[object]:
             raise RuntimeError("the card is gone")
 
-    monkeypatch.setattr(stream, "Coder", Torn)
+    monkeypatch.setattr(coding, "Coder", Torn)
     port = free_port()
     output = StreamOutput(f"tcp://127.0.0.1:{port}")
     output.open(VideoFormat(WIDTH, HEIGHT, FPS))
@@ -222,9 +222,9 @@ def test_a_port_in_use_and_bad_addresses_are_said(monkeypatch: pytest.MonkeyPatc
 
 def test_a_show_names_it_by_its_address() -> None:
     outputs = Show.parse("outputs: ['stream:srt://127.0.0.1:9710', {stream: {url: 'udp://239.0.0.1:5000'}}]").outputs
-    assert [(o.kind, o.url) for o in outputs] == [
-        ("stream", "srt://127.0.0.1:9710"), ("stream", "udp://239.0.0.1:5000"),
+    assert [(o.kind, o.options) for o in outputs] == [
+        ("stream", {"url": "srt://127.0.0.1:9710"}), ("stream", {"url": "udp://239.0.0.1:5000"}),
     ]  # fmt: skip
-    assert outputs[0].short() == "stream:srt://127.0.0.1:9710"
+    assert outputs[0].dump() == "stream:srt://127.0.0.1:9710"
     with pytest.raises(ValueError, match="is no stream"):
         Show.parse("outputs: ['stream:nonsense']")

@@ -31,7 +31,6 @@ from worldjockey.integrations.web.server import is_ours
 from worldjockey.integrations.web.webrtc import PLAYOUT_DELAY, NoDelay
 from worldjockey.node.measure.receivers import Receiver
 from worldjockey.node.measure.show_process import free_port
-from worldjockey.node.output.worker import OUTPUT_CLASSES
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 
@@ -441,12 +440,11 @@ def test_who_comes_sees_nothing_from_before(wait_for: Callable[..., None]) -> No
 
 def test_shows_name_the_browser_output() -> None:
     outputs = Show.parse("outputs: [web, 'web:8123', {web: {host: 0.0.0.0, port: 80}}]").outputs
-    assert [(o.kind, o.host, o.port) for o in outputs] == [
-        ("web", None, None), ("web", None, 8123), ("web", "0.0.0.0", 80)
+    assert [(o.kind, o.options) for o in outputs] == [
+        ("web", {}), ("web", {"port": 8123}), ("web", {"host": "0.0.0.0", "port": 80})
     ]  # fmt: skip
-    assert [o.short() for o in outputs[:2]] == ["web", "web:8123"]
-    assert "web" in OUTPUT_CLASSES
-    with pytest.raises(ShowError, match="after web: comes a port, as in web:8080"):
+    assert [o.dump() for o in outputs[:2]] == ["web", "web:8123"]
+    with pytest.raises(ShowError, match=r"port: .* not 'stage', as in web:8080"):
         Show.parse("outputs: ['web:stage']")
     with pytest.raises(ShowError, match="web takes host and port and sound, not layout"):
         Show.parse("outputs: [{web: {layout: rgba}}]")

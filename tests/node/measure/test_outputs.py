@@ -19,7 +19,7 @@ from worldjockey.integrations.stream.output import StreamOutput
 from worldjockey.node.measure import outputs
 from worldjockey.node.measure.outputs import Way, copies, crossings, ways
 from worldjockey.node.measure.show_process import free_port
-from worldjockey.node.output.worker import OUTPUT_CLASSES
+from worldjockey.node.show.outputs import BUILTIN_OUTPUTS
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ def test_no_way_out_is_forgotten_and_what_is_lacking_is_named(tmp_path: Path, mo
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setitem(__import__("sys").modules, "NDIlib", None)
     found = {way.name: way for way in ways(tmp_path, NOWHERE)}
-    assert {way.entry["kind"] for way in found.values()} == set(OUTPUT_CLASSES)
+    assert {way.entry["kind"] for way in found.values()} == set(BUILTIN_OUTPUTS)
     assert "apt install ffmpeg" in found["MPEG-TS, SRT"].lacks
     assert "pip install ndi-python" in found["NDI"].lacks
     assert found["window"].lacks == "no screen"

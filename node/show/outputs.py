@@ -1,0 +1,156 @@
+"""A show's outputs, and the kinds of output that exist. The class of a kind describes its own options."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from worldjockey.integrations import Output
+
+from .fields import SHORT, or_refuse
+
+logger = logging.getLogger(__name__)
+GROUP = "worldjockey.outputs"  # of entry points, by which other packages bring outputs
+# The class of each kind, "module:name". Other packages bring more of them by entry points.
+BUILTIN_OUTPUTS = {
+    "window": "worldjockey.integrations.window:WindowOutput",
+    "ndi": "worldjockey.integrations.ndi.output:NDIOutput",
+    "file": "worldjockey.integrations.recording:FileOutput",
+    "syphon": "worldjockey.integrations.syphon:SyphonOutput",
+    "spout": "worldjockey.integrations.spout:SpoutOutput",
+    "web": "worldjockey.integrations.web.output:WebOutput",
+    "stream": "worldjockey.integrations.stream.output:StreamOutput",
+    "virtualcam": "worldjockey.integrations.virtual_camera:VirtualCameraOutput",
+}
+
+
+def output_classes() -> dict[str, str]:
+    """The class of each kind, "module:name", without importing any. A package cannot replace a built-in kind."""
+    from importlib.metadata import entry_points  # reads the folders of all packages, which takes 30 ms
+
+    found = dict(BUILTIN_OUTPUTS)
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        found.setdefault(point.name, f"{point.module}:{point.attr}")
+    return found
+
+
+def class_path(kind: str) -> str:
+    """The class of one kind, "module:name". ValueError for a kind that there is not, with those that there are."""
+    path = BUILTIN_OUTPUTS.get(kind) or output_classes().get(kind)
+    if path is None:
+        raise ValueError(f"there is no output {SHORT.repr(kind)}: this build has {', '.join(output_classes())}")
+    return path
+
+
+def output_class(kind: str) -> type[Output]:
+    """The class of one kind. Its module is imported; the library that it sends through is not."""
+    path = class_path(kind)
+    module, _, name = path.partition(":")
+    try:
+        found: type[Output] = getattr(importlib.import_module(module), name)
+    except Exception as error:  # another package's code
+        logger.exception("output %s cannot be imported", kind)
+        raise ValueError(f"the output {kind} cannot be imported from {path}: {error}; is its package whole?") from None
+    return found
+
+
+@dataclass(frozen=True)
+class OutputEntry:
+    """One output of a show: its kind, and those of its options that the show sets.
+
+    Raises ValueError for a kind or an option that does not exist, with those that do.
+    """
+
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", _checked(self.kind, self.options))
+
+    def make(self) -> Output:
+        """The output itself. Nothing is opened yet."""
+        return output_class(self.kind)(**self.options)
+
+    @property
+    def carries_audio(self) -> bool:
+        """Whether its kind has the option `sound`."""
+        return "sound" in _options_model(self.kind).model_fields
+
+    def with_options(self, **options: Any) -> OutputEntry:
+        return OutputEntry(self.kind, {**self.options, **options})
+
+    def dump(self) -> str | dict[str, Any]:
+        """What `parse_output` reads back: the short form where one option or none is set."""
+        if not self.options:
+            return self.kind
+        name = output_class(self.kind).short
+        if self.options.keys() == {name} and str(self.options[name]).strip():
+            return f"{self.kind}:{self.options[name]}"
+        return {"kind": self.kind, **{key: _plain(value) for key, value in self.options.items()}}
+
+
+def parse_output(value: Any) -> OutputEntry:
+    """A show's line for an output -> its kind and options. ValueError says what is right.
+
+    value: "ndi", "ndi:NAME", {"ndi": {"name": NAME}} or {"kind": "ndi", "name": NAME}.
+    """
+    if isinstance(value, dict) and "kind" not in value and len(value) == 1:
+        kind, options = next(iter(value.items()))
+        value = {"kind": kind, **(options or {})} if isinstance(options, dict | None) else f"{kind}:{options}"
+    if isinstance(value, str):
+        kind, _, option = (part.strip() for part in value.partition(":"))
+        return OutputEntry(kind, {output_class(kind).short: option} if option else {})
+    if isinstance(value, dict) and isinstance(value.get("kind"), str):
+        return OutputEntry(value["kind"].strip(), {k: v for k, v in value.items() if k != "kind" and v is not None})
+    if isinstance(value, OutputEntry):
+        return value
+    raise ValueError(f"an output is written as ndi, file:clip.mp4 or {{kind: ndi, name: x}}, not {SHORT.repr(value)}")
+
+
+def _checked(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the types that the kind's constructor names. ValueError for what the constructor refuses."""
+    made = output_class(kind)
+    model = _options_model(kind)
+    values, errors = {}, []
+    try:
+        values = model.model_validate(dict(options)).model_dump(exclude_unset=True)
+        made(**values)
+    except ValidationError as error:
+        example = f", as in {made.example}" if made.example else ""
+        for detail in error.errors(include_url=False):
+            name = str(detail["loc"][0])
+            if detail["type"] == "extra_forbidden":
+                message = f"{kind} takes {' and '.join(sorted(model.model_fields)) or 'no options'}, not {name}"
+            elif detail["type"] == "missing":
+                message = f"a {kind} output needs a {name}{example}"
+            else:
+                message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {SHORT.repr(detail['input'])}"
+                message += example if name == made.short else ""
+            errors.append(((name,), message))
+    return or_refuse(values, errors)
+
+
+@lru_cache
+def _options_model(kind: str) -> type[BaseModel]:
+    """The arguments of the kind's constructor as a model that checks them."""
+    made = output_class(kind)
+    hints = get_type_hints(made.__init__)
+    fields: dict[str, Any] = {
+        name: (hints.get(name, Any), ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in inspect.signature(made).parameters.items()
+    }
+    return create_model(made.__name__, __config__=ConfigDict(extra="forbid", str_strip_whitespace=True), **fields)
+
+
+def _plain(value: Any) -> Any:
+    """For YAML: paths as text, tuples as lists."""
+    if isinstance(value, Path):
+        return str(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
