@@ -93,6 +93,9 @@ class Ramps:
     def __len__(self) -> int:
         return len(self._ramps)
 
+    def __contains__(self, target: object) -> bool:
+        return target in self._ramps
+
     def start(self, wanted: Iterable[Change], values: Mapping[str, Any], now: float) -> list[Change]:
         """Set off. Returns what is to be done at once: all that is no fader, or has no way to go."""
         at_once = []

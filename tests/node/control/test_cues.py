@@ -279,7 +279,7 @@ def test_sound_and_tempo_are_not_undone_and_undo_is_bounded(stage):
     for n in range(DEPTH + 50):
         s.now += 2
         s.send("energy", (n % 7) / 10)
-    assert len(s.desk._history) == DEPTH
+    assert len(s.desk.store.history) == DEPTH
 
 
 @pytest.mark.parametrize(("asked", "given"), [(1e9, 60), (float("inf"), 60), (-3, 0), (2.5, 2.5)])

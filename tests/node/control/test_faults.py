@@ -2,8 +2,7 @@
 
 import pytest
 from worldjockey.integrations import ControlEvent
-from worldjockey.node.control import desk as desks
-from worldjockey.node.control import modulators
+from worldjockey.node.control import cues, modulators
 from worldjockey.node.control.cues import Ramps
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.ipc.mailbox import Mailbox
@@ -94,7 +93,7 @@ def test_a_fader_that_cannot_go_its_way_stays_and_the_others_arrive(desk, box, m
 
 def test_a_cue_that_fails_when_its_beat_comes_is_passed_over(desk, box, monkeypatch):
     desk.deliver(ControlEvent("cue/go", ("b",), 1000.3, "a hand"))
-    monkeypatch.setattr(desks.cues, "changes", breaks(None, lambda *_: True, RuntimeError("no such pad")))
+    monkeypatch.setattr(cues, "changes", breaks(None, lambda *_: True, RuntimeError("no such pad")))
     run(desk, 1000.3, 1003)
     assert desk.errors == ["cue/go 2: no such pad"]
     monkeypatch.undo()
@@ -123,7 +122,7 @@ def test_without_a_clock_or_a_log_faders_still_move(desk, box):
 
 
 def test_no_input_is_ever_answered_with_an_exception(desk, monkeypatch):
-    monkeypatch.setattr(desks.cues, "choose", breaks(None, lambda *_: True, RuntimeError("broken")))
+    monkeypatch.setattr(cues, "choose", breaks(None, lambda *_: True, RuntimeError("broken")))
     desk.deliver(ControlEvent("cue/go", ("a",), 1000.0, "a hand"))
     assert desk.counts == {"obeyed": 0, "refused": 1}
     assert desk.error == "a hand: broken"

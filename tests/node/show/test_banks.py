@@ -271,11 +271,11 @@ def test_whatever_is_played_silent_pads_are_the_banks_and_a_switch_is_not_heard(
                 hands.send(target, *args)
                 if target.startswith("bank"):
                     assert hands.heard() == before
-            banks = hands.desk._banks
+            banks = hands.desk.store.banks
             assert banks.values == {name: hands.desk.read(name) for name in banks.values}
             for pad in range(1, PADS + 1):
                 assert hands.box.said(f"pad/{pad}/text").text == banks.text(pad)
-                assert banks.of[pad - 1] == banks.now or pad in hands.desk._sounding()
+                assert banks.of[pad - 1] == banks.now or pad in hands.desk.store.active_pads()
     finally:
         hands.box.unlink()
 
