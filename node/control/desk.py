@@ -19,6 +19,7 @@ from typing import Any
 from worldjockey.integrations import ControlEvent
 
 from ..ipc.mailbox import Mailbox
+from ..ipc.status import PLAIN_CHARS, error_text
 from ..parameters import PARAMETERS, Parameter, find
 from ..show.schema import Show
 from ..timing.show_clock import ShowClock
@@ -33,7 +34,6 @@ from .snapshot_file import SavedSnapshots
 logger = logging.getLogger(__name__)
 DELAYS_MAX = 1 << 16  # of the latest controls, how long each took from its arrival to the mailbox
 ERRORS_MAX = 20  # different errors that are kept as text
-ERROR_CHARS = 200
 
 
 class Desk:
@@ -90,7 +90,7 @@ class Desk:
             self.delays.append(time.monotonic() - control.arrived_at)
         except Exception as error:
             self.counts["refused"] += 1
-            self.error = f"{control.source}: {error}"[:ERROR_CHARS]
+            self.error = f"{control.source}: {error_text(error)}"[:PLAIN_CHARS]
 
     def _obey(self, control: ControlEvent) -> bool:
         """Carry out one control; returns whether it waits for its beat. Raises what is wrong with it."""
@@ -185,7 +185,7 @@ class Desk:
 
     def mishap(self, what: str, error: Exception) -> None:
         """Count and keep an error that is no control's doing."""
-        text = f"{what}: {error or type(error).__name__}"[:ERROR_CHARS]
+        text = f"{what}: {error_text(error)}"[:PLAIN_CHARS]
         self.survived += 1
         if self.note_error(text):
             logger.error("%s", text, exc_info=error)
