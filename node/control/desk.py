@@ -130,7 +130,7 @@ class Desk:
 
     def _save_snapshot(self, control: ControlEvent) -> None:
         self.player.save(control)
-        with self._surviving("the file of snapshots"):
+        with self._surviving("the snapshot file"):
             self.on_saved(self.player.snapshots.kept)
 
     def _play_envelopes(self, name: str, value: Any, arrived_at: float) -> None:
@@ -147,13 +147,13 @@ class Desk:
         with self._lock:
             with self._surviving("the clock"):
                 self._line = self.clock.line(now)
-            with self._surviving("what waits for its beat", self.player.schedule.clear):
+            with self._surviving("the schedule", self.player.schedule.clear):
                 for action, lands_at in self.player.due(self._line, now):
                     with self._surviving(f"{action.target} {action.args[0]}"):
                         self.player.perform(action, lands_at)
                         self._log_control(action, waits=False)
             for name in self.player.ramps.targets:
-                with self._surviving(f"the way of {name}", partial(self.player.ramps.touch, name)):
+                with self._surviving(f"the ramp of {name}", partial(self.player.ramps.touch, name)):
                     self.player.advance_ramp(name, now)
             with self._surviving("the modulators"):
                 self._modulate(now)

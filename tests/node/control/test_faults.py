@@ -84,7 +84,7 @@ def test_a_fader_that_cannot_go_its_way_stays_and_the_others_arrive(desk, box, m
     monkeypatch.setattr(Ramps, "pass_on", pass_on)
     desk.deliver(ControlEvent("cue/go", ("a",), 1000.0, "a hand"))
     run(desk, 1000, 1002.5)
-    assert desk.errors == ["the way of energy: OverflowError: beyond all numbers"]
+    assert desk.errors == ["the ramp of energy: OverflowError: beyond all numbers"]
     assert desk.survived == 1, "it is let go"
     assert box.read().values["morph"] == 1
     desk.deliver(ControlEvent("energy", (0.3,), 1002.5, "a hand"))
@@ -106,7 +106,7 @@ def test_what_waits_is_dropped_when_its_beat_cannot_be_found(desk, monkeypatch):
     desk.deliver(ControlEvent("cue/go", ("b",), 1000.3, "a hand"))
     monkeypatch.setattr(schedule.Waiting, "lands", breaks(None, lambda *_: True, ValueError("no such beat")))
     run(desk, 1000.3, 1003)
-    assert desk.errors == ["what waits for its beat: no such beat"]
+    assert desk.errors == ["the schedule: no such beat"]
     assert desk.survived == 1
 
 
