@@ -1,13 +1,13 @@
 """The control log: every obeyed control with its time, as JSON lines that `wj render` plays again.
 
-    {"log": 1, "t": 812.5, "part": 1, "model": ..., "values": {...}, ...}   a part begins with everything as it is
+    {"log": 1, "t": 812.5, "model": ..., "values": {...}, ...}   a part begins with the whole state
     {"t": 812.9, "to": "pad/3", "args": [0.5], "from": "osc 127.0.0.1:53211"}
-    {"t": 813.0, "to": "cue/go", "args": ["storm"], "waits": true}            asked for, and waits for its beat
-    {"t": 813.9, "to": "cue/go", "args": [2], "now": true}                    which has come
-    {"t": 813.0, "line": [812.7, 16.0, 128.0]}                                the beat: time, beat, bpm
+    {"t": 813.0, "to": "cue/go", "args": ["storm"], "waits": true}   a cue that waits for its beat
+    {"t": 813.9, "to": "cue/go", "args": [2], "now": true}           the same cue, when it is fired
+    {"t": 813.0, "line": [812.7, 16.0, 128.0]}                       the show clock: time, beat, bpm
 
-Times are time.monotonic()'s. A thread of its own writes: whoever plays never waits for a disk, and a disk that is full
-or gone costs the log, not the show. Parts are bounded in size, and so is the folder.
+Times are those of time.monotonic(). A separate thread writes the log: the control loop never waits for a disk, and a
+disk that is full or missing costs the log, not the show. The size of a part and of the folder is bounded.
 """
 
 from __future__ import annotations
@@ -25,25 +25,36 @@ from worldjockey.integrations import ControlEvent
 
 from ..timing.tempo import Line
 
-PART = 32 << 20  # bytes after which another part begins
-FOLDER = 1 << 30  # bytes that all logs in the folder may have; the oldest go first
-WAITING = 50_000  # rows that may wait for the disk; more are lost, and counted
-EVERY = 0.2  # seconds between two writes
-RETRY = 5.0  # seconds until a disk that failed is tried again
-DRIFT = 0.002  # beats by which the clock may stray from its last row
+PART_BYTES = 32 << 20  # after which another part begins
+FOLDER_BYTES = 1 << 30  # of all logs in the folder; the oldest are deleted first
+WAITING_ROWS_MAX = 50_000  # that wait for the disk; more are lost, and counted
+WRITE_INTERVAL_S = 0.2
+RETRY_DELAY_S = 5.0  # after a disk that failed
+DRIFT_BEATS = 0.002  # by which the clock may differ from its last row
+DRIFT_BPM = 0.05
+STOP_TIMEOUT_S = 2.0  # for the rows that are left
 NAMES = "wj-*.jsonl"
 
 
 class ControlLog:
-    """head: everything as it is, JSON-able; it is asked for in the middle of a control, and must not wait."""
+    """head: returns the whole state, JSON-able; it is called while the desk obeys a control, and must not wait."""
 
     def __init__(
-        self, folder: Path, head: Callable[[], Mapping[str, Any]], part: int = PART, whole: int = FOLDER
+        self,
+        folder: Path,
+        head: Callable[[], Mapping[str, Any]],
+        part_bytes: int = PART_BYTES,
+        folder_bytes: int = FOLDER_BYTES,
     ) -> None:
-        self.folder, self._head, self._part_bytes, self._folder_bytes = folder.expanduser(), head, part, whole
+        self.folder, self._head, self._part_bytes, self._folder_bytes = (
+            folder.expanduser(),
+            head,
+            part_bytes,
+            folder_bytes,
+        )
         self._rows: deque[dict[str, Any]] = deque()
-        self._turn = True  # the next row begins another part,
-        self._broken = False  # and so it does after rows were lost, once there is room again
+        self._part_ended = True  # the next row begins another part,
+        self._rows_lost = False  # and so does the next row for which there is room after rows were lost
         self._line: Line | None = None
         self._lost = self._written = self._part = 0
         self._error = ""
@@ -53,7 +64,7 @@ class ControlLog:
         self._thread = threading.Thread(target=self._run, name="control log", daemon=True)
 
     def start(self, now: float | None = None) -> None:
-        """Raises OSError, naming the fix, where nothing can be written now."""
+        """Raises OSError, with the fix, where the folder cannot be written to."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             probe = self.folder / f".{self._session}"
@@ -79,36 +90,40 @@ class ControlLog:
         self._put(row)
 
     def line(self, line: Line, now: float) -> None:
-        """The clock as it is now; written where it is not where the last row would have it."""
+        """Write the show clock down where it differs from its last row."""
         last = self._line
-        if last is None or abs(last.bpm - line.bpm) > 0.05 or abs(last.beat_at(now) - line.beat_at(now)) > DRIFT:
+        if (
+            last is None
+            or abs(last.bpm - line.bpm) > DRIFT_BPM
+            or abs(last.beat_at(now) - line.beat_at(now)) > DRIFT_BEATS
+        ):
             self._line = line
             self._put({"t": now, "line": [line.time, line.beat, line.bpm]})
 
     def status(self) -> dict[str, Any]:
-        """path: of the part being written; rows; lost: rows that no disk took in time; error: the disk's, in words."""
-        found = {"path": str(self._path or ""), "rows": self._written, "lost": self._lost}
-        return found | ({"error": self._error} if self._error else {})
+        """path: of the part being written. rows: written. lost: rows that the disk was too slow for."""
+        status = {"path": str(self._path or ""), "rows": self._written, "lost": self._lost}
+        return status | ({"error": self._error} if self._error else {})
 
     def stop(self) -> None:
-        """Write what is left, for two seconds at most."""
+        """Write the rows that are left, for STOP_TIMEOUT_S at most."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(2.0)
+            self._thread.join(STOP_TIMEOUT_S)
 
     def _begin(self, now: float) -> None:
-        self._turn = False
+        self._part_ended = False
         self._rows.append({"log": 1, "t": now, "lost": self._lost, **self._head()})
 
     def _put(self, row: dict[str, Any]) -> None:
-        if len(self._rows) >= WAITING:
-            self._lost, self._broken = self._lost + 1, True
+        if len(self._rows) >= WAITING_ROWS_MAX:
+            self._lost, self._rows_lost = self._lost + 1, True
             return
-        if self._turn or self._broken:
-            self._broken = False
+        if self._part_ended or self._rows_lost:
+            self._rows_lost = False
             self._begin(row["t"])
             if row.get("relative"):
-                return  # the step is in what the part begins with
+                return  # the state with which the part begins has this step already
         self._rows.append(row)
 
     # -- the writing thread ------------------------------------------------------------------------------------------
@@ -117,7 +132,7 @@ class ControlLog:
         file: BinaryIO | None = None
         size = 0
         while True:
-            last = self._stop.wait(EVERY)
+            last = self._stop.wait(WRITE_INTERVAL_S)
             try:
                 while self._rows:
                     row = self._rows[0]
@@ -130,8 +145,8 @@ class ControlLog:
                     self._rows.popleft()
                     size += len(data)
                     self._written += 1
-                    if size > self._part_bytes and not self._turn:
-                        self._turn = True
+                    if size > self._part_bytes and not self._part_ended:
+                        self._part_ended = True
                         size = 0
                 if file is not None:
                     file.flush()
@@ -142,11 +157,11 @@ class ControlLog:
                     return
                 self._lost += len(self._rows)
                 self._rows.clear()
-                self._broken = True
+                self._rows_lost = True
                 with contextlib.suppress(OSError, AttributeError):
                     file.close()  # type: ignore[union-attr]
                 file = None
-                self._stop.wait(RETRY)
+                self._stop.wait(RETRY_DELAY_S)
             if last:
                 if file is not None:
                     file.close()
@@ -169,7 +184,7 @@ class ControlLog:
 
 
 def parts(path: Path) -> list[Path]:
-    """A log's parts: a file is one, a folder has those of its latest show. Raises OSError where there is none."""
+    """The parts of a log: a file itself, or those of the latest show in a folder. OSError where there is none."""
     if not path.is_dir():
         if not path.is_file():
             raise FileNotFoundError(f"{path}: there is no such log; `wj play --log {path}` writes one")
@@ -182,7 +197,7 @@ def parts(path: Path) -> list[Path]:
 
 
 def read(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """Every row in order; what a power cut left of the last line is passed over.
+    """Every row in order; lines that are incomplete, as after a power cut, are skipped.
 
     Raises ValueError for a file that is no control log.
     """

@@ -1,4 +1,4 @@
-"""Cues: which one a message means, what it changes, and the way there. Pure: time is an argument."""
+"""Cues: which cue a control means, what a cue changes, and the ramps to it. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..timing.easing import Curve, curved
 
 @dataclass(frozen=True)
 class Change:
-    """One parameter on its way to `value` within `seconds`. A prompt gets its seconds as its transition; a crossfade
-    of prompts is always smooth."""
+    """One parameter that moves to `value` within `seconds`. For a prompt these are its transition; a crossfade of
+    prompts is always smooth."""
 
     target: str
     value: Any
@@ -25,10 +25,10 @@ class Change:
 
 
 def choose(cues: Sequence[Cue], args: Sequence[Any], current: int | None) -> int | None:
-    """Index of the cue that `cue/go` with these arguments means; None when it means none (a released button).
+    """Index of the cue that `cue/go` with these arguments means; None for a button that comes up.
 
-    Nothing or True is the next one, the first after the last; a number counts from 1; a text is a name, in any case.
-    Raises ValueError, naming what there is, for a cue that is not there.
+    No argument or True means the next cue, and after the last the first; a number counts from 1; a text is a name in
+    any case. Raises ValueError, with the cues that exist, for one that does not.
     """
     if not cues:
         raise ValueError("this show has no cues; add `cues:` to its file")
@@ -53,7 +53,7 @@ def choose(cues: Sequence[Cue], args: Sequence[Any], current: int | None) -> int
 
 
 def before(cues: Sequence[Cue], current: int | None) -> int:
-    """Index of the cue before the current one; before the first is the last. ValueError where there is none."""
+    """Index of the cue before the current one; before the first comes the last. ValueError where there is none."""
     if not cues:
         raise ValueError("this show has no cues; add `cues:` to its file")
     if current is None:
@@ -62,7 +62,7 @@ def before(cues: Sequence[Cue], current: int | None) -> int:
 
 
 def changes(show: Show, cue: Cue, seconds: float | None = None) -> list[Change]:
-    """Everything a cue does, in an order that can be carried out as it stands. seconds: of its transition."""
+    """Everything that a cue changes, in the order in which it can be carried out. seconds: of its transition."""
     seconds = cue.seconds if seconds is None else seconds
     found = [] if cue.prompt is None else [Change("prompt", cue.prompt, seconds, cue.curve)]
     if cue.pads is not None:
@@ -76,7 +76,7 @@ def changes(show: Show, cue: Cue, seconds: float | None = None) -> list[Change]:
 class Ramp:
     start: float
     end: float
-    begin: float  # on the clock that `advance` is given
+    begin: float  # seconds, on the same clock as `now`
     seconds: float
     curve: Curve = "smooth"
 
@@ -85,7 +85,7 @@ class Ramp:
 
 
 class Ramps:
-    """Faders that move by themselves. A hand on a fader takes it over."""
+    """Faders that a cue moves. A performer who moves one takes it over (`touch`)."""
 
     def __init__(self) -> None:
         self._ramps: dict[str, Ramp] = {}
@@ -97,7 +97,7 @@ class Ramps:
         return target in self._ramps
 
     def start(self, wanted: Iterable[Change], values: Mapping[str, Any], now: float) -> list[Change]:
-        """Set off. Returns what is to be done at once: all that is no fader, or has no way to go."""
+        """Start ramps. Returns the changes to carry out at once: those of no fader, in no time, or of no distance."""
         at_once = []
         for change in wanted:
             p = find(change.target)
@@ -114,24 +114,24 @@ class Ramps:
         return list(self._ramps)
 
     def touch(self, target: str) -> None:
-        """Someone moved this one by hand."""
+        """End the ramp of a fader that something else has set."""
         self._ramps.pop(target, None)
 
     def clear(self) -> None:
         self._ramps.clear()
 
     def began(self, target: str) -> float:
-        """When the fader set off, as its arrival time: what it passes on its way is no new control. 0 if it is at
-        rest."""
+        """When the ramp began. It is the arrival time of all values on it, since they are no new controls. 0 without a
+        ramp."""
         ramp = self._ramps.get(target)
         return ramp.begin if ramp else 0.0
 
     def advance(self, now: float) -> dict[str, float]:
-        """Where every moving fader is now; each ends exactly on its value."""
+        """The value of every moving fader now; each ends exactly on its target."""
         return {target: self.pass_on(target, now) for target in self.targets}
 
     def pass_on(self, target: str, now: float) -> float:
-        """Where that fader is now."""
+        """The value of that fader now; the ramp ends when it has arrived."""
         ramp = self._ramps[target]
         if now < ramp.begin + ramp.seconds:
             return ramp.at(now)

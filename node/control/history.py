@@ -1,4 +1,4 @@
-"""What was before: undo of the last changes, and named snapshots. Pure: values in, values out."""
+"""Undo of the last changes, and named snapshots. Pure: values in, values out."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-DEPTH = 100  # changes that can be undone
-TOGETHER = 1.0  # seconds: a fader that goes on moving is one change
-SNAPSHOTS = 64  # the oldest goes when there are more
+UNDO_MAX = 100  # changes that can be undone
+SAME_CHANGE_S = 1.0  # a fader that moves again within this time is still the same change
+SNAPSHOTS_MAX = 64  # the oldest is dropped when there are more
 
 
 @dataclass
-class Change:
-    """before: the values that were changed, as they were. beside: what else was so, which is no parameter."""
+class PastChange:
+    """before: the changed values as they were. context: what is undone with them and is no parameter."""
 
     key: Hashable
     before: dict[str, Any]
-    beside: Any
+    context: Any
     time: float
 
 
 class History:
     def __init__(self) -> None:
-        self._changes: deque[Change] = deque(maxlen=DEPTH)
+        self._changes: deque[PastChange] = deque(maxlen=UNDO_MAX)
 
     def __len__(self) -> int:
         return len(self._changes)
 
-    def note(self, key: Hashable, before: Mapping[str, Any], beside: Any, now: float) -> None:
-        """Something is about to change. The same key again within a second is the same change."""
+    def note(self, key: Hashable, before: Mapping[str, Any], context: Any, now: float) -> None:
+        """Keep values that are about to change. The same key within SAME_CHANGE_S is the same change."""
         last = self._changes[-1] if self._changes else None
-        if last is not None and last.key == key and now - last.time < TOGETHER:
+        if last is not None and last.key == key and now - last.time < SAME_CHANGE_S:
             last.time = now
         else:
-            self._changes.append(Change(key, dict(before), beside, now))
+            self._changes.append(PastChange(key, dict(before), context, now))
 
-    def undo(self, read: Callable[[str], Any]) -> Change | None:
-        """The last change that would still make a difference, taken off; None where there is nothing to undo.
+    def undo(self, read: Callable[[str], Any]) -> PastChange | None:
+        """Remove and return the last change that still makes a difference; None where there is nothing to undo.
 
         read: a parameter's present value.
         """
@@ -50,7 +50,7 @@ class History:
 
 
 class Snapshots:
-    """Named sets of values. A name is the same in any case; without one the last is meant."""
+    """Named sets of values. Names are compared without case; an empty name means the last snapshot."""
 
     def __init__(self) -> None:
         self._kept: dict[str, dict[str, Any]] = {}
@@ -67,11 +67,11 @@ class Snapshots:
         key = name.strip().lower()[:100] or str(len(self._kept) + 1)
         self._kept.pop(key, None)
         self._kept[key] = dict(values)
-        while len(self._kept) > SNAPSHOTS:
+        while len(self._kept) > SNAPSHOTS_MAX:
             self._kept.pop(next(iter(self._kept)))
 
     def recall(self, name: str) -> dict[str, Any]:
-        """Raises ValueError, naming what there is."""
+        """The values of a snapshot. Raises ValueError, with the names that exist."""
         if not self._kept:
             raise ValueError("there is no snapshot yet; snapshot/save makes one")
         key = name.strip().lower()[:100] or self.names[-1]

@@ -17,7 +17,7 @@ from ..show.yaml_file import LARGEST, ShowError, write
 
 
 def listen(target: str, seconds: float, backend: str = "auto") -> dict[str, Any] | None:
-    """The mapping of the next control that is moved, as a line of a show; None where none was in `seconds`.
+    """Wait for the next control that is moved, and return its mapping as a line of a show; None after `seconds`.
 
     Raises ValueError for a target that nothing can be mapped to, OSError where there is no MIDI.
     """
@@ -51,14 +51,14 @@ def listen(target: str, seconds: float, backend: str = "auto") -> dict[str, Any]
 
 
 def line(mapping: Mapping[str, Any]) -> str:
-    """ "{note: 36, channel: 10, to: pad/1}": how a show's `midi: map:` says it."""
+    """ "{note: 36, channel: 10, to: pad/1}": a mapping as a line of `midi: map:` in a show file."""
     return yaml.safe_dump(dict(mapping), default_flow_style=True, sort_keys=False, width=10**6).strip()
 
 
 def insert(text: str, mapping: Mapping[str, Any]) -> str:
-    """A show file with one mapping more, its comments and order as they are. An earlier line of the same control goes.
+    """Add one mapping to the text of a show file; comments and order stay. It replaces a line of the same control.
 
-    Raises ShowError, with the line to write by hand, where the file's own layout leaves no place to write it.
+    Raises ShowError, with the line to write by hand, where the layout of the file has no place for it.
     """
     new = f"- {line(mapping)}"
     root = yaml.compose(text, yaml.SafeLoader) if text.strip() else None
@@ -72,8 +72,8 @@ def insert(text: str, mapping: Mapping[str, Any]) -> str:
         return "\n".join([*lines[:at], f"{indent}map:", f"{indent}{new}", *lines[at:]])
     if not isinstance(entries, yaml.SequenceNode) or entries.flow_style or not entries.value:
         raise ShowError(f"write it by hand, below `map:` of `midi:`\n  {new}")
-    said = yaml.safe_load(text)["midi"]["map"]
-    for entry, before in zip(entries.value, said, strict=True):
+    mappings = yaml.safe_load(text)["midi"]["map"]
+    for entry, before in zip(entries.value, mappings, strict=True):
         if _named(before) == _named(mapping):
             first, end = entry.start_mark.line, max(mark.line for mark in _ends(entry)) + 1
             return "\n".join([*lines[:first], " " * entries.start_mark.column + new, *lines[end:]])
@@ -82,7 +82,7 @@ def insert(text: str, mapping: Mapping[str, Any]) -> str:
 
 
 def save(path: Path, mapping: Mapping[str, Any]) -> None:
-    """Write a mapping into a show file, whole or not at all. Raises ShowError where the result would be no show."""
+    """Write a mapping into a show file, whole or not at all. Raises ShowError where the result is not a valid show."""
     text = path.read_text("utf-8")
     if len(text) > LARGEST:
         raise ShowError(f"{path}: too large to be a show file")
@@ -99,7 +99,7 @@ def _value(node: yaml.Node | None, key: str) -> yaml.Node | None:
 
 
 def _ends(node: yaml.Node) -> Iterator[yaml.Mark]:
-    """Where a node's own words end; a block's end mark is where the next thing begins."""
+    """Where the text of a node ends. The end mark of a block will not do: it is where the next node begins."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
         for part in node.value:
             for below in part if isinstance(part, tuple) else (part,):

@@ -1,7 +1,7 @@
 """The modulators that a show plays.
 
-A modulator adds to its target's value: depth 1 swings an oscillator over half the target's range to either side, so
-from the middle over all of it; an envelope reaches over the whole range. The fader stays where the hand left it.
+A modulator adds to its target's value: an oscillator of depth 1 swings by half the target's range to either side, so
+over all of it where the fader is in the middle; an envelope reaches over the whole range. The fader itself stays.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from ..show.modulators import targets_of
 from ..timing.oscillators import Modulator, wave
 from ..timing.tempo import Line, Meter
 
-PRESSED = 0.5  # what a fader has to pass to play an envelope
-SHORTEST = 1 / 64  # beats a cycle: shorter ones, which nobody can see, would end beyond all numbers
-LONGEST = 0.25  # seconds that an oscillator goes on by at once, after a pause of whoever moves it
+PRESSED = 0.5  # a fader above this plays an envelope
+CYCLE_MIN_BEATS = 1 / 64  # shorter cycles cannot be seen, and would overflow
+STEP_MAX_S = 0.25  # by which an oscillator moves on at once, after a pause of the control loop
 
 
 class Modulators:
-    """All modulators of a show. What they do follows from the parameters mod/<n>/..., which whoever plays may move."""
+    """All modulators of a show. The parameters mod/<n>/... set what they do, and can be played like all others."""
 
     def __init__(self, declared: Iterable[Modulator] = ()) -> None:
         self._all = {n: Modulator(n) for n in range(1, MODULATORS + 1)}
@@ -31,7 +31,7 @@ class Modulators:
         self.players = {f"mod/{n}/fire" for n in self._all}.union(*(m.on for m in self._all.values()))
 
     def play_envelopes(self, name: str, value: Any, now: float, line: Line, meter: Meter) -> None:
-        """A control came: it may play an envelope. value: None for a trigger."""
+        """Play the envelopes that this control fires. value: None for a trigger."""
         for n, m in self._all.items():
             if name not in m.on and name != f"mod/{n}/fire":
                 continue
@@ -51,9 +51,9 @@ class Modulators:
     def offsets(self, values: Mapping[str, Any], now: float, line: Line, meter: Meter) -> dict[str, float]:
         """By how much each target is moved at `now`; targets that several move get the sum.
 
-        A modulator that fails moves nothing, and is among the `broken`.
+        A modulator that fails moves nothing, and `broken` returns it.
         """
-        dt = 0.0 if self._last is None else min(max(now - self._last, 0.0), LONGEST)
+        dt = 0.0 if self._last is None else min(max(now - self._last, 0.0), STEP_MAX_S)
         self._last = now
         moved: dict[str, float] = {}
         for n, m in self._all.items():
@@ -80,11 +80,11 @@ class Modulators:
         shape, beats = values[f"mod/{m.number}/shape"], values[f"mod/{m.number}/beats"]
         if shape == "envelope":
             return 2 * m.press.level(m.envelope(line.bpm, meter), now)
-        phase = line.beat_at(now) / max(beats, SHORTEST) if beats > 0 else m.phase
+        phase = line.beat_at(now) / max(beats, CYCLE_MIN_BEATS) if beats > 0 else m.phase
         return wave(shape, phase + m.shift, m.number)
 
     def _named(self, n: int, to: str) -> Sequence[Parameter]:
-        """A text that names nothing to be moved moves nothing: it was refused when it came."""
+        """The parameters of mod/<n>/to. A text that names none, which the desk refuses, moves nothing."""
         text, found = self._targets.get(n, ("", ()))
         if text != to:
             try:

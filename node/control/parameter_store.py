@@ -14,7 +14,7 @@ from ..show.schema import Show
 from ..timing.show_clock import ShowClock
 from ..timing.tempo import Line
 from .arguments import DEFAULT_TRANSITION
-from .history import Change, History
+from .history import History, PastChange
 
 NOT_UNDONE = ("tempo", "learn", "sound/")  # set by programs as well, so that undo would surprise a performer
 SAFE = ("pad/", "cam/", "act", "freeze", "blackout", "morph", "energy", "sound/", "guidance", "speed", "live/")
@@ -74,7 +74,7 @@ class ParameterStore:
             modulated = p.coerce(value + self._offsets[p.name])
         self._mailbox.post(p.name, modulated, arrived_at, seconds)
         self._changed[p.name] = value
-        if p.name in PARAMETERS:  # words have no end: the mailbox keeps the few that count
+        if p.name in PARAMETERS:  # there are endless words: the mailbox keeps the few whose weight is not 1
             self.values[p.name] = value
         if p.name in TEXTS:
             self.banks = self.banks.written(TEXTS[p.name], value)
@@ -168,9 +168,9 @@ class ParameterStore:
         if not name.startswith(NOT_UNDONE):
             self.remember(name, {name: self.read(name)}, arrived_at)
 
-    def put_back(self, change: Change, arrived_at: float) -> None:
+    def put_back(self, change: PastChange, arrived_at: float) -> None:
         """Make everything as it was before that change."""
-        self.cue, banks = change.beside
+        self.cue, banks = change.context
         dealt = banks.values
         for name, value in change.before.items():
             p = find(name)

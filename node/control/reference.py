@@ -1,4 +1,4 @@
-"""The printed reference: every parameter, how OSC and MIDI reach it, what it takes. Generated from the table."""
+"""The printed reference, generated from the table: every parameter with its OSC address, MIDI control and values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _default(p: Parameter) -> str:
 
 
 def parameters() -> Iterator[Parameter]:
-    """The table's rows in its order, with `word/<word>` in the place of the family that it stands for."""
+    """The table's rows in its order, with `word/<word>` for the parameters of all words."""
     yield from PARAMETERS.values()
     word = find("word/storm")
     assert word is not None

@@ -1,13 +1,13 @@
-"""Snapshots in a file, so that they are there again the next time. Only a show file or `--keep` can ask for it: whoever
-sends controls cannot name a file.
+"""Snapshots in a file, so that the next show has them again. Only a show file or `--keep` can name the file; a control
+cannot.
 
     sunset over the bay:
       prompt: the sea at dusk
       pad/2: 0.4
       word/storm: 1.5
 
-What a snapshot does not mention is at its default. A thread of its own writes, now and then and whole or not at all:
-whoever plays never waits for a disk, and a disk that is full or gone costs the file, not the show.
+A parameter that a snapshot does not mention is at its default. A separate thread writes the file, whole or not at all:
+the control loop never waits for a disk, and a disk that is full or missing costs the file, not the show.
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ import yaml
 
 from ..parameters import PARAMETERS, find
 from ..show.yaml_file import LARGEST, ShowError, write
-from .history import SNAPSHOTS
+from .history import SNAPSHOTS_MAX
 
-EVERY = 1.0  # seconds between two writes, however often a snapshot is saved
+WRITE_INTERVAL_S = 1.0  # however often a snapshot is saved
+STOP_TIMEOUT_S = 2.0  # for the last write
 SavedSnapshots = Mapping[str, Mapping[str, Any]]
 
 
 def defaults() -> dict[str, Any]:
-    """What a snapshot holds when everything is at its default."""
+    """The values of a snapshot in which everything is at its default."""
     return {p.name: p.default for p in PARAMETERS.values() if in_snapshots(p.name)}
 
 
 def in_snapshots(name: str) -> bool:
-    """Whether a snapshot holds that parameter: all that a world hears, but for the sound, and no screen's corners."""
+    """Whether a snapshot holds that parameter: all that reach the world, but no audio levels and no keystone."""
     p = find(name)
     return p is not None and p.kind != "trigger" and not p.local and not name.startswith(("sound/", "keystone/"))
 
 
 def dump(kept: SavedSnapshots, largest: int = LARGEST) -> str:
-    """As the file has them. Of more than `largest` bytes the oldest are left out."""
+    """The text of the file. The oldest snapshots are left out where it would be longer than `largest` bytes."""
     plain, pieces, size = defaults(), list[str](), 0
     for name, values in reversed(list(kept.items())):
-        said = {n: v for n, v in values.items() if n not in plain or v != plain[n]}
-        piece = yaml.safe_dump({name: said}, sort_keys=False, allow_unicode=True, width=120)
+        changed = {n: v for n, v in values.items() if n not in plain or v != plain[n]}
+        piece = yaml.safe_dump({name: changed}, sort_keys=False, allow_unicode=True, width=120)
         size += len(piece.encode())
         if size > largest:
             break
@@ -52,9 +53,9 @@ def dump(kept: SavedSnapshots, largest: int = LARGEST) -> str:
 
 
 def parse(text: str | bytes, source: str) -> dict[str, dict[str, Any]]:
-    """Snapshots from their file, oldest first. Raises ShowError for what is no such file.
+    """Snapshots from the text of their file, oldest first. Raises ShowError where it is no such text.
 
-    A parameter that is not there any more, or a value that it cannot take, is passed over.
+    Parameters that do not exist any more, and values that they cannot take, are skipped.
     """
     what = f"{source}: this is no file of snapshots; name another, or move this one away"
     if len(text) > LARGEST:
@@ -67,7 +68,7 @@ def parse(text: str | bytes, source: str) -> dict[str, dict[str, Any]]:
     if not isinstance(data, dict) or not all(isinstance(values, dict) for values in data.values()):
         raise ShowError(what)
     found = {}
-    for name, values in list(data.items())[-SNAPSHOTS:]:
+    for name, values in list(data.items())[-SNAPSHOTS_MAX:]:
         found[str(name)] = defaults()
         for target, value in values.items():
             p = find(str(target))
@@ -90,7 +91,7 @@ class SnapshotFile:
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
 
     def start(self) -> dict[str, dict[str, Any]]:
-        """What was kept. Raises OSError or ShowError, naming the fix, where it cannot be read or written."""
+        """Returns the snapshots of the file. Raises OSError or ShowError, with the fix, where it cannot be used."""
         found = {}
         try:
             if self.path.exists():
@@ -104,17 +105,17 @@ class SnapshotFile:
         return found
 
     def keep(self, kept: SavedSnapshots) -> None:
-        """These are the snapshots now. Takes no time."""
+        """Write these snapshots soon. Does not wait."""
         with self._lock:
             self._waiting = {name: dict(values) for name, values in kept.items()}
         self._asked.set()
 
     def stop(self) -> None:
-        """Write what is left, for two seconds at most."""
+        """Write what is left, for STOP_TIMEOUT_S at most."""
         self._ended.set()
         self._asked.set()
         if self._thread.is_alive():
-            self._thread.join(2.0)
+            self._thread.join(STOP_TIMEOUT_S)
 
     def status(self) -> dict[str, Any]:
         return {"path": str(self.path)} | ({"error": self.error} if self.error else {})
@@ -137,4 +138,4 @@ class SnapshotFile:
                     self._asked.set()  # try again
             if last:
                 return
-            self._ended.wait(EVERY)
+            self._ended.wait(WRITE_INTERVAL_S)

@@ -120,7 +120,7 @@ def test_another_log_is_other_frames(desk, tmp_path):
 
 
 def test_a_part_can_be_played_alone_and_parts_are_bounded(desk, tmp_path):
-    log = ControlLog(tmp_path, desk.state, part=20_000, whole=70_000)
+    log = ControlLog(tmp_path, desk.state, part_bytes=20_000, folder_bytes=70_000)
     log.start()
     desk.log = log
     chunk = threading.Event()
@@ -140,8 +140,8 @@ def test_a_part_can_be_played_alone_and_parts_are_bounded(desk, tmp_path):
 
 
 def test_a_full_disk_costs_the_log_and_not_the_show(desk, tmp_path, monkeypatch, wait_for):
-    monkeypatch.setattr(logs, "RETRY", 0.05)
-    monkeypatch.setattr(logs, "EVERY", 0.01)
+    monkeypatch.setattr(logs, "RETRY_DELAY_S", 0.05)
+    monkeypatch.setattr(logs, "WRITE_INTERVAL_S", 0.01)
     log = ControlLog(tmp_path, desk.state)
     log.start()
     desk.log = log
@@ -171,7 +171,7 @@ def test_a_full_disk_costs_the_log_and_not_the_show(desk, tmp_path, monkeypatch,
 
 
 def test_a_slow_disk_is_waited_for_by_nobody_and_the_queue_is_bounded(desk, tmp_path, monkeypatch):
-    monkeypatch.setattr(logs, "WAITING", 100)
+    monkeypatch.setattr(logs, "WAITING_ROWS_MAX", 100)
     stuck = threading.Event()
     log = ControlLog(tmp_path, desk.state)
     monkeypatch.setattr(ControlLog, "_open", lambda self: stuck.wait(20))

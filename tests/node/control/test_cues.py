@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from worldjockey.integrations import ControlEvent
 from worldjockey.node.control.cues import Change, Ramps, before, changes, choose
 from worldjockey.node.control.desk import Desk
-from worldjockey.node.control.history import DEPTH
+from worldjockey.node.control.history import UNDO_MAX
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.parameters import PARAMETERS
 from worldjockey.node.show.schema import Show
@@ -276,10 +276,10 @@ def test_sound_and_tempo_are_not_undone_and_undo_is_bounded(stage):
     s.send("tempo", 99)
     s.send("undo")
     assert s.value("energy") == 0
-    for n in range(DEPTH + 50):
+    for n in range(UNDO_MAX + 50):
         s.now += 2
         s.send("energy", (n % 7) / 10)
-    assert len(s.desk.store.history) == DEPTH
+    assert len(s.desk.store.history) == UNDO_MAX
 
 
 @pytest.mark.parametrize(("asked", "given"), [(1e9, 60), (float("inf"), 60), (-3, 0), (2.5, 2.5)])

@@ -1,4 +1,4 @@
-"""Whatever fails by itself on the desk is let go and told once; the rest plays on."""
+"""Whatever fails on the desk by itself is dropped and reported once; everything else goes on."""
 
 import pytest
 from worldjockey.integrations import ControlEvent

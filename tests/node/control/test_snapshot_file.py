@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from worldjockey.integrations import ControlEvent
 from worldjockey.node.control import snapshot_file as snapshot_files
 from worldjockey.node.control.desk import Desk
-from worldjockey.node.control.history import SNAPSHOTS
+from worldjockey.node.control.history import SNAPSHOTS_MAX
 from worldjockey.node.control.snapshot_file import SnapshotFile, dump, parse
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.parameters import PARAMETERS, TEXT_BYTES
@@ -101,15 +101,15 @@ def test_any_file_is_snapshots_in_range_or_a_clear_error(data):
 
 
 def test_the_oldest_are_left_out_of_a_file_that_would_be_too_large():
-    kept = {str(n): {f"pad/{k}/text": f"{n} " * (TEXT_BYTES // 4) for k in range(1, 17)} for n in range(SNAPSHOTS)}
+    kept = {str(n): {f"pad/{k}/text": f"{n} " * (TEXT_BYTES // 4) for k in range(1, 17)} for n in range(SNAPSHOTS_MAX)}
     text = dump(kept)
     assert len(text.encode()) <= snapshot_files.LARGEST
     found = list(parse(text, "looks.yaml"))
-    assert 1 <= len(found) < SNAPSHOTS
-    assert found == [str(n) for n in range(SNAPSHOTS)][-len(found) :]
+    assert 1 <= len(found) < SNAPSHOTS_MAX
+    assert found == [str(n) for n in range(SNAPSHOTS_MAX)][-len(found) :]
     with pytest.raises(ShowError, match="larger than 1000 kB"):
         parse("#" * (snapshot_files.LARGEST + 1), "looks.yaml")
-    many = {str(n): {"energy": 1} for n in range(SNAPSHOTS + 5)}
+    many = {str(n): {"energy": 1} for n in range(SNAPSHOTS_MAX + 5)}
     assert next(iter(parse(dump(many), "looks.yaml"))) == "5"
 
 
@@ -128,7 +128,7 @@ def test_a_flood_of_saves_is_few_writes_and_the_last_is_kept(desks, tmp_path, mo
 
 
 def test_a_full_disk_costs_the_file_and_not_the_show(desks, tmp_path, monkeypatch, wait_for):
-    monkeypatch.setattr(snapshot_files, "EVERY", 0.01)
+    monkeypatch.setattr(snapshot_files, "WRITE_INTERVAL_S", 0.01)
     path = tmp_path / "looks.yaml"
     desk, snapshot_file = desks(), SnapshotFile(path)
     snapshot_file.start()
