@@ -1,0 +1,108 @@
+"""What the arguments of a control mean for its parameter, and what the desk refuses."""
+
+import time
+
+import pytest
+from worldjockey.integrations import ControlEvent
+from worldjockey.node.control.desk import Desk
+from worldjockey.node.ipc.mailbox import Mailbox
+from worldjockey.node.show.schema import Show
+from worldjockey.node.timing.show_clock import ShowClock
+
+SHOW = Show.parse("cues: [{name: a, values: {energy: 1}}]\nvalues: {energy: 0.5, freeze: true}")
+
+
+@pytest.fixture
+def play():
+    """`play()` gives a desk at 120 bpm whose beat 0 is at 1000 s."""
+    boxes = []
+
+    def make(**options):
+        boxes.append(Mailbox())
+        return Desk(SHOW, boxes[-1], ShowClock(120, now=1000), **options)
+
+    yield make
+    for box in boxes:
+        box.unlink()
+
+
+def send(desk, target, *args, at=1000.0, **meta):
+    desk.deliver(ControlEvent(target, args, at, "a hand", meta))
+
+
+def seen(desk):
+    """Everything that the world gets."""
+    return desk.mailbox.read(), desk.mailbox.words(), desk.mailbox.said("prompt")
+
+
+@pytest.mark.parametrize(
+    ("target", "args", "reason"),
+    [
+        ("energy", (), "energy takes a value"), ("quantise", (), "quantise takes a value"), ("bank", (), "takes a num"),
+        ("energy", ("loud",), "takes a number"), ("energy", (float("nan"),), "not NaN"), ("act", ("fly",), "is one of"),
+        ("act/dance", ("now",), "takes a number"), ("prompt", ("night", "soon"), "could not convert"),
+        ("mod/1/to", ("prompt",), "a modulator moves faders"), ("volume", (1,), "there is no parameter 'volume'"),
+        ("word/a/b", (1,), "there is no parameter"),
+    ],
+)  # fmt: skip
+def test_arguments_that_make_no_value_are_refused_with_the_reason(play, target, args, reason):
+    desk = play()
+    before = seen(desk)
+    send(desk, target, *args)
+    assert reason in desk.error
+    assert desk.counts == {"obeyed": 0, "refused": 1}
+    assert (seen(desk), desk.changed()) == (before, {})
+
+
+@pytest.mark.parametrize("target", ["prompt", "act/dance", "learn"])
+def test_steps_mean_nothing_to_texts_and_triggers(play, target):
+    desk = play()
+    send(desk, target, 1, relative=True)
+    assert "has no steps" in desk.error
+
+
+@pytest.mark.parametrize(
+    ("target", "args"),
+    [("prompt", ()), ("act/dance", (0,)), ("panic", (False,)), ("cue/go", (0,)), ("cue/stop", (0.0,)), ("undo", (0,)),
+     ("snapshot/save", (False,)), ("snapshot/recall", (0,)), ("bank/next", (0,))],
+)  # fmt: skip
+def test_a_button_that_comes_up_or_a_missing_text_changes_nothing(play, target, args):
+    desk = play()
+    send(desk, "morph", 0.25)
+    before = seen(desk), desk.state()["values"], desk.state()["snapshots"]
+    send(desk, target, *args)
+    assert desk.counts == {"obeyed": 2, "refused": 0}
+    assert (seen(desk), desk.state()["values"], desk.state()["snapshots"]) == before
+
+
+def test_a_switch_without_a_value_changes_over_and_a_step_counts_from_the_present_value(play):
+    desk = play()
+    send(desk, "freeze")
+    assert desk.read("freeze") is False
+    send(desk, "freeze")
+    assert desk.read("freeze") is True
+    send(desk, "energy", 0.25, relative=True)
+    send(desk, "word/Storm", -0.5, relative=True)
+    assert (desk.read("energy"), desk.read("word/storm")) == (0.75, 0.5)
+    assert (desk.read("cue/go"), desk.read("nothing"), desk.read("word/")) == (None, None, None)
+
+
+def test_a_control_without_an_arrival_time_gets_the_present_one(play):
+    desk, before = play(), time.monotonic()
+    send(desk, "energy", 1, at=0.0)
+    assert before <= desk.mailbox.read().newest_control_at <= time.monotonic()
+    assert len(desk.delays) == 1
+
+
+@pytest.mark.parametrize(("replaying", "bpm"), [(False, 150), (True, 120)])
+def test_a_tapped_tempo_is_shown_to_controllers_and_a_log_that_is_replayed_has_its_own(play, replaying, bpm):
+    desk = play(replaying=replaying)
+    desk.clock.set(ShowClock(120, now=1000).line(1000))
+    for n in range(4):
+        send(desk, "tempo/tap", at=1000 + n * 0.4)
+    send(desk, "tempo/bar", 3)
+    desk.changed()
+    desk.advance(1002)
+    assert desk.read("tempo") == pytest.approx(bpm)
+    assert desk.changed().get("tempo", 120) == pytest.approx(bpm)
+    assert desk.clock.meter.bar == 3
