@@ -113,7 +113,7 @@ class Desk:
         """A new value from outside: it can be undone, and takes its fader over from a cue."""
         if not control.source.startswith("sound"):
             self.store.remember_value(p.name, control.arrived_at)
-        self.player.ramps.touch(control.target)
+        self.player.ramps.touch(p.name)
         self.store.set(p, value, control.arrived_at, seconds)
 
     def _fire(self, name: str, arrived_at: float) -> None:

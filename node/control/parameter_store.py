@@ -35,7 +35,8 @@ class ParameterStore:
 
     def __init__(self, show: Show, mailbox: Mailbox, clock: ShowClock, moving: Container[str], now: float,
                  replaying: bool = False) -> None:  # fmt: skip
-        self.values = show.initial()
+        initial = show.initial()
+        self.values = {name: value for name, value in initial.items() if name in PARAMETERS}
         self.banks = show.prompts()
         self.cue: int | None = None
         self.history = History()
@@ -44,7 +45,7 @@ class ParameterStore:
         self._offsets: dict[str, float] = {}  # what modulators add,
         self._bases: dict[str, Any] = {}  # the values without it,
         self._base_arrived_at: dict[str, float] = {}  # and the arrival times of these
-        for name, value in self.values.items():
+        for name, value in initial.items():
             mailbox.post(name, value, 0.0, seconds=0.0)  # no arrival time: it is no control whose latency is measured
             if name in TEXTS:
                 self.banks = self.banks.written(TEXTS[name], value)

@@ -17,10 +17,14 @@ def plain_text(text: object, limit: int = PLAIN_CHARS) -> str:
     return plain if len(plain) <= limit else plain[: limit - 1] + "…"
 
 
+# Of a mistake in the program, not of anything that a performer can mend.
+MISTAKES = (LookupError, AttributeError, TypeError, AssertionError, ArithmeticError, NameError)
+
+
 def error_text(error: BaseException) -> str:
     """An exception in words. Those of a mistake in the program mean nothing without their kind: `KeyError: 'place'`."""
     kind = type(error).__name__
-    if isinstance(error, LookupError | AttributeError | TypeError | AssertionError | ArithmeticError | NameError):
+    if isinstance(error, MISTAKES):
         return f"{kind}: {error}"
     return str(error) or kind
 

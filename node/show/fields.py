@@ -100,7 +100,9 @@ def check_values(values: dict[str, Any], apart: tuple[str, ...] = ("prompt",)) -
         try:
             if name in apart:
                 raise ValueError(f"the {name} has a line of its own, `{name}: ...`")
-            checked[name] = check_value(name, value)
+            value = check_value(name, value)
+            p = find(name)
+            checked[p.name if p else name] = value  # a word is written in any case
         except ValueError as error:
             errors.append(((name,), str(error)))
     return or_refuse(checked, errors)

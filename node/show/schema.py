@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    PlainSerializer,
     ValidationError,
     field_validator,
     model_validator,
@@ -73,7 +74,7 @@ class Show(ShowModel):
     quantise: Annotated[Quantise, BeforeValidator(lambda value: value or "none")] = "none"
     modulators: list[ModulatorLine] = Field(default=[], max_length=MODULATORS)
     snapshots: str | None = Field(default=None, min_length=1)
-    outputs: list[Annotated[OutputEntry, BeforeValidator(parse_output)]] = Field(
+    outputs: list[Annotated[OutputEntry, BeforeValidator(parse_output), PlainSerializer(OutputEntry.dump)]] = Field(
         default_factory=lambda: [OutputEntry("window"), OutputEntry("ndi")]
     )
     osc: Osc = Field(default_factory=Osc)

@@ -1,5 +1,6 @@
 """What the arguments of a control mean for its parameter, and what the desk refuses."""
 
+import sys
 import time
 
 import pytest
@@ -106,3 +107,26 @@ def test_a_tapped_tempo_is_shown_to_controllers_and_a_log_that_is_replayed_has_i
     assert desk.read("tempo") == pytest.approx(bpm)
     assert desk.changed().get("tempo", 120) == pytest.approx(bpm)
     assert desk.clock.meter.bar == 3
+
+
+def test_a_word_is_one_parameter_in_any_case_for_cues_and_hands(play, monkeypatch):
+    show = Show.parse("cues: [{name: a, values: {word/Storm: 2}, seconds: 4}]\nvalues: {word/Fog: 1.5}")
+    assert show == Show.parse(show.dump())
+    monkeypatch.setattr(sys.modules[__name__], "SHOW", show)
+    desk = play()
+    send(desk, "cue/go", at=1000.0)
+    desk.advance(1001.0)
+    send(desk, "word/STORM", -0.5, at=1001.5)  # a hand takes it over from the cue
+    desk.advance(1005.0)
+    assert desk.mailbox.words()[0] == {"fog": 1.5, "storm": -0.5}
+
+
+def test_a_snapshot_keeps_a_word_as_it_is_now(play, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "SHOW", Show.parse("values: {word/fog: 1.5}"))
+    desk = play()
+    send(desk, "word/fog", 1.0)
+    send(desk, "snapshot/save", "now")
+    send(desk, "word/fog", 0.2)
+    send(desk, "snapshot/recall", "now", 0)
+    desk.advance(1001.0)
+    assert desk.mailbox.words()[0].get("fog", 1.0) == 1.0
