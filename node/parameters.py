@@ -55,14 +55,15 @@ class Parameter:
         Floats are taken for ints (rounded), numbers for bools, an index or a name for an enum.
         """
         if self.kind == "text":
-            raw = str(value).replace("\0", "").encode("utf-8", "replace")[:TEXT_BYTES]
+            text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+            raw = text.replace("\0", "").encode("utf-8", "replace")[:TEXT_BYTES]
             return raw.decode("utf-8", "ignore")
         if self.kind == "enum" and isinstance(value, str):
             if value not in self.choices:
                 raise ValueError(f"{self.name} is one of {', '.join(self.choices)}, not {value!r}")
             return value
         try:
-            number = float(value)
+            number = to_number(value)
         except (TypeError, ValueError):
             raise ValueError(f"{self.name} takes a number, not {value!r}") from None
         if number != number:  # NaN
@@ -82,7 +83,7 @@ class Parameter:
         if self.kind in ("text", "trigger"):
             raise ValueError(f"{self.name} is a {self.kind} and has no steps")
         try:
-            step = float(by)
+            step = to_number(by)
         except (TypeError, ValueError):
             raise ValueError(f"{self.name} moves by a number, not {by!r}") from None
         now = self.choices.index(value) if self.kind == "enum" else float(value)
@@ -213,6 +214,24 @@ def _played() -> list[Parameter]:
 
 
 PARAMETERS: dict[str, Parameter] = _table()
+
+
+def to_number(value: Any) -> float:
+    """A number, or a text that is one, with a point or a comma: 0.31, "0.31", "0,31". ValueError for anything else."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str) and value.count(",") == 1 and "." not in value:
+        value = value.replace(",", ".")
+    return float(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a parameter takes it as a number."""
+    try:
+        to_number(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def find(name: str) -> Parameter | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from worldjockey.integrations import ControlEvent
 
-from ..parameters import Parameter
+from ..parameters import Parameter, is_number
 from ..show.modulators import targets_of
 
 DEFAULT_TRANSITION = float("nan")  # in place of seconds: the time that the parameter `transition` gives
@@ -38,19 +38,46 @@ def value_given(p: Parameter, control: ControlEvent, read: Callable[[str], Any])
         args = (p.stepped(read(p.name), args[0] if args else None),)
     match p.kind:
         case "text":
-            return _text(p, args) if args else None
+            return _text(p, args)
         case "trigger":
             return (True, DEFAULT_TRANSITION) if not args or p.coerce(args[0]) else None
         case "bool" if not args:
             return not read(p.name), DEFAULT_TRANSITION
     if not args:
         raise ValueError(f"{p.name} takes a value")
+    if p.kind != "enum" and len(args) > 1 and isinstance(args[0], str) and not is_number(args[0]):
+        # Lighting desks send the name of a control before its value.
+        raise ValueError(f"{p.name} takes one number and nothing before it, as in {p.osc} 0.5, not {args[0]!r} first")
     return p.coerce(args[0]), DEFAULT_TRANSITION
 
 
-def _text(p: Parameter, args: tuple[Any, ...]) -> tuple[str, float]:
-    seconds = float(args[1]) if len(args) > 1 else DEFAULT_TRANSITION
-    text = p.coerce(args[0])
+def joined_text(name: str, args: Sequence[Any]) -> tuple[str, float] | None:
+    """A text and the seconds of its transition, from arguments as programs send them.
+
+    Pd and Max send each word of a line as an argument of its own, so that texts (and numbers between them) are joined
+    by spaces; a number behind the last word is the seconds. A blob is UTF-8. None for a button that comes up. Raises
+    ValueError where no text is among the arguments.
+    """
+    words = [argument.decode("utf-8", "replace") if isinstance(argument, bytes) else argument for argument in args]
+    if not words or (words[0] in (0, False) and words[0] is not None and len(words) == 1):
+        return None
+    if not any(isinstance(word, str) for word in words):
+        raise ValueError(f'{name} takes a text, as in "a calm sea", not {words[0]!r}')
+    seconds = DEFAULT_TRANSITION
+    if len(words) > 1 and isinstance(words[-1], int | float) and not isinstance(words[-1], bool):
+        seconds = float(words.pop())
+    return " ".join(_word(word) for word in words if word is not None), seconds
+
+
+def _word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _text(p: Parameter, args: tuple[Any, ...]) -> tuple[str, float] | None:
+    given = joined_text(p.name, args)
+    if given is None:
+        return None
+    text, seconds = p.coerce(given[0]), given[1]
     if p.name.startswith("mod/"):
         targets_of(text)  # raises for what cannot be modulated
     return text, min(max(seconds, 0.0), TRANSITION_MAX_S) if seconds == seconds else seconds

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..parameters import PADS, find
+from ..parameters import PADS, find, is_number, to_number
 from ..show.pads import Cue
 from ..show.schema import Show
 from ..timing.easing import Curve, curved
@@ -27,26 +27,31 @@ class Change:
 def choose(cues: Sequence[Cue], args: Sequence[Any], current: int | None) -> int | None:
     """Index of the cue that `cue/go` with these arguments means; None for a button that comes up.
 
-    No argument or True means the next cue, and after the last the first; a number counts from 1; a text is a name in
-    any case. Raises ValueError, with the cues that exist, for one that does not.
+    No argument or True means the next cue, and after the last the first; a text is a name in any case. A number is the
+    cue of that name, else it counts from 1. Raises ValueError, with the cues that exist, for one that does not, and
+    for a fraction that is no cue's name.
     """
     if not cues:
         raise ValueError("this show has no cues; add `cues:` to its file")
     key = args[0] if args else True
     if isinstance(key, bool) or key is None:
         return (0 if current is None else (current + 1) % len(cues)) if key is not False else None
-    if isinstance(key, int | float):
-        if not key >= 1:  # 0 is a released button; NaN is nothing
-            return None
-        if key > len(cues):
-            raise ValueError(f"there is no cue {key:g}: this show has {len(cues)}")
-        return round(key) - 1
-    wanted = str(key).strip().lower()
     names = [cue.name.lower() for cue in cues]
+    if isinstance(key, int | float):
+        if not key > 0:  # 0 is a released button; NaN is nothing
+            return None
+        if (name := f"{key:.6g}") in names:  # a 32-bit float has no more digits
+            return names.index(name)
+        if key < 1:
+            return None
+        if key > len(cues) or not float(key).is_integer():
+            raise ValueError(f"there is no cue {key:g}: this show has {len(cues)}")
+        return int(key) - 1
+    wanted = str(key).strip().lower()
     if wanted in names:
         return names.index(wanted)
-    if wanted.isdecimal():
-        return choose(cues, (int(wanted),), current)
+    if is_number(wanted) and to_number(wanted) > 0:
+        return choose(cues, (to_number(wanted),), current)
     near = difflib.get_close_matches(wanted, names, 1)
     hint = f", did you mean {near[0]!r}?" if near else f": there is {', '.join(names)}"
     raise ValueError(f"there is no cue {str(key)[:80]!r}{hint}")

@@ -1,3 +1,5 @@
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,26 @@ def test_a_cue_is_the_next_a_number_or_a_name(args, current, index):
 def test_a_cue_that_is_not_there_is_named_with_what_is(key, words):
     with pytest.raises(ValueError, match=words):
         choose(SHOW.cues, (key,), None)
+
+
+NUMBERED = Show.parse("cues: [{name: '1'}, {name: '1.5'}, {name: '10'}, {name: '4.1'}, {name: '2'}]").cues
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [(1.5, "1.5"), ("1.5", "1.5"), ("1,5", "1.5"), (2, "2"), (2.0, "2"), ("2.0", "2"), (3, "10"), (10, "10"), (5, "2"),
+     (struct.unpack("f", struct.pack("f", 4.1))[0], "4.1")],
+)  # fmt: skip
+def test_a_number_is_the_cue_of_that_name_before_it_is_a_position(key, name):
+    index = choose(NUMBERED, (key,), None)
+    assert index is not None
+    assert NUMBERED[index].name == name
+
+
+@pytest.mark.parametrize("key", [2.5, "2.5", 1.25, 6, "6.0"])
+def test_a_fraction_that_names_no_cue_is_refused_and_not_rounded(key):
+    with pytest.raises(ValueError, match="there is no cue"):
+        choose(NUMBERED, (key,), None)
 
 
 def test_a_show_without_cues_says_so():

@@ -41,7 +41,10 @@ def seen(desk):
     [
         ("energy", (), "energy takes a value"), ("quantise", (), "quantise takes a value"), ("bank", (), "takes a num"),
         ("energy", ("loud",), "takes a number"), ("energy", (float("nan"),), "not NaN"), ("act", ("fly",), "is one of"),
-        ("act/dance", ("now",), "takes a number"), ("prompt", ("night", "soon"), "could not convert"),
+        ("act/dance", ("now",), "takes a number"), ("prompt", (1.0,), "takes a text"),
+        ("prompt", (None,), "takes a text"), ("prompt", (True,), "takes a text"),
+        ("pad/3", ("FaderMaster", 1, 0.66), "takes one number and nothing before it, as in /wj/pad/3 0.5"),
+        ("energy", (None,), "takes a number"), ("energy", ("0,3,1",), "takes a number"),
         ("mod/1/to", ("prompt",), "a modulator moves faders"), ("volume", (1,), "there is no parameter 'volume'"),
         ("word/a/b", (1,), "there is no parameter"),
     ],
@@ -130,3 +133,28 @@ def test_a_snapshot_keeps_a_word_as_it_is_now(play, monkeypatch):
     send(desk, "snapshot/recall", "now", 0)
     desk.advance(1001.0)
     assert desk.mailbox.words()[0].get("fog", 1.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (("neon", "city", "in", "the", "rain"), "neon city in the rain"),
+        (("neon", "city", 4.0), "neon city"), (("route", 66, "at", "night", 2), "route 66 at night"),
+        (("world", 2.5, "b"), "world 2.5 b"), ((3.0, "seas"), "3 seas"),
+        ((b"volcano at night",), "volcano at night"), (("sea", None), "sea"),
+        ((0,), ""), ((0.0,), ""), ((False,), ""), ((), ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("target", ["prompt", "prompt/b", "pad/2/text"])
+def test_a_text_is_read_from_the_arguments_that_programs_send(play, target, args, text):
+    """Pd and Max send a word an argument, others a blob; a button that comes up means nothing."""
+    desk = play()
+    send(desk, target, *args)
+    assert (desk.error, desk.read(target)) == ("", text)
+
+
+@pytest.mark.parametrize("value", ["0.31", "0,31", 0.31, b"0,31", " 0,31 "])
+def test_a_number_may_be_written_with_a_comma(play, value):
+    desk = play()
+    send(desk, "energy", value)
+    assert desk.read("energy") == pytest.approx(0.31)
