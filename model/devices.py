@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def available() -> list[str]:
+    """The kinds of device that this machine has, the fastest first."""
+    mps = getattr(torch.backends, "mps", None)
+    there = {"cuda": torch.cuda.is_available(), "mps": bool(mps and mps.is_available()), "cpu": True}
+    return [kind for kind, here in there.items() if here]
+
+
+def open_on_first(wanted: str, open_world: Callable[[str], T], works: Callable[[T], object]) -> T:
+    """A world on the device `wanted`; with "auto", on the fastest device on which it works.
+
+    A GPU can be there and still lack an operation: MPS has none for some, and a CUDA card may be older than the kernels
+    of this torch. open_world: opens the world on a device. works: raises RuntimeError where a first step fails.
+    """
+    if wanted != "auto":
+        return open_world(wanted)
+    *gpus, last = available()
+    for kind in gpus:
+        try:
+            world = open_world(kind)
+            works(world)
+        except RuntimeError as error:  # NotImplementedError is one, too
+            logger.warning("%s cannot run this world, the next device is tried: %s", kind, error, exc_info=error)
+        else:
+            return world
+    return open_world(last)
 
 
 def choose_device(wanted: str) -> torch.device:
     """The device named `wanted`; "auto" takes CUDA, then MPS, then the CPU. Raises ValueError where the machine has no
     such device."""
     if wanted == "auto":
-        mps = getattr(torch.backends, "mps", None)
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps and mps.is_available() else "cpu")
+        return torch.device(available()[0])
     try:
         device = torch.device(wanted)
         torch.zeros(1, device=device)

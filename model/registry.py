@@ -23,6 +23,7 @@ from .worlds import sources
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from .nano.world import Nano
     from .spec import World
 
 logger = logging.getLogger(__name__)
@@ -81,9 +82,16 @@ def _testcard(opening: Opening) -> World:
 
 
 def _nano(opening: Opening) -> World:
+    from .devices import open_on_first
     from .nano.world import Nano
 
-    return Nano.load(device=opening.device, aspect=opening.aspect)
+    return open_on_first(opening.device, partial(_load_nano, opening), Nano.check)
+
+
+def _load_nano(opening: Opening, device: str) -> Nano:
+    from .nano.world import Nano
+
+    return Nano.load(device=device, aspect=opening.aspect)
 
 
 def _turbo(opening: Opening) -> World:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..stage.scene import SEED_DIM
 from ..stage.vocabulary import ATTRIBUTES
+from .pooling import WindowPool
 
 
 class ImageReader(nn.Module):
@@ -21,7 +22,7 @@ class ImageReader(nn.Module):
             nn.Conv2d(channels, width, 3, padding=1), nn.SiLU(),
             nn.Conv2d(width, width, 3, stride=2, padding=1), nn.SiLU(),
             nn.Conv2d(width, width, 3, stride=2, padding=1), nn.SiLU(),
-            nn.AdaptiveAvgPool2d((3, 4)), nn.Flatten(),
+            WindowPool((3, 4)), nn.Flatten(),
         )  # fmt: skip
         sizes = {**{k: len(v) for k, v in ATTRIBUTES.items()}, "seed": SEED_DIM}
         self.heads = nn.ModuleDict({k: nn.Linear(width * 12, size) for k, size in sizes.items()})

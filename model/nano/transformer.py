@@ -20,6 +20,7 @@ from ..stage.scene import CLOCK_PERIODS_S, PANORAMA, ROAD, SEED_DIM, SOUND, STRE
 from ..stage.vocabulary import ATTRIBUTES
 from ..stage.vocabulary import WIDTH as PROMPT_DIM
 from .neural_textures import BEARINGS, TAPS, NeuralTextures, bearings
+from .pooling import WindowPool
 from .sparse_attention import Sparsity, attend
 
 PROMPT_TOKENS = len(ATTRIBUTES)
@@ -308,7 +309,7 @@ class Memory(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels, 48, 3, stride=2, padding=1), nn.SiLU(),
-            nn.Conv2d(48, 64, 3, stride=2, padding=1), nn.SiLU(), nn.AdaptiveAvgPool2d((2, 4)), nn.Flatten(),
+            nn.Conv2d(48, 64, 3, stride=2, padding=1), nn.SiLU(), WindowPool((2, 4)), nn.Flatten(),
         )  # fmt: skip
         self.read = nn.Linear(64 * 8, look)
 

@@ -135,6 +135,11 @@ class Nano:
         self.cache = KVCache()
         self.memory: Tensor | None = None  # (1, len(MEMORY_SPANS_S), look)
 
+    def check(self) -> None:
+        """Take a step, and forget it. Raises RuntimeError where the device lacks an operation."""
+        self.step(Controls(self.encode(Prompt()).values)).cpu()
+        self.reset(0)
+
     def _remember(self, tokens: Array, dt: float) -> list[Array]:
         """The values of each attribute now: those of the prompt, and for the rest those that the world had."""
         now = []
