@@ -19,7 +19,7 @@ from typing import Any
 from worldjockey.integrations import ControlEvent
 
 from ..ipc.mailbox import Mailbox
-from ..ipc.status import PLAIN_CHARS, error_text
+from ..ipc.status import PLAIN_CHARS, error_text, plain_text
 from ..parameters import PARAMETERS, Parameter, find
 from ..show.schema import Show
 from ..timing.show_clock import ShowClock
@@ -29,6 +29,7 @@ from .cue_player import CuePlayer
 from .cues import Ramps
 from .modulators import Modulators
 from .parameter_store import ParameterStore
+from .refusals import Refusals
 from .snapshot_file import SavedSnapshots
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Desk:
         self.survived = 0
         self.delays: deque[float] = deque(maxlen=DELAYS_MAX)
         self.on_saved: Callable[[SavedSnapshots], None] = lambda snapshots: None
+        self._refusals = Refusals()
         self._line = self.clock.line(now)
         self._lock = threading.RLock()
         ramps = Ramps()
@@ -89,8 +91,22 @@ class Desk:
             self.counts["obeyed"] += 1
             self.delays.append(time.monotonic() - control.arrived_at)
         except Exception as error:
+            self._refuse(control, error)
+
+    def _refuse(self, control: ControlEvent, error: Exception) -> None:
+        self.error = f"{control.source}: {error_text(error)}"[:PLAIN_CHARS]
+        with self._lock:
             self.counts["refused"] += 1
-            self.error = f"{control.source}: {error_text(error)}"[:PLAIN_CHARS]
+            self._refusals.note(control.source, error_text(error), control.arrived_at)
+
+    def refusal_to_show(self, now: float) -> str:
+        """A refused control that the performer has not seen yet, in words; empty where there is none."""
+        with self._lock:
+            line = self._refusals.to_show(now)
+        if line:
+            line = plain_text(line)
+            logger.warning("not obeyed: %s", line)
+        return line
 
     def _obey(self, control: ControlEvent) -> bool:
         """Carry out one control; returns whether it waits for its beat. Raises what is wrong with it."""

@@ -1,0 +1,47 @@
+"""Refused controls, as the performer is shown them: each new one once, and never a flood of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+KNOWN_MAX = 256  # refusals that are remembered, so that they are shown once
+WAITING_MAX = 4  # that wait to be shown; more are counted
+SHOW_INTERVAL_S = 0.5  # between two lines on the terminal
+LINE_CHARS = 300
+AGAIN_S = 60.0  # after which the same refusal is shown again, if it still comes
+
+
+class Refusals:
+    """Which refusals are to be shown. All methods need the desk's lock. Time is an argument, in seconds."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, float] = OrderedDict()  # when each was shown last
+        self._waiting: deque[str] = deque()
+        self._uncounted = 0  # new ones that found no place among the waiting
+        self._shown_at = float("-inf")
+
+    def note(self, source: str, reason: str, now: float) -> None:
+        """source: "osc 127.0.0.1:53211", "midi APC mini"."""
+        host = source.rpartition(":")[0] or source  # programs send from a new port each time they start
+        key = f"{host}: {reason}"[:LINE_CHARS]
+        shown_at = self._known.get(key)
+        if shown_at is not None and now - shown_at < AGAIN_S:
+            return
+        self._known[key] = now
+        self._known.move_to_end(key)
+        while len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
+        if len(self._waiting) < WAITING_MAX:
+            self._waiting.append(key)
+        else:
+            self._uncounted += 1
+
+    def to_show(self, now: float) -> str:
+        """The next line to show, at most one every SHOW_INTERVAL_S; empty where nothing is new."""
+        if now - self._shown_at < SHOW_INTERVAL_S or not (self._waiting or self._uncounted):
+            return ""
+        self._shown_at = now
+        if self._waiting:
+            return self._waiting.popleft()
+        more, self._uncounted = self._uncounted, 0
+        return f"{more} more refused control{'s' if more > 1 else ''}; the run's report counts them all"
