@@ -1,0 +1,86 @@
+"""The frames and the audio of a media file, whatever state the file is in.
+
+Files are cut, joined, damaged, and written without time stamps. A player skips what it cannot decode and goes on, and
+so do these readers: one bad packet costs its frames, and only many in a row are the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import av
+
+BAD_PACKETS_MAX = 200  # in a row
+JUMP_MAX_S = 10.0  # between two frames; more is a joint between two files, or a damaged time stamp
+DEFAULT_FPS = 25.0  # of a stream that tells neither times nor a rate
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave the alpha out
+
+
+class Damaged(OSError):
+    """Too much of a file cannot be decoded."""
+
+
+def packets(container: Any, stream: Any, decoder: Any) -> Iterator[Any]:
+    """Decoded frames of a stream. Packets that cannot be decoded are skipped.
+
+    Raises Damaged after BAD_PACKETS_MAX of them in a row, and OSError where the source itself fails.
+    """
+    bad = 0
+    source = container.demux(stream)
+    while True:
+        decoded: list[Any] = []
+        reason: Any = None
+        try:
+            packet = next(source, None)
+        except av.error.InvalidDataError as error:
+            reason = error
+        else:
+            if packet is None:
+                return
+            try:
+                decoded = decoder.decode(packet)
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError as error:  # decoders call damage by many names
+                reason = error
+        bad = bad + 1 if reason is not None else 0 if decoded else bad
+        if bad > BAD_PACKETS_MAX:
+            raise Damaged(f"{bad} packets in a row cannot be decoded")
+        yield from decoded
+
+
+def video_decoder(stream: Any) -> Any:
+    """What decodes a video stream, with its alpha where it has one."""
+    name = ALPHA_DECODERS.get(stream.codec_context.name)
+    metadata = {key.lower(): value for key, value in stream.metadata.items()}
+    if name is not None and metadata.get("alpha_mode") == "1":
+        try:
+            return av.CodecContext.create(name, "r")
+        except ValueError:  # this build of PyAV has no such decoder: the clip plays, opaque
+            pass
+    stream.codec_context.thread_count = 1  # the world needs the cores
+    return stream
+
+
+def video_frames(container: Any) -> Iterator[tuple[float, Any]]:
+    """(seconds since the first frame, frame) of the first video stream; the seconds never run backwards.
+
+    Frames without a usable time stamp follow the one before at the stream's average rate. Raises IndexError where the
+    file has no video, and as `packets`.
+    """
+    stream = container.streams.video[0]
+    period = 1 / float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
+    now, last = -period, None
+    for frame in packets(container, stream, video_decoder(stream)):
+        stamp = frame.time if frame.pts is not None else None
+        step = period if stamp is None or last is None else stamp - last
+        now += step if 0 < step <= JUMP_MAX_S else period
+        last = stamp if stamp is not None else None
+        yield max(now, 0.0), frame
+
+
+def audio_frames(container: Any) -> Iterator[Any]:
+    """Frames of the first audio stream. Raises IndexError where the file has no audio, and as `packets`."""
+    stream = container.streams.audio[0]
+    return packets(container, stream, stream)

@@ -1,0 +1,74 @@
+"""Photographs and drawings as a person expects to see them: upright, whole, opaque, in the colours of a screen."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from .. import Pixels
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    try:
+        import pi_heif
+    except ImportError:  # its wheels do not exist for every machine
+        pi_heif = None
+
+if pi_heif is not None:
+    pi_heif.register_heif_opener()
+
+HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
+
+
+def read_still(path: Path) -> Pixels | None:
+    """(height, width, 3) RGB; None where the file is no image that Pillow knows.
+
+    Obeys what the file says: EXIF's orientation, an ICC profile, tiles. Transparent parts are black. Raises ValueError,
+    with the fix, for an image that is damaged or too large, and OSError where it cannot be read.
+    """
+    if pi_heif is None and path.suffix.lower() in HEIC_SUFFIXES:
+        raise ValueError(f"{path}: HEIC needs a package: pip install pi-heif, or save the image as JPEG")
+    try:
+        with Image.open(path) as image:
+            return _shown(image)
+    except UnidentifiedImageError:
+        return None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path}: this image is too large; make it 4096 pixels wide or smaller") from None
+    except (SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for damaged files
+        raise ValueError(f"{path}: this image is damaged ({error}); save it again as PNG or JPEG") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(f"{path}: this image is damaged ({error}); save it again as PNG or JPEG") from None
+
+
+def _shown(image: Image.Image) -> Pixels:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith(("I", "F")):  # 16 bits of grey
+        values = np.asarray(upright, np.float64)
+        scale = 257 if values.max(initial=0) > 255 else 1
+        upright = Image.fromarray((values / scale).clip(0, 255).astype(np.uint8))
+    screen = _on_screen(upright)
+    if "A" in screen.getbands() or "transparency" in screen.info:
+        rgba = screen.convert("RGBA")
+        screen = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+    return np.ascontiguousarray(np.asarray(screen.convert("RGB"), np.uint8))
+
+
+def _on_screen(image: Image.Image) -> Image.Image:
+    """In sRGB, by the file's own ICC profile."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    out = "RGBA" if image.mode == "RGBA" else "RGB"
+    try:
+        return ImageCms.profileToProfile(
+            image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode=out
+        ) or image  # fmt: skip
+    except (ImageCms.PyCMSError, OSError):  # a profile that is broken or of another kind of image
+        return image

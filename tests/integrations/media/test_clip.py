@@ -1,0 +1,125 @@
+"""Files as people have them: damaged, joined, cut, and without usable time stamps."""
+
+from __future__ import annotations
+
+import io
+import random
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from quarters import quarters
+from worldjockey.integrations.media import clip
+from worldjockey.integrations.media.clip import BAD_PACKETS_MAX, Damaged, audio_frames, video_frames
+from worldjockey.integrations.media.display import Display
+
+
+def write(form: str, frames: int = 20, codec: str = "h264", start: int = 0, **options: str) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format=form, options=options) as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.height, stream.width = 64, 96
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.gop_size = 1
+        for n in range(frames):
+            noise = np.random.default_rng(n).integers(0, 255, (64, 96, 3), np.uint8)
+            frame = av.VideoFrame.from_ndarray(noise, format="rgb24")
+            frame.pts, frame.time_base = start + n, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def tone(form: str, codec: str, seconds: float = 2.0) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format=form) as container:
+        stream = container.add_stream(codec, rate=48000, layout="mono")
+        samples = np.sin(np.arange(int(48000 * seconds)) * 0.05).astype(np.float32)
+        samples *= np.linspace(0.2, 0.8, len(samples), dtype=np.float32)  # no two packets alike
+        for at in range(0, len(samples) - 1023, 1024):
+            frame = av.AudioFrame.from_ndarray(samples[None, at : at + 1024], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 48000, at
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def overwritten(data: bytes, where: float, count: int = 64) -> bytes:
+    at = int(len(data) * where)
+    return data[:at] + random.Random(1).randbytes(count) + data[at + count :]
+
+
+def times(data: bytes, form: str | None = None) -> list[float]:
+    with av.open(io.BytesIO(data), format=form) as container:
+        return [seconds for seconds, _ in video_frames(container)]
+
+
+@pytest.mark.parametrize(("form", "codec"), [("mp4", "aac"), ("mp3", "libmp3lame"), ("flac", "flac")])
+@pytest.mark.parametrize("where", [0.3, 0.5, 0.7])
+def test_a_bad_packet_of_audio_is_skipped(form: str, codec: str, where: float) -> None:
+    whole = tone(form, codec)
+    counts = []
+    for data in (whole, overwritten(whole, where)):
+        with av.open(io.BytesIO(data)) as container:
+            counts.append(sum(frame.samples for frame in audio_frames(container)))
+    assert counts[1] > 0.75 * counts[0]
+
+
+@pytest.mark.parametrize("codec", ["h264", "mjpeg", "mpeg4"])
+def test_a_bad_packet_of_video_is_skipped(codec: str) -> None:
+    whole = write("matroska", codec=codec)
+    assert len(times(overwritten(whole, 0.5))) > 0.75 * len(times(whole)) > 10
+
+
+def test_a_file_of_nothing_but_bad_packets_is_given_up() -> None:
+    class Decoder:
+        def decode(self, packet: Any) -> list[Any]:
+            raise av.error.InvalidDataError(1, "no")
+
+    with av.open(io.BytesIO(write("matroska", BAD_PACKETS_MAX + 2))) as container, pytest.raises(Damaged):
+        list(clip.packets(container, container.streams.video[0], Decoder()))
+
+
+def test_a_stream_without_time_stamps_runs_at_its_rate() -> None:
+    raw = write("h264")
+    seconds = times(raw, "h264")
+    assert len(seconds) == 20
+    assert np.diff(seconds) == pytest.approx(np.full(19, np.diff(seconds)[0]))
+    assert 0.01 < np.diff(seconds)[0] <= 0.1
+
+
+def test_time_never_runs_backwards_where_files_were_joined() -> None:
+    joined = write("mpegts") + write("mpegts", start=500) + write("mpegts")
+    seconds = times(joined, "mpegts")
+    assert len(seconds) > 50
+    assert np.diff(seconds).min() > 0
+    assert seconds[-1] == pytest.approx(len(seconds) / 10, rel=0.2)
+
+
+@pytest.mark.parametrize("start", [-15, 0, 40])
+def test_the_first_frame_comes_at_once_whatever_its_time_stamp(start: int) -> None:
+    seconds = times(write("matroska", start=start, avoid_negative_ts="disabled"))
+    assert seconds == pytest.approx([n / 10 for n in range(20)], abs=0.02)
+
+
+def test_a_clip_with_alpha_is_shown_over_black(tmp_path: Path) -> None:
+    """FFmpeg's own VP9 decoder leaves the alpha out."""
+    image = np.dstack([quarters(96, 64), np.full((64, 96), 255, np.uint8)])
+    image[:, :48, 3] = 0
+    with av.open(str(tmp_path / "logo.webm"), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=10, options={"auto-alt-ref": "0"})
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuva420p"
+        stream.metadata["alpha_mode"] = "1"
+        for n in range(3):
+            frame = av.VideoFrame.from_ndarray(image, format="rgba")
+            frame.pts = n
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with av.open(str(tmp_path / "logo.webm")) as container:
+        shown = [Display().rgb(frame) for _, frame in video_frames(container)]
+    assert len(shown) == 3
+    assert shown[1][:, 4:40].max() <= 6
+    assert shown[1][:, 60:].max() > 150

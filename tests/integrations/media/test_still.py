@@ -1,0 +1,100 @@
+"""Images as a phone or a browser shows them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import heic
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from quarters import near, quarters
+from worldjockey.integrations.media import still
+from worldjockey.integrations.media.still import read_still
+
+# EXIF's orientations 1 to 8: what was done to the frame before it was stored.
+STORED = {
+    1: lambda image: image, 2: np.fliplr, 3: lambda image: np.rot90(image, 2), 4: np.flipud,
+    5: lambda image: np.rot90(np.fliplr(image)), 6: np.rot90, 7: lambda image: np.rot90(np.fliplr(image), -1),
+    8: lambda image: np.rot90(image, -1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", list(STORED))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_photographs_are_upright(tmp_path: Path, orientation: int, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo{suffix}"
+    Image.fromarray(np.ascontiguousarray(STORED[orientation](quarters(96, 64)))).save(path, exif=exif, quality=95)
+    shown = read_still(path)
+    assert shown is not None
+    assert near(shown, quarters(96, 64))
+
+
+@pytest.mark.skipif(still.pi_heif is None, reason="pi-heif has no wheel for this machine")
+def test_a_phones_image_in_tiles_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = tmp_path / "phone.heic"
+    heic.write(sample, quarters(3 * heic.TILE, 2 * heic.TILE))
+    shown = read_still(sample)
+    assert shown is not None
+    assert near(shown, quarters(3 * heic.TILE, 2 * heic.TILE))
+    monkeypatch.setattr(still, "pi_heif", None)
+    with pytest.raises(ValueError, match="pip install pi-heif"):
+        read_still(sample)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_transparent_parts_are_black(tmp_path: Path, mode: str) -> None:
+    image = np.dstack([quarters(64, 64), np.full((64, 64), 255, np.uint8)])
+    image[:32, :, 3] = 0
+    drawn = Image.fromarray(image)
+    if mode == "PA":
+        drawn = drawn.quantize(16)
+    elif mode == "LA":
+        drawn = drawn.convert("LA")
+    drawn.save(tmp_path / "logo.png")
+    shown = read_still(tmp_path / "logo.png")
+    assert shown is not None
+    assert shown[:31].max() == 0
+    assert shown[34:].max() > 150
+
+
+def test_colours_follow_the_files_profile(tmp_path: Path) -> None:
+    """A profile whose primaries are exchanged shows whether it is obeyed."""
+    grey = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    grey.save(tmp_path / "print.jpg")
+    shown = read_still(tmp_path / "print.jpg")
+    assert shown is not None
+    assert shown[8, 8, 0] > 150 > shown[8, 8, 1]
+    plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exchanged = plain.replace(b"rXYZ", b"?").replace(b"gXYZ", b"rXYZ").replace(b"?", b"gXYZ")
+    Image.new("RGB", (16, 16), (200, 20, 20)).save(tmp_path / "exchanged.png", icc_profile=exchanged)
+    green = read_still(tmp_path / "exchanged.png")
+    assert green is not None
+    assert green[8, 8].tolist() == pytest.approx([20, 200, 20], abs=3)
+    Image.new("RGB", (16, 16), (90, 90, 90)).save(tmp_path / "broken.png", icc_profile=b"no profile")
+    unchanged = read_still(tmp_path / "broken.png")
+    assert unchanged is not None
+    assert (unchanged == 90).all()
+
+
+def test_sixteen_bits_of_grey_are_scaled(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 256, dtype=np.uint16)[None].repeat(8, 0)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    shown = read_still(tmp_path / "deep.png")
+    assert shown is not None
+    assert np.abs(shown[4, :, 0].astype(int) - np.arange(256)).max() <= 1
+
+
+def test_what_is_no_image_and_what_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    assert read_still(tmp_path / "notes.txt") is None
+    data = io.BytesIO()
+    Image.fromarray(quarters(256, 256)).save(data, "PNG")
+    (tmp_path / "cut.png").write_bytes(data.getvalue()[:-200])
+    with pytest.raises(ValueError, match=r"damaged .* save it again"):
+        read_still(tmp_path / "cut.png")
+    with pytest.raises(FileNotFoundError):
+        read_still(tmp_path / "nowhere.png")
