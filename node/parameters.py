@@ -6,6 +6,7 @@ OSC addresses, MIDI targets, the mailbox's layout, the show file's validation an
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -239,7 +240,7 @@ def find(name: str) -> Parameter | None:
     known = PARAMETERS.get(name)
     if known is not None:
         return known
-    word = name.removeprefix("word/").lower()
+    word = unicodedata.normalize("NFKC", name.removeprefix("word/")).lower()
     if name.startswith("word/") and word and "/" not in word and len(word) <= 64:
         doc = f"weight of the word {word!r} in every prompt; below 0 pushes it away"
         return Parameter(f"word/{word}", "float", doc, 1.0, -1.0, 2.0, smoothing=0.08)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +27,7 @@ from ..spec import Array, Tokens
 from ..stage.vocabulary import ATTRIBUTES, WIDTH
 from .lexicon import MEANING, meaning
 
-WORDS_READ = 64  # a longer prompt is read up to here
+WORDS_MAX = 2048  # a longer prompt is read up to here
 PIECES = 256
 VECTOR = PIECES + MEANING
 MARKS = frozenset(",.;:!?\n")
@@ -50,8 +51,13 @@ def _table() -> tuple[Tokenizer, Array]:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Words and marks, lower case."""
-    return tuple(re.findall(r"\w+(?:'\w+)?|[,.;:!?\n]", text.lower()))[:WORDS_READ]
+    """Words and marks, lower case.
+
+    Full-width letters, ligatures and accents typed apart are the same letters as anybody's (Unicode's form NFKC), a
+    curly apostrophe is an apostrophe, and underscores part words, as file names have them.
+    """
+    plain = unicodedata.normalize("NFKC", text).replace("_", " ").replace("\u2019", "'").lower()
+    return tuple(re.findall(r"\w+(?:'\w+)?|[,.;:!?\n]", plain))[:WORDS_MAX]
 
 
 @lru_cache(maxsize=8192)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worldjockey.model import load
 from worldjockey.model.evaluate.metrics import caption_accuracy
+from worldjockey.model.nano.text_encoder import words_of
 from worldjockey.model.stage.captions import NEARBY, phrases
 from worldjockey.model.stage.vocabulary import ATTRIBUTES, WIDTH
 from worldjockey.model.train import nearby
@@ -103,3 +104,23 @@ def test_any_text_is_whole_and_in_range(encoder, text):
     assert tokens.values.sum(-1).max() <= 1 + 1e-4
     if tokens.parts is not None:
         np.testing.assert_allclose(tokens.parts.sum(0), tokens.values, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["neon_city_in_the_rain", "ＮＥＯＮ　ＣＩＴＹ　in the rain", "NEON  city\tin the rain", "𝐧𝐞𝐨𝐧 𝐜𝐢𝐭𝐲 in the rain"],
+)
+def test_a_prompt_means_the_same_however_its_letters_are_written(encoder, written):
+    assert words_of(written) == ("neon", "city", "in", "the", "rain")
+    np.testing.assert_array_equal(encoder.encode(written).values, encoder.encode("neon city in the rain").values)
+
+
+def test_accents_typed_apart_and_curly_apostrophes_are_the_same_letters():
+    assert words_of("cafe\u0301 d\u2019amour") == words_of("café d'amour") == ("café", "d'amour")
+
+
+def test_a_long_prompt_is_read_to_its_end(encoder):
+    long = encoder.encode("and so on " * 100 + "a stormy sea at night")
+    short = encoder.encode("a stormy sea at night")
+    assert long.values[:2].argmax(1).tolist() == short.values[:2].argmax(1).tolist()
+    assert long.values[:2].max(1).min() > 0.5
