@@ -1,18 +1,19 @@
-"""`wj weights`: which worlds there are, and getting what they need."""
+"""`wj weights`: the available worlds, and the download of their weights."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-weights = typer.Typer(help="The worlds that can be played, and their weights.", no_args_is_help=True)
+weights = typer.Typer(help="List worlds, and download their weights.", no_args_is_help=True)
 
 
 def rows() -> list[dict[str, Any]]:
-    """One a world, with whether its weights are here."""
+    """One row for each world, with the state of its weights on this machine."""
     from worldjockey.model import worlds
     from worldjockey.model.weights_store import commit, home, missing
 
@@ -31,7 +32,7 @@ def rows() -> list[dict[str, Any]]:
 
 @weights.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="print JSON, for other programs")] = False) -> None:
-    """List the worlds: what they need, what they may be used for, and whether their weights are here."""
+    """List the worlds with their memory, licence and speed, and whether their weights are on this machine."""
     found = rows()
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -51,13 +52,13 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="print JSON, for 
 
 @weights.command()
 def get(
-    name: Annotated[str, typer.Argument(help="a world, as `wj weights list` names it; NAME:option=choice for options")],
-    given: Annotated[Path | None, typer.Option("--from", help="copy from this folder, without any network")] = None,
-    accept: Annotated[bool, typer.Option("--accept", help="accept the licence without being asked")] = False,
+    name: Annotated[str, typer.Argument(help="world, as listed by `wj weights list`, or NAME:option=choice")],
+    given: Annotated[Path | None, typer.Option("--from", help="copy from this folder instead of downloading")] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="accept the licence without a question")] = False,
 ) -> None:
-    """Get a world's weights, check every file, and keep them for `wj play --model NAME`.
+    """Download a world's weights and verify every file. Then `wj play --model NAME` plays the world.
 
-    What was cut off goes on where it was. $WORLDJOCKEY_WEIGHTS names another folder for them.
+    An interrupted download is resumed. The environment variable WORLDJOCKEY_WEIGHTS sets the folder for weights.
     """
     from worldjockey.model import weights_store
     from worldjockey.model.registry import check_options, imported, split_options
@@ -70,16 +71,14 @@ def get(
         typer.echo(f"{name} needs no weights: wj play --model {name}")
         return
     typer.echo(f"{name}: {entry.licence}{f' ({entry.terms})' if entry.terms else ''}")
-    if not accept and not typer.confirm("accept this licence?"):
-        typer.echo("nothing was fetched", err=True)
+    if not accept and not typer.confirm("do you accept this licence?"):
+        typer.echo("nothing was downloaded", err=True)
         raise typer.Exit(1)
 
-    def tell(line: str) -> None:
-        typer.echo(line, err=True)
-
+    print_progress = partial(typer.echo, err=True)
     if given is None:
-        weights_store.get(sources, root, tell)
+        weights_store.get(sources, root, print_progress)
     else:
-        weights_store.take(sources, root, given, tell)
+        weights_store.take(sources, root, given, print_progress)
     extra = f"pip install 'worldjockey[{entry.extra}]', then " if entry.extra else ""
     typer.echo(f"{name} is in {root}: {extra}wj play --model {name}")

@@ -53,8 +53,8 @@ def test_help_teaches():
         (["play", "--model", "wan-1.3b-longlive:decoder=none"], ["decoder=none", "decoder=tiny or full"]),
         (["play", "--seed", "-1"], ["--seed", "0 to 2147483647"]),
         (["play", "--osc-port", "99999"], ["--osc-port", "65535"]),
-        (["play", "--report", "nowhere/r.json"], ["no folder nowhere"]),
-        (["play", "--out", "file:nowhere/a.mp4"], ["no folder nowhere"]),
+        (["play", "--report", "nowhere/r.json"], ["the folder nowhere does not exist"]),
+        (["play", "--out", "file:nowhere/a.mp4"], ["the folder nowhere does not exist"]),
         (["show", "nowhere.yaml"], ["nowhere.yaml"]),
     ],
 )
@@ -65,6 +65,20 @@ def test_mistakes_are_one_line_with_the_remedy_and_exit_code_2(arguments, words,
     assert line.startswith("wj: ")
     for word in words:
         assert word in line
+
+
+def test_a_run_that_fails_names_its_log_which_has_the_traceback(tmp_path):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+        log = tmp_path / "run.log"
+        options = ["--headless", "--out", "none", "--no-midi", "--osc-port", port, "--log-file", str(log)]
+        result = wj("play", *options, cwd=tmp_path)
+    assert result.returncode == 2
+    [line] = result.stderr.splitlines()
+    assert port in line
+    assert line.count(str(log)) == 1
+    assert "Traceback" in log.read_text()
 
 
 def test_a_bad_show_file_is_told_line_by_line(tmp_path):

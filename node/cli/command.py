@@ -1,0 +1,98 @@
+"""What commands share: options, the error of a user's mistake, late imports, and the log of a run."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DEVICES = "device of the world: auto, cpu, cuda, cuda:1, mps"
+
+ShowFile = Annotated[Path | None, typer.Argument(metavar="SHOW", help="show file (default: the embedded show)")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON, for other programs")]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        rich_help_panel="Run", help="file for messages and tracebacks (default: a new file in the log folder)"
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel="Run", help="log debug messages, too")]
+
+show_option = partial(typer.Option, rich_help_panel="Show")
+output_option = partial(typer.Option, rich_help_panel="Output")
+input_option = partial(typer.Option, rich_help_panel="Input")
+run_option = partial(typer.Option, rich_help_panel="Run")
+
+
+class CommandError(Exception):
+    """A mistake that the user can correct: one line that names the fix."""
+
+
+class RunError(CommandError):
+    """A run that failed. Its traceback is in the log of the run, whose path the message ends with."""
+
+    def __init__(self, message: str, log: Path) -> None:
+        super().__init__(f"{message} (details: {log})")
+
+
+def call(module: str, function: str, *args: Any, **options: Any) -> Any:
+    """Import the module now, and call its function. Raises CommandError where a package is not installed."""
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        if error.name == module:
+            raise CommandError(f"{module} is missing: pip install --force-reinstall worldjockey") from None
+        raise CommandError(f"{error.name} is not installed: pip install {error.name}") from None
+    return found(*args, **options)
+
+
+def override(part: Any, field: str, value: Any, flag: str) -> None:
+    """Set a field of the show, validated as the same field in a show file is. Raises CommandError."""
+    from pydantic import ValidationError
+
+    try:
+        setattr(part, field, value)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        raise CommandError(f"{flag} {detail['msg'].removeprefix('Value error, ')}") from None
+
+
+def check_folder_of(path: Path) -> None:
+    """Raises CommandError where the folder of a file to be written does not exist."""
+    if not path.expanduser().absolute().parent.is_dir():
+        raise CommandError(f"{path}: the folder {path.parent} does not exist; create it, or choose another path")
+
+
+def run_logged(log_file: Path | None, verbose: bool, run: Callable[[], Any]) -> Any:
+    """Call `run` while messages and tracebacks of all processes go to a log file, and return its result.
+
+    Raises RunError with the log's path where `run` fails. Where the terminal takes no more output, this process ends
+    here: Python would wait for the terminal at its exit.
+    """
+    from ..ipc.log_file import run_log
+    from ..ipc.status import error_text
+    from ..session import terminal
+
+    code, path = 2, None
+    try:
+        with run_log(log_file, verbose) as path:
+            result = run()
+        code = 0
+        return result
+    except Exception as error:
+        if path is None:
+            raise
+        raise RunError(error_text(error), path) from error
+    finally:
+        if terminal.is_stuck():
+            os._exit(code)
+
+
+def is_torchrun_worker() -> bool:
+    """Whether `torchrun` started this process as one of the workers, while its first process plays the show."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
