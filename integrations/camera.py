@@ -16,7 +16,7 @@ import av
 from . import Pixels
 from .media.ffmpeg_frames import Framing
 
-SYSTEMS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+DEVICE_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 WAIT = 5.0  # seconds a stream on the network may take to open, or stay silent
 BEHIND = 0.25  # seconds after which a clip that decodes too slowly goes on from where it is
 STILL = 0.5  # seconds between two looks at a picture that does not move
@@ -30,7 +30,7 @@ def list_cameras() -> list[str]:
 
 def _devices() -> list[av.DeviceInfo]:
     try:
-        found = av.enumerate_input_devices(SYSTEMS[sys.platform])
+        found = av.enumerate_input_devices(DEVICE_FORMATS[sys.platform])
     except (KeyError, OSError, ValueError, av.FFmpegError):
         return []
     return [d for d in found if not d.media_types or "video" in d.media_types]
@@ -79,9 +79,9 @@ class VideoSource:
         url, form = str(self._file), self._format
         try:
             if self._camera is not None:
-                if sys.platform not in SYSTEMS:
+                if sys.platform not in DEVICE_FORMATS:
                     raise OSError(f"cameras are not known on {sys.platform}; a `file:` or `ndi:` source is")
-                url, form = camera_url(self._camera), SYSTEMS[sys.platform]
+                url, form = camera_url(self._camera), DEVICE_FORMATS[sys.platform]
             self._container = av.open(url, format=form, timeout=WAIT if "://" in url else None)
             stream = self._container.streams.video[0]
         except IndexError:

@@ -1,4 +1,4 @@
-"""Where a world's frames lie on a graphics card, as bytes for another process."""
+"""The memory of a world's frames on a graphics card, described in bytes for another process."""
 
 from __future__ import annotations
 

@@ -7,33 +7,33 @@ import zlib
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
-COUNTER = 8  # bytes
+COUNTER_BYTES = 8
 _BANK = struct.Struct("<II")  # length, crc32
 
 
 def count(buffer: Any) -> int:
-    """The number in a buffer's first 8 bytes, read in one go."""
-    return int(buffer[:COUNTER].cast("Q")[0])
+    """The integer in a buffer's first 8 bytes, read with one load."""
+    return int(buffer[:COUNTER_BYTES].cast("Q")[0])
 
 
 def set_count(buffer: Any, number: int) -> None:
-    """Written in one go: `struct` clears its target before it fills it, and who looks just then reads 0."""
-    buffer[:COUNTER].cast("Q")[0] = number
+    """Written with one store: `struct` clears its target before it fills it, so a reader could see 0 in between."""
+    buffer[:COUNTER_BYTES].cast("Q")[0] = number
 
 
 class Cell:
-    """A named shared-memory slot: one writer, any number of readers, the latest value wins, nobody waits.
+    """A named slot in shared memory with one writer and any number of readers. The latest value wins; no call waits.
 
-    The writer fills the bank that no reader is sent to and then turns the version over. A reader that was overtaken
-    twice while copying sees it by the checksum, of version and data, and reads again, so no lock and no memory ordering
-    is relied on.
-    Hand it to a spawned process as an argument; the process that made it calls `unlink` at the end.
+    The writer fills the bank that readers do not use, and then increments the version, which selects the bank. A reader
+    that is overtaken twice while it copies detects it by the checksum of version and data, and reads again; so neither
+    a lock nor memory ordering is needed.
+    Pass it to a spawned process as an argument; the process that created it calls `unlink` at the end.
     """
 
     def __init__(self, size: int, _name: str | None = None) -> None:
         self.size = size
         self._span = _BANK.size + size
-        self._memory = SharedMemory(_name, create=_name is None, size=COUNTER + 2 * self._span)
+        self._memory = SharedMemory(_name, create=_name is None, size=COUNTER_BYTES + 2 * self._span)
         self._buffer: Any = self._memory.buf
 
     def __reduce__(self) -> tuple[type[Cell], tuple[int, str]]:
@@ -41,15 +41,15 @@ class Cell:
 
     @property
     def version(self) -> int:
-        """How often it was written; 0 is never."""
+        """How often the cell was written; 0 before the first write."""
         return count(self._buffer)
 
     def write(self, data: bytes) -> None:
-        """Raises ValueError if it does not fit."""
+        """Raises ValueError if the data does not fit."""
         if len(data) > self.size:
             raise ValueError(f"{len(data)} bytes do not fit in a cell of {self.size}")
         version = self.version + 1
-        at = COUNTER + version % 2 * self._span
+        at = COUNTER_BYTES + version % 2 * self._span
         self._buffer[at + _BANK.size : at + _BANK.size + len(data)] = data
         _BANK.pack_into(self._buffer, at, len(data), _checksum(version, data))
         set_count(self._buffer, version)
@@ -57,7 +57,7 @@ class Cell:
     def read(self) -> tuple[int, bytes]:
         """(version, data); (0, b"") before the first write."""
         while version := self.version:
-            at = COUNTER + version % 2 * self._span
+            at = COUNTER_BYTES + version % 2 * self._span
             length, crc = _BANK.unpack_from(self._buffer, at)
             data = bytes(self._buffer[at + _BANK.size : at + _BANK.size + min(length, self.size)])
             if _checksum(version, data) == crc:

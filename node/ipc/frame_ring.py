@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .cell import COUNTER, count, set_count
+from .cell import COUNTER_BYTES, count, set_count
 
 Pixels = NDArray[np.uint8]
-_SLOT = struct.Struct("<QIIIHHddd")  # number, height, width, channels, FrameInfo's place on a card, its times
+_SLOT = struct.Struct(
+    "<QIIIHHddd"
+)  # number, height, width, channels, FrameInfo's memory and slot on a card, FrameInfo's times
 
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """made: time.monotonic() when the frame was finished. newest_control_at: arrival time of the newest control that it
-    obeys, 0 for none. span: seconds until the next frame is expected. memory, slot: where it lies on a graphics card,
-    too, as counted by what announces that memory; memory is 0 where it does not."""
+    """made: time.monotonic() when the frame was finished. newest_control_at: arrival time of the newest control that
+    the frame obeys, 0 for none. span: seconds until the next frame is expected. memory, slot: number of the graphics
+    card's memory that also holds the frame, and the slot in it; memory is 0 where none does."""
 
     made: float = 0.0
     newest_control_at: float = 0.0
@@ -33,12 +35,12 @@ class FrameInfo:
 class FrameRing:
     """`slots` frames of up to `size` bytes. One writer, any number of readers, no lock.
 
-    The newest `slots - 2` frames can be used where they lie: the writer only ever touches the slot after the oldest.
+    The newest `slots - 2` frames can be used without a copy: the writer only touches the slot after the oldest.
     """
 
     def __init__(self, size: int, slots: int, _name: str | None = None) -> None:
         self.size, self.slots = size, slots
-        self._head = COUNTER + slots * _SLOT.size
+        self._head = COUNTER_BYTES + slots * _SLOT.size
         self._memory = SharedMemory(_name, create=_name is None, size=self._head + slots * size)
         self._buffer: Any = self._memory.buf
 
@@ -55,22 +57,22 @@ class FrameRing:
         return np.frombuffer(self._buffer, np.uint8, int(np.prod(shape)), at).reshape(shape)
 
     def _at(self, number: int) -> int:
-        return COUNTER + number % self.slots * _SLOT.size
+        return COUNTER_BYTES + number % self.slots * _SLOT.size
 
     def blank(self, shape: tuple[int, ...]) -> Pixels:
-        """Where the next frame goes, for drawing in place; `publish` then shows it. ValueError if it does not fit."""
+        """Memory of the next frame, to be filled in place and then published. ValueError if the frame does not fit."""
         if int(np.prod(shape)) > self.size:
             raise ValueError(f"a frame of {shape} does not fit in {self.size} bytes")
         number = self.newest + 1
-        struct.pack_into("<Q", self._buffer, self._at(number), 0)  # whoever reads it now sees that it is gone
+        struct.pack_into("<Q", self._buffer, self._at(number), 0)  # readers see that the old frame is gone
         return self._pixels(number, shape)
 
     def publish(self, shape: tuple[int, ...], info: FrameInfo) -> int:
-        """The blank is now the newest frame; returns its number."""
+        """Make the filled blank the newest frame; returns its number."""
         number = self.newest + 1
         h, w, c = (*shape, 1)[:3]
-        place = info.memory, info.slot, info.made, info.newest_control_at, info.span
-        _SLOT.pack_into(self._buffer, self._at(number), number, h, w, c, *place)
+        fields = info.memory, info.slot, info.made, info.newest_control_at, info.span
+        _SLOT.pack_into(self._buffer, self._at(number), number, h, w, c, *fields)
         set_count(self._buffer, number)
         return number
 
@@ -79,7 +81,7 @@ class FrameRing:
         return self.publish(pixels.shape, info)
 
     def view(self, number: int) -> tuple[Pixels, FrameInfo] | None:
-        """That frame where it lies, (h, w, c), or None if it is gone."""
+        """A view of that frame in the ring, (h, w, c), or None if it was overwritten."""
         seen, h, w, c, memory, slot, made, newest_control_at, span = _SLOT.unpack_from(self._buffer, self._at(number))
         if seen != number:
             return None
@@ -97,7 +99,7 @@ class FrameRing:
         return None
 
     def close(self) -> None:
-        with suppress(BufferError):  # somebody still holds a view: the memory goes when the view does
+        with suppress(BufferError):  # a view still exists: the memory is freed with it
             self._memory.close()
 
     def unlink(self) -> None:

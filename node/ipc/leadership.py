@@ -1,4 +1,4 @@
-"""Which of several like processes is the one that works: the system itself passes the lead on when a process dies."""
+"""Leader election among like processes: the operating system passes the lead on when the leader dies."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 from .cell import Cell
 from .process import STATUS_BYTES, exit_now, parent_died, publish_status, read_status
 
-SIGN_OF_LIFE_S = 0.5  # between two statuses of a process that waits
-LOOK_S = 0.005  # between two tries where the system cannot wake who waits for a file
+STANDBY_STATUS_INTERVAL_S = 0.5
+LOCK_RETRY_S = 0.005  # on systems that cannot wake a process which waits for a file
 
 
 class Leadership:
-    """A lock on a file, which the operating system takes from a process that ends, however it ends, and from no other.
+    """A file lock, which the operating system releases when the process that holds it ends, for whatever reason.
 
-    So there are never two leaders: one that is stopped or late keeps the lead until it is killed. Hand it to a spawned
-    process as an argument; the process that made it calls `unlink` at the end.
+    There are never two leaders: one that is stopped or late keeps the lead until it is killed. Pass this to a spawned
+    process as an argument; the process that created it calls `unlink` at the end.
     """
 
     def __init__(self, _path: str = "", _status: Cell | None = None) -> None:
@@ -37,23 +37,23 @@ class Leadership:
 
     @property
     def last_status(self) -> dict[str, Any]:
-        """What the newest leader said last, and its `pid`; empty before any said anything."""
+        """The last status of the newest leader, with its `pid`; empty before the first."""
         return read_status(self._status)
 
     def publish(self, status: dict[str, Any]) -> None:
-        """For the leader alone."""
+        """Publish the leader's status; only the leader may."""
         publish_status(self._status, {**status, "pid": os.getpid()})
 
     def wait(self, status: Cell, stop: Any) -> None:
-        """Return once this process leads. One that is asked to stop before, or whose parent died, ends here.
+        """Return once this process leads. A process that is asked to stop before, or whose parent died, exits here.
 
-        status: says "standby" every half second meanwhile.
+        status: cell that gets the state "standby" every half second meanwhile.
         """
         self._handle = os.open(self._path, os.O_RDWR)
         leads = threading.Event()
 
         def beside() -> None:
-            while not leads.wait(SIGN_OF_LIFE_S):
+            while not leads.wait(STANDBY_STATUS_INTERVAL_S):
                 if stop.is_set() or parent_died():
                     exit_now()
                 publish_status(status, {"state": "standby"})
@@ -72,7 +72,7 @@ class Leadership:
 
 
 def _lock(handle: int) -> None:
-    """Wait for the file as long as it takes."""
+    """Lock the file, however long that takes."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -80,7 +80,7 @@ def _lock(handle: int) -> None:
             with contextlib.suppress(OSError):
                 msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
                 return
-            time.sleep(LOOK_S)
+            time.sleep(LOCK_RETRY_S)
     else:
         import fcntl
 

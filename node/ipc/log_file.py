@@ -1,4 +1,4 @@
-"""One log file a run. Every process of the run appends to it, each record in one write."""
+"""One log file for each run. Every process of the run appends to it, each record with one write."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from worldjockey.integrations import LOG_FILE_VARIABLE
 
 LEVEL_VARIABLE = "WJ_LOG_LEVEL"
 RUNS_KEPT = 10
-QUEUE_RECORDS = 1000  # that the control process keeps while the disk is slow; more are dropped and counted
+QUEUE_RECORDS_MAX = 1000  # kept by the control process while the disk is slow; more are dropped and counted
 STOP_TIMEOUT_S = 0.5
-MATTERING = ("worldjockey", "torch", "numpy", "av", "cyndilib", "pyzmq", "glfw", "aiortc")
+LOGGED_PACKAGES = ("worldjockey", "torch", "numpy", "av", "cyndilib", "pyzmq", "glfw", "aiortc")
 
 logger = logging.getLogger("worldjockey.run")
 
 
 def folder() -> Path:
-    """Where the runs' logs are."""
+    """The folder of the logs."""
     return user_log_path("worldjockey", appauthor=False)
 
 
-def runs(place: Path) -> list[Path]:
-    """The logs there, oldest first."""
-    return sorted(place.glob("wj-*.log"))
+def runs(logs: Path) -> list[Path]:
+    """The logs in a folder, oldest first."""
+    return sorted(logs.glob("wj-*.log"))
 
 
 def current_path() -> Path | None:
-    """The log of this run; None where there is none."""
+    """The log of this run; None without one."""
     return Path(os.environ[LOG_FILE_VARIABLE]) if os.environ.get(LOG_FILE_VARIABLE) else None
 
 
 class AppendHandler(logging.Handler):
-    """Appends each record with one write, so that those of several processes do not mix."""
+    """Appends each record with one write, so that records of several processes do not mix."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class AppendHandler(logging.Handler):
         self.setFormatter(logging.Formatter("%(asctime)s %(processName)s %(name)s %(levelname)s %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError):  # the disk is full: the show goes on
+        with contextlib.suppress(OSError):  # the disk is full: the show continues
             os.write(self.fd, (self.format(record) + "\n").encode("utf-8", "replace"))
 
     def close(self) -> None:
@@ -63,9 +63,9 @@ class AppendHandler(logging.Handler):
 
 
 class QueuedHandler(logging.Handler):
-    """Hands records to a thread that writes them: whoever logs never waits for the disk."""
+    """Passes records to a thread that writes them: code that logs never waits for the disk."""
 
-    def __init__(self, target: logging.Handler, size: int = QUEUE_RECORDS) -> None:
+    def __init__(self, target: logging.Handler, size: int = QUEUE_RECORDS_MAX) -> None:
         super().__init__()
         self.dropped = 0
         self._target = target
@@ -83,15 +83,15 @@ class QueuedHandler(logging.Handler):
         while (record := self._queue.get()) is not None:
             self._target.handle(record)
             if self.dropped:
-                said, self.dropped = self.dropped, 0
-                text = f"{said} records were dropped: the disk was too slow"
+                dropped, self.dropped = self.dropped, 0
+                text = f"{dropped} records were dropped: the disk was too slow"
                 self._target.handle(logging.makeLogRecord({
                     "name": logger.name, "levelno": logging.WARNING, "levelname": "WARNING", "msg": text,
                     "processName": record.processName,
                 }))  # fmt: skip
 
     def close(self) -> None:
-        """Write what waits, for at most half a second."""
+        """Write the queued records, for at most half a second."""
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)
         self._thread.join(STOP_TIMEOUT_S)
@@ -102,10 +102,10 @@ class QueuedHandler(logging.Handler):
 
 @contextlib.contextmanager
 def run_log(path: Path | None = None, verbose: bool = False) -> Iterator[Path | None]:
-    """Log this run, into a new file of the log folder or into `path`. Gives the path.
+    """Log this run to `path`, or to a new file in the log folder. Yields the path.
 
-    Where the log folder cannot be written, there is no log, and None is given. Raises OSError for a `path` that cannot
-    be written.
+    Yields None, and logs nothing, where the log folder cannot be written. Raises OSError where `path` cannot be
+    written.
     """
     try:
         chosen = path.expanduser().absolute() if path else _new_path()
@@ -142,9 +142,9 @@ def run_log(path: Path | None = None, verbose: bool = False) -> Iterator[Path | 
 
 
 def join_run() -> None:
-    """In a child process: append to the run's log, standard output and standard error included.
+    """In a child process: send log records, standard output and standard error to the run's log.
 
-    So a terminal that stands still stops no child, and what libraries print is kept.
+    A terminal that stopped reading then blocks no child, and the output of libraries is kept.
     """
     path = current_path()
     if path is None:
@@ -161,7 +161,7 @@ def join_run() -> None:
 
 
 def _install(handler: logging.Handler) -> None:
-    """Our own records by the chosen level, and warnings of all libraries."""
+    """Log our own records from the chosen level, and warnings of all libraries."""
     logging.getLogger().addHandler(handler)
     logging.getLogger("worldjockey").setLevel(os.environ.get(LEVEL_VARIABLE, "INFO"))
 
@@ -182,17 +182,17 @@ def _install(handler: logging.Handler) -> None:
 
 
 def _new_path() -> Path:
-    place = folder()
-    place.mkdir(parents=True, exist_ok=True)
-    for old in runs(place)[: -(RUNS_KEPT - 1)]:
+    logs = folder()
+    logs.mkdir(parents=True, exist_ok=True)
+    for old in runs(logs)[: -(RUNS_KEPT - 1)]:
         with contextlib.suppress(OSError):
             old.unlink()
-    return place / f"wj-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    return logs / f"wj-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
 
 
 def _versions() -> str:
     found = [f"python {platform.python_version()}"]
-    for name in MATTERING:
+    for name in LOGGED_PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{name} {importlib.metadata.version(name)}")
     return f"{', '.join(found)} on {platform.platform()}"

@@ -1,8 +1,8 @@
-"""Controls on their way to the world and the output: state, not a queue.
+"""The mailbox through which controls reach the world and the output. It holds state, and is not a queue.
 
-Every parameter has a place of its own; the latest value wins, so a fader at 1 kHz costs what one at 10 Hz costs.
-A trigger is a count that only grows: it is never lost and never obeyed twice. Because all of it is state, a world that
-was killed reads back what it had when it comes again.
+Every parameter has its own slot, and the latest value wins: a fader at 1 kHz costs as much as one at 10 Hz. A trigger
+is a count that only grows, so it is never lost and never obeyed twice. Because the mailbox is state, a world that was
+killed and restarted reads the same values again.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import numpy as np
 from ..parameters import PARAMETERS, TEXT_BYTES, WORDS_MAX, Parameter
 from .cell import Cell
 
-THE_RIGS = frozenset(p.name for p in PARAMETERS.values() if p.local)  # no process has to hear of these
+LOCAL_NAMES = frozenset(p.name for p in PARAMETERS.values() if p.local)  # used in the control process only
 NUMBERS = tuple(p for p in PARAMETERS.values() if p.kind != "text" and not p.local)
 TEXTS = tuple(p.name for p in PARAMETERS.values() if p.kind == "text" and not p.local)
 _INDEX = {p.name: i for i, p in enumerate(NUMBERS)}
-_NOT_THE_WORLDS = [_INDEX[name] for name in ("blackout", "inbetween", "cue/go", "transition", "bank")]
-_NOT_THE_WORLDS += [i for name, i in _INDEX.items() if name.startswith("keystone/")]
+_NOT_FOR_THE_WORLD = [_INDEX[name] for name in ("blackout", "inbetween", "cue/go", "transition", "bank")]
+_NOT_FOR_THE_WORLD += [i for name, i in _INDEX.items() if name.startswith("keystone/")]
 _TEXT = struct.Struct("<dd")  # arrived_at, seconds; then UTF-8
 
 
 @dataclass(frozen=True)
 class TextValue:
-    """A text parameter: `version` grows with every change, `seconds` is the transition asked for (NaN: the default)."""
+    """A text parameter. version: grows with every change. seconds: length of the transition (NaN: the default)."""
 
     version: int
     text: str
@@ -40,7 +40,7 @@ class TextValue:
 
 @dataclass(frozen=True)
 class Reading:
-    """All numbers at one moment. counts: how often each trigger fired, and a seed was given.
+    """All numeric parameters at one moment. counts: how often each trigger fired and the seed was set.
     newest_control_at: arrival time of the latest change that the world obeys."""
 
     values: dict[str, Any]
@@ -49,13 +49,13 @@ class Reading:
 
 
 class Mailbox:
-    """Written by the control process (from any of its threads), read by world and output."""
+    """Written by any thread of the control process, read by the world and the output."""
 
     def __init__(self) -> None:
         self._numbers = Cell(len(NUMBERS) * 3 * 8)
         self._texts = {name: Cell(_TEXT.size + TEXT_BYTES) for name in TEXTS}
         self._words = Cell(64 * 1024)
-        self.consumed = Cell(8 * 1024)  # the world's: trigger counts it has obeyed
+        self.consumed = Cell(8 * 1024)  # trigger counts that the world has obeyed; the world writes it
         self._table = np.zeros((3, len(NUMBERS)))  # value, arrived_at, count
         self._weights: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -71,14 +71,14 @@ class Mailbox:
         self._lock = threading.Lock()
 
     def post(self, name: str, value: Any, arrived_at: float, seconds: float = float("nan")) -> None:
-        """Put a coerced value (`Parameter.coerce`) in its place; a trigger fires if the value is true.
+        """Set a parameter to a coerced value (`Parameter.coerce`); a trigger fires if the value is true.
 
-        Raises KeyError for a name that is no parameter.
+        Raises KeyError for a name that is not a parameter.
         """
         with self._lock:
             if name.startswith("word/"):
                 self._post_word(name.removeprefix("word/"), float(value), arrived_at)
-            elif name in THE_RIGS:
+            elif name in LOCAL_NAMES:
                 return
             elif name in self._texts:
                 self._texts[name].write(_TEXT.pack(arrived_at, seconds) + str(value).encode())
@@ -97,7 +97,7 @@ class Mailbox:
         self._weights.pop(word, None)
         if weight != 1.0:
             self._weights[word] = weight
-        while len(self._weights) > WORDS_MAX:  # the word that was left alone longest goes back to 1
+        while len(self._weights) > WORDS_MAX:  # the word that was changed least recently goes back to 1
             self._weights.pop(next(iter(self._weights)))
         self._words.write(json.dumps([arrived_at, self._weights]).encode())
 
@@ -105,13 +105,13 @@ class Mailbox:
         table = np.frombuffer(self._numbers.read()[1]).reshape(3, -1)
         values = {p.name: _value(p, table[0, i]) for i, p in enumerate(NUMBERS) if p.kind != "trigger"}
         counts = {p.name: int(table[2, i]) for i, p in enumerate(NUMBERS) if p.kind == "trigger" or p.name == "seed"}
-        return Reading(values, counts, float(np.delete(table[1], _NOT_THE_WORLDS).max()))
+        return Reading(values, counts, float(np.delete(table[1], _NOT_FOR_THE_WORLD).max()))
 
     def value(self, name: str) -> float:
-        """One number alone, for a reader that needs no more."""
+        """One numeric parameter, for readers that need no others."""
         return float(np.frombuffer(self._numbers.read()[1], count=len(NUMBERS))[_INDEX[name]])
 
-    def said(self, name: str) -> TextValue:
+    def text(self, name: str) -> TextValue:
         version, data = self._texts[name].read()
         if not version:
             return TextValue(0, "", float("nan"), 0.0)
@@ -122,7 +122,7 @@ class Mailbox:
         return self._texts[name].version
 
     def words(self) -> tuple[Mapping[str, float], float]:
-        """Live word weights that are not 1, and the arrival of the latest."""
+        """Word weights other than 1, and the arrival time of the latest change."""
         _, data = self._words.read()
         if not data:
             return {}, 0.0
@@ -131,7 +131,7 @@ class Mailbox:
 
     @property
     def cells(self) -> dict[str, Cell]:
-        """Everything that was said, by name, to be carried elsewhere as it is."""
+        """All cells by name, to be copied to another machine."""
         return {**self._texts, "words": self._words, "numbers": self._numbers}
 
     def unlink(self) -> None:
@@ -140,7 +140,7 @@ class Mailbox:
 
 
 class Triggers:
-    """The world's side of the triggers: each count is obeyed once, also by the world that comes after a crash."""
+    """The world's side of the triggers: each count is obeyed once, even when the world restarts after a crash."""
 
     def __init__(self, consumed: Cell) -> None:
         self._cell = consumed

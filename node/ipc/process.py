@@ -1,4 +1,4 @@
-"""What every child process does first and last."""
+"""The start and the end of every child process, and its status."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from .status import packed_status
 
 SPAWN = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
 STATUS_BYTES = 16 * 1024
-UNSUITABLE = 4  # exit code of a process that can never do its work here: it is tried once more at most
-CLOSED = 3  # exit code of a process that the user ended: it is not started again
+UNSUITABLE = 4  # exit code of a process that can never work on this machine: it is restarted once at most
+CLOSED = 3  # exit code of a process that the user closed: it is not restarted
 
 
 def init_child() -> None:
-    """Ctrl-C belongs to the control process, which stops its children in order."""
+    """Ignore Ctrl-C: the control process receives it, and stops its children in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(AttributeError, OSError, ValueError):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def stay_offline() -> None:
-    """Nothing is fetched while a show plays, whatever a world's libraries want. Before any of them is imported."""
+    """Forbid downloads by a world's libraries while a show plays. Call it before any of them is imported."""
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
 def exit_now(code: int = 0) -> NoReturn:
-    """End this process here. One that ends in the ordinary way is aborted now and then, by libraries whose threads are
-    still at work when Python takes itself apart, and would pass for one that crashed."""
+    """End this process at once. In a normal exit, libraries whose threads still run sometimes abort the process, which
+    then looks like a crash."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
@@ -41,12 +41,12 @@ def exit_now(code: int = 0) -> NoReturn:
 
 
 def raise_priority(real_time: bool = False) -> None:
-    """Ask for this thread, and those it will start, to be served before other programs', where the system lets.
+    """Raise the priority of this thread, and of those that it starts, above other programs, if the system allows it.
 
-    On Linux that is root, or the limits `rtprio` and `nice` that audio users commonly have. The world and the outputs
-    ask alike: where a machine has too little for all, a world that came last would show a picture in two seconds, and
-    each control as late. Real time is for the clock alone, which needs little: it is then on time whatever else the
-    machine does.
+    On Linux it is allowed to root, and to users with the limits `rtprio` and `nice`, as audio users commonly have. The
+    world and the outputs get the same priority: with a lower one on a busy machine, the world would make a frame in two
+    seconds, and answer each control as late. Only the clock is real-time: it needs little CPU, and is then on time
+    whatever else the machine does.
     """
     with contextlib.suppress(AttributeError, OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
@@ -56,18 +56,18 @@ def raise_priority(real_time: bool = False) -> None:
 
 
 def parent_died() -> bool:
-    """The parent died, however it died: a child must not play on alone."""
+    """Whether the parent process died: its children must then end, too."""
     parent = multiprocessing.parent_process()
     return parent is not None and not parent.is_alive()
 
 
 def publish_status(cell: Cell, status: dict[str, Any]) -> None:
-    """Publish this process's status, cut with a note where it is larger than the cell."""
+    """Publish this process's status; one that is larger than the cell is shortened, and marked as truncated."""
     cell.write(packed_status(status, cell.size))
 
 
 def read_status(cell: Cell) -> dict[str, Any]:
-    """What that process last said of itself; empty before it said anything."""
+    """The last status that was published in this cell; empty before the first."""
     return json.loads(cell.read()[1] or b"{}")
 
 
@@ -80,16 +80,16 @@ def join_or_kill(process: Any, seconds: float) -> None:
 
 
 def limit_threads(wanted: int | None) -> int:
-    """Threads for torch: one core is left to clock and control unless the performer says otherwise.
+    """The number of threads for torch: all cores but one, which clock and control need, unless `wanted` is given.
 
-    Must be called before torch is imported: an idle thread pool that spins was measured to slow a step 20 times
-    beside one busy core, so the pools are told to sleep instead.
+    Must be called before torch is imported, because it makes idle thread pools sleep: with pools that spin, a step was
+    measured to take 20 times as long beside one busy core.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("KMP_BLOCKTIME", "0")
     try:
         cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
+    except AttributeError:  # this system has no such function
         cores = os.cpu_count() or 2
     return wanted or max(1, cores - 1)

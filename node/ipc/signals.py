@@ -11,24 +11,24 @@ from typing import Any
 
 @dataclass
 class StopRequest:
-    """Whether the performer asked for the end. A plain flag: an Event's lock could be held when the signal comes."""
+    """Whether the performer asked to stop. A plain flag: an Event's lock could be held when the signal arrives."""
 
-    said: bool = False
+    requested: bool = False
 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Ctrl-C and SIGTERM end a show in order; the second time they end it at once."""
-    leaving = StopRequest()
+    """The first Ctrl-C or SIGTERM requests a clean shutdown, the second interrupts at once."""
+    request = StopRequest()
 
-    def leave(*_: Any) -> None:
-        if leaving.said:
+    def on_signal(*_: Any) -> None:
+        if request.requested:
             raise KeyboardInterrupt
-        leaving.said = True
+        request.requested = True
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield leaving
+        yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

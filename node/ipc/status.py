@@ -1,4 +1,4 @@
-"""What a process says of itself: bounded, so that it always fits, and plain, so that it can be shown."""
+"""Statuses and messages of processes: bounded in size, and without control characters."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import unicodedata
 from typing import Any
 
-PLAIN_CHARS = 200  # of a text that somebody else chose, as a terminal shows it
-_CUTS = ((1000, 256), (200, 64), (60, 16), (20, 4), (10, 0))  # characters of a text and items of a list, ever fewer
+PLAIN_CHARS = 200
+_CUTS = ((1000, 256), (200, 64), (60, 16), (20, 4), (10, 0))  # characters of a text and items of a list, at most
 
 
 def plain_text(text: object, limit: int = PLAIN_CHARS) -> str:
@@ -22,7 +22,7 @@ MISTAKES = (LookupError, AttributeError, TypeError, AssertionError, ArithmeticEr
 
 
 def error_text(error: BaseException) -> str:
-    """An exception in words. Those of a mistake in the program mean nothing without their kind: `KeyError: 'place'`."""
+    """An exception as a message. Errors of the program itself get their type, as in `KeyError: 'place'`."""
     kind = type(error).__name__
     if isinstance(error, MISTAKES):
         return f"{kind}: {error}"
@@ -30,8 +30,8 @@ def error_text(error: BaseException) -> str:
 
 
 def packed_status(status: dict[str, Any], size: int) -> bytes:
-    """As JSON of at most `size` bytes. Where that is too little, long texts and lists are cut, and "truncated" is true;
-    state and counters stay."""
+    """The status as JSON of at most `size` bytes. A larger one gets shorter texts and lists, and "truncated": true; the
+    state and the counters stay."""
     data = json.dumps(status, default=str).encode()
     for chars, items in _CUTS:
         if len(data) <= size:

@@ -1,4 +1,4 @@
-"""Supervision: a process that is started again when it dies or falls silent, while the rest plays on."""
+"""Supervision: a process that is restarted when it dies or stops responding, while the rest of the show continues."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from .status import plain_text
 
 logger = logging.getLogger(__name__)
 
-CLOSING = 5.0  # seconds all together may take to end: a file is completed then
-BACK_OFF = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new try in a row
-HEALTHY = 20.0  # seconds of life after which earlier failures are forgotten
-LOST = 50  # events remembered
-MESSAGE_CHARS = 500  # of why a process ended
-HOPELESS = 2  # tries in a row of a process that says itself that it can never work
+STOP_TIMEOUT_S = 5.0  # for all processes together: recordings are completed meanwhile
+RESTART_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # after the first, second, ... failure in a row
+HEALTHY_AFTER_S = 20.0  # a process that ran this long starts again with the first delay
+EVENTS_KEPT = 50
+MESSAGE_CHARS = 500
+UNSUITABLE_EXITS_MAX = 2  # in a row; then the process is left out
 
 
 class Supervisor:
     """Runs `target(*args, status, stop)` in a process of its own, again and again.
 
-    The process tells its `state` in the status cell, at least every second once it runs. patience: by state, how many
-    seconds it may be silent before it is killed; a state that is not listed may be silent for ever.
-    All methods belong to one thread.
+    The process publishes its `state` in the status cell, at least every second once it runs. patience: for each state,
+    the seconds without a new status after which the process is killed; in other states it is never killed.
+    All methods must be called from one thread.
     """
 
     def __init__(self, name: str, target: Callable[..., None], args: tuple[Any, ...], patience: Mapping[str, float],
@@ -38,18 +38,18 @@ class Supervisor:
         self.status_cell = Cell(status_bytes)
         self.restarts, self.events = 0, list[str]()
         self.ran = self.closed = self.unsuitable = False
-        self.error = ""  # why it is not running now
-        self._failures, self._hopeless, self._retry_at = 0, 0, 0.0
+        self.error = ""  # why it does not run now
+        self._failures, self._unsuitable_exits, self._retry_at = 0, 0, 0.0
         self._process: Any = None
         self._start()
 
     def _start(self) -> None:
         self._stop = SPAWN.Event()
-        self._began = self._heard = time.monotonic()
+        self._began = self._last_status_at = time.monotonic()
         self._version = self.status_cell.version
         args = (self._target, *self._args, self.status_cell, self._stop)
         self._process = SPAWN.Process(target=_run_logged, args=args, name=f"wj {self.name}", daemon=True)
-        with _deaf():
+        with _interrupt_blocked():
             self._process.start()
         logger.info("%s runs as process %s", self.name, self._process.pid)
 
@@ -58,7 +58,7 @@ class Supervisor:
         return self._process.pid if self._process else None
 
     def watch(self, now: float) -> None:
-        """Called now and then: kills what is silent, starts again what ended. Never waits."""
+        """Kill the process if it stopped responding, and restart it if it ended. Never waits; call it often."""
         if self.closed or self.unsuitable:
             return
         if self._process is None:
@@ -66,42 +66,42 @@ class Supervisor:
                 self.restarts += 1
                 try:
                     self._start()
-                except OSError as error:  # no memory or no more processes at this moment
-                    self._lose(now, f"cannot start: {error.strerror or error}")
+                except OSError as error:  # memory or process limit reached for now
+                    self._record_failure(now, f"cannot start: {error.strerror or error}")
             return
-        said = read_status(self.status_cell)
+        status = read_status(self.status_cell)
         if self.status_cell.version != self._version:
-            self._version, self._heard = self.status_cell.version, now
-            if not self.ran and said.get("state") == "running":
+            self._version, self._last_status_at = self.status_cell.version, now
+            if not self.ran and status.get("state") == "running":
                 self.ran = True
                 logger.info("%s is running", self.name)
-            if now - self._began > HEALTHY:
-                self._failures = self._hopeless = 0
+            if now - self._began > HEALTHY_AFTER_S:
+                self._failures = self._unsuitable_exits = 0
         if self._process.is_alive():
-            state = said.get("state", "opening") if self._heard > self._began else "opening"
+            state = status.get("state", "opening") if self._last_status_at > self._began else "opening"
             patience = self._patience.get(state, float("inf"))
-            if now - self._heard < patience:
+            if now - self._last_status_at < patience:
                 return
             self._process.kill()
-            self._lose(now, f"gave no sign for {patience:g} s")
+            self._record_failure(now, f"did not respond for {patience:g} s")
         elif self._process.exitcode == CLOSED:
             self._process, self.closed = None, True
         else:
             code = self._process.exitcode
             ended = f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
-            message = plain_text(said.get("message", ""), MESSAGE_CHARS) if code in (1, UNSUITABLE) else ""
+            message = plain_text(status.get("message", ""), MESSAGE_CHARS) if code in (1, UNSUITABLE) else ""
             if code < 0:
                 logger.error("%s, process %s, was killed by %s", self.name, self._process.pid, _signal_name(-code))
-            self._hopeless = self._hopeless + 1 if code == UNSUITABLE else 0
-            self.unsuitable = self._hopeless >= HOPELESS
+            self._unsuitable_exits = self._unsuitable_exits + 1 if code == UNSUITABLE else 0
+            self.unsuitable = self._unsuitable_exits >= UNSUITABLE_EXITS_MAX
             verb = "cannot work here" if self.unsuitable else "failed"
-            self._lose(now, f"{verb}: {message}" if message else ended, message)
+            self._record_failure(now, f"{verb}: {message}" if message else ended, message)
 
-    def _lose(self, now: float, what: str, message: str = "") -> None:
-        logger.warning("%s %s", self.name, what)
-        self._process, self.error = None, message or f"{self.name} {what}"
-        self.events = [*self.events[1 - LOST :], f"{self.name} {what}"]
-        self._retry_at = now + BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
+    def _record_failure(self, now: float, event: str, message: str = "") -> None:
+        logger.warning("%s %s", self.name, event)
+        self._process, self.error = None, message or f"{self.name} {event}"
+        self.events = [*self.events[1 - EVENTS_KEPT :], f"{self.name} {event}"]
+        self._retry_at = now + RESTART_DELAYS_S[min(self._failures, len(RESTART_DELAYS_S) - 1)]
         self._failures += 1
 
     def ask_to_stop(self) -> None:
@@ -109,28 +109,30 @@ class Supervisor:
             self._stop.set()
 
     def finish(self, deadline: float) -> dict[str, Any]:
-        """Wait until it ended, kill it at the deadline (time.monotonic()), and return its last words."""
+        """Wait until the process ended, kill it at the deadline (time.monotonic()), and return its last status."""
         self.ask_to_stop()
         if self._process is not None:
             join_or_kill(self._process, max(deadline - time.monotonic(), 0.1))
-        said = self.status()
+        status = self.status()
         self.status_cell.unlink()
-        return said
+        return status
 
     def status(self) -> dict[str, Any]:
-        """What the process last told, and what became of it.
+        """The last status of the process, with `restarts` and `pid`.
 
-        state: its own, or "restarting", "closed" by the user, "unsuitable" for this machine; message: then why.
+        Where it does not run, state is "restarting", "closed" (by the user) or "unsuitable" (for this machine), and
+        message is the reason.
         """
-        said = {**read_status(self.status_cell), "restarts": self.restarts, "pid": self.pid}
+        status = {**read_status(self.status_cell), "restarts": self.restarts, "pid": self.pid}
         if self._process is None:
-            said["state"] = "closed" if self.closed else "unsuitable" if self.unsuitable else "restarting"
-            said["message"] = self.error
-        return said
+            status["state"] = "closed" if self.closed else "unsuitable" if self.unsuitable else "restarting"
+            status["message"] = self.error
+        return status
 
 
 def _run_logged(target: Callable[..., None], *args: Any) -> None:
-    """The main of every child: what nobody caught is in the run's log with its traceback, and not on the terminal."""
+    """Main function of every child: unhandled exceptions go to the run's log with their traceback, not to the
+    terminal."""
     log_file.join_run()
     try:
         target(*args)
@@ -141,6 +143,7 @@ def _run_logged(target: Callable[..., None], *args: Any) -> None:
         raise SystemExit(1) from None
 
 
+# As in integrations/child.exit_reason, which node may not import (tests/test_layers.py).
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -149,8 +152,8 @@ def _signal_name(number: int) -> str:
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """A child inherits that Ctrl-C is blocked, so none reaches it before it can see to that itself."""
+def _interrupt_blocked() -> Iterator[None]:
+    """Block Ctrl-C, which a child inherits: it is not interrupted before it has installed its own handler."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

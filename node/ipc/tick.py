@@ -1,4 +1,4 @@
-"""What each tick shows, as the clock tells the outputs: in numbers, for those that compose it on a graphics card."""
+"""The plan of each tick, sent by the clock to the outputs, for those that compose frames on a graphics card."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .card_memory import MEMORY_BYTES
 from .cell import Cell
 from .frame_ring import FrameRing
 
-FLOW_BYTES = 1024 * 576  # two float16 for each 2x2 pixels of the largest picture that moves
+FLOW_BYTES = 1024 * 576  # two float16 for each 2x2 pixels of the largest frame with motion in-betweens
 _PLAN = struct.Struct("<qdd?xHHIHHIff")
 
 
 @dataclass(frozen=True)
 class TickPlan:
-    """tick, due: on the output clock. newest_control_at: of the newest control that the picture obeys. pixels: the ring
-    of pictures at the world's own size has this one.
+    """tick, due: on the output clock. newest_control_at: arrival time of the newest control that the frame obeys.
+    pixels: whether the ring of frames at the world's own size holds this one.
 
-    Of a world's frame on a card: memory, slot: where it lies; memory is 0 for one that is not there. number, width,
-    height, share, blackout: see `integrations.OnCard`. flow: its number in the ring of flows, 0 for none.
+    For a world's frame on a card: memory and slot that hold it; memory is 0 where the frame is not on a card. number,
+    width, height, share, blackout: see `integrations.OnCard`. flow: number in the ring of flows, 0 for none.
     """
 
     tick: int
@@ -49,9 +49,10 @@ class TickPlan:
 
 @dataclass(frozen=True)
 class CardLine:
-    """What the processes share beside the rings, so that frames may stay on a graphics card.
+    """What processes share besides the rings, so that frames can stay on a graphics card.
 
-    memory: told by the world. flows: from the clock. paths: each such output's, b"card" or b"pixels".
+    memory: written by the world. flows: written by the clock. paths: each written by an output that can take frames on
+    the card, b"card" or b"pixels".
     """
 
     memory: Cell = field(default_factory=lambda: Cell(MEMORY_BYTES))
@@ -60,7 +61,7 @@ class CardLine:
 
     @property
     def pixels_wanted(self) -> bool:
-        """Some output takes its picture from host memory."""
+        """Whether an output takes its frames from host memory."""
         return any(path.read()[1] != b"card" for path in self.paths.values())
 
     @property

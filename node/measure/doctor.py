@@ -1,9 +1,10 @@
-"""`wj doctor`: what of this machine a show needs, and the exact fix for what it lacks."""
+"""`wj doctor`: checks what a show needs of this machine, and names the fix for each problem."""
 
 from __future__ import annotations
 
 import errno
 import importlib.util
+import os
 import platform
 import shutil
 import socket
@@ -13,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-SHARED_MEMORY = 128 << 20  # bytes: two rings of 1080p RGBA frames and the mailbox, with room
-WEIGHTS = "nano.safetensors"
-AGAIN = "pip install --force-reinstall worldjockey"
-AGAIN_AV = "pip install --force-reinstall av"
+SHARED_MEMORY_BYTES = 128 << 20  # two rings of 1080p RGBA frames and the mailbox, with a margin
+WEIGHTS_FILE = "nano.safetensors"
+REINSTALL = "pip install --force-reinstall worldjockey"
+REINSTALL_AV = "pip install --force-reinstall av"
 
 
 @dataclass(frozen=True)
 class Check:
-    """state: "error" would stop a show; "note" costs it something."""
+    """The result of one check. state: an "error" would stop a show, a "note" limits it. fix: what to do."""
 
     name: str
     state: Literal["ok", "note", "error"]
@@ -30,7 +31,7 @@ class Check:
 
 
 def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
-    """Every check, one after the other as it is done. seconds: that each world is heard for; 0 hears none."""
+    """Every check, each as soon as it is done. seconds: how long each world is run; 0 runs none."""
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("python", python),
         ("torch", torch),
@@ -53,14 +54,14 @@ def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
         try:
             yield check()
         except Exception as error:
-            yield Check(name, "error", f"{type(error).__name__}: {error}", AGAIN)
+            yield Check(name, "error", f"{type(error).__name__}: {error}", REINSTALL)
     if seconds > 0:
         yield from worlds(seconds)
 
 
 def worlds(seconds: float) -> Iterator[Check]:
-    """Which worlds this machine can play, and how fast, the best picture first."""
-    from .model_choice import candidates, hear, lacking, machine, unfit
+    """Which worlds this machine can play, and how fast; those with the best image quality first."""
+    from .model_choice import candidates, machine, missing_weights, try_world, unfit
 
     here = machine()
     for entry in candidates():
@@ -69,25 +70,26 @@ def worlds(seconds: float) -> Iterator[Check]:
         if why := unfit(entry, here):
             yield Check(name, "ok", f"not for this machine: {why}{published}")
             continue
-        if why := lacking(entry):
-            yield Check(name, "note", f"fits, but its weights are not here{published}", why)
+        if fix := missing_weights(entry):
+            yield Check(name, "note", f"fits this machine, but its weights are not installed{published}", fix)
             continue
-        heard = hear(entry.name, seconds=seconds)
-        rate = f"{heard.fps:g} frames a second on {here.device.upper()}, {heard.wanted:g} wanted{published}"
-        if heard.why:
-            yield Check(name, "note", "does not play", heard.why)
-        elif heard.keeps_time:
+        trial = try_world(entry.name, seconds=seconds)
+        rate = f"{trial.fps:g} frames a second on {here.device.upper()}, {trial.wanted:g} needed{published}"
+        if trial.error:
+            detail, fix = _split(trial.error)
+            fix = fix or f"wj play --model {entry.name}, and read the log that its error names"
+            yield Check(name, "note", f"cannot be played: {detail}", fix)
+        elif trial.is_fast_enough:
             yield Check(name, "ok", rate)
         else:
-            yield Check(name, "note", f"too slow: {rate}", "end what else keeps this machine busy, or use a GPU")
+            yield Check(name, "note", f"too slow: {rate}", "close other programs, or use a GPU")
 
 
 def python() -> Check:
     version = platform.python_version()
     if sys.version_info < (3, 11):
-        return Check(
-            "python", "note", f"{version}: NDI output needs 3.11", "install Python 3.11 or newer, then delete .venv"
-        )
+        fix = "install Python 3.11 or newer, delete the folder .venv, and install worldjockey again"
+        return Check("python", "note", f"{version}: NDI output needs 3.11", fix)
     return Check("python", "ok", f"{version} on {platform.system()} {platform.machine()}")
 
 
@@ -101,19 +103,19 @@ def torch() -> Check:
     mps = getattr(found.backends, "mps", None)
     if mps and mps.is_available():
         return Check("torch", "ok", f"{found.__version__}, MPS")
-    fix = ""
     if shutil.which("nvidia-smi"):
-        fix = "an NVIDIA driver is here, but this torch has no CUDA: pip install --force-reinstall torch"
-    return Check("torch", "note" if fix else "ok", f"{found.__version__}, CPU only", fix)
+        detail = f"{found.__version__} has no CUDA, although an NVIDIA driver is installed"
+        return Check("torch", "note", detail, "pip install --force-reinstall torch")
+    return Check("torch", "ok", f"{found.__version__}, CPU only")
 
 
 def world() -> Check:
     spec = importlib.util.find_spec("worldjockey.model")
     assert spec is not None
     assert spec.origin is not None
-    weights = Path(spec.origin).parent / "weights" / WEIGHTS
+    weights = Path(spec.origin).parent / "weights" / WEIGHTS_FILE
     if not weights.exists():
-        fix = f"{AGAIN}, or train one with `wj train` and put it there"
+        fix = f"{REINSTALL}, or train a world with `wj train` and put its weights there"
         return Check("world", "error", f"the weights are missing: {weights}", fix)
     if importlib.util.find_spec("wordllama") is None:
         return Check("world", "error", "the word vectors are missing", "pip install wordllama")
@@ -121,20 +123,20 @@ def world() -> Check:
 
 
 def shared_memory() -> Check:
-    place = Path("/dev/shm")
-    if not place.is_dir():
+    folder = Path("/dev/shm")
+    if not folder.is_dir():
         return Check("shared memory", "ok", "managed by the system")
-    free = shutil.disk_usage(place).free
-    if free < SHARED_MEMORY:
+    free = shutil.disk_usage(folder).free
+    if free < SHARED_MEMORY_BYTES:
         fix = "in a container: docker run --shm-size=1g; elsewhere: sudo mount -o remount,size=1G /dev/shm"
-        detail = f"{free >> 20} MB free in {place}, a show needs {SHARED_MEMORY >> 20}"
+        detail = f"{free >> 20} MB free in {folder}, and a show needs {SHARED_MEMORY_BYTES >> 20} MB"
         return Check("shared memory", "error", detail, fix)
     return Check("shared memory", "ok", f"{free >> 20} MB free")
 
 
-def _split(error: Exception) -> tuple[str, str]:
-    """A message of the form "what is wrong: what to do" in its two halves."""
-    detail, _, fix = str(error).partition(": ")
+def _split(error: Exception | str, separator: str = ": ") -> tuple[str, str]:
+    """The problem and the fix of a message of the form "problem: fix"."""
+    detail, _, fix = str(error).partition(separator)
     return detail, fix
 
 
@@ -155,7 +157,7 @@ def midi() -> Check:
         ports = rig.list_ports()
     except OSError as error:
         return Check("MIDI", "note", *_split(error))
-    return Check("MIDI", "ok", f"{rig.backend_name()}: {', '.join(ports) or 'nothing is plugged in'}")
+    return Check("MIDI", "ok", f"{rig.backend_name()}: {', '.join(ports) or 'no controller is connected'}")
 
 
 def window() -> Check:
@@ -164,7 +166,7 @@ def window() -> Check:
     try:
         monitors = rig.list_monitors()
     except RuntimeError as error:
-        return Check("window", "note", *_split(error))
+        return Check("window", "note", *_split(error, ". "))  # the first sentence is GLFW's, and has colons of its own
     return Check("window", "ok", "; ".join(monitors))
 
 
@@ -173,7 +175,7 @@ def card_to_window() -> Check:
     import torch as found
 
     if not found.cuda.is_available():
-        return Check(name, "ok", "no CUDA device: windows get their frames from the processor")
+        return Check(name, "ok", "no CUDA device: frames reach windows through main memory")
     from worldjockey.integrations.gl import cuda
     from worldjockey.integrations.gl.canvas import HiddenContext
 
@@ -189,15 +191,15 @@ def card_to_window() -> Check:
             context.close()
     if why:
         detail, _, fix = why.rpartition(": ")
-        return Check(name, "note", f"frames go through the processor: {detail or fix}", fix)
-    return Check(name, "ok", "a world's frames stay on the card, by CUDA")
+        return Check(name, "note", f"frames go through main memory: {detail or fix}", fix)
+    return Check(name, "ok", "frames stay on the graphics card (CUDA)")
 
 
 def recording() -> Check:
     import av
 
     if "libx264" not in av.codecs_available:
-        return Check("recording", "note", "this PyAV has no H.264 encoder", AGAIN_AV)
+        return Check("recording", "note", "this PyAV has no H.264 encoder", REINSTALL_AV)
     return Check("recording", "ok", f"PyAV {av.__version__}")
 
 
@@ -210,34 +212,46 @@ def browsers() -> Check:
     try:
         import aiortc
     except ImportError as error:
-        return Check("browsers", "note", f"JPEGs only, so more delay ({error})", "pip install aiortc")
-    lacking = [name for name in ("libx264", "mjpeg") if name not in av.codecs_available]
-    if lacking:
-        return Check("browsers", "note", f"this PyAV has no {' and no '.join(lacking)}", AGAIN_AV)
-    return Check("browsers", "ok", f"WebRTC by aiortc {aiortc.__version__}, pages by aiohttp {aiohttp.__version__}")
+        return Check(
+            "browsers",
+            "note",
+            f"browsers get JPEGs instead of WebRTC, with more latency ({error})",
+            "pip install aiortc",
+        )
+    missing = [name for name in ("libx264", "mjpeg") if name not in av.codecs_available]
+    if missing:
+        return Check("browsers", "note", f"this PyAV has no {' and no '.join(missing)}", REINSTALL_AV)
+    return Check("browsers", "ok", f"WebRTC (aiortc {aiortc.__version__}, aiohttp {aiohttp.__version__})")
 
 
 def streams() -> Check:
     import av
 
     if "mpegts" not in av.formats_available:
-        return Check("streams", "note", "this PyAV has no MPEG-TS", AGAIN_AV)
+        return Check("streams", "note", "this PyAV has no MPEG-TS", REINSTALL_AV)
     if shutil.which("ffmpeg") is None:
-        fix = "apt install ffmpeg, brew install ffmpeg or winget install ffmpeg; tcp:// needs nothing"
-        return Check("streams", "note", "TCP, UDP and RTMP; SRT needs the ffmpeg program", fix)
-    return Check("streams", "ok", "MPEG-TS by TCP, UDP and SRT; RTMP")
+        fix = "sudo apt install ffmpeg, brew install ffmpeg or winget install ffmpeg"
+        return Check(
+            "streams", "note", "TCP, UDP and RTMP work; SRT does not, because the ffmpeg program is missing", fix
+        )
+    return Check("streams", "ok", "MPEG-TS over TCP, UDP and SRT; RTMP")
 
 
 def live_picture() -> Check:
     import av
     from worldjockey.integrations import camera as rig
 
-    system = rig.SYSTEMS.get(sys.platform, "")
-    if system not in av.formats_available:
-        return Check("live picture", "note", f"this PyAV reads no cameras ({system or sys.platform})", AGAIN_AV)
-    return Check(
-        "live picture", "ok", f"clips and NDI; cameras: {', '.join(rig.list_cameras()) or 'none is plugged in'}"
-    )
+    name, device_format = "live picture", rig.DEVICE_FORMATS.get(sys.platform, "")
+    # One entry of PyAV may hold several names: "video4linux2,v4l2".
+    if device_format not in ",".join(av.formats_available).split(","):
+        detail = f"clips and NDI work; cameras do not, because this PyAV has no {device_format or 'camera'} input"
+        return Check(name, "note", detail, REINSTALL_AV)
+    if cameras := rig.list_cameras():
+        return Check(name, "ok", f"clips, NDI and cameras: {', '.join(cameras)}")
+    if denied := [str(path) for path in sorted(Path("/dev").glob("video*")) if not os.access(path, os.R_OK | os.W_OK)]:
+        fix = "sudo usermod -aG video $USER, then log in again"
+        return Check(name, "note", f"this user may not open {', '.join(denied)}", fix)
+    return Check(name, "ok", "clips and NDI; no camera is connected")
 
 
 def in_betweens() -> Check:
@@ -247,8 +261,8 @@ def in_betweens() -> Check:
         interpolation.ready()
     except Exception as error:
         fix = "pip install --force-reinstall opencv-python-headless"
-        return Check("in-betweens", "note", f"frames blend and do not move ({error})", fix)
-    return Check("in-betweens", "ok", "motion, by OpenCV")
+        return Check("in-betweens", "note", f"in-betweens are blended, without motion ({error})", fix)
+    return Check("in-betweens", "ok", "motion-compensated (OpenCV)")
 
 
 def syphon() -> Check:
@@ -277,7 +291,12 @@ def osc(port: int) -> Check:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                fix = f"end the other program (is a show playing?), or choose a port: wj play --osc-port {port + 10}"
+                fix = f"close the other program or show, or choose another port: wj play --osc-port {port + 10}"
                 return Check("OSC", "error", f"UDP port {port} is taken", fix)
-            return Check("OSC", "error", f"UDP port {port}: {error.strerror}", "wj play --osc-port 9010")
+            return Check(
+                "OSC",
+                "error",
+                f"UDP port {port}: {error.strerror}",
+                "choose another port, as in: wj play --osc-port 9020",
+            )
     return Check("OSC", "ok", f"UDP port {port} is free")

@@ -1,4 +1,4 @@
-"""Which worlds this machine can play, and how fast: each is heard for a few seconds in a process of its own."""
+"""Which worlds this machine can play, and how fast: each runs for a few seconds in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from worldjockey.model.weights_store import home, missing
 from ..ipc.process import SPAWN, exit_now, init_child
 from ..world.adaptive_quality import enough
 
-SECONDS = 5.0  # that a world is heard for
-ANYWHERE = "nano"  # plays where no other does, if not always in time
-TOP = 30.0  # frames a second; the show's rate, where none is said
+TRIAL_S = 5.0
+FALLBACK_WORLD = "nano"  # plays on every machine, if not always fast enough
+DEFAULT_FPS = 30.0  # of a show
 
 
 @dataclass(frozen=True)
 class Machine:
-    """device: "cuda", "mps" or "cpu". memory: GB that a world can have on it; 0 where nobody says."""
+    """device: "cuda", "mps" or "cpu". memory: GB available to a world on it; 0 where unknown."""
 
     device: str
     memory: float = 0.0
@@ -28,21 +28,22 @@ class Machine:
 
 @dataclass(frozen=True)
 class Trial:
-    """fps: frames a second that it makes in the steps it was made for, of `wanted` at least.
+    """How fast a world ran. fps: frames a second with the number of steps it was trained for. wanted: the fewest
+    needed.
 
-    why: it could not be heard, and the fix.
+    error: why it could not be run, with the fix.
     """
 
     fps: float = 0.0
     wanted: float = 0.0
-    why: str = ""
+    error: str = ""
 
     @property
-    def keeps_time(self) -> bool:
-        return not self.why and self.fps >= self.wanted
+    def is_fast_enough(self) -> bool:
+        return not self.error and self.fps >= self.wanted
 
 
-def _look(pipe: Any, device: str) -> None:
+def _send_machine(pipe: Any, device: str) -> None:
     init_child()
     try:
         import torch
@@ -61,15 +62,15 @@ def _look(pipe: Any, device: str) -> None:
         pipe.send(str(error) or type(error).__name__)
 
 
-def _look_and_leave(pipe: Any, device: str) -> None:
-    _look(pipe, device)
+def _machine_process(pipe: Any, device: str) -> None:
+    _send_machine(pipe, device)
     exit_now()
 
 
 def machine(device: str = "auto") -> Machine:
-    """What worlds would run on. Asked in another process: torch never comes into this one. RuntimeError if it fails."""
+    """The device that worlds would run on. A child process imports torch for it. Raises RuntimeError where it fails."""
     ours, theirs = SPAWN.Pipe(duplex=False)
-    process = SPAWN.Process(target=_look_and_leave, args=(theirs, device), daemon=True)
+    process = SPAWN.Process(target=_machine_process, args=(theirs, device), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -78,12 +79,12 @@ def machine(device: str = "auto") -> Machine:
         found = "torch does not start: pip install --force-reinstall torch"
     process.join()
     if not isinstance(found, Machine):
-        raise RuntimeError(f"no device {device!r} here ({found}); try --device auto")
+        raise RuntimeError(f"this machine has no device {device!r} ({found}); try --device auto")
     return found
 
 
 def unfit(entry: WorldEntry, here: Machine) -> str:
-    """Why this machine need not try that world; empty where it may."""
+    """Why this machine cannot run that world; empty where it may."""
     if here.device not in entry.devices:
         return f"needs {' or '.join(map(str.upper, entry.devices))}; this machine has {here.device.upper()} only"
     if here.memory and here.memory < entry.memory:
@@ -91,44 +92,45 @@ def unfit(entry: WorldEntry, here: Machine) -> str:
     return ""
 
 
-def hear(name: str, device: str = "auto", seconds: float = SECONDS, top: float = TOP) -> Trial:
-    """Open a world and let it make frames. top: the show's rate."""
+def try_world(name: str, device: str = "auto", seconds: float = TRIAL_S, show_fps: float = DEFAULT_FPS) -> Trial:
+    """Open a world and measure how many frames a second it makes."""
     from . import bench
 
     try:
         rows, about = bench.world(name, device, (int(preset_values(name).get("steps", 1)),), seconds)
     except RuntimeError as error:
-        return Trial(why=str(error))
-    return Trial(rows[0]["fps"], round(enough(about["rate"], top, about["frames_per_step"] > 1), 2))
+        return Trial(error=str(error))
+    return Trial(rows[0]["fps"], round(enough(about["rate"], show_fps, about["frames_per_step"] > 1), 2))
 
 
-def lacking(entry: WorldEntry) -> str:
-    """What to do before that world can be opened; empty where its weights are here."""
-    gone = [path for source in entry.weights for path in missing(source, home())]
-    return f"wj weights get {entry.name}" if gone else ""
+def missing_weights(entry: WorldEntry) -> str:
+    """The command that downloads the weights of that world; empty where they are installed."""
+    absent = [path for source in entry.weights for path in missing(source, home())]
+    return f"wj weights get {entry.name}" if absent else ""
 
 
 def candidates(worlds: Iterable[WorldEntry] = BUILTIN_WORLDS) -> list[WorldEntry]:
-    """Those that may be chosen by themselves, the best first."""
+    """The worlds that `--model auto` may choose, the best first."""
     return sorted((entry for entry in worlds if entry.devices), key=lambda entry: -entry.rank)
 
 
-def choose(device: str = "auto", top: float = TOP, tell: Callable[[str], None] = lambda said: None,
-           worlds: Iterable[WorldEntry] = BUILTIN_WORLDS, look: Callable[[str], Machine] = machine,
-           listen: Callable[[str, str, float, float], Trial] = hear) -> str:  # fmt: skip
-    """The best world that keeps its time here; the one that plays anywhere if none does. tell: hears what is found."""
-    here = look(device)
+def choose(device: str = "auto", show_fps: float = DEFAULT_FPS, report: Callable[[str], None] = lambda line: None,
+           worlds: Iterable[WorldEntry] = BUILTIN_WORLDS, get_machine: Callable[[str], Machine] = machine,
+           run_trial: Callable[[str, str, float, float], Trial] = try_world) -> str:  # fmt: skip
+    """The best world that is fast enough on this machine; FALLBACK_WORLD if none is. report: called with each
+    result."""
+    here = get_machine(device)
     for entry in candidates(worlds):
-        if entry.name == ANYWHERE or unfit(entry, here):
+        if entry.name == FALLBACK_WORLD or unfit(entry, here):
             continue
-        if why := lacking(entry):
-            tell(f"not {entry.name}: its weights are not here ({why})")
+        if fix := missing_weights(entry):
+            report(f"not {entry.name}: its weights are not installed ({fix})")
             continue
-        tell(f"trying {entry.name} …")
-        heard = listen(entry.name, device, SECONDS, top)
-        if heard.keeps_time:
-            tell(f"playing {entry.name}: {heard.fps:g} frames a second")
+        report(f"trying {entry.name} …")
+        trial = run_trial(entry.name, device, TRIAL_S, show_fps)
+        if trial.is_fast_enough:
+            report(f"playing {entry.name}: {trial.fps:g} frames a second")
             return entry.name
-        tell(f"not {entry.name}: {heard.why or f'{heard.fps:g} frames a second of {heard.wanted:g}'}")
-    tell(f"playing {ANYWHERE}")
-    return ANYWHERE
+        report(f"not {entry.name}: {trial.error or f'{trial.fps:g} frames a second of {trial.wanted:g}'}")
+    report(f"playing {FALLBACK_WORLD}")
+    return FALLBACK_WORLD

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from worldjockey.integrations import CardError, CardMemory, Frame, Layout, OnCard, Output, Unsuitable, VideoFormat
 
-from ..ipc.audio_ring import AudioRing, Listener
+from ..ipc.audio_ring import AudioReader, AudioRing
 from ..ipc.card_memory import unpacked_card_memory
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing, Pixels
@@ -122,14 +122,14 @@ class AudioForwarder:
 
     def __init__(self, output: Output, sound: AudioRing) -> None:
         self._output = output
-        self._listener = Listener(sound)
+        self._listener = AudioReader(sound)
         self.said: dict[str, str] = {}  # for the status: why there is no sound
 
     def pass_on(self) -> None:
         if self.said:
             return
         try:
-            for chunk in self._listener.news():
+            for chunk in self._listener.read_new():
                 self._output.send_audio(chunk)
         except Exception as error:
             logger.exception("audio of an output failed")

@@ -25,7 +25,7 @@ from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import init_child, parent_died, publish_status
 from ..ipc.status import plain_text
-from ..ipc.supervisor import BACK_OFF
+from ..ipc.supervisor import RESTART_DELAYS_S
 from ..world.process import WorldOptions
 from . import protocol as messages
 from .key import Key
@@ -123,7 +123,7 @@ def run(options: RemoteOptions, mailbox: Mailbox, ring: FrameRing, status: Cell,
                 facts.lost += facts.up
                 facts.up = False
                 publish_status(status, facts.status(options.address))
-                stop.wait(BACK_OFF[min(failures, len(BACK_OFF) - 2)])
+                stop.wait(RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S) - 2)])
     except (Refusal, OSError, ValueError, zmq.ZMQError) as error:
         logger.exception("the link to %s failed", options.address)
         said = str(error) or type(error).__name__

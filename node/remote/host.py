@@ -24,7 +24,7 @@ from zmq.utils.monitor import parse_monitor_message
 from ..ipc.frame_ring import FrameRing
 from ..ipc.mailbox import Mailbox
 from ..ipc.signals import stop_signals
-from ..ipc.supervisor import CLOSING, Supervisor
+from ..ipc.supervisor import STOP_TIMEOUT_S, Supervisor
 from ..show.media import Media
 from ..world import process as world_process
 from ..world.process import NATIVE_BYTES, WORLD_PATIENCE, WorldOptions
@@ -119,7 +119,7 @@ class Session:
 
     def end(self) -> None:
         if self.supervisor:
-            self.supervisor.finish(time.monotonic() + CLOSING)
+            self.supervisor.finish(time.monotonic() + STOP_TIMEOUT_S)
         self.mailbox.unlink()
         self.ring.unlink()
         self._folder.cleanup()
@@ -279,7 +279,7 @@ def serve(options: HostOptions, say: Callable[[str], None]) -> None:
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
         poller.register(monitor, zmq.POLLIN)
-        while not leaving.said:
+        while not leaving.requested:
             ready = dict(poller.poll(LOOK if host.session else 100))
             while monitor in ready and monitor.poll(0):
                 if parse_monitor_message(monitor.recv_multipart())["event"] in _REFUSED:

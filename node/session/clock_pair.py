@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..ipc.leadership import Leadership
-from ..ipc.supervisor import LOST, Supervisor
+from ..ipc.supervisor import EVENTS_KEPT, Supervisor
 
 SPARE_DELAY_S = 1.0  # after the clock began to run: the start of a show has enough to do
 STANDBY_PATIENCE_S = 10.0
@@ -62,7 +62,7 @@ class ClockPair:
             before = supervisor.events
             supervisor.watch(now)
             if supervisor.events is not before:
-                self.events = [*self.events[1 - LOST :], supervisor.events[-1]]
+                self.events = [*self.events[1 - EVENTS_KEPT :], supervisor.events[-1]]
         self._see_who_leads()  # only now: a death is told by the name of what died
         if self._spare is None and self._leader.ran:
             self._spare_at = min(self._spare_at, now + SPARE_DELAY_S)

@@ -113,7 +113,7 @@ def _run(desk: Desk, inputs: dict[str, Input], processes: Processes, options: Pl
     details = f" (details: {path})" if (path := current_path()) else ""
     first_tick, looked, spoken, missed, parted = None, 0.0, 0, "", ""
     told = dict.fromkeys(map(id, processes.supervisors), "")
-    while not leaving.said:
+    while not leaving.requested:
         now = time.monotonic()
         desk.advance(now)
         for target, value in desk.changed().items():

@@ -17,7 +17,7 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import SPAWN
-from ..ipc.supervisor import CLOSING, Supervisor
+from ..ipc.supervisor import STOP_TIMEOUT_S, Supervisor
 from ..ipc.tick import CardLine
 from ..output import clock_process, worker
 from ..output.layouts import rings_for
@@ -147,7 +147,7 @@ class Processes:
 
     def finish(self, report: Report, control_cpu: float) -> None:
         """End every process, the outputs first, and put what they did in the report."""
-        deadline = time.monotonic() + CLOSING
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         for supervisor in self.supervisors:
             supervisor.ask_to_stop()
         report.restarts, report.events = self.world.restarts, [e for k in self.supervisors for e in k.events]

@@ -1,4 +1,4 @@
-"""How a value goes from one to another: easing curves and one-pole smoothing. Pure functions."""
+"""Easing curves and one-pole smoothing. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ import math
 from typing import Literal
 
 Curve = Literal["linear", "smooth", "exp"]
-STEEP = 4.0  # of an exponential way: it is half done after 83% of its time
-SETTLED = 1e-5  # a smoothed value this near its target has arrived
+STEEPNESS = 4.0  # of the curve "exp": half of the change happens in the last 17% of the time
+SETTLED_WITHIN = 1e-5  # a smoothed value this near its target is set to it
 
 
 def smoothstep(t: float) -> float:
-    """0..1 -> 0..1 with no slope at either end."""
+    """0..1 -> 0..1 with slope 0 at both ends."""
     t = min(max(t, 0.0), 1.0)
     return t * t * (3 - 2 * t)
 
 
 def approach(value: float, target: float, dt: float, smoothing: float) -> float:
-    """One-pole smoothing: after `smoothing` seconds 63% of the way is done."""
+    """One-pole smoothing: after `smoothing` seconds the value has covered 63% of the distance."""
     if smoothing <= 0:
         return target
     value += (target - value) * -math.expm1(-dt / smoothing)
-    return target if abs(target - value) < SETTLED else value
+    return target if abs(target - value) < SETTLED_WITHIN else value
 
 
 def curved(curve: Curve, t: float) -> float:
-    """How far along its way a fader is after the part `t` of its time; 0..1 -> 0..1."""
+    """Progress of a transition after the share `t` of its time; 0..1 -> 0..1."""
+    # integrations/midi/rules.bent has the same formula: integrations may not import node (tests/test_layers.py).
     match curve:
         case "linear":
             return min(max(t, 0.0), 1.0)
         case "exp":
-            return math.expm1(STEEP * min(max(t, 0.0), 1.0)) / math.expm1(STEEP)
+            return math.expm1(STEEPNESS * min(max(t, 0.0), 1.0)) / math.expm1(STEEPNESS)
     return smoothstep(t)

@@ -1,4 +1,4 @@
-"""Oscillators and envelopes: what moves faders by itself, as pure functions of time."""
+"""Oscillators and envelopes that modulate parameters, as pure functions of time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def noise(seed: int, cycle: int) -> float:
 
 
 def wave(shape: str, phase: float, seed: int = 0) -> float:
-    """-1..1 after `phase` cycles. sine, triangle and random begin at the middle, saw at the bottom, square on top."""
+    """-1..1 after `phase` cycles. sine and triangle start at 0, saw at -1, square at 1."""
     cycle = math.floor(phase)
     x = phase - cycle
     match shape:
@@ -41,9 +41,9 @@ def wave(shape: str, phase: float, seed: int = 0) -> float:
 
 @dataclass(frozen=True)
 class Envelope:
-    """Attack, decay, sustain, release: times in seconds, the level 0..1.
+    """ADSR envelope: attack, decay and release in seconds, sustain a level 0..1.
 
-    A trigger runs through attack and decay and lets go; a held key stays at `sustain` until it is let go.
+    A trigger runs through attack and decay, and is then released; a held key stays at `sustain` until it is released.
     """
 
     attack: float = 0.01
@@ -52,7 +52,7 @@ class Envelope:
     release: float = 0.3
 
     def held(self, since: float, start: float = 0.0) -> float:
-        """The level `since` seconds after the press, from `start`, while the key is held."""
+        """The level `since` seconds after the press, which began at level `start`, while the key is held."""
         if since < self.attack:
             return start + (1 - start) * max(since, 0.0) / self.attack
         since -= self.attack
@@ -60,14 +60,14 @@ class Envelope:
             return 1 - (1 - self.sustain) * since / self.decay
         return self.sustain
 
-    def let_go(self, since: float, level: float) -> float:
-        """The level `since` seconds after the key was let go at `level`."""
+    def released(self, since: float, level: float) -> float:
+        """The level `since` seconds after the release at `level`."""
         return level * (1 - since / self.release) if 0 <= since < self.release else 0.0
 
 
 @dataclass
 class Press:
-    """One key of an envelope: when it went down and from which level, and when it came up."""
+    """One key of an envelope: when it was pressed, from which level, and when it was released."""
 
     down: float = -math.inf
     start: float = 0.0
@@ -78,7 +78,7 @@ class Press:
             return envelope.held(now - self.down, self.start)
         if self.up == -math.inf:
             return 0.0
-        return envelope.let_go(now - self.up, envelope.held(self.up - self.down, self.start))
+        return envelope.released(now - self.up, envelope.held(self.up - self.down, self.start))
 
     def press(self, envelope: Envelope, now: float, hold: bool) -> None:
         self.start, self.down = self.level(envelope, now), now
@@ -87,7 +87,7 @@ class Press:
 
 @dataclass
 class Modulator:
-    """One of the show's. spans: attack, decay, release as the show says them. on: what plays the envelope."""
+    """State of one modulator of the show. on: names of the controls that trigger its envelope."""
 
     number: int
     attack: Span = field(default_factory=lambda: Span(0.01))
@@ -95,8 +95,8 @@ class Modulator:
     sustain: float = 0.0
     release: Span = field(default_factory=lambda: Span(0.3))
     on: frozenset[str] = frozenset()
-    phase: float = 0.0  # cycles that a free one has run
-    shift: float = 0.0  # cycles by which it starts later in its wave
+    phase: float = 0.0  # cycles that a free-running oscillator has completed
+    shift: float = 0.0  # cycles by which the wave is shifted
     press: Press = field(default_factory=Press)
     pressed: set[str] = field(default_factory=set)
 

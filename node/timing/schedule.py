@@ -1,4 +1,4 @@
-"""What waits for its moment: a cue that was asked for and lands on a beat, and the one that follows by itself. Pure."""
+"""Scheduled cues: one that was requested and lands on a beat, and one that follows automatically. Pure functions."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 
 from .tempo import Line, Meter, Span, boundary, landing
 
-LEAST = 0.02  # seconds between a cue and the one that follows it: a show that goes round must not spin
+DISTANCE_MIN_S = 0.02  # between a cue and the one that follows it, so that a loop of cues cannot spin
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """what: whatever shall be done. It is seen at `beat`, or at `time` where that is None.
+    """A scheduled item, which is to be visible at `beat`, or at `time` where beat is None.
 
-    every: beats between the places where it may land; 0 for one that keeps its distance. jumped: the clock's, then.
+    every: it may land on multiples of so many beats; 0 keeps its distance to the cue before. jumped: the clock's
+    `jumped` when this was scheduled.
     """
 
     what: Any
@@ -24,33 +25,35 @@ class Waiting:
     jumped: float
 
     def lands(self, line: Line) -> float:
-        """When it is to be seen."""
+        """When it is to be visible."""
         return self.time if self.beat is None else line.time_of(self.beat)
 
 
 class Schedule:
-    """One that was asked for, and one that follows; a newer one takes the place of the older."""
+    """One requested item and one that follows; a newer one replaces the older."""
 
     def __init__(self) -> None:
         self.asked: Waiting | None = None
         self.following: Waiting | None = None
 
     def ask(self, what: Any, line: Line, now: float, every: float, latency: float, jumped: float) -> None:
-        """Let it land on the next multiple of `every` beats that can still be met. Who asks does not wait to follow."""
+        """Schedule `what` for the next multiple of `every` beats that can still be met, and cancel what would
+        follow."""
         self.asked = Waiting(what, landing(line, now, every, latency), 0.0, every, jumped)
         self.following = None
 
     def follow(self, what: Any, after: Span, line: Line, seen: float, meter: Meter, jumped: float) -> None:
-        """Let it land so long after `seen`, the moment at which the one before lands."""
+        """Schedule `what` for `after` the time `seen`, at which the item before it lands."""
         beats = after.beats(meter)
-        beat = None if beats is None else line.beat_at(seen) + max(beats, LEAST * line.bpm / 60)
-        self.following = Waiting(what, beat, seen + max(after.amount, LEAST), 0.0, jumped)
+        beat = None if beats is None else line.beat_at(seen) + max(beats, DISTANCE_MIN_S * line.bpm / 60)
+        self.following = Waiting(what, beat, seen + max(after.amount, DISTANCE_MIN_S), 0.0, jumped)
 
     def clear(self) -> None:
         self.asked = self.following = None
 
     def due(self, line: Line, now: float, latency: float, jumped: float) -> list[tuple[Any, float]]:
-        """What is to be done now so that it lands in time, and when it lands; each once, in the order of landing."""
+        """Items to start now so that they land in time, each with its landing time, in that order. Each is returned
+        once."""
         found = []
         for name in ("asked", "following"):
             waiting: Waiting | None = getattr(self, name)

@@ -56,7 +56,7 @@ class Encoder(threading.Thread):
             for name, seen in self._seen.items():
                 if self._mailbox.text_version(name) == seen:
                     continue
-                said = self._mailbox.said(name)
+                said = self._mailbox.text(name)
                 empty = not said.text and name != "prompt"
                 tokens = None if empty else self._known.pop(said.text, None)
                 if tokens is not None:
@@ -70,7 +70,7 @@ class Encoder(threading.Thread):
         for name in TEXTS:
             self.recall()
             with self._lock:
-                said = self._mailbox.said(name)
+                said = self._mailbox.text(name)
                 if said.version == self._seen[name]:
                     continue
                 self._seen[name] = said.version

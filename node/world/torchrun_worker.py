@@ -43,7 +43,9 @@ def follow(seconds: float | None = None) -> None:
 
     supervisor, begin = Supervisor("follower", run, (), {}), time.monotonic()
     with stop_signals() as leaving:
-        while not leaving.said and not supervisor.closed and (seconds is None or time.monotonic() - begin < seconds):
+        while (
+            not leaving.requested and not supervisor.closed and (seconds is None or time.monotonic() - begin < seconds)
+        ):
             supervisor.watch(time.monotonic())
             time.sleep(BEAT)
     supervisor.finish(time.monotonic())

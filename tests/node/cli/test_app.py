@@ -134,33 +134,51 @@ def test_the_doctor_names_the_fix_for_a_port_in_use():
 
 
 def test_the_doctor_names_the_fix_for_missing_weights(monkeypatch):
-    monkeypatch.setattr(doctor, "WEIGHTS", "nowhere.safetensors")
+    monkeypatch.setattr(doctor, "WEIGHTS_FILE", "nowhere.safetensors")
     check = doctor.world()
     assert check.state == "error"
     assert "nowhere.safetensors" in check.detail
     assert "wj train" in check.fix
 
 
-def test_the_doctor_names_the_fix_for_what_browsers_streams_and_in_betweens_lack(monkeypatch):
+def test_the_doctor_names_the_fix_for_what_browsers_streams_and_in_betweens_miss(monkeypatch):
     assert doctor.browsers().state == "ok"
-    with monkeypatch.context() as lacking:
-        lacking.setitem(sys.modules, "aiortc", None)
+    with monkeypatch.context() as missing:
+        missing.setitem(sys.modules, "aiortc", None)
         check = doctor.browsers()
         assert (check.state, check.fix) == ("note", "pip install aiortc")
-        assert "JPEGs only" in check.detail
-        lacking.setitem(sys.modules, "aiohttp", None)
+        assert "JPEGs instead of WebRTC" in check.detail
+        missing.setitem(sys.modules, "aiohttp", None)
         assert doctor.browsers().fix == "pip install aiohttp aiortc av"
     monkeypatch.setenv("PATH", "/nowhere")
     assert doctor.streams().state == "note"
     assert "apt install ffmpeg" in doctor.streams().fix
     monkeypatch.setattr("av.formats_available", {"mpegts"})
-    assert "reads no cameras" in doctor.live_picture().detail
+    assert "cameras do not" in doctor.live_picture().detail
 
     def no_opencv():
         raise ImportError("no cv2")
 
     monkeypatch.setattr("worldjockey.node.output.interpolation.ready", no_opencv)
     assert "opencv-python-headless" in doctor.in_betweens().fix
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the names of camera formats differ by system")
+def test_the_doctor_finds_nothing_wrong_where_no_camera_is_connected(monkeypatch):
+    monkeypatch.setattr("worldjockey.integrations.camera.list_cameras", list)
+    monkeypatch.setattr(doctor.Path, "glob", lambda folder, pattern: iter(()))
+    check = doctor.live_picture()
+    assert (check.state, check.detail, check.fix) == ("ok", "clips and NDI; no camera is connected", "")
+
+
+def test_the_doctor_separates_the_error_of_a_window_from_its_fix(monkeypatch):
+    def no_display():
+        raise RuntimeError("cannot open a window: X11: no DISPLAY. DISPLAY is not set: export DISPLAY=:0")
+
+    monkeypatch.setattr("worldjockey.integrations.window.list_monitors", no_display)
+    check = doctor.window()
+    assert check.detail == "cannot open a window: X11: no DISPLAY"
+    assert check.fix == "DISPLAY is not set: export DISPLAY=:0"
 
 
 @pytest.mark.slow
@@ -175,11 +193,11 @@ def test_the_doctor_looks_at_everything():
     assert result.returncode == any(check["result"] == "error" for check in checks.values())
 
 
-def test_the_doctor_says_which_way_frames_reach_a_window(card, display, monkeypatch):
+def test_the_doctor_finds_how_frames_reach_a_window(card, display, monkeypatch):
     assert doctor.card_to_window().detail.startswith("no CUDA device")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
-    assert doctor.card_to_window().detail == "a world's frames stay on the card, by CUDA"
+    assert doctor.card_to_window().detail == "frames stay on the graphics card (CUDA)"
     (card / "drawn_by").write_text("1")
     elsewhere = doctor.card_to_window()
     assert (elsewhere.state, elsewhere.fix) == ("note", "use one for both")

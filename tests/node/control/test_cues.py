@@ -189,7 +189,7 @@ def test_a_cue_has_a_quantising_of_its_own_and_none_is_at_once(stage):
     s.until(1000.3)
     s.send("cue/go", "b")
     assert s.value("energy") == 0.5
-    assert s.box.said("prompt").text == "night"
+    assert s.box.text("prompt").text == "night"
 
 
 def test_a_cue_that_was_just_missed_is_not_put_off_for_a_bar(stage):
@@ -261,7 +261,7 @@ def test_snapshots_bring_everything_back(stage):
     assert s.value("energy") == 0.7
     assert s.value("act") == "none"
     assert s.box.words()[0] == {"storm": 0.4}
-    assert s.box.said("pad/1/text").text == "a sea"
+    assert s.box.text("pad/1/text").text == "a sea"
     s.send("snapshot/recall", "there")
     assert "there is here" in s.desk.error
 
@@ -281,7 +281,7 @@ def test_undo_takes_changes_back_one_by_one(stage):
     seen = []
     for _ in range(5):
         s.send("undo")
-        seen.append((s.value("energy"), s.value("morph"), s.value("speed"), s.box.said("prompt").text))
+        seen.append((s.value("energy"), s.value("morph"), s.value("speed"), s.box.text("prompt").text))
     assert seen == [
         (1, 1, pytest.approx(1.99), "night"), (0.3, 0, pytest.approx(1.99), "night"), (0.3, 0, 1, "night"),
         (0.3, 0, 1, ""), (0.3, 0, 1, ""),
@@ -308,7 +308,7 @@ def test_sound_and_tempo_are_not_undone_and_undo_is_bounded(stage):
 def test_a_prompt_takes_a_minute_at_most_to_come(stage, asked, given):
     s = stage("")
     s.send("prompt", "night", asked)
-    assert s.box.said("prompt").seconds == given
+    assert s.box.text("prompt").seconds == given
 
 
 def test_panic_puts_the_live_picture_back(stage):

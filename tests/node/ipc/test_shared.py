@@ -112,7 +112,7 @@ def test_any_text_arrives_whole(text: str) -> None:
     try:
         wanted = PARAMETERS["prompt"].coerce(text)
         box.post("prompt", wanted, 1.0, seconds=2.5)
-        said = box.said("prompt")
+        said = box.text("prompt")
         assert (said.text, said.seconds, said.arrived_at) == (wanted, 2.5, 1.0)
     finally:
         box.unlink()

@@ -1,4 +1,4 @@
-"""The best world that keeps its time is chosen, and who is not chosen is told why."""
+"""The best world that is fast enough is chosen, and the reason against each other one is reported."""
 
 import json
 import shutil
@@ -13,7 +13,16 @@ from gpu import gpu
 from package import describe
 from worldjockey.model.registry import BUILTIN_WORLDS, WorldEntry, entry_for
 from worldjockey.node.measure import doctor, model_choice
-from worldjockey.node.measure.model_choice import Machine, Trial, candidates, choose, hear, lacking, machine, unfit
+from worldjockey.node.measure.model_choice import (
+    Machine,
+    Trial,
+    candidates,
+    choose,
+    machine,
+    missing_weights,
+    try_world,
+    unfit,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -22,34 +31,34 @@ LARGE = Machine("cuda", 80.0, "a large GPU")
 
 
 def chosen(here, **rates):
-    """What is chosen where each world makes so many frames a second; what is not named is not installed."""
-    asked, told = [], []
+    """The choice where the worlds have these rates; worlds without a rate are not installed."""
+    tried, lines = [], []
 
-    def listen(name, device, seconds, top):
-        asked.append(name)
+    def run_trial(name, device, seconds, show_fps):
+        tried.append(name)
         key = name.replace("-", "_").replace(".", "_")
-        return Trial(rates[key], 12.0) if key in rates else Trial(why=f"{name} is missing: wj weights get {name}")
+        return Trial(rates[key], 12.0) if key in rates else Trial(error=f"{name} is missing: wj weights get {name}")
 
     here_all = [replace(entry, weights=()) for entry in BUILTIN_WORLDS]
-    return choose("auto", 30.0, told.append, here_all, lambda device: here, listen), asked, told
+    return choose("auto", 30.0, lines.append, here_all, lambda device: here, run_trial), tried, lines
 
 
 def test_the_best_that_keeps_its_time_is_taken_and_no_other_is_tried_then():
     assert chosen(LARGE, helios=19.0, turbo=25.0)[:2] == ("helios", ["helios"])
-    name, asked, told = chosen(LARGE, helios=5.0, turbo=25.0, wan_1_3b_longlive=11.9)
+    name, tried, lines = chosen(LARGE, helios=5.0, turbo=25.0, wan_1_3b_longlive=11.9)
     assert name == "turbo"
-    assert asked == NAMES[: NAMES.index("turbo") + 1]
-    assert "not helios: 5 frames a second of 12" in told
-    assert "not wan-1.3b-self-forcing: wan-1.3b-self-forcing is missing: wj weights get wan-1.3b-self-forcing" in told
+    assert tried == NAMES[: NAMES.index("turbo") + 1]
+    assert "not helios: 5 frames a second of 12" in lines
+    assert "not wan-1.3b-self-forcing: wan-1.3b-self-forcing is missing: wj weights get wan-1.3b-self-forcing" in lines
 
 
 @pytest.mark.parametrize("here", [LARGE, Machine("cuda", 2.0, "a small GPU"), Machine("mps", 16.0), Machine("cpu")])
 def test_where_none_plays_the_embedded_one_does(here):
-    name, asked, told = chosen(here)
+    name, tried, lines = chosen(here)
     assert name == "nano"
-    assert "nano" not in asked, "it need not be tried"
-    assert told[-1] == "playing nano"
-    assert bool(asked) == (here.device != "cpu" and here.memory > 2)
+    assert "nano" not in tried, "it needs no trial"
+    assert lines[-1] == "playing nano"
+    assert bool(tried) == (here.device != "cpu" and here.memory > 2)
 
 
 def test_what_cannot_be_is_not_tried_and_the_reason_has_numbers():
@@ -60,13 +69,13 @@ def test_what_cannot_be_is_not_tried_and_the_reason_has_numbers():
     assert all(not unfit(entry_for("nano"), here) for here in (LARGE, Machine("cpu"), Machine("mps", 8.0)))
 
 
-def test_without_weights_a_world_is_not_tried_and_the_fix_is_told(tmp_path, monkeypatch):
+def test_without_weights_a_world_is_not_tried_and_the_fix_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
-    told = []
-    name = choose("auto", 30.0, told.append, BUILTIN_WORLDS, lambda device: LARGE, None)  # nobody is heard
+    lines = []
+    name = choose("auto", 30.0, lines.append, BUILTIN_WORLDS, lambda device: LARGE, None)  # no world is run
     assert name == "nano"
-    assert "not turbo: its weights are not here (wj weights get turbo)" in told
-    assert lacking(entry_for("nano")) == ""
+    assert "not turbo: its weights are not installed (wj weights get turbo)" in lines
+    assert missing_weights(entry_for("nano")) == ""
     assert "testcard" not in NAMES, "a test picture is no world to play"
     assert NAMES[0] == "helios"
 
@@ -103,66 +112,66 @@ def zoo(tmp_path, monkeypatch):
 
 
 def test_of_real_worlds_the_best_in_time_is_taken_after_five_seconds_of_each(zoo):
-    asked, told = [], []
+    tried, lines = [], []
 
-    def listen(name, device, seconds, top):
-        asked.append((name, seconds, top))
-        return hear(name, device, 0.3, top)
+    def run_trial(name, device, seconds, show_fps):
+        tried.append((name, seconds, show_fps))
+        return try_world(name, device, 0.3, show_fps)
 
-    assert choose("cpu", 30.0, told.append, zoo, lambda device: Machine("cpu"), listen) == "hare"
-    assert asked == [(name, 5.0, 30.0) for name in ("sloth:slow=0.2", "ghost", "hare")], "and no other is tried then"
-    assert told[0] == "trying sloth:slow=0.2 …"
-    assert told[1].startswith("not sloth:slow=0.2: 4.")
-    assert told[1].endswith("frames a second of 18")
-    assert told[3] == "not ghost: there is nobody here: plug it in"
-    assert told[-1].startswith("playing hare: ")
-
-
-def test_a_real_world_is_heard_in_its_own_process_and_one_that_is_not_here_says_why():
-    heard = hear("testcard", "cpu", 0.2)
-    assert heard.fps > 0
-    assert heard.wanted == 12.0
-    assert "unknown world" in hear("nowhere", "cpu", 0.2).why
+    assert choose("cpu", 30.0, lines.append, zoo, lambda device: Machine("cpu"), run_trial) == "hare"
+    assert tried == [(name, 5.0, 30.0) for name in ("sloth:slow=0.2", "ghost", "hare")], "and no other is tried then"
+    assert lines[0] == "trying sloth:slow=0.2 …"
+    assert lines[1].startswith("not sloth:slow=0.2: 4.")
+    assert lines[1].endswith("frames a second of 18")
+    assert lines[3] == "not ghost: there is nobody here: plug it in"
+    assert lines[-1].startswith("playing hare: ")
 
 
-def test_the_machine_is_looked_at_and_a_device_that_is_not_there_is_said():
+def test_a_real_world_runs_in_its_own_process_and_the_error_of_one_that_is_not_installed_is_named():
+    trial = try_world("testcard", "cpu", 0.2)
+    assert trial.fps > 0
+    assert trial.wanted == 12.0
+    assert "unknown world" in try_world("nowhere", "cpu", 0.2).error
+
+
+def test_the_machine_is_described_and_an_absent_device_is_an_error():
     assert machine("cpu") == Machine("cpu")
     with pytest.raises(RuntimeError, match="try --device auto"):
         machine("no such device")
 
 
-def looked(device="auto"):
-    """What the process that looks at the machine says."""
-    said = []
-    model_choice._look(SimpleNamespace(send=said.append), device)
-    return said[0]
+def described(device="auto"):
+    """The machine that the child process sends."""
+    sent = []
+    model_choice._send_machine(SimpleNamespace(send=sent.append), device)
+    return sent[0]
 
 
 def test_a_gpu_is_named_with_its_memory(monkeypatch):
     monkeypatch.setattr(model_choice, "init_child", lambda: None)
     with gpu(25.4e9, "RTX of the tests"):
-        assert looked() == Machine("cuda", 25.4, "RTX of the tests")
-        assert looked("cpu") == Machine("cpu")
-        torch_said = doctor.torch()
-    assert torch_said.state == "ok"
-    assert torch_said.detail.endswith("CUDA: RTX of the tests")
+        assert described() == Machine("cuda", 25.4, "RTX of the tests")
+        assert described("cpu") == Machine("cpu")
+        torch_check = doctor.torch()
+    assert torch_check.state == "ok"
+    assert torch_check.detail.endswith("CUDA: RTX of the tests")
 
 
 def test_an_apple_gpu_has_what_torch_recommends(monkeypatch):
     monkeypatch.setattr(model_choice, "init_child", lambda: None)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 22_906_503_168)
-    assert looked() == Machine("mps", 22.9, "Apple GPU")
+    assert described() == Machine("mps", 22.9, "Apple GPU")
     assert doctor.torch().detail.endswith("MPS")
 
 
 def test_a_card_that_torch_does_not_know_is_a_note_with_the_fix(monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda name: name if name == "nvidia-smi" else None)
-    said = doctor.torch()
-    assert (said.state, "no CUDA" in said.fix) == ("note", True)
+    check = doctor.torch()
+    assert (check.state, "no CUDA" in check.detail) == ("note", True)
 
 
-def test_the_doctor_says_which_worlds_play_here_and_how_fast(monkeypatch, tmp_path):
+def test_the_doctor_lists_which_worlds_play_here_and_how_fast(monkeypatch, tmp_path):
     monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
     kinds = ("cuda", "mps", "cpu")
     card, turbo = entry_for("testcard"), entry_for("turbo")
@@ -178,17 +187,18 @@ def test_the_doctor_says_which_worlds_play_here_and_how_fast(monkeypatch, tmp_pa
     assert (turbo.state, turbo.fix) == ("note", "wj weights get turbo")
     assert card.name == "world testcard"
     assert "frames a second on" in card.detail
-    assert card.detail.endswith("12 wanted")
-    assert (nowhere.state, nowhere.detail) == ("note", "does not play")
-    assert "unknown world" in nowhere.fix
+    assert card.detail.endswith("12 needed")
+    assert nowhere.state == "note"
+    assert nowhere.detail.startswith("cannot be played: unknown world")
+    assert nowhere.fix
 
 
 def test_a_world_that_is_too_slow_is_a_note_with_what_to_do(monkeypatch):
-    monkeypatch.setattr(model_choice, "hear", lambda name, seconds: Trial(3.0, 12.0))
+    monkeypatch.setattr(model_choice, "try_world", lambda name, seconds: Trial(3.0, 12.0))
     monkeypatch.setattr(model_choice, "machine", lambda: Machine("cpu"))
     nano = list(doctor.worlds(1.0))[-1]
     assert (nano.name, nano.state) == ("world nano", "note")
-    assert nano.detail.startswith("too slow: 3 frames a second on CPU, 12 wanted")
+    assert nano.detail.startswith("too slow: 3 frames a second on CPU, 12 needed")
     assert nano.fix
 
 

@@ -352,7 +352,7 @@ def test_a_stuck_or_missing_output_disturbs_no_other(
     assert report.missed == 0
     assert longest_gap(stage.frames("audience")) < GAP
     assert report.outputs["stuck"]["restarts"] >= 1
-    assert "stuck gave no sign for 4 s" in report.events
+    assert "stuck did not respond for 4 s" in report.events
     assert report.outputs["missing"]["restarts"] >= 1
     assert "missing failed: there is no such device: plug it in" in report.events
     assert report.outputs["missing"]["state"] != "unsuitable", "it may still be plugged in"

@@ -65,7 +65,7 @@ class Hands:
     def heard(self):
         """What the world is told: the prompt of each pad that is up."""
         values = self.box.read().values
-        return {self.box.said(f"{name}/text").text: values[name] for name in WEIGHTS if values[name] > 0}
+        return {self.box.text(f"{name}/text").text: values[name] for name in WEIGHTS if values[name] > 0}
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ def test_whatever_is_played_silent_pads_are_the_banks_and_a_switch_is_not_heard(
             banks = hands.desk.store.banks
             assert banks.values == {name: hands.desk.read(name) for name in banks.values}
             for pad in range(1, PADS + 1):
-                assert hands.box.said(f"pad/{pad}/text").text == banks.text(pad)
+                assert hands.box.text(f"pad/{pad}/text").text == banks.text(pad)
                 assert banks.of[pad - 1] == banks.now or pad in hands.desk.store.active_pads()
     finally:
         hands.box.unlink()

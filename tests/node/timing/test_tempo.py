@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from worldjockey.node.timing.schedule import Schedule
 from worldjockey.node.timing.show_clock import ShowClock
 from worldjockey.node.timing.tempo import (
-    FASTEST,
-    SLACK,
-    SLOWEST,
+    BPM_MAX,
+    BPM_MIN,
+    SLACK_S,
     Line,
     Meter,
     MidiClock,
@@ -21,7 +21,7 @@ from worldjockey.node.timing.tempo import (
     tapped,
 )
 
-bpms = st.floats(SLOWEST, FASTEST)
+bpms = st.floats(BPM_MIN, BPM_MAX)
 moments = st.floats(0, 1e5)
 lines = st.builds(Line, moments, st.floats(-1e4, 1e4), bpms)
 units = st.sampled_from([1.0, 4.0, 3.0, 16.0, 64.0])
@@ -78,7 +78,7 @@ def test_a_boundary_is_the_next_one(beat, every):
 @given(lines, moments, units, latencies)
 def test_what_lands_can_be_met_and_is_no_later_than_it_must(line, now, every, latency):
     left = line.time_of(landing(line, now, every, latency)) - latency - now
-    assert -SLACK - 1e-4 <= left <= every * 60 / line.bpm + 1e-4
+    assert -SLACK_S - 1e-4 <= left <= every * 60 / line.bpm + 1e-4
 
 
 @given(lines, moments, units, latencies, st.integers(1, 60))
@@ -94,7 +94,7 @@ def test_a_cue_is_fired_once_and_seen_on_its_beat(line, now, every, latency, loo
     assert [what for _, what, _ in fired] == ["cue"]
     at, _, lands = fired[0]
     assert lands == pytest.approx(wanted)
-    assert -1e-4 <= at + latency - lands <= step + SLACK + 1e-4
+    assert -1e-4 <= at + latency - lands <= step + SLACK_S + 1e-4
 
 
 def test_a_clock_that_jumps_takes_what_waits_with_it():
@@ -147,13 +147,13 @@ def test_taps_are_a_tempo_also_with_one_left_out(bpm, begin, jitter, left_out):
 
 @given(lines, st.lists(moments, max_size=8))
 def test_any_taps_leave_a_tempo_within_range(line, times):
-    assert SLOWEST - 1e-6 <= tapped(line, sorted(times)).bpm <= FASTEST + 1e-6
+    assert BPM_MIN - 1e-6 <= tapped(line, sorted(times)).bpm <= BPM_MAX + 1e-6
 
 
 # -- MIDI clock --------------------------------------------------------------------------------------------------------
 
 
-def heard(arrivals, clock=None):
+def clock_after(arrivals, clock=None):
     clock = clock or MidiClock()
     for time in arrivals:
         clock = clock.event("tick", time)
@@ -168,7 +168,7 @@ def ticks(bpm, count, begin=1000.0, jitter=0.0, seed=0):
 @given(st.floats(40, 200), st.floats(0, 0.002), st.integers(0, 99))
 @settings(deadline=None)
 def test_a_clock_with_jitter_is_a_steady_tempo_on_the_beat(bpm, jitter, seed):
-    line = heard(ticks(bpm, 24 * 16, jitter=jitter, seed=seed)).line
+    line = clock_after(ticks(bpm, 24 * 16, jitter=jitter, seed=seed)).line
     assert line.bpm == pytest.approx(bpm, rel=0.005)
     due = 1000 + 24 * 16 * 60 / (bpm * 24)
     assert (line.beat_at(due) - 16) * 60 / bpm == pytest.approx(0, abs=0.004)
@@ -184,7 +184,7 @@ def test_clocks_that_come_in_a_bunch_cost_no_beat(bpm, stalls):
                 time = 1000 + begin + length
         last = max(time, last + 1e-5)
         late.append(last)
-    line = heard(late).line
+    line = clock_after(late).line
     assert (line.beat_at(1014) - 14 * bpm / 60) * 60 / bpm == pytest.approx(0, abs=0.01)
 
 
@@ -192,7 +192,7 @@ def test_clocks_that_come_in_a_bunch_cost_no_beat(bpm, stalls):
 @settings(deadline=None)
 def test_clocks_that_were_lost_are_counted_by_the_time_that_went_by(bpm, lost, at):
     sent = ticks(bpm, 24 * 16 + lost, jitter=0.0005)
-    line = heard(sent[:at] + sent[at + lost :]).line
+    line = clock_after(sent[:at] + sent[at + lost :]).line
     assert (line.beat_at(sent[-1]) - (len(sent) - 1) / 24) * 60 / bpm == pytest.approx(0, abs=0.01)
 
 
@@ -201,7 +201,7 @@ def test_clocks_that_were_lost_are_counted_by_the_time_that_went_by(bpm, lost, a
 def test_another_tempo_is_taken_up_within_a_few_beats_and_no_beat_is_lost(before, after):
     sent = ticks(before, 24 * 8)
     sent += ticks(after, 24 * 6, begin=sent[-1] + 60 / (after * 24))
-    line = heard(sent).line
+    line = clock_after(sent).line
     assert line.bpm == pytest.approx(after, rel=0.02)
     assert (line.beat_at(sent[-1]) - (len(sent) - 1) / 24) * 60 / after == pytest.approx(0, abs=0.015)
 
@@ -215,16 +215,16 @@ def test_any_events_leave_a_tempo_within_range(events):
     clock = MidiClock()
     for time, (kind, _gap) in zip(itertools.accumulate(gap for _, gap in events), events, strict=True):
         clock = clock.event(kind, time, 3)
-    assert clock.line is None or SLOWEST - 1e-6 <= clock.line.bpm <= FASTEST + 1e-6
+    assert clock.line is None or BPM_MIN - 1e-6 <= clock.line.bpm <= BPM_MAX + 1e-6
 
 
 def test_start_position_and_continue_say_where_the_song_is():
-    clock = heard(ticks(120, 50)).event("start", 1001.1)
-    clock = heard(ticks(120, 25, begin=1001.2), clock)
+    clock = clock_after(ticks(120, 50)).event("start", 1001.1)
+    clock = clock_after(ticks(120, 25, begin=1001.2), clock)
     assert clock.playing
     assert clock.index == 24, "the first clock after start is beat 0"
     clock = clock.event("stop", 1002).event("position", 1003, 32).event("continue", 1010)
-    assert heard([1010.1], clock).line.beat_at(1010.1) == pytest.approx(8)
+    assert clock_after([1010.1], clock).line.beat_at(1010.1) == pytest.approx(8)
 
 
 # -- the show clock ----------------------------------------------------------------------------------------------------
