@@ -27,7 +27,7 @@ from ..ipc.signals import stop_signals
 from ..ipc.supervisor import STOP_TIMEOUT_S, Supervisor
 from ..show.media import Media
 from ..world import process as world_process
-from ..world.process import NATIVE_BYTES, WORLD_PATIENCE, WorldOptions
+from ..world.process import NATIVE_BYTES, WORLD_PATIENCE_S, WorldOptions
 from . import protocol as messages
 from .key import Key
 from .protocol import Hello, Malformed
@@ -107,7 +107,7 @@ class Session:
             world = WorldOptions(
                 o.model or h.model, o.device, o.threads, h.top_fps, h.aspect, media, h.ahead, returns=True
             )
-            self.supervisor = Supervisor("world", world_process.run, (world, self.mailbox, self.ring), WORLD_PATIENCE)
+            self.supervisor = Supervisor("world", world_process.run, (world, self.mailbox, self.ring), WORLD_PATIENCE_S)
 
     def status(self) -> dict[str, Any]:
         """The world's status. cannot: why it never opened."""

@@ -28,7 +28,7 @@ from ..show.schema import Show
 from ..world import live_source as looking
 from ..world import process as world_process
 from ..world.live_source import LiveSpec
-from ..world.process import NATIVE_BYTES, WORLD_PATIENCE, WorldOptions
+from ..world.process import NATIVE_BYTES, WORLD_PATIENCE_S, WorldOptions
 from .clock_pair import ClockPair
 from .options import PlayOptions
 from .report import Report, latency
@@ -108,7 +108,7 @@ class Processes:
         spec, feed, live = live_spec(show, options.folder), None, None
         if spec:
             feed = looking.LiveFeed(FrameRing(NATIVE_BYTES, 4), Cell(64))
-            live = Supervisor("live picture", looking.run, (spec, feed), looking.PATIENCE)
+            live = Supervisor("live picture", looking.run, (spec, feed), looking.PATIENCE_S)
         paths = {spec.name: Cell(8) for spec in specs if spec.accepts_gpu_frames}
         card = CardLine(paths=paths) if paths and key is None else None
         world_options = WorldOptions(
@@ -117,7 +117,7 @@ class Processes:
             card=card.memory if card else None, matte=any(spec.layout == "uyva" for spec in specs),
         )  # fmt: skip
         target, opened = _world(show, world_options, key)
-        world = Supervisor("world", target, (opened, mailbox, source), WORLD_PATIENCE)
+        world = Supervisor("world", target, (opened, mailbox, source), WORLD_PATIENCE_S)
         keep_time = partial(clock_process.run, card=card)
         send = partial(worker.run, card=card, mailbox=mailbox, sound=sound)
         clock = ClockPair(keep_time, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)

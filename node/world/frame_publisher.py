@@ -1,4 +1,4 @@
-"""From the world's device to whoever shows its frames: host memory for everybody, the card's own for windows there."""
+"""Publishes frames from the world's device: in host memory for all outputs, and on the graphics card for windows."""
 
 from __future__ import annotations
 
@@ -15,44 +15,43 @@ from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
 if TYPE_CHECKING:
     from torch import Tensor
 
-SLOTS = 8  # pictures on the card: a window reads one within a few ticks of the world's writing it
+CARD_SLOTS = 8  # frames on the card; a window reads each within a few ticks
 
 
 @dataclass(frozen=True)
 class HostFrame:
-    """One frame: (h, w, 3), or 4 with a matte, in host memory, and (h, w, 4) RGBA on the card where one is needed
-    there."""
+    """One frame: (h, w, 3), or 4 with a matte, in host memory, and (h, w, 4) RGBA on the card where outputs need it."""
 
     pixels: Pixels
     on_card: Tensor | None = None
 
 
 class FramePublisher:
-    """Writes frames to the ring, and to the card's memory if somebody may draw from there.
+    """Writes frames to the ring, and to memory on the card if outputs can draw from there.
 
-    announce: where that memory is told; None if nobody draws. error: why frames stay off the card, once they do; they
-    go on through host memory.
+    announce: cell in which that memory is published; None if no output uses it. error: why frames do not stay on the
+    card; they are then published in host memory only.
     """
 
     def __init__(self, ring: FrameRing, announce: Cell | None = None) -> None:
         self._ring, self._announce = ring, announce
-        self._blocks: list[Any] = []  # the last is in use; earlier ones may still be drawn from
+        self._blocks: list[Any] = []  # the last is in use; outputs may still read the others
         self.error = ""
 
     def take(self, frames: Tensor) -> Sequence[HostFrame]:
-        """A step's frames (n, h, w, 3 or 4), uint8 on whichever device, as they are to be written."""
+        """A step's frames (n, h, w, 3 or 4), uint8 on any device, ready to be written."""
         device = None if self._announce is None or self.error else card_of(frames)
         cards: list[Any] = [None] * len(frames)
         if device is not None:
             try:
                 cards = self._on_card(frames, device)
             except Exception as error:
-                self._lose(error)
+                self._record_error(error)
         if frames.is_cuda:
             import torch
 
             pixels = frames.to("cpu", non_blocking=True).numpy()  # into pinned memory
-            torch.cuda.current_stream(frames.device).synchronize()  # then what is on the card is complete, too
+            torch.cuda.current_stream(frames.device).synchronize()  # then the copies on the card are complete, too
         else:
             pixels = frames.cpu().numpy()
         return [HostFrame(*both) for both in zip(pixels, cards, strict=True)]
@@ -63,27 +62,27 @@ class FramePublisher:
 
         rgba = pad(frames[..., :3], (0, 1), value=255).contiguous()  # CUDA shares no textures of three channels
         if not self._blocks or rgba[0].numel() > self._blocks[-1].memory.size:
-            self._blocks.append(Block(device, rgba[0].numel(), SLOTS))
+            self._blocks.append(Block(device, rgba[0].numel(), CARD_SLOTS))
             assert self._announce is not None
             self._announce.write(packed_card_memory(self._blocks[-1].memory))
         return list(rgba)
 
     def write(self, frame: HostFrame, info: FrameInfo) -> None:
-        """It is the newest frame now."""
+        """Publish the newest frame."""
         if frame.on_card is not None and self._announce is not None and not self.error:
             try:
                 slot = self._blocks[-1].put(frame.on_card.data_ptr(), frame.on_card.numel())
                 info = replace(info, memory=self._announce.version, slot=slot)
             except Exception as error:
-                self._lose(error)
+                self._record_error(error)
         self._ring.write(frame.pixels, info)
 
-    def _lose(self, error: Exception) -> None:
+    def _record_error(self, error: Exception) -> None:
         self.error = str(error) if isinstance(error, CardError) else f"{type(error).__name__}: {error}"
 
 
 def card_of(frames: Tensor) -> int | None:
-    """The CUDA device that frames lie on, as CUDA counts; None for any other (ROCm calls its devices cuda, too)."""
+    """Index of the CUDA device that holds the frames; None for any other device (ROCm calls its devices cuda, too)."""
     if frames.device.type != "cuda":
         return None
     import torch

@@ -1,4 +1,4 @@
-"""The process that looks at a camera, a clip or an NDI source. The newest picture lies in a ring; no queue grows."""
+"""The process that reads a camera, a clip or an NDI source. The newest frame is in a ring; no queue grows."""
 
 from __future__ import annotations
 
@@ -22,81 +22,82 @@ SOURCE_CLASSES = {
     "camera": "worldjockey.integrations.camera:VideoSource",
     "file": "worldjockey.integrations.camera:VideoSource",
 }
-PATIENCE = {"opening": 20.0, "running": 4.0, "waiting": 20.0}  # seconds that the process may be silent, by state
-AGAIN = 1.0  # seconds before a source that is gone is tried again
-HEARTBEAT = 0.5  # seconds after which a picture that does not move is shown again, as a sign of life
-SIZE = (512, 288)  # until the world says its own
+PATIENCE_S = {"opening": 20.0, "running": 4.0, "waiting": 20.0}  # without a status, by state
+RETRY_INTERVAL_S = 1.0
+REPEAT_INTERVAL_S = 0.5  # a frame that does not change is published again, which shows that the source still works
+DEFAULT_SIZE = (512, 288)  # until the world publishes its own
 
 
 @dataclass(frozen=True)
 class LiveSpec:
-    """place: "module:class" of a `PictureSource`."""
+    """class_path: "module:class" of a `PictureSource`."""
 
-    place: str
+    class_path: str
     options: dict[str, Any] = field(default_factory=dict)
 
     def make(self) -> PictureSource:
-        module, _, name = self.place.partition(":")
+        module, _, name = self.class_path.partition(":")
         made: PictureSource = getattr(importlib.import_module(module), name)(**self.options)
         return made
 
 
 @dataclass(frozen=True)
 class LiveFeed:
-    """What this process and the world share: pictures one way, the size that is wanted the other ("512 288")."""
+    """Shared with the world: frames from here, and the wanted size from the world ("512 288")."""
 
     ring: FrameRing
     size: Cell
 
     def wanted(self) -> tuple[int, int]:
-        said = self.size.read()[1].split()
-        return (int(said[0]), int(said[1])) if said else SIZE
+        text = self.size.read()[1].split()
+        return (int(text[0]), int(text[1])) if text else DEFAULT_SIZE
 
 
 def run(spec: LiveSpec, feed: LiveFeed, status: Cell, stop: Any) -> None:
-    """The process's main: opens the source, again and again while it is not there, and publishes what comes."""
+    """Main function of the process: opens the source, retrying while it is absent, and publishes its frames."""
     init_child()
-    say: dict[str, Any] = {"state": "opening", "pictures": 0}
-    source = spec.make()  # the same again and again: it knows what it was
+    fields: dict[str, Any] = {"state": "opening", "pictures": 0}
+    source = spec.make()  # one object for all attempts: it remembers which source it used
     while not stop.is_set() and not parent_died():
-        publish_status(status, {**say, "state": "opening"})
+        publish_status(status, {**fields, "state": "opening"})
         try:
             source.open()
-            _watch(source, feed, status, say, stop)
+            _read_frames(source, feed, status, fields, stop)
         except (Unsuitable, ImportError) as error:
-            logger.exception("the live picture cannot work here")
-            publish_status(status, {**say, "state": "error", "message": str(error)})
+            logger.exception("the live source cannot work on this machine")
+            publish_status(status, {**fields, "state": "error", "message": str(error)})
             raise SystemExit(UNSUITABLE) from None
-        except Exception as error:  # whatever it is: it may be back in a second
+        except Exception as error:  # any error: the source may work again in a second
             message = error_text(error)
-            if message != say.get("message"):  # it is tried every second: the same error again is no news
-                logger.exception("the live picture failed")
-            say["message"] = message
-            publish_status(status, {**say, "state": "waiting"})
-            stop.wait(AGAIN)
+            if message != fields.get("message"):  # log an error once, not at each attempt
+                logger.exception("the live source failed")
+            fields["message"] = message
+            publish_status(status, {**fields, "state": "waiting"})
+            stop.wait(RETRY_INTERVAL_S)
         finally:
             source.close()
-    publish_status(status, {**say, "state": "closed"})
+    publish_status(status, {**fields, "state": "closed"})
 
 
-def _watch(source: PictureSource, feed: LiveFeed, status: Cell, say: dict[str, Any], stop: Any) -> None:
+def _read_frames(source: PictureSource, feed: LiveFeed, status: Cell, fields: dict[str, Any], stop: Any) -> None:
     last: Pixels | None = None
-    shown = said_at = 0.0
+    shown = published_at = 0.0
     while not stop.is_set():
-        picture = source.read(feed.wanted())
+        frame = source.read(feed.wanted())
         now = time.monotonic()
-        if picture is not None:
-            say["pictures"] += 1
-            say["message"] = ""
-        elif now - shown > HEARTBEAT:
-            picture = last
-        if picture is not None:
-            feed.ring.write(picture, FrameInfo(now))
-            last, shown = picture, now
-        if now - said_at > 0.25:
-            said_at = now
+        if frame is not None:
+            fields["pictures"] += 1
+            fields["message"] = ""
+        elif now - shown > REPEAT_INTERVAL_S:
+            frame = last
+        if frame is not None:
+            feed.ring.write(frame, FrameInfo(now))
+            last, shown = frame, now
+        if now - published_at > 0.25:
+            published_at = now
             publish_status(
-                status, {**say, "state": "running" if last is not None else "opening", "facts": dict(source.status())}
+                status,
+                {**fields, "state": "running" if last is not None else "opening", "facts": dict(source.status())},
             )
             if parent_died():
                 return

@@ -1,8 +1,8 @@
-"""Frames that a world makes several at a time, shown one by one at an even pace.
+"""Playout: frames that a world makes several at a time are shown one by one at an even pace.
 
-A chunk of a large world is thought out in one long step and then drawn in short ones. Shown as they come, its frames
-would rush and stand still; shown evenly over the time that a whole chunk takes, they move. Time is in pure functions;
-`Playout` is the thread around them.
+A large world denoises a chunk in one long step, and then decodes it in short ones. Shown as soon as they are made, its
+frames would alternate between rushing and stopping; so they are spread over the time that a whole chunk takes. The
+timing is in pure functions; `Playout` is the thread around them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 from ..ipc.frame_ring import FrameInfo, FrameRing
 from .frame_publisher import FramePublisher
 
-MARGIN = 1.15  # the next step starts while frames for this many times the longest one still wait
+MARGIN = 1.15  # the next step starts while the waiting frames still last this many times as long as the longest step
 
 
 def spacing(steps: Sequence[tuple[float, int]], rate: float, top: float) -> float:
-    """Seconds from frame to frame: as fast as the world makes them, never faster than it means them.
+    """Seconds from frame to frame: as fast as the world makes them, but never faster than true speed or the show.
 
-    steps: (seconds, frames) of one or more whole rounds of steps; empty while nothing is known. rate: frames a second
-    at which motion is at true speed, 0 stands still. top: the show's own rate. Infinite where nothing shall move.
+    steps: (seconds, frames) of one or more whole rounds of steps; empty while none are known. rate: frames a second at
+    which motion has its true speed. top: the show's rate. Infinite where rate is 0.
     """
     if rate <= 0:
         return math.inf
@@ -34,19 +34,19 @@ def spacing(steps: Sequence[tuple[float, int]], rate: float, top: float) -> floa
 
 
 def may_wait(waiting: int, gap: float, steps: Sequence[tuple[float, int]]) -> float:
-    """Seconds for which the world need not start its next step: what waits outlasts even the longest one.
+    """Seconds for which the world need not start its next step, because the waiting frames outlast the longest step.
 
-    Waiting as long as that keeps controls as fresh as they can be, and memory constant.
+    Starting a step as late as possible keeps control latency low, and the number of waiting frames bounded.
     """
     longest = max((s for s, _ in steps), default=0.0)
     return max(waiting * gap - longest * MARGIN, 0.0) if waiting else 0.0
 
 
 class Playout(threading.Thread):
-    """Publishes frames that are put into it at an even pace.
+    """Publishes frames at an even pace.
 
-    round_: steps after which the world's pattern of long and short steps comes round. rate: asked for the frames a
-    second at true speed. top: the show's rate. held: asked whether the picture is frozen.
+    round_: number of steps after which the world's pattern of long and short steps repeats. rate: returns the frames a
+    second at true speed. top: the show's rate. held: returns whether the world is frozen.
     """
 
     def __init__(
@@ -66,24 +66,24 @@ class Playout(threading.Thread):
 
     @property
     def gap(self) -> float:
-        """Seconds from frame to frame, now."""
+        """Current seconds from frame to frame."""
         known = tuple(self._steps) if len(self._steps) == self._steps.maxlen else ()
         return spacing(known, self._rate(), self._top)
 
     @property
     def full(self) -> bool:
-        """So much waits that the world need not start its next step yet."""
+        """Whether so many frames wait that the world need not start its next step yet."""
         return may_wait(len(self._frames), self.gap, tuple(self._steps)) > 0
 
     def put(self, frames: Sequence[Any], info: FrameInfo, took: float) -> None:
-        """Frames in order, as the ring takes them, that took `took` seconds to make."""
+        """Queue frames in order, in the form that the ring takes. took: seconds that they took to make."""
         with self._changed:
             self._steps.append((took, len(frames)))
             self._frames.extend((frame, info) for frame in frames)
             self._changed.notify()
 
     def end(self) -> None:
-        """Stop at once; what waits is not shown."""
+        """Stop at once, without showing the waiting frames."""
         with self._changed:
             self._ended = True
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""The process that runs the world: reads the mailbox between steps, mixes the deck, steps, publishes the frame."""
+"""The process that runs the world: between steps it reads the mailbox and mixes the deck; then it publishes frames."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ if TYPE_CHECKING:
     from worldjockey.model import Controls, World
 
 logger = logging.getLogger(__name__)
-DT_MIN, DT_MAX = 1 / 30, 1 / 8  # seconds of world time a step may cover
+DT_MIN, DT_MAX = 1 / 30, 1 / 8  # seconds of world time that one step covers
 NATIVE_BYTES = 1920 * 1088 * 4  # the largest frame a world may make
-# Seconds by state that the world may be silent. Nothing limits how long it takes to load.
-WORLD_PATIENCE = {"running": 15.0}
-CHUNK_MAX = 10.0  # seconds that faders may glide in one step of a world that thinks in chunks
-SOUND = ("sound/level", "sound/bass", "sound/treble", "sound/onset")
-RECENT = 512  # steps that percentiles look back on
+# Without a status, by state. Loading may take any time.
+WORLD_PATIENCE_S = {"running": 15.0}
+CHUNK_DT_MAX = 10.0  # the same for smoothing the faders of a world that makes chunks
+AUDIO_PARAMETERS = ("sound/level", "sound/bass", "sound/treble", "sound/onset")
+STEPS_KEPT = 512  # for percentiles
 
 
 @dataclass(frozen=True)
 class WorldOptions:
-    """model: a name for `worldjockey.model.load`. top_fps: the show's rate, which the world never runs ahead of.
-    aspect: the show's width over height. media: pictures and sounds on pads as the show opens, by slot. ahead: prompts
-    of cues, encoded before they are asked for. live: where the live picture comes. returns: another world will be
-    opened after this one. card: where the memory of frames that stay on a graphics card is told; None where nobody
-    draws from there. matte: frames are to be RGBA, alpha being the figure."""
+    """model: a name for `worldjockey.model.load`. top_fps: the show's rate, an upper limit of the world's. aspect: the
+    show's width over height. media: images, sounds and clips on pads, by the text that stands for them. ahead: prompts
+    to encode ahead of time. live: live video. returns: another world will be opened after this one. card: cell in
+    which the memory of frames on a graphics card is published; None where no output uses it. matte: frames shall be
+    RGBA with the figure as alpha."""
 
     model: str
     device: str = "auto"
@@ -67,56 +67,56 @@ class WorldOptions:
     matte: bool = False
 
 
-NO_MATTE = "this world cannot tell its figure from the rest: with key: figure all is opaque; key: luma or green works"
+NO_MATTE = "this world has no matte, so key: figure makes the whole frame opaque: use key: luma or key: green"
 
 
 class WorldStepper:
-    """One world being played. `step` is everything that happens between two frames."""
+    """One world that is played. `step` does everything that happens between two frames."""
 
     def __init__(self, world: World, mailbox: Mailbox, options: WorldOptions) -> None:
         self.world, self.mailbox, self.options = world, mailbox, options
         self.deck, self.triggers = Deck(), Triggers(mailbox.consumed)
         self.encoder = Encoder(world, mailbox, options.media, options.ahead)
-        self.sight = LiveConditioning(world, options.live) if options.live else None
-        self.smooth: dict[str, float] = {}
+        self.conditioning = LiveConditioning(world, options.live) if options.live else None
+        self.smoothed: dict[str, float] = {}
         self.arrived_at = 0.0  # arrival time of the newest control
-        self.newest_control_at = 0.0  # of the newest that frames obey
+        self.newest_control_at = 0.0  # arrival time of the newest control that frames obey
         self.new = True
-        self._controls: Controls | None = None  # of the chunk that is being drawn
-        self._turn, self._waited = 0, 0.0  # steps into that chunk, and their seconds
+        self._controls: Controls | None = None  # of the current chunk
+        self._turn, self._waited = 0, 0.0  # steps in that chunk so far, and seconds
 
     @property
     def bursts(self) -> bool:
-        """The world makes several frames at a time, which are to be shown one by one."""
+        """Whether the world makes several frames at a time, which are then shown one by one."""
         return self.world.spec.frames_per_step > 1
 
     @property
     def rate(self) -> float:
-        """Frames a second at which such a world's are shown: its own, times `speed`."""
+        """Frames a second of such a world: its own rate, times `speed`."""
         return self.world.spec.fps * self.mailbox.value("speed")
 
     @property
     def error(self) -> str:
-        """What was not understood lately."""
+        """The latest error of prompts or live video; empty without one."""
         no_matte = NO_MATTE if self.options.matte and not self.world.spec.matte else ""
-        return self.encoder.error or (self.sight.error if self.sight else "") or no_matte
+        return self.encoder.error or (self.conditioning.error if self.conditioning else "") or no_matte
 
-    def _glide(self, name: str, target: float, dt: float) -> float:
-        value = approach(self.smooth.get(name, target), target, dt, PARAMETERS[name].smoothing)
-        self.smooth[name] = value
+    def _smoothed(self, name: str, target: float, dt: float) -> float:
+        value = approach(self.smoothed.get(name, target), target, dt, PARAMETERS[name].smoothing)
+        self.smoothed[name] = value
         return value
 
-    def _sound(self, values: Mapping[str, Any], dt: float) -> tuple[float, float, float, float]:
-        level, bass, treble, onset = (self._glide(n, values[n], dt) for n in SOUND)
+    def _audio(self, values: Mapping[str, Any], dt: float) -> tuple[float, float, float, float]:
+        level, bass, treble, onset = (self._smoothed(n, values[n], dt) for n in AUDIO_PARAMETERS)
         return level, bass, treble, onset
 
     def take_prompts(self) -> float:
-        """Put freshly encoded prompts on the deck; returns the arrival time of the newest."""
+        """Put newly encoded prompts on the deck; returns the arrival time of the newest."""
         newest = 0.0
         self.encoder.recall()
         while True:
             try:
-                name, said, tokens = self.encoder.done.get_nowait()
+                name, text, tokens = self.encoder.done.get_nowait()
             except queue.Empty:
                 return newest
             slot = name.removesuffix("/text")
@@ -124,15 +124,15 @@ class WorldStepper:
                 self.deck.clear(slot)
             else:
                 default = self.mailbox.value("transition")
-                seconds = said.seconds if math.isfinite(said.seconds) else default
+                seconds = text.seconds if math.isfinite(text.seconds) else default
                 self.deck.set_tokens(slot, tokens, seconds if slot == "prompt" else 0.0)
-            newest = max(newest, said.arrived_at)
+            newest = max(newest, text.arrived_at)
 
     def step(self, wall: float, afford: Callable[[int], int] = int) -> tuple[Any, FrameInfo] | None:
-        """One step covering `wall` seconds: frames (n, h, w, 3) and their info; None while the picture is frozen.
+        """One step covering `wall` seconds: frames (n, h, w, 3) and their info; None while the world is frozen.
 
-        afford: of the prediction steps that are asked for, how many are to be taken.
-        A world that thinks in chunks obeys at the first step of each, so for the others nothing is mixed.
+        afford: how many of the requested prediction steps to take.
+        A world that makes chunks obeys controls at the first step of each chunk; for the other steps nothing is mixed.
         """
         reading = self.mailbox.read()
         words, words_arrived_at = self.mailbox.words()
@@ -142,7 +142,7 @@ class WorldStepper:
         if self.new or fired.keys() & {"seed", "panic", "cam/home"}:
             self.new, self._controls = False, None
             self.world.reset(values["seed"])
-            self.smooth.clear()
+            self.smoothed.clear()
         if values["freeze"]:
             return None
         self._waited += wall
@@ -159,40 +159,41 @@ class WorldStepper:
     def _mixed(
         self, values: Mapping[str, Any], words: Mapping[str, float], wall: float, afford: Callable[[int], int]
     ) -> Controls | None:
-        """What the next steps obey, `wall` seconds after the last; None as long as nothing was ever said."""
+        """The controls of the next steps, `wall` seconds after the last; None until the first prompt."""
         from worldjockey.model import Controls
 
-        dt = min(max(wall, DT_MIN), CHUNK_MAX if self.bursts else DT_MAX)
+        dt = min(max(wall, DT_MIN), CHUNK_DT_MAX if self.bursts else DT_MAX)
         tokens = self.deck.tokens(values, words, dt)
         if tokens is None:
             return None
-        picture, strength = None, 0.0
-        if self.sight:
-            picture, strength = self.sight.picture(self._glide("live/strength", values["live/strength"], dt), dt)
-            tokens = self.sight.look(tokens, self._glide("live/look", values["live/look"], dt), dt)
+        live_frame, strength = None, 0.0
+        if self.conditioning:
+            live_frame, strength = self.conditioning.frame(
+                self._smoothed("live/strength", values["live/strength"], dt), dt
+            )
+            tokens = self.conditioning.look(tokens, self._smoothed("live/look", values["live/look"], dt), dt)
         return Controls(
             tokens=tokens,
-            live=picture,
+            live=live_frame,
             strength=strength,
             acts={} if values["act"] == "none" else {values["act"]: 1.0},
-            camera={axis: self._glide(f"cam/{axis}", values[f"cam/{axis}"], dt) for axis in CAMERA_AXES},
-            dt=min(min(dt, DT_MAX) * self._glide("speed", values["speed"], dt), DT_MAX),
+            camera={axis: self._smoothed(f"cam/{axis}", values[f"cam/{axis}"], dt) for axis in CAMERA_AXES},
+            dt=min(min(dt, DT_MAX) * self._smoothed("speed", values["speed"], dt), DT_MAX),
             steps=afford(values["steps"]),
-            energy=self._glide("energy", values["energy"], dt),
-            sound=self._sound(values, dt),
-            guidance=self._glide("guidance", values["guidance"], dt),
+            energy=self._smoothed("energy", values["energy"], dt),
+            sound=self._audio(values, dt),
+            guidance=self._smoothed("guidance", values["guidance"], dt),
             matte=self.options.matte and self.world.spec.matte,
         )
 
 
 def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, stop: Any) -> None:
-    """The process's main. Ends when `stop` is set or the parent is gone; an error is told in the status, then
-    raised."""
+    """Main function of the process. Ends when `stop` is set or the parent died; an error is published in the status."""
     init_child()
     stay_offline()
     threads = limit_threads(options.threads)
-    say: dict[str, Any] = {"state": "loading", "model": options.model, "threads": threads}
-    publish_status(status, say)
+    fields: dict[str, Any] = {"state": "loading", "model": options.model, "threads": threads}
+    publish_status(status, fields)
     try:
         import torch
 
@@ -200,48 +201,50 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
         raise_priority()  # before torch starts threads
         from worldjockey.model import load
 
-        with _company(options, threads) as (device, shared):
+        with _torchrun_team(options, threads) as (device, shared):
             world = shared(load(options.model, device=device, aspect=options.aspect))
-            player = WorldStepper(world, mailbox, options)
-            player.encoder.once()
-            player.encoder.start()
-            _play(player, ring, status, say, stop)
+            stepper = WorldStepper(world, mailbox, options)
+            stepper.encoder.once()
+            stepper.encoder.start()
+            _play(stepper, ring, status, fields, stop)
     except Exception as error:
         logger.exception("the world failed")
-        publish_status(status, {**say, "state": "error", "message": error_text(error)})
+        publish_status(status, {**fields, "state": "error", "message": error_text(error)})
         raise SystemExit(1) from None
     exit_now()
 
 
 @contextlib.contextmanager
-def _company(options: WorldOptions, threads: int) -> Iterator[tuple[str, Callable[[World], World]]]:
-    """The device to play on, and what makes a world the whole team's under `torchrun`."""
+def _torchrun_team(options: WorldOptions, threads: int) -> Iterator[tuple[str, Callable[[World], World]]]:
+    """The device to play on, and a function that distributes the world over all processes of `torchrun`."""
     if "MASTER_ADDR" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         yield options.device, lambda world: world
         return
     from worldjockey.model.worlds import distributed
 
     broadcast = distributed.Broadcast()
-    said = {"model": options.model, "device": options.device, "aspect": options.aspect, "threads": threads}
-    broadcast.send("open", said)
+    settings = {"model": options.model, "device": options.device, "aspect": options.aspect, "threads": threads}
+    broadcast.send("open", settings)
     yield distributed.device(options.device), lambda world: distributed.Leader(world, broadcast)
     broadcast.send("close", {"over": not options.returns})
 
 
-def _play(player: WorldStepper, ring: FrameRing, status: Cell, say: dict[str, Any], stop: Any) -> None:
-    spec, top = player.world.spec, player.options.top_fps
-    period = max(1 / top, DT_MIN)
-    arrived: deque[tuple[float, int]] = deque(maxlen=RECENT)  # when a step was done, and its frames
-    timings: dict[str, deque[float]] = {"step_ms": deque(maxlen=RECENT), "decode_ms": deque(maxlen=RECENT)}
-    made, told, span = 0, 0.0, period
+def _play(stepper: WorldStepper, ring: FrameRing, status: Cell, fields: dict[str, Any], stop: Any) -> None:
+    spec, show_fps = stepper.world.spec, stepper.options.top_fps
+    period = max(1 / show_fps, DT_MIN)
+    arrived: deque[tuple[float, int]] = deque(
+        maxlen=STEPS_KEPT
+    )  # time at which a step was done, and its number of frames
+    timings: dict[str, deque[float]] = {"step_ms": deque(maxlen=STEPS_KEPT), "decode_ms": deque(maxlen=STEPS_KEPT)}
+    made, published_at, span = 0, 0.0, period
     begin = last = time.monotonic()
     next_start = begin
-    shipping = FramePublisher(ring, player.options.card)
-    playout, governor = None, Governor(spec.fps, top, player.bursts, spec.steps_per_chunk, spec.qualities)
+    publisher = FramePublisher(ring, stepper.options.card)
+    playout, governor = None, Governor(spec.fps, show_fps, stepper.bursts, spec.steps_per_chunk, spec.qualities)
     level = 0
-    if player.bursts:
-        frozen = partial(player.mailbox.value, "freeze")
-        playout = Playout(shipping, spec.steps_per_chunk, lambda: player.rate, top, lambda: frozen() != 0)
+    if stepper.bursts:
+        frozen = partial(stepper.mailbox.value, "freeze")
+        playout = Playout(publisher, spec.steps_per_chunk, lambda: stepper.rate, show_fps, lambda: frozen() != 0)
         playout.start()
     while not stop.is_set():
         now = time.monotonic()
@@ -251,40 +254,40 @@ def _play(player: WorldStepper, ring: FrameRing, status: Cell, say: dict[str, An
         next_start = max(next_start + period, start)
         result = None
         if playout is None or not playout.full:
-            if (wanted := governor.allow(player.mailbox.value("quality") == 0)) != level:
+            if (wanted := governor.allow(stepper.mailbox.value("quality") == 0)) != level:
                 level = wanted
-                player.world.set_quality(level)
-            result = player.step(start - last if made else 1 / spec.fps, governor.afford)
+                stepper.world.set_quality(level)
+            result = stepper.step(start - last if made else 1 / spec.fps, governor.afford)
             last = start
         if result is None:
             time.sleep(0.005)
             next_start = time.monotonic()
         else:
             frames, info = result
-            shipments = shipping.take(frames)
+            host_frames = publisher.take(frames)
             took = time.monotonic() - start
-            governor.done(took, len(shipments))
+            governor.done(took, len(host_frames))
             span += 0.2 * (max(took, period) - span)
             if playout:
-                playout.put(shipments, info, took)
+                playout.put(host_frames, info, took)
             else:
-                for frame in shipments:
-                    shipping.write(frame, FrameInfo(info.made, info.newest_control_at, span / len(shipments)))
-            made += len(shipments)
-            arrived.append((time.monotonic(), len(shipments)))
-            for key, value in getattr(player.world, "timings", {}).items():
-                timings.setdefault(key, deque(maxlen=RECENT)).append(value)
-        if time.monotonic() - told > 0.25:
-            told = time.monotonic()
+                for frame in host_frames:
+                    publisher.write(frame, FrameInfo(info.made, info.newest_control_at, span / len(host_frames)))
+            made += len(host_frames)
+            arrived.append((time.monotonic(), len(host_frames)))
+            for key, value in getattr(stepper.world, "timings", {}).items():
+                timings.setdefault(key, deque(maxlen=STEPS_KEPT)).append(value)
+        if time.monotonic() - published_at > 0.25:
+            published_at = time.monotonic()
             if parent_died():
                 return
             since = arrived[-1][0] - arrived[0][0] if len(arrived) > 1 else 0.0
             rate = sum(n for _, n in list(arrived)[1:]) / since if since else 0.0
             publish_status(status, {
-                **say, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
-                "fps": round(rate, 2), "frames": made, "encode_ms": round(player.encoder.encode_ms, 2),
-                "quality": governor.words(), "message": player.error, "card": shipping.error,
-                "cues_to_encode": player.encoder.waiting,
+                **fields, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
+                "fps": round(rate, 2), "frames": made, "encode_ms": round(stepper.encoder.encode_ms, 2),
+                "quality": governor.message(), "message": stepper.error, "card": publisher.error,
+                "cues_to_encode": stepper.encoder.waiting,
                 **{key: percentiles(values) for key, values in timings.items()},
             })  # fmt: skip
     if playout:

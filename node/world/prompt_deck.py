@@ -1,7 +1,7 @@
 """The prompt deck: encoded prompts, mixed anew for every step of the world. Pure numpy, no I/O.
 
-Whatever a performer does, the mix moves without a pop: weights are smoothed, a prompt that replaces another is
-crossfaded from what is heard at that moment, and a slot that has nothing yet comes in from silence.
+Whatever a performer does, the mix changes without a jump: weights are smoothed, a prompt that replaces another is
+crossfaded from the current mix of its slot, and the first prompt of a slot is faded in from zero.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from ..timing.easing import approach, smoothstep
 
 PAD_SLOTS = tuple(f"pad/{n}" for n in range(1, PADS + 1))
 SLOTS = ("prompt", "prompt/b", *PAD_SLOTS)
-CROSSFADE = 0.25  # seconds at least, when the prompt of a pad or of morph is replaced
+CROSSFADE_S = 0.25  # at least, when the prompt of a pad or of morph is replaced
 WORD_SMOOTHING = getattr(find("word/any"), "smoothing", 0.0)
 
 
 @dataclass
 class Slot:
-    """One place of the deck: what it says now, and where that is going."""
+    """One slot of the deck: its prompt, and the crossfade to it."""
 
-    tokens: Tokens | None = None  # None: nothing was ever put here, or it was cleared and has faded
-    origin: Array | None = None  # what was heard when `tokens` came
+    tokens: Tokens | None = None  # None: no prompt was set, or it was cleared and has faded
+    origin: Array | None = None  # the mix from which `tokens` are faded in
     elapsed: float = 0.0
     seconds: float = 0.0
     cleared: bool = False
-    weighted: Array | None = None  # tokens by word weights, until either changes
-    next: Tokens | None = None  # what takes over: at once, or after the fade where the slot is fading out
+    weighted: Array | None = None  # tokens with word weights applied; None after either changed
+    next: Tokens | None = None  # the following prompt, set once the slot is up again or has faded out
 
     @property
     def moving(self) -> bool:
@@ -48,7 +48,7 @@ class Slot:
         if self.elapsed >= self.seconds:
             self.origin = None
 
-    def heard(self, words: Mapping[str, float]) -> Array:
+    def current(self, words: Mapping[str, float]) -> Array:
         assert self.tokens is not None
         if self.weighted is None:
             self.weighted = self.tokens.weighted(words)
@@ -59,10 +59,10 @@ class Slot:
 
 
 class Deck:
-    """Slots "prompt", "prompt/b" and "pad/1".."pad/16", and how much of each is heard.
+    """Slots "prompt", "prompt/b" and "pad/1".."pad/16", and their weights.
 
-    Pads are mixed by weight; what their weights leave up to 1 belongs to the prompt, and `morph` leads from that mix
-    to prompt/b. A prompt slot that is empty says nothing: its tokens are zeros.
+    Pads are mixed by weight; the rest up to 1 is the weight of the prompt, and `morph` blends that mix with prompt/b.
+    The tokens of an empty prompt slot are zeros.
     """
 
     def __init__(self) -> None:
@@ -70,50 +70,50 @@ class Deck:
         self._weights: dict[str, float] = {}  # smoothed, only what is above 0
         self._words: dict[str, float] = {}  # smoothed, only what is not 1
         self._shape: tuple[int, ...] | None = None
-        self._mix: Array | None = None  # None: has to be mixed again
+        self._mix: Array | None = None  # None: must be mixed again
         self._started = False
 
     def set_tokens(self, slot: str, tokens: Tokens, seconds: float = 0.0) -> None:
-        """Put an encoded prompt in a slot; it takes over from what is heard there now within `seconds`.
+        """Set the encoded prompt of a slot, crossfaded within `seconds`.
 
-        0 seconds is a cut on "prompt"; every other slot that is heard crossfades for a moment all the same, and one
-        whose fader is down fades as it is before it takes the new prompt.
+        0 seconds is a cut on "prompt"; any other slot with a weight crossfades for CROSSFADE_S all the same, and one
+        that is fading out takes the new prompt afterwards.
         Raises ValueError for an unknown slot, or tokens of another shape than the deck's (of another world).
         """
-        place = self._slot(slot)
+        target = self._slot(slot)
         shape = tokens.values.shape
         if self._shape is not None and shape != self._shape:
             raise ValueError(f"the deck holds tokens of shape {self._shape}, not {shape}: is this another world's?")
         first = self._shape is None
         self._shape, self._mix = shape, None
         if slot in self._weights:
-            place.next = tokens
+            target.next = tokens
             return
-        if place.tokens is not None:
-            origin = place.heard(self._words) if slot == "prompt" else None
+        if target.tokens is not None:
+            origin = target.current(self._words) if slot == "prompt" else None
         else:
             origin = np.zeros(shape, np.float32) if slot == "prompt" and not first else None
-        place.put(tokens, origin, seconds if origin is not None else 0.0)
+        target.put(tokens, origin, seconds if origin is not None else 0.0)
 
     def clear(self, slot: str) -> None:
-        """Empty a slot. If it is heard, it fades first. ValueError for an unknown slot."""
-        place = self._slot(slot)
+        """Empty a slot. If it has a weight, it fades out first. ValueError for an unknown slot."""
+        target = self._slot(slot)
         if slot == "prompt":
-            if place.tokens is not None and self._shape is not None:
-                self.set_tokens(slot, Tokens(np.zeros(self._shape, np.float32)), CROSSFADE)
-        elif place.tokens is not None:
-            place.cleared, place.next = True, None
+            if target.tokens is not None and self._shape is not None:
+                self.set_tokens(slot, Tokens(np.zeros(self._shape, np.float32)), CROSSFADE_S)
+        elif target.tokens is not None:
+            target.cleared, target.next = True, None
             self._mix = None
 
     def tokens(self, values: Mapping[str, float], words: Mapping[str, float], dt: float) -> Array | None:
-        """The mix for a step that covers `dt` seconds: (n, d) float32, not to be written to.
+        """The mix for a step that covers `dt` seconds: (n, d) float32, which must not be modified.
 
         values: parameters by name, of which "pad/<n>" and "morph" are read; a missing one counts as 0.
-        words: live word weights, 1 where missing. None as long as nothing was ever put in the deck.
+        words: word weights, 1 where missing. Returns None until the first prompt is set.
         """
         if self._shape is None:
             return None
-        if not self._started:  # a deck that opens (again) starts where the faders are
+        if not self._started:  # a new deck starts at the faders' values
             dt, self._started = math.inf, True
         changed = self._move_weights(values, dt) | self._move_words(words, dt)
         for slot in self._slots.values():
@@ -137,7 +137,7 @@ class Deck:
             fader = "morph" if name == "prompt/b" else name
             now, up = self._weights.get(name, 0.0), min(max(float(values.get(fader, 0.0)), 0.0), 1.0)
             if slot.next is not None and up > 0:
-                slot.put(slot.next, slot.heard(self._words), CROSSFADE)
+                slot.put(slot.next, slot.current(self._words), CROSSFADE_S)
                 changed = True
             target = 0.0 if slot.tokens is None or slot.cleared else up
             if now != target:
@@ -170,13 +170,13 @@ class Deck:
     def _mixed(self) -> Array:
         assert self._shape is not None
         pads = {name: w for name, w in self._weights.items() if name != "prompt/b"}
-        said = [self._slots[name].heard(self._words) for name in pads]
+        parts = [self._slots[name].current(self._words) for name in pads]
         weights = list(pads.values())
         rest = 1 - sum(weights)
         if rest > 0:
             base = self._slots["prompt"]
-            said.append(np.zeros(self._shape, np.float32) if base.tokens is None else base.heard(self._words))
+            parts.append(np.zeros(self._shape, np.float32) if base.tokens is None else base.current(self._words))
             weights.append(rest)
-        mix = slerp(said, weights)
+        mix = slerp(parts, weights)
         morph = self._weights.get("prompt/b", 0.0)
-        return slerp((mix, self._slots["prompt/b"].heard(self._words)), (1 - morph, morph)) if morph else mix
+        return slerp((mix, self._slots["prompt/b"].current(self._words)), (1 - morph, morph)) if morph else mix

@@ -1,4 +1,4 @@
-"""Prompts become tokens beside the frame path, and those of cues before they are asked for."""
+"""Encodes prompts to tokens in a thread beside the frame path, those of cues and banks ahead of time."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from worldjockey.model import World
     from worldjockey.model.spec import Tokens
 
-REMEMBERED = 256 << 20  # bytes of tokens kept for prompts that come again
-EVERY = 0.003  # seconds between two looks at what changed
-SHORT = 60  # characters by which a prompt is named in a message
+CACHE_BYTES = 256 << 20  # tokens of prompts that were encoded
+POLL_INTERVAL_S = 0.003
+PROMPT_CHARS = 60  # of a prompt in a message
 
 
 class Encoder(threading.Thread):
-    """Of several texts for one slot only the newest is encoded.
+    """Puts (slot, text, tokens) in `done`. Of several texts for one slot only the newest is encoded.
 
-    What it hands over is None where a slot has nothing to say. media: pictures and sounds, by the text that stands for
-    them. ahead: prompts that may come, in their order; they are encoded while nothing else waits. Those and whatever
-    was said before need no encoding again, as long as there is room.
+    tokens is None for a slot without a prompt. media: images, sounds and clips, by the text that stands for them.
+    ahead: prompts that may be needed, in that order; they are encoded while no others wait. Tokens are cached, up to
+    CACHE_BYTES.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class Encoder(threading.Thread):
         self._seen = dict.fromkeys(TEXTS, 0)
         self._media = dict(media or {})
         self._ahead = list(dict.fromkeys(text for text in ahead if text))
-        self._known: dict[str, Tokens] = {}  # the one that was used last is the last
-        self._room = REMEMBERED
+        self._cache: dict[str, Tokens] = {}  # in the order of their last use
+        self._room = CACHE_BYTES
         self._lock, self._ended = threading.Lock(), threading.Event()
         self.done: queue.SimpleQueue[tuple[str, TextValue, Tokens | None]] = queue.SimpleQueue()
         self.encode_ms = 0.0
@@ -51,48 +51,48 @@ class Encoder(threading.Thread):
         return len(self._ahead)
 
     def recall(self) -> None:
-        """Hand over what changed and is known already. Takes no time, so the frame path may call it."""
+        """Pass on prompts that changed and are in the cache. Fast enough for the frame path."""
         with self._lock:
             for name, seen in self._seen.items():
                 if self._mailbox.text_version(name) == seen:
                     continue
-                said = self._mailbox.text(name)
-                empty = not said.text and name != "prompt"
-                tokens = None if empty else self._known.pop(said.text, None)
+                value = self._mailbox.text(name)
+                empty = not value.text and name != "prompt"
+                tokens = None if empty else self._cache.pop(value.text, None)
                 if tokens is not None:
-                    self._known[said.text] = tokens
+                    self._cache[value.text] = tokens
                 if empty or tokens is not None:
-                    self._seen[name] = said.version
-                    self.done.put((name, said, tokens))
+                    self._seen[name] = value.version
+                    self.done.put((name, value, tokens))
 
     def once(self) -> None:
-        """Encode whatever changed since the last call."""
+        """Encode the prompts that changed since the last call."""
         for name in TEXTS:
             self.recall()
             with self._lock:
-                said = self._mailbox.text(name)
-                if said.version == self._seen[name]:
+                value = self._mailbox.text(name)
+                if value.version == self._seen[name]:
                     continue
-                self._seen[name] = said.version
+                self._seen[name] = value.version
             try:
-                tokens = self._encode(said.text)
-            except Exception as error:  # one prompt that cannot be encoded must not silence the others
-                self.error = f"{name} was not understood: {error}"
+                tokens = self._encode(value.text)
+            except Exception as error:  # the other prompts must still be encoded
+                self.error = f"{name} cannot be encoded: {error}"
                 continue
             with self._lock:
-                if self._seen[name] == said.version:  # nothing newer was recalled meanwhile
-                    self.done.put((name, said, tokens))
+                if self._seen[name] == value.version:  # no newer text was passed on meanwhile
+                    self.done.put((name, value, tokens))
 
     def prepare(self) -> bool:
-        """Encode one prompt that will come; False when all are."""
+        """Encode one prompt of `ahead`; False when all are encoded."""
         if not self._ahead:
             return False
         text = self._ahead[0]
         try:
-            if text not in self._known and self._room > 0:
+            if text not in self._cache and self._room > 0:
                 self._encode(text)
         except Exception as error:
-            self.error = f"the prompt {text[:SHORT]!r} of a cue or a bank was not understood: {error}"
+            self.error = f"the prompt {text[:PROMPT_CHARS]!r} of a cue or a bank cannot be encoded: {error}"
         self._ahead.pop(0)
         return True
 
@@ -100,7 +100,7 @@ class Encoder(threading.Thread):
         while not self._ended.is_set():
             self.once()
             if not self.prepare():
-                self._ended.wait(EVERY)
+                self._ended.wait(POLL_INTERVAL_S)
 
     def end(self) -> None:
         self._ended.set()
@@ -114,17 +114,17 @@ class Encoder(threading.Thread):
         tokens = self._world.encode(prompt)
         self.encode_ms = (time.perf_counter() - begin) * 1e3
         with self._lock:
-            self._remember(text, tokens)
+            self._keep(text, tokens)
         return tokens
 
-    def _remember(self, text: str, tokens: Tokens) -> None:
+    def _keep(self, text: str, tokens: Tokens) -> None:
         size = _bytes(tokens)
-        if text in self._known or size > REMEMBERED:
+        if text in self._cache or size > CACHE_BYTES:
             return
-        self._known[text] = tokens
+        self._cache[text] = tokens
         self._room -= size
-        while self._room < 0:  # what was left alone longest goes
-            self._room += _bytes(self._known.pop(next(iter(self._known))))
+        while self._room < 0:  # the least recently used go first
+            self._room += _bytes(self._cache.pop(next(iter(self._cache))))
 
 
 def _bytes(tokens: Tokens) -> int:

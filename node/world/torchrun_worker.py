@@ -1,6 +1,6 @@
-"""What `wj` does in every process of `torchrun` but the first: the world's share of the work, and no show.
+"""A worker under `torchrun`: all processes but the first compute a share of the world, and play no show.
 
-The first process plays. When its world dies or starts anew, the followers meet it again.
+The first process plays. When its world dies or restarts, the workers connect to it again.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from ..ipc.cell import Cell
 from ..ipc.process import CLOSED, exit_now, init_child, limit_threads, publish_status, stay_offline
 from ..ipc.supervisor import Supervisor
 
-BEAT = 0.1  # seconds between two looks at the process
+WATCH_INTERVAL_S = 0.1
 
 
 def run(status: Cell, stop: Any) -> None:
-    """The process's main: follow one leader until it closes; exit code 3 when the show is over."""
+    """Main function of the process: follow one leader until it closes; exit code 3 when the show is over."""
     init_child()
     stay_offline()
     limit_threads(None)
@@ -27,25 +27,25 @@ def run(status: Cell, stop: Any) -> None:
 
     torch.set_num_threads(1)
     broadcast = distributed.Broadcast()
-    name, said, _ = broadcast.receive()
+    name, settings, _ = broadcast.receive()
     if name != "open":
         raise SystemExit(1)
-    if said["threads"]:
-        torch.set_num_threads(said["threads"])
-    world = load(said["model"], device=distributed.device(said["device"]), aspect=said["aspect"])
+    if settings["threads"]:
+        torch.set_num_threads(settings["threads"])
+    world = load(settings["model"], device=distributed.device(settings["device"]), aspect=settings["aspect"])
     publish_status(status, {"state": "following"})
     exit_now(CLOSED if distributed.follow(world, broadcast) else 0)
 
 
 def follow(seconds: float | None = None) -> None:
-    """Until the show is over, the time is up, or Ctrl-C."""
+    """Work until the show is over, the time is up, or Ctrl-C."""
     from ..ipc.signals import stop_signals
 
     supervisor, begin = Supervisor("follower", run, (), {}), time.monotonic()
-    with stop_signals() as leaving:
+    with stop_signals() as request:
         while (
-            not leaving.requested and not supervisor.closed and (seconds is None or time.monotonic() - begin < seconds)
+            not request.requested and not supervisor.closed and (seconds is None or time.monotonic() - begin < seconds)
         ):
             supervisor.watch(time.monotonic())
-            time.sleep(BEAT)
+            time.sleep(WATCH_INTERVAL_S)
     supervisor.finish(time.monotonic())

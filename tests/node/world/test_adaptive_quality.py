@@ -18,7 +18,7 @@ from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.ipc.process import read_status
 from worldjockey.node.world import process as world_process
-from worldjockey.node.world.adaptive_quality import AHEAD, STEPS, Governor, Quality, passed, reduced, used
+from worldjockey.node.world.adaptive_quality import SPARE_S, STEPS_MAX, Governor, Quality, passed, reduced, used
 from worldjockey.node.world.process import WorldOptions, WorldStepper
 
 WANTED = 1 / 12
@@ -106,14 +106,14 @@ def test_it_goes_before_two_seconds_are_lost_and_comes_back_after_a_calm_while()
     assert used(q, 2) == 1
     _, seen = play(30, lambda _: 0.02, 2, quality=q)
     back = next(at for at, steps, _ in seen if steps == 2)
-    assert AHEAD <= back < AHEAD + 3
+    assert SPARE_S <= back < SPARE_S + 3
 
 
 def test_one_hitch_is_no_load():
     q = Quality()
     for n in range(200):
         q = passed(q, 3.0 if n == 100 else 0.03, WANTED, 4)
-        assert q.limit == STEPS
+        assert q.limit == STEPS_MAX
 
 
 def test_a_hand_that_asks_for_less_is_obeyed_at_once_and_nothing_is_reduced_then():
@@ -141,21 +141,21 @@ def test_a_world_that_became_fast_gets_its_quality_back_in_seconds_that_the_audi
     """However little of them it needs: a chunk is shown evenly, and most of its time the world rests."""
     governor = Governor(16.0, 30.0, bursts, 1, ("full", "half size"))
     governed(governor, 20, lambda steps, level: 0.3, frames=1)
-    assert governor.words()
+    assert governor.message()
     shown = 0
-    while governor.words():
+    while governor.message():
         governed(governor, 0.001, lambda steps, level: 0.001)
         shown += 1
-    assert 4 * AHEAD < shown / (16 if bursts else 30) < 6 * AHEAD, "one rung after the other"
+    assert 4 * SPARE_S < shown / (16 if bursts else 30) < 6 * SPARE_S, "one rung after the other"
 
 
 def test_it_says_what_is_reduced_and_why_and_fixed_is_fixed():
     governor = Governor(20.0, 30.0, False, 1, ("full", "half size"))
-    assert governor.words() == ""
+    assert governor.message() == ""
     governed(governor, 20, lambda steps, level: 0.1 * steps / (1 + level))
-    assert governor.words() == "1 of 4 steps, half size: the world is too slow for 12 frames a second"
+    assert governor.message() == "1 of 4 steps, half size: the world is too slow for 12 frames a second"
     assert set(governed(governor, 20, lambda *_: 0.5, auto=False)) == {(4, 0)}
-    assert governor.words() == ""
+    assert governor.message() == ""
 
 
 def test_a_world_that_thinks_in_chunks_is_judged_by_whole_rounds():

@@ -24,7 +24,7 @@ from worldjockey.node.ipc.supervisor import Supervisor
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 from worldjockey.node.world import live_source
-from worldjockey.node.world.live_conditioning import FADE, STALE, LiveConditioning
+from worldjockey.node.world.live_conditioning import FADE_S, SOURCE_TIMEOUT_S, LiveConditioning
 from worldjockey.node.world.live_source import LiveFeed, LiveSpec
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ def feed() -> Iterator[LiveFeed]:
 @contextlib.contextmanager
 def watching(spec: LiveSpec, feed: LiveFeed, **patience: float) -> Iterator[Callable[[Callable[[], object]], None]]:
     """The reader in a process that is kept; yields a way to wait for something while it is watched."""
-    supervisor = Supervisor("live picture", live_source.run, (spec, feed), {**live_source.PATIENCE, **patience})
+    supervisor = Supervisor("live picture", live_source.run, (spec, feed), {**live_source.PATIENCE_S, **patience})
 
     def wait(condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + 40
@@ -149,7 +149,7 @@ def test_look_glides_the_tokens_to_the_place_that_is_seen(feed: LiveFeed, wait_f
 
     def look(share: float) -> Any:
         feed.ring.write(picture, FrameInfo(time.monotonic()))
-        sight.picture(0.0, 0.05)
+        sight.frame(0.0, 0.05)
         return sight.look(city, share, 0.05)
 
     assert np.array_equal(look(0.0), city)
@@ -166,21 +166,21 @@ def test_look_glides_the_tokens_to_the_place_that_is_seen(feed: LiveFeed, wait_f
 
 def test_strength_is_of_what_is_there_and_leaves_with_it(feed: LiveFeed, monkeypatch: pytest.MonkeyPatch) -> None:
     sight = LiveConditioning(TestCard(), feed)
-    assert sight.picture(1.0, 0.05) == (None, 0.0)
+    assert sight.frame(1.0, 0.05) == (None, 0.0)
     feed.ring.write(np.full((288, 512, 3), RED, np.uint8), FrameInfo(time.monotonic()))
-    came = [sight.picture(0.8, 0.05)[1] for _ in range(200)]
+    came = [sight.frame(0.8, 0.05)[1] for _ in range(200)]
     assert came == sorted(came)
     assert 0 < came[0] < 0.2
     assert came[-1] == 0.8
-    picture, _ = sight.picture(0.8, 0.05)
+    picture, _ = sight.frame(0.8, 0.05)
     assert picture is not None
     assert tuple(picture[0, 0]) == RED
     now = time.monotonic
-    monkeypatch.setattr(time, "monotonic", lambda: now() + STALE)  # nothing came for so long
-    left = [sight.picture(0.8, 0.05)[1] for _ in range(int(20 * FADE / 0.05))]
+    monkeypatch.setattr(time, "monotonic", lambda: now() + SOURCE_TIMEOUT_S)  # nothing came for so long
+    left = [sight.frame(0.8, 0.05)[1] for _ in range(int(20 * FADE_S / 0.05))]
     assert left == sorted(left, reverse=True)
     assert left[0] > 0.6
-    assert sight.picture(0.8, 0.05) == (None, 0.0)
+    assert sight.frame(0.8, 0.05) == (None, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_prompt_that_cannot_be_read_is_named_and_the_others_are_prepared(box):
     encoder = Encoder(Reader(), box, ahead=["?", "night"])
     while encoder.prepare():
         pass
-    assert encoder.error == "the prompt '?' of a cue or a bank was not understood: no word in it"
+    assert encoder.error == "the prompt '?' of a cue or a bank cannot be encoded: no word in it"
     box.post("prompt", "night", 1.0)
     encoder.recall()
     assert said(encoder) == [("prompt", "night")]
@@ -107,7 +107,7 @@ def test_a_text_that_comes_again_is_not_encoded_again_and_nothing_is_an_empty_pa
 
 
 def test_tokens_that_are_kept_are_bounded(box, monkeypatch):
-    monkeypatch.setattr(encoders, "REMEMBERED", 4096)
+    monkeypatch.setattr(encoders, "CACHE_BYTES", 4096)
     world = Reader()
     encoder = Encoder(world, box, ahead=[f"cue {n}" for n in range(4)])
     while encoder.prepare():
