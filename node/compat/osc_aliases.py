@@ -1,7 +1,7 @@
-"""Other programs' OSC addresses, so that rigs built for Daydream Scope or StreamDiffusionTD play this node as they are.
+"""OSC addresses of other programs: setups made for Daydream Scope or StreamDiffusionTD play this node unchanged.
 
-Opt-in by the show (`osc: aliases: [scope, streamdiffusion]`). Each table says what an address does here; what has no
-meaning here is heard and left alone, and says why. Nothing that comes this way can end a show.
+A show enables them (`osc: aliases: [scope, streamdiffusion]`). Each table lists what an address does here, or why it is
+ignored. None of these messages can end a show.
 
 After Scope's docs/osc.md and its list of runtime parameters (v. April 2026), and the OSC handlers of StreamDiffusionTD
 0.2.5 and 0.3.0.
@@ -17,16 +17,17 @@ from typing import Any
 
 from ..parameters import PADS, PARAMETERS
 
-Read = Callable[[str], Any]  # a parameter's present value
-TargetArgs = list[tuple[str, tuple[Any, ...]]]  # targets and their arguments; "seed/+" is a step
+Read = Callable[[str], Any]  # returns a parameter's current value
+TargetArgs = list[tuple[str, tuple[Any, ...]]]  # targets and their arguments; "seed/+" is a relative change
 
-HEAVIEST = 1e6  # of a list's weights, whose sum has to be a number
-SCOPE_STEP = 0.75  # seconds of one of Scope's generation steps: a block of 12 frames at the 16 a second of its models
+WEIGHT_MAX = 1e6  # keeps the sum of a list's weights finite
+SCOPE_STEP_S = 0.75  # of one of Scope's generation steps: 12 frames at its models' 16 frames a second
 
 
 @dataclass(frozen=True)
 class Alias:
-    """One address. does: what it does here, or why nothing. to: None where nothing. latest: only the newest matters."""
+    """One address. does: its effect, or why it has none. to: translates a message; None without an effect. latest: only
+    the newest message counts."""
 
     address: str
     does: str
@@ -41,13 +42,13 @@ def _first(args: Sequence[Any]) -> Any:
 
 
 def _number(value: Any) -> float:
-    """ValueError for what is no finite number."""
+    """Raises ValueError for anything but a finite number."""
     try:
         number = float(value)
     except TypeError:
-        raise ValueError(f"{value!r} is no number") from None
+        raise ValueError(f"{value!r} is not a number") from None
     if not math.isfinite(number):
-        raise ValueError(f"{number} is no number")
+        raise ValueError(f"{number} is not a number")
     return number
 
 
@@ -70,18 +71,18 @@ def _how_many(args: tuple[Any, ...], read: Read) -> TargetArgs:
 
 
 def _again(args: tuple[Any, ...], read: Read) -> TargetArgs:
-    """The same seed is the same world from its beginning."""
+    """Restart the world with the same seed."""
     return [("seed/+", (0,))] if _number(_first(args)) else []
 
 
 def _seed(value: Any, read: Read) -> TargetArgs:
-    """Only another seed: theirs goes on when it is sent again, ours would begin anew."""
+    """Ignore the current seed: sent again, it would restart our world, but not theirs."""
     seed = PARAMETERS["seed"].coerce(value)
     return [] if seed == read("seed") else [("seed", (seed,))]
 
 
 def _prompt(args: tuple[Any, ...], read: Read) -> TargetArgs:
-    """One prompt alone: pads that a list of prompts had raised go down."""
+    """A single prompt: pads that a list of prompts had raised go down."""
     return [("prompt", (str(_first(args)),)), *_raised_pads(read)]
 
 
@@ -93,31 +94,31 @@ def _pairs(args: tuple[Any, ...]) -> list[tuple[Any, float]]:
     """[["a cat", 0.7], ["a dog", 0.3]] as JSON, weights not below 0. ValueError for anything else."""
     try:
         data = json.loads(_first(args))
-        pairs = [(thing, min(max(_number(weight), 0.0), HEAVIEST)) for thing, weight in data]
+        pairs = [(thing, min(max(_number(weight), 0.0), WEIGHT_MAX)) for thing, weight in data]
     except (TypeError, ValueError, RecursionError):
-        raise ValueError('a list as in [["a cat", 0.7], ["a dog", 0.3]] is expected, as JSON text') from None
+        raise ValueError('a list as in [["a cat", 0.7], ["a dog", 0.3]] is expected, as JSON') from None
     return pairs
 
 
 def _prompt_list(args: tuple[Any, ...], read: Read) -> TargetArgs:
-    """Weighted prompts are weighted pads. A text stays on the pad that has it, so that only its weight moves."""
+    """Weighted prompts become weighted pads. A text stays on the pad that has it, so that only its weight changes."""
     weights: dict[str, float] = {}
-    for said_text, weight in _pairs(args):
-        text = PARAMETERS["prompt"].coerce(said_text)
+    for raw_text, weight in _pairs(args):
+        text = PARAMETERS["prompt"].coerce(raw_text)
         weights[text] = weights.get(text, 0.0) + weight
     heaviest = sorted(weights, key=lambda text: -weights[text])[:PADS]
     total = sum(weights[text] for text in heaviest) or 1.0
     texts = {n: read(f"pad/{n}/text") for n in range(1, PADS + 1)}
-    places = {text: n for n, text in reversed(texts.items()) if text in heaviest}
-    # The pads that are heard least are taken first, and of those the ones without a text.
-    free = sorted(set(texts) - set(places.values()), key=lambda n: (read(f"pad/{n}") or 0.0, bool(texts[n]), n))
-    said: TargetArgs = []
+    pads = {text: n for n, text in reversed(texts.items()) if text in heaviest}
+    # The pads with the lowest weights are taken first, and of those the ones without a text.
+    free = sorted(set(texts) - set(pads.values()), key=lambda n: (read(f"pad/{n}") or 0.0, bool(texts[n]), n))
+    changes: TargetArgs = []
     for text in heaviest:
-        if text not in places:
-            places[text] = free.pop(0)
-            said.append((f"pad/{places[text]}/text", (text,)))
-    said += [(f"pad/{places[text]}", (weights[text] / total,)) for text in heaviest]
-    return said + _raised_pads(read, places.values())
+        if text not in pads:
+            pads[text] = free.pop(0)
+            changes.append((f"pad/{pads[text]}/text", (text,)))
+    changes += [(f"pad/{pads[text]}", (weights[text] / total,)) for text in heaviest]
+    return changes + _raised_pads(read, pads.values())
 
 
 def _seed_list(args: tuple[Any, ...], read: Read) -> TargetArgs:
@@ -125,16 +126,16 @@ def _seed_list(args: tuple[Any, ...], read: Read) -> TargetArgs:
     return _seed(max(pairs, key=lambda pair: pair[1])[0], read) if pairs else []
 
 
-NO_INPUT = "no picture comes in to be changed"
-ALWAYS_SLERP = "prompts are always mixed along the sphere"
-OWN_MEMORY = "the world looks after its memory itself"
+NO_INPUT = "there is no input video to transform"
+ALWAYS_SLERP = "prompts are always interpolated spherically (slerp)"
+OWN_MEMORY = "the world manages its memory itself"
 SCOPE = (
     Alias("prompt", "`prompt`, within `transition`", _prompt),
-    Alias("transition_steps", f"`transition`: {SCOPE_STEP} s a step", _fader("transition", SCOPE_STEP)),
-    Alias("noise_scale", "`energy`: how much moves", _fader("energy")),
-    Alias("denoising_step_list", "`steps`: as many as the list is long, 1 to 4", _how_many),
+    Alias("transition_steps", f"`transition`: {SCOPE_STEP_S} s a step", _fader("transition", SCOPE_STEP_S)),
+    Alias("noise_scale", "`energy`: amount of motion", _fader("energy")),
+    Alias("denoising_step_list", "`steps`: the length of the list, 1 to 4", _how_many),
     Alias("paused", "`freeze`", _switch("freeze")),
-    Alias("reset_cache", "the same `seed` again: the world begins anew", _again, latest=False),
+    Alias("reset_cache", "the same `seed` again: the world restarts", _again, latest=False),
     Alias("input_mode", NO_INPUT),
     Alias("noise_controller", NO_INPUT),
     Alias("vace_context_scale", NO_INPUT),
@@ -144,15 +145,15 @@ SCOPE = (
     Alias("kv_cache_attention_bias", OWN_MEMORY),
 )
 
-NO_ADAPTER = "adapters and their pictures are another model's"
-NO_END = "a message never ends a show"
+NO_ADAPTER = "adapters belong to another model"
+NO_END = "OSC cannot end a show"
 STREAMDIFFUSION = (
     Alias("/prompt", "`prompt`, within `transition`; the pads go down", _prompt),
     Alias("/prompt_list", "texts and weights of up to 16 pads, weights summing to 1", _prompt_list),
-    Alias("/seed", "`seed`, if it is another", lambda args, read: _seed(_first(args), read)),
+    Alias("/seed", "`seed`, if it differs from the current one", lambda args, read: _seed(_first(args), read)),
     Alias("/seed_list", "`seed`: the one with the largest weight", _seed_list),
-    Alias("/delta", "`energy`: how much moves, 0 to 1", _fader("energy")),
-    Alias("/t_list", "`steps`: as many as the list is long, 1 to 4", _how_many),
+    Alias("/delta", "`energy`: amount of motion, 0 to 1", _fader("energy")),
+    Alias("/t_list", "`steps`: the length of the list, 1 to 4", _how_many),
     Alias("/pause", "`freeze` on", _constant("freeze", True), latest=False),
     Alias("/play", "`freeze` off", _constant("freeze", False), latest=False),
     Alias("/stop_streaming", "`freeze` on", _constant("freeze", True), latest=False),
@@ -160,23 +161,23 @@ STREAMDIFFUSION = (
     Alias("/stop", NO_END),
     Alias("/unload", NO_END),
     Alias("/guidance_scale", "`guidance`, 1 to 2", _fader("guidance")),
-    Alias("/negative_prompt", "a prompt says what is there; `/wj/word/<word> 0` takes a word away"),
-    Alias("/num_inference_steps", "the schedule's length is the model's; `/t_list` says how many steps are taken"),
+    Alias("/negative_prompt", "worlds have no negative prompt; `/wj/word/<word> 0` removes a word"),
+    Alias("/num_inference_steps", "the model sets the length of its schedule; `/t_list` sets the number of steps"),
     *(Alias(name, ALWAYS_SLERP) for name in ("/prompt_interpolation_method", "/seed_interpolation_method", "/slerp")),
     *(Alias(name, NO_INPUT) for name in ("/sdmode", "/td_buffer_name", "/controlnets", "/use_controlnet",
                                          "/controlnet_weight", "/latent_feedback_strength", "/feedback_safe")),
     *(Alias(name, NO_ADAPTER) for name in ("/ipadapter_config", "/ipadapter_scale", "/ipadapter_enable",
                                            "/ipadapter_update", "/lora_weights", "/textual_inversion_dict")),
     *(Alias(name, OWN_MEMORY) for name in ("/use_cached_attn", "/use_cached_attn_settings", "/disable_cached_attn")),
-    *(Alias(name, "frames leave on the show's own clock") for name in ("/process_frame", "/frame_ack", "/max_fps")),
-    *(Alias(name, "not there in this node") for name in ("/gaussian_prompt", "/Interpval1", "/get_status")),
+    *(Alias(name, "the show's own clock sends the frames") for name in ("/process_frame", "/frame_ack", "/max_fps")),
+    *(Alias(name, "this node has no such function") for name in ("/gaussian_prompt", "/Interpval1", "/get_status")),
 )  # fmt: skip
-FX = "/fx/"  # their effects, whatever their names
-STATES = {"running": "local_streaming", "error": "local_error"}  # of the world; all else is loading
+FX = "/fx/"  # effects of any name
+STATES = {"running": "local_streaming", "error": "local_error"}  # by the world's state; all others are loading
 
 
 def table(dialect: str) -> Iterator[tuple[str, str, bool]]:
-    """(address, what it does or why nothing, whether it does something) for a reference."""
+    """(address, effect or reason for none, whether there is an effect), for a reference."""
     prefix, rows = {"scope": ("/scope/", SCOPE), "streamdiffusion": ("", STREAMDIFFUSION)}[dialect]
     for row in rows:
         yield prefix + row.address, row.does, row.to is not None
@@ -185,7 +186,7 @@ def table(dialect: str) -> Iterator[tuple[str, str, bool]]:
 class Aliases:
     """A `Dialect` of integrations/osc/input.py.
 
-    dialects: "scope", "streamdiffusion". read: a parameter's present value. name: of the picture that is sent.
+    dialects: "scope", "streamdiffusion". read: returns a parameter's current value. name: of the output.
     """
 
     def __init__(self, dialects: Iterable[str], read: Read, name: str = "") -> None:
@@ -204,9 +205,9 @@ class Aliases:
         return self._stream.get(address)
 
     def translate(self, address: str, args: tuple[Any, ...]) -> TargetArgs | None:
-        """What a message means here; empty for nothing, None for an address of neither.
+        """The changes that a message makes; none for an ignored address, None for an unknown one.
 
-        Raises ValueError for arguments without a meaning.
+        Raises ValueError for invalid arguments.
         """
         alias = self._find(address)
         if alias is None:
@@ -218,13 +219,13 @@ class Aliases:
         return alias is not None and alias.latest
 
     def echo(self, target: str, value: Any) -> list[tuple[str, Any]]:
-        """StreamDiffusionTD's heartbeat, in its words, out of our status."""
+        """Our status as StreamDiffusionTD's heartbeat messages."""
         if not self._stream:
             return []
         match target:
             case "status/world_fps":
-                said: list[tuple[str, Any]] = [("/server_active", 1), ("/stream-info/fps", float(value))]
-                return [*said, ("/stream-info/output-name", self._name)] if self._name else said
+                messages: list[tuple[str, Any]] = [("/server_active", 1), ("/stream-info/fps", float(value))]
+                return [*messages, ("/stream-info/output-name", self._name)] if self._name else messages
             case "status/frames":
                 return [("/framecount", int(value))]
             case "status/state":

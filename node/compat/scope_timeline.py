@@ -1,7 +1,7 @@
-"""Daydream Scope's timelines as cues: a timeline's JSON, or a workflow's, becomes the lines of a show file.
+"""Converts Daydream Scope's timelines: the JSON of a timeline or workflow becomes the cues of a show file.
 
-Each block of the timeline is a cue with its prompt; a block that blends prompts puts them on pads. How long a block
-lasts stands beside its cue as a comment.
+Each block of the timeline becomes a cue with its prompt; prompts that a block blends are put on pads. A comment above
+each cue has the start and end of its block.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_vali
 from ..parameters import PADS, PARAMETERS, TEXT_BYTES
 from ..show.schema import Show
 from ..show.yaml_file import ShowError
-from .osc_aliases import SCOPE_STEP
+from .osc_aliases import SCOPE_STEP_S
 
-LARGEST = 4_000_000  # bytes of a timeline; more is none
-NAME = 40  # characters of a cue's name that are its prompt's
+TIMELINE_BYTES_MAX = 4_000_000
+NAME_CHARS = 40  # of the prompt in a cue's name
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
@@ -29,7 +29,7 @@ class Prompt(BaseModel):
 
 
 class Block(BaseModel):
-    """From `start` to `end` the prompts are heard by weight. steps: of the way there, in Scope's steps."""
+    """Weighted prompts from `start` to `end`. steps: length of the transition to them, in Scope's steps."""
 
     start: Seconds = Field(validation_alias=AliasChoices("startTime", "start_time"))
     end: Seconds = Field(validation_alias=AliasChoices("endTime", "end_time"))
@@ -51,7 +51,7 @@ class Block(BaseModel):
 
     @property
     def weights(self) -> dict[str, float]:
-        """By text, summing to 1; what is not heard is left out."""
+        """Weights by text, summing to 1, without those of 0."""
         found: dict[str, float] = {}
         for prompt in self.prompts:
             found[prompt.text] = found.get(prompt.text, 0.0) + prompt.weight
@@ -60,7 +60,7 @@ class Block(BaseModel):
 
 
 def blocks(text: str | bytes, source: str) -> tuple[list[Block], dict[str, Any]]:
-    """A timeline's blocks in their order, and its settings. Raises ShowError, naming the place, for anything else."""
+    """A timeline's blocks in order, and its settings. Raises ShowError, with the position, for anything else."""
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
@@ -68,11 +68,11 @@ def blocks(text: str | bytes, source: str) -> tuple[list[Block], dict[str, Any]]
     except (UnicodeDecodeError, RecursionError, ValueError):
         raise ShowError(f"{source}: this is not JSON") from None
     if not isinstance(data, dict):
-        raise ShowError(f"{source}: this is no timeline: Scope's has `prompts`, or `timeline` with `entries`")
+        raise ShowError(f"{source}: this is not a timeline: Scope's has `prompts`, or `timeline` with `entries`")
     workflow = data.get("timeline")
     rows = workflow.get("entries") if isinstance(workflow, dict) else data.get("prompts")
     if not isinstance(rows, list) or not rows:
-        raise ShowError(f"{source}: there is no timeline in it: Scope's has `prompts`, or `timeline` with `entries`")
+        raise ShowError(f"{source}: it has no timeline: Scope's has `prompts`, or `timeline` with `entries`")
     found, errors = [], []
     for number, row in enumerate(rows, 1):
         try:
@@ -89,29 +89,31 @@ def blocks(text: str | bytes, source: str) -> tuple[list[Block], dict[str, Any]]
 
 
 def cues(found: list[Block], source: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """The texts that go on pads, and the cues as a show file has them. Raises ShowError for more than 16 such texts."""
+    """The texts for pads, and the cues as in a show file. Raises ShowError for more than 16 such texts."""
     blended = list(dict.fromkeys(text for block in found if len(block.weights) > 1 for text in block.weights))
     if len(blended) > PADS:
-        raise ShowError(f"{source}: it blends {len(blended)} prompts, and a show has {PADS} pads; split it in two")
+        raise ShowError(
+            f"{source}: it blends {len(blended)} prompts, but a show has only {PADS} pads: split the timeline in two"
+        )
     made = []
     for number, block in enumerate(found, 1):
         weights = block.weights
         heaviest = max(weights, key=lambda text: weights[text]).strip()
         words = " ".join(heaviest.split())
-        words = words[:NAME].rpartition(" ")[0] or words[:NAME] if len(words) > NAME else words
+        words = words[:NAME_CHARS].rpartition(" ")[0] or words[:NAME_CHARS] if len(words) > NAME_CHARS else words
         cue: dict[str, Any] = {"name": f"{number} {words}".strip()}
         if len(weights) == 1:
             cue["prompt"] = heaviest
         if blended:  # pads that a cue leaves out go down
             cue["pads"] = {blended.index(t) + 1: round(w, 4) for t, w in weights.items()} if len(weights) > 1 else {}
         if block.steps:
-            cue["seconds"] = min(round(block.steps * SCOPE_STEP, 3), 3600.0)
+            cue["seconds"] = min(round(block.steps * SCOPE_STEP_S, 3), 3600.0)
         made.append(cue)
     return blended, made
 
 
 def to_yaml(text: str | bytes, source: str = "timeline") -> str:
-    """A show file's lines for a timeline: `cues`, and where it needs them `pads` and `values`. Raises ShowError."""
+    """A show file for a timeline: `cues`, and `pads` and `values` where needed. Raises ShowError."""
     found, settings = blocks(text, source)
     pads, made = cues(found, source)
     values: dict[str, Any] = {}
@@ -126,7 +128,7 @@ def to_yaml(text: str | bytes, source: str = "timeline") -> str:
         lines.append(f"  # {block.start:.1f} to {block.end:.1f} s\n")
         lines += [f"  {line}\n" for line in _yaml([cue]).rstrip("\n").split("\n")]
     whole = "".join(lines)
-    Show.parse(whole, source)  # what is printed can be pasted
+    Show.parse(whole, source)  # checks that the result is valid
     return whole
 
 
@@ -138,9 +140,9 @@ def load(path: Path) -> str:
     """`to_yaml` of a file. Raises ShowError."""
     try:
         with path.open("rb") as file:
-            raw = file.read(LARGEST + 1)
+            raw = file.read(TIMELINE_BYTES_MAX + 1)
     except OSError as error:
         raise ShowError(f"{path}: cannot be read ({error.strerror})") from None
-    if len(raw) > LARGEST:
-        raise ShowError(f"{path}: larger than {LARGEST // 1_000_000} MB, so not a timeline")
+    if len(raw) > TIMELINE_BYTES_MAX:
+        raise ShowError(f"{path} is larger than {TIMELINE_BYTES_MAX // 1_000_000} MB, and so is not a timeline")
     return to_yaml(raw, str(path))

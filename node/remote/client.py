@@ -1,8 +1,9 @@
-"""The process that stands in for a world on another machine: it sends what is played there, and its frames come here.
+"""The process that stands in for a world on another machine: it sends controls there, and receives frames.
 
-It takes the world process's place: it reads the same mailbox, fills the same frame ring and tells the same status. The
-link is CurveZMQ: each side knows the other by its key, and everything is encrypted. Stamps go there and come back as
-they are, so a latency is measured by this machine's clock alone. When the link is lost the ring keeps its last frame.
+It replaces the world process: it reads the same mailbox, fills the same frame ring and publishes the same status. The
+link is CurveZMQ: each side authenticates the other by its key, and everything is encrypted. Arrival times are sent
+there and returned unchanged, so latency is measured by this machine's clock alone. When the link is lost, the ring
+keeps its last frame.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ from .key import Key
 from .protocol import Hello, Malformed
 
 logger = logging.getLogger(__name__)
-LOST = 3.0  # seconds without a word after which the link counts as lost
-REPEAT = 0.25  # seconds between two signs of life
-LOOK = 3  # milliseconds between two looks at the mailbox
-ON_THEIR_WAY = 8  # changes that were not confirmed yet; what changes meanwhile goes with the next
-SPAN_MAX = 10.0  # seconds
-OTHER_KEY = "that machine has another key: copy the file that it was started with"
+LINK_TIMEOUT_S = 3.0  # without a message, after which the link is lost
+STATUS_INTERVAL_S = 0.25  # also between two messages that show that this side works
+POLL_INTERVAL_MS = 3
+CHANGES_IN_FLIGHT_MAX = 8  # unconfirmed; what changes meanwhile is sent with the next
+SPAN_MAX_S = 10.0
+OTHER_KEY = "that machine has another key: copy its key file to this machine"
 
 
 @dataclass(frozen=True)
 class RemoteOptions:
-    """address: as in tcp://host:port. session: names this run of the show. world: what the world is to be opened
-    with; its device and threads are the other machine's own."""
+    """address: as in tcp://host:port. session: identifies this run of the show. world: options of the world, but for
+    device and threads, which the other machine sets."""
 
     address: str
     key: Key
@@ -52,15 +53,15 @@ class RemoteOptions:
 
 
 class LinkLost(Exception):
-    """The link is gone; it is tried again."""
+    """The link is lost, and will be tried again."""
 
 
 class Refusal(Exception):
-    """Trying again would not help."""
+    """The other side refused for good: trying again would not help."""
 
 
 def named(path: Path) -> str:
-    """A file by what is in it: its SHA-256 and suffix. Raises ValueError for one that is too large to be sent."""
+    """Name of a file by its content: SHA-256 and suffix. Raises ValueError for a file that is too large to be sent."""
     size = path.stat().st_size
     if size > messages.FILE_BYTES:
         most = messages.FILE_BYTES >> 20
@@ -71,11 +72,11 @@ def named(path: Path) -> str:
 
 @dataclass
 class Facts:
-    """What the status says of the link."""
+    """State of the link and of the world, for the status."""
 
     rtt: float = math.inf
     up: bool = False
-    ever: bool = False  # a frame has come
+    ever: bool = False  # a frame has arrived
     why: str = ""
     lost: int = 0
     skipped: int = 0
@@ -85,7 +86,7 @@ class Facts:
 
     def status(self, address: str) -> dict[str, Any]:
         state = self.there.get("state", "loading") if self.up else "link lost" if self.ever else "connecting"
-        words = self.there.get("message", "") if self.up else f"{address}: {self.why}" if self.why else ""
+        message = self.there.get("message", "") if self.up else f"{address}: {self.why}" if self.why else ""
         recent = [(t, n) for t, n in self.arrived if t > time.monotonic() - 4]
         since = recent[-1][0] - recent[0][0] if len(recent) > 1 else 0.0
         link = {
@@ -95,12 +96,12 @@ class Facts:
             "world_fps": self.there.get("fps", 0.0), "world_restarts": self.there.get("restarts", 0),
         }  # fmt: skip
         fps = round((len(recent) - 1) / since, 2) if since and self.up else 0.0
-        return {**self.there, "state": state, "message": words, "fps": fps, "link": link}
+        return {**self.there, "state": state, "message": message, "fps": fps, "link": link}
 
 
 def run(options: RemoteOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, stop: Any) -> None:
-    """The process's main. Ends when `stop` is set or the parent is gone; what no new try would mend is told, and ends
-    it with exit code 1 as long as there was no frame yet."""
+    """Main function of the process. Ends when `stop` is set or the parent died. An error that a retry cannot fix is
+    published, and ends the process with exit code 1 as long as no frame has arrived."""
     init_child()
     facts, failures = Facts(), 0
     publish_status(status, facts.status(options.address))
@@ -126,9 +127,9 @@ def run(options: RemoteOptions, mailbox: Mailbox, ring: FrameRing, status: Cell,
                 stop.wait(RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S) - 2)])
     except (Refusal, OSError, ValueError, zmq.ZMQError) as error:
         logger.exception("the link to %s failed", options.address)
-        said = str(error) or type(error).__name__
+        fields = str(error) or type(error).__name__
         publish_status(
-            status, {**facts.status(options.address), "state": "error", "message": f"{options.address}: {said}"}
+            status, {**facts.status(options.address), "state": "error", "message": f"{options.address}: {fields}"}
         )
         raise SystemExit(1) from None
 
@@ -144,11 +145,11 @@ class Link:
         self.facts = facts
         self._names, self._files = names, {name: Path(path) for path, name in names.items()}
         self._unpacker = messages.Unpacker()
-        self._sent: dict[str, int] = {}  # version of each cell that went
-        self._waiting: dict[int, float] = {}  # when a change went that was not confirmed yet
+        self._sent: dict[str, int] = {}  # version of each cell as sent
+        self._waiting: dict[int, float] = {}  # time of each change that is not confirmed yet
         self._changes, self._frame = 0, 0
         self._connected = self._shaken = self._welcomed = False
-        self._heard = time.monotonic()
+        self._last_message_at = time.monotonic()
         self._socket = context.socket(zmq.DEALER)
         for option, value in {
             zmq.LINGER: 200, zmq.RECONNECT_IVL: -1, zmq.CONNECT_TIMEOUT: 4000, zmq.HANDSHAKE_IVL: 4000, zmq.IPV6: 1,
@@ -168,25 +169,27 @@ class Link:
         self._socket.close(linger=200 if self._shaken else 0)
 
     def serve(self, stop: Any) -> None:
-        """Until `stop`. Raises LinkLost, or Refusal where trying again would not help."""
+        """Run the link until `stop`. Raises LinkLost, or Refusal where trying again would not help."""
         self._socket.connect(self.options.address)
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
-        told = 0.0
+        published_at = 0.0
         while not stop.is_set():
-            ready = dict(poller.poll(LOOK))
+            ready = dict(poller.poll(POLL_INTERVAL_MS))
             while self._monitor in ready and self._monitor.poll(0):
-                self._happened(parse_monitor_message(self._monitor.recv_multipart())["event"])
+                self._on_socket_event(parse_monitor_message(self._monitor.recv_multipart())["event"])
             if self._socket in ready:
-                self._hear()
+                self._receive()
             now = time.monotonic()
-            if now - self._heard > LOST:
-                raise LinkLost(f"no sign of the world for {LOST:g} s" if self._shaken else "nobody answers there")
+            if now - self._last_message_at > LINK_TIMEOUT_S:
+                raise LinkLost(
+                    f"the world did not respond for {LINK_TIMEOUT_S:g} s" if self._shaken else "no world answers"
+                )
             if self._welcomed:
-                self._send_changes(now, sign=now - told > REPEAT)
-            if now - told > REPEAT:
-                told = now
+                self._send_changes(now, sign=now - published_at > STATUS_INTERVAL_S)
+            if now - published_at > STATUS_INTERVAL_S:
+                published_at = now
                 publish_status(self.status, self.facts.status(self.options.address))
                 if parent_died():
                     return
@@ -196,9 +199,9 @@ class Link:
         try:
             self._socket.send_multipart(parts, zmq.NOBLOCK)
         except zmq.Again:
-            raise LinkLost("nothing goes through") from None
+            raise LinkLost("messages cannot be sent") from None
 
-    def _happened(self, event: int) -> None:
+    def _on_socket_event(self, event: int) -> None:
         if event == zmq.EVENT_CONNECTED:
             self._connected = True
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
@@ -216,20 +219,20 @@ class Link:
         elif event in (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
             raise Refusal(OTHER_KEY)
         elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-            raise Refusal(f"what answers there is no world, or {OTHER_KEY}")
+            raise Refusal(f"another program answers, or {OTHER_KEY}")
         elif event in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED, zmq.EVENT_CONNECT_RETRIED):
-            shaken = "the link was cut" if self._shaken else "the handshake was cut short"
-            raise LinkLost(shaken if self._connected else "nobody answers there; start it with `wj world --listen`")
+            shaken = "the connection was closed" if self._shaken else "the connection was closed during the handshake"
+            raise LinkLost(shaken if self._connected else "no world answers: start one with `wj world --listen`")
 
-    def _hear(self) -> None:
-        """Everything that came; of several frames only the last is looked at."""
+    def _receive(self) -> None:
+        """Handle all messages that arrived; of several frames only the last is decoded."""
         frame: list[bytes] | None = None
         while self._socket.poll(0):
             kind, *parts = self._socket.recv_multipart()
-            self._heard = time.monotonic()
+            self._last_message_at = time.monotonic()
             try:
                 if kind == messages.FRAME and len(parts) == 2:
-                    self.facts.arrived.append((self._heard, len(parts[1])))
+                    self.facts.arrived.append((self._last_message_at, len(parts[1])))
                     self._send(messages.SEEN, parts[0][: messages.NUMBER.size])
                     self.facts.skipped += frame is not None
                     frame = parts
@@ -239,17 +242,17 @@ class Link:
                 self.facts.malformed += 1
         if frame is not None:
             try:
-                self._show(*frame)
-            except (Malformed, ValueError):  # a picture too large for the ring is one, too
+                self._publish(*frame)
+            except (Malformed, ValueError):  # or a frame that does not fit in the ring
                 self.facts.malformed += 1
 
-    def _show(self, head: bytes, picture: bytes) -> None:
-        if len(head) != messages.SHOWN.size:
+    def _publish(self, head: bytes, jpeg: bytes) -> None:
+        if len(head) != messages.FRAME_HEAD.size:
             raise Malformed("not a frame")
-        number, newest_control_at, span = messages.SHOWN.unpack(head)
-        if not math.isfinite(newest_control_at) or not 0 <= span <= SPAN_MAX:
+        number, newest_control_at, span = messages.FRAME_HEAD.unpack(head)
+        if not math.isfinite(newest_control_at) or not 0 <= span <= SPAN_MAX_S:
             raise Malformed("not a frame")
-        pixels = self._unpacker.unpack(picture)
+        pixels = self._unpacker.unpack(jpeg)
         self.ring.write(pixels, FrameInfo(time.monotonic(), newest_control_at, span))
         self.facts.ever = True
         if self._frame:
@@ -268,29 +271,31 @@ class Link:
             self._welcomed = self.facts.up = True
             self.facts.there, self._sent = {"state": "loading"}, {}
         elif kind == messages.REFUSED:
-            said = messages.unpacked(part)
-            raise (Refusal if said.get("for_good") else LinkLost)(plain_text(said.get("why", "refused")))
+            fields = messages.unpacked(part)
+            raise (Refusal if fields.get("for_good") else LinkLost)(plain_text(fields.get("why", "refused")))
         elif kind == messages.GOT:
             if len(part) != messages.NUMBER.size:
                 raise Malformed("not a number")
             went = self._waiting.pop(messages.NUMBER.unpack(part)[0], None)
             if went is not None:
-                self.facts.rtt = min(self.facts.rtt, self._heard - went)
+                self.facts.rtt = min(self.facts.rtt, self._last_message_at - went)
         elif kind == messages.OBEYED:
             obeyed = messages.counts(messages.unpacked(part))
             self.mailbox.consumed.write(messages.packed(obeyed))
-        elif kind == messages.TOLD:
-            said = messages.unpacked(part)
-            if said.get("cannot") and not self.facts.ever:
+        elif kind == messages.STATUS:
+            fields = messages.unpacked(part)
+            if fields.get("cannot") and not self.facts.ever:
                 self._send(messages.BYE)
-                raise Refusal(f"the world there failed: {plain_text(said['cannot'])}")
-            self.facts.there = {plain_text(k, 64): plain_text(v) if isinstance(v, str) else v for k, v in said.items()}
+                raise Refusal(f"the world failed: {plain_text(fields['cannot'])}")
+            self.facts.there = {
+                plain_text(k, 64): plain_text(v) if isinstance(v, str) else v for k, v in fields.items()
+            }
         else:
             raise Malformed("no such message")
 
     def _send_changes(self, now: float, sign: bool) -> None:
-        """What changed since the last time, as it is now; or nothing but a sign of life."""
-        if len(self._waiting) >= ON_THEIR_WAY:
+        """Send the cells that changed since the last call. sign: send a message even if none changed."""
+        if len(self._waiting) >= CHANGES_IN_FLIGHT_MAX:
             return
         changed = {name: c for name, c in self.mailbox.cells.items() if c.version != self._sent.get(name, 0)}
         if not changed and not sign:

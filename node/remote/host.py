@@ -1,7 +1,7 @@
-"""`wj world`: the machine that runs a world for a rig elsewhere.
+"""`wj world`: the host, which runs the world of a show that is played on another machine, the client.
 
-The ordinary world process runs here, with a mailbox that is kept as the rig's is. What is played comes as state, so it
-can come again without harm: the latest value wins, and a trigger is a count. When the rig is lost the world goes on.
+The usual world process runs here, with a mailbox that is a copy of the client's. Controls arrive as state, so they may
+safely arrive twice: the latest value wins, and a trigger is a count. When the client is lost, the world continues.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from . import protocol as messages
 from .key import Key
 from .protocol import Hello, Malformed
 
-AWAY = 5.0  # seconds without a sign after which another rig may have the world
-LOOK = 2  # milliseconds between two looks for a new frame
-OFTEN = 0.25  # seconds between two words on how the world is
+CLIENT_TIMEOUT_S = 5.0  # without a message, after which another client may have the world
+POLL_INTERVAL_MS = 2
+STATUS_INTERVAL_S = 0.25
 _REFUSED = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )  # fmt: skip
@@ -42,7 +42,7 @@ _REFUSED = (
 
 @dataclass(frozen=True)
 class HostOptions:
-    """address: as in tcp://127.0.0.1:9014. model: what is run whatever the rig's show says; None runs what it says."""
+    """address: as in tcp://127.0.0.1:9014. model: the world to run; None runs the one that the client's show names."""
 
     address: str
     key: Key
@@ -52,8 +52,8 @@ class HostOptions:
     seconds: float | None = None
 
 
-class _OnlyTheRig:
-    """Tells pyzmq's authenticator whom to let in."""
+class _OnlyTheClient:
+    """A credentials provider of pyzmq's authenticator that accepts one public key."""
 
     def __init__(self, public: bytes) -> None:
         self._public = public
@@ -63,19 +63,19 @@ class _OnlyTheRig:
 
 
 class Session:
-    """One show's world, from its first hello on: process, mailbox, frames and files."""
+    """The world of one run of a show, from its first hello: process, mailbox, frames and files."""
 
     def __init__(self, hello: Hello, options: HostOptions) -> None:
         self.hello, self._options = hello, options
         self.mailbox, self.ring = Mailbox(), FrameRing(NATIVE_BYTES, 4)
         self.mailbox.consumed.write(messages.packed(dict(hello.obeyed)))
-        self._told = set[str]()  # cells that came
+        self._received = set[str]()  # names of cells
         self._folder = tempfile.TemporaryDirectory(prefix="wj-world-")
         self.supervisor: Supervisor | None = None
 
     @property
     def needs(self) -> list[str]:
-        """Files that have not come yet."""
+        """Files that have not arrived yet."""
         names = {name for media in self.hello.media.values() for name in media.values()}
         return sorted(name for name in names if not self._path(name).exists())
 
@@ -84,21 +84,21 @@ class Session:
 
     def keep(self, name: str, data: bytes) -> None:
         if name not in self.needs or hashlib.sha256(data).hexdigest() != name.partition(".")[0]:
-            raise Malformed("not a file that was asked for")
+            raise Malformed("not a requested file")
         self._path(name).write_bytes(data)
 
     def put(self, name: str, data: bytes) -> None:
-        """One of the rig's cells, as it is now. What was there already changes nothing."""
+        """Update one of the mailbox's cells. Data that is there already changes nothing."""
         checked, cell = messages.cell(name, data), self.mailbox.cells[name]
         if cell.read()[1] != checked:
             cell.write(checked)
-        self._told.add(name)
+        self._received.add(name)
 
     def advance(self, now: float) -> None:
-        """Start the world as soon as all it opens with is here; then keep it alive."""
+        """Start the world as soon as its controls and files have arrived; then keep it alive."""
         if self.supervisor:
             self.supervisor.watch(now)
-        elif "numbers" in self._told and not self.needs:
+        elif "numbers" in self._received and not self.needs:
             h, o = self.hello, self._options
             media = {
                 slot: Media(**{kind: str(self._path(name)) for kind, name in names.items()})
@@ -110,12 +110,12 @@ class Session:
             self.supervisor = Supervisor("world", world_process.run, (world, self.mailbox, self.ring), WORLD_PATIENCE_S)
 
     def status(self) -> dict[str, Any]:
-        """The world's status. cannot: why it never opened."""
+        """The world's status; `cannot` is the reason why it never opened."""
         if self.supervisor is None:
             return {"state": "loading"}
-        said = self.supervisor.status()
-        said.pop("pid")
-        return said | ({"cannot": self.supervisor.error} if self.supervisor.error and not self.supervisor.ran else {})
+        status = self.supervisor.status()
+        status.pop("pid")
+        return status | ({"cannot": self.supervisor.error} if self.supervisor.error and not self.supervisor.ran else {})
 
     def end(self) -> None:
         if self.supervisor:
@@ -126,37 +126,40 @@ class Session:
 
 
 class Host:
-    """Listens for a rig, and sends it what the world makes. One thread."""
+    """Accepts a client, and sends it the world's frames. All methods belong to one thread.
 
-    def __init__(self, socket: zmq.Socket[bytes], options: HostOptions, say: Callable[[str], None]) -> None:
-        self._socket, self._options, self._say = socket, options, say
+    report: called with one line for each event.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], options: HostOptions, report: Callable[[str], None]) -> None:
+        self._socket, self._options, self._report = socket, options, report
         self.session: Session | None = None
-        self._rig: bytes | None = None  # who is to be sent frames
-        self._heard = 0.0
+        self._client: bytes | None = None  # receives the frames
+        self._last_message_at = 0.0
         self._rtt = 0.0
-        self._on_their_way = set[int]()
+        self._in_flight = set[int]()
         self._frame = self._obeyed = 0
-        self._told = 0.0
+        self._status_sent_at = 0.0
         self._packer = messages.Packer()
         self.malformed = 0
 
-    def hear(self) -> None:
-        """Everything that came. What means nothing is counted and dropped."""
+    def receive(self) -> None:
+        """Handle all messages that arrived. Malformed ones are counted and dropped."""
         while self._socket.poll(0):
-            who, *parts = self._socket.recv_multipart()
+            sender, *parts = self._socket.recv_multipart()
             try:
-                self._obey(who, parts[0] if parts else b"", parts[1:])
+                self._obey(sender, parts[0] if parts else b"", parts[1:])
             except (Malformed, ValueError, IndexError, OSError):
                 self.malformed += 1
 
-    def _obey(self, who: bytes, kind: bytes, parts: list[bytes]) -> None:
+    def _obey(self, sender: bytes, kind: bytes, parts: list[bytes]) -> None:
         now = time.monotonic()
         if kind == messages.HELLO:
-            self._welcome(who, Hello.unpack(parts[0]), now)
+            self._welcome(sender, Hello.unpack(parts[0]), now)
             return
-        if who != self._rig or self.session is None:
-            raise Malformed("no hello came before")
-        self._heard = now
+        if sender != self._client or self.session is None:
+            raise Malformed("no hello before this message")
+        self._last_message_at = now
         if kind == messages.STATE:
             head = messages.unpacked(parts[0])
             n, rtt, names = head.get("n"), head.get("rtt"), head.get("cells")
@@ -170,91 +173,91 @@ class Host:
             finally:
                 self._send(messages.GOT, messages.NUMBER.pack(n % 2**64))
         elif kind == messages.SEEN and len(parts[0]) == messages.NUMBER.size:
-            self._on_their_way.discard(messages.NUMBER.unpack(parts[0])[0])
+            self._in_flight.discard(messages.NUMBER.unpack(parts[0])[0])
         elif kind == messages.FILE:
             self.session.keep(parts[0].decode("ascii", "replace"), parts[1])
         elif kind == messages.BYE:
-            self._say("the rig is done; the world rests until the next one comes")
+            self._report("the client ended the show; waiting for the next one")
             self.finish()
         else:
             raise Malformed("no such message")
 
-    def _welcome(self, who: bytes, hello: Hello, now: float) -> None:
-        why, for_good = "", False
+    def _welcome(self, sender: bytes, hello: Hello, now: float) -> None:
+        reason, for_good = "", False
         same = self.session is not None and self.session.hello.session == hello.session
         if hello.layout != messages.layout():
-            why, for_good = "other parameters there: install the same worldjockey on both machines", True
-        elif self.session and not same and now - self._heard < AWAY:
-            why = "another rig plays that world now"
-        if why:
+            reason, for_good = "the versions differ: install the same worldjockey on both machines", True
+        elif self.session and not same and now - self._last_message_at < CLIENT_TIMEOUT_S:
+            reason = "another client plays this world now"
+        if reason:
             with contextlib.suppress(zmq.ZMQError):
-                refusal = messages.packed({"why": why, "for_good": for_good})
-                self._socket.send_multipart([who, messages.REFUSED, refusal], zmq.NOBLOCK)
+                refusal = messages.packed({"why": reason, "for_good": for_good})
+                self._socket.send_multipart([sender, messages.REFUSED, refusal], zmq.NOBLOCK)
             return
         if self.session is None or not same:
             self.finish()
             self.session = Session(hello, self._options)
-        self._rig, self._heard, self._rtt = who, now, 0.0
-        self._on_their_way, self._obeyed, self._told = set(), 0, 0.0
-        self._say(f"a rig plays {self._options.model or hello.model}" + (" again" if same else ""))
+        self._client, self._last_message_at, self._rtt = sender, now, 0.0
+        self._in_flight, self._obeyed, self._status_sent_at = set(), 0, 0.0
+        self._report(f"a client plays {self._options.model or hello.model}" + (" again" if same else ""))
         self._send(messages.WELCOME, messages.packed({"needs": self.session.needs}))
 
     def _send(self, *parts: bytes) -> bool:
-        if self._rig is None:
+        if self._client is None:
             return False
         try:
-            self._socket.send_multipart([self._rig, *parts], zmq.NOBLOCK)
+            self._socket.send_multipart([self._client, *parts], zmq.NOBLOCK)
         except zmq.Again:
             return False
-        except zmq.ZMQError:  # it is gone; the world goes on
-            self._rig = None
-            self._say("the rig is lost; the world goes on with what it has")
+        except zmq.ZMQError:  # the client is gone; the world continues
+            self._client = None
+            self._report("the client is lost; the world continues with its last controls")
             return False
         return True
 
     def advance(self, now: float) -> None:
-        """Keep the world alive, and send what is new of it."""
+        """Keep the world alive, and send its new status and frames."""
         if self.session is None:
             return
         self.session.advance(now)
-        if self._rig is None:
+        if self._client is None:
             return
         obeyed, counts = self.session.mailbox.consumed.read()
         if obeyed != self._obeyed and self._send(messages.OBEYED, counts):
             self._obeyed = obeyed
-        if now - self._told > OFTEN:
-            self._told = now
+        if now - self._status_sent_at > STATUS_INTERVAL_S:
+            self._status_sent_at = now
             self._send(
-                messages.TOLD, json.dumps({**self.session.status(), "refused": self.malformed}, default=str).encode()
+                messages.STATUS, json.dumps({**self.session.status(), "refused": self.malformed}, default=str).encode()
             )
         newest = self.session.ring.newest
         allowed = messages.window(self._rtt, self.session.hello.top_fps)
-        if newest == self._frame or len(self._on_their_way) >= allowed:
+        if newest == self._frame or len(self._in_flight) >= allowed:
             return
         found = self.session.ring.read()
         if found is None:
             return
         number, pixels, info = found
-        head = messages.SHOWN.pack(number, info.newest_control_at, min(info.span, 10.0))
+        head = messages.FRAME_HEAD.pack(number, info.newest_control_at, min(info.span, 10.0))
         if self._send(messages.FRAME, head, self._packer.pack(pixels)):
             self._frame = number
-            self._on_their_way.add(number)
+            self._in_flight.add(number)
 
     def finish(self) -> None:
         if self.session:
             self.session.end()
-        self.session = self._rig = None
+        self.session = self._client = None
         self._frame = 0
 
 
-def serve(options: HostOptions, say: Callable[[str], None]) -> None:
-    """Run worlds for a rig until Ctrl-C. Raises OSError that names the fix where it cannot listen."""
-    with contextlib.ExitStack() as stack, stop_signals() as leaving:
+def serve(options: HostOptions, report: Callable[[str], None]) -> None:
+    """Run worlds for a client until Ctrl-C. Raises OSError, with the fix, where the address cannot be used."""
+    with contextlib.ExitStack() as stack, stop_signals() as request:
         context = stack.enter_context(zmq.Context())
         guard = ThreadAuthenticator(context)
         guard.start()
         stack.callback(guard.stop)
-        guard.configure_curve_callback(credentials_provider=_OnlyTheRig(options.key.rig_public))
+        guard.configure_curve_callback(credentials_provider=_OnlyTheClient(options.key.rig_public))
         socket = stack.enter_context(context.socket(zmq.ROUTER))
         for option, value in {
             zmq.LINGER: 0, zmq.ROUTER_MANDATORY: 1, zmq.IPV6: 1, zmq.MAXMSGSIZE: messages.FILE_BYTES + 1024,
@@ -269,23 +272,23 @@ def serve(options: HostOptions, say: Callable[[str], None]) -> None:
             socket.bind(options.address)
         except zmq.ZMQError as error:
             raise OSError(
-                f"{options.address} cannot be listened on ({zmq.strerror(error.errno or 0)}); choose another"
+                f"cannot listen on {options.address} ({zmq.strerror(error.errno or 0)}): choose another --listen"
             ) from None
-        host = Host(socket, options, say)
+        host = Host(socket, options, report)
         stack.callback(host.finish)
         bound = socket.getsockopt(zmq.LAST_ENDPOINT)
-        say(f"waiting for a rig at {bound.decode() if isinstance(bound, bytes) else bound}")
+        report(f"waiting for a client at {bound.decode() if isinstance(bound, bytes) else bound}")
         begin = time.monotonic()
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
         poller.register(monitor, zmq.POLLIN)
-        while not leaving.requested:
-            ready = dict(poller.poll(LOOK if host.session else 100))
+        while not request.requested:
+            ready = dict(poller.poll(POLL_INTERVAL_MS if host.session else 100))
             while monitor in ready and monitor.poll(0):
                 if parse_monitor_message(monitor.recv_multipart())["event"] in _REFUSED:
-                    say("someone was refused: no key, or another one")
+                    report("a connection was refused: it has no key, or another key")
             if socket in ready:
-                host.hear()
+                host.receive()
             now = time.monotonic()
             host.advance(now)
             if options.seconds is not None and now - begin > options.seconds:

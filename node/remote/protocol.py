@@ -1,7 +1,7 @@
-"""What goes over the link between a rig and a world on another machine. Nothing that comes from there is trusted.
+"""Messages between a show (the client) and a world on another machine (the host). Received data is never trusted.
 
-Each message is a kind, and parts that are JSON, packed numbers or bytes as they lie. Rig to world: HELLO, FILE, STATE,
-SEEN, BYE. World to rig: WELCOME, REFUSED, GOT, TOLD, OBEYED, FRAME.
+A message is a kind, followed by parts that are JSON, packed numbers or bytes. Client to host: HELLO, FILE, STATE, SEEN,
+BYE. Host to client: WELCOME, REFUSED, GOT, STATUS, OBEYED, FRAME.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from ..ipc.mailbox import NUMBERS, TEXTS
 from ..parameters import PARAMETERS, TEXT_BYTES, WORDS_MAX, find
 
 HELLO, FILE, STATE, SEEN, BYE = b"hello", b"file", b"state", b"seen", b"bye"
-WELCOME, REFUSED, GOT, TOLD, OBEYED, FRAME = b"welcome", b"refused", b"got", b"told", b"obeyed", b"frame"
+WELCOME, REFUSED, GOT, STATUS, OBEYED, FRAME = b"welcome", b"refused", b"got", b"told", b"obeyed", b"frame"
 NUMBER = struct.Struct("<Q")
-SHOWN = struct.Struct("<Qdd")  # frame's number, newest_control_at, span
-FILE_BYTES = 64 << 20  # of a picture, sound or clip on a pad
+FRAME_HEAD = struct.Struct("<Qdd")  # frame's number, newest_control_at, span
+FILE_BYTES = 64 << 20  # of an image, audio file or clip on a pad
 FRAME_BYTES = 32 << 20
-WINDOW = (2, 12)  # frames on their way
+FRAMES_IN_FLIGHT = (2, 12)  # at least, at most
 _TEXT = struct.Struct("<dd")
 _NAMES = re.compile(r"[0-9a-f]{64}\.[a-z0-9]{1,8}")
 
 
 class Malformed(ValueError):
-    """A message that means nothing. It is dropped and counted."""
+    """An invalid message, which is dropped and counted."""
 
 
 def layout() -> str:
-    """Names the table of parameters: two machines that differ in it would misread each other."""
+    """Hash of the parameter table, which must be the same on both machines."""
     rows = [(p.name, p.kind, p.low, p.high, p.choices, p.local) for p in PARAMETERS.values()]
     return hashlib.sha256(repr(("1", rows)).encode()).hexdigest()[:16]
 
 
 def window(rtt: float, fps: float) -> int:
-    """Frames that may be on their way at once: what a round trip of `rtt` seconds holds and one more.
+    """How many frames may be in flight: those of a round trip of `rtt` seconds, and one more.
 
-    Never so many that a slow link makes a queue of old pictures.
+    The number is bounded, so that a slow link does not queue old frames.
     """
-    return min(max(1 + math.ceil(rtt * fps), WINDOW[0]), WINDOW[1])
+    return min(max(1 + math.ceil(rtt * fps), FRAMES_IN_FLIGHT[0]), FRAMES_IN_FLIGHT[1])
 
 
 def packed(value: Any) -> bytes:
@@ -57,7 +57,7 @@ def packed(value: Any) -> bytes:
 
 
 def unpacked(data: bytes) -> dict[str, Any]:
-    """The object of a message. Raises Malformed."""
+    """The JSON object of a message. Raises Malformed."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
@@ -69,9 +69,9 @@ def unpacked(data: bytes) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Hello:
-    """What a rig wants. session: names one run of a show. media: names of files by kind by the text that stands
-    for them (media.shown), a file's name being its SHA-256 and suffix. obeyed: how often each trigger was obeyed
-    already."""
+    """What a client requests. session: identifies one run of a show. media: by the text that stands for them
+    (media.shown), file names by kind; a file's name is its SHA-256 and suffix. obeyed: how often each trigger was
+    obeyed already."""
 
     session: str
     model: str
@@ -87,14 +87,14 @@ class Hello:
 
     @classmethod
     def unpack(cls, data: bytes) -> Hello:
-        said = unpacked(data)
+        fields = unpacked(data)
         try:
-            aspect = said["aspect"]
-            media = {str(slot): {str(k): str(v) for k, v in names.items()} for slot, names in said["media"].items()}
+            aspect = fields["aspect"]
+            media = {str(slot): {str(k): str(v) for k, v in names.items()} for slot, names in fields["media"].items()}
             hello = cls(
-                str(said["session"])[:64], str(said["model"])[:200], float(said["top_fps"]),
-                None if aspect is None else float(aspect), tuple(str(text)[:TEXT_BYTES] for text in said["ahead"]),
-                media, counts(said["obeyed"]), str(said["layout"])[:64],
+                str(fields["session"])[:64], str(fields["model"])[:200], float(fields["top_fps"]),
+                None if aspect is None else float(aspect), tuple(str(text)[:TEXT_BYTES] for text in fields["ahead"]),
+                media, counts(fields["obeyed"]), str(fields["layout"])[:64],
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise Malformed("not a hello") from None
@@ -116,7 +116,7 @@ def counts(value: Any) -> dict[str, int]:
 
 
 def cell(name: str, data: bytes) -> bytes:
-    """The data of one of the mailbox's cells as it may be put there. Raises Malformed."""
+    """Checked data for one of the mailbox's cells. Raises Malformed."""
     if name == "numbers":
         return _numbers(data)
     if name == "words":
@@ -155,16 +155,16 @@ def _words(data: bytes) -> bytes:
 
 
 class Packer:
-    """Pictures as JPEG at its best quality, colours as fine as light: saturated edges are what a club is made of.
+    """Encodes frames as JPEG of the best quality, without chroma subsampling, which keeps saturated edges sharp.
 
-    H.264 with nothing but key frames was measured to be a third smaller and no faster, and needs a state on both sides.
+    H.264 with key frames only was measured to be a third smaller and no faster, and needs state on both sides.
     """
 
     def __init__(self) -> None:
         self._codec: Any = None
 
     def pack(self, pixels: Pixels) -> bytes:
-        """(h, w, 3) uint8 -> JPEG. Even a picture that is odd in size keeps it."""
+        """(h, w, 3) uint8 -> JPEG. Odd sizes are kept."""
         h, w, _ = pixels.shape
         codec = self._codec
         if codec is None or (codec.width, codec.height) != (w, h):
@@ -176,7 +176,7 @@ class Packer:
 
 
 class Unpacker:
-    """The other side of a `Packer`."""
+    """Decodes the frames of a `Packer`."""
 
     def __init__(self) -> None:
         self._codec: Any = None
@@ -191,4 +191,4 @@ class Unpacker:
             return np.asarray(frames[0].to_ndarray(format="rgb24"), np.uint8)
         except (av.FFmpegError, IndexError, ValueError, MemoryError):
             self._codec = None
-            raise Malformed("not a picture") from None
+            raise Malformed("not a JPEG") from None

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 from worldjockey.node.cli.app import app
-from worldjockey.node.compat.scope_timeline import LARGEST, load, to_yaml
+from worldjockey.node.compat.scope_timeline import TIMELINE_BYTES_MAX, load, to_yaml
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 
@@ -66,9 +66,9 @@ def test_a_workflow_is_one_too():
         ("\n\nprompts: []", r"timeline:3: this is not JSON"),
         ("[" * 100_000, "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
-        ("[1]", "no timeline"),
-        ('{"prompts": []}', "there is no timeline"),
-        ('{"timeline": {"entries": "x"}}', "there is no timeline"),
+        ("[1]", "not a timeline"),
+        ('{"prompts": []}', "it has no timeline"),
+        ('{"timeline": {"entries": "x"}}', "it has no timeline"),
         ('{"prompts": [7]}', "block 1"),
         ('{"prompts": [{"endTime": 1, "text": "a"}]}', r"block 1: startTime: field required"),
         (json.dumps({"prompts": [block(0, 1, ("a", 1)), block(5, 1, ("a", 1))]}), "block 2: ends at 1 s, before"),
@@ -110,6 +110,6 @@ def test_the_command(tmp_path):
     assert len(Show.parse(result.stdout).cues) == 3
     with pytest.raises(ShowError, match="cannot be read"):
         load(tmp_path / "nope.json")
-    path.write_bytes(b" " * (LARGEST + 1))
+    path.write_bytes(b" " * (TIMELINE_BYTES_MAX + 1))
     with pytest.raises(ShowError, match="larger than"):
         load(path)

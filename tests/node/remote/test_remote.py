@@ -67,7 +67,7 @@ def hosting(key, address, *prefix):
             command, stdin=subprocess.DEVNULL, stderr=out, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
     try:
-        wait_for(lambda: process.poll() is not None or "waiting for a rig" in log.read_text(), what="wj world")
+        wait_for(lambda: process.poll() is not None or "waiting for a client" in log.read_text(), what="wj world")
         assert process.poll() is None, log.read_text()
         yield process
     finally:
@@ -224,7 +224,7 @@ def test_a_world_elsewhere_is_played_cut_off_and_killed(key):
             assert peer.poll(PATIENCE * 1000)
             kind, why = peer.recv_multipart()
             assert kind == protocol.REFUSED
-            assert "another rig" in why.decode()
+            assert "another client" in why.decode()
         wait_for(lambda: rig.status().get("refused") == 5, what="five messages counted")
 
         # A trigger while the link is cut is obeyed when it is back, once.
@@ -316,7 +316,7 @@ def test_two_machines_whose_cable_is_pulled(key):
             ip("-n", there, "link", "set", far, "down")
             rig.post("prompt", "#a0a000")
             wait_for(lambda: rig.status().get("state") == "link lost", what="the loss is told")
-            assert re.search("no sign|nobody answers", rig.status()["message"])
+            assert re.search("did not respond|no world answers", rig.status()["message"])
             assert rig.shows((0x20, 0x40, 0x60)), "the picture holds"
             ip("-n", there, "link", "set", far, "up")
             wait_for(lambda: rig.shows((0xA0, 0xA0, 0)), what="the world is back")
