@@ -1,1 +1,1 @@
-"""Benchmarks, the doctor, ports, and the programs that stand in for receivers."""
+"""Benchmarks, the doctor, the list of ports, and receivers of outputs."""

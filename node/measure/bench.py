@@ -1,5 +1,5 @@
-"""`wj bench`: how fast the world is, what the node costs, and whether the picture keeps its time; alone, and beside a
-program that keeps one core busy. Compare figures of one run only: another machine is another number.
+"""`wj bench`: the speed of the world, the cost of the node, and the regularity of its ticks; alone, and beside a
+program that keeps one core busy. Compare figures of one machine only.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from . import memory as resident
 from .show_process import free_port
 
 STEPS = (1, 2, 3, 4)
-STIMULUS = 0.5  # seconds between two controls
-FLOOD = 10_000  # messages a second on one fader
-OSC_HANDS, MIDI_HANDS = 5_000, 3_000  # messages a second on many
+CONTROL_INTERVAL_S = 0.5
+FLOOD_HZ = 10_000  # messages for one fader
+OSC_HANDS_HZ, MIDI_HANDS_HZ = 5_000, 3_000  # messages for many faders
 PROMPTS = ("a figure dancing by the sea at sunset", "city skyline at night, neon lights", "snowy mountains at dawn")
-WARM_UP = 10  # steps that are not counted: caches fill, threads start
+WARM_UP_STEPS = 10  # not measured: caches fill, threads start
 
 
 def _spin() -> None:
-    """One core kept busy, as another program on the machine does."""
+    """Keep one core busy, like another program on the machine."""
     init_child()
     while not parent_died():
         for _ in range(1_000_000):
@@ -53,7 +53,7 @@ def neighbour() -> Iterator[None]:
 
 
 def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: float) -> None:
-    """A process's main: the world alone, as the node's world process runs it. Sends a row for each number of steps."""
+    """Main function of a process that runs the world alone. Sends a row for each number of steps."""
     init_child()
     stay_offline()
     threads = limit_threads(None)
@@ -67,8 +67,8 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
         world = load(model, device=device)
         tokens = world.encode(Prompt(PROMPTS[0])).values
         load_s = round(time.monotonic() - began, 2)
-        chunk = world.spec.steps_per_chunk  # its first step is long: only whole chunks are a measure
-        warm_up = -(-WARM_UP // chunk) * chunk
+        chunk = world.spec.steps_per_chunk  # whose first step is long, so only whole chunks are measured
+        warm_up = -(-WARM_UP_STEPS // chunk) * chunk
         for count in steps:
             controls = Controls(tokens=tokens, dt=1 / world.spec.fps, steps=count)
             whole: deque[float] = deque()
@@ -108,27 +108,27 @@ def world(
     process = SPAWN.Process(target=_world, args=(theirs, model, device, steps, seconds), daemon=True)
     process.start()
     theirs.close()
-    said: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
     try:
         with contextlib.suppress(EOFError):
             while True:
-                said.append(ours.recv())
-                if "error" in said[-1]:
-                    raise RuntimeError(said[-1]["error"])
+                messages.append(ours.recv())
+                if "error" in messages[-1]:
+                    raise RuntimeError(messages[-1]["error"])
     finally:
-        process.kill() if len(said) <= len(steps) else process.join()
-    if len(said) <= len(steps):
+        process.kill() if len(messages) <= len(steps) else process.join()
+    if len(messages) <= len(steps):
         raise RuntimeError(f"the world {model!r} ended before it was measured")
-    return said[:-1], said[-1]
+    return messages[:-1], messages[-1]
 
 
 def _stimulate(port: int, stop: threading.Event) -> None:
-    """A performer: a fader on every beat, and a prompt now and then."""
+    """Send controls like a performer: a fader twice a second, and sometimes a prompt."""
     from pythonosc.udp_client import SimpleUDPClient
 
     client = SimpleUDPClient("127.0.0.1", port)
     for number in range(1_000_000):
-        if stop.wait(STIMULUS):
+        if stop.wait(CONTROL_INTERVAL_S):
             return
         if number % 4 == 3:
             client.send_message("/wj/prompt", [PROMPTS[number // 4 % len(PROMPTS)], 0.0])
@@ -137,19 +137,19 @@ def _stimulate(port: int, stop: threading.Event) -> None:
 
 
 def _flood(port: int) -> None:
-    """A fader gone mad: FLOOD messages a second for one parameter."""
+    """Flood one parameter with FLOOD_HZ messages a second."""
     init_child()
-    _osc(port, FLOOD, ["/wj/cam/zoom"])
+    _osc(port, FLOOD_HZ, ["/wj/cam/zoom"])
 
 
 def _hands(port: int, midi: bool) -> None:
-    """More hands than anybody has: OSC_HANDS on many addresses and, where there is MIDI, MIDI_HANDS on faders."""
+    """Send OSC_HANDS_HZ messages a second to many addresses and, where there is MIDI, MIDI_HANDS_HZ to faders."""
     init_child()
     if midi:
         threading.Thread(target=_controller, daemon=True).start()
     faders = [f"/wj/pad/{n}" for n in range(1, 17)] + [f"/wj/mod/{n}/rate" for n in range(1, 9)]
     words = [f"/wj/word/{word}" for word in ("storm", "neon", "rain", "city")]
-    _osc(port, OSC_HANDS, [*faders, *words, *(f"/wj/sound/{k}" for k in ("level", "bass", "treble", "onset"))])
+    _osc(port, OSC_HANDS_HZ, [*faders, *words, *(f"/wj/sound/{k}" for k in ("level", "bass", "treble", "onset"))])
 
 
 def _osc(port: int, rate: int, addresses: list[str]) -> None:
@@ -161,26 +161,26 @@ def _osc(port: int, rate: int, addresses: list[str]) -> None:
         builder.add_arg(number / 1000)
         messages.append(builder.build().dgram)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-        for _ in _beat(rate, len(messages)):
+        for _ in _batches(rate, len(messages)):
             for message in messages:
-                with contextlib.suppress(OSError):  # nobody listens yet
+                with contextlib.suppress(OSError):  # the node does not listen yet
                     out.sendto(message, ("127.0.0.1", port))
 
 
 def _controller() -> None:
-    """A controller whose faders all move at once."""
+    """A MIDI controller whose faders all move at once."""
     import rtmidi
     from worldjockey.integrations.midi.ports_process import apis
 
     port = rtmidi.MidiOut(apis("auto")[0], name="wj bench hands")
     port.open_virtual_port("wj bench hands")
-    for number in _beat(MIDI_HANDS, 10):
+    for number in _batches(MIDI_HANDS_HZ, 10):
         for fader in range(10):
             port.send_message([0xB0, (20 + fader % 9), (number + fader) % 128])
 
 
-def _beat(rate: int, size: int) -> Iterator[int]:
-    """Counts up, `rate` / `size` times a second, for as long as somebody wants it."""
+def _batches(rate: int, size: int) -> Iterator[int]:
+    """Count up, `rate` / `size` times a second, until the parent ends."""
     due, number = time.perf_counter(), 0
     while not parent_died():
         yield number
@@ -189,9 +189,9 @@ def _beat(rate: int, size: int) -> Iterator[int]:
 
 
 def chain(model: str, device: str, seconds: float, out: str, size: str, fps: str, storm: str = "") -> dict[str, Any]:
-    """The real command, played by OSC as a performer would; returns its report.
+    """Run `wj play`, controlled by OSC like by a performer; returns its report.
 
-    storm: what else is sent: "flood", "hands" by OSC alone, or "hands and midi".
+    storm: additional messages: "flood", "hands" (OSC only), or "hands and midi".
     """
     port, stop = free_port(), threading.Event()
     with tempfile.TemporaryDirectory(prefix="wj-bench-") as folder:
@@ -216,7 +216,7 @@ def chain(model: str, device: str, seconds: float, out: str, size: str, fps: str
                 resident.watched(playing.pid) as memory,
             ):
                 try:
-                    _, said = playing.communicate(timeout=seconds + 180)
+                    _, messages = playing.communicate(timeout=seconds + 180)
                 finally:
                     playing.kill()
         finally:
@@ -225,16 +225,16 @@ def chain(model: str, device: str, seconds: float, out: str, size: str, fps: str
                 sender.kill()
                 sender.join()
         if playing.returncode or not report.exists():
-            raise RuntimeError(f"wj play ended with {playing.returncode}: {said.strip()[-500:]}")
+            raise RuntimeError(f"wj play ended with {playing.returncode}: {messages.strip()[-500:]}")
         return {**json.loads(report.read_text("utf-8")), "memory": resident.growth(memory, seconds / 2)}
 
 
 def figures(report: dict[str, Any]) -> dict[str, Any]:
-    """Of a report, what the bench compares. node_cpu_ms: control and output clock; outlet_cpu_ms: the outputs' own
-    processes, both in CPU time for each frame sent."""
+    """The figures of a report that the benchmark compares. node_cpu_ms: control and clock; outlet_cpu_ms: the processes
+    of the outputs; both are CPU time for each sent frame."""
     sent = max(report["frames_sent"], 1)
     ticks = max(sent + report["missed"], 1)
-    outlets = sum(said.get("cpu_s", 0.0) for said in report["outputs"].values())
+    outlets = sum(messages.get("cpu_s", 0.0) for messages in report["outputs"].values())
     return {
         "ticks": ticks,
         "late_percent": round(100 * report["late"] / ticks, 3),
@@ -260,14 +260,15 @@ def has_midi() -> bool:
 
 
 def best_output() -> tuple[str, str]:
-    """NDI without a receiver costs what the node does and no compression; where it cannot run, no output at all."""
+    """NDI, which does not compress without a receiver, so that its cost is the node's; or no output where it cannot
+    run."""
     from worldjockey.integrations.ndi import output as ndi
 
     try:
         ndi.check_discovery()
         return f"ndi:wj bench {os.getpid()}", ""
     except OSError as error:
-        return "none", f"measured without an output, so without scaling: {error}"
+        return "none", f"measured without an output, and so without scaling: {error}"
 
 
 def run(
@@ -299,10 +300,10 @@ def run(
         rows, machine = world(model, device, STEPS, seconds)
         progress.advance(task)
         now(f"the whole chain at {size}")
-        played = seconds + 2 * machine["load_s"]  # the clock runs while the world still opens
+        played = seconds + 2 * machine["load_s"]  # the clock already runs while the world opens
         alone = figures(chain(model, device, played, out, size, fps))
         progress.advance(task)
-        now(f"the whole chain, {FLOOD} OSC messages a second")
+        now(f"the whole chain, {FLOOD_HZ} OSC messages a second")
         flooded = figures(chain(model, device, played, out, size, fps, storm="flood"))
         progress.advance(task)
         hands = "hands and midi" if has_midi() else "hands"
@@ -352,8 +353,8 @@ def table(result: dict[str, Any]) -> Any:
     made = Table(title=title, title_justify="left")
     made.add_column("")
     storm = result["chain_in_many_hands"]["storm"]
-    hands = f"{OSC_HANDS // 1000} kHz of OSC" + f", {MIDI_HANDS // 1000} of MIDI" * storm.endswith("midi")
-    for name in ("alone", f"{FLOOD // 1000} kHz on one fader", hands, "one core busy"):
+    hands = f"{OSC_HANDS_HZ // 1000} kHz of OSC" + f", {MIDI_HANDS_HZ // 1000} of MIDI" * storm.endswith("midi")
+    for name in ("alone", f"{FLOOD_HZ // 1000} kHz on one fader", hands, "one core busy"):
         made.add_column(name, justify="right")
     busy_world = result["world_beside_a_busy_core"]
     for row in result["world"]:

@@ -11,18 +11,18 @@ from typing import Any
 
 from ..ipc import log_file
 
-LOG_BYTES = 4 << 20  # of the log's end; the rest is left out
+LOG_BYTES_MAX = 4 << 20  # of the end of the log
 REMOVED = "(removed)"
 _FIELD = re.compile(r"(?im)^(\s*(?:-\s*)?[\"']?(?:key|token|password|passphrase|streamid|secret)[\"']?\s*:\s*)\S.*$")
 _QUERY = re.compile(r"(?i)((?:key|token|password|passphrase|streamid|secret)=)[^&\s\"']+")
 _LOGIN = re.compile(r"(\w+://)[^/\s@\"']+@")
 _RTMP = re.compile(r"(rtmps?://[^/\s\"']+/[^/\s\"']+/)[^\s\"']+")  # the last part is the stream's key
-_KEYS_OF_PICTURES = re.compile(r"(?i):\s*[\"']?(luma|green|figure)[\"']?\s*$")  # `key: luma` is no secret
+_KEYING_MODES = re.compile(r"(?i):\s*[\"']?(luma|green|figure)[\"']?\s*$")  # `key: luma` is no secret
 
 
 def without_secrets(text: str) -> str:
     """Text of a log or show file whose keys, passphrases, stream keys and logins are replaced."""
-    text = _FIELD.sub(lambda m: m[0] if _KEYS_OF_PICTURES.search(m[0]) else m[1] + REMOVED, text)
+    text = _FIELD.sub(lambda m: m[0] if _KEYING_MODES.search(m[0]) else m[1] + REMOVED, text)
     for pattern, ending in ((_QUERY, ""), (_LOGIN, "@"), (_RTMP, "")):
         text = pattern.sub(lambda m, ending=ending: m[1] + REMOVED + ending, text)  # type: ignore[misc]
     return text
@@ -38,7 +38,7 @@ def write(path: Path, findings: Iterable[Mapping[str, Any]], show: Path | None =
     if logs:
         newest = max(logs, key=lambda log: log.stat().st_mtime)
         with newest.open("rb") as file:
-            file.seek(max(newest.stat().st_size - LOG_BYTES, 0))
+            file.seek(max(newest.stat().st_size - LOG_BYTES_MAX, 0))
             files[newest.name] = without_secrets(file.read().decode("utf-8", "replace"))
     if show is not None:
         files[show.name] = without_secrets(show.read_text("utf-8", "replace"))

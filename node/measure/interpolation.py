@@ -1,4 +1,4 @@
-"""How good in-betweens are: hold, blend and motion against true pictures of the stage.
+"""Quality of in-betweens: hold, blend and motion, compared with true frames of the stage.
 
     python -m worldjockey.node.measure.interpolation [--count 48] [--rate 20] [--json F] [--sheet PNG]
 
@@ -26,8 +26,8 @@ FILLS = ("hold", "blend", "motion")
 
 
 def scenes(count: int, rate: float, seed: int = 5) -> Iterator[tuple[str, list[Pixels]]]:
-    """(what is seen, three pictures (288, 512, 3) half a step apart): every place, camera moves, acts, and weather in
-    every third."""
+    """(description, three frames (288, 512, 3) half a step apart), with every place, camera moves, acts, and weather in
+    every third scene."""
     from worldjockey.model import Controls, Prompt
     from worldjockey.model.evaluate.scorecard.truth import StageWorld
     from worldjockey.model.stage.vocabulary import ATTRIBUTES
@@ -49,9 +49,9 @@ def scenes(count: int, rate: float, seed: int = 5) -> Iterator[tuple[str, list[P
         yield f"{text}, {axis or 'still'}, {act}", [world.step(controls)[0].numpy() for _ in range(3)]
 
 
-def psnr(picture: Pixels, truth: Pixels) -> float:
-    """In dB of 255; equal pictures count as 60."""
-    error = float(np.mean((picture.astype(np.float32) - truth) ** 2))
+def psnr(frame: Pixels, truth: Pixels) -> float:
+    """In dB of 255; equal frames count as 60 dB."""
+    error = float(np.mean((frame.astype(np.float32) - truth) ** 2))
     return float(10 * np.log10(255**2 / max(error, 255**2 / 1e6)))
 
 
@@ -69,8 +69,8 @@ def measure(count: int, rate: float) -> dict[str, Any]:
         times.append(time.thread_time())
         for key, seconds in zip(spent, np.diff(times), strict=True):
             spent[key].append(float(seconds) * 1e3)
-        for fill, picture in zip(FILLS, (new, blend(old, new, 0.5), moved), strict=True):
-            found[fill].append(psnr(picture, truth))
+        for fill, frame in zip(FILLS, (new, blend(old, new, 0.5), moved), strict=True):
+            found[fill].append(psnr(frame, truth))
         names.append(name)
     gain = np.subtract(found["motion"], found["blend"])
     return {
@@ -103,7 +103,7 @@ def _db(value: Any) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="In-betweens against true pictures of the stage.")
+    parser = argparse.ArgumentParser(description="Compare in-betweens with true frames of the stage.")
     parser.add_argument("--count", type=int, default=48, help="scenes")
     parser.add_argument("--rate", type=float, default=20.0, help="frames a second of the world")
     parser.add_argument("--json", type=Path, help="write the figures here")

@@ -1,4 +1,4 @@
-"""`wj bench --kill`: child processes of a playing show are killed at random. How many ticks does it cost?"""
+"""`wj bench --kill`: kills child processes of a playing show at random, and counts the missed ticks."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import psutil
 
 from . import json_file
 from .bench import PROMPTS
-from .outputs import lacks, lacks_ndi
+from .outputs import missing_modules, ndi_error
 from .show_process import ShowProcess, free_port
 
-START_S = 90.0  # in which everything has to be up
-SETTLE_S = 3.0  # that are not measured, once it is
-EVERY_S = 5.0  # from one kill to the next
-LOOK_S = 0.1
-CLOCK_LIMIT = 3  # ticks that the death of the clock may cost
+START_TIMEOUT_S = 90.0  # until everything plays
+SETTLE_S = 3.0  # not measured, after that
+KILL_INTERVAL_S = 5.0
+POLL_INTERVAL_S = 0.1
+CLOCK_MISSED_MAX = 3  # after the clock was killed
 
 
 def show_for(folder: Path, model: str, size: str, fps: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """A show with NDI, web, recording and a stream, and why this machine has not all of them."""
+    """A show with NDI, web, recording and a stream, and the reasons why outputs are missing."""
     outputs: list[dict[str, Any]] = [
         {"kind": "file", "path": str(folder / "clip.mp4")},
         {"kind": "stream", "url": f"tcp://127.0.0.1:{free_port()}"},
     ]
     missing = {}
-    if why := lacks_ndi():
-        missing["ndi"] = why
+    if reason := ndi_error():
+        missing["ndi"] = reason
     else:
         outputs.append({"kind": "ndi", "name": f"wj kill {os.getpid()}"})
-    if why := lacks("aiohttp"):
-        missing["web"] = why
+    if reason := missing_modules("aiohttp"):
+        missing["web"] = reason
     else:
         outputs.append({"kind": "web", "port": free_port()})
     show = {
@@ -48,14 +48,14 @@ def show_for(folder: Path, model: str, size: str, fps: str) -> tuple[dict[str, A
 
 
 def targets(now: Mapping[str, Any]) -> dict[str, int]:
-    """The pids that can be killed, by name: the world, the clock, its spare, and every output."""
+    """PIDs of the processes to kill, by name: the world, the clock, its spare, and every output."""
     found = {"world": now["world"].get("pid"), "clock": now["clock"].get("pid"), "spare": now["clock"].get("spare")}
-    found |= {name: said.get("pid") for name, said in now["outputs"].items()}
+    found |= {name: status.get("pid") for name, status in now["outputs"].items()}
     return {name: int(pid) for name, pid in found.items() if pid}
 
 
 def summary(kills: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """By what was killed: how often, the ticks missed in all, and those of the worst kill."""
+    """For each process: the number of kills, of missed ticks in all, and of missed ticks in the worst kill."""
     found: dict[str, dict[str, int]] = {}
     for kill in kills:
         row = found.setdefault(kill["killed"], {"kills": 0, "missed": 0, "worst": 0})
@@ -67,36 +67,36 @@ def summary(kills: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
 
 def passed(kills: list[dict[str, Any]]) -> bool:
     """Whether no kill cost a tick, and none of the clock more than three."""
-    return all(kill["missed"] <= (CLOCK_LIMIT if kill["killed"] == "clock" else 0) for kill in kills)
+    return all(kill["missed"] <= (CLOCK_MISSED_MAX if kill["killed"] == "clock" else 0) for kill in kills)
 
 
 def _wait(playing: ShowProcess, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         playing.check()
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)
 
 
 def _up(playing: ShowProcess) -> None:
-    """Until everything plays and the clock has its spare; RuntimeError if it takes too long."""
-    deadline = time.monotonic() + START_S
+    """Wait until everything plays and the clock has its spare. RuntimeError if that takes too long."""
+    deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         playing.check()
         if now := playing.now:
             states = {"world": now["world"].get("state"), "spare clock": now["clock"].get("spare") and "running"}
-            states |= {name: said.get("state") for name, said in now["outputs"].items()}
+            states |= {name: status.get("state") for name, status in now["outputs"].items()}
             waiting = [name for name, state in states.items() if state != "running"]
             if not waiting:
                 return
             if time.monotonic() > deadline:
-                raise RuntimeError(f"not everything played within {START_S:g} s: {', '.join(waiting)}")
-        time.sleep(LOOK_S)
+                raise RuntimeError(f"not everything played within {START_TIMEOUT_S:g} s: {', '.join(waiting)}")
+        time.sleep(POLL_INTERVAL_S)
 
 
 def run(
     json_path: Path | None = None, minutes: float = 2.0, model: str = "nano", size: str = "1280x720", fps: str = "30"
 ) -> dict[str, Any]:
-    """Play, kill a random process every five seconds, print what each kill cost, and write the same as JSON.
+    """Play, kill a random process every five seconds, print the missed ticks, and write them as JSON.
 
     Raises RuntimeError where the show cannot play at all, OSError where the file cannot be written.
     """
@@ -117,7 +117,7 @@ def run(
             name, pid = random.choice(sorted(targets(playing.now).items()))
             with contextlib.suppress(psutil.NoSuchProcess):
                 psutil.Process(pid).kill()
-            _wait(playing, EVERY_S)
+            _wait(playing, KILL_INTERVAL_S)
             missed = playing.now["clock"].get("missed", 0)
             kills.append({"killed": name, "missed": missed - before})
             before = missed
@@ -136,12 +136,12 @@ def tables(result: dict[str, Any]) -> Iterator[Any]:
     """What is printed: the missed ticks by what was killed, and whether this machine passes."""
     from rich.table import Table
 
-    made = Table(title="missed ticks by what was killed", title_justify="left")
+    table = Table(title="missed ticks by what was killed", title_justify="left")
     for name in ("", "kills", "missed", "at worst"):
-        made.add_column(name, justify="right" if name else "left")
+        table.add_column(name, justify="right" if name else "left")
     for name, row in result["killed"].items():
-        made.add_row(name, *(str(row[key]) for key in ("kills", "missed", "worst")))
-    yield made
-    for name, why in result["lacks"].items():
-        yield f"without {name}: {why}"
+        table.add_row(name, *(str(row[key]) for key in ("kills", "missed", "worst")))
+    yield table
+    for name, reason in result["lacks"].items():
+        yield f"without {name}: {reason}"
     yield f"{result['ticks']} ticks were sent, {result['missed']} missed: {'passed' if result['passed'] else 'FAILED'}"

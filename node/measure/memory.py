@@ -1,4 +1,4 @@
-"""How much memory a program and all it started have, and whether it grows while it runs."""
+"""Memory of a program and its child processes, and its growth over time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from statistics import median
 
 import psutil
 
-EVERY = 0.25  # seconds between two looks
-EDGE = 5  # the first and the last of so many parts are compared, by their medians
+SAMPLE_INTERVAL_S = 0.25
+EDGE_PARTS = 5  # the medians of the first and the last of so many parts are compared
 
 
 @dataclass(frozen=True)
 class Sample:
-    """own: MB of the program itself. all: with its children; what they share counts for each. count: of processes."""
+    """own: MB of the program itself. all: with child processes, shared memory counted for each. count: of processes."""
 
     time: float
     own: float
@@ -25,8 +25,8 @@ class Sample:
     count: int
 
 
-def look(pid: int) -> Sample | None:
-    """None where there is no such process any more."""
+def sample_of(pid: int) -> Sample | None:
+    """Measure a process; None where it does not exist any more."""
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
@@ -40,30 +40,30 @@ def look(pid: int) -> Sample | None:
 
 
 def growth(samples: Sequence[Sample], seconds: float) -> dict[str, float]:
-    """MB at the beginning and the end of the last `seconds` in which every process ran, and how many more they were.
+    """MB at the end of the last `seconds` in which all processes ran, and the growth during that time.
 
-    What comes before is warm-up, and once processes end it is over. 0 where nothing was seen.
+    The time before is warm-up, and the time after the first process ended is not counted. 0 without samples.
     """
     most = max((sample.count for sample in samples), default=0)
-    whole = [sample for sample in samples if sample.count == most]
-    whole = [sample for sample in whole if sample.time >= whole[-1].time - seconds]
-    edge = max(len(whole) // EDGE, 1)
-    said = {"seconds": round(whole[-1].time - whole[0].time, 1) if whole else 0.0}
+    full = [sample for sample in samples if sample.count == most]
+    full = [sample for sample in full if sample.time >= full[-1].time - seconds]
+    edge = max(len(full) // EDGE_PARTS, 1)
+    result = {"seconds": round(full[-1].time - full[0].time, 1) if full else 0.0}
     for name in ("own", "all"):
-        sizes = [getattr(sample, name) for sample in whole] or [0.0]
+        sizes = [getattr(sample, name) for sample in full] or [0.0]
         begin, end = median(sizes[:edge]), median(sizes[-edge:])
-        said |= {f"{name}_mb": round(end, 1), f"{name}_growth_mb": round(end - begin, 1)}
-    return said
+        result |= {f"{name}_mb": round(end, 1), f"{name}_growth_mb": round(end - begin, 1)}
+    return result
 
 
 @contextlib.contextmanager
 def watched(pid: int) -> Iterator[list[Sample]]:
-    """Samples of that process, which come for as long as the block lasts."""
+    """Yields a list that grows by a sample of the process every SAMPLE_INTERVAL_S during the block."""
     samples: list[Sample] = []
     over = threading.Event()
 
     def run() -> None:
-        while not over.wait(EVERY) and (sample := look(pid)) is not None:
+        while not over.wait(SAMPLE_INTERVAL_S) and (sample := sample_of(pid)) is not None:
             samples.append(sample)
 
     thread = threading.Thread(target=run, name="resident memory", daemon=True)

@@ -1,9 +1,9 @@
-"""`wj bench --outputs`: what each way out costs, and how long a control takes to reach the picture at its other end.
+"""`wj bench --outputs`: the cost of each output, and the latency from a control to the received pixel.
 
-For each way the real node plays the test card, whose colour answers at once, and a receiver of that way watches in a
-process of its own. A control flips the picture from dark to bright and back; the latency is from the control's leaving
-(0.2 ms before its stamp) to the first picture, decoded in the receiver, that is nearer to the new colour. A clip that
-moves shines through it, so that coders have as much to do as with a world.
+For each output the real node plays the test card, whose colour changes at once, to a receiver in a process of its own.
+A control flips the frame from dark to bright and back; the latency is from the sending of the control (0.2 ms before
+its arrival time) to the first frame, decoded in the receiver, that is nearer to the new colour. A moving clip is mixed
+in, so that encoders have as much to do as with a world.
 """
 
 from __future__ import annotations
@@ -37,37 +37,38 @@ from .receivers import Receiver
 from .show_process import ShowProcess, free_port
 
 DARK, BRIGHT = "#202020", "#e0e0e0"
-FLIP = 0.4  # seconds between two controls at least, and half as many more than a picture takes to come
-CHANCE = 0.2  # and up to so many more, so that no clock is met at the same place again and again
-CLIP, SHINE = 48, 0.3  # pictures of the clip, and how much of it is seen
-LEAST = 3  # controls, however long a picture takes to come
-START = 60.0  # seconds that a way may take until its receiver sees the world
-SETTLE = 1.0  # seconds that are not measured, once it does
-# Of outputs that scale on the graphics card: the world's own, smaller picture into a pixel buffer (`Canvas.upload`).
-ON_THE_CARD = ("the world's picture to the graphics card",)
+FLIP_INTERVAL_S = 0.4  # at least, and at least 1.5 times the latency
+FLIP_JITTER_S = 0.2  # at most, so that flips do not stay in phase with a clock
+CLIP_FRAMES, CLIP_STRENGTH = 48, 0.3
+FLIPS_MIN = 3
+START_TIMEOUT_S = 60.0  # until the receiver sees the world
+SETTLE_S = 1.0  # not measured, after that
+# Of outputs that scale on the graphics card: the world's own, smaller frame into a pixel buffer (`Canvas.upload`).
+ON_THE_CARD = ("the world's frame to the graphics card",)
 
 
 @dataclass
-class Way:
-    """One way out. entry: as a show file has it. kind, address: its receiver's. lacks: why this machine has it not."""
+class MeasuredOutput:
+    """An output to measure. entry: as in a show file. kind, address: of its receiver. missing: why it cannot be
+    used."""
 
     name: str
     entry: dict[str, Any]
     kind: str = ""
     address: str = ""
-    lacks: str = ""
+    missing: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     note: str = ""
 
 
 @contextlib.contextmanager
 def screen(width: int, height: int) -> Iterator[tuple[dict[str, str], str, str]]:
-    """A display for a window: (environment, the place to look at as `receivers.screen` takes it, what is lacking).
+    """A display for a window: (environment, area to capture as `receivers.screen` takes it, reason for none).
 
-    The one that is there, or else an Xvfb of our own.
+    The existing display is used, or else an Xvfb is started.
     """
     if not sys.platform.startswith("linux"):
-        yield {}, "", f"nothing here takes screenshots on {platform.system()}: measured on Linux only"
+        yield {}, "", f"windows are measured on Linux only, not on {platform.system()}"
     elif shown := os.environ.get("DISPLAY"):
         yield {}, f"{shown}+400,300", ""
     elif shutil.which("Xvfb") is None:
@@ -81,57 +82,62 @@ def screen(width: int, height: int) -> Iterator[tuple[dict[str, str], str, str]]
             with os.fdopen(reader) as pipe:
                 name = f":{pipe.readline().strip()}"
             environment = {"DISPLAY": name, "XDG_SESSION_TYPE": "x11", "LIBGL_ALWAYS_SOFTWARE": "1"}
-            yield environment, f"{name}+{width // 2 - 16},{height // 2 - 9}", "" if len(name) > 1 else "Xvfb fails"
+            yield (
+                environment,
+                f"{name}+{width // 2 - 16},{height // 2 - 9}",
+                "" if len(name) > 1 else "Xvfb does not start",
+            )
         finally:
             server.terminate()
             server.wait()
 
 
-def ways(folder: Path, window: tuple[dict[str, str], str, str]) -> list[Way]:
-    """Every way out that there is, with what this machine lacks for it. window: as `screen` gives it."""
-    ndi, name = lacks_ndi(), f"wj bench {os.getpid()}"
-    web, webrtc = lacks("aiohttp"), lacks("aiohttp", "aiortc")
+def measured_outputs(folder: Path, window: tuple[dict[str, str], str, str]) -> list[MeasuredOutput]:
+    """Every output, with the reason where this machine cannot use it. window: from `screen`."""
+    ndi, name = ndi_error(), f"wj bench {os.getpid()}"
+    web, webrtc = missing_modules("aiohttp"), missing_modules("aiohttp", "aiortc")
     srt = "" if shutil.which("ffmpeg") else "SRT needs the ffmpeg program: apt install ffmpeg"
-    environment, place, no_window = window
+    environment, grab_area, no_window = window
 
-    def source(title: str, tail: str, **options: str) -> Way:
+    def source(title: str, tail: str, **options: str) -> MeasuredOutput:
         called = f"{name} {tail}"
-        return Way(title, {"kind": "ndi", "name": called, **options}, "ndi", called, ndi)
+        return MeasuredOutput(title, {"kind": "ndi", "name": called, **options}, "ndi", called, ndi)
 
-    def stream(scheme: str, missing: str = "") -> Way:
+    def stream(scheme: str, missing: str = "") -> MeasuredOutput:
         name, path = ("RTMP", "/live/bench") if scheme == "rtmp" else (f"MPEG-TS, {scheme.upper()}", "")
         url = f"{scheme}://127.0.0.1:{free_port()}{path}"
-        return Way(name, {"kind": "stream", "url": url}, "mpegts", url, missing)
+        return MeasuredOutput(name, {"kind": "stream", "url": url}, "mpegts", url, missing)
 
-    def page(name: str, kind: str, path: str, missing: str) -> Way:
+    def page(name: str, kind: str, path: str, missing: str) -> MeasuredOutput:
         port = free_port()
-        return Way(name, {"kind": "web", "port": port}, kind, f"http://127.0.0.1:{port}/{path}", missing)
+        return MeasuredOutput(name, {"kind": "web", "port": port}, kind, f"http://127.0.0.1:{port}/{path}", missing)
 
     clip = folder / "clip.ts"
     return [
         source("NDI", "uyvy"), source("NDI, alpha by a key", "key", key="luma"),
         source("NDI, the figure alone", "figure", key="figure"), source("NDI, RGBA", "rgba", layout="rgba"),
-        Way("window", {"kind": "window", "monitor": 0}, "screen", place, no_window, environment,
+        MeasuredOutput("window", {"kind": "window", "monitor": 0}, "screen", grab_area, no_window, environment,
             "drawn by the processor (llvmpipe)" if "LIBGL_ALWAYS_SOFTWARE" in environment else ""),
         page("WebRTC", "webrtc", "offer", webrtc),
         page("MJPEG", "mjpeg", "video.mjpeg", web),
         stream("tcp"), stream("srt", srt), stream("udp"), stream("rtmp"),
-        Way("recording", {"kind": "file", "path": str(clip)}, "recording", str(clip), note="until it can be read back"),
-        Way("virtual camera", {"kind": "virtualcam"}, "camera", "worldjockey", lacks_camera()),
-        Way("Syphon", {"kind": "syphon"}, lacks="macOS only" if sys.platform != "darwin" else NO_RECEIVER),
-        Way("Spout", {"kind": "spout"}, lacks="Windows only" if sys.platform != "win32" else NO_RECEIVER),
+        MeasuredOutput("recording", {"kind": "file", "path": str(clip)}, "recording", str(clip),
+                       note="until it can be read back"),
+        MeasuredOutput("virtual camera", {"kind": "virtualcam"}, "camera", "worldjockey", camera_error()),
+        MeasuredOutput("Syphon", {"kind": "syphon"}, missing="macOS only" if sys.platform != "darwin" else NO_RECEIVER),
+        MeasuredOutput("Spout", {"kind": "spout"}, missing="Windows only" if sys.platform != "win32" else NO_RECEIVER),
     ]  # fmt: skip
 
 
-NO_RECEIVER = "not measured: this bench has no receiver of it"
+NO_RECEIVER = "not measured: this benchmark has no receiver for it"
 
 
-def lacks(*modules: str) -> str:
+def missing_modules(*modules: str) -> str:
     missing = [name for name in modules if find_spec(name) is None]
     return f"pip install {' '.join(missing)}" if missing else ""
 
 
-def lacks_ndi() -> str:
+def ndi_error() -> str:
     from worldjockey.integrations.ndi import output as ndi
 
     try:
@@ -142,7 +148,7 @@ def lacks_ndi() -> str:
     return ""
 
 
-def lacks_camera() -> str:
+def camera_error() -> str:
     from worldjockey.integrations.virtual_camera import VirtualCameraOutput
 
     camera = VirtualCameraOutput()
@@ -155,16 +161,16 @@ def lacks_camera() -> str:
 
 
 def copies(entry: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Each time that the whole picture is copied, as the code that does it says: before the output, and in it."""
+    """The copies of the whole frame, as declared by the code that makes them: before the output, and in it."""
     output = parse_output(entry).make()
     own = ON_THE_CARD if output.layout == "native" else output.copies
     return list(COPIES["native" if output.layout == "native" else "scaled"]), list(own)
 
 
 def crossings(controls: Sequence[tuple[float, bool]], seen: Sequence[tuple[float, float]]) -> tuple[list[float], int]:
-    """Latencies in ms, and how many controls never showed.
+    """Latencies in ms, and the number of controls that never became visible.
 
-    controls: (when, whether it made the picture bright), the last one a mark for the end. seen: (when, lightness).
+    controls: (time, whether it made the frame bright); the last one only marks the end. seen: (time, lightness).
     """
     found: list[float] = []
     lost, at = 0, 0
@@ -180,7 +186,7 @@ def crossings(controls: Sequence[tuple[float, bool]], seen: Sequence[tuple[float
 
 
 class Player:
-    """The performer, who flips the picture."""
+    """Flips the frame between dark and bright by OSC."""
 
     def __init__(self, port: int) -> None:
         from pythonosc.udp_client import SimpleUDPClient
@@ -193,18 +199,18 @@ class Player:
         return now
 
 
-def cpu_of(said: dict[str, Any]) -> float:
-    """CPU seconds of an output's process and of the programs that it runs."""
+def cpu_of(status: dict[str, Any]) -> float:
+    """CPU seconds of an output's process and its child processes."""
     children = 0.0
     with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(said["pid"]).children(recursive=True):
+        for child in psutil.Process(status["pid"]).children(recursive=True):
             times = child.cpu_times()
             children += times.user + times.system
-    return float(said.get("cpu_s", 0.0)) + children
+    return float(status.get("cpu_s", 0.0)) + children
 
 
 def scene(path: Path) -> None:
-    """A clip of hills of many sizes and some grain that move past, mid-grey in the mean, 512x288 at 24 a second."""
+    """Write a clip of moving noise of several scales, mid-grey on average, 512x288 at 24 frames a second."""
     import cv2
 
     noise = np.random.default_rng(0)
@@ -215,99 +221,101 @@ def scene(path: Path) -> None:
     light = np.clip(126 + hills * 50 / hills.std() + noise.normal(0, 1, hills.shape), 16, 235).astype(np.uint8)
     output = FileOutput(path)
     output.open(VideoFormat(512, 288, 24))
-    for tick in range(CLIP):
-        picture = np.full((432, 512), 128, np.uint8)
-        picture[:288] = np.roll(light, -tick * 1024 // CLIP, 1)[:, :512]
-        output.send(Frame(picture, tick, 0.0))
+    for tick in range(CLIP_FRAMES):
+        frame = np.full((432, 512), 128, np.uint8)
+        frame[:288] = np.roll(light, -tick * 1024 // CLIP_FRAMES, 1)[:, :512]
+        output.send(Frame(frame, tick, 0.0))
     output.close()
 
 
-def made(said: dict[str, Any]) -> int:
-    """Pictures that an output went to the trouble of: those that it coded, where it may leave some out, else all."""
-    facts = said.get("facts", {})
+def frames_made(status: dict[str, Any]) -> int:
+    """Number of frames that an output encoded, where it may skip some; else the number that it sent."""
+    facts = status.get("facts", {})
     if "coded" in facts:
         return sum(facts["coded"].values())
-    return int(facts["frames"] if "dropped" in facts else said.get("sent", 0))
+    return int(facts["frames"] if "dropped" in facts else status.get("sent", 0))
 
 
-def measure(way: Way, folder: Path, seconds: float, size: str, fps: str, model: str = "testcard") -> dict[str, Any]:
-    """One way's row. RuntimeError, with the reason, if nothing comes out of it."""
+def measure(
+    case: MeasuredOutput, folder: Path, seconds: float, size: str, fps: str, model: str = "testcard"
+) -> dict[str, Any]:
+    """Measure one output. RuntimeError, with the reason, if its receiver gets no frame."""
     port = free_port()
     show = {
-        "model": model, "prompt": DARK, "size": size, "fps": fps, "outputs": [way.entry],
+        "model": model, "prompt": DARK, "size": size, "fps": fps, "outputs": [case.entry],
         "osc": {"port": port, "feedback": None, "query": None}, "midi": {"enabled": False},
-        "live": {"file": str(folder / "scene.mp4")}, "values": {"live/strength": SHINE},
+        "live": {"file": str(folder / "scene.mp4")}, "values": {"live/strength": CLIP_STRENGTH},
     }  # fmt: skip
-    rehearsal = ShowProcess(show, folder, way.environment)
+    show_process = ShowProcess(show, folder, case.environment)
     receiver = None
     try:
-        receiver = Receiver(way.kind, way.address)
+        receiver = Receiver(case.kind, case.address)
         player = Player(port)
-        _see(rehearsal, receiver, player, True)
-        pause = max(FLIP, 1.5 * _see(rehearsal, receiver, player, False))
-        _wait(rehearsal, SETTLE)
-        first, pictures = rehearsal.now, len(receiver.seen)
-        name = next(iter(first["outputs"]))
-        first_cpu = cpu_of(first["outputs"][name])
+        _wait_for_colour(show_process, receiver, player, True)
+        pause = max(FLIP_INTERVAL_S, 1.5 * _wait_for_colour(show_process, receiver, player, False))
+        _wait(show_process, SETTLE_S)
+        first_sample, received = show_process.now, len(receiver.seen)
+        name = next(iter(first_sample["outputs"]))
+        first_cpu = cpu_of(first_sample["outputs"][name])
         chance, bright, end = random.Random(0), False, time.monotonic() + seconds
         controls: list[tuple[float, bool]] = []
-        while time.monotonic() < end or len(controls) < LEAST:
+        while time.monotonic() < end or len(controls) < FLIPS_MIN:
             bright = not bright
             controls.append((player.flip(bright), bright))
-            _wait(rehearsal, pause + chance.uniform(0, CHANCE))
+            _wait(show_process, pause + chance.uniform(0, FLIP_JITTER_S))
         controls.append((time.monotonic(), bright))
-        last, pictures = rehearsal.now, len(receiver.seen) - pictures
+        last, received = show_process.now, len(receiver.seen) - received
         last_cpu = cpu_of(last["outputs"][name])
         found, lost = crossings(controls, list(receiver.seen))
     finally:
         if receiver is not None:
             receiver.kill()
         try:
-            report = rehearsal.stop()
+            report = show_process.stop()
         finally:
-            rehearsal.close()
-    before, own = copies(way.entry)
-    sent = last["outputs"][name]["sent"] - first["outputs"][name]["sent"]
-    pictures_made = made(last["outputs"][name]) - made(first["outputs"][name])
+            show_process.close()
+    before, own = copies(case.entry)
+    sent = last["outputs"][name]["sent"] - first_sample["outputs"][name]["sent"]
+    made_count = frames_made(last["outputs"][name]) - frames_made(first_sample["outputs"][name])
     return {
-        "way": way.name,
-        "cpu_ms": round((last_cpu - first_cpu) * 1e3 / max(pictures_made, 1), 2),
+        "way": case.name,
+        "cpu_ms": round((last_cpu - first_cpu) * 1e3 / max(made_count, 1), 2),
         "node_cpu_ms": report["node_cpu_ms"],
         "copies": len(own),
         "copied": own,
         "copied_before": before,
         "sent": sent,
-        "made": pictures_made,
-        "received": None if way.kind == "screen" else pictures,  # a screen shows changes alone
+        "made": made_count,
+        "received": None if case.kind == "screen" else received,  # on a screen only changes are counted
         "sent_ms": report["latency_ms"],
         "received_ms": {**percentiles(found), "count": len(found)},
         "lost": lost,
-        "late": last["clock"]["late"] - first["clock"]["late"],
-        "missed": last["clock"]["missed"] - first["clock"]["missed"],
-        "note": way.note,
+        "late": last["clock"]["late"] - first_sample["clock"]["late"],
+        "missed": last["clock"]["missed"] - first_sample["clock"]["missed"],
+        "note": case.note,
     }
 
 
-def _see(rehearsal: ShowProcess, receiver: Receiver, player: Player, bright: bool) -> float:
-    """Let the receiver see a colour; how many seconds that took. RuntimeError, with the reason, if it never does."""
-    begin, asked = time.monotonic(), 0.0
+def _wait_for_colour(show_process: ShowProcess, receiver: Receiver, player: Player, bright: bool) -> float:
+    """Seconds until the receiver sees a colour. RuntimeError, with the reason, if it never does."""
+    begin, asked_at = time.monotonic(), 0.0
     while True:
-        rehearsal.check()
-        said = next(iter(rehearsal.now.get("outputs", {"": {}}).values()))
-        if said.get("state") == "unsuitable":
-            raise RuntimeError(said["message"])
-        if asked and receiver.seen and (receiver.seen[-1][1] > 0.5) == bright:
-            return time.monotonic() - asked
-        if not asked and rehearsal.now.get("world", {}).get("state") == "running":
-            asked = player.flip(bright)
-        if time.monotonic() - begin > START:
-            why = said.get("message") or receiver.error or "no picture came"
-            raise RuntimeError(f"its receiver saw nothing of it within {START:g} s: {why}")
+        show_process.check()
+        status = next(iter(show_process.now.get("outputs", {"": {}}).values()))
+        if status.get("state") == "unsuitable":
+            raise RuntimeError(status["message"])
+        if asked_at and receiver.seen and (receiver.seen[-1][1] > 0.5) == bright:
+            return time.monotonic() - asked_at
+        if not asked_at and show_process.now.get("world", {}).get("state") == "running":
+            asked_at = player.flip(bright)
+        if time.monotonic() - begin > START_TIMEOUT_S:
+            reason = status.get("message") or receiver.error or "no frame arrived"
+            raise RuntimeError(f"its receiver got no frame of the world within {START_TIMEOUT_S:g} s: {reason}")
         time.sleep(0.01)
 
 
-def _wait(rehearsal: ShowProcess, seconds: float) -> None:
-    rehearsal.check()
+def _wait(show_process: ShowProcess, seconds: float) -> None:
+    show_process.check()
     time.sleep(seconds)
 
 
@@ -316,11 +324,11 @@ def run(
     seconds: float = 20.0,
     size: str = "1920x1080",
     fps: str = "30",
-    only: Callable[[Way], bool] = lambda way: True,
+    only: Callable[[MeasuredOutput], bool] = lambda case: True,
 ) -> dict[str, Any]:
-    """Measure every way out that this machine has, print one table, and write the same figures as JSON.
+    """Measure every output that this machine can use, print a table, and write the same figures as JSON.
 
-    seconds: of each. only: which ways.
+    seconds: of each measurement. only: selects outputs.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -330,21 +338,21 @@ def run(
     width, height = (int(n) for n in size.split("x"))
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wj-bench-")))
-        chosen = [way for way in ways(folder, stack.enter_context(screen(width, height))) if only(way)]
+        chosen = [case for case in measured_outputs(folder, stack.enter_context(screen(width, height))) if only(case)]
         scene(folder / "scene.mp4")
         columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
         progress = stack.enter_context(Progress(*columns, console=console, transient=True))
         task = progress.add_task("", total=len(chosen))
-        for way in chosen:
-            progress.update(task, description=way.name)
-            reason = way.lacks
+        for case in chosen:
+            progress.update(task, description=case.name)
+            reason = case.missing
             if not reason:
                 try:
-                    rows.append(measure(way, folder, seconds, size, fps))
+                    rows.append(measure(case, folder, seconds, size, fps))
                 except (RuntimeError, OSError) as error:
                     reason = str(error)
             if reason:
-                rows.append({"way": way.name, "lacks": reason})
+                rows.append({"way": case.name, "lacks": reason})
             progress.advance(task)
     result = {
         "machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()},
@@ -356,12 +364,12 @@ def run(
 
 
 def tables(result: dict[str, Any]) -> Iterator[Any]:
-    """What is printed: the figures, and what this machine lacks."""
+    """What is printed: the figures, and the outputs that this machine cannot use."""
     from rich.table import Table
 
     out = result["output"]
-    title = f"ways out, {out['size']} at {out['fps']}, {result['machine']['cores']} cores"
-    made = Table(title=title, title_justify="left")
+    title = f"outputs, {out['size']} at {out['fps']}, {result['machine']['cores']} cores"
+    table = Table(title=title, title_justify="left")
     columns = (
         "CPU a frame, ms",
         "node's, ms",
@@ -371,12 +379,12 @@ def tables(result: dict[str, Any]) -> Iterator[Any]:
         "control to received pixel, ms",
     )
     for name in ("", *columns):
-        made.add_column(name, justify="right" if name else "left")
+        table.add_column(name, justify="right" if name else "left")
     for row in result["ways"]:
         if "lacks" in row:
             continue
         sent, seen = row["sent_ms"], row["received_ms"]
-        made.add_row(
+        table.add_row(
             row["way"] + (f" ({row['note']})" if row["note"] else ""),
             f"{row['cpu_ms']:.1f}",
             f"{row['node_cpu_ms']:.1f}",
@@ -385,11 +393,11 @@ def tables(result: dict[str, Any]) -> Iterator[Any]:
             f"{sent['p50']:.0f} / {sent['p95']:.0f}",
             f"{seen['p50']:.0f} / {seen['p95']:.0f}" if seen["count"] else "never",
         )
-    made.caption = (
-        "half within / 95% within; CPU of the output's process and programs for each picture it made; the node's own "
-        "(control, clock, and scaling to the output's size) for each tick"
+    table.caption = (
+        "p50 / p95; CPU of the output's process and child processes for each frame that it encoded; node's: CPU of "
+        "control, clock, and scaling to the output's size, for each tick"
     )
-    yield made
+    yield table
     for row in result["ways"]:
         if "lacks" in row:
             yield f"without {row['way']}: {row['lacks']}"

@@ -1,4 +1,4 @@
-"""What is plugged into this machine and its network, for `wj ports`."""
+"""MIDI ports, audio inputs, NDI sources, cameras and monitors, for `wj ports`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def found(seconds: float = 2.0) -> dict[str, dict[str, Any]]:
-    """By kind: `found`, the names in the order in which options count them; `error`, why there are none."""
+    """By kind: `found`, the names in the order in which options count them, and `error`, the reason for none."""
     return {
         "MIDI in": _listed("midi.input", lambda m: m.list_ports()),
         "sound in": _listed("audio.input", lambda m: m.devices()),

@@ -1,4 +1,4 @@
-"""What `wj bench --rig` plays with: a show with every output, who watches it and plays it, and what goes wrong."""
+"""The parts of `wj bench --rig`: a show with every output, its receivers and players, and the mishaps."""
 
 from __future__ import annotations
 
@@ -21,65 +21,67 @@ from worldjockey.integrations import Frame, VideoFormat
 
 from ..ipc.process import SPAWN, init_child, parent_died
 from .bench import PROMPTS, has_midi
-from .outputs import lacks, lacks_camera, lacks_ndi
+from .outputs import camera_error, missing_modules, ndi_error
 from .receivers import Receiver
 from .show_process import free_port
 
-HANDS = 50  # movements of the faders a second
-DISK = 2 << 30  # bytes of the recording's own disk, which takes memory only as it fills
-BALLAST = 64 << 20  # bytes at most that fill it up: it is made as small as what lies on it first
+MOVES_PER_S = 50
+DISK_BYTES = 2 << 30  # of the recording's own disk, which uses memory only as it fills
+BALLAST_BYTES_MAX = 64 << 20  # that fills the disk, after it was shrunk to its contents
 
 
 @dataclass
 class Mishap:
-    """What goes wrong, from one share of the run to another. lacks: why it cannot happen here. of: the receiver, or the
-    output without one, that it befalls, whose own loss is no surprise."""
+    """A failure that begins and ends at given shares of the run. missing: why it cannot be caused on this machine. of:
+    the receiver, or the output without one, that is made to fail, and is not judged itself."""
 
     name: str
     begin: float
     end: float
-    strike: Callable[[], None]
-    mend: Callable[[], None]
+    start: Callable[[], None]
+    undo: Callable[[], None]
     of: str = ""
-    lacks: str = ""
+    missing: str = ""
 
 
 class Disk:
-    """Where the recording goes, and which can be full: a small disk of our own where we may mount one (root on Linux),
-    or else a limit on what the recording's process may write (Linux)."""
+    """A disk for the recording, which can be filled: a small mounted disk (root on Linux), or else a limit on what the
+    recording's process may write (Linux)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.full = folder, False
         self._ballast = folder / "ballast"
         self._mounted = False
         if sys.platform.startswith("linux"):
-            command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)]
+            command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "none", str(folder)]
             with contextlib.suppress(OSError):
                 self._mounted = subprocess.run(command, capture_output=True).returncode == 0
-        self._limits = not self._mounted  # what the recording's process may write, for the disk itself stays roomy
+        self._limits = not self._mounted  # limit what the recording's process may write
 
     @property
-    def lacks(self) -> str:
-        return "" if self._mounted or hasattr(psutil, "RLIMIT_FSIZE") else "only Linux lets a disk be filled so"
+    def missing(self) -> str:
+        return (
+            "" if self._mounted or hasattr(psutil, "RLIMIT_FSIZE") else "a disk can be filled for a test on Linux only"
+        )
 
     def fill(self) -> None:
         self.full = True
         if not self._mounted:
             return
-        for _ in range(20):  # it may grow while we look
+        for _ in range(20):  # the recording may grow meanwhile
             disk = os.statvfs(self.folder)
             if self._resize((disk.f_blocks - disk.f_bfree + 1) * disk.f_frsize):
                 break
         try:
             with self._ballast.open("wb", buffering=0) as ballast:
-                for _ in range(BALLAST >> 20):
+                for _ in range(BALLAST_BYTES_MAX >> 20):
                     ballast.write(bytes(1 << 20))
-            self._limits = True  # for more would fit: it could not be made small
+            self._limits = True  # the disk could not be shrunk
         except OSError:
             self._limits = False
 
     def tend(self, pid: int | None) -> None:
-        """To be called again and again with the recording's process."""
+        """Apply the limit to the recording's process; call it often."""
         if self._limits and pid and hasattr(psutil, "RLIMIT_FSIZE"):
             with contextlib.suppress(psutil.Error, OSError, ValueError):
                 process = psutil.Process(pid)
@@ -89,7 +91,7 @@ class Disk:
     def free(self) -> None:
         self.full = False
         if self._mounted:
-            self._resize(DISK)
+            self._resize(DISK_BYTES)
             self._ballast.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -104,7 +106,7 @@ class Disk:
 
 
 class Part:
-    """A part of the rig that can go and come back."""
+    """A process of the rehearsal that can be killed and started again."""
 
     def __init__(self, target: Callable[..., None], *args: Any) -> None:
         self._target, self._args = target, args
@@ -120,7 +122,7 @@ class Part:
 
 
 def guest(name: str) -> None:
-    """Another program's picture, by NDI: waves, 640x360 at 25 a second."""
+    """Send moving waves by NDI, 640x360 at 25 frames a second, as the live source."""
     from worldjockey.integrations.ndi.output import NDIOutput
 
     init_child()
@@ -129,21 +131,21 @@ def guest(name: str) -> None:
         try:
             output.open(VideoFormat(640, 360, 25, name=name))
             break
-        except OSError:  # the killed one's name is not free yet
+        except OSError:  # the name of the killed one is still in use
             time.sleep(0.2)
     y, x = np.mgrid[:360, :640].astype(np.float32)
-    pictures = [np.full((360, 640, 2), 128, np.uint8) for _ in range(25)]
-    for number, picture in enumerate(pictures):
-        picture[..., 1] = 120 + 80 * np.sin(x / 40 + y / 60 + number * math.tau / 25)
+    frames = [np.full((360, 640, 2), 128, np.uint8) for _ in range(25)]
+    for number, frame in enumerate(frames):
+        frame[..., 1] = 120 + 80 * np.sin(x / 40 + y / 60 + number * math.tau / 25)
     tick, due = 0, time.monotonic()
     while not parent_died():
-        output.send(Frame(pictures[tick % 25], tick, due))
+        output.send(Frame(frames[tick % 25], tick, due))
         tick, due = tick + 1, due + 0.04
         time.sleep(max(due - time.monotonic(), 0))
 
 
 def hands(port: int, midi: bool) -> None:
-    """A performer with both hands on faders, who says something else now and then."""
+    """Send controls like a performer: faders all the time, and sometimes a prompt."""
     from pythonosc.udp_client import SimpleUDPClient
 
     init_child()
@@ -152,25 +154,25 @@ def hands(port: int, midi: bool) -> None:
         import rtmidi
         from worldjockey.integrations.midi.ports_process import apis
 
-        with contextlib.suppress(RuntimeError, rtmidi.RtMidiError):  # Windows has no ports of programs
+        with contextlib.suppress(RuntimeError, rtmidi.RtMidiError):  # Windows has no virtual ports
             controller = rtmidi.MidiOut(apis("auto")[0], name="wj bench rig")
             controller.open_virtual_port("wj bench rig")
     number = 0
     while not parent_died():
-        wave = math.sin(number / HANDS)
+        wave = math.sin(number / MOVES_PER_S)
         with contextlib.suppress(OSError):  # nobody listens yet
             client.send_message("/wj/energy", 0.5 + wave / 2)
             client.send_message("/wj/cam/yaw", 0.3 * wave)
-            if number % (4 * HANDS) == 0:
-                client.send_message("/wj/prompt", [PROMPTS[number // (4 * HANDS) % len(PROMPTS)], 1.0])
+            if number % (4 * MOVES_PER_S) == 0:
+                client.send_message("/wj/prompt", [PROMPTS[number // (4 * MOVES_PER_S) % len(PROMPTS)], 1.0])
         if controller is not None and controller.is_port_open():
             controller.send_message([0xB0, 20 + number % 4, number % 128])
         number += 1
-        time.sleep(1 / HANDS)
+        time.sleep(1 / MOVES_PER_S)
 
 
 def _drums(path: Path) -> None:
-    """Two beats a second, for ten."""
+    """Write ten seconds of two beats a second."""
     t = np.arange(441_000) / 44_100
     beat = np.exp(-(t % 0.5) * 20) * np.sin(math.tau * 70 * t)
     with wave.open(str(path), "wb") as file:
@@ -182,15 +184,15 @@ def _drums(path: Path) -> None:
 
 @dataclass
 class Rig:
-    """The show, who watches it, and what this machine lacks for it."""
+    """The show, its receivers, and the reasons for missing parts."""
 
     show: dict[str, Any]
     environment: dict[str, str]
-    watched: dict[str, tuple[str, str]]  # by the receiver's name: its kind and address
-    outputs: dict[str, str]  # by the receiver's name: the output that it watches, as the status lists it
-    lacks: dict[str, str]
+    watched: dict[str, tuple[str, str]]  # by receiver: kind and address
+    outputs: dict[str, str]  # by receiver: its output, as listed in the status
+    missing: dict[str, str]
     receivers: dict[str, Receiver] = field(default_factory=dict)
-    gone: dict[str, int] = field(default_factory=dict)  # pictures of receivers that are no more
+    gone: dict[str, int] = field(default_factory=dict)  # by receiver: frames before it was last killed
 
     def watch(self, name: str) -> None:
         self.receivers[name] = Receiver(*self.watched[name])
@@ -213,14 +215,14 @@ class Rig:
             self.kill(name)
 
     @property
-    def counting(self) -> list[str]:
-        """Receivers that see every picture. Who looks at a screen sees only what changes."""
+    def counting_receivers(self) -> list[str]:
+        """Receivers that count every frame; on a screen only changes are counted."""
         return [name for name, (kind, _) in self.watched.items() if kind != "glance"]
 
     @property
-    def judges(self) -> list[str]:
-        """Those of them that watch now."""
-        return [name for name in self.counting if name in self.receivers and self.receivers[name].seen]
+    def active_receivers(self) -> list[str]:
+        """Those of them that receive frames now."""
+        return [name for name in self.counting_receivers if name in self.receivers and self.receivers[name].seen]
 
     def seen(self, name: str) -> int:
         receiver = self.receivers.get(name)
@@ -229,7 +231,7 @@ class Rig:
 
 def rig(folder: Path, disk: Path, port: int, model: str, size: str, fps: str,
         window: tuple[dict[str, str], str, str]) -> Rig:  # fmt: skip
-    """Everything that this machine has. window: as `output_bench.screen` gives it."""
+    """A rig with all that this machine has. window: from `outputs.screen`."""
     tag, outputs, watched, of = f"wj rig {os.getpid()}", list[dict[str, Any]](), dict[str, tuple[str, str]](), {}
     missing: dict[str, str] = {}
     page, tcp, srt = free_port(), f"tcp://127.0.0.1:{free_port()}", f"srt://127.0.0.1:{free_port()}"
@@ -241,7 +243,7 @@ def rig(folder: Path, disk: Path, port: int, model: str, size: str, fps: str,
         "values": {"live/strength": 0.3},
     }  # fmt: skip
 
-    def take(name: str, entry: dict[str, Any], error: str, kind: str = "", address: str = "", label: str = "") -> None:
+    def add(name: str, entry: dict[str, Any], error: str, kind: str = "", address: str = "", label: str = "") -> None:
         if error:
             missing[name] = error
             return
@@ -250,23 +252,23 @@ def rig(folder: Path, disk: Path, port: int, model: str, size: str, fps: str,
         if kind:
             watched[name], of[name] = (kind, address), label
 
-    ndi, (environment, place, no_window) = lacks_ndi(), window
-    take("NDI", {"kind": "ndi", "name": tag}, ndi, "ndi", tag, "ndi")
-    take("window", {"kind": "window", "monitor": 0}, no_window, "glance", place, "window")
+    ndi, (environment, grab_area, no_window) = ndi_error(), window
+    add("NDI", {"kind": "ndi", "name": tag}, ndi, "ndi", tag, "ndi")
+    add("window", {"kind": "window", "monitor": 0}, no_window, "glance", grab_area, "window")
     web = {"kind": "web", "port": page}
-    take("WebRTC", web, lacks("aiohttp", "aiortc"), "webrtc", f"http://127.0.0.1:{page}/offer", "web")
-    take("MJPEG", web, lacks("aiohttp"), "mjpeg", f"http://127.0.0.1:{page}/video.mjpeg", "web")
-    take("TCP stream", {"kind": "stream", "url": tcp}, "", "mpegts", tcp, "stream")
+    add("WebRTC", web, missing_modules("aiohttp", "aiortc"), "webrtc", f"http://127.0.0.1:{page}/offer", "web")
+    add("MJPEG", web, missing_modules("aiohttp"), "mjpeg", f"http://127.0.0.1:{page}/video.mjpeg", "web")
+    add("TCP stream", {"kind": "stream", "url": tcp}, "", "mpegts", tcp, "stream")
     no_srt = "" if shutil.which("ffmpeg") else "SRT needs the ffmpeg program: apt install ffmpeg"
-    take("SRT stream", {"kind": "stream", "url": srt}, no_srt, "mpegts", srt, "stream 2")
-    take("recording", {"kind": "file", "path": str(disk / "clip.mp4")}, "")
-    take("virtual camera", {"kind": "virtualcam"}, lacks_camera(), "camera", "worldjockey", "virtualcam")
+    add("SRT stream", {"kind": "stream", "url": srt}, no_srt, "mpegts", srt, "stream 2")
+    add("recording", {"kind": "file", "path": str(disk / "clip.mp4")}, "")
+    add("virtual camera", {"kind": "virtualcam"}, camera_error(), "camera", "worldjockey", "virtualcam")
     if ndi:
         missing["live picture by NDI"] = ndi
     else:
-        show["live"] = {"ndi": f"wj guest {os.getpid()}"}  # no part of another's name
+        show["live"] = {"ndi": f"wj guest {os.getpid()}"}  # must not be a part of another source's name
     if not has_midi():
-        missing["MIDI hands"] = "no MIDI here: on Linux, start JACK, or load snd-seq"
+        missing["MIDI hands"] = "no MIDI on this machine: on Linux, start JACK, or sudo modprobe snd-seq"
     return Rig(show, environment, watched, of, missing)
 
 
@@ -278,14 +280,14 @@ def mishaps(rig: Rig, disk: Disk, other: Part | None) -> list[Mishap]:
         return lambda: rig.watch(name)
 
     def killed(name: str, what: str, begin: float, end: float) -> Mishap:
-        return Mishap(what, begin, end, gone(name), back(name), name, rig.lacks.get(name, ""))
+        return Mishap(what, begin, end, gone(name), back(name), name, rig.missing.get(name, ""))
 
     def unfreeze(name: str) -> Callable[[], None]:
-        def mend() -> None:
-            rig.kill(name)  # as somebody who lost patience with it
+        def undo() -> None:
+            rig.kill(name)  # as a user would after a while
             rig.watch(name)
 
-        return mend
+        return undo
 
     def guest_gone() -> None:
         if other is not None:
@@ -299,10 +301,10 @@ def mishaps(rig: Rig, disk: Disk, other: Part | None) -> list[Mishap]:
         killed("NDI", "NDI receiver killed", 0.2, 0.28),
         killed("WebRTC", "browser killed", 0.32, 0.4),
         Mishap("stream viewer frozen, then killed", 0.44, 0.52, lambda: rig.freeze("TCP stream"),
-               unfreeze("TCP stream"), "TCP stream", rig.lacks.get("TCP stream", "")),
-        Mishap("disk full under the recording", 0.56, 0.66, disk.fill, disk.free, "file", disk.lacks),
+               unfreeze("TCP stream"), "TCP stream", rig.missing.get("TCP stream", "")),
+        Mishap("disk full under the recording", 0.56, 0.66, disk.fill, disk.free, "file", disk.missing),
         Mishap("live source killed", 0.7, 0.78, guest_gone, guest_back, "",
-               "" if other else "there is none"),
+               "" if other else "there is no live source"),
         Mishap("MJPEG player frozen", 0.82, 0.9, lambda: rig.freeze("MJPEG"), lambda: rig.thaw("MJPEG"),
-               "MJPEG", rig.lacks.get("MJPEG", "")),
+               "MJPEG", rig.missing.get("MJPEG", "")),
     ]  # fmt: skip

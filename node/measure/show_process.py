@@ -1,4 +1,4 @@
-"""A show in a process of its own, watched from outside while it plays: what `wj bench` measures outputs by."""
+"""A show in a process of its own, whose statuses are read while it plays, for `wj bench`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import Any
 
 from ..ipc.process import SPAWN, init_child
 
-EVERY = 0.25  # seconds between two samples
-CLOSING = 30.0  # seconds that a show may take to end
+SAMPLE_INTERVAL_S = 0.25
+STOP_TIMEOUT_S = 30.0
 
 
 def free_port() -> int:
-    """A port of this machine that nobody has, neither by UDP nor by TCP."""
+    """A port that is free for both UDP and TCP."""
     while True:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, socket.socket() as streams:
             datagrams.bind(("127.0.0.1", 0))
@@ -32,26 +32,26 @@ def free_port() -> int:
 
 
 def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pipe: Any) -> None:
-    """The process's main: a dict for every sample, {"report": ...} or {"error": ...} at the end."""
+    """Main function of the process. Sends a dict for each sample, and {"report": ...} or {"error": ...} at the end."""
     init_child()
     log = (folder / "play.log").open("w")
     sys.stdout = sys.stderr = log
-    os.dup2(log.fileno(), 1)  # the outputs' processes say something, too
+    os.dup2(log.fileno(), 1)  # for the output of child processes
     os.dup2(log.fileno(), 2)
     os.environ.update(environment)
-    told = 0.0
+    sent_at = 0.0
 
     def watch(processes: Any) -> bool:
-        nonlocal told
+        nonlocal sent_at
         now = time.monotonic()
-        if now - told < EVERY:
+        if now - sent_at < SAMPLE_INTERVAL_S:
             return False
-        told = now
+        sent_at = now
         try:
-            if pipe.poll():  # the word to stop, or the end of who listens
+            if pipe.poll():  # the request to stop, or the end of the other process
                 return True
-            outputs = {name: {k: v for k, v in said.items() if k != "latency_ms"}
-                       for name, said in processes.output_statuses().items()}  # fmt: skip
+            outputs = {name: {k: v for k, v in message.items() if k != "latency_ms"}
+                       for name, message in processes.output_statuses().items()}  # fmt: skip
             live = processes.live.status() if processes.live else {}
             pipe.send({
                 "time": now, "clock": processes.clock.status(), "world": processes.world.status(), "outputs": outputs,
@@ -67,7 +67,7 @@ def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pi
         from ..show.schema import Show
 
         path = folder / "show.yaml"
-        path.write_text(json.dumps(show), "utf-8")  # which is YAML, too
+        path.write_text(json.dumps(show), "utf-8")  # JSON is valid YAML
         report = play(Show.load(path), PlayOptions(folder=folder), watch)
         pipe.send({"report": json.loads(json.dumps(asdict(report), default=str))})
     except Exception as error:
@@ -76,9 +76,9 @@ def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pi
 
 
 class ShowProcess:
-    """`wj play` of a show, given as its file's contents. `samples` grows by what every process says of itself.
+    """`wj play` of a show, given as the contents of its file. `samples` grows by the statuses of all processes.
 
-    folder: for what it writes, `play.log` among it. environment: what it finds there beside ours.
+    folder: for the files that it writes, among them `play.log`. environment: variables besides ours.
     """
 
     def __init__(self, show: dict[str, Any], folder: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -102,12 +102,12 @@ class ShowProcess:
         return self.samples[-1] if self.samples else {}
 
     def check(self) -> None:
-        """RuntimeError if it ended by itself."""
+        """Raises RuntimeError if the show ended by itself."""
         if self._ended or not self._thread.is_alive():
-            raise RuntimeError(f"the show ended: {self._ended.get('error', 'nobody asked it to')}")
+            raise RuntimeError(f"the show ended: {self._ended.get('error', 'for no known reason')}")
 
     def stop(self) -> dict[str, Any]:
-        """End it in order; its report. RuntimeError if it had failed."""
+        """Stop the show and return its report. Raises RuntimeError if it failed."""
         self.close()
         if "report" not in self._ended:
             raise RuntimeError(f"the show ended without a report: {self._ended.get('error', 'it was killed')}")
@@ -115,10 +115,10 @@ class ShowProcess:
         return report
 
     def close(self) -> None:
-        """End it, in order where it lets."""
+        """Stop the show; terminate or kill it if it does not stop."""
         with contextlib.suppress(OSError):
             self._pipe.send("stop")
-        self._thread.join(CLOSING)
+        self._thread.join(STOP_TIMEOUT_S)
         for end in (self._process.terminate, self._process.kill, lambda: None):
             self._process.join(5.0)
             if self._process.is_alive():
@@ -129,8 +129,8 @@ class ShowProcess:
     def _listen(self) -> None:
         with contextlib.suppress(OSError, EOFError):
             while not self._ended:
-                said = self._pipe.recv()
-                if "report" in said or "error" in said:
-                    self._ended = said
+                message = self._pipe.recv()
+                if "report" in message or "error" in message:
+                    self._ended = message
                 else:
-                    self.samples.append(said)
+                    self.samples.append(message)

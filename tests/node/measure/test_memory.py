@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from worldjockey.node.measure.memory import Sample, growth, look, watched
+from worldjockey.node.measure.memory import Sample, growth, sample_of, watched
 
 pytestmark = pytest.mark.slow
 
@@ -48,11 +48,11 @@ def test_growth_is_seen_where_it_is(program, wait_for):
     with watched(program.pid) as samples:
         ask(program, "child")
         wait_for(lambda: samples and samples[-1].count == 2)
-        first = look(program.pid)
+        first = sample_of(program.pid)
         ask(program, "own")
-        own = look(program.pid)
+        own = sample_of(program.pid)
         ask(program, "child")
-        both = look(program.pid)
+        both = sample_of(program.pid)
         wait_for(lambda: samples[-1].all >= both.all - 5)
     assert 35 < own.own - first.own < 50
     assert 35 < own.all - first.all < 50
@@ -63,7 +63,7 @@ def test_growth_is_seen_where_it_is(program, wait_for):
 def test_who_is_gone_has_no_memory(program):
     program.kill()
     program.wait()
-    assert look(program.pid) is None
+    assert sample_of(program.pid) is None
 
 
 def samples(*rows):

@@ -17,7 +17,7 @@ from worldjockey.integrations.ndi.output import NDIOutput
 from worldjockey.integrations.recording import FileOutput
 from worldjockey.integrations.stream.output import StreamOutput
 from worldjockey.node.measure import outputs
-from worldjockey.node.measure.outputs import Way, copies, crossings, ways
+from worldjockey.node.measure.outputs import MeasuredOutput, copies, crossings, measured_outputs
 from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.show.outputs import BUILTIN_OUTPUTS
 
@@ -29,8 +29,8 @@ NOWHERE: tuple[dict[str, str], str, str] = ({}, "", "no screen")
 def test_ways_are_measured_from_the_control_to_the_pixel(tmp_path: Path, discovery: None) -> None:
     path = tmp_path / "outputs.json"
 
-    def some(way: Way) -> bool:
-        return way.name in ("NDI", "MPEG-TS, TCP", "Syphon", "Spout")
+    def some(case: MeasuredOutput) -> bool:
+        return case.name in ("NDI", "MPEG-TS, TCP", "Syphon", "Spout")
 
     result = outputs.run(path, seconds=2.0, size="320x180", only=some)
     assert json.loads(path.read_text()) == result
@@ -61,21 +61,21 @@ def test_ways_are_measured_from_the_control_to_the_pixel(tmp_path: Path, discove
 def test_the_clip_that_shines_through_is_a_moving_picture(tmp_path: Path) -> None:
     outputs.scene(tmp_path / "scene.mp4")
     with av.open(str(tmp_path / "scene.mp4")) as container:
-        first, *_, last = [frame.to_ndarray(format="gray").astype(int) for frame in container.decode(video=0)]
-    assert first.mean() == pytest.approx(126, abs=30)
-    assert first.std() > 20
-    assert np.abs(first - last).mean() > 2
+        first_sample, *_, last = [frame.to_ndarray(format="gray").astype(int) for frame in container.decode(video=0)]
+    assert first_sample.mean() == pytest.approx(126, abs=30)
+    assert first_sample.std() > 20
+    assert np.abs(first_sample - last).mean() > 2
 
 
 def test_no_way_out_is_forgotten_and_what_is_lacking_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setitem(__import__("sys").modules, "NDIlib", None)
-    found = {way.name: way for way in ways(tmp_path, NOWHERE)}
-    assert {way.entry["kind"] for way in found.values()} == set(BUILTIN_OUTPUTS)
-    assert "apt install ffmpeg" in found["MPEG-TS, SRT"].lacks
-    assert "pip install ndi-python" in found["NDI"].lacks
-    assert found["window"].lacks == "no screen"
-    assert found["recording"].lacks == found["MJPEG"].lacks == found["RTMP"].lacks == ""
+    found = {case.name: case for case in measured_outputs(tmp_path, NOWHERE)}
+    assert {case.entry["kind"] for case in found.values()} == set(BUILTIN_OUTPUTS)
+    assert "apt install ffmpeg" in found["MPEG-TS, SRT"].missing
+    assert "pip install ndi-python" in found["NDI"].missing
+    assert found["window"].missing == "no screen"
+    assert found["recording"].missing == found["MJPEG"].missing == found["RTMP"].missing == ""
 
 
 def test_a_control_is_met_by_the_first_picture_that_shows_it() -> None:
@@ -114,9 +114,9 @@ def test_an_output_copies_as_often_as_it_says(
         "file": {"kind": "file", "path": str(tmp_path / "clip.ts")},
         "stream": {"kind": "stream", "url": f"tcp://127.0.0.1:{port}"},
     }[kind]
-    made = {"ndi": NDIOutput, "file": FileOutput, "stream": StreamOutput}[kind]
-    output = made(*[value for key, value in entry.items() if key != "kind"])
-    picture = np.full((720, 640, 2) if kind == "ndi" else (1080, 640), 100, np.uint8)
+    frames_made = {"ndi": NDIOutput, "file": FileOutput, "stream": StreamOutput}[kind]
+    output = frames_made(*[value for key, value in entry.items() if key != "kind"])
+    frame = np.full((720, 640, 2) if kind == "ndi" else (1080, 640), 100, np.uint8)
     frames = Counted()
     monkeypatch.setattr(av, "VideoFrame", frames)
     output.open(VideoFormat(640, 720, 30))
@@ -124,13 +124,13 @@ def test_an_output_copies_as_often_as_it_says(
         if kind == "stream":
             viewer = socket.create_connection(("127.0.0.1", port))
             wait_for(lambda: output.status()["watched"])
-        output.send(Frame(picture, 0, 0.0))
+        output.send(Frame(frame, 0, 0.0))
         wait_for(lambda: kind != "stream" or output.status()["frames"] == 1)
         frames.count = 0
         tracemalloc.start()
-        output.send(Frame(picture, 1, 0.0))
+        output.send(Frame(frame, 1, 0.0))
         wait_for(lambda: kind != "stream" or output.status()["frames"] == 2)
-        arrays = tracemalloc.get_traced_memory()[1] / picture.nbytes
+        arrays = tracemalloc.get_traced_memory()[1] / frame.nbytes
         tracemalloc.stop()
     finally:
         output.close()

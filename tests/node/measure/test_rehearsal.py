@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from worldjockey.node.cli import app
 from worldjockey.node.measure import rehearsal
 from worldjockey.node.measure.rehearsal import Watch, between, growth, lost, others, verdict
-from worldjockey.node.measure.rig import BALLAST, Disk, Rig, mishaps
+from worldjockey.node.measure.rig import BALLAST_BYTES_MAX, Disk, Rig, mishaps
 
 pytestmark = pytest.mark.slow
 
@@ -69,14 +69,14 @@ def row(name: str, missed: int, seconds: float = 10.0, others: int = 100, hardes
 def test_the_verdict_tells_an_output_from_a_busy_machine() -> None:
     whole = {"ticks": 18_000, "missed": 0, "seconds": 600.0}
     fine = verdict(whole, [row("a", 0)])
-    assert (fine.passed, fine.blamed, fine.words) == (True, False, "no tick of 18000 was missed")
+    assert (fine.passed, fine.blamed, fine.message) == (True, False, "no tick of 18000 was missed")
     one = verdict(whole | {"missed": 7}, [row("a", 0), row("disk full", 7)])
     assert (one.passed, one.blamed) == (False, True)
-    assert "7 (disk full)" in one.words
+    assert "7 (disk full)" in one.message
     busy = verdict(whole | {"missed": 600}, [row("a", 10), row("b", 9)])
     assert (busy.passed, busy.blamed) == (False, False)
-    assert "600 ticks of 18600 were missed (3.23%)" in busy.words
-    assert "too busy" in busy.words
+    assert "600 ticks of 18600 were missed (3.23%)" in busy.message
+    assert "too busy" in busy.message
     assert verdict(whole | {"missed": 150}, [row("a", 2)]).passed, "less than 1%"
 
 
@@ -84,11 +84,11 @@ def test_the_verdict_tells_of_outputs_that_are_gone_and_of_those_that_another_on
     whole = {"ticks": 18_000, "missed": 0, "seconds": 600.0}
     gone = verdict(whole, [row("a", 0)], ["stream"])
     assert not gone.passed
-    assert "stream did not come back" in gone.words
+    assert "stream did not come back" in gone.message
     harmed = verdict(whole, [row("disk full", 0, others=40, hardest="NDI"), row("b", 0, others=85)])
     assert not harmed.passed
     assert verdict(whole, [row("disk full", 0, seconds=1.5, others=40)]).passed, "too short to tell"
-    assert harmed.words.endswith("; NDI kept 40% of its pictures (disk full)")
+    assert harmed.message.endswith("; NDI kept 40% of its frames (disk full)")
 
 
 @pytest.mark.parametrize("passed", [True, False])
@@ -140,9 +140,9 @@ class Seer:
 def test_nothing_befalls_a_receiver_that_is_not_there(tmp_path: Path) -> None:
     watched = dict.fromkeys(("NDI", "WebRTC", "TCP stream", "MJPEG"), ("", ""))
     disk = Disk(tmp_path)
-    plan = mishaps(Rig({}, {}, watched, {}, dict.fromkeys(watched, "no picture came")), disk, None)
+    plan = mishaps(Rig({}, {}, watched, {}, dict.fromkeys(watched, "no frame arrived")), disk, None)
     disk.close()
-    assert [mishap.name for mishap in plan if not mishap.lacks] == ["disk full under the recording"]
+    assert [mishap.name for mishap in plan if not mishap.missing] == ["disk full under the recording"]
     assert [mishap.of for mishap in plan] == ["NDI", "WebRTC", "TCP stream", "file", "", "MJPEG"]
 
 
@@ -168,9 +168,9 @@ def test_what_is_dropped_on_the_way_is_not_counted_as_seen() -> None:
 
 
 def test_what_does_not_come_back_is_named_and_so_is_who_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "BACK", 0.3)
+    monkeypatch.setattr(rehearsal, "RETURN_TIMEOUT_S", 0.3)
     played, watched = Played(), {"A": ("mpegts", ""), "B": ("mpegts", ""), "NDI": ("ndi", "")}
-    rig = Rig({}, {}, watched, {"A": "stream", "B": "stream 2", "NDI": "ndi"}, {"NDI": "no picture came"})
+    rig = Rig({}, {}, watched, {"A": "stream", "B": "stream 2", "NDI": "ndi"}, {"NDI": "no frame arrived"})
 
     class Blind:
         seen = ((0.0, 0.0),)
@@ -223,7 +223,7 @@ def test_a_disk_is_full(mounts: bool, small: bool, tmp_path: Path, monkeypatch: 
         monkeypatch.setenv("PATH", "/nowhere")
     command = [sys.executable, "-c", WRITER, str(tmp_path / "clip")]
     writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert disk.lacks == ""
+    assert disk.missing == ""
 
     def write() -> str:
         assert writer.stdin
@@ -237,7 +237,7 @@ def test_a_disk_is_full(mounts: bool, small: bool, tmp_path: Path, monkeypatch: 
         disk.fill()
         disk.tend(writer.pid)
         assert write() == ("No space left on device" if mounts and small else "File too large")
-        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= BALLAST + 8192
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= BALLAST_BYTES_MAX + 8192
         disk.free()
         disk.tend(writer.pid)
         assert write() == "written"
