@@ -1,6 +1,6 @@
-"""A child program of an integration: started, read, written to, restarted after it ended, and ended in time.
+"""A child program of an integration: it is started, read, written to, restarted after it ended, and stopped in time.
 
-A library that may hang or crash runs in a program of its own. The child reads JSON lines from its standard input, ends
+A library that may hang or crash runs in a process of its own. The child reads JSON lines from its standard input, ends
 when that is closed, and writes JSON lines or binary data to its standard output.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 from . import LOG_FILE_VARIABLE
 
 RESTART_DELAY_S = 1.0
-QUEUED_LINES = 256  # that wait for a child which does not read
+QUEUED_LINES_MAX = 256  # for a child that does not read
 # A file runs without the package around it, whose imports would cost the child a second at its start.
 RUN_FILE = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
 _logger = logging.getLogger(__name__)
@@ -129,12 +129,12 @@ class Child:
         return bytes(self._output.read(count))
 
     def send(self, *messages: Any) -> bool:
-        """Send messages; False where there is no child, or where it has not read the last QUEUED_LINES sends.
+        """Send messages; False where there is no child, or where it has not read the last QUEUED_LINES_MAX sends.
 
         Returns at once: a thread of this class waits for the pipe.
         """
         with self._lock:
-            if self._process is None or self._closing or self._lines.qsize() >= QUEUED_LINES:
+            if self._process is None or self._closing or self._lines.qsize() >= QUEUED_LINES_MAX:
                 return False
             self._lines.put(b"".join(_encoded(message) for message in messages))
             return True

@@ -16,7 +16,7 @@ import numpy as np
 from . import AudioChunk, Frame, Layout, Output, VideoFormat
 
 if TYPE_CHECKING:
-    from .media.aac import SoundTrack
+    from .media.aac import AudioTrack
 
 CONTAINERS = {
     ".mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
@@ -57,14 +57,14 @@ class FileOutput(Output):
         self._stopped = False
         self._encoder = ""
         self._first: tuple[int, float] | None = None  # tick and time
-        self._track: SoundTrack | None = None
+        self._track: AudioTrack | None = None
         self._next = 0
         self._frames = 0
 
     def open(self, fmt: VideoFormat) -> None:
         import av
 
-        from .media.aac import SoundTrack
+        from .media.aac import AudioTrack
         from .media.h264 import Coder
 
         self._fmt = fmt
@@ -72,7 +72,7 @@ class FileOutput(Output):
         options = {**CONTAINERS[self.path.suffix.lower()], "flush_packets": "1"}
         container = av.open(str(self.path), "w", options=options)
         self._coder = Coder(container, fmt)
-        self._track = SoundTrack(container) if self.wants_audio else None
+        self._track = AudioTrack(container) if self.wants_audio else None
         try:
             container.start_encoding()  # creates the file
         except OSError as error:
@@ -103,7 +103,7 @@ class FileOutput(Output):
 
     def send_audio(self, chunk: AudioChunk) -> None:
         if self._track and self._first:
-            self._write(self._track.hear(chunk.samples, chunk.time - self._first[1]))
+            self._write(self._track.add(chunk.samples, chunk.time - self._first[1]))
 
     def _write(self, packets: list[Any]) -> None:
         try:

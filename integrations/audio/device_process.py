@@ -1,10 +1,11 @@
-"""The process that has the sound input open, because PortAudio may take its process with it: when a JACK server ends it
-was seen to wait for ten minutes, and then to abort. It also finds only what was there when it began.
+"""The process that reads the audio device. PortAudio may hang or crash its process: when a JACK server ended, it was
+seen to wait for ten minutes, and then to abort. It also finds only devices that were connected when it started.
 
-    python device_process.py RATE BLOCK [NAME]       until standard input ends, or nothing is heard for 2 s
+    python device_process.py RATE BLOCK [NAME]       until standard input ends, or no audio arrives for 2 s
 
 NAME: part of a device's name; without it, the system's input. Writes one JSON line, {"channels": n} or {"error": why},
-and then the blocks: time.monotonic() of the arrival and the number of samples ("<dI"), then these, interleaved float32.
+and then blocks: time.monotonic() of the arrival and the number of samples ("<dI"), then the samples, interleaved
+float32.
 Imports nothing of this package.
 """
 
@@ -21,39 +22,39 @@ import threading
 import time
 from typing import Any
 
-BLOCK = struct.Struct("<dI")
-SILENCE_TIMEOUT_S = 2.0  # seconds without a block after which a device is gone
-WAITING = 20  # blocks that may wait to be passed on
+BLOCK_HEAD = struct.Struct("<dI")
+SILENCE_TIMEOUT_S = 2.0  # without a block, after which a device is gone
+QUEUED_BLOCKS = 20
 
 
 def end_with_input() -> None:
     with contextlib.suppress(OSError):
         sys.stdin.buffer.read()
-    os._exit(0)  # not in order: PortAudio might not let go
+    os._exit(0)  # no normal exit: PortAudio might hang
 
 
-def say(**words: Any) -> None:
-    sys.stdout.buffer.write(json.dumps(words).encode() + b"\n")
+def write_message(**fields: Any) -> None:
+    sys.stdout.buffer.write(json.dumps(fields).encode() + b"\n")
     sys.stdout.buffer.flush()
 
 
 def listen(rate: int, size: int, name: str | None) -> None:
     import sounddevice
 
-    blocks = queue.Queue[tuple[float, int, bytes]](WAITING)
+    blocks = queue.Queue[tuple[float, int, bytes]](QUEUED_BLOCKS)
 
-    def hear(heard: Any, count: int, *_: Any) -> None:
-        # PortAudio calls us: a read that waits was seen to freeze the whole process where the sound comes from JACK.
+    def on_audio(samples: Any, count: int, *_: Any) -> None:
+        # A callback, because blocking reads were seen to freeze the whole process with JACK.
         with contextlib.suppress(queue.Full):
-            blocks.put_nowait((time.monotonic(), count, bytes(heard)))
+            blocks.put_nowait((time.monotonic(), count, bytes(samples)))
 
-    stream = sounddevice.RawInputStream(rate, size, name, None, "float32", "low", callback=hear)
+    stream = sounddevice.RawInputStream(rate, size, name, None, "float32", "low", callback=on_audio)
     stream.start()
-    say(channels=stream.channels)
+    write_message(channels=stream.channels)
     out = sys.stdout.buffer
     while True:
         arrived, count, data = blocks.get(timeout=SILENCE_TIMEOUT_S)
-        out.write(BLOCK.pack(arrived, count) + data)
+        out.write(BLOCK_HEAD.pack(arrived, count) + data)
         out.flush()
 
 
@@ -67,7 +68,7 @@ def main(rate: int, size: int, name: str | None) -> None:
     except BrokenPipeError:
         os._exit(0)
     except Exception as error:
-        say(error=str(error) or type(error).__name__, missing=isinstance(error, ImportError | OSError))
+        write_message(error=str(error) or type(error).__name__, missing=isinstance(error, ImportError | OSError))
         os._exit(1)
 
 

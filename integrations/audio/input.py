@@ -1,8 +1,8 @@
-"""Sound in: a live input or a file becomes level, bass, treble and onset, a hundred times a second.
+"""Audio input: a device or a file becomes level, bass, treble and onset, a hundred times a second.
 
-The listening is a pure state over blocks of samples (`FeatureExtractor`); around it a thread reads a device (PortAudio,
-in a process of its own: device_process.py) or a file at its own speed, and delivers what it hears as controls. Whoever
-wants the sound itself, to send it on, gets the first two channels.
+`FeatureExtractor` is a pure state over blocks of samples. A thread reads a device (PortAudio, in a process of its own:
+device_process.py) or a file at its own speed, and delivers the features as controls. The first two channels are also
+passed on, for outputs that carry audio.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from ..child import Child
 
 Block = tuple[Samples, float]  # (n, channels) -1..1, and time.monotonic() of its arrival
 
-RATE, BLOCK, WINDOW = 48000, 480, 2048  # Hz, samples a block (10 ms), samples a spectrum looks at
+SAMPLE_RATE_HZ, BLOCK_SAMPLES, WINDOW_SAMPLES = 48000, 480, 2048  # a block is 10 ms
 BASS, TREBLE = (20.0, 150.0), (4000.0, 14000.0)  # Hz
-FORGETS = 8.0  # seconds in which the loudest that was heard is forgotten
-QUIET = 1e-3  # RMS that still counts as silence: never amplified
-RISE = 1.9  # how far the spectrum's rise must stand out of its recent median to be an onset
-REST = 0.09  # seconds between two onsets
+LOUDNESS_MEMORY_S = 8.0  # time constant with which the loudest level is forgotten
+SILENCE_RMS = 1e-3  # silence is not amplified
+ONSET_RATIO = 1.9  # an onset's rise of the spectrum, against the recent median
+ONSET_DISTANCE_S = 0.09
 FEATURES = ("level", "bass", "treble", "onset")
-REOPEN_DELAY_S = 2.0  # between two attempts to open a device
+REOPEN_DELAY_S = 2.0
 PEER = Path(__file__).with_name("device_process.py")
-ARRIVAL = struct.Struct("<dI")  # before each block that the peer sends: time.monotonic(), samples
+ARRIVAL = struct.Struct("<dI")  # head of each block: time.monotonic(), samples
 FIX = "pip install sounddevice, and on Debian apt install libportaudio2"
 
 
 @dataclass(frozen=True)
 class FeatureMapping:
-    """What one feature plays: `target` between low and high, following with attack and release in seconds."""
+    """Maps a feature to `target` between low and high, smoothed with attack and release in seconds."""
 
     feature: str
     target: str
@@ -53,77 +53,86 @@ DEFAULT = tuple(FeatureMapping(f, f"sound/{f}") for f in FEATURES)
 
 @dataclass
 class FeatureExtractor:
-    """What is heard, block by block. Levels adapt: the loudest of the last seconds is 1, whatever the gain."""
+    """Extracts features block by block. Levels adapt: the loudest of the last seconds is 1, whatever the gain."""
 
-    past: Samples = field(default_factory=lambda: np.zeros(WINDOW, np.float32))
-    loudest: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("level", "bass", "treble"), QUIET))
-    spectrum: Samples = field(default_factory=lambda: np.zeros(WINDOW // 2 + 1, np.float32))
+    past: Samples = field(default_factory=lambda: np.zeros(WINDOW_SAMPLES, np.float32))
+    loudest: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("level", "bass", "treble"), SILENCE_RMS))
+    spectrum: Samples = field(default_factory=lambda: np.zeros(WINDOW_SAMPLES // 2 + 1, np.float32))
     rises: list[float] = field(default_factory=list)
     since: float = 1.0  # seconds since the last onset
 
-    def hear(self, block: Samples) -> dict[str, float]:
-        """(n,) mono samples -1..1 at RATE, n at most WINDOW -> each feature 0..1; onset is 1 where one begins."""
-        block = np.clip(np.nan_to_num(np.asarray(block, np.float32)[:WINDOW]), -1, 1)
-        seconds = len(block) / RATE
+    def extract(self, block: Samples) -> dict[str, float]:
+        """(n,) mono samples -1..1 at RATE, n at most WINDOW -> each feature 0..1; onset is 1 in the block of an
+        onset."""
+        block = np.clip(np.nan_to_num(np.asarray(block, np.float32)[:WINDOW_SAMPLES]), -1, 1)
+        seconds = len(block) / SAMPLE_RATE_HZ
         self.past = np.concatenate([self.past[len(block) :], block])
-        spectrum = np.abs(np.fft.rfft(self.past * _HANN)).astype(np.float32) * (4 / WINDOW)
+        spectrum = np.abs(np.fft.rfft(self.past * _HANN)).astype(np.float32) * (4 / WINDOW_SAMPLES)
         power = {"level": float(np.sqrt(np.mean(np.square(block)))) if len(block) else 0.0}
         for name, (low, high) in (("bass", BASS), ("treble", TREBLE)):
             power[name] = float(np.sqrt(np.sum(np.square(spectrum[_bins(low, high)]))))
         found = {}
         for name, value in power.items():
-            self.loudest[name] = max(QUIET, value, self.loudest[name] * float(np.exp(-seconds / FORGETS)))
-            heard = value / self.loudest[name]
-            found[name] = heard if power["level"] > QUIET else 0.0
-        scaled = np.log1p(100 * spectrum / max(self.loudest["level"], 10 * QUIET))
+            self.loudest[name] = max(
+                SILENCE_RMS, value, self.loudest[name] * float(np.exp(-seconds / LOUDNESS_MEMORY_S))
+            )
+            level = value / self.loudest[name]
+            found[name] = level if power["level"] > SILENCE_RMS else 0.0
+        scaled = np.log1p(100 * spectrum / max(self.loudest["level"], 10 * SILENCE_RMS))
         rise = float(np.sum(np.maximum(scaled - self.spectrum, 0)))
         self.spectrum = scaled
         usual = float(np.median(self.rises)) if self.rises else 0.0
         self.rises = [*self.rises[-99:], rise]
         self.since += seconds
-        hit = power["level"] > QUIET and rise > RISE * usual + 12 and self.since > REST and len(self.rises) > 5
+        hit = (
+            power["level"] > SILENCE_RMS
+            and rise > ONSET_RATIO * usual + 12
+            and self.since > ONSET_DISTANCE_S
+            and len(self.rises) > 5
+        )
         if hit:
             self.since = 0.0
         found["onset"] = float(hit)
         return found
 
 
-_HANN = np.hanning(WINDOW).astype(np.float32)
+_HANN = np.hanning(WINDOW_SAMPLES).astype(np.float32)
 
 
 def _bins(low: float, high: float) -> slice:
-    return slice(max(1, int(low * WINDOW / RATE)), int(high * WINDOW / RATE) + 1)
+    return slice(max(1, int(low * WINDOW_SAMPLES / SAMPLE_RATE_HZ)), int(high * WINDOW_SAMPLES / SAMPLE_RATE_HZ) + 1)
 
 
 def follow(now: float, wanted: float, seconds: float, attack: float, release: float) -> float:
-    """An envelope follower: up within `attack`, down within `release` (to 63% of the way)."""
+    """An envelope follower with time constants `attack` (up) and `release` (down)."""
     span = attack if wanted > now else release
     return wanted if span <= 0 else now + (wanted - now) * -float(np.expm1(-seconds / span))
 
 
 def stereo(block: Samples) -> Samples:
-    """(n, channels) -> (n, 2), finite and within -1..1: one channel goes to both sides, of many the first two go."""
+    """(n, channels) -> (n, 2), finite and within -1..1. One channel is copied to both sides; of more channels the first
+    two are used."""
     pair = block[:, :2] if block.shape[1] > 1 else block.repeat(2, 1)
     return np.clip(np.nan_to_num(pair), -1, 1)
 
 
 class AudioInput:
-    """An `Input`. source: None for the system's input, part of a device's name, or a sound file's path (looped).
+    """An `Input`. source: None for the system's input, part of a device's name, or the path of an audio file (looped).
 
-    hear: gets the sound itself, piece by piece, in this input's thread. Its clock is the arrival's, which is late now
-    and then.
+    on_audio: called with each chunk of audio, in this input's thread. Its times are arrival times, which are sometimes
+    late.
     """
 
     def __init__(self, source: str | None = None, mappings: tuple[FeatureMapping, ...] = DEFAULT,
-                 hear: Callable[[AudioChunk], None] | None = None) -> None:  # fmt: skip
-        self._source, self.mappings, self._hear = source, mappings, hear
-        self._ear, self._values = FeatureExtractor(), [0.0] * len(mappings)
+                 on_audio: Callable[[AudioChunk], None] | None = None) -> None:  # fmt: skip
+        self._source, self.mappings, self._on_chunk = source, mappings, on_audio
+        self._extractor, self._values = FeatureExtractor(), [0.0] * len(mappings)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._said: dict[str, Any] = {"state": "opening", "source": source or "the system's input"}
+        self._status: dict[str, Any] = {"state": "opening", "source": source or "the system's input"}
 
     def start(self, deliver: Deliver) -> None:
-        """Raises OSError where a file cannot be read. A missing device is said in the status, and waited for."""
+        """Raises OSError where a file cannot be read. A missing device is reported in the status, and retried."""
         file = self._source is not None and Path(self._source).suffix != "" and Path(self._source).exists()
         blocks = (lambda: from_file(str(self._source))) if file else (lambda: from_device(self._source))
         if file:
@@ -137,21 +146,21 @@ class AudioInput:
                 for block, arrived in blocks():
                     if self._stop.is_set():
                         return
-                    self._said = {**self._said, "state": "listening"}
-                    if self._hear is not None:
-                        self._hear(AudioChunk(stereo(block), RATE, arrived - len(block) / RATE))
+                    self._status = {**self._status, "state": "listening"}
+                    if self._on_chunk is not None:
+                        self._on_chunk(AudioChunk(stereo(block), SAMPLE_RATE_HZ, arrived - len(block) / SAMPLE_RATE_HZ))
                     self.take(block.mean(-1), deliver)
             except (OSError, ValueError) as error:
-                self._said = {**self._said, "state": "no sound", "message": str(error)}
+                self._status = {**self._status, "state": "no sound", "message": str(error)}
             self._rest(deliver)
             self._stop.wait(REOPEN_DELAY_S)
 
     def take(self, block: Samples, deliver: Deliver) -> None:
-        """Hear one block, (n,) mono, and deliver what changed."""
-        heard, now, seconds = self._ear.hear(block), time.monotonic(), len(block) / RATE
-        self._said["level"] = round(heard["level"], 3)
+        """Extract the features of one block, (n,) mono, and deliver the changes."""
+        features, now, seconds = self._extractor.extract(block), time.monotonic(), len(block) / SAMPLE_RATE_HZ
+        self._status["level"] = round(features["level"], 3)
         for i, mapping in enumerate(self.mappings):
-            value = follow(self._values[i], heard[mapping.feature], seconds, mapping.attack, mapping.release)
+            value = follow(self._values[i], features[mapping.feature], seconds, mapping.attack, mapping.release)
             if abs(value - self._values[i]) > 1e-4 or value in (0.0, 1.0) != self._values[i]:
                 deliver(
                     ControlEvent(mapping.target, (mapping.low + (mapping.high - mapping.low) * value,), now, "sound")
@@ -159,17 +168,17 @@ class AudioInput:
             self._values[i] = value
 
     def _rest(self, deliver: Deliver) -> None:
-        """Nothing is heard any more: let go of what was held up."""
+        """Set all mapped parameters to their low value, since there is no audio any more."""
         for i, mapping in enumerate(self.mappings):
             if self._values[i] > 0:
                 deliver(ControlEvent(mapping.target, (mapping.low,), time.monotonic(), "sound"))
             self._values[i] = 0.0
 
     def feedback(self, target: str, value: Any) -> None:
-        """Sound has no lights."""
+        """Audio devices take no feedback."""
 
     def status(self) -> Mapping[str, Any]:
-        return dict(self._said)
+        return dict(self._status)
 
     def stop(self) -> None:
         self._stop.set()
@@ -178,36 +187,35 @@ class AudioInput:
 
 
 def from_device(name: str | None) -> Iterator[Block]:
-    """Blocks of a live input, all its channels. Raises OSError, with the fix, where there is none or it is gone."""
+    """Blocks of a device, with all its channels. Raises OSError, with the fix, where there is none or it is gone."""
     child = Child("audio input", PEER, end_timeout_s=0.5)
-    child.start((str(RATE), str(BLOCK), *([] if name is None else [name])))
+    child.start((str(SAMPLE_RATE_HZ), str(BLOCK_SAMPLES), *([] if name is None else [name])))
     try:
         format = json.loads(child.read_line() or "{}")
         if format.get("missing"):
             child.close_input()
-            raise OSError(f"sound in needs PortAudio ({format['error']}): {FIX}")
+            raise OSError(f"audio input needs PortAudio ({format['error']}): {FIX}")
         if "channels" not in format:
             if "error" in format:
                 child.close_input()
             error = format.get("error", "PortAudio crashed")
-            raise OSError(f"no sound input {name or 'on this machine'} ({error}); `wj ports` lists them")
+            raise OSError(f"no audio input {name or 'on this machine'} ({error}); `wj ports` lists them")
         while head := child.read(ARRIVAL.size):
             arrived, count = ARRIVAL.unpack(head)
             data = child.read(count * format["channels"] * 4)
             yield np.frombuffer(data, np.float32).reshape(count, format["channels"]), arrived
-    except (ValueError, struct.error):  # it ended in the middle of a block
+    except (ValueError, struct.error):  # the process ended within a block
         pass
     except GeneratorExit:
         child.close_input()
         raise
     finally:
         child.finish()
-    raise OSError(f"the sound input {name or 'of this machine'} is silent or gone; `wj ports` lists them")
+    raise OSError(f"the audio input {name or 'of this machine'} is silent or gone; `wj ports` lists them")
 
 
 def from_file(path: str, paced: bool = True) -> Iterator[Block]:
-    """Blocks of a sound file, mono or stereo, round and round, at its own speed. Raises OSError where it cannot be
-    read."""
+    """Blocks of an audio file in a loop, mono or stereo, at its own speed. Raises OSError where it cannot be read."""
     import av
 
     due = time.monotonic()
@@ -216,22 +224,22 @@ def from_file(path: str, paced: bool = True) -> Iterator[Block]:
         try:
             with av.open(path) as container:
                 layout = "mono" if container.streams.audio[0].channels == 1 else "stereo"
-                plain = av.AudioResampler(format="flt", layout=layout, rate=RATE, frame_size=BLOCK)
+                plain = av.AudioResampler(format="flt", layout=layout, rate=SAMPLE_RATE_HZ, frame_size=BLOCK_SAMPLES)
                 frames = (out for frame in container.decode(audio=0) for out in plain.resample(frame))
                 for frame in frames:
                     count += 1
-                    due += frame.samples / RATE
+                    due += frame.samples / SAMPLE_RATE_HZ
                     if paced:
                         time.sleep(max(0.0, due - time.monotonic()))
                     yield frame.to_ndarray().reshape(frame.samples, -1).astype(np.float32), due
         except (av.FFmpegError, IndexError) as error:
-            raise OSError(f"{path}: not a sound that can be read ({error})") from None
+            raise OSError(f"{path}: this audio file cannot be read ({error}): convert it to WAV") from None
         if not count:
-            raise OSError(f"{path}: has no sound in it")
+            raise OSError(f"{path} has no audio: choose another file")
 
 
 def devices() -> list[str]:
-    """Names of the inputs there are. Raises OSError, with the fix, without PortAudio."""
+    """Names of the audio inputs. Raises OSError, with the fix, without PortAudio."""
     return [d["name"] for d in _portaudio().query_devices() if d["max_input_channels"] > 0]
 
 
@@ -239,5 +247,5 @@ def _portaudio() -> Any:
     try:
         import sounddevice
     except (ImportError, OSError) as error:
-        raise OSError(f"sound in needs PortAudio ({error}): {FIX}") from None
+        raise OSError(f"audio input needs PortAudio ({error}): {FIX}") from None
     return sounddevice

@@ -1,8 +1,8 @@
-"""Ableton Link: the session's tempo and beat, from whichever programs on the network play together.
+"""Ableton Link: tempo and beat of the session that programs on the network share.
 
-Joined and left by the parameter `tempo/source`, which arrives as feedback. The peer is a process of its own
-(link_process.py); joining changes nobody's tempo. Needs aalink, which is under the GPL 3 and therefore not installed
-with this package: pip install "worldjockey[link]".
+The parameter `tempo/source`, which arrives as feedback, joins and leaves the session. The peer is a process of its own
+(link_process.py); joining does not change the session's tempo. It needs aalink, which is under the GPL 3 and therefore
+not installed with this package: pip install "worldjockey[link]".
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from ..child import Child, exit_reason
 
 PEER = Path(__file__).with_name("link_process.py")
 RESTART_DELAY_S = 2.0
-MISSING = "Ableton Link needs aalink: pip install aalink (it is under the GPL 3), or choose another `tempo/source`"
+MISSING = "Ableton Link needs aalink: pip install aalink (licence: GPL 3), or choose another `tempo/source`"
 OnSession = Callable[[float, float, float, int], None]  # time.monotonic(), beat, bpm, other peers
 
 
 class LinkInput:
     """An `Input` that delivers no controls: `on_session` gets the session's beat twenty times a second.
 
-    joined: from the start. bpm: of a session that nobody else is in. bar, phrase: the session's phrase is ours.
+    joined: join at the start. bpm: tempo of a session without other peers. bar, phrase: the session's quantum is a
+    phrase.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class LinkInput:
         self._error = ""
 
     def start(self, deliver: Deliver) -> None:
-        """Raises OSError, naming the fix, if the show asks for Link and it is not installed."""
+        """Raises OSError, with the fix, if the show uses Link and aalink is not installed."""
         if self._joined and not installed():
             raise OSError(MISSING)
         if self._joined:
@@ -66,18 +67,18 @@ class LinkInput:
             self._phrase = int(value)
             self._child.send(["quantum", self._bar * self._phrase])
         elif target == "tempo":
-            self._bpm = float(value)  # for a session that we are the first in
+            self._bpm = float(value)  # for a session of which this is the first peer
 
     def set_tempo(self, bpm: float) -> None:
-        """Of the whole session, as a hand asks for it. Dropped until we have joined."""
+        """Set the tempo of the whole session. Ignored before it is joined."""
         self._child.send(["tempo", bpm])
 
     def status(self) -> Mapping[str, Any]:
         session = self._session
-        said: dict[str, Any] = {"joined": session is not None}
+        status: dict[str, Any] = {"joined": session is not None}
         if session is not None:
-            said |= {"bpm": round(session[0], 2), "peers": session[1]}
-        return said | ({"error": self._error} if self._error else {})
+            status |= {"bpm": round(session[0], 2), "peers": session[1]}
+        return status | ({"error": self._error} if self._error else {})
 
     def stop(self) -> None:
         self._stop.set()
@@ -93,7 +94,7 @@ class LinkInput:
                 return
             if not self._child.start((str(self._bpm), str(self._bar * self._phrase))):
                 return
-            if not self._wanted.is_set():  # it was taken back meanwhile
+            if not self._wanted.is_set():  # it was cancelled meanwhile
                 self._child.close_input()
             for message in self._child.messages():
                 with contextlib.suppress(ValueError, TypeError):
@@ -104,7 +105,7 @@ class LinkInput:
             code = self._child.finish()
             self._session = None
             if self._wanted.is_set() and not self._stop.is_set():
-                self._error = f"the Link peer ended ({exit_reason(code or 0)}); it joins again"
+                self._error = f"the Link peer ended ({exit_reason(code or 0)}); it is restarted"
 
 
 def installed() -> bool:

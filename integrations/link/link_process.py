@@ -1,11 +1,12 @@
-"""The process that is a peer of an Ableton Link session: tells the session's beat, passes tempo changes on.
+"""The process that is a peer of an Ableton Link session: reports the session's beat, and sets its tempo.
 
     python link_process.py BPM QUANTUM       until standard input ends
 
 Writes one JSON list a line: ["session", time.monotonic(), beat, bpm, peers]. Reads ["tempo", bpm], ["quantum", beats].
 
-A peer that sets a tempo before it has found the others takes the whole session with it. So: join, wait, then read; what
-is asked for before is dropped. Imports nothing of this package: aalink is under the GPL, and stays in its own process.
+A peer that sets a tempo before it has found the others changes the tempo of all. So it joins, waits, and then reads;
+tempos that arrive before are ignored. Imports nothing of this package: aalink is under the GPL, and stays in its own
+process.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from typing import Any
 
 from aalink import Link
 
-ALONE = 2.0  # seconds after which no others are expected to answer
-FOUND = 0.5  # seconds after the first did, until its timeline is ours
+DISCOVERY_TIMEOUT_S = 2.0  # for other peers to answer
+SYNC_S = 0.5  # after the first answer, until this peer has taken over the session's timeline
 REPORT_INTERVAL_S = 0.05
-CLOCK_SAMPLES = 5  # at the beat, of which the quickest counts
+CLOCK_SAMPLES = 5  # of the beat; the fastest one counts
 
 
-def look(link: Any) -> tuple[float, float]:
+def time_and_beat(link: Any) -> tuple[float, float]:
     """(time, beat), within microseconds of each other."""
-    looks = []
+    samples = []
     for _ in range(CLOCK_SAMPLES):
         before, beat = time.monotonic(), link.beat
         took = time.monotonic() - before
-        looks.append((took, before + took / 2, beat))
-    return min(looks)[1:]
+        samples.append((took, before + took / 2, beat))
+    return min(samples)[1:]
 
 
 def obey(link: Any, line: bytes, settled: bool) -> None:
@@ -61,16 +62,16 @@ async def serve(bpm: float, quantum: float) -> None:
         ended.set()
 
     threading.Thread(target=listen, daemon=True).start()
-    joined, settles = loop.time(), loop.time() + ALONE
+    joined, settles = loop.time(), loop.time() + DISCOVERY_TIMEOUT_S
     while not ended.is_set():
         now = loop.time()
-        if link.num_peers and settles > now + FOUND and settles == joined + ALONE:
-            settles = now + FOUND
+        if link.num_peers and settles > now + SYNC_S and settles == joined + DISCOVERY_TIMEOUT_S:
+            settles = now + SYNC_S
         settled = now >= settles
         while lines:
             obey(link, lines.pop(0), settled)
         if settled:
-            at, beat = look(link)
+            at, beat = time_and_beat(link)
             row = ["session", at, beat, link.tempo, link.num_peers]
             try:
                 os.write(sys.stdout.fileno(), json.dumps(row).encode() + b"\n")
@@ -81,6 +82,6 @@ async def serve(bpm: float, quantum: float) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the show's to obey
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the show handles Ctrl-C
     asyncio.run(serve(*(float(argument) for argument in sys.argv[-2:])))
-    os._exit(0)  # Link's threads need no clean end
+    os._exit(0)  # Link's threads need no clean shutdown

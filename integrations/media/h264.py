@@ -1,4 +1,4 @@
-"""H.264 for whoever writes it, files and streams alike: the graphics card's encoder where there is one, else x264."""
+"""H.264 for files and streams: the graphics card's encoder where there is one, else x264."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from .. import VideoFormat
 from .ffmpeg_frames import planar
 
 SOFTWARE = "libx264"
-# Encoders of the hardware, best first, and the pixels they take.
+# Hardware encoders, best first, with the pixel format that they take.
 HARDWARE = {"h264_videotoolbox": "yuv420p", "h264_nvenc": "yuv420p", "h264_qsv": "nv12", "h264_amf": "nv12"}
-IDR = {"forced-idr": "1", "forced_idr": "1"}  # nvenc; qsv and amf: key frames that are asked for begin anew
-AT_ONCE = {  # by which they hold nothing back, as x264's zerolatency
+IDR = {"forced-idr": "1", "forced_idr": "1"}  # nvenc; qsv and amf: requested key frames are IDR frames
+LOW_LATENCY = {  # like x264's zerolatency
     "h264_videotoolbox": {"realtime": "1"},
     "h264_nvenc": {"tune": "ull", "delay": "0", "zerolatency": "1"},
     "h264_qsv": {"async_depth": "1"},
     "h264_amf": {"usage": "ultralowlatency", "latency": "1"},
 }
-BITS = 0.15  # a pixel, from encoders that know no constant quality
-BT709 = 1  # the value of primaries, transfer and matrix alike in ITU-T H.273
+BITS_PER_PIXEL = 0.15  # for encoders without a constant quality mode
+BT709 = 1  # primaries, transfer and matrix in ITU-T H.273
 LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 
 
 @lru_cache(maxsize=8)
 def choose(width: int, height: int) -> tuple[str, dict[str, str]]:
-    """The first encoder of the hardware that codes a picture of this size here and now, with its options; else x264."""
+    """The first hardware encoder that works for this size on this machine, with its options; else x264."""
     for name in HARDWARE:
         if name not in av.codec.codecs_available:
             continue
-        for options in (IDR | AT_ONCE.get(name, {}), IDR):  # an older card or driver may not take them
+        for options in (IDR | LOW_LATENCY.get(name, {}), IDR):  # an older card or driver may not take them
             if _codes(name, width, height, options):
                 return name, options
     return SOFTWARE, {}
@@ -50,10 +50,10 @@ def _codes(name: str, width: int, height: int, options: dict[str, str]) -> bool:
 
 
 class Coder:
-    """A video stream of a container. One tick of the clock is one unit of time; a key frame comes every second,
-    and nothing is held back for better compression.
+    """A video stream of a container. One tick of the clock is one unit of time; there is a key frame every second, and
+    no frame is delayed for better compression.
 
-    live: for a network, so smaller. Raises RuntimeError for an odd width or height.
+    live: for a network, with a lower bit rate. Raises RuntimeError for an odd width or height.
     """
 
     def __init__(self, container: Any, fmt: VideoFormat, live: bool = False) -> None:
@@ -61,7 +61,7 @@ class Coder:
             raise RuntimeError(f"cannot code {fmt.width}x{fmt.height}: H.264 4:2:0 needs an even width and height")
         self.name, options = choose(fmt.width, fmt.height)
         rate = Fraction(fmt.fps_num, fmt.fps_den)
-        if self.name == SOFTWARE:  # what it held back to look ahead would be lost with it
+        if self.name == SOFTWARE:  # frames held for lookahead would be lost in a crash
             options = {"preset": "veryfast", "tune": "zerolatency", "crf": "21" if live else "18"}
         self._stream = container.add_stream(self.name, rate=rate, options=dict(options))
         self._pixels = HARDWARE.get(self.name, "yuv420p")
@@ -70,21 +70,21 @@ class Coder:
         self._tick = coder.time_base = 1 / rate
         self._second = coder.gop_size = max(round(rate), 1)
         self._key: int | None = None
-        coder.max_b_frames = 0  # nothing is written out of order: what is on disk plays
+        coder.max_b_frames = 0  # no reordering, so what is on disk can be played
         coder.thread_count = min(max((os.cpu_count() or 2) - 1, 1), 8)  # the world and the clock need a core
         if self.name != SOFTWARE:
-            coder.bit_rate = int(fmt.width * fmt.height * fmt.fps * BITS)
+            coder.bit_rate = int(fmt.width * fmt.height * fmt.fps * BITS_PER_PIXEL)
         coder.color_primaries = coder.color_trc = coder.colorspace = BT709
         coder.color_range = LIMITED_RANGE
 
     def encode(self, pixels: Any, position: int) -> list[Any]:
-        """Packets of a yuv420p picture (h * 3 / 2, w) at a tick; pixels None gives what is still held."""
+        """Packets of a yuv420p frame (h * 3 / 2, w) at a tick; with pixels None, the remaining packets."""
         if pixels is None:
             return list(self._stream.encode(None))
-        picture = planar(pixels)  # which an encoder is done with when it returns
+        frame = planar(pixels)  # the encoder does not use it after it returned
         if self._pixels != "yuv420p":
-            picture = picture.reformat(format=self._pixels)
-        if self._key is None or position - self._key >= self._second:  # by the clock, however many ticks were dropped
-            self._key, picture.pict_type = position, av.video.frame.PictureType.I
-        picture.pts, picture.time_base = position, self._tick  # not the stream's, which the container has chosen
-        return list(self._stream.encode(picture))
+            frame = frame.reformat(format=self._pixels)
+        if self._key is None or position - self._key >= self._second:  # by the clock, even if ticks were dropped
+            self._key, frame.pict_type = position, av.video.frame.PictureType.I
+        frame.pts, frame.time_base = position, self._tick  # not the stream's time base, which the container sets
+        return list(self._stream.encode(frame))

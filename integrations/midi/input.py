@@ -1,9 +1,10 @@
-"""MIDI in and back: every controller that is plugged in, now or later, plays the show and shows what it plays.
+"""MIDI input and feedback: every connected controller, also one that is connected later, plays the show and shows its
+values.
 
-The ports live in a process of their own (ports_process.py), because the system's MIDI is not ours to trust: a JACK
-server that ends takes every client down with a segmentation fault. That process forwards bytes both ways. What they
-mean is found here: events in parse.py, mappings in rules.py and player.py, lights in lights.py, learning in learn.py.
-When the process dies, held notes are released and it is started again.
+The ports are in a process of their own (ports_process.py), because a JACK server that ends crashes its clients with a
+segmentation fault. That process forwards bytes in both directions. They are interpreted here: events in parse.py,
+mappings in rules.py and player.py, lights in lights.py, learning in learn.py. When the process dies, held notes are
+released and it is restarted.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from typing import Any
 from .. import ControlEvent, Deliver
 from ..child import Child, exit_reason
 from .learn import Gather
-from .lights import ROUND, Lights, partner, plain
+from .lights import ROUND_S, Lights, partner, plain
 from .parse import Decoder, Event, Messages
 from .player import TargetArgs, Translator, nothing, thin
 from .rules import Controller, Rule
 
-NAME = "worldjockey"  # of the port that other programs send to
-LIGHTS_OFF_TIMEOUT_S = 1.0  # seconds that the last lights may take to go out
-CLOCK_TIMEOUT_S = 2.0  # seconds after which another port may lead the clock
-LIGHT_REFRESH_S = 4.0  # seconds in which a light is sent again: one may be lost, and controllers change their banks
-LEARN_TIMEOUT_S = 30.0  # seconds that a parameter waits for a control to be moved
-LEARN = "learn"  # the parameter whose value is the name of the one that is being learned
+NAME = "worldjockey"  # of the port for other programs
+LIGHTS_OFF_TIMEOUT_S = 1.0  # for the lights to go out at the end
+CLOCK_TIMEOUT_S = 2.0  # without a clock, after which another port may lead
+LIGHT_REFRESH_S = 4.0  # lights are sent again: messages may be lost, and controllers change their banks
+LEARN_TIMEOUT_S = 30.0  # for a control to be moved
+LEARN = "learn"  # parameter whose value is the name of the parameter to learn
 LIST_TIMEOUT_S = 10.0
-PORTS = Path(__file__).with_name("ports_process.py")
+PORTS_PROCESS = Path(__file__).with_name("ports_process.py")
 OnClock = Callable[[str, float, int], None]
 Compose = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 
@@ -40,15 +41,15 @@ def no_clock(_kind: str, _time: float, _value: int) -> None:
 
 
 class MIDIInput:
-    """An `Input`: every MIDI input port of this machine, and one of our own that other programs can send to.
+    """An `Input`: every MIDI input port of this machine, and a virtual port for other programs.
 
-    mappings: as fields of `Rule`. controllers: as fields of `Controller`, for products that are known. feedback: parts
-    of the names of ports that are not, whose controls are sent their values all the same. read: a parameter's present
-    value, for soft takeover, toggles, encoders and lights. compose: makes a mapping's fields from a target and what
-    names a control (learn.Gather), ValueError if it cannot; a `learn` parameter arms it. on_clock: gets ("tick" |
-    "start" | "stop" | "continue" | "position", arrived_at on time.monotonic(), sixteenths of a position), of one port
-    at a time, in the thread that reads. backend: "auto", "alsa", "jack", "core" or "windows"; auto is ALSA where its
-    sequencer is there, then JACK where a server runs. Without any MIDI it waits until there is some.
+    mappings: fields of `Rule`. controllers: fields of `Controller`, for known products. feedback: parts of the names of
+    other ports whose controls are also sent their values. read: returns a parameter's current value, for soft takeover,
+    toggles, encoders and lights. compose: makes the fields of a mapping from a target and a control (learn.Gather), or
+    raises ValueError; the parameter `learn` arms it. on_clock: called with ("tick" | "start" | "stop" | "continue" |
+    "position", arrived_at on time.monotonic(), position in sixteenths), for one port at a time, in the reading thread.
+    backend: "auto", "alsa", "jack", "core" or "windows"; auto is ALSA where its sequencer is available, then JACK where
+    a server runs. Without MIDI it waits until there is some.
     """
 
     def __init__(
@@ -72,42 +73,44 @@ class MIDIInput:
         self._counts: Counter[str] = Counter()
         self._ports: list[str] = []
         self._outputs: list[str] = []
-        self._partners: dict[str, str] = {}  # by port: the output that lights it
+        self._partners: dict[str, str] = {}  # by port: the output of the same controller
         self._backend, self._error = "", ""
         self._inputs: dict[str, tuple[Messages, Decoder]] = {}
-        self._leader, self._led = "", -CLOCK_TIMEOUT_S  # the port that the clock comes from, and when it last did
+        self._leader, self._led_at = "", -CLOCK_TIMEOUT_S  # port of the clock, and time of its last message
         self._armed, self._armed_at, self._gather = "", 0.0, Gather()
         self._learned: list[dict[str, Any]] = []
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._lit = threading.Lock()  # what is shown is told by one thread, heard by another, and sent by a third
+        self._lights_lock = (
+            threading.Lock()
+        )  # lights are changed by one thread, checked by another, and sent by a third
         self._changed = threading.Event()
 
     def start(self, deliver: Deliver) -> None:
-        """Returns at once; ports are opened as they are found. Never raises for want of MIDI: see `status`."""
+        """Returns at once; ports are opened as they are found. Missing MIDI is no error, but is in `status`."""
         self._deliver = deliver
         self._stop.clear()
         self._child = _child()
         self._threads = [
             threading.Thread(target=self._run, name="midi in", daemon=True),
-            threading.Thread(target=self._show, name="midi lights", daemon=True),
+            threading.Thread(target=self._send_lights, name="midi lights", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
 
     def feedback(self, target: str, value: Any) -> None:
-        """A parameter changed: show it, at most 25 times a second. `learn` arms the parameter that it names."""
+        """Show a changed parameter, at most 25 times a second. The parameter `learn` arms learning."""
         if target == LEARN:
             self.learn(str(value))
             return
-        with self._lit:
+        with self._lights_lock:
             self._lights.note(target, value)
         self._changed.set()
 
     def learn(self, target: str) -> None:
-        """The next control that a hand moves plays `target` from now on, on the device and channel that it is on.
+        """Map the next control that is moved, with its device and channel, to `target`.
 
-        Empty: nothing is learned. Until then, LEARN_TIMEOUT_S at most, nothing else hears the controllers.
+        An empty target cancels. Until then, at most LEARN_TIMEOUT_S, controllers play nothing.
         """
         if target != self._armed and (self._compose is not None or not target):
             self._gather, self._armed_at = Gather(), time.monotonic()
@@ -129,7 +132,7 @@ class MIDIInput:
         }
 
     def stop(self) -> None:
-        """Put every light out and close every port."""
+        """Turn off every light and close every port."""
         if not self._threads:
             return
         reader, lights = self._threads
@@ -146,12 +149,12 @@ class MIDIInput:
     def _run(self) -> None:
         while self._child.start(self._arguments):
             for batch in self._child.batches():
-                self._take(batch)
+                self._on_lines(batch)
             self._child.finish()
-            self._follow([], [])
+            self._update_ports([], [])
 
-    def _take(self, lines: Iterable[list[Any]]) -> None:
-        """What the ports' process told in one go, in the order of arrival."""
+    def _on_lines(self, lines: Iterable[list[Any]]) -> None:
+        """Handle the messages that the ports' process sent together, in the order of arrival."""
         events: list[Any] = []
         for line in lines:
             if line[0] == "midi":
@@ -164,10 +167,10 @@ class MIDIInput:
         self._counts["superseded"] += len(events) - len(kept)
         for item in kept:
             if len(item) == 3:
-                self._hear(*item)
+                self._on_event(*item)
             else:
                 _, self._backend, ports, self._error, outputs = item
-                self._follow(ports, outputs)
+                self._update_ports(ports, outputs)
 
     def _decode(self, port: str, data: list[int]) -> list[Event]:
         known = self._inputs.get(port)
@@ -181,31 +184,31 @@ class MIDIInput:
         self._counts["messages"] += len(found)
         return [event for message in found for event in decoder.decode(message)]
 
-    def _hear(self, port: str, arrived_at: float, event: Event) -> None:
+    def _on_event(self, port: str, arrived_at: float, event: Event) -> None:
         if event.channel == 0:
             self._clock(port, arrived_at, event)
             return
         if self._armed and arrived_at - self._armed_at > LEARN_TIMEOUT_S:
             self.learn("")
-            self._say([(LEARN, ("",))], arrived_at, port)
+            self._deliver_controls([(LEARN, ("",))], arrived_at, port)
         if self._armed and event.kind != "off":
-            self._learn(port, arrived_at, event)
+            self._learn_from(port, arrived_at, event)
         else:
-            with self._lit:
-                if self._lights.hear(event, port, arrived_at):
+            with self._lights_lock:
+                if self._lights.is_echo(event, port, arrived_at):
                     self._counts["echoes"] += 1
                     return
-            self._say(self._player.play(event, port), arrived_at, port)
+            self._deliver_controls(self._player.play(event, port), arrived_at, port)
 
-    def _follow(self, ports: list[str], outputs: list[str]) -> None:
-        """What is plugged in now: let go of what left, light what came."""
+    def _update_ports(self, ports: list[str], outputs: list[str]) -> None:
+        """Update the connected ports: release the notes of lost ones, and light new ones."""
         for port in set(self._ports) - set(ports):
             self._inputs.pop(port, None)
-            self._say(self._player.release(port), time.monotonic(), port)
+            self._deliver_controls(self._player.release(port), time.monotonic(), port)
         if not ports:
             self._inputs = {}
-            self._say(self._player.release(), time.monotonic(), "all ports")
-        with self._lit:
+            self._deliver_controls(self._player.release(), time.monotonic(), "all ports")
+        with self._lights_lock:
             for port, output in list(self._partners.items()):
                 if port not in ports or output not in outputs:
                     self._lights.unplug(port)
@@ -229,89 +232,89 @@ class MIDIInput:
             self._lights.plug(port, output, table)
 
     def _clock(self, port: str, arrived_at: float, event: Event) -> None:
-        """Of several clocks, the first leads until it has been silent for a while."""
-        if port != self._leader and arrived_at - self._led < CLOCK_TIMEOUT_S:
+        """Pass on the clock. Of several, the first one leads until it has been silent for a while."""
+        if port != self._leader and arrived_at - self._led_at < CLOCK_TIMEOUT_S:
             return
-        self._leader, self._led = port, arrived_at
+        self._leader, self._led_at = port, arrived_at
         try:
             self._on_clock(event.kind, arrived_at, event.value)
-        except Exception:  # whoever keeps time must not be able to make MIDI deaf
+        except Exception:  # an error of the receiver must not stop MIDI
             self._counts["failed"] += 1
 
-    def _learn(self, port: str, arrived_at: float, event: Event) -> None:
+    def _learn_from(self, port: str, arrived_at: float, event: Event) -> None:
         target = self._armed
-        found = self._gather.hear(event, port)
+        found = self._gather.add(event, port)
         if found is None or self._compose is None:
             return
         source = found if port == self._name else {**found, "device": plain(port)}
         try:
             self._player.add(Rule(**self._compose(target, source), learned=True))
             self._learned = [*self._learned[-255:], {**source, "to": target}]
-            self._mapped_anew()
+            self._refresh_tables()
         except ValueError as error:
-            self._error = f"{target} was not learned: {error}"
+            self._error = f"{target} cannot be learned: {error}"
         self.learn("")
-        self._say([(LEARN, ("",))], arrived_at, port)
+        self._deliver_controls([(LEARN, ("",))], arrived_at, port)
 
-    def _mapped_anew(self) -> None:
+    def _refresh_tables(self) -> None:
         for port, (_, decoder) in self._inputs.items():
             table = self._player.table(port)
             decoder.wanted, decoder.nrpn = table.fine, table.nrpn
-        with self._lit:
+        with self._lights_lock:
             for port in [*self._partners]:
                 self._lights.unplug(port)
                 del self._partners[port]
                 self._light(port)
 
-    def _say(self, controls: Iterable[TargetArgs], arrived_at: float, port: str) -> None:
+    def _deliver_controls(self, controls: Iterable[TargetArgs], arrived_at: float, port: str) -> None:
         for target, args in controls:
             try:
                 self._deliver(ControlEvent(target, args, arrived_at, f"midi {port}"))
                 self._counts["delivered"] += 1
-            except Exception:  # whoever listens must not be able to make MIDI deaf
+            except Exception:  # an error of the receiver must not stop MIDI
                 self._counts["failed"] += 1
 
     # -- back --------------------------------------------------------------------------------------------------------
 
-    def _show(self) -> None:
+    def _send_lights(self) -> None:
         refreshed = time.monotonic()
         while not self._stop.is_set():
-            self._changed.wait(LIGHT_REFRESH_S if self._settled() else ROUND)
+            self._changed.wait(LIGHT_REFRESH_S if self._settled() else ROUND_S)
             self._changed.clear()
-            with self._lit:
+            with self._lights_lock:
                 if time.monotonic() - refreshed >= LIGHT_REFRESH_S:
                     refreshed = time.monotonic()
                     self._lights.refresh()
                 sends = self._lights.due(time.monotonic())
             if sends:
                 self._send(sends)
-            self._stop.wait(ROUND)
-        with self._lit:
+            self._stop.wait(ROUND_S)
+        with self._lights_lock:
             goodbyes = self._lights.all_off()
         if goodbyes:
             self._send(goodbyes)
 
     def _settled(self) -> bool:
-        with self._lit:
+        with self._lights_lock:
             return self._lights.settled
 
     def _send(self, sends: list[tuple[str, tuple[int, ...]]]) -> None:
-        # A child that ended is sent every light when it comes again.
+        # A restarted child gets every light again.
         if self._child.send(*(["send", output, list(data)] for output, data in sends)):
             self._counts["sent"] += len(sends)
 
 
 def list_ports(backend: str = "auto") -> list[str]:
-    """Names of the MIDI inputs that are plugged in. Raises OSError, naming the fix, where there is no MIDI."""
-    return _asked(backend)[1]
+    """Names of the connected MIDI inputs. Raises OSError, with the fix, where there is no MIDI."""
+    return _query_ports(backend)[1]
 
 
 def backend_name(backend: str = "auto") -> str:
-    """ "ALSA", "JACK", ...: the system's MIDI that is used. Raises OSError where there is none."""
-    return _asked(backend)[0]
+    """ "ALSA", "JACK", ...: the MIDI system in use. Raises OSError, with the fix, where there is none."""
+    return _query_ports(backend)[0]
 
 
-def _asked(backend: str) -> tuple[str, list[str]]:
+def _query_ports(backend: str) -> tuple[str, list[str]]:
     child = _child()
     child.start(("--list", backend, NAME))
     child.close_input()
@@ -322,7 +325,7 @@ def _asked(backend: str) -> tuple[str, list[str]]:
     timer.cancel()
     if not messages:
         reason = exit_reason(code or 0)
-        raise OSError(f"the system's MIDI does not answer ({reason}): restart it")
+        raise OSError(f"the system's MIDI does not respond ({reason}): restart the JACK server, or the computer")
     name, ports, error, _ = messages[-1][1:]
     if error:
         raise OSError(error)
@@ -330,5 +333,5 @@ def _asked(backend: str) -> tuple[str, list[str]]:
 
 
 def _child() -> Child:
-    # JACK must not start a server that nobody asked for.
-    return Child("MIDI ports", PORTS, {"JACK_NO_START_SERVER": "1"}, end_timeout_s=1.0)
+    # libjack must not start a server by itself.
+    return Child("MIDI ports", PORTS_PROCESS, {"JACK_NO_START_SERVER": "1"}, end_timeout_s=1.0)

@@ -1,7 +1,7 @@
-"""Values back to controllers: lights, encoder rings and motor faders. No ports; time is an argument.
+"""Feedback to controllers: lights, encoder rings and motor faders. No ports; time is an argument.
 
-Each control gets only what differs from what it was sent last, a few messages a round. A fader that a hand is on is
-left alone until the hand has rested, and what a motor fader says of a move that we made is not taken for a hand's.
+A control is sent only changes, a few messages a round. A fader that is being moved is left alone until it rests, and
+the echo of a motor fader that we moved is not taken for a move by the performer.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from .parse import Event, fourteen, seven
 from .player import MOVES, nothing
 from .rules import Rule, Table
 
-ROUND = 0.04  # seconds between two rounds
-MOST = 32  # messages to one output in a round
-REST = 0.3  # seconds that a fader was not moved, until it is sent where its parameter is
-ECHO, LATEST = 1.0, 16  # seconds in which the latest of what we sent may come back
+ROUND_S = 0.04
+MESSAGES_PER_ROUND = 32  # to one output
+FADER_REST_S = 0.3  # after the last move of a fader, until it is sent its value
+ECHO_S, ECHOES_KEPT = 1.0, 16  # the last messages to a control may echo within this time
 Send = tuple[str, tuple[int, ...]]  # an output's name, a message
 
 
 def plain(port: str) -> str:
-    """A port's name without what the system numbers it by, which may differ the next time ("... 24:0", " 3")."""
+    """A port's name without the numbers of the system, which may change ("... 24:0", " 3")."""
     return re.sub(r"(\s+\d+:\d+)?(\s+\(?\d+\)?)?$", "", port)
 
 
 def partner(port: str, outputs: Iterable[str], parts: Iterable[str], skip: Iterable[str] = ()) -> str | None:
-    """The output that belongs to an input: of those whose name holds one of `parts`, the one named most alike."""
+    """The output of an input's controller: of those whose name has one of `parts`, the one with the most similar
+    name."""
     fitting = [
         name
         for name in outputs
@@ -39,8 +40,9 @@ def partner(port: str, outputs: Iterable[str], parts: Iterable[str], skip: Itera
 
 
 def message(rule: Rule, value: Any) -> list[tuple[int, ...]]:
-    """What shows a parameter's value on a rule's control. Empty where it has no light, or the value no place."""
-    x = float(value == rule.shows) if rule.shows is not None else rule.place(value)
+    """Messages that show a parameter's value on a rule's control; none without a light, or for a value without
+    position."""
+    x = float(value == rule.shows) if rule.shows is not None else rule.position_of(value)
     if rule.light is None or x is None:
         return []
     channel, number = (rule.channel or 1) - 1, rule.number or 0
@@ -61,7 +63,7 @@ def message(rule: Rule, value: Any) -> list[tuple[int, ...]]:
 
 
 class Lights:
-    """What every controller shows. read: a parameter's present value. Not safe for threads."""
+    """The lights of all controllers. read: returns a parameter's current value. Not thread-safe."""
 
     def __init__(self, read: Callable[[str], Any] = nothing) -> None:
         self._read = read
@@ -74,7 +76,7 @@ class Lights:
         self._greetings: list[Send] = []
 
     def plug(self, port: str, output: str, table: Table) -> None:
-        """A controller came: greet it, and show it everything."""
+        """A controller was connected: initialize it, and show all its values."""
         self.unplug(port)
         self._plugged[port] = output, table
         if table.controller is not None:
@@ -88,7 +90,7 @@ class Lights:
                 self._dirty[port, rule] = None
 
     def refresh(self) -> None:
-        """Show everything again: what was on its way may have been lost, and a controller may have changed its bank."""
+        """Show everything again: messages may be lost, and a controller may have changed its bank."""
         self._shown.clear()
         for controls in self._watch.values():
             self._dirty.update(dict.fromkeys(controls))
@@ -109,24 +111,24 @@ class Lights:
             for control in controls:
                 self._dirty[control] = None
 
-    def hear(self, event: Event, port: str, now: float) -> bool:
-        """Whether an event is only what we sent coming back. A real one is remembered as a hand on that control."""
+    def is_echo(self, event: Event, port: str, now: float) -> bool:
+        """Whether an event is the echo of what we sent. Any other is recorded as a move of that control."""
         plugged = self._plugged.get(port)
         if plugged is None or event.kind not in MOVES or event.kind in ("nrpn", "pressure"):
             return False
         status, number = (0xE0, 0) if event.kind == "bend" else (0xB0, event.number)
         status |= event.channel - 1
-        if now - self._touched.get((port, status, number), -ECHO) > ECHO:
+        if now - self._touched.get((port, status, number), -ECHO_S) > ECHO_S:
             value = event.value >> 7 if event.kind == "cc14" else event.value
             for sent, when in self._shown.get((plugged[0], status, number), ()):
-                if now - when < ECHO and value == (sent[1] | sent[2] << 7 if event.kind == "bend" else sent[2]):
+                if now - when < ECHO_S and value == (sent[1] | sent[2] << 7 if event.kind == "bend" else sent[2]):
                     return True
         self._touched[port, status, number] = now
         return False
 
     @property
     def settled(self) -> bool:
-        """Whether everything that is to be shown was sent."""
+        """Whether everything was sent."""
         return not self._dirty and not self._greetings
 
     def due(self, now: float) -> list[Send]:
@@ -136,17 +138,17 @@ class Lights:
         for key in list(self._dirty):
             port, rule = key
             output = self._plugged[port][0]
-            if count.get(output, 0) >= MOST:
+            if count.get(output, 0) >= MESSAGES_PER_ROUND:
                 continue
             sends = message(rule, self._values.get(rule.watch or str(rule.target)))
-            if sends and rule.light == "value" and now - self._hand(port, sends[0]) < REST:
+            if sends and rule.light == "value" and now - self._hand(port, sends[0]) < FADER_REST_S:
                 continue
             del self._dirty[key]
             for send in sends:
-                place = (output, send[0], 0 if send[0] >= 0xE0 else send[1])
-                if send[0] & 0xF0 == 0x90:  # the channel of a note may be its brightness
-                    place = (output, 0x90, send[1])
-                before = self._shown.setdefault(place, deque(maxlen=LATEST))
+                control = (output, send[0], 0 if send[0] >= 0xE0 else send[1])
+                if send[0] & 0xF0 == 0x90:  # a note's channel may be its brightness
+                    control = (output, 0x90, send[1])
+                before = self._shown.setdefault(control, deque(maxlen=ECHOES_KEPT))
                 if not before or before[-1][0] != send:
                     before.append((send, now))
                     count[output] = count.get(output, 0) + 1
@@ -154,10 +156,10 @@ class Lights:
         return found
 
     def _hand(self, port: str, send: tuple[int, ...]) -> float:
-        return self._touched.get((port, send[0], 0 if send[0] >= 0xE0 else send[1]), -REST)
+        return self._touched.get((port, send[0], 0 if send[0] >= 0xE0 else send[1]), -FADER_REST_S)
 
     def all_off(self) -> list[Send]:
-        """Every light out, every controller back as it was."""
+        """Messages that turn off every light and reset every controller."""
         found: list[Send] = []
         for output, table in self._plugged.values():
             for rule in table.lit:

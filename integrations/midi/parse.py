@@ -14,15 +14,15 @@ Encoding = Literal["twos", "signed", "offset"]
 ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
 DATA, DATA_FINE, INCREMENT, DECREMENT = 6, 38, 96, 97
 NRPN_FINE, NRPN, RPN_FINE, RPN = 98, 99, 100, 101
-FINE = 32  # controller n's fine half is controller n + 32
-NOTHING = 0x3FFF  # the NRPN that selects none
+FINE_OFFSET = 32  # the fine half of controller n is controller n + 32
+NO_NRPN = 0x3FFF  # the number that selects no NRPN
 CLOCK = {0xF8: "tick", 0xFA: "start", 0xFB: "continue", 0xFC: "stop", 0xF2: "position"}
 LENGTHS = {0xF1: 2, 0xF2: 3, 0xF3: 2, 0xF6: 1}  # system common; channel messages by their high nibble:
 CHANNEL = {0x8: 3, 0x9: 3, 0xA: 3, 0xB: 3, 0xC: 2, 0xD: 2, 0xE: 3}
 
 
 class Event(NamedTuple):
-    """One thing that a controller said.
+    """One event of a controller.
 
     kind: note (value 1..127), off, poly, pressure, cc (0..127); cc14, nrpn, bend (0..16383, bend's rest is 8192);
     step (an NRPN's data increment, value +1 or -1), program; tick, start, continue, stop, position (in sixteenths).
@@ -36,14 +36,14 @@ class Event(NamedTuple):
 
 
 def fraction(value: float, low: float, centre: float, high: float) -> float:
-    """low..high -> 0..1 with the centre at 0.5 exactly, so that a fader's or wheel's middle is the middle."""
+    """low..high -> 0..1 with the centre at 0.5 exactly, so that the middle of a fader or wheel is 0.5."""
     if value <= centre:
         return 0.5 * (value - low) / (centre - low)
     return 0.5 + 0.5 * (value - centre) / (high - centre)
 
 
 def seven(x: float) -> int:
-    """0..1 -> 0..127, the inverse of `fraction(value, 0, 64, 127)`; what is outside goes to the nearer end."""
+    """0..1 -> 0..127, the inverse of `fraction(value, 0, 64, 127)`; clipped."""
     x = min(max(x, 0.0), 1.0)
     return round(128 * x) if x <= 0.5 else round(64 + 126 * (x - 0.5))
 
@@ -73,10 +73,10 @@ def ticks(value: int, encoding: Encoding) -> int:
 
 
 class Pair:
-    """A coarse and a fine half, sent one after the other, as one value 0..16383.
+    """Combines a coarse and a fine half, sent one after the other, to one value 0..16383.
 
-    A new coarse half alone becomes the nearest value that it allows, so that nothing is overshot until the fine half
-    comes, and a controller that never sends fine halves still reaches both its ends.
+    A new coarse half alone gives the nearest possible value, so that the value does not overshoot until the fine half
+    arrives, and a controller that never sends fine halves still reaches both ends.
     """
 
     def __init__(self) -> None:
@@ -101,14 +101,14 @@ class Pair:
 
 
 class Messages:
-    """One port's bytes as whole messages, whatever the bytes are. Packets that are one message take the short way."""
+    """Splits the bytes of one port into messages. A packet that is exactly one message is passed on as it is."""
 
     def __init__(self) -> None:
         self._parser: mido.Parser | None = None  # while a message is in pieces
 
     def feed(self, data: Sequence[int]) -> list[Sequence[int]]:
         if whole(data):
-            if data[0] < 0xF8:  # a status ends whatever was begun; the clock's may come within
+            if data[0] < 0xF8:  # a status byte ends an unfinished message, except for those of the clock
                 self._parser = None
             return [data]
         if self._parser is None:
@@ -118,7 +118,7 @@ class Messages:
 
 
 def whole(data: Sequence[int]) -> bool:
-    """Whether these bytes are exactly one message that is no system exclusive."""
+    """Whether these bytes are exactly one message, and not system exclusive."""
     if not data:
         return False
     status = data[0]
@@ -127,19 +127,23 @@ def whole(data: Sequence[int]) -> bool:
 
 
 class Decoder:
-    """One port's whole messages as events. fine: the controllers read as 14 bits too. nrpn: whether NRPN is wanted;
-    without, its controllers are controllers like others, as on desks whose sixth fader is controller 6."""
+    """Decodes the messages of one port to events. fine: controllers that are also read as 14 bits. nrpn: decode NRPN;
+    otherwise its controllers are ordinary ones, as on desks whose sixth fader is controller 6."""
 
     def __init__(self, fine: Collection[int] = (), nrpn: bool = False) -> None:
         self.wanted, self.nrpn = fine, nrpn
         self._pairs: dict[tuple[int, int], Pair] = {}  # by channel and controller, NRPNs from 128 up
-        self._selected: dict[int, int] = {}  # by channel: the NRPN that data entry is for
+        self._selected: dict[int, int] = {}  # by channel: the selected NRPN
 
     def decode(self, message: Sequence[int]) -> list[Event]:
         status = message[0]
         if status >= 0xF0:
-            said = CLOCK.get(status)
-            return [Event(said, 0, 0, message[1] | message[2] << 7 if status == 0xF2 else 0)] if said else []
+            kind_of_clock = CLOCK.get(status)
+            return (
+                [Event(kind_of_clock, 0, 0, message[1] | message[2] << 7 if status == 0xF2 else 0)]
+                if kind_of_clock
+                else []
+            )
         kind, channel = status >> 4, (status & 0xF) + 1
         if kind == 0xB:
             return self._control(channel, message[1], message[2])
@@ -161,8 +165,8 @@ class Decoder:
             if found is not None:
                 return found
         events = [Event("cc", channel, number, value)]
-        base = number if number in self.wanted else number - FINE
-        if base in self.wanted and 0 <= base < FINE:
+        base = number if number in self.wanted else number - FINE_OFFSET
+        if base in self.wanted and 0 <= base < FINE_OFFSET:
             pair = self._pairs.setdefault((channel, base), Pair())
             wide = pair.coarse(value) if base == number else pair.fine(value)
             if wide is not None:
@@ -170,21 +174,21 @@ class Decoder:
         return events
 
     def _data(self, channel: int, number: int, value: int) -> list[Event] | None:
-        """None where this controller has nothing to do with NRPN now."""
-        selected = self._selected.get(channel, NOTHING)
+        """Events of an NRPN message; None where the controller does not belong to one."""
+        selected = self._selected.get(channel, NO_NRPN)
         if number in (NRPN, NRPN_FINE):
             keep = selected & (0x7F if number == NRPN else 0x3F80)
             self._selected[channel] = keep | (value << 7 if number == NRPN else value)
             return []
         if number in (RPN, RPN_FINE):
-            self._selected[channel] = NOTHING
+            self._selected[channel] = NO_NRPN
             return []
-        if number not in (DATA, DATA_FINE, INCREMENT, DECREMENT) or selected == NOTHING:
+        if number not in (DATA, DATA_FINE, INCREMENT, DECREMENT) or selected == NO_NRPN:
             return None
         if number in (INCREMENT, DECREMENT):
             return [Event("step", channel, selected, 1 if number == INCREMENT else -1)]
         pair = self._pairs.setdefault((channel, 128 + selected), Pair())
-        if len(self._pairs) > 4096:  # noise that selects everything there is
+        if len(self._pairs) > 4096:  # noise that selects all NRPNs
             self._pairs.clear()
         wide = pair.coarse(value) if number == DATA else pair.fine(value)
         return [] if wide is None else [Event("nrpn", channel, selected, wide)]

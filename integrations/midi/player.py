@@ -1,4 +1,4 @@
-"""Events to controls: which notes are held, which buttons are down, where each fader is. No ports, no time."""
+"""Translates events to controls. Keeps held notes, pressed buttons and fader positions. No ports, no time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .parse import ALL_NOTES_OFF, ALL_SOUND_OFF, Event, fraction, ticks
-from .rules import NEAR, Controller, Rule, Table, pickup, scale, table
+from .rules import TAKEOVER_DISTANCE, Controller, Rule, Table, pickup, scale, table
 
 TargetArgs = tuple[str, tuple[Any, ...]]  # a target and its arguments
 MOVES = ("cc", "cc14", "nrpn", "bend", "pressure")
@@ -16,7 +16,8 @@ MOVES = ("cc", "cc14", "nrpn", "bend", "pressure")
 
 @dataclass
 class FaderState:
-    """A fader as its rule knows it. position: 0..1, None before its first message. sent: the value it gave last."""
+    """State of a fader for one rule. position: 0..1, None before its first message. sent: the last value that it
+    set."""
 
     position: float | None = None
     sent: float | None = None
@@ -34,11 +35,11 @@ def position(event: Event) -> float:
 
 
 class Translator:
-    """What every port's messages mean by its table. read: a parameter's present value, None where there is none.
+    """Translates the messages of every port by its table. read: returns a parameter's current value, or None.
 
-    own: the port on which other programs play us. Their faders have no hands, so nothing is taken over softly there.
-    feedback: parts of the names of unknown ports that show values.
-    A note plays its pad with velocity as weight and aftertouch rides it; a pitch wheel runs from low over the middle
+    own: the virtual port for other programs, which has no soft takeover. feedback: parts of the names of unknown ports
+    that are sent values.
+    A note sets its pad with velocity as weight, and aftertouch changes it; a pitch wheel runs from low over the middle
     (at rest) to high.
     """
 
@@ -53,8 +54,10 @@ class Translator:
         self._rules, self._controllers = list(rules), tuple(controllers)
         self._read, self._own, self._feedback = read, own, tuple(feedback)
         self._tables: dict[str, Table] = {}
-        self._held: dict[tuple[str, int, int], list[Rule]] = {}  # by port, channel, note: what it holds up
-        self._down: dict[tuple[str, str, int, int], list[Rule]] = {}  # pressed controllers, and the gates they hold
+        self._held: dict[tuple[str, int, int], list[Rule]] = {}  # by port, channel, note
+        self._down: dict[
+            tuple[str, str, int, int], list[Rule]
+        ] = {}  # pressed controllers, and the gates that they hold
         self._hands: dict[tuple[str, Rule], FaderState] = {}
         self.counts: Counter[str] = Counter()
 
@@ -69,14 +72,14 @@ class Translator:
         return known
 
     def add(self, rule: Rule) -> None:
-        """A mapping that was learned; it takes the place of an earlier one of the same control."""
-        place = (rule.kind, rule.number, rule.channel, rule.device)
-        self._rules = [r for r in self._rules if r.default or (r.kind, r.number, r.channel, r.device) != place]
+        """Add a learned mapping, which replaces an earlier one of the same control."""
+        control = (rule.kind, rule.number, rule.channel, rule.device)
+        self._rules = [r for r in self._rules if r.default or (r.kind, r.number, r.channel, r.device) != control]
         self._rules.insert(0, rule)
         self._tables.clear()
 
     def play(self, event: Event, port: str) -> Iterator[TargetArgs]:
-        """(target, args) for each thing that the event means. Obey each before asking for the next."""
+        """(target, args) for each control that the event sets. Apply each before requesting the next."""
         kind, channel = event.kind, event.channel
         rules = self.table(port).find(kind, event.number if kind not in ("bend", "pressure") else None, channel)
         if kind == "note":
@@ -99,13 +102,13 @@ class Translator:
         elif kind == "step":
             for rule in self.table(port).find("nrpn", event.number, channel):
                 yield from self._turn(rule, event.value)
-        elif kind == "cc" and event.number in (ALL_SOUND_OFF, ALL_NOTES_OFF):  # a sequencer says so when it stops
+        elif kind == "cc" and event.number in (ALL_SOUND_OFF, ALL_NOTES_OFF):  # sequencers send it when they stop
             yield from self._release([key for key in self._held if key[:2] == (port, channel)])
         elif kind in MOVES:
             yield from self._move(event, port, rules)
 
     def release(self, port: str | None = None) -> Iterator[TargetArgs]:
-        """A port, or all of them, went away: nobody will send its note-offs."""
+        """Release the notes and gates of a port that was lost, or of all ports."""
         for key in [key for key in self._down if port is None or key[0] == port]:
             for rule in self._down.pop(key):
                 yield str(rule.target), (rule.at(0.0),)
@@ -144,43 +147,45 @@ class Translator:
             return
         x = position(event)
         key = (port, event.kind, event.channel, event.number)
-        was, now = key in self._down, x >= 0.5
+        was_down, is_down = key in self._down, x >= 0.5
         for rule in rules:
             if rule.relative is not None:
                 yield from self._turn(rule, ticks(event.value & 0x7F, rule.relative))
             elif rule.press is not None or rule.mode in ("toggle", "next"):
-                if now and not was:
+                if is_down and not was_down:
                     if rule.press is not None:
                         yield str(rule.target), rule.press
                     else:
                         yield from self._toggle(rule) if rule.mode == "toggle" else self._step(rule)
             elif rule.mode == "gate":
-                if now != was:
-                    yield str(rule.target), (rule.at(float(now)),)
+                if is_down != was_down:
+                    yield str(rule.target), (rule.at(float(is_down)),)
             elif rule.takeover == "jump" or rule.switch or port == self._own:
                 yield str(rule.target), (rule.at(x),)
             else:
                 yield from self._take_over(rule, port, x)
-        if now and not was:
+        if is_down and not was_down:
             self._down[key] = [rule for rule in rules if rule.mode == "gate" and rule.press is None]
-        elif not now:
+        elif not is_down:
             self._down.pop(key, None)
 
     def _take_over(self, rule: Rule, port: str, x: float) -> Iterator[TargetArgs]:
         hand = self._hands.setdefault((port, rule), FaderState())
         before, hand.position = hand.position, x
         value = rule.number_of(self._read(str(rule.target)))
-        place = None if value is None else rule.place(value)
-        if value is None or place is None:
+        position = None if value is None else rule.position_of(value)
+        if value is None or position is None:
             new: float | None = x
         elif hand.sent == rule.kept(rule.at(before or 0.0)) and abs(value - hand.sent) <= rule.loose:
-            new = x  # it was held here, and nobody moved it since
+            new = x  # it was set by this fader, and not changed since
         else:
-            # Where a curve is steep, what is near on the fader may be far in the picture.
-            near = NEAR if abs(rule.at(x) - value) <= NEAR * abs(rule.high - rule.low) else 0.0
-            new = (scale if rule.takeover == "scale" else pickup)(before, x, place, near)
+            # Where a curve is steep, a short distance on the fader can be a large one in value.
+            near = (
+                TAKEOVER_DISTANCE if abs(rule.at(x) - value) <= TAKEOVER_DISTANCE * abs(rule.high - rule.low) else 0.0
+            )
+            new = (scale if rule.takeover == "scale" else pickup)(before, x, position, near)
             if new is None and abs(rule.kept(rule.at(x)) - value) <= rule.loose:
-                new = x  # a whole number is the same over a part of the fader's way
+                new = x  # a whole number spans a part of the fader
         if new is None:
             self.counts["waiting"] += 1
             return
@@ -194,7 +199,7 @@ class Translator:
         yield str(rule.target), (low if up else high,)
 
     def _step(self, rule: Rule) -> Iterator[TargetArgs]:
-        """The next choice, or whole number, and the first after the last."""
+        """The next choice or whole number; after the last follows the first."""
         value = rule.number_of(self._read(str(rule.target)))
         low, high = min(rule.low, rule.high), max(rule.low, rule.high)
         new = low if value is None or not low <= value + 1 <= high else value + 1
@@ -216,35 +221,36 @@ class Translator:
             new = value + steps * (1 if rule.high >= rule.low else -1)
             yield target, (min(max(new, min(rule.low, rule.high)), max(rule.low, rule.high)),)
             return
-        place = rule.place(value)
-        if place is not None:
-            yield target, (rule.at(min(max(place + count * rule.speed / 127, 0.0), 1.0)),)
+        position = rule.position_of(value)
+        if position is not None:
+            yield target, (rule.at(min(max(position + count * rule.speed / 127, 0.0), 1.0)),)
 
 
 def thin(events: list[Any], every: Mapping[str, frozenset[tuple[str, int | None]]] | None = None) -> list[Any]:
-    """Of one controller's moves in a row on one port, the last; notes and all else stay in their order.
+    """Keep the last of a controller's moves in a row on one port; notes and other events stay in their order.
 
-    events: (port, arrived_at, Event) and others, in the order of arrival. every: by port, what must not be left out.
+    events: (port, arrived_at, Event) and others, in the order of arrival. every: by port, messages that must not be
+    dropped.
     """
     kept: list[Any] = []
-    places: dict[tuple[Any, ...], int] = {}
+    last_moves: dict[tuple[Any, ...], int] = {}
     for item in events:
         event = item[2] if len(item) == 3 and isinstance(item[2], Event) else None
-        if event is None or event.channel == 0:  # the clock's are in nobody's way
+        if event is None or event.channel == 0:  # clock messages do not separate moves
             if event is None:
-                places.clear()
+                last_moves.clear()
             kept.append(item)
             continue
         kind, number = event.kind, event.number
         one = kind in MOVES and not (kind == "cc" and number >= ALL_SOUND_OFF)
         if one and not (every and {(kind, number), (kind, None)} & every.get(item[0], frozenset())):
-            # A button's way through the middle is news, so a side of the middle is part of what is superseded.
+            # Crossing the middle presses a button, so only moves on the same side of the middle supersede each other.
             key = (item[0], kind, event.channel, number)
-            before = kept[places[key]] if key in places else None
+            before = kept[last_moves[key]] if key in last_moves else None
             if before is not None and (position(before[2]) >= 0.5) == (position(event) >= 0.5):
-                kept[places[key]] = None
-            places[key] = len(kept)
+                kept[last_moves[key]] = None
+            last_moves[key] = len(kept)
         elif not one:
-            places.clear()
+            last_moves.clear()
         kept.append(item)
     return [item for item in kept if item is not None]

@@ -1,12 +1,12 @@
-"""The process that holds the MIDI ports: opens what comes, closes what goes, forwards every byte.
+"""The process that holds the MIDI ports: opens ports that appear, closes ports that disappear, forwards every byte.
 
     python ports_process.py --serve BACKEND NAME    until standard input ends
-    python ports_process.py --list BACKEND NAME     tell what there is, once
+    python ports_process.py --list BACKEND NAME     list the ports once
 
 Writes one JSON list a line: ["midi", port, arrived_at on time.monotonic(), bytes] or
-["ports", backend, open ports, error, outputs]. Reads ["send", output, bytes]. Alone in a process because a JACK server
-that ends takes its clients down with a segmentation fault. Imports nothing but rtmidi and the standard library, so that
-it starts at once.
+["ports", backend, open ports, error, outputs]. Reads ["send", output, bytes]. It is a process of its own because a
+JACK server that ends crashes its clients with a segmentation fault. It imports only rtmidi and the standard library, so
+that it starts at once.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from typing import Any
 
 import rtmidi
 
-LISTEN = 0.001  # seconds between two looks for messages,
-REST, RESTED = 0.002, 1.0  # and between two where none came for a second
-SETTLE = 0.1  # seconds until a new connection carries messages; JACK makes it between two periods
-QUEUE = 8192  # messages that a port keeps meanwhile
-PORTS_INTERVAL_S = 0.25  # seconds between two looks for ports that came or went
-SEARCH_INTERVAL_S = 1.0  # seconds between two looks for any MIDI at all
+POLL_INTERVAL_S = 0.001
+IDLE_POLL_INTERVAL_S, IDLE_AFTER_S = 0.002, 1.0  # without messages
+CONNECTION_DELAY_S = 0.1  # until a new connection carries messages; JACK makes it between two periods
+QUEUE_MESSAGES = 8192  # of a port
+PORTS_INTERVAL_S = 0.25  # between two listings of the ports
+SEARCH_INTERVAL_S = 1.0  # between two searches for a MIDI system
 JACK_NO_START_SERVER = 1  # JackOptions in jack/types.h
-NONE = (
+NO_MIDI = (
     "no MIDI on this machine: start a JACK server, or load ALSA's sequencer: sudo modprobe snd-seq"
     if sys.platform.startswith("linux")
-    else "no MIDI on this machine: plug a controller in"
+    else "no MIDI on this machine: connect a controller"
 )
 
-_telling = threading.Lock()
+_output_lock = threading.Lock()
 
 
-def tell(*events: Sequence[Any]) -> None:
-    """From any thread."""
-    with _telling:
+def write_events(*events: Sequence[Any]) -> None:
+    """Write events to standard output, from any thread."""
+    with _output_lock:
         try:
             sys.stdout.buffer.write(b"".join(json.dumps(event).encode() + b"\n" for event in events))
             sys.stdout.buffer.flush()
@@ -68,84 +68,84 @@ def apis(backend: str) -> list[int]:
 
 
 class Ports:
-    """What is open, in the ports' process."""
+    """The open ports."""
 
     def __init__(self, backend: str, name: str) -> None:
         self._name = name
         self._open: dict[str, Any] = {}
-        self._looker: Any = None
+        self._lister: Any = None
         for api in apis(backend):
             try:
-                self._looker, self._api = rtmidi.MidiIn(api, name=f"{name}-looks"), api
+                self._lister, self._api = rtmidi.MidiIn(api, name=f"{name}-looks"), api
                 break
             except (SystemError, rtmidi.RtMidiError):
                 continue
-        self.backend = rtmidi.get_api_display_name(self._api) if self._looker else ""
-        self._outputs: Any = rtmidi.MidiOut(self._api, name=f"{name}-looks-out") if self._looker else None
-        self._sending: dict[str, Any] = {}  # outputs that something was sent to
+        self.backend = rtmidi.get_api_display_name(self._api) if self._lister else ""
+        self._outputs: Any = rtmidi.MidiOut(self._api, name=f"{name}-looks-out") if self._lister else None
+        self._sending: dict[str, Any] = {}  # open outputs
         self._send_lock = threading.Lock()
-        self._there: tuple[set[str], set[str]] = set(), set()
-        self._heard: dict[str, Any] = {}  # what is listened to
+        self._known_ports: tuple[set[str], set[str]] = set(), set()
+        self._inputs: dict[str, Any] = {}  # ports that are read
         self._lock = threading.Lock()
         self._own: Any = None
         self.keep: Any = None
 
     def open_own(self) -> None:
-        """The port that other programs send to. Windows has none."""
-        own = rtmidi.MidiIn(self._api, name=self._name, queue_size_limit=QUEUE)
+        """Open the virtual port for other programs. Windows has none."""
+        own = rtmidi.MidiIn(self._api, name=self._name, queue_size_limit=QUEUE_MESSAGES)
         with contextlib.suppress(NotImplementedError, SystemError, rtmidi.RtMidiError):
             own.open_virtual_port(self._name)
             self._own = own
             self._listen(own, self._name)
 
     def found(self) -> dict[str, int]:
-        """The ports that there are and their indices, ours left out; equal names get numbers."""
-        return self._names(self._looker)
+        """Names and indices of the ports, without ours; equal names get numbers."""
+        return self._names(self._lister)
 
-    def _names(self, looker: Any) -> dict[str, int]:
+    def _names(self, lister: Any) -> dict[str, int]:
         seen: Counter[str] = Counter()
         names = {}
-        for index, name in enumerate(looker.get_ports()):
+        for index, name in enumerate(lister.get_ports()):
             seen[name] += 1
             if not name.startswith(self._name):
                 names[name if seen[name] == 1 else f"{name} ({seen[name]})"] = index
         return names
 
     def follow(self) -> tuple[list[str], str, list[str]]:
-        """Open what came, close what went. Returns what is open, what could not be, and the outputs there are."""
+        """Open new ports, close absent ones. Returns the open ports, an error or "", and the outputs."""
         names, error, came = self.found(), "", False
         for gone in set(self._open) - set(names):
             with self._lock:
-                del self._heard[gone]
+                del self._inputs[gone]
             self._open.pop(gone).delete()
         for name, index in names.items():
             if name in self._open:
                 continue
-            port = rtmidi.MidiIn(self._api, name=self._name, queue_size_limit=QUEUE)
+            port = rtmidi.MidiIn(self._api, name=self._name, queue_size_limit=QUEUE_MESSAGES)
             try:
                 port.open_port(index, name=name[:60])
-                if self.found().get(name) != index:  # ports are opened by number, and the numbers just changed
+                if self.found().get(name) != index:  # the indices just changed
                     port.delete()
                     continue
                 self._open[name] = port
                 self._listen(port, name)
                 came = True
-            except (SystemError, ValueError, rtmidi.RtMidiError) as error:
+            except (SystemError, ValueError, rtmidi.RtMidiError) as cause:
                 port.delete()
-                error = f"{name} cannot be opened ({error}): is another program using it?"
+                error = f"{name} cannot be opened ({cause}): close the program that uses it"
         own = [self._name] if self._own else []
         with self._send_lock:
             outputs = self._names(self._outputs)
-            if (there := (set(names), set(outputs))) != self._there:
-                self._there = there
-                while self._sending:  # who came may have the name of one that left, and be connected to nothing
+            if (ports_now := (set(names), set(outputs))) != self._known_ports:
+                self._known_ports = ports_now
+                while self._sending:  # a new port may have the name of a lost one: open it again
                     self._sending.popitem()[1].delete()
         if came:
-            time.sleep(SETTLE)
+            time.sleep(CONNECTION_DELAY_S)
         return [*own, *self._open], error, list(outputs)
 
     def send(self, output: str, data: list[int]) -> None:
-        """To an output of that name, if there is one; whatever it does with it."""
+        """Send to the output of that name, if there is one. Errors are ignored."""
         with self._send_lock, contextlib.suppress(SystemError, ValueError, rtmidi.RtMidiError):
             port = self._sending.get(output)
             if port is None:
@@ -158,13 +158,13 @@ class Ports:
                     port.delete()
                     return
                 self._sending[output] = port
-                time.sleep(SETTLE)
+                time.sleep(CONNECTION_DELAY_S)
             port.send_message(data)
 
     def close(self) -> None:
-        """Take leave: a JACK server waits half a second for every client that just vanishes."""
+        """Close all ports: a JACK server waits half a second for every client that vanishes."""
         with self._send_lock:
-            for port in (self._own, *self._open.values(), *self._sending.values(), self._looker, self._outputs):
+            for port in (self._own, *self._open.values(), *self._sending.values(), self._lister, self._outputs):
                 if port is not None:
                     port.delete()
         if self.keep:
@@ -174,32 +174,32 @@ class Ports:
     def _listen(self, port: Any, name: str) -> None:
         port.ignore_types(sysex=True, timing=False, active_sense=True)
         with self._lock:
-            self._heard[name] = port
+            self._inputs[name] = port
 
-    def hear(self) -> bool:
-        """Forward what came in since the last call. Returns whether anything did.
+    def forward(self) -> bool:
+        """Forward the messages since the last call. Returns whether there were any.
 
-        Asked for, not called back: a callback would have the system's MIDI thread wait for Python, and JACK hands the
-        messages of one period over as so many copies of the last where that takes longer than the period.
+        This polls, because with a callback the system's MIDI thread would wait for Python; where that takes longer than
+        a period, JACK delivers copies of the last message instead of all messages of the period.
         """
         found = []
         with self._lock:
             now = time.monotonic()
-            for name, port in self._heard.items():
+            for name, port in self._inputs.items():
                 while (event := port.get_message()) is not None:
                     found.append(("midi", name, now, event[0]))
         if found:
-            tell(*found)
+            write_events(*found)
         return bool(found)
 
 
 def serve(command: str, backend: str, name: str) -> None:
-    """`--serve`: forward until standard input ends. `--list`: tell what there is, once."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the show's; it closes our input
+    """`--serve`: forward until standard input ends. `--list`: list the ports once."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the show handles Ctrl-C, and closes our input
     ports = Ports(backend, name)
     if command == "--list":
         found = list(ports.found()) if ports.backend else []
-        tell(("ports", ports.backend, found, "" if ports.backend else NONE, []))
+        write_events(("ports", ports.backend, found, "" if ports.backend else NO_MIDI, []))
         ports.close()
         os._exit(0)
     ended = threading.Event()
@@ -214,7 +214,7 @@ def serve(command: str, backend: str, name: str) -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     if not ports.backend:
-        tell(("ports", "", [], NONE, []))
+        write_events(("ports", "", [], NO_MIDI, []))
     while not ports.backend and not ended.wait(SEARCH_INTERVAL_S):
         ports = Ports(backend, name)
     if not ports.backend:
@@ -223,29 +223,29 @@ def serve(command: str, backend: str, name: str) -> None:
     ports.keep = end_with_jack(name) if ports.backend.lower() == "jack" else None
 
     def listen() -> None:
-        heard = time.monotonic()
+        last_message_at = time.monotonic()
         while not ended.is_set():
-            if ports.hear():
-                heard = time.monotonic()
-            time.sleep(LISTEN if time.monotonic() - heard < RESTED else REST)
+            if ports.forward():
+                last_message_at = time.monotonic()
+            time.sleep(POLL_INTERVAL_S if time.monotonic() - last_message_at < IDLE_AFTER_S else IDLE_POLL_INTERVAL_S)
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    told: Any = None
-    while not ended.wait(PORTS_INTERVAL_S if told else 0):
+    reported: Any = None
+    while not ended.wait(PORTS_INTERVAL_S if reported else 0):
         now = ports.follow()
-        if now != told:
-            told = now
-            tell(("ports", ports.backend, *now))
+        if now != reported:
+            reported = now
+            write_events(("ports", ports.backend, *now))
     listener.join(1)
     ports.close()
-    os._exit(0)  # what libraries do at exit is not waited for
+    os._exit(0)  # without waiting for libraries
 
 
 def end_with_jack(name: str) -> Any:
-    """End this process when the JACK server ends: to rtmidi's clients its ports look alive for ever.
+    """End this process when the JACK server ends, which rtmidi does not notice.
 
-    Returns what must be kept for as long as it shall work.
+    Returns objects that must be kept alive.
     """
     try:
         jack = ctypes.CDLL("libjack.so.0")

@@ -1,4 +1,4 @@
-"""What a controller's messages do: one rule a mapping, and the rules that each port follows."""
+"""MIDI mappings: a rule for each mapping, and the table of rules for each port."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from .parse import FINE, Encoding
+from .parse import FINE_OFFSET, Encoding
 
 Kind = Literal["note", "cc", "cc14", "nrpn", "bend", "program", "pressure", "poly"]
 Mode = Literal["fader", "gate", "toggle", "enum", "next"]
 Curve = Literal["linear", "log", "exp", "s"]
 Takeover = Literal["pickup", "scale", "jump"]
-STEEP = 4.0  # of log and exp: the slopes at their two ends differ by e**4
-NEAR = 1.5 / 127  # from here on a fader is at the value: one step of 7 bits, and what rounding may cost
-MOST = 4.0  # times as far as the hand that `scale` moves the value at most
+STEEPNESS = 4.0  # of log and exp: the slopes at their two ends differ by e**4
+TAKEOVER_DISTANCE = 1.5 / 127  # between fader and value: one step of 7 bits, and rounding
+SCALE_MAX = 4.0  # `scale` moves the value at most so many times as far as the fader
 
 
+# node/timing/easing.curved has the formula of exp and s, too: an integration imports nothing of node.
 def bent(x: float, curve: Curve) -> float:
-    """0..1 -> 0..1, rising. exp is fine at the low end, log at the high end, s at both."""
+    """0..1 -> 0..1, rising. exp is flat at the low end, log at the high end, s at both."""
     if curve == "exp":
-        return math.expm1(STEEP * x) / math.expm1(STEEP)
+        return math.expm1(STEEPNESS * x) / math.expm1(STEEPNESS)
     if curve == "log":
-        return math.log1p(x * math.expm1(STEEP)) / STEEP
+        return math.log1p(x * math.expm1(STEEPNESS)) / STEEPNESS
     return x * x * (3 - 2 * x) if curve == "s" else x
 
 
@@ -36,42 +37,42 @@ def straight(y: float, curve: Curve) -> float:
     return 0.5 - math.sin(math.asin(1 - 2 * y) / 3) if curve == "s" else y
 
 
-# Soft takeover: a fader whose position is not the parameter's value takes it over without a jump. Positions are 0..1.
+# Soft takeover: a fader takes over a parameter with another value without a jump. Positions are 0..1.
 
 
-def pickup(before: float | None, now: float, value: float, near: float = NEAR) -> float | None:
-    """The value's new position: the fader's, once it has reached or crossed the value; None while it has not.
+def pickup(before: float | None, now: float, value: float, near: float = TAKEOVER_DISTANCE) -> float | None:
+    """The value's new position: the fader's, once it has reached or crossed the value; None before.
 
-    The value never moves further than the hand did, nor against it (`near` aside). One that is outside the fader's
-    range has the place of the nearer end.
+    The value never moves further than the fader, nor against it (except within `near`). A value outside the fader's
+    range has the position of the nearer end.
     """
     crossed = before is not None and (before - value) * (now - value) <= 0
     return now if crossed or abs(now - value) <= near else None
 
 
-def scale(before: float | None, now: float, value: float, near: float = NEAR) -> float | None:
-    """The value's new position: it moves with the hand at once, so much faster or slower that both reach the end
-    together; never more than MOST times as far as the hand. None for the first move, which tells where the hand is."""
+def scale(before: float | None, now: float, value: float, near: float = TAKEOVER_DISTANCE) -> float | None:
+    """The value's new position: it moves with the fader at once, faster or slower so that both reach the end together,
+    but at most SCALE_MAX times as far. None for the first move, which only gives the fader's position."""
     if abs(now - value) <= near:
         return now
     if before is None or before == now:
         return None
-    room, way = (1 - value, 1 - before) if now > before else (value, before)
-    return min(max(value + (now - before) * min(room / way, MOST), 0.0), 1.0)
+    value_rest, rest = (1 - value, 1 - before) if now > before else (value, before)
+    return min(max(value + (now - before) * min(value_rest / rest, SCALE_MAX), 0.0), 1.0)
 
 
-@dataclass(frozen=True, eq=False)  # two rules that say the same are still two: each fader has its own hand
+@dataclass(frozen=True, eq=False)  # equal rules are different faders
 class Rule:
     """One mapping. number, channel (1..16) and device (a part of the port's name): None is any.
 
-    target: None silences the message. A fader runs from low to high along its curve; a switch is on from the middle
-    up; `press` is what a button sends each time. mode: gate is high while pressed; toggle changes sides with each
-    press; enum divides a fader's way evenly and steps a button on; next steps on with each press.
-    least, most: what the parameter keeps a value within. whole: it keeps whole numbers. choices: an enum's names.
-    relative: how an encoder says its ticks; one is 1/127 of the way times speed, or one whole number.
-    watch: the parameter that lights this control, target if empty; shows: the value that lights it, None for a fader.
-    light: "value" sends the position back; a list is what to light it with, from off to full, each a velocity or
-    [velocity, channel]. default: gives way to a controller's own map. learned: nothing else is played by its control.
+    target: None ignores the message. A fader runs from low to high along its curve; a switch is on from the middle up;
+    `press` are the arguments that a button sends. mode: gate is high while pressed; toggle alternates with each press;
+    enum divides a fader's range evenly, and a button selects the next; next selects the next with each press.
+    least, most: range of the parameter. whole: whether it is a whole number. choices: names of an enum.
+    relative: how an encoder encodes ticks; one is 1/127 of the range times speed, or one whole number.
+    watch: parameter that lights this control, by default target. shows: the value that lights it, None for a fader.
+    light: "value" sends the position; a list has light states from off to full, each a velocity or [velocity,
+    channel]. default: a controller's own map overrides it. learned: its control plays nothing else.
     """
 
     kind: Kind
@@ -111,16 +112,16 @@ class Rule:
         return self.low + bent(x, self.curve) * (self.high - self.low)
 
     def kept(self, value: float) -> float:
-        """What the parameter makes of it."""
+        """The value clipped to the range of the parameter."""
         return min(max(value, self.least), self.most)
 
     def number_of(self, value: Any) -> float | None:
-        """A parameter's value as a number; None for what is none."""
+        """A parameter's value as a number; None where it has none."""
         if isinstance(value, str):
             return float(self.choices.index(value)) if value in self.choices else None
         return float(value) if isinstance(value, bool | int | float) else None
 
-    def place(self, value: Any) -> float | None:
+    def position_of(self, value: Any) -> float | None:
         """A value's position, 0..1: the inverse of `at`. None where there is none."""
         number = self.number_of(value)
         if number is None or self.low == self.high:
@@ -130,23 +131,23 @@ class Rule:
 
     @property
     def loose(self) -> float:
-        """How far a value may be from what was sent and still be it."""
+        """Tolerance within which a value equals the one that was sent."""
         return 0.999 if self.choices else 0.501 if self.whole else 1e-6 * max(abs(self.high - self.low), 1e-6)
 
     @property
     def sources(self) -> list[tuple[str, int | None]]:
-        """The messages that this mapping takes away from others."""
+        """The messages that this mapping uses, and others then do not."""
         if self.kind == "cc14" and self.number is not None:
-            return [("cc14", self.number), ("cc", self.number), ("cc", self.number + FINE)]
+            return [("cc14", self.number), ("cc", self.number), ("cc", self.number + FINE_OFFSET)]
         return [(self.kind, self.number), *([("cc14", self.number)] if self.kind == "cc" else [])]
 
 
 @dataclass(frozen=True)
 class Controller:
-    """What is known of one product.
+    """A known product.
 
-    ports: parts of its ports' names; skip: parts of those that are left alone; outputs: of those that light it, the
-    same as ports if empty. hello, bye: messages that it is sent when it comes and when the show ends.
+    ports: parts of its ports' names. skip: parts of the names of ports to ignore. outputs: parts of the names of its
+    outputs, by default ports. hello, bye: messages that it is sent when it is connected and when the show ends.
     """
 
     name: str
@@ -170,7 +171,7 @@ class Controller:
 
 @dataclass(frozen=True)
 class Table:
-    """The rules of one port. fine: controllers of 14 bits. every: the messages of which none may be left out."""
+    """The rules of one port. fine: controllers of 14 bits. every: messages of which none may be dropped."""
 
     rules: Mapping[tuple[str, int | None], tuple[Rule, ...]] = field(default_factory=dict)
     controller: Controller | None = None
@@ -192,10 +193,10 @@ class Table:
 def table(
     port: str, rules: Iterable[Rule], controllers: Iterable[Controller] = (), feedback: Iterable[str] = ()
 ) -> Table:
-    """The show's rules for this port over its controller's map, or over the defaults where it is none that is known.
+    """The show's rules for this port, and below them its controller's map, or the defaults for an unknown controller.
 
-    A control that the show maps anew keeps the light that its controller's map gives it. feedback: parts of the names
-    of unknown ports whose controls show values, too.
+    A control that the show maps differently keeps the light of its controller's map. feedback: parts of the names of
+    unknown ports whose controls are sent values, too.
     """
     rules = [rule for rule in rules if rule.on(port)]
     known = next((c for c in controllers if c.named(port)), None)

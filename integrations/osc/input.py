@@ -1,15 +1,15 @@
 """OSC over UDP: the performer's faders, buttons and texts in; the node's values back out.
 
     /wj/pad/3 0.5             a value; ints for floats, 0 and 1 for switches
-    /wj/pad/* 0               address patterns (OSC 1.0) mean every parameter that they fit
-    /wj/pad/3/+ 0.1           a step from the present value
-    /wj/pad/3 ?               answered with /wj/pad/3 0.6 to where the question came from; "? 9011": to that port
+    /wj/pad/* 0               an address pattern (OSC 1.0) sets every parameter that it matches
+    /wj/pad/3/+ 0.1           adds to the current value
+    /wj/pad/3 ?               is answered with /wj/pad/3 0.6 to the sender; "? 9011": to that port of the sender
     /wj/pad/3/value           the same as /wj/pad/3, for programs that cannot give a group a value
-    /wj/subscribe [port] [rate] [pattern]     feedback to that port of the sender, or back to where this came from
+    /wj/subscribe [port] [rate] [pattern]     requests feedback to that port of the sender, or to the sending port
     /wj/unsubscribe [port]
 
-Bundles with a time tag are scheduled, late ones obeyed at once. How datagrams are read is in packets.py, who is
-answered in peers.py.
+Bundles with a time tag are scheduled; late ones are obeyed at once. packets.py parses datagrams, and peers.py decides
+who gets answers.
 """
 
 from __future__ import annotations
@@ -31,46 +31,59 @@ from typing import Any, Protocol
 from pythonosc import osc_message_builder
 
 from .. import ControlEvent, Deliver
-from .packets import AHEAD, ASK, LARGEST, Malformed, asks, build, head, is_pattern, match, parse, split, thin
-from .peers import FASTEST, LEASE, Allowed, Budget, Place, Subscribers
+from .packets import (
+    AHEAD_MAX_S,
+    ASK,
+    DATAGRAM_BYTES_MAX,
+    Malformed,
+    asks,
+    build,
+    head,
+    is_pattern,
+    match,
+    parse,
+    split,
+    thin,
+)
+from .peers import FEEDBACK_RATE_HZ, LEASE_S, Allowed, Budget, Endpoint, Subscribers
 
-__all__ = ["AHEAD", "Dialect", "Malformed", "OSCInput", "asks", "build", "head", "parse", "split", "thin"]
+__all__ = ["AHEAD_MAX_S", "Dialect", "Malformed", "OSCInput", "asks", "build", "head", "parse", "split", "thin"]
 
 PREFIX = "/wj/"
 STEP, VALUE = "/+", "/value"
-BUFFER = 4 << 20  # bytes asked of the kernel for what is not read yet; it may give less
-GATHER = 0.002  # seconds between two looks at the socket while a flood lasts; a lone message never waits
-BATCH = 4096  # datagrams read in one look
-SCHEDULED = 4096  # bundled messages that may wait for their time,
-SCHEDULED_BYTES = 4 << 20  # and what they may weigh
-KNOWN, SHORT = 4096, 256  # addresses whose meaning is remembered, and their characters
-PATTERNS = 200  # address patterns never seen before that are looked up in a second
-ANSWERS = 2000  # answers in a second
-FEEDBACK_GAP = 1 / FASTEST  # seconds between two rounds of feedback
-LOG_GAP = 10.0  # seconds between two lines in the log about malformed datagrams
+RECEIVE_BUFFER_BYTES = 4 << 20  # requested of the kernel, which may give less
+GATHER_S = 0.002  # between two reads during a flood; a single message never waits
+BATCH_DATAGRAMS = 4096  # at most, in one read
+SCHEDULED_MAX = 4096  # messages of bundles that wait for their time
+SCHEDULED_BYTES_MAX = 4 << 20
+KNOWN_ADDRESSES, KNOWN_ADDRESS_CHARS = 4096, 256  # of the cache of addresses
+NEW_PATTERNS_PER_S = 200  # that are not in the cache yet
+ANSWERS_PER_S = 2000
+FEEDBACK_INTERVAL_S = 1 / FEEDBACK_RATE_HZ
+LOG_INTERVAL_S = 10.0  # between two lines about malformed datagrams
 log = logging.getLogger(__name__)
 
 
 class Dialect(Protocol):
-    """Addresses of other programs, for rigs that were built for those."""
+    """Addresses of other programs, for setups that were made for them."""
 
     def translate(self, address: str, args: tuple[Any, ...]) -> Iterable[tuple[str, tuple[Any, ...]]] | None:
-        """The targets and arguments that a foreign message means ("pad/1/+" is a step), none if it means nothing here.
+        """Targets and arguments for a message of another program ("pad/1/+" is relative); none if it is ignored here.
 
-        None: not an address of that program. Raises ValueError for arguments without a meaning.
+        None for an unknown address. Raises ValueError for invalid arguments.
         """
         ...
 
     def latest_wins(self, address: str) -> bool: ...
 
     def echo(self, target: str, value: Any) -> Iterable[tuple[str, Any]]:
-        """What is told, in its own words, when a target has a new value: (address, value)."""
+        """Feedback for the other program when a target has a new value: (address, value)."""
         ...
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an address of ours is about. step: the argument is a step. latest: only the newest value matters."""
+    """The meaning of one of our addresses. step: the argument is relative. latest: only the newest value counts."""
 
     targets: tuple[str, ...]
     step: bool = False
@@ -88,11 +101,12 @@ def _nothing(_target: str) -> Any:
 class OSCInput:
     """An `Input` on one UDP port.
 
-    host, port: where it listens. 127.0.0.1 hears this machine only.
-    feedback_host: who hears of changes; None is whoever sent last. feedback_port: None for no feedback.
-    latest_wins: for a target ("pad/3"), whether only its newest value matters; without it nothing is ever left out.
-    targets: every target there is, for patterns; read: a target's present value, for questions.
-    allow: who is answered besides this machine and feedback_host (osc_peers.Allowed). dialect: other programs' words.
+    host, port: address to listen on; 127.0.0.1 receives from this machine only.
+    feedback_host: receiver of feedback; None is the last sender. feedback_port: None for no feedback.
+    latest_wins: whether only the newest value of a target ("pad/3") counts; by default every message counts.
+    targets: all targets, for patterns. read: returns a target's current value, for questions.
+    allow: hosts that get answers besides this machine and feedback_host (see peers.Allowed). dialect: addresses of
+    other programs.
     """
 
     def __init__(
@@ -115,21 +129,24 @@ class OSCInput:
         self._subscribers = Subscribers(PREFIX.__add__)
         self._meanings: dict[str, Meaning] = {}
         self._supersede: dict[bytes, bool] = {}
-        self._patterns, self._answers = Budget(PATTERNS, PATTERNS), Budget(ANSWERS, ANSWERS / 4)
+        self._patterns, self._answers = (
+            Budget(NEW_PATTERNS_PER_S, NEW_PATTERNS_PER_S),
+            Budget(ANSWERS_PER_S, ANSWERS_PER_S / 4),
+        )
         self._counts: Counter[str] = Counter()
-        self._sender = self._answering = ""  # who sent last, and the last that may be answered
+        self._sender = self._answering = ""  # the last sender, and the last one that may get answers
         self._threads: list[threading.Thread] = []
         self._stop = threading.Event()
         self._changed = threading.Event()
-        self._values: dict[str, Any] = {}  # feedback that is not sent yet
+        self._pending_feedback: dict[str, Any] = {}
         self._values_lock = threading.Lock()
-        self._due: list[tuple[float, int, bytes, Place]] = []  # a heap of scheduled messages
+        self._due: list[tuple[float, int, bytes, Endpoint]] = []  # a heap of scheduled messages
         self._due_bytes = 0
         self._order = itertools.count()
-        self._logged = -LOG_GAP
+        self._logged = -LOG_INTERVAL_S
 
     def start(self, deliver: Deliver) -> None:
-        """Listen. Raises OSError, naming the way out, if the port is taken or the host is not this machine's."""
+        """Listen. Raises OSError, with the fix, if the port is taken or the host is not an address of this machine."""
         self._deliver = deliver
         self._socket = self._bound()
         self.port = self._socket.getsockname()[1]
@@ -144,38 +161,38 @@ class OSCInput:
 
     def _bound(self) -> socket.socket:
         try:
-            family, kind, proto, _, place = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)[0]
+            family, kind, proto, _, endpoint = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)[0]
         except OSError as error:
             message = f"OSC cannot listen on {self.host!r} ({error.strerror}): try --osc-host 127.0.0.1"
             raise OSError(error.errno, message) from None
         bound = socket.socket(family, kind, proto)
         try:
             with contextlib.suppress(OSError):
-                bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
             bound.setblocking(False)
-            bound.bind(place)
+            bound.bind(endpoint)
         except OSError as error:
             bound.close()
             if error.errno == errno.EADDRINUSE:
                 free = self.port + 10
-                message = f"OSC port {self.port} is taken: is another show playing? End it, or use --osc-port {free}"
+                message = f"OSC port {self.port} is taken: stop the other show or program, or use --osc-port {free}"
             elif error.errno == errno.EACCES:
-                message = f"OSC port {self.port} is not allowed to this user: use --osc-port 9010"
+                message = f"OSC port {self.port} needs the rights of an administrator: use --osc-port 9010"
             else:
                 message = f"OSC cannot listen on {self.host}:{self.port} ({error.strerror}): try --osc-host 127.0.0.1"
             raise OSError(error.errno, message) from None
         return bound
 
     def feedback(self, target: str, value: Any) -> None:
-        """Tell controllers; the newest value of each target goes out at most 50 times a second. Never blocks."""
+        """Send the newest value of each target to controllers, at most 50 times a second. Never blocks."""
         if self._feedback_port is not None:
             with self._values_lock:
-                self._values[target] = value
+                self._pending_feedback[target] = value
         self._subscribers.note(target, value)
         self._changed.set()
 
     def status(self) -> Mapping[str, Any]:
-        host = self._told()
+        host = self._feedback_target()
         counts = ("received", "delivered", "superseded", "answered", "malformed", "foreign", "unanswered", "failed")
         return {
             "address": f"{self.host}:{self.port}",
@@ -188,7 +205,7 @@ class OSCInput:
         }
 
     def stop(self) -> None:
-        """Close the port. What was scheduled and is not due yet is dropped."""
+        """Close the port. Scheduled messages that are not due yet are dropped."""
         if not self._threads:
             return
         self._stop.set()
@@ -206,43 +223,43 @@ class OSCInput:
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
             selector.register(self._waker, selectors.EVENT_READ)
-            looked = 0.0
+            received_at = 0.0
             while not self._stop.is_set():
                 ready = selector.select(max(self._due[0][0] - time.monotonic(), 0) if self._due else None)
                 if any(key.fileobj is self._socket for key, _ in ready):
-                    self._stop.wait(max(looked + GATHER - time.monotonic(), 0))
-                    self._look()
-                    looked = time.monotonic()
+                    self._stop.wait(max(received_at + GATHER_S - time.monotonic(), 0))
+                    self._receive_pending()
+                    received_at = time.monotonic()
                 self._deliver_due()
 
-    def _look(self) -> None:
-        """Read what is pending, and deliver what matters of it."""
+    def _receive_pending(self) -> None:
+        """Read the pending datagrams, and deliver those that are not superseded."""
         pending = self._pending()
         kept = thin(pending, self._supersedes)
         self._counts["superseded"] += len(pending) - len(kept)
-        for datagram, (place, arrived_at) in kept:
+        for datagram, (endpoint, arrived_at) in kept:
             try:
                 parts = list(split(datagram, time.time()))
             except Malformed as error:
-                self._refuse(error, place)
+                self._refuse(error, endpoint)
                 continue
             for wait, message in parts:
-                if wait and len(self._due) < SCHEDULED and self._due_bytes < SCHEDULED_BYTES:
-                    heapq.heappush(self._due, (arrived_at + wait, next(self._order), message, place))
+                if wait and len(self._due) < SCHEDULED_MAX and self._due_bytes < SCHEDULED_BYTES_MAX:
+                    heapq.heappush(self._due, (arrived_at + wait, next(self._order), message, endpoint))
                     self._due_bytes += len(message)
                 else:
-                    self._obey(message, arrived_at, place)
+                    self._obey(message, arrived_at, endpoint)
 
-    def _pending(self) -> list[tuple[bytes, tuple[Place, float]]]:
+    def _pending(self) -> list[tuple[bytes, tuple[Endpoint, float]]]:
         found = []
-        for _ in range(BATCH):
+        for _ in range(BATCH_DATAGRAMS):
             try:
-                datagram, place = self._socket.recvfrom(LARGEST + 1)
+                datagram, endpoint = self._socket.recvfrom(DATAGRAM_BYTES_MAX + 1)
             except (BlockingIOError, InterruptedError):
                 break
-            except OSError:  # Windows reports here that feedback found nobody
+            except OSError:  # Windows reports here that feedback had no receiver
                 continue
-            found.append((datagram, (place, time.monotonic())))
+            found.append((datagram, (endpoint, time.monotonic())))
         self._counts["received"] += len(found)
         return found
 
@@ -255,16 +272,16 @@ class OSCInput:
                 known = meaning.latest
             else:
                 known = self._dialect is not None and self._dialect.latest_wins(text)
-            if len(self._supersede) < KNOWN and len(address) < SHORT:
+            if len(self._supersede) < KNOWN_ADDRESSES and len(address) < KNOWN_ADDRESS_CHARS:
                 self._supersede[address] = known
         return known
 
     def _meaning(self, address: str) -> Meaning:
-        """What an address with our prefix is about. Raises Malformed for a pattern that is none."""
+        """The meaning of an address with our prefix. Raises Malformed for an invalid pattern."""
         known = self._meanings.get(address)
         if known is None:
             known = self._find(address.removeprefix(PREFIX))
-            if len(self._meanings) < KNOWN and len(address) < SHORT:
+            if len(self._meanings) < KNOWN_ADDRESSES and len(address) < KNOWN_ADDRESS_CHARS:
                 self._meanings[address] = known
         return known
 
@@ -276,129 +293,134 @@ class OSCInput:
         if not is_pattern(name):
             return Meaning((name,), step, not step and bool(self._latest_wins(name)))
         if not self._patterns.spend(time.monotonic()):
-            raise Malformed(f"more than {PATTERNS} new patterns a second")
+            raise Malformed(f"more than {NEW_PATTERNS_PER_S} new patterns a second")
         targets = tuple(target for target in self._targets if match(name, target))
         return Meaning(targets, step, not step and all(self._latest_wins(target) for target in targets))
 
     def _deliver_due(self) -> None:
         while self._due and self._due[0][0] <= (now := time.monotonic()):
-            _, _, message, place = heapq.heappop(self._due)
+            _, _, message, endpoint = heapq.heappop(self._due)
             self._due_bytes -= len(message)
-            self._obey(message, now, place)
+            self._obey(message, now, endpoint)
 
-    def _obey(self, message: bytes, arrived_at: float, place: Place) -> None:
-        """Whatever a message is, it is obeyed, answered or counted; nothing is raised."""
-        sender = f"{place[0]}:{place[1]}"
+    def _obey(self, message: bytes, arrived_at: float, endpoint: Endpoint) -> None:
+        """Obey, answer or count a message. Never raises."""
+        sender = f"{endpoint[0]}:{endpoint[1]}"
         self._sender = sender
         try:
             address, args = parse(message)
             if address.startswith(PREFIX) and len(address) > len(PREFIX):
-                self._heard(place, arrived_at)
-                self._obey_ours(address, args, arrived_at, place, f"osc {sender}")
+                self._renew(endpoint, arrived_at)
+                self._obey_ours(address, args, arrived_at, endpoint, f"osc {sender}")
                 return
-            meant = None if self._dialect is None else self._dialect.translate(address, args)
-            if meant is None:
+            translated = None if self._dialect is None else self._dialect.translate(address, args)
+            if translated is None:
                 self._counts["foreign"] += 1
                 return
-            self._heard(place, arrived_at)
-            for target, values in meant:
+            self._renew(endpoint, arrived_at)
+            for target, values in translated:
                 step = target.endswith(STEP)
-                self._give(ControlEvent(target.removesuffix(STEP), values, arrived_at, f"osc {sender}", _meta(step)))
+                self._deliver_control(
+                    ControlEvent(target.removesuffix(STEP), values, arrived_at, f"osc {sender}", _meta(step))
+                )
         except ValueError as error:
-            self._refuse(error, place)
-        except Exception:  # a dialect's error must not be able to make OSC deaf either
+            self._refuse(error, endpoint)
+        except Exception:  # an error of a dialect must not stop OSC either
             self._counts["failed"] += 1
-            self._say("an OSC message from %s could not be obeyed", sender, exc_info=True)
+            self._log_rarely("an OSC message from %s could not be obeyed", sender, exc_info=True)
 
-    def _obey_ours(self, address: str, args: tuple[Any, ...], arrived_at: float, place: Place, source: str) -> None:
+    def _obey_ours(
+        self, address: str, args: tuple[Any, ...], arrived_at: float, endpoint: Endpoint, source: str
+    ) -> None:
         if address == f"{PREFIX}subscribe":
-            self._subscribe(args, arrived_at, place)
+            self._subscribe(args, arrived_at, endpoint)
             return
         if address == f"{PREFIX}unsubscribe":
-            self._subscribers.remove(_at(place, args))
+            self._subscribers.remove(_at(endpoint, args))
             return
         meaning = self._meaning(address)
         if args and args[0] == ASK:
-            self._answer(meaning.targets, _at(place, args[1:]), arrived_at)
+            self._answer(meaning.targets, _at(endpoint, args[1:]), arrived_at)
             return
         meta = _meta(meaning.step)
         for target in meaning.targets:
-            self._give(ControlEvent(target, args, arrived_at, source, meta))
+            self._deliver_control(ControlEvent(target, args, arrived_at, source, meta))
         if not meaning.targets:
             self._counts["foreign"] += 1
 
-    def _give(self, control: ControlEvent) -> None:
+    def _deliver_control(self, control: ControlEvent) -> None:
         try:
             self._deliver(control)
             self._counts["delivered"] += 1
-        except Exception:  # whoever listens must not be able to make OSC deaf
+        except Exception:  # an error of the receiver must not stop OSC
             self._counts["failed"] += 1
-            self._say("OSC %s could not be obeyed", control.target, exc_info=True)
+            self._log_rarely("OSC %s could not be obeyed", control.target, exc_info=True)
 
-    def _heard(self, place: Place, now: float) -> None:
-        host = place[0]
+    def _renew(self, endpoint: Endpoint, now: float) -> None:
+        host = endpoint[0]
         if self._allowed(host) or host == self._feedback_host:
             self._answering = host
-            self._subscribers.heard(host, now)
+            self._subscribers.renew(host, now)
 
-    def _refuse(self, error: Exception, place: Place) -> None:
+    def _refuse(self, error: Exception, endpoint: Endpoint) -> None:
         self._counts["malformed"] += 1
-        sender, count = f"{place[0]}:{place[1]}", self._counts["malformed"]
-        self._say("ignored a datagram from %s that is not OSC (%s); %d so far", sender, error, count)
+        sender, count = f"{endpoint[0]}:{endpoint[1]}", self._counts["malformed"]
+        self._log_rarely("ignored a datagram from %s that is not OSC (%s); %d so far", sender, error, count)
 
-    def _say(self, text: str, *args: Any, exc_info: bool = False) -> None:
+    def _log_rarely(self, text: str, *args: Any, exc_info: bool = False) -> None:
         now = time.monotonic()
-        if now - self._logged >= LOG_GAP:
+        if now - self._logged >= LOG_INTERVAL_S:
             self._logged = now
             log.warning(text, *args, exc_info=exc_info)
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
-    def _may_answer(self, place: Place) -> bool:
-        """Whether that place may hear from us. Nobody is told anything on our own port: that would be ourselves."""
-        host, port = place[0], place[1]
+    def _may_answer(self, endpoint: Endpoint) -> bool:
+        """Whether that endpoint may get answers. Our own port never does."""
+        host, port = endpoint[0], endpoint[1]
         if not (self._allowed(host) or host == self._feedback_host):
             self._counts["unanswered"] += 1
-            self._say(
-                "OSC from %s is obeyed but not answered: to change that, add it to `osc: allow` in the show", host
+            self._log_rarely(
+                "OSC from %s is obeyed but gets no answers: to change that, add the host to `osc: allow` in the show",
+                host,
             )
             return False
         return bool(0 < port < 65536 and port != self.port)
 
-    def _answer(self, targets: Iterable[str], place: Place, now: float) -> None:
-        if not self._may_answer(place):
+    def _answer(self, targets: Iterable[str], endpoint: Endpoint, now: float) -> None:
+        if not self._may_answer(endpoint):
             return
         for target in targets:
             value = self._read(target)
             if value is not None and self._answers.spend(now):
-                self._reply(place, PREFIX + target, value)
+                self._reply(endpoint, PREFIX + target, value)
 
-    def _subscribe(self, args: tuple[Any, ...], now: float, place: Place) -> None:
-        place = _at(place, args)
-        if not self._may_answer(place):
+    def _subscribe(self, args: tuple[Any, ...], now: float, endpoint: Endpoint) -> None:
+        endpoint = _at(endpoint, args)
+        if not self._may_answer(endpoint):
             return
         pattern = next((arg for arg in args if isinstance(arg, str) and arg.startswith("/")), None)
         numbers = [arg for arg in args if isinstance(arg, int | float) and arg == arg]
         if pattern is not None:
-            match(pattern, PREFIX)  # refused now if it is none
+            match(pattern, PREFIX)  # an invalid pattern is refused now
         values = {target: value for target in self._targets if (value := self._read(target)) is not None}
-        rate = float(numbers[1]) if len(numbers) > 1 else FASTEST
-        if self._subscribers.add(place, now, values, pattern, rate):
-            self._reply(place, f"{PREFIX}subscribed", int(LEASE))
+        rate = float(numbers[1]) if len(numbers) > 1 else FEEDBACK_RATE_HZ
+        if self._subscribers.add(endpoint, now, values, pattern, rate):
+            self._reply(endpoint, f"{PREFIX}subscribed", int(LEASE_S))
             self._changed.set()
         else:
-            self._reply(place, f"{PREFIX}refused", f"there are {len(self._subscribers)} subscribers already")
+            self._reply(endpoint, f"{PREFIX}refused", f"there are {len(self._subscribers)} subscribers already")
 
-    def _reply(self, place: Place, address: str, value: Any) -> None:
-        # Nobody there, no room, or a value OSC cannot say: who asked will ask again.
+    def _reply(self, endpoint: Endpoint, address: str, value: Any) -> None:
+        # No receiver, a full buffer, or a value that OSC cannot represent: the client can ask again.
         with contextlib.suppress(OSError, ValueError, OverflowError, osc_message_builder.BuildError):
-            self._socket.sendto(build(address, value), place)
+            self._socket.sendto(build(address, value), endpoint)
             self._counts["answered"] += 1
 
     # -- feedback ----------------------------------------------------------------------------------------------------
 
-    def _told(self) -> str:
-        """Where feedback goes without a subscription. Another program's rig waits to be told that we are there."""
+    def _feedback_target(self) -> str:
+        """Host that gets feedback without a subscription. Setups of other programs wait for our first message."""
         return self._feedback_host or self._answering or ("127.0.0.1" if self._dialect else "")
 
     def _send(self) -> None:
@@ -408,14 +430,14 @@ class OSCInput:
                 self._changed.wait()
                 self._changed.clear()
                 with self._values_lock:
-                    values, self._values = self._values, {}
-                if values and self._feedback_port and (host := self._told()):
+                    values, self._pending_feedback = self._pending_feedback, {}
+                if values and self._feedback_port and (host := self._feedback_target()):
                     self._send_all(values, host, self._feedback_port, out, stack)
-                for place, news in self._subscribers.due(time.monotonic()):
-                    self._put(self._socket, place, news)  # from our port: who is strict hears nothing else
+                for endpoint, news in self._subscribers.due(time.monotonic()):
+                    self._put(self._socket, endpoint, news)  # from our own port, as strict receivers require
                 if self._subscribers.waiting:
                     self._changed.set()
-                self._stop.wait(FEEDBACK_GAP)
+                self._stop.wait(FEEDBACK_INTERVAL_S)
 
     def _send_all(
         self,
@@ -426,28 +448,30 @@ class OSCInput:
         stack: contextlib.ExitStack,
     ) -> None:
         try:
-            family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+            family, _, _, _, endpoint = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
             if family not in out:
                 out[family] = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         except OSError as error:
-            self._say("OSC feedback cannot reach %s (%s)", host, error)
+            self._log_rarely("OSC feedback cannot reach %s (%s)", host, error)
             return
-        self._put(out[family], place, values)
+        self._put(out[family], endpoint, values)
 
-    def _put(self, out: socket.socket, place: Place, values: Mapping[str, Any]) -> None:
+    def _put(self, out: socket.socket, endpoint: Endpoint, values: Mapping[str, Any]) -> None:
         for target, value in values.items():
             echoes = self._dialect.echo(target, value) if self._dialect else ()
-            for address, said in ((PREFIX + target, value), *echoes):
-                # Nobody there, no room, or a value OSC cannot say: the next one is on its way.
+            for address, content in ((PREFIX + target, value), *echoes):
+                # No receiver, a full buffer, or a value that OSC cannot represent: the next value follows soon.
                 with contextlib.suppress(OSError, ValueError, OverflowError, osc_message_builder.BuildError):
-                    out.sendto(build(address, said), place)
+                    out.sendto(build(address, content), endpoint)
 
 
 def _meta(step: bool) -> dict[str, Any]:
     return {"relative": True} if step else {}
 
 
-def _at(place: Place, args: tuple[Any, ...]) -> Place:
-    """The place that a message came from, on the port that its first number names."""
-    port = next((arg for arg in args if isinstance(arg, int | float) and arg == arg and abs(arg) < 1 << 16), place[1])
-    return (place[0], int(port), *place[2:])
+def _at(endpoint: Endpoint, args: tuple[Any, ...]) -> Endpoint:
+    """The sender's host, with the port that the first number names."""
+    port = next(
+        (arg for arg in args if isinstance(arg, int | float) and arg == arg and abs(arg) < 1 << 16), endpoint[1]
+    )
+    return (endpoint[0], int(port), *endpoint[2:])

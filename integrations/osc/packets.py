@@ -1,8 +1,8 @@
-"""OSC on the wire: datagrams to messages and back, and address patterns. Pure: no sockets, no clock.
+"""OSC packets: datagrams to messages and back, and address patterns. Pure: no sockets, no clock.
 
-Follows OSC 1.0 (Wright 2002) and the types of OSC 1.1. Messages are parsed by python-osc; what surrounds them is done
-here, because a datagram from a stranger must never stop a show: bundles are walked with every length checked, a flood
-on one fader is thinned out before it is parsed, and patterns are matched without ever going back.
+Follows OSC 1.0 (Wright 2002) and the types of OSC 1.1. Messages are parsed by python-osc. Everything around them is
+done here, because no datagram may stop a show: every length in bundles is checked, a flood for one fader is thinned
+out before it is parsed, and patterns are matched without backtracking.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 from pythonosc import osc_message, osc_message_builder
 
-LARGEST = 65_507  # bytes of a UDP datagram over IPv4
-AHEAD = 10.0  # seconds; a time tag further in the future is another clock's, and obeyed at once
-DEPTH = 8  # of bundles in bundles
-ARGUMENTS = 64  # of one message; no address takes more
-PATTERN = 64  # characters of an address pattern
-NTP_EPOCH = 2_208_988_800  # seconds from 1900 to 1970
+DATAGRAM_BYTES_MAX = 65_507  # of UDP over IPv4
+AHEAD_MAX_S = 10.0  # a later time tag is from another clock, and obeyed at once
+BUNDLE_DEPTH_MAX = 8  # bundles in bundles
+ARGUMENTS_MAX = 64  # of one message
+PATTERN_CHARS_MAX = 64
+NTP_EPOCH_S = 2_208_988_800  # seconds from 1900 to 1970
 TYPES = frozenset(b"ifsbhtdrmTFNI[]")
 BUNDLE = b"#bundle\0"
 WILD = frozenset("*?[]{}")
@@ -31,22 +31,22 @@ class Malformed(ValueError):
 
 
 def split(datagram: bytes, wall: float, depth: int = 0) -> Iterator[tuple[float, bytes]]:
-    """(seconds until it is due, message) for each message of a datagram, bundles opened; 0 is now.
+    """(seconds until it is due, message) for each message of a datagram, also of bundles; 0 is now.
 
     wall: time.time(). Raises Malformed before the first message if any length does not fit.
     """
     if not datagram.startswith(BUNDLE):
         yield 0.0, datagram
         return
-    if depth == DEPTH or len(datagram) < 16:
-        raise Malformed("a bundle that is cut off, or too deep")
+    if depth == BUNDLE_DEPTH_MAX or len(datagram) < 16:
+        raise Malformed("a bundle that is truncated, or nested too deeply")
     tag = struct.unpack_from(">Q", datagram, 8)[0]
-    due = tag / 2**32 - NTP_EPOCH - wall if tag != 1 else 0.0
+    due = tag / 2**32 - NTP_EPOCH_S - wall if tag != 1 else 0.0
     found: list[tuple[float, bytes]] = []
     at = 16
     while at < len(datagram):
         if at + 4 > len(datagram):
-            raise Malformed("a bundle that is cut off")
+            raise Malformed("a truncated bundle")
         size = struct.unpack_from(">i", datagram, at)[0]
         at += 4
         if size <= 0 or size % 4 or at + size > len(datagram):
@@ -55,7 +55,7 @@ def split(datagram: bytes, wall: float, depth: int = 0) -> Iterator[tuple[float,
             found.append((max(due, later), message))
         at += size
     for wait, message in found:
-        yield wait if 0 < wait <= AHEAD else 0.0, message
+        yield wait if 0 < wait <= AHEAD_MAX_S else 0.0, message
 
 
 def head(message: bytes) -> tuple[bytes, bytes]:
@@ -68,17 +68,17 @@ def head(message: bytes) -> tuple[bytes, bytes]:
         return message[:end], message[:tags]
     stop = message.find(b"\0", tags)
     if stop < 0:
-        raise Malformed("type tags that are cut off")
+        raise Malformed("truncated type tags")
     return message[:end], message[:stop]
 
 
 def parse(message: bytes) -> tuple[str, tuple[Any, ...]]:
-    """Address and arguments, arrays laid flat. Raises Malformed."""
+    """Address and arguments, with arrays flattened. Raises Malformed."""
     address, key = head(message)
     tags = key[(len(address) + 4) & ~3 :]
-    if not TYPES.issuperset(tags[1:]) or len(tags) > ARGUMENTS + 1:
+    if not TYPES.issuperset(tags[1:]) or len(tags) > ARGUMENTS_MAX + 1:
         raise Malformed("type tags that are not in OSC 1.1, or too many")
-    if b"I" in tags:  # the impulse, which python-osc does not know: true, as it is meant for triggers
+    if b"I" in tags:  # the impulse, which python-osc does not know, is true: it is meant for triggers
         message = key[: len(key) - len(tags)] + tags.replace(b"I", b"T") + message[len(key) :]
     try:
         parsed = osc_message.OscMessage(message)
@@ -96,20 +96,20 @@ def _flat(values: list[Any]) -> Iterator[Any]:
 
 
 def asks(message: bytes, key: bytes) -> bool:
-    """Whether a message asks for a value: its first argument is the text "?". key: as `head` gives it."""
+    """Whether a message asks for a value: its first argument is the text "?". key: from `head`."""
     at = (len(key) + 4) & ~3
     tags = key.rfind(b",")
     return key[tags + 1 : tags + 2] == b"s" and message[at : at + 2] == b"?\0"
 
 
 def thin(batch: Iterable[tuple[bytes, Any]], latest_wins: Callable[[bytes], bool]) -> list[tuple[bytes, Any]]:
-    """Of datagrams in the order of arrival, those that matter: of one fader's moves in a row, the last.
+    """Drop datagrams that a later one supersedes: of one fader's moves in a row, only the last is kept.
 
     Plain messages with equal address and type tags supersede each other if `latest_wins(address)`. Everything else
-    (triggers, steps, questions, bundles, noise) stays, and what came before it is not thinned against what comes after.
+    (triggers, steps, questions, bundles, noise) stays, and messages before it are not superseded by messages after it.
     """
     kept: list[tuple[bytes, Any] | None] = []
-    places: dict[bytes, int] = {}
+    last_moves: dict[bytes, int] = {}
     for entry in batch:
         try:
             address, key = head(entry[0])
@@ -117,17 +117,17 @@ def thin(batch: Iterable[tuple[bytes, Any]], latest_wins: Callable[[bytes], bool
         except Malformed:
             fader = False
         if not fader:
-            places.clear()
+            last_moves.clear()
         else:
-            if key in places:
-                kept[places[key]] = None
-            places[key] = len(kept)
+            if key in last_moves:
+                kept[last_moves[key]] = None
+            last_moves[key] = len(kept)
         kept.append(entry)
     return [entry for entry in kept if entry is not None]
 
 
 def build(address: str, value: Any) -> bytes:
-    """One message of feedback. Truths go as 1 and 0, which every controller reads."""
+    """One message of feedback. Booleans are sent as 1 and 0, which every controller understands."""
     builder = osc_message_builder.OscMessageBuilder(address)
     for v in value if isinstance(value, list | tuple) else () if value is None else (value,):
         if isinstance(v, bool | int):
@@ -135,7 +135,7 @@ def build(address: str, value: Any) -> bytes:
         elif isinstance(v, float):
             builder.add_arg(v, "f")
         else:
-            raw = str(v).replace("\0", "").encode("utf-8", "replace")[: LARGEST // 2]
+            raw = str(v).replace("\0", "").encode("utf-8", "replace")[: DATAGRAM_BYTES_MAX // 2]
             builder.add_arg(raw.decode("utf-8", "ignore"), "s")
     return builder.build().dgram
 
@@ -145,12 +145,12 @@ def is_pattern(address: str) -> bool:
 
 
 def match(pattern: str, address: str) -> bool:
-    """Whether an address pattern (OSC 1.0: ? * [a-z] [!x] {one,other}, part by part) means this address.
+    """Whether an address pattern (OSC 1.0: ? * [a-z] [!x] {one,other}, part by part) matches this address.
 
-    Raises Malformed for a bracket that is not closed, or a pattern longer than PATTERN.
+    Raises Malformed for a bracket that is not closed, or a pattern longer than PATTERN_CHARS_MAX.
     """
-    if len(pattern) > PATTERN:
-        raise Malformed(f"a pattern of more than {PATTERN} characters")
+    if len(pattern) > PATTERN_CHARS_MAX:
+        raise Malformed(f"a pattern of more than {PATTERN_CHARS_MAX} characters")
     parts, names = pattern.split("/"), address.split("/")
     tokens = [_tokens(part) for part in parts]
     return len(parts) == len(names) and all(_fits(token, name) for token, name in zip(tokens, names, strict=True))
@@ -195,7 +195,7 @@ def _ranges(inside: str) -> tuple[bool, tuple[tuple[str, str], ...]]:
 
 
 def _fits(tokens: tuple[Token, ...], name: str) -> bool:
-    """Every place that the tokens so far can have reached is kept, so that no pattern takes more than its length."""
+    """All positions that the tokens so far can reach are kept, so the time is bounded by the length of the pattern."""
     reached = {0}
     for kind, what in tokens:
         if kind == "any":

@@ -1,7 +1,7 @@
-"""Who is answered: the hosts that may hear from us, and the subscribers to the values. Pure: time is an argument.
+"""Hosts that get answers, and subscribers to values. Pure: time is an argument.
 
-A datagram's sender can be forged, so an answer can be aimed at a stranger. Therefore only this machine and the hosts
-that the show names are answered, subscribers are few and expire, and every answer has a budget.
+The sender of a datagram can be forged, so an answer can be directed at a victim. Therefore only this machine and the
+hosts that the show names get answers, subscriptions are few and expire, and answers have a rate limit.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 
 from .packets import match
 
-LEASE = 60.0  # seconds a subscription lasts after its host was last heard
-SUBSCRIBERS = 16
-FASTEST = 50.0  # rounds of feedback a second
-PENDING = 4096  # values that may wait for one subscriber
-Place = tuple[Any, ...]  # as the socket module has it: host, port, ...
+LEASE_S = 60.0  # of a subscription, after the last message of its host
+SUBSCRIBERS_MAX = 16
+FEEDBACK_RATE_HZ = 50.0
+PENDING_MAX = 4096  # values for one subscriber
+Endpoint = tuple[Any, ...]  # a socket address: host, port, ...
 
 
 class Budget:
-    """`rate` a second on average, `burst` at once."""
+    """A rate limit (token bucket): `rate` a second on average, `burst` at once."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate, self._burst = rate, burst
@@ -38,7 +38,7 @@ class Budget:
 
 
 class Allowed:
-    """The hosts that are answered: this machine, and what the show allows.
+    """The hosts that get answers: this machine, and those that the show allows.
 
     allow: addresses ("192.168.1.20"), networks ("192.168.1.0/24"), "lan" (private and link-local addresses) or "any".
     Raises ValueError for anything else.
@@ -52,12 +52,12 @@ class Allowed:
     def __call__(self, host: str) -> bool:
         known = self._known.get(host)
         if known is None:
-            known = self._look(host)
+            known = self._is_allowed(host)
             if len(self._known) < 1024:
                 self._known[host] = known
         return known
 
-    def _look(self, host: str) -> bool:
+    def _is_allowed(self, host: str) -> bool:
         try:
             address = ipaddress.ip_address(host.partition("%")[0])
         except ValueError:
@@ -73,59 +73,64 @@ class Allowed:
 
 @dataclass
 class Subscriber:
-    """One place that hears of changes. pattern: of addresses, None for all; gap: seconds between two rounds."""
+    """One receiver of changes. pattern: of addresses, None for all. interval_s: between two rounds."""
 
-    place: Place
+    endpoint: Endpoint
     pattern: str | None
-    gap: float
+    interval_s: float
     until: float
     due: float = 0.0
     pending: dict[str, Any] = field(default_factory=dict)
 
     def note(self, target: str, value: Any, address: str) -> None:
         if self.pattern is None or match(self.pattern, address):
-            if len(self.pending) >= PENDING and target not in self.pending:
+            if len(self.pending) >= PENDING_MAX and target not in self.pending:
                 del self.pending[next(iter(self.pending))]
             self.pending[target] = value
 
 
 class Subscribers:
-    """Who asked to hear of changes. From any thread."""
+    """Receivers that subscribed to changes. Methods may be called from any thread."""
 
     def __init__(self, address_of: Callable[[str], str]) -> None:
         self._address_of = address_of
-        self._all: dict[Place, Subscriber] = {}
+        self._all: dict[Endpoint, Subscriber] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._all)
 
     def add(
-        self, place: Place, now: float, values: Mapping[str, Any], pattern: str | None = None, rate: float = FASTEST
+        self,
+        endpoint: Endpoint,
+        now: float,
+        values: Mapping[str, Any],
+        pattern: str | None = None,
+        rate: float = FEEDBACK_RATE_HZ,
     ) -> bool:
-        """Begin, or renew; everything that is true now is told first. False if there is no room."""
-        gap = 1 / min(max(rate, 1.0), FASTEST)
+        """Subscribe, or renew; all current values are sent first. False if there are too many subscribers."""
+        interval_s = 1 / min(max(rate, 1.0), FEEDBACK_RATE_HZ)
         with self._lock:
             self._expire(now)
-            if place not in self._all and len(self._all) >= SUBSCRIBERS:
+            if endpoint not in self._all and len(self._all) >= SUBSCRIBERS_MAX:
                 return False
-            found = self._all[place] = Subscriber(place, pattern, gap, now + LEASE)
+            found = self._all[endpoint] = Subscriber(endpoint, pattern, interval_s, now + LEASE_S)
             for target, value in values.items():
                 found.note(target, value, self._address_of(target))
         return True
 
-    def remove(self, place: Place) -> bool:
+    def remove(self, endpoint: Endpoint) -> bool:
         with self._lock:
-            return self._all.pop(place, None) is not None
+            return self._all.pop(endpoint, None) is not None
 
-    def heard(self, host: str, now: float) -> None:
-        """Something came from that host: its subscriptions go on."""
+    def renew(self, host: str, now: float) -> None:
+        """A message arrived from that host: extend its subscriptions."""
         if not self._all:
             return
         with self._lock:
             for subscriber in self._all.values():
-                if subscriber.place[0] == host:
-                    subscriber.until = now + LEASE
+                if subscriber.endpoint[0] == host:
+                    subscriber.until = now + LEASE_S
 
     def note(self, target: str, value: Any) -> None:
         if not self._all:
@@ -135,15 +140,15 @@ class Subscribers:
             for subscriber in self._all.values():
                 subscriber.note(target, value, address)
 
-    def due(self, now: float) -> list[tuple[Place, dict[str, Any]]]:
-        """What is to be sent now, to whom."""
+    def due(self, now: float) -> list[tuple[Endpoint, dict[str, Any]]]:
+        """Receivers, and the values to send to them now."""
         found = []
         with self._lock:
             self._expire(now)
             for subscriber in self._all.values():
                 if subscriber.pending and now >= subscriber.due:
-                    found.append((subscriber.place, subscriber.pending))
-                    subscriber.pending, subscriber.due = {}, now + subscriber.gap
+                    found.append((subscriber.endpoint, subscriber.pending))
+                    subscriber.pending, subscriber.due = {}, now + subscriber.interval_s
         return found
 
     @property
@@ -151,5 +156,5 @@ class Subscribers:
         return any(subscriber.pending for subscriber in list(self._all.values()))
 
     def _expire(self, now: float) -> None:
-        for place in [place for place, subscriber in self._all.items() if now > subscriber.until]:
-            del self._all[place]
+        for endpoint in [endpoint for endpoint, subscriber in self._all.items() if now > subscriber.until]:
+            del self._all[endpoint]

@@ -1,7 +1,7 @@
-"""OSCQuery: other programs find the show by themselves, and see every parameter with its type, range and live value.
+"""OSCQuery: other programs discover the show, and read every parameter with its type, range and live value.
 
-An `Input` only in that it hears of values: what is asked is answered by a process of its own (query_server.py), and
-what others send comes by OSC.
+This is an `Input` in order to get values as feedback; it delivers no controls. A process of its own answers requests
+(query_server.py), and controls of other programs arrive by OSC.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 from .. import Deliver
 from ..child import Child
 
-GAP = 1 / 30  # seconds between two lots of values
+VALUES_INTERVAL_S = 1 / 30
 MODULE = "worldjockey.integrations.osc.query_server"
 
 
 class OSCQuery:
-    """rows: the table, as `wj reference --json` has it. values: by name, as the show opens. name: as others list it.
+    """rows: the parameter table, as in `wj reference --json`. values: initial values by name. name: as others list it.
 
-    host, port: where it answers, and any free port where that is taken. osc_port: where OSC is heard.
+    host, port: address of the server; a free port is used where that one is taken. osc_port: port that receives OSC.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class OSCQuery:
 
     @property
     def port(self) -> int:
-        """The port it answers on; 0 as long as it does not."""
+        """The port of the server; 0 while there is none."""
         return int(self._status.get("port", 0))
 
     def start(self, deliver: Deliver) -> None:
-        """Returns at once. Never raises for want of a network: see `status`."""
+        """Returns at once. A missing network is no error, but is in `status`."""
         self._stop.clear()
         self._child = _child()
         self._threads = [
@@ -60,9 +60,9 @@ class OSCQuery:
             thread.start()
 
     def feedback(self, target: str, value: Any) -> None:
-        """The newest value of each target is told at most 30 times a second. Never blocks."""
+        """Send the newest value of each target to clients at most 30 times a second. Never blocks."""
         with self._lock:
-            if target in self._values or target.startswith("status/"):  # there is no end of words
+            if target in self._values or target.startswith("status/"):  # any word is a target: they are left out
                 self._values[target] = self._news[target] = value
         self._fresh.set()
 
@@ -72,7 +72,7 @@ class OSCQuery:
         return {**self._status, **error, "answering": self.port > 0, "restarts": restarts}
 
     def stop(self) -> None:
-        """Take the announcement back and end the process."""
+        """Withdraw the announcement and end the process."""
         if not self._threads:
             return
         self._stop.set()
@@ -95,16 +95,16 @@ class OSCQuery:
             self._status = {**self._status, "port": 0, "announced": False}
 
     def _write(self) -> None:
-        """Sends what changed at most every GAP seconds; what cannot be sent yet waits for the next time."""
+        """Send what changed, at most every VALUES_INTERVAL_S; what cannot be sent yet is kept for the next time."""
         while not self._stop.is_set():
             self._fresh.wait()
             self._fresh.clear()
             with self._lock:
                 if self._news and self._child.send({"values": self._news}):
                     self._news = {}
-            self._stop.wait(GAP)
+            self._stop.wait(VALUES_INTERVAL_S)
 
 
 def _child() -> Child:
-    # Nothing that lies in the folder it is started from is loaded, and it needs one thread.
+    # It must not import files from the current folder, and it needs only one thread.
     return Child("OSCQuery", MODULE, {"PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})

@@ -2,12 +2,12 @@
 
     python -m worldjockey.integrations.osc.query_server     until standard input ends
 
-Reads one JSON object a line: first what to serve (rows, values, name, host, port, osc_port), then {"values": ...} as
-they change. Writes one JSON object a line: its port, whether it is announced, clients and requests. In a process of its
-own so that nobody who asks can hold up control. OSC that comes by websocket is passed on to the OSC port, so that there
-is one door only.
+Reads one JSON object a line: first the configuration (rows, values, name, host, port, osc_port), then {"values": ...}
+as they change. Writes one JSON object a line: its port, whether it is announced, clients and requests. It is a process
+of its own so that requests cannot delay control. OSC that arrives by websocket is passed on to the OSC port, so that
+there is one entrance only.
 
-Where OSC is heard on this machine only, the announcement stays on it too: its packets have a time to live of 0.
+Where OSC is received from this machine only, the announcement also stays on it: its packets have a time to live of 0.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ from websockets.http11 import Request, Response
 from zeroconf import InterfaceChoice, IPVersion, ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 
-from .packets import LARGEST, build
+from .packets import DATAGRAM_BYTES_MAX, build
 from .query_tree import Space, host_info
 
-CLIENTS = 32  # websockets at once
-GAP = 1 / 30  # seconds between two rounds of values to one client
-TELL = 0.5  # seconds between two reports
-# A page of another site must not play the show: browsers say where a page is from, other programs say nothing.
+CLIENTS_MAX = 32  # websockets
+VALUES_INTERVAL_S = 1 / 30
+REPORT_INTERVAL_S = 0.5
+# A web page of another site must not play the show. Browsers send the origin of a page; other programs send none.
 ORIGINS = (None, re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"))
 
 
 @dataclass(eq=False)
 class Client:
-    """One websocket: what it listens to, by path, and what it has not been told yet."""
+    """One websocket: the paths that it listens to, and the values that were not sent yet."""
 
     listens: dict[str, str] = field(default_factory=dict)  # path: target
     pending: dict[str, Any] = field(default_factory=dict)  # path: value
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def tell(self, path: str, value: Any) -> None:
+    def queue_value(self, path: str, value: Any) -> None:
         self.pending[path] = value
         self.news.set()
 
 
 class Server:
-    """What is served, and to whom."""
+    """The address space, and the clients that listen to it."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.space = Space(config["rows"], config["values"])
@@ -70,23 +70,23 @@ class Server:
         self.counts = {"requests": 0, "refused": 0, "passed_on": 0}
         self._out = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET, socket.SOCK_DGRAM)
         self._out.setblocking(False)
-        self._door = (reachable(self.host), self.osc_port)
+        self._osc_endpoint = (reachable(self.host), self.osc_port)
 
     def update(self, values: dict[str, Any]) -> None:
         for target, value in values.items():
             if self.space.set(target, value):
                 for client in self.clients:
-                    for path, heard in client.listens.items():
-                        if heard == target:
-                            client.tell(path, value)
+                    for path, listened in client.listens.items():
+                        if listened == target:
+                            client.queue_value(path, value)
 
     def answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        """HTTP's answer, or None to let a websocket in."""
+        """The HTTP response, or None to accept a websocket."""
         self.counts["requests"] += 1
         if not known_as(request.headers.get("Host", "")):
             return self._refuse(HTTPStatus.FORBIDDEN)
         if "websocket" in request.headers.get("Upgrade", "").lower():
-            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE) if len(self.clients) >= CLIENTS else None
+            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE) if len(self.clients) >= CLIENTS_MAX else None
         path, _, query = request.path.partition("?")
         query = query.partition("#")[0].partition("&")[0].partition("=")[0]
         if query == "HOST_INFO":
@@ -102,42 +102,42 @@ class Server:
         return respond(status, None)
 
     async def attend(self, connection: ServerConnection) -> None:
-        """One websocket, until it closes."""
+        """Serve one websocket until it closes."""
         client = Client()
         self.clients.add(client)
-        teller = asyncio.create_task(self._tell(client, connection))
+        sending = asyncio.create_task(self._send_values(client, connection))
         try:
             async for message in connection:
                 if isinstance(message, str):
                     self._command(client, message)
-                elif len(message) <= LARGEST:
+                elif len(message) <= DATAGRAM_BYTES_MAX:
                     with contextlib.suppress(OSError):
-                        self._out.sendto(message, self._door)
+                        self._out.sendto(message, self._osc_endpoint)
                         self.counts["passed_on"] += 1
         except ConnectionClosed:
             pass
         finally:
             self.clients.discard(client)
-            teller.cancel()
+            sending.cancel()
 
     def _command(self, client: Client, message: str) -> None:
         try:
-            said = json.loads(message)
-            command, path = said["COMMAND"], said["DATA"]
+            fields = json.loads(message)
+            command, path = fields["COMMAND"], fields["DATA"]
             target = self.space.target(path)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self.counts["refused"] += 1
             return
         if command == "LISTEN" and target is not None:
             client.listens[path] = target
-            client.tell(path, self.space.value(target))
+            client.queue_value(path, self.space.value(target))
         elif command == "IGNORE":
             client.listens.pop(path, None)
             client.pending.pop(path, None)
         else:
             self.counts["refused"] += 1
 
-    async def _tell(self, client: Client, connection: ServerConnection) -> None:
+    async def _send_values(self, client: Client, connection: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await client.news.wait()
@@ -145,7 +145,7 @@ class Server:
                 pending, client.pending = client.pending, {}
                 for path, value in pending.items():
                     await connection.send(build(path, value))
-                await asyncio.sleep(GAP)
+                await asyncio.sleep(VALUES_INTERVAL_S)
 
 
 def respond(status: HTTPStatus, found: Any) -> Response:
@@ -159,9 +159,9 @@ def respond(status: HTTPStatus, found: Any) -> Response:
 
 
 def known_as(host: str) -> bool:
-    """Whether a Host header names a machine of the rig: an address, a bare name, or a .local one.
+    """Whether a Host header is an address, a bare name, or a .local name.
 
-    A page elsewhere that had its own name point here (DNS rebinding) is told nothing.
+    This refuses web pages whose own domain name points to this machine (DNS rebinding).
     """
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
     name = name.strip("[]").rstrip(".").lower()
@@ -173,12 +173,12 @@ def known_as(host: str) -> bool:
 
 
 def reachable(host: str) -> str:
-    """Where on this machine OSC is heard."""
+    """The address at which OSC is received, as reached from this machine."""
     return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 def addresses(host: str) -> list[str]:
-    """What is announced: the host itself, or every address of the machine where it listens on all."""
+    """The addresses to announce: the host, or all addresses of this machine where it listens on all."""
     if host not in ("", "0.0.0.0", "::"):
         return [str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)][:1]
     import ifaddr
@@ -188,7 +188,7 @@ def addresses(host: str) -> list[str]:
 
 
 async def announce(server: Server) -> AsyncZeroconf:
-    """On every interface, for others to find; at home only where the host is this machine's own. Raises OSError."""
+    """Announce the server on every interface, or on this machine only where the host is local. Raises OSError."""
     listed = addresses(server.host)
     at_home = all(ipaddress.ip_address(address).is_loopback for address in listed)
     zeroconf = AsyncZeroconf(interfaces=InterfaceChoice.All, ip_version=IPVersion.V4Only)
@@ -210,16 +210,16 @@ async def announce(server: Server) -> AsyncZeroconf:
     return zeroconf
 
 
-def tell(**said: Any) -> None:
+def write_report(**report: Any) -> None:
     with contextlib.suppress(OSError):
-        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.write(json.dumps(report) + "\n")
         sys.stdout.flush()
 
 
-def _read(take: Callable[[dict[str, Any] | None], None]) -> None:
+def _read(handle: Callable[[dict[str, Any] | None], None]) -> None:
     for line in sys.stdin.buffer:
-        take(json.loads(line))
-    take(None)
+        handle(json.loads(line))
+    handle(None)
 
 
 async def run() -> None:
@@ -227,47 +227,47 @@ async def run() -> None:
     server = Server(json.loads(sys.stdin.buffer.readline()))
     ended = asyncio.Event()
 
-    def take(news: dict[str, Any] | None) -> None:
+    def handle(news: dict[str, Any] | None) -> None:
         if news is None:
             ended.set()
         else:
             server.update(news["values"])
 
     threading.Thread(
-        target=_read, args=(lambda news: loop.call_soon_threadsafe(take, news),), name="values", daemon=True
+        target=_read, args=(lambda news: loop.call_soon_threadsafe(handle, news),), name="values", daemon=True
     ).start()
     async with contextlib.AsyncExitStack() as stack:
         options: dict[str, Any] = {
-            "process_request": server.answer, "origins": ORIGINS, "compression": None, "max_size": LARGEST,
+            "process_request": server.answer, "origins": ORIGINS, "compression": None, "max_size": DATAGRAM_BYTES_MAX,
             "open_timeout": 5, "close_timeout": 1, "server_header": None, "logger": logging.getLogger("quiet"),
         }  # fmt: skip
         logging.getLogger("quiet").disabled = True
         try:
             serving = await serve(server.attend, server.host or None, server.wanted, **options)
-        except OSError:  # a port of its own will do: it is announced
+        except OSError:  # any free port will do, since it is announced
             serving = await serve(server.attend, server.host or None, 0, **options)
         await stack.enter_async_context(serving)
         server.port = next(iter(serving.sockets)).getsockname()[1]
-        tell(port=server.port, announced=False, error="")
+        write_report(port=server.port, announced=False, error="")
         problem = ""
         try:
             zeroconf = await announce(server)
             stack.push_async_callback(zeroconf.async_close)
-        except Exception as error:  # asked by address, it answers all the same
+        except Exception as error:  # it can still be reached by its address
             problem = f"not announced: {error or type(error).__name__}"
-        said: dict[str, Any] = {}
+        report: dict[str, Any] = {}
         while not ended.is_set():
             now = {"port": server.port, "announced": not problem, "error": problem, "clients": len(server.clients)}
             now |= server.counts
-            if now != said:
-                said = now
-                tell(**said)
+            if now != report:
+                report = now
+                write_report(**report)
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(ended.wait(), TELL)
+                await asyncio.wait_for(ended.wait(), REPORT_INTERVAL_S)
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the show, which ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the show handles Ctrl-C, and ends this process
     asyncio.run(run())
 
 

@@ -1,8 +1,8 @@
 """The parameter table as an OSCQuery address space: JSON objects with live values. Pure: no sockets.
 
-Follows the OSCQuery proposal (Vidvox). A node that has a value and nodes below it, as /wj/pad/1 has /wj/pad/1/text, is
-told both ways: with its value in place, and again as the leaf /wj/pad/1/value, because programs that show groups
-(Chataigne) show no value of a group.
+Follows the OSCQuery proposal (Vidvox). A node that has a value and nodes below it, as /wj/pad/1 has /wj/pad/1/text,
+appears twice: with its value in place, and as the leaf /wj/pad/1/value, because programs that show groups (Chataigne)
+do not show the value of a group.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ VALUE = "value"  # the leaf that stands for a group's own value
 TYPES = {"float": "f", "int": "i", "bool": "T", "trigger": "I", "enum": "s", "text": "s"}
 UNITS = {"s": "time.second"}
 NOTHING, READ, WRITE = 0, 1, 2
-STATUS = (  # what the node tells and nobody sets
+STATUS = (  # read-only
     {"name": "status/world_fps", "kind": "float", "doc": "frames a second of the world"},
     {"name": "status/latency_ms", "kind": "float", "doc": "control to frame, median, in milliseconds"},
     {"name": "status/frames", "kind": "int", "doc": "frames sent"},
-    {"name": "status/state", "kind": "text", "doc": "what the world is doing"},
-    {"name": "status/bank", "kind": "text", "doc": "the name of the bank under the hands"},
-    {"name": "status/tally", "kind": "text", "doc": "whether an NDI mixer shows us: program, preview or off"},
+    {"name": "status/state", "kind": "text", "doc": "state of the world"},
+    {"name": "status/bank", "kind": "text", "doc": "name of the current bank"},
+    {"name": "status/tally", "kind": "text", "doc": "whether an NDI mixer shows this node: program, preview or off"},
     {"name": "status/beat", "kind": "float", "doc": "beats so far"},
-    {"name": "status/quality", "kind": "text", "doc": "what of the picture's quality is reduced, and why"},
+    {"name": "status/quality", "kind": "text", "doc": "what is reduced in quality, and why"},
 )
 EXTENSIONS = ("ACCESS", "VALUE", "RANGE", "DESCRIPTION", "UNIT", "CLIPMODE", "OVERLOADS", "LISTEN")
 ATTRIBUTES = frozenset(EXTENSIONS) - {"LISTEN"} | {"FULL_PATH", "CONTENTS", "TYPE"}
@@ -53,15 +53,15 @@ def method(row: Mapping[str, Any], value: Any, access: int) -> Node:
 
 
 class Space:
-    """Every node there is, and the value it has now.
+    """All nodes with their current values.
 
-    rows: as `method` takes them; a row without a place in `values` has no value yet.
+    rows: as `method` takes them; a row that is not in `values` has no value yet.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]], values: Mapping[str, Any]) -> None:
         self._nodes: dict[str, Node] = {}
         self.root = self._container("/")
-        self._values: dict[str, list[Any]] = {}  # by target: the list that every node of it shows
+        self._values: dict[str, list[Any]] = {}  # by target: the list that all its nodes share
         for row in rows:
             access = WRITE if row["kind"] == "trigger" else READ | WRITE
             self._add(row, values.get(row["name"]), access)
@@ -91,7 +91,7 @@ class Space:
             self._values[row["name"]] = node["VALUE"]
 
     def set(self, target: str, value: Any) -> bool:
-        """A target's new value; False for what is not in the tree."""
+        """Set a target's value; False where it is not in the tree."""
         shown = self._values.get(target)
         if shown is None:
             return False
@@ -99,7 +99,7 @@ class Space:
         return True
 
     def target(self, path: str) -> str | None:
-        """The target whose value a path shows, or None."""
+        """The target of a path, or None."""
         name = path.removeprefix(PREFIX)
         if name in self._values:
             return name
@@ -110,7 +110,7 @@ class Space:
         return self._values[target][0]
 
     def query(self, path: str, attribute: str = "") -> tuple[HTTPStatus, Node]:
-        """What GET answers for a path, and for one of its attributes alone."""
+        """The response to GET for a path, or for one of its attributes."""
         node = self._nodes.get(path.rstrip("/") or "/")
         if node is None:
             return HTTPStatus.NOT_FOUND, {}
@@ -124,7 +124,7 @@ class Space:
 
 
 def host_info(name: str, osc_host: str, osc_port: int, query_port: int) -> Node:
-    """osc_host: empty where OSC is heard on every address of the machine."""
+    """osc_host: empty where OSC is received at every address of the machine."""
     info: Node = {"NAME": name, "OSC_PORT": osc_port, "OSC_TRANSPORT": "UDP", "WS_PORT": query_port}
     if osc_host:
         info["OSC_IP"] = osc_host

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import AudioChunk, VideoFormat
-from ..media.aac import RATE, SAMPLES, WAITS, SoundTrack
+from ..media.aac import SAMPLE_RATE_HZ, PACKET_SAMPLES, AUDIO_WAIT_S, AudioTrack
 from ..media.h264 import Coder
 from .output import Picture
 
@@ -15,12 +15,12 @@ class Coded:
 
     def __init__(self, container: Any, fmt: VideoFormat, sound: bool) -> None:
         self._coder = Coder(container, fmt, live=True)
-        self._track = SoundTrack(container) if sound else None
+        self._track = AudioTrack(container) if sound else None
         self._first: tuple[int, float] | None = None  # tick and time
         self._rate = fmt.fps
         self.encoder = self._coder.name
         # Packets that wait for the other one's of their time before they go on.
-        self.held = round(2 * WAITS * (fmt.fps + RATE / SAMPLES)) if sound else 0
+        self.held = round(2 * AUDIO_WAIT_S * (fmt.fps + SAMPLE_RATE_HZ / PACKET_SAMPLES)) if sound else 0
 
     def packets(self, picture: Picture | None, sound: list[AudioChunk]) -> list[Any] | None:
         """None where the clock began anew: its ticks are no longer this stream's."""
@@ -36,7 +36,7 @@ class Coded:
             packets += self._coder.encode(picture.pixels, picture.tick - tick)
         if self._track is not None:
             for heard in sound:
-                packets += self._track.hear(heard.samples, heard.time - begin)
+                packets += self._track.add(heard.samples, heard.time - begin)
             if picture is not None:
                 packets += self._track.wait((picture.tick - tick + 1) / self._rate)
         return packets

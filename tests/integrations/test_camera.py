@@ -93,7 +93,7 @@ def test_a_camera_that_is_not_there_is_named_with_the_fix() -> None:
     with pytest.raises(OSError, match=r"there is no camera 'no such camera'.*wj ports"):
         VideoSource(camera="no such camera").open()
     missing = 64 + len(list_cameras())
-    with pytest.raises(OSError, match=f"camera {missing} is not there: plug it in"):
+    with pytest.raises(OSError, match=f"camera {missing} does not exist: connect it"):
         VideoSource(camera=missing).open()
 
 
@@ -107,7 +107,7 @@ def test_what_cannot_be_played_is_named(tmp_path: Path) -> None:
     broken.write_bytes(b"no video" * 40)
     with pytest.raises(OSError, match=r"broken\.mp4 cannot be opened"):
         VideoSource(file=str(broken)).open()
-    with pytest.raises(OSError, match=r"none\.mp4 is not there: check the path"):
+    with pytest.raises(OSError, match=r"none\.mp4 does not exist: check the path"):
         VideoSource(file=str(tmp_path / "none.mp4")).open()
     with pytest.raises(ValueError, match="a camera or a file"):
         VideoSource()

@@ -103,7 +103,7 @@ def test_an_encoder_that_refuses_to_hurry_still_codes(
     options: dict[str, str], taken: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(h264, "HARDWARE", {"mpeg4": "yuv420p"})
-    monkeypatch.setattr(h264, "AT_ONCE", {"mpeg4": options})
+    monkeypatch.setattr(h264, "LOW_LATENCY", {"mpeg4": options})
     h264.choose.cache_clear()
     assert h264.choose(64, 64) == ("mpeg4", h264.IDR | taken)
     h264.choose.cache_clear()
@@ -127,7 +127,7 @@ def test_the_hardwares_encoders_know_what_they_are_told(name: str) -> None:
             pass
         return True
 
-    for option, value in h264.AT_ONCE[name].items():
+    for option, value in h264.LOW_LATENCY[name].items():
         assert reads({option: value}), (option, value)
         assert not reads({option: "nonsense"}), f"{option} is not known, or takes anything"
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from wav import wav
 from worldjockey.integrations.audio.input import (
-    BLOCK,
+    BLOCK_SAMPLES,
     FEATURES,
-    RATE,
+    SAMPLE_RATE_HZ,
     AudioInput,
     FeatureExtractor,
     FeatureMapping,
@@ -24,12 +24,14 @@ from worldjockey.integrations.audio.input import (
 
 pytestmark = pytest.mark.slow
 
-T = np.arange(RATE * 4) / RATE
+T = np.arange(SAMPLE_RATE_HZ * 4) / SAMPLE_RATE_HZ
 
 
 def listen(wave):
     extractor = FeatureExtractor()
-    rows = [extractor.hear(wave[i : i + BLOCK]) for i in range(0, len(wave) - BLOCK + 1, BLOCK)]
+    rows = [
+        extractor.extract(wave[i : i + BLOCK_SAMPLES]) for i in range(0, len(wave) - BLOCK_SAMPLES + 1, BLOCK_SAMPLES)
+    ]
     return {k: np.array([r[k] for r in rows]) for k in FEATURES}
 
 
@@ -39,30 +41,33 @@ def kicks(beat=0.5, hz=60.0, gain=0.8):
 
 
 def test_silence_and_hum_below_hearing_are_nothing():
-    for wave in (np.zeros(RATE, np.float32), (1e-5 * np.sin(2 * np.pi * 50 * T[:RATE])).astype(np.float32)):
-        heard = listen(wave)
-        assert all(v.max() == 0 for v in heard.values())
+    for wave in (
+        np.zeros(SAMPLE_RATE_HZ, np.float32),
+        (1e-5 * np.sin(2 * np.pi * 50 * T[:SAMPLE_RATE_HZ])).astype(np.float32),
+    ):
+        features = listen(wave)
+        assert all(v.max() == 0 for v in features.values())
 
 
 @pytest.mark.parametrize("gain", [0.9, 0.05])
 def test_kicks_are_heard_once_each_and_on_time_at_any_gain(gain):
-    heard = listen(kicks(gain=gain))
-    at = np.flatnonzero(heard["onset"]) * BLOCK / RATE
+    features = listen(kicks(gain=gain))
+    at = np.flatnonzero(features["onset"]) * BLOCK_SAMPLES / SAMPLE_RATE_HZ
     at = at[at > 0.4]  # it needs a moment to know the room
     beats = np.arange(0.5, 4, 0.5)
     assert len(at) == len(beats)
     assert np.abs(at - beats).max() < 0.03
-    assert heard["bass"][50:].max() > 0.9
+    assert features["bass"][50:].max() > 0.9
 
 
 def test_bass_and_treble_are_told_apart():
     low, high = (
         listen((0.5 * np.sin(2 * np.pi * 80 * T)).astype(np.float32)),
-        np.random.default_rng(0).normal(0, 0.2, RATE),
+        np.random.default_rng(0).normal(0, 0.2, SAMPLE_RATE_HZ),
     )
     hiss = np.diff(high, prepend=0).astype(np.float32)  # noise without its low end
     mixed = listen(np.concatenate([(0.5 * np.sin(2 * np.pi * 80 * T)).astype(np.float32), hiss]))
-    n = len(T) // BLOCK
+    n = len(T) // BLOCK_SAMPLES
     assert low["bass"][20:].min() > 0.9
     assert mixed["bass"][n + 10 :].mean() < 0.2 < mixed["treble"][n + 10 :].mean()
 
@@ -83,16 +88,16 @@ def test_any_samples_give_values_in_range(block):
     with np.errstate(all="ignore"):
         extractor = FeatureExtractor()
         for _ in range(3):
-            assert all(0 <= v <= 1 for v in extractor.hear(block).values())
+            assert all(0 <= v <= 1 for v in extractor.extract(block).values())
 
 
 def test_a_file_plays_its_parameters(tmp_path):
-    path = wav(tmp_path / "kicks.wav", RATE, kicks())
-    heard, enough = [], threading.Event()
+    path = wav(tmp_path / "kicks.wav", SAMPLE_RATE_HZ, kicks())
+    controls, enough = [], threading.Event()
 
     def deliver(control):
-        heard.append(control)
-        if len(heard) > 60:
+        controls.append(control)
+        if len(controls) > 60:
             enough.set()
 
     source = AudioInput(str(path), (FeatureMapping("bass", "cam/zoom", low=-0.5, high=0.5),))
@@ -100,25 +105,30 @@ def test_a_file_plays_its_parameters(tmp_path):
     source.start(deliver)
     assert enough.wait(10)
     source.stop()
-    assert {c.target for c in heard} == {"cam/zoom"}
-    values = [c.args[0] for c in heard]
+    assert {c.target for c in controls} == {"cam/zoom"}
+    values = [c.args[0] for c in controls]
     assert min(values) >= -0.5
     assert 0.3 < max(values) <= 0.5
-    assert all(begin <= c.arrived_at <= time.monotonic() for c in heard)
+    assert all(begin <= c.arrived_at <= time.monotonic() for c in controls)
 
 
 def test_the_sound_itself_is_passed_on_piece_by_piece(tmp_path):
     """Both sides as they are, round and round, beside what is made of it."""
-    left, right = 0.5 * np.sin(2 * np.pi * 100 * T[:RATE]), 0.25 * np.sin(2 * np.pi * 200 * T[:RATE])
+    left, right = (
+        0.5 * np.sin(2 * np.pi * 100 * T[:SAMPLE_RATE_HZ]),
+        0.25 * np.sin(2 * np.pi * 200 * T[:SAMPLE_RATE_HZ]),
+    )
     pieces, levels, enough = [], [], threading.Event()
 
-    def hear(piece):
+    def on_audio(piece):
         pieces.append(piece)
-        if sum(len(p.samples) for p in pieces) > 1.2 * RATE:
+        if sum(len(p.samples) for p in pieces) > 1.2 * SAMPLE_RATE_HZ:
             enough.set()
 
     source = AudioInput(
-        str(wav(tmp_path / "sides.wav", RATE, left, right)), (FeatureMapping("level", "sound/level"),), hear
+        str(wav(tmp_path / "sides.wav", SAMPLE_RATE_HZ, left, right)),
+        (FeatureMapping("level", "sound/level"),),
+        on_audio,
     )
     begin = time.monotonic()
     source.start(levels.append)
@@ -127,9 +137,9 @@ def test_the_sound_itself_is_passed_on_piece_by_piece(tmp_path):
     samples = np.concatenate([p.samples for p in pieces])
     sent = np.resize(np.stack([left, right], 1), samples.shape)
     assert np.abs(samples - sent).max() < 1e-3
-    assert {p.rate for p in pieces} == {RATE}
+    assert {p.rate for p in pieces} == {SAMPLE_RATE_HZ}
     assert begin <= pieces[0].time + 0.1
-    assert pieces[-1].end - pieces[0].time == pytest.approx(len(samples) / RATE, abs=1e-3)
+    assert pieces[-1].end - pieces[0].time == pytest.approx(len(samples) / SAMPLE_RATE_HZ, abs=1e-3)
     assert max(c.args[0] for c in levels) > 0.9
 
 
@@ -217,7 +227,7 @@ def test_a_sound_server_that_ends_costs_the_sound_until_it_is_back(jack, wait_fo
             source.start(lambda control: None)
             wait_for(lambda: state() == "listening", 20)
         wait_for(lambda: state() == "no sound", 20)
-        assert "silent or gone" in source.status()["message"] or "no sound input" in source.status()["message"]
+        assert "silent or gone" in source.status()["message"] or "no audio input" in source.status()["message"]
         with metronome(server):
             wait_for(lambda: state() == "listening", 30)
     finally:

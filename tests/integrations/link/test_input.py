@@ -129,7 +129,7 @@ def test_a_peer_that_dies_joins_again(peer: Callable[[float], Peer], wait_for: C
         wait_for(lambda: link.status()["joined"], 10)
         link._child.kill()
         wait_for(lambda: not link.status()["joined"], 10)
-        assert "joins again" in link.status()["error"]
+        assert "is restarted" in link.status()["error"]
         count = len(heard)
         wait_for(lambda: len(heard) > count, 15, "the session again")
         assert heard[-1][2] == pytest.approx(110, abs=0.01)

@@ -180,7 +180,7 @@ def test_curves_go_from_end_to_end_and_back(x, curve):
     assert bent(0.0, curve) == pytest.approx(0)
     assert bent(1.0, curve) == pytest.approx(1)
     assert straight(bent(x, curve), curve) == pytest.approx(x, abs=1e-6)
-    assert rule.place(rule.at(x)) == pytest.approx(x, abs=1e-6)
+    assert rule.position_of(rule.at(x)) == pytest.approx(x, abs=1e-6)
 
 
 def test_a_show_line_takes_a_controllers_and_its_light():

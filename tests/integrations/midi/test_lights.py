@@ -2,7 +2,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from worldjockey.integrations.midi.lights import ECHO, MOST, REST, Lights, partner, plain
+from worldjockey.integrations.midi.lights import ECHO_S, FADER_REST_S, MESSAGES_PER_ROUND, Lights, partner, plain
 from worldjockey.integrations.midi.parse import Event
 from worldjockey.integrations.midi.rules import Controller, Rule, table
 
@@ -59,21 +59,21 @@ def test_what_changed_is_shown_once_and_in_levels():
 
 def test_a_fader_under_a_hand_is_left_alone_until_it_rests():
     lights = lit()
-    assert not lights.hear(Event("cc", 1, 7, 90), "box", 5.0)
+    assert not lights.is_echo(Event("cc", 1, 7, 90), "box", 5.0)
     lights.note("morph", 0.7)
     assert shown(lights, 5.1) == []
     lights.note("morph", 1.0)
-    assert shown(lights, 5.1 + REST) == [(0xB0, 7, 127)]
+    assert shown(lights, 5.1 + FADER_REST_S) == [(0xB0, 7, 127)]
 
 
 def test_what_a_motor_says_of_our_move_is_no_hand():
     lights = lit()
     lights.note("morph", 1.0)
     assert shown(lights, 5.0) == [(0xB0, 7, 127)]
-    assert lights.hear(Event("cc", 1, 7, 127), "box", 5.1)
-    assert not lights.hear(Event("cc", 1, 7, 126), "box", 5.2)
-    assert not lights.hear(Event("cc", 1, 7, 127), "box", 5.3)  # now a hand is on it
-    assert not lights.hear(Event("cc", 1, 7, 127), "box", 6.0 + ECHO)
+    assert lights.is_echo(Event("cc", 1, 7, 127), "box", 5.1)
+    assert not lights.is_echo(Event("cc", 1, 7, 126), "box", 5.2)
+    assert not lights.is_echo(Event("cc", 1, 7, 127), "box", 5.3)  # now a hand is on it
+    assert not lights.is_echo(Event("cc", 1, 7, 127), "box", 6.0 + ECHO_S)
 
 
 def test_a_round_is_bounded_and_nothing_is_lost():
@@ -85,7 +85,7 @@ def test_a_round_is_bounded_and_nothing_is_lost():
     rounds = []
     while not lights.settled:
         rounds.append(shown(lights, 0.0))
-    assert max(map(len, rounds)) == MOST
+    assert max(map(len, rounds)) == MESSAGES_PER_ROUND
     assert sorted(message[1] for one in rounds for message in one) == list(range(100))
 
 

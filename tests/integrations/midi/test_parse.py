@@ -144,6 +144,6 @@ def test_encoders_turn_as_far_either_way(value):
 )
 def test_what_is_moved_is_recognised(events, found):
     gather = Gather()
-    heard = [gather.hear(event, "a") for event in events]
+    heard = [gather.add(event, "a") for event in events]
     assert heard[:-1] == [None] * (len(events) - 1)
     assert heard[-1] == found

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations.midi.parse import Event
 from worldjockey.integrations.midi.player import Translator, position
-from worldjockey.integrations.midi.rules import MOST, NEAR, Rule
+from worldjockey.integrations.midi.rules import SCALE_MAX, TAKEOVER_DISTANCE, Rule
 
 SLACK = 1e-6
 # A hand moves the fader, or something else moves the parameter.
@@ -43,8 +43,8 @@ def test_pickup_never_moves_the_value_further_than_the_hand_nor_against_it(value
         if became != was:
             assert became == now
             hand = 0.0 if before is None else now - before
-            assert abs(became - was) <= max(abs(hand), NEAR) + SLACK
-            assert (became - was) * hand >= 0 or abs(became - was) <= NEAR + SLACK
+            assert abs(became - was) <= max(abs(hand), TAKEOVER_DISTANCE) + SLACK
+            assert (became - was) * hand >= 0 or abs(became - was) <= TAKEOVER_DISTANCE + SLACK
         before = now
 
 
@@ -58,8 +58,8 @@ def test_scale_moves_with_the_hand_at_most_so_much_faster(value, moves):
         was, now = fader.values["x"], at(move)
         became = fader.move(move)
         hand = 0.0 if before is None else now - before
-        assert abs(became - was) <= max(MOST * abs(hand), NEAR) + SLACK
-        assert (became - was) * hand >= -SLACK or abs(became - was) <= NEAR + SLACK
+        assert abs(became - was) <= max(SCALE_MAX * abs(hand), TAKEOVER_DISTANCE) + SLACK
+        assert (became - was) * hand >= -SLACK or abs(became - was) <= TAKEOVER_DISTANCE + SLACK
         assert 0 <= became <= 1
         before = now
 

@@ -19,9 +19,18 @@ from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.osc_server import BlockingOSCUDPServer
 from pythonosc.udp_client import SimpleUDPClient
 from worldjockey.integrations import ControlEvent
-from worldjockey.integrations.osc.input import SCHEDULED, SCHEDULED_BYTES, OSCInput
-from worldjockey.integrations.osc.packets import AHEAD, PATTERN, Malformed, build, match, parse, split, thin
-from worldjockey.integrations.osc.peers import LEASE, SUBSCRIBERS, Allowed, Budget, Subscribers
+from worldjockey.integrations.osc.input import SCHEDULED_BYTES_MAX, SCHEDULED_MAX, OSCInput
+from worldjockey.integrations.osc.packets import (
+    AHEAD_MAX_S,
+    PATTERN_CHARS_MAX,
+    Malformed,
+    build,
+    match,
+    parse,
+    split,
+    thin,
+)
+from worldjockey.integrations.osc.peers import LEASE_S, SUBSCRIBERS_MAX, Allowed, Budget, Subscribers
 
 CLIENT = Path(__file__).parents[2] / "peers" / "osc_client.py"
 
@@ -112,7 +121,7 @@ def test_bundles_now_late_nested_and_soon(listener, wait_for):
     listener.send(
         bundle(soon, message("/wj/soon", 1)),
         bundle(IMMEDIATELY, message("/wj/a", 1), inner),
-        bundle(time.time() + AHEAD + 3600, message("/wj/wrong-clock", 1)),
+        bundle(time.time() + AHEAD_MAX_S + 3600, message("/wj/wrong-clock", 1)),
     )
     wait_for(lambda: len(listener.controls) == 4)
     assert listener.said == [("a", 1), ("b", 2), ("wrong-clock", 1), ("soon", 1)]
@@ -224,7 +233,7 @@ def test_hostile_datagrams_are_counted_and_forgotten(listener, wait_for, capfd):
 def test_any_bytes_are_messages_or_malformed(data):
     try:
         for wait, one in split(data, time.time()):
-            assert 0 <= wait <= AHEAD
+            assert 0 <= wait <= AHEAD_MAX_S
             address, args = parse(one)
             assert address.startswith("/")
             assert not any(isinstance(arg, list) for arg in args)
@@ -233,10 +242,10 @@ def test_any_bytes_are_messages_or_malformed(data):
 
 
 def test_a_listener_that_fails_does_not_make_it_deaf(wait_for):
-    heard = []
+    renew = []
 
     def deliver(control: ControlEvent) -> None:
-        heard.append(control.target)
+        renew.append(control.target)
         raise RuntimeError("no")
 
     osc = OSCInput(port=0, feedback_port=None)
@@ -245,7 +254,7 @@ def test_a_listener_that_fails_does_not_make_it_deaf(wait_for):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
             for name in ("/wj/a", "/wj/b"):
                 out.sendto(message(name), ("127.0.0.1", osc.port))
-        wait_for(lambda: heard == ["a", "b"])
+        wait_for(lambda: renew == ["a", "b"])
         assert osc.status()["failed"] == 2
     finally:
         osc.stop()
@@ -282,9 +291,9 @@ class Controller:
     """A python-osc server, as a controller that shows feedback."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, tuple[object, ...]]] = []
+        self.renew: list[tuple[str, tuple[object, ...]]] = []
         dispatcher = Dispatcher()
-        dispatcher.set_default_handler(lambda address, *args: self.heard.append((address, args)))
+        dispatcher.set_default_handler(lambda address, *args: self.renew.append((address, args)))
         self.server = BlockingOSCUDPServer(("127.0.0.1", 0), dispatcher)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
@@ -315,8 +324,8 @@ def test_feedback_goes_to_whoever_sent_last(controller, wait_for):
             ("bang", None),
         ]:
             listener.input.feedback(target, value)
-        wait_for(lambda: len(controller.heard) >= 5)
-        assert dict(controller.heard) == {
+        wait_for(lambda: len(controller.renew) >= 5)
+        assert dict(controller.renew) == {
             "/wj/pad/1": (0.5,), "/wj/freeze": (1,), "/wj/prompt": ("sea",), "/wj/cue": ("storm", 2), "/wj/bang": (),
         }  # fmt: skip
     finally:
@@ -330,8 +339,8 @@ def test_feedback_to_a_named_host_is_thinned_and_ends_on_the_last_value(controll
         for i in range(5000):
             osc.feedback("cam/yaw", i / 5000)
         osc.feedback("cam/yaw", 1.0)
-        wait_for(lambda: controller.heard and controller.heard[-1] == ("/wj/cam/yaw", (1.0,)))
-        assert len(controller.heard) < 500
+        wait_for(lambda: controller.renew and controller.renew[-1] == ("/wj/cam/yaw", (1.0,)))
+        assert len(controller.renew) < 500
     finally:
         osc.stop()
 
@@ -361,7 +370,7 @@ def test_noise_from_many_senders_keeps_memory_bounded(wait_for):
                 time.sleep(0.001)
         listener.send(message("/wj/end"))
         wait_for(lambda: listener.said and ("end",) in listener.said)
-        assert listener.input.status()["scheduled"] <= SCHEDULED
+        assert listener.input.status()["scheduled"] <= SCHEDULED_MAX
     finally:
         listener.input.stop()
 
@@ -374,7 +383,7 @@ def test_what_waits_for_its_time_weighs_little(listener, wait_for):
             time.sleep(0.002)
     listener.send(message("/wj/end"))
     wait_for(lambda: ("end",) in listener.said)
-    assert 0 < listener.input.status()["scheduled"] <= SCHEDULED_BYTES / 60_000 + 1
+    assert 0 < listener.input.status()["scheduled"] <= SCHEDULED_BYTES_MAX / 60_000 + 1
     assert sum(said[0] == "prompt" for said in listener.said) > 40  # the rest was obeyed at once
 
 
@@ -430,7 +439,7 @@ def test_patterns_mean_every_address_that_they_fit(talker, wait_for, pattern, fi
     assert set(talker.said[:-1]) == {(target, 0.5) for target in fits}
 
 
-@pytest.mark.parametrize("pattern", ["pad/[1", "pad/{1", "*" * (PATTERN + 1)])
+@pytest.mark.parametrize("pattern", ["pad/[1", "pad/{1", "*" * (PATTERN_CHARS_MAX + 1)])
 def test_a_pattern_that_is_none_is_counted(talker, wait_for, pattern):
     talker.send(message(f"/wj/{pattern}", 0.5), message("/wj/end"))
     wait_for(lambda: ("end",) in talker.said)
@@ -449,7 +458,7 @@ def test_any_pattern_fits_or_not_or_is_none(pattern, address):
 def test_no_pattern_takes_long():
     begin = time.perf_counter()
     for pattern in ("*a" * 32, "{a,aa,aaa}" * 6, "*" * 64, "[!b]" * 16):
-        match(pattern[:PATTERN], "a" * 60)
+        match(pattern[:PATTERN_CHARS_MAX], "a" * 60)
     assert time.perf_counter() - begin < 0.5
 
 
@@ -558,7 +567,7 @@ def test_several_subscribers_hear_everything_and_go(wait_for):
         outs[1].send(message("/wj/subscribe", 0, 10, "/wj/pad/?"))  # port 0 is none
         outs[2].send(message("/wj/subscribe", outs[2].getsockname()[1], 25.0, "/wj/pad/?"))
         first = dict(hear(outs[0], 1 + len(VALUES)))
-        assert first == {"/wj/subscribed": (int(LEASE),)} | {f"/wj/{k}": (v,) for k, v in VALUES.items()}
+        assert first == {"/wj/subscribed": (int(LEASE_S),)} | {f"/wj/{k}": (v,) for k, v in VALUES.items()}
         assert dict(hear(outs[2], 3)) == {"/wj/subscribed": (60,), "/wj/pad/1": (0.25,), "/wj/pad/2": (0.5,)}
         wait_for(lambda: found.input.status()["subscribers"] == 2)
         found.input.feedback("pad/1", 0.5)
@@ -575,8 +584,8 @@ def test_several_subscribers_hear_everything_and_go(wait_for):
 
 def test_subscribers_are_few_thinned_and_expire():
     room = Subscribers("/wj/".__add__)
-    places = [("127.0.0.1", 1000 + i) for i in range(SUBSCRIBERS + 1)]
-    assert [room.add(place, 0.0, {}) for place in places] == [True] * SUBSCRIBERS + [False]
+    places = [("127.0.0.1", 1000 + i) for i in range(SUBSCRIBERS_MAX + 1)]
+    assert [room.add(endpoint, 0.0, {}) for endpoint in places] == [True] * SUBSCRIBERS_MAX + [False]
     assert room.add(places[0], 1.0, {"a": 1}, rate=10)  # again is a renewal
     for i in range(100):
         room.note("b", i)
@@ -587,10 +596,10 @@ def test_subscribers_are_few_thinned_and_expire():
     for i in range(10_000):  # nobody reads: the oldest are forgotten
         room.note(f"word/{i}", 1.0)
     assert len(dict(room.due(2.0))[places[0]]) <= 4096
-    room.heard("127.0.0.1", 30.0)
-    assert len(room.due(LEASE + 20)) == 0
-    assert len(room) == SUBSCRIBERS
-    room.due(LEASE + 31)
+    room.renew("127.0.0.1", 30.0)
+    assert len(room.due(LEASE_S + 20)) == 0
+    assert len(room) == SUBSCRIBERS_MAX
+    room.due(LEASE_S + 31)
     assert len(room) == 0
 
 
@@ -725,7 +734,7 @@ def test_any_datagrams_leave_the_desk_valid_and_in_range(rig, datagrams):
             assert value in (True, False)
         elif p.kind == "text":
             assert isinstance(value, str)
-    assert rig.input.status()["subscribers"] <= SUBSCRIBERS
+    assert rig.input.status()["subscribers"] <= SUBSCRIBERS_MAX
 
 
 def test_five_thousand_messages_a_second_lose_no_trigger(rig):

@@ -21,7 +21,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from worldjockey.integrations.osc.packets import build, parse
 from worldjockey.integrations.osc.query import OSCQuery
-from worldjockey.integrations.osc.query_server import CLIENTS, known_as
+from worldjockey.integrations.osc.query_server import CLIENTS_MAX, known_as
 from worldjockey.integrations.osc.query_tree import ATTRIBUTES, EXTENSIONS, Space
 from worldjockey.node.control import reference
 from worldjockey.node.parameters import PARAMETERS
@@ -196,9 +196,9 @@ def test_names_of_the_rig_are_known(host):
 
 def test_websockets_are_few(served, wait_for):
     with contextlib.ExitStack() as webs:
-        for _ in range(CLIENTS):
+        for _ in range(CLIENTS_MAX):
             webs.enter_context(served.socket())
-        wait_for(lambda: served.query.status()["clients"] == CLIENTS)
+        wait_for(lambda: served.query.status()["clients"] == CLIENTS_MAX)
         with pytest.raises(InvalidStatus, match="503"), served.socket():
             pass
         assert served.get("/wj/seed")["TYPE"] == "i"
