@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import AudioChunk, VideoFormat
-from ..media.aac import SAMPLE_RATE_HZ, PACKET_SAMPLES, AUDIO_WAIT_S, AudioTrack
+from ..media.aac import AUDIO_WAIT_S, PACKET_SAMPLES, SAMPLE_RATE_HZ, AudioTrack
 from ..media.h264 import Coder
 from .output import Picture
 

@@ -21,7 +21,7 @@ from ..stage.vocabulary import ATTRIBUTES
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "probe.safetensors"
 FULL, SIZE = (288, 512), (144, 256)  # what is looked at closely, and as a whole
-GRID = (3, 4)  # cells in which the whole is remembered
+GRID_CELLS = (3, 4)  # cells in which the whole is remembered
 
 
 def _layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -53,12 +53,12 @@ class Probe(nn.Module):
             *(_layer(a, b, 2) for a, b in itertools.pairwise(whole)), _Residual(64), _layer(64, 128, 2), _Residual(128)
         )
         self.near = nn.Sequential(*(_layer(a, b, 2) for a, b in itertools.pairwise(near)))
-        self.width = 128 * GRID[0] * GRID[1] + near[-1]
+        self.width = 128 * GRID_CELLS[0] * GRID_CELLS[1] + near[-1]
         self.heads = nn.ModuleDict({k: nn.Linear(self.width, len(v)) for k, v in ATTRIBUTES.items()})
 
     def look(self, small: Tensor, close: Tensor) -> Tensor:
         """small (n, 3, *SIZE), close (n * k, 3, h, w) parts of the full image -> (n, 1584)."""
-        grid = F.adaptive_avg_pool2d(self.whole(small - 0.5), GRID).flatten(1)
+        grid = F.adaptive_avg_pool2d(self.whole(small - 0.5), GRID_CELLS).flatten(1)
         fine = self.near(close - 0.5).mean((2, 3)).unflatten(0, (len(small), -1)).mean(1)
         return torch.cat([grid, fine], 1)
 
@@ -69,7 +69,7 @@ class Probe(nn.Module):
 
     def summary(self, features: Tensor) -> Tensor:
         """(n, 176): features without positions, in which Fréchet distances are measured."""
-        cells = 128 * GRID[0] * GRID[1]
+        cells = 128 * GRID_CELLS[0] * GRID_CELLS[1]
         return torch.cat([features[:, :cells].unflatten(1, (128, -1)).mean(-1), features[:, cells:]], 1)
 
     def scores(self, features: Tensor) -> dict[str, Tensor]:

@@ -24,9 +24,9 @@ from ..errors import WeightsMissing
 from ..spec import Array
 
 FILE = Path(__file__).parents[1] / "weights" / "words.safetensors"
-WORDS = 96_000
-MEANING = 64
-NEAR = 0.5  # cosine to a training word from which a word counts as near: the components separate these
+VOCABULARY_SIZE = 96_000
+MEANING_DIM = 64
+NEAR_COSINE = 0.5  # cosine to a training word from which a word counts as near: the components separate these
 
 
 @lru_cache(maxsize=1)
@@ -45,7 +45,7 @@ def meaning(word: str) -> Array:
     """(64,) of unit length; zeros where the word is not known."""
     index, rows = lexicon()
     i = index.get(word)
-    return np.zeros(MEANING, np.float32) if i is None else rows[i]
+    return np.zeros(MEANING_DIM, np.float32) if i is None else rows[i]
 
 
 def likeness(rows: Array, known: Array) -> Array:
@@ -83,9 +83,9 @@ def compressed(vectors: Array, taught: Array) -> Array:
     """(words, d) -> (words, MEANING) int8: the principal components of those near the rows of `taught` (indices)."""
     x = vectors - vectors.mean(0)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    near = likeness(unit, unit[taught]) > NEAR
+    near = likeness(unit, unit[taught]) > NEAR_COSINE
     _, axes = np.linalg.eigh(np.cov(x[near].T))
-    cut = x @ axes[:, ::-1][:, :MEANING]
+    cut = x @ axes[:, ::-1][:, :MEANING_DIM]
     return np.round(cut / np.abs(cut).max(1, keepdims=True) * 127).astype(np.int8)
 
 
@@ -109,7 +109,7 @@ def make(folder: Path) -> None:
     for word in iter_wordlist("en", wordlist="large"):
         if word.isalpha() and word.isascii() and len(word) > 1:
             words.append(word)
-        if len(words) == WORDS:
+        if len(words) == VOCABULARY_SIZE:
             break
     save(words, SentenceEncoder(folder)(words))
 

@@ -16,7 +16,7 @@ from .image_reader import ImageReader
 LOOK, SOUND = len(ATTRIBUTES), len(ATTRIBUTES) + 1  # rows after those of the attributes
 TOKENS = SOUND + 1
 SILENCE_RMS = 0.02  # below it a sound is silence
-READ_AT = (288, 512)  # height and width to which an image is resized
+READER_SIZE = (288, 512)  # height and width to which an image is resized
 assert WIDTH >= SOUND_STEPS
 assert WIDTH > SEED_DIM
 
@@ -32,9 +32,12 @@ def encode_image(image: NDArray[np.uint8], autoencoder: Autoencoder, reader: Ima
         raise ValueError(f"an image prompt is (height, width, 3) RGB, not {image.shape}")
     x = torch.from_numpy(np.ascontiguousarray(image[..., :3])).permute(2, 0, 1)[None].float() / 255
     h, w = x.shape[-2:]
-    keep_h, keep_w = min(h, w * READ_AT[0] // READ_AT[1] or 1), min(w, h * READ_AT[1] // READ_AT[0] or 1)
+    keep_h, keep_w = (
+        min(h, w * READER_SIZE[0] // READER_SIZE[1] or 1),
+        min(w, h * READER_SIZE[1] // READER_SIZE[0] or 1),
+    )
     top, left = (h - keep_h) // 2, (w - keep_w) // 2
-    x = F.interpolate(x[..., top : top + keep_h, left : left + keep_w], READ_AT, mode="bilinear", antialias=True)
+    x = F.interpolate(x[..., top : top + keep_h, left : left + keep_w], READER_SIZE, mode="bilinear", antialias=True)
     latent = (autoencoder.encode(x.to(mean.device)) - mean) / std
     predicted = reader(latent.cpu())
     values = np.zeros((TOKENS, WIDTH), np.float32)

@@ -17,25 +17,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..stage.figure import FEET, TALL, contact, skeleton, surface
-from ..stage.geometry import FLOWS, MOTES, SLICES, SPIRALS, SWELLS, Rays, smoothstep
+from ..stage.geometry import DEPTH_PLANES, FLOWS, MOTES, SPIRALS, SWELLS, Rays, smoothstep
 from ..stage.scene import PANORAMA, ROAD, STREET, Scene
 from ..stage.vocabulary import FIGURES, LIGHTS, LOOKS, PLACES, SCENES, WEATHERS
 
 TAPS = 4  # readings across a latent
 HARMONICS = (1, 2, 4, 8)
-BEARINGS = 4 * len(HARMONICS)
+BEARING_CHANNELS = 4 * len(HARMONICS)
 GROUNDED = (*SCENES, "grid")  # places with a horizon
 TOP, BOTTOM = 1.8, -1.2  # screen units over the horizon that a panorama covers
-TALLEST = 2.4  # world units that a near plane covers
-LATERAL = 1.6  # world units left and right of the camera's own path
+PLANE_HEIGHT = 2.4  # world units that a near plane covers
+PLANE_REACH = 1.6  # world units left and right of the camera's own path
 SUN_REACH = 1.6  # screen units around the sun
-BODY = 4  # channels of the figure beside its skin
-RAYS = 10 + 2 * len(FLOWS) + 2 * (len(SWELLS) + 1)
-SKIN = (-0.09, 0.25)  # distance from the figure's surface, in its height, that its skin covers
+BODY_CHANNELS = 4  # channels of the figure beside its skin
+RAY_CHANNELS = 10 + 2 * len(FLOWS) + 2 * (len(SWELLS) + 1)
+SKIN_DEPTH = (-0.09, 0.25)  # distance from the figure's surface, in its height, that its skin covers
 EDGE, HALO = 0.02, 0.03  # of the same: how far an edge is given exactly, and the direction it faces
-DISC = 0.04  # screen units within which the sun's edge is given exactly
-BENDS = 2  # waves bend waves that are bent
-SHOWN = 0.004  # a value with less weight is not read
+SUN_DISC = 0.04  # screen units within which the sun's edge is given exactly
+BEND_ROUNDS = 2  # waves bend waves that are bent
+WEIGHT_MIN = 0.004  # a value with less weight is not read
 
 
 class Texture(nn.Module):
@@ -60,7 +60,7 @@ class Texture(nn.Module):
         """
         n, h, w = v.shape
         out = self.table.new_zeros(n, self.channels, h, w)
-        frame, value = torch.nonzero(weights > SHOWN, as_tuple=True)
+        frame, value = torch.nonzero(weights > WEIGHT_MIN, as_tuple=True)
         if not len(frame):  # every process of a team must find a gradient for every texture
             return out + 0.0 * self.table[0, 0, 0, 0] if torch.is_grad_enabled() else out
         texture = self.table[value]
@@ -105,7 +105,7 @@ class Bend(nn.Module):
         push = torch.einsum("np,pij->nij", place, self.push)
         still = 2 * pi * phases.flatten(2)
         bent = still
-        for _ in range(BENDS):
+        for _ in range(BEND_ROUNDS):
             bent = torch.baddbmm(still, push, bent.sin())
         return torch.cat([bent.sin(), bent.cos()], 1).unflatten(-1, phases.shape[2:])
 
@@ -120,7 +120,7 @@ class NeuralTextures(nn.Module):
         super().__init__()
         grounded = len(GROUNDED)
         self.panorama = Texture(grounded, 108, 256, depth + 2)
-        self.planes = Texture(len(SCENES) * SLICES, 80, 256, depth + 1, covers=True)
+        self.planes = Texture(len(SCENES) * DEPTH_PLANES, 80, 256, depth + 1, covers=True)
         self.ground = Texture(grounded, 128, 256, depth, wrap_rows=True)
         self.far_ground = Texture(grounded, 32, 64, depth, wrap_rows=True)
         self.path = Texture(grounded, 64, 96, depth, wrap_rows=True)
@@ -133,7 +133,7 @@ class NeuralTextures(nn.Module):
                                     for k, layers in MOTES.items()})  # fmt: skip
         self.skin = Texture(1, 80, 16, depth)
         behind = depth + 2 + 5 * depth
-        self.channels = RAYS + behind + depth + 1 + 2 * (depth + 2) + 2 * depth + depth + BODY
+        self.channels = RAY_CHANNELS + behind + depth + 1 + 2 * (depth + 2) + 2 * depth + depth + BODY_CHANNELS
 
     def forward(self, s: Scene, rows: int, columns: int) -> Tensor:
         rows, columns = rows * TAPS, columns * TAPS
@@ -146,7 +146,7 @@ class NeuralTextures(nn.Module):
         below = (y < 0.02).to(y.dtype)
         near = below * (1.6 / reach).clamp(max=1)[:, :, None]
         along, ahead = torch.remainder(wx / STREET, 1.0), torch.remainder(wz / ROAD, 1.0)[:, :, None].expand(shape)
-        lateral = _unit(pan * reach[:, :, None], -LATERAL, LATERAL) * 0.998 + 0.001
+        lateral = _unit(pan * reach[:, :, None], -PLANE_REACH, PLANE_REACH) * 0.998 + 0.001
         beside = (_unit(r.sun(), -SUN_REACH, SUN_REACH) * 0.998 + 0.001)[:, None, :].expand(shape)
         drift = torch.remainder(turns + (s.time / 64)[:, None, None], 1.0)
         height = _unit(-y, -TOP, -BOTTOM)
@@ -175,11 +175,11 @@ class NeuralTextures(nn.Module):
         x = r.screen_x[None, None, :].expand_as(y)
         up = r.screen_y[None, :, None].expand_as(y)
         looks = r.scene.place[:, len(PLACES) - len(LOOKS) :].sum(-1)[:, None, None]
-        growth = -r.spiral(0, 0)[2].log() * looks if float(looks.max()) > SHOWN else torch.zeros_like(y)
+        growth = -r.spiral(0, 0)[2].log() * looks if float(looks.max()) > WEIGHT_MIN else torch.zeros_like(y)
         beside, over, radius, pulse = r.disc()
         off = torch.hypot(beside[:, None, :], over[:, :, None])
         radius = radius[:, None, None]
-        edge = torch.tanh((radius * pulse[:, None, None] - off) / DISC)
+        edge = torch.tanh((radius * pulse[:, None, None] - off) / SUN_DISC)
         within = torch.exp(-((off / radius) ** 2))
         stripe = (over[:, :, None] / radius).clamp(-1.5, 1.5) * within
         plain = [y, smoothstep(-0.1, 0.1, y), near, below, x, up, growth, edge, within, stripe]
@@ -190,10 +190,10 @@ class NeuralTextures(nn.Module):
         scenes = s.place[:, : len(SCENES)]
         laid, through = torch.zeros(1, device=s.time.device), torch.ones(1, device=s.time.device)
         for level, p in enumerate(r.planes()):
-            content = F.one_hot(p.content[:, 0].long(), SLICES).to(scenes.dtype)
+            content = F.one_hot(p.content[:, 0].long(), DEPTH_PLANES).to(scenes.dtype)
             weights = (scenes[:, :, None] * content[:, None, :]).flatten(1)
             u = (p.u / STREET)[:, None, :].expand(-1, p.height.shape[1], -1)
-            v = _unit(-p.height, -TALLEST, 0.1)[:, :, None].expand_as(u)
+            v = _unit(-p.height, -PLANE_HEIGHT, 0.1)[:, :, None].expand_as(u)
             read = self.planes(weights, u, v, level) * p.seen[:, :, None, None]
             seen, opaque = read[:, :-1], read[:, -1:]
             laid = laid + seen * through
@@ -219,15 +219,15 @@ class NeuralTextures(nn.Module):
         """The skin of the posed skeleton, read by how far from it a line of sight passes and which way the surface
         faces there, seen from the sun's side; and that distance, direction and the shadow under the feet themselves."""
         there = 1 - s.figure[:, FIGURES.index("none")]
-        if float(there.detach().max()) < SHOWN:
+        if float(there.detach().max()) < WEIGHT_MIN:
             nothing = torch.zeros(len(s), 1, len(r.screen_y), len(r.screen_x), device=s.time.device)
             return torch.cat([self.skin(torch.zeros_like(there)[:, None], nothing[:, 0], nothing[:, 0]),
-                              nothing.expand(-1, BODY, -1, -1)], 1)  # fmt: skip
+                              nothing.expand(-1, BODY_CHANNELS, -1, -1)], 1)  # fmt: skip
         x, y = r.screen_x / TALL, (r.screen_y - FEET) / TALL
         ends, radii = skeleton(s.figure, s.phase)
         d, facing_x, facing_y = surface(x, y, ends, radii)
         facing_x = facing_x * torch.sign(r.sun()[:, len(r.screen_x) // 2])[:, None, None]
-        read = self.skin(there[:, None], torch.atan2(facing_y, facing_x) / (2 * pi) + 0.5, _unit(d, *SKIN))
+        read = self.skin(there[:, None], torch.atan2(facing_y, facing_x) / (2 * pi) + 0.5, _unit(d, *SKIN_DEPTH))
         halo = torch.exp(-d.abs() / HALO)
         body = torch.stack([torch.tanh(-d / EDGE), facing_x * halo, facing_y * halo, contact(x, y, ends)], 1)
         return torch.cat([read, body * there[:, None, None, None]], 1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-NEAR = 9  # latents across over which light is averaged: about a quarter of the frame's width
+LIGHT_KERNEL = 9  # latents across over which light is averaged: about a quarter of the frame's width
 
 
 def relit(drawn: Tensor, live: Tensor, strength: float) -> Tensor:
@@ -23,4 +23,4 @@ def relit(drawn: Tensor, live: Tensor, strength: float) -> Tensor:
 
 
 def _light(latent: Tensor) -> Tensor:
-    return F.avg_pool2d(latent, NEAR, 1, NEAR // 2, count_include_pad=False)
+    return F.avg_pool2d(latent, LIGHT_KERNEL, 1, LIGHT_KERNEL // 2, count_include_pad=False)

@@ -88,7 +88,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, s: Sparsity, scale: float | None = N
     )
 
 
-TILE = 128  # tokens a side of what FlexAttention computes or leaves out
+TILE_TOKENS = 128  # tokens a side of what FlexAttention computes or leaves out
 
 
 @cache
@@ -102,10 +102,10 @@ def _flexed() -> Any:
 def _flex(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, s: Sparsity, scale: float | None) -> Tensor:
     from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-    tiled = tiles(seen, s, TILE)
+    tiled = tiles(seen, s, TILE_TOKENS)
     mask = BlockMask.from_kv_blocks(
         tiled.sum(-1, dtype=torch.int32), tiled.int().argsort(dim=-1, descending=True, stable=True).int(),
-        BLOCK_SIZE=TILE, mask_mod=mask_of(seen, s), seq_lengths=(q.shape[-2], k.shape[-2]),
+        BLOCK_SIZE=TILE_TOKENS, mask_mod=mask_of(seen, s), seq_lengths=(q.shape[-2], k.shape[-2]),
     )  # fmt: skip
     return (_flexed() if on_gpu(q) else flex_attention)(q, k, v, block_mask=mask, scale=scale)
 

@@ -25,11 +25,11 @@ from torch.nn import functional as F
 
 from ..spec import Array, Tokens
 from ..stage.vocabulary import ATTRIBUTES, WIDTH
-from .lexicon import MEANING, meaning
+from .lexicon import MEANING_DIM, meaning
 
 WORDS_MAX = 2048  # a longer prompt is read up to here
-PIECES = 256
-VECTOR = PIECES + MEANING
+PIECE_DIM = 256
+VECTOR = PIECE_DIM + MEANING_DIM
 MARKS = frozenset(",.;:!?\n")
 NO_MENTION = 1.0  # evidence that an attribute is not mentioned
 
@@ -66,7 +66,7 @@ def _vector(word: str) -> Array:
     if word in MARKS:
         return np.zeros(VECTOR, np.float32)
     ids = tokenizer.encode(word, add_special_tokens=False).ids
-    v = vectors[ids].mean(0) if ids else np.zeros(PIECES, np.float32)
+    v = vectors[ids].mean(0) if ids else np.zeros(PIECE_DIM, np.float32)
     return np.concatenate([v / max(float(np.linalg.norm(v)), 1e-6), meaning(word)])
 
 

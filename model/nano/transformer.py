@@ -19,16 +19,16 @@ from torch.nn import functional as F
 from ..stage.scene import CLOCK_PERIODS_S, PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene, circle
 from ..stage.vocabulary import ATTRIBUTES
 from ..stage.vocabulary import WIDTH as PROMPT_DIM
-from .neural_textures import BEARINGS, TAPS, NeuralTextures, bearings
+from .neural_textures import BEARING_CHANNELS, TAPS, NeuralTextures, bearings
 from .pooling import WindowPool
 from .sparse_attention import Sparsity, attend
 
 PROMPT_TOKENS = len(ATTRIBUTES)
 MEMORY_SPANS_S = (2.0, 30.0)  # seconds over which each memory token averages what it saw
 POSE_DIM, CLOCK_DIM, PHASE_DIM = 26, 2 * 2 * len(CLOCK_PERIODS_S) + 1, 6
-FAR = {"sinks": 1, "local": 2, "far": 4}  # frames of each kind that sparse recall sees
-FREE = 1.0  # guidance that exaggerates nothing
-GUIDED_UP_TO = 2.0  # the most guidance that training shows it
+RECALL_FRAMES = {"sinks": 1, "local": 2, "far": 4}  # frames of each kind that sparse recall sees
+NO_GUIDANCE = 1.0  # guidance that exaggerates nothing
+GUIDANCE_MAX = 2.0  # the most guidance that training shows it
 
 
 # Names in weight files of earlier versions, the shipped one among them, and what they are called now.
@@ -100,7 +100,7 @@ class Conditioning:
     def of(cls, scene: Scene, dt: Tensor, look: int) -> Conditioning:
         """With empty memory tokens, the seed given and no guidance."""
         one = torch.ones_like(dt)
-        return cls(scene, dt, one * FREE, one, dt.new_zeros(len(dt), len(MEMORY_SPANS_S), look))
+        return cls(scene, dt, one * NO_GUIDANCE, one, dt.new_zeros(len(dt), len(MEMORY_SPANS_S), look))
 
     def prompt(self) -> Tensor:
         """(n, PROMPT_TOKENS, PROMPT_DIM)"""
@@ -230,7 +230,7 @@ class Block(nn.Module):
         q, k, v = self.far.project(y.reshape(n // frames, frames * p, d))
         if cache is not None:
             k, v = cache.extend((id(self), "far"), k, v, (self.recall - 1) * p)
-        seen = attend(q, k, v, Sparsity(block=p, **FAR), scale=1.0)
+        seen = attend(q, k, v, Sparsity(block=p, **RECALL_FRAMES), scale=1.0)
         return self.far.out(seen.transpose(-3, -2).flatten(-2)).view(n, p, d)
 
 
@@ -332,7 +332,7 @@ class WorldModel(nn.Module):
         self.memory = Memory(c.channels, c.look)
         self.textures = NeuralTextures(c.texture_depth)
         self.detail = DetailPath(self.textures.channels, c.detail, c.trunk, d)
-        self.stem = nn.Conv2d(c.channels + BEARINGS, c.trunk, 1)
+        self.stem = nn.Conv2d(c.channels + BEARING_CHANNELS, c.trunk, 1)
         self.body = Modulated(c.trunk, d)
         self.patchify = nn.Conv2d(c.trunk, d, c.patch, stride=c.patch)
         self.blocks = nn.ModuleList(Block(c, i in c.temporal) for i in range(c.blocks))
@@ -366,7 +366,7 @@ class WorldModel(nn.Module):
             conditioning.memory = (self.memory(earlier)[:, None] * remembered).repeat_interleave(t, 0)
         prompt, memory, sound = conditioning.prompt(), conditioning.memory.unbind(1), conditioning.scene.sound
         others = [conditioning.phase(), conditioning.pose(), conditioning.clock(), conditioning.seed(), sound, *memory]
-        guidance = conditioning.guidance[:, None] - FREE
+        guidance = conditioning.guidance[:, None] - NO_GUIDANCE
         cond = self.cond(torch.cat([prompt.flatten(1), *others, guidance, noise_features(level)], -1))
         # Noise carries no information: the input is weighted by the share of the clean frame in it.
         hint = noisy.flatten(0, 1) * (1 - level)[:, None, None, None]

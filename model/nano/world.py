@@ -30,7 +30,7 @@ from .media_prompts import LOOK, SOUND, TOKENS, encode_image, encode_sound, puls
 from .relight import relit
 from .sampler import sample
 from .text_encoder import TextConfig, TextEncoder
-from .transformer import GUIDED_UP_TO, MEMORY_SPANS_S, Conditioning, KVCache, WorldConfig, WorldModel, current_names
+from .transformer import GUIDANCE_MAX, MEMORY_SPANS_S, Conditioning, KVCache, WorldConfig, WorldModel, current_names
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano.safetensors"
 ENERGY = np.array([1.0, 1.0, 0.6, 0.0])  # what the energy fader gives to level, bass, treble and onset
@@ -201,7 +201,7 @@ class Nano:
                       seed=torch.from_numpy(seed.astype(np.float32))[None])  # fmt: skip
         conditioning = Conditioning.of(Scene.of(scene.flat().to(self.device)), torch.tensor([dt], device=self.device),
                            self.world.config.look)  # fmt: skip
-        conditioning.guidance = conditioning.guidance * min(max(guidance, 1.0), GUIDED_UP_TO)
+        conditioning.guidance = conditioning.guidance * min(max(guidance, 1.0), GUIDANCE_MAX)
         if self.memory is not None:
             conditioning.memory = self.memory
         return conditioning

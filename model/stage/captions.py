@@ -19,7 +19,7 @@ MENTIONED = {"place": 0.8, "light": 0.6, "weather": 0.4, "figure": 0.5, "tint": 
 # Shares of values that are named by a word from the neighbourhood of their phrases, by their plainest names, and by a
 # phrase that nobody wrote (`train.nearby`).
 NEAR, PLAIN, SWAPPED = 0.1, 0.15, 0.15
-COMMAS = 0.6  # share of captions with commas between their phrases
+COMMA_SHARE = 0.6  # share of captions with commas between their phrases
 
 
 @lru_cache(maxsize=1)
@@ -46,7 +46,7 @@ def filler() -> tuple[str, ...]:
     return tuple(_file()["filler"])
 
 
-def ways(attribute: str, value: str) -> tuple[str, ...]:
+def training_phrases_of(attribute: str, value: str) -> tuple[str, ...]:
     """Every written training phrase and word for a value."""
     found = _file()[attribute][value]
     return (*found["teach"], *found.get("words", ()))
@@ -54,7 +54,9 @@ def ways(attribute: str, value: str) -> tuple[str, ...]:
 
 def taught() -> tuple[str, ...]:
     """Every written training phrase and word."""
-    return tuple(phrase for key, values in ATTRIBUTES.items() for value in values for phrase in ways(key, value))
+    return tuple(
+        phrase for key, values in ATTRIBUTES.items() for value in values for phrase in training_phrases_of(key, value)
+    )
 
 
 def _pool(rng: np.random.Generator, attribute: str, value: str) -> Sequence[str]:
@@ -67,9 +69,9 @@ def _pool(rng: np.random.Generator, attribute: str, value: str) -> Sequence[str]
     return _nearby().get(attribute, {}).get(value, pool) if luck < NEAR + PLAIN + SWAPPED else pool
 
 
-def _one(rng: np.random.Generator, ways: Sequence[str]) -> str:
+def _one(rng: np.random.Generator, training_phrases_of: Sequence[str]) -> str:
     """`rng.choice` would turn the whole list into an array first."""
-    return ways[int(rng.integers(len(ways)))]
+    return training_phrases_of[int(rng.integers(len(training_phrases_of)))]
 
 
 def caption(rng: np.random.Generator, held_out: bool = False) -> tuple[str, dict[str, int]]:
@@ -90,4 +92,4 @@ def caption(rng: np.random.Generator, held_out: bool = False) -> tuple[str, dict
         parts.append(" ".join([*(_one(rng, filler()) for _ in range(int(rng.integers(0, 3)))), w]))
     if rng.random() < 0.3 or not parts:
         parts.append(_one(rng, filler()))
-    return (", " if rng.random() < COMMAS else " ").join(parts), labels
+    return (", " if rng.random() < COMMA_SHARE else " ").join(parts), labels

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from .scene import PANORAMA, ROAD, STREET, Scene
 
-CAMERA = 0.55
+CAMERA_HEIGHT = 0.55
 HORIZON = 0.12  # screen units the horizon lies below the middle
 SWAY = 0.10  # how much of that the seed moves
 SUN_SWAY = 1.1
-SLICES = 4  # depth planes on which near things stand
+DEPTH_PLANES = 4  # depth planes on which near things stand
 NEAREST, SPACING = 0.85, 1.95  # depth of the nearest plane, and of each next one to the one before
 STAGGER = 2.0  # world units by which each plane's content is shifted along the street
 SPIRAL = 1.6  # the log-polar looks repeat when they have grown by exp(SPIRAL)
@@ -94,25 +94,25 @@ class Rays:
 
     def ground(self) -> tuple[Tensor, Tensor, Tensor]:
         """Where the ground is met: world x (n, h, w), world z (n, h) and how far ahead (n, h)."""
-        reach = CAMERA / (-self.y).clamp(min=0.012)
+        reach = CAMERA_HEIGHT / (-self.y).clamp(min=0.012)
         wx = self.pan[:, None, :] * reach[:, :, None] + self.scene.x[:, None, None]
         return wx, reach + self.scene.z[:, None], reach
 
     def planes(self) -> list[Plane]:
         """Near planes, the nearest first. Forward by ROAD / SLICES puts every plane where the next nearer one was."""
-        flow = torch.remainder(self.scene.z, ROAD) / ROAD * SLICES
+        flow = torch.remainder(self.scene.z, ROAD) / ROAD * DEPTH_PLANES
         frac, first = (flow - flow.floor())[:, None], flow.floor()[:, None]
         found = []
-        for k in range(SLICES):
+        for k in range(DEPTH_PLANES):
             depth = NEAREST * SPACING ** (k + 1 - frac)
             seen = torch.ones_like(depth)
-            if k == SLICES - 1:
+            if k == DEPTH_PLANES - 1:
                 seen = smoothstep(0.0, 0.8, frac)
             elif k == 0:
                 seen = 1 - smoothstep(0.45, 1.0, frac)
-            content = torch.remainder(k + first, SLICES)
+            content = torch.remainder(k + first, DEPTH_PLANES)
             u = torch.remainder(self.pan * depth + self.scene.x[:, None] + content * STAGGER, STREET)
-            found.append(Plane(content, depth, seen, u, self.y * depth + CAMERA))
+            found.append(Plane(content, depth, seen, u, self.y * depth + CAMERA_HEIGHT))
         return found
 
     def spiral(self, turns: int, inward: int) -> tuple[Tensor, Tensor, Tensor]:

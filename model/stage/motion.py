@@ -28,7 +28,7 @@ ACT_RATE_HZ = {
     "run": 1.5,
     "bow": 0.33,
 }  # cycles a second
-DRIVE = 0.5  # how much faster the figure moves at full level
+AUDIO_SPEEDUP = 0.5  # how much faster the figure moves at full level
 ACT_BLEND_S = 0.15  # seconds from one act to the next
 
 
@@ -73,7 +73,7 @@ class Motion:
         wanted = wanted / wanted.sum()
         self.figure = self.figure + (wanted - self.figure) * (min(1.0, dt / ACT_BLEND_S) * (1.0 - hold))
         rate = float(sum(ACT_RATE_HZ[f] * w for f, w in zip(FIGURES, self.figure, strict=True)))
-        self.phase = (self.phase + dt * rate * (1.0 + DRIVE * level) * (1.0 - hold)) % 1.0
+        self.phase = (self.phase + dt * rate * (1.0 + AUDIO_SPEEDUP * level) * (1.0 - hold)) % 1.0
 
 
 def _one_hot(act: str) -> NDArray[np.float32]:

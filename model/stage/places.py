@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .canvas import Canvas, clouds, mix, pick, ridge, sample, specks
-from .geometry import CAMERA, MOTES, smoothstep, wrap
+from .geometry import CAMERA_HEIGHT, MOTES, smoothstep, wrap
 from .scene import PANORAMA, ROAD, STREET
 from .vocabulary import LIGHTS
 
@@ -115,7 +115,7 @@ def stand(c: Canvas, shape: Callable[[Tensor, Tensor], Tensor], haze: float = 0.
         # Nothing stands across the seam straight behind the camera.
         tall = shape(p.u, p.content) * c.rays.front(0.35)
         far = (1 - 1 / p.depth).clamp(min=0) ** 1.5 * haze
-        body = c.below((tall - CAMERA) / p.depth) * (1 - c.below((-CAMERA / p.depth).expand_as(tall)))
+        body = c.below((tall - CAMERA_HEIGHT) / p.depth) * (1 - c.below((-CAMERA_HEIGHT / p.depth).expand_as(tall)))
         mask = body * (tall > 0.01)[:, None, :] * p.seen[:, :, None]
         c.lay(mix(c.dark if tone is None else tone, mix(c.middle, c.horizon, 0.6), far), mask)
 

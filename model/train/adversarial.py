@@ -26,25 +26,25 @@ from torch.nn import functional as F
 from ..evaluate.metrics import psnr
 from ..nano.autoencoder import decode
 from ..nano.sampler import levels, noised
-from ..nano.transformer import GUIDED_UP_TO, Conditioning, KVCache, predict_latents
+from ..nano.transformer import GUIDANCE_MAX, Conditioning, KVCache, predict_latents
 from ..nano.world import Nano
 from .autoencoder import edges, image_loss
-from .clips import SHARD, Clips, shape_of
+from .clips import SEQUENCES_PER_FILE, Clips, shape_of
 from .muon import Rates
 from .run import Run
 
 SAMPLED_FRAMES = 3  # of a sequence, spread evenly, its last frame among them
-ABREAST = 10  # sequences that are played in one batch
+SEQUENCES_PER_BATCH = 10  # sequences that are played in one batch
 CRITIC_LR, DECODER_LR, HEAD_LR = 5e-4, 1e-4, 2e-4
-CROP = (9, 12)  # latents of an image that the critic sees
-BATCH = 6  # the last is drawn from the stage's own latents, without the critic: the decoder must stay exact
+CROP_LATENTS = (9, 12)  # latents of an image that the critic sees
+BATCH_FRAMES = 6  # the last is drawn from the stage's own latents, without the critic: the decoder must stay exact
 CRITIC_WEIGHT = 0.3  # against the difference, both measured by their gradients at the decoder's last layer
 FEATURE_WEIGHT = 4.0  # of the distance between the critic's features (Wang et al. 2018), within its loss
 LATENT_WEIGHT = 0.05  # of the latents' difference: other parts of the world read them
 PENALTY, PENALTY_EVERY = 0.01, 8
 NEAR, SMOOTH, DETAIL = 9, 0.02, 0.08  # pixels around, and steps from pixel to pixel (of 1) that are smooth or detail
 CRITIC_ONLY_STEPS = 150  # for which the critic learns alone; in a short training fewer
-AVERAGE = 0.995
+EMA_DECAY = 0.995
 REFINED, GUIDED = 0, 1  # kinds of a second pass over a frame
 
 
@@ -125,7 +125,7 @@ def _compute(folder: str, weights: str, shard: int, out: str, shape: tuple[int, 
     clips = Clips(**load_file(Path(folder) / f"sequences-{shard:04d}.safetensors"))
     rng = torch.Generator().manual_seed(shard)
     with torch.inference_mode():
-        rows = [row for k in range(0, len(clips), ABREAST) for row in _played(nano, clips, k, rng)]
+        rows = [row for k in range(0, len(clips), SEQUENCES_PER_BATCH) for row in _played(nano, clips, k, rng)]
         found = {k: torch.cat([row[k] for row in rows]).contiguous() for k in rows[0]}
         scenes = clips.scene(slice(None), 0, clips.latents.shape[1])
         sampled = found.pop("at").tolist()
@@ -142,7 +142,7 @@ def _sampled(frames: int) -> list[int]:
 
 def _played(nano: Nano, clips: Clips, first: int, rng: torch.Generator) -> Iterator[dict[str, Tensor]]:
     """Plays some sequences in one step a frame; the features of the sampled frames, and their indices as "at"."""
-    pick = slice(first, min(first + ABREAST, len(clips)))
+    pick = slice(first, min(first + SEQUENCES_PER_BATCH, len(clips)))
     frames = clips.latents.shape[1]
     n = pick.stop - pick.start
     conditioning = Conditioning.of(clips.scene(pick, 0, frames), clips.steps(pick, frames), nano.world.config.look)
@@ -160,7 +160,7 @@ def _played(nano: Nano, clips: Clips, first: int, rng: torch.Generator) -> Itera
                 level = torch.tensor(levels(4)[1:])[torch.randint(0, 3, (n, 1), generator=rng)]
                 noise = noised(own, noise, level[..., None, None, None])
             else:
-                here.guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(n, generator=rng)
+                here.guidance = 1 + (GUIDANCE_MAX - 1) * torch.rand(n, generator=rng)
             again = nano.world.features(noise, level, here, cache)
             yield {
                 "trunk": trunk.half(), "cond": cond.half(), "again_trunk": again[0].half(),
@@ -174,7 +174,7 @@ def _played(nano: Nano, clips: Clips, first: int, rng: torch.Generator) -> Itera
 def cached_features(folder: Path, weights: Path, count: int, shape: tuple[int, int], workers: int) -> CachedFeatures:
     """Features of at least `count` sequences of the recipe's own shape, computed once for these weights."""
     numbers = [int(path.stem.rpartition("-")[2]) for path in sorted(folder.glob("sequences-*.safetensors"))]
-    shards = [n for n in numbers if shape_of(n, shape) == shape][: -(-count // SHARD)]
+    shards = [n for n in numbers if shape_of(n, shape) == shape][: -(-count // SEQUENCES_PER_FILE)]
     world = zlib.crc32(weights.read_bytes())
     names = [f"features-{world:08x}-{n:04d}.safetensors" for n in shards]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -183,7 +183,7 @@ def cached_features(folder: Path, weights: Path, count: int, shape: tuple[int, i
         for i, job in enumerate(jobs):
             job.result()
             if i % 4 == 3:
-                print(f"features {(i + 1) * SHARD}/{count} sequences", flush=True)
+                print(f"features {(i + 1) * SEQUENCES_PER_FILE}/{count} sequences", flush=True)
     files = [load_file(folder / name) for name in names]
     return CachedFeatures(**{k: torch.cat([f[k] for f in files]) for k in files[0]})
 
@@ -220,13 +220,13 @@ class Trainer:
 
     def step(self, i: int) -> dict[str, float]:
         s, rng = self.features, torch.Generator().manual_seed(self.seed * 1_000_003 + i)
-        pick = torch.randint(0, len(s), (BATCH,), generator=rng)
+        pick = torch.randint(0, len(s), (BATCH_FRAMES,), generator=rng)
         again = i % 3 == 2
         second = (s.kind[pick] == REFINED) & again
         trunk = torch.where(second[:, None, None, None], s.again_trunk[pick], s.trunk[pick])
         cond = torch.where(second[:, None], s.again_cond[pick], s.cond[pick])
         clean = (s.latents[pick].float() - self.tail.mean) / self.tail.std
-        exact = torch.arange(BATCH)[:, None, None, None] == BATCH - 1
+        exact = torch.arange(BATCH_FRAMES)[:, None, None, None] == BATCH_FRAMES - 1
         drawn = self.tail.latent(trunk, cond)
         with torch.no_grad():
             before = torch.where(exact, clean, self.first.latent(trunk, cond))
@@ -255,7 +255,7 @@ class Trainer:
         loss.backward()
         self.opts[0].step()
         with torch.no_grad():
-            part = 1 - min(AVERAGE, (i - self.critic_only + 1) / (i - self.critic_only + 10))
+            part = 1 - min(EMA_DECAY, (i - self.critic_only + 1) / (i - self.critic_only + 10))
             torch._foreach_lerp_(list(self.average.parameters()), list(self.tail.parameters()), part)
         return {"critic": critic_loss, "difference": float(difference.detach()), "latent": float(latent.detach())}
 
@@ -317,8 +317,8 @@ def busy(true: Tensor) -> Tensor:
 
 def _crops(grid: torch.Size, rng: torch.Generator) -> Any:
     """cut(x, scale): the same part of each of BATCH images, or of their latents, whose `grid` is given."""
-    rows, columns = (min(a, b) for a, b in zip(CROP, grid, strict=True))
-    top, left = (torch.randint(0, g - n + 1, (BATCH,), generator=rng).tolist()
+    rows, columns = (min(a, b) for a, b in zip(CROP_LATENTS, grid, strict=True))
+    top, left = (torch.randint(0, g - n + 1, (BATCH_FRAMES,), generator=rng).tolist()
                  for g, n in zip(grid, (rows, columns), strict=True))  # fmt: skip
 
     def cut(x: Tensor, scale: int = 1) -> Tensor:

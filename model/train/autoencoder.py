@@ -17,7 +17,7 @@ from ..nano.autoencoder import Autoencoder, AutoencoderConfig
 from .muon import Rates, optimisers
 from .run import Run
 
-CHUNK = 16
+CHUNK_FRAMES = 16
 IMAGES_SEED = 7_000_000
 
 
@@ -27,8 +27,8 @@ def _paint(path: str, shape: tuple[int, ...], chunk: int) -> int:
 
     torch.set_num_threads(1)
     out = np.lib.format.open_memmap(path, mode="r+")
-    start = chunk * CHUNK
-    scene = moments(IMAGES_SEED + chunk, min(CHUNK, shape[0] - start))
+    start = chunk * CHUNK_FRAMES
+    scene = moments(IMAGES_SEED + chunk, min(CHUNK_FRAMES, shape[0] - start))
     for i in range(len(scene)):
         out[start + i] = to_bytes(render(scene[i : i + 1], shape[2], shape[3]))[0].numpy()
     return chunk
@@ -43,11 +43,11 @@ def stage_images(folder: Path, count: int, shape: tuple[int, int], workers: int)
         tmp = path.with_suffix(".part.npy")
         np.lib.format.open_memmap(tmp, mode="w+", dtype=np.uint8, shape=whole).flush()
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            jobs = [pool.submit(_paint, str(tmp), whole, c) for c in range(-(-count // CHUNK))]
+            jobs = [pool.submit(_paint, str(tmp), whole, c) for c in range(-(-count // CHUNK_FRAMES))]
             for i, job in enumerate(jobs):
                 job.result()
                 if i % 20 == 0:
-                    print(f"stage {i * CHUNK}/{count} images", flush=True)
+                    print(f"stage {i * CHUNK_FRAMES}/{count} images", flush=True)
         tmp.rename(path)
     return np.load(path, mmap_mode="r")
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from ..nano.autoencoder import Autoencoder, AutoencoderConfig
 from ..stage.scene import Scene
 
-SHARD = 50  # sequences a file
-SEED = 100_000
-SHAPES = 12  # of so many files one is 9:16 and one is 1:1; the rest have the recipe's own shape
+SEQUENCES_PER_FILE = 50  # sequences a file
+FIRST_SEED = 100_000
+SHAPE_PERIOD = 12  # of so many files one is 9:16 and one is 1:1; the rest have the recipe's own shape
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Clips:
 def shape_of(shard: int, shape: tuple[int, int]) -> tuple[int, int]:
     """Height and width of a file's images: landscape, now and then portrait or square with the same short side."""
     height, width = shape
-    return {SHAPES - 2: (width, height), SHAPES - 1: (height, height)}.get(shard % SHAPES, shape)
+    return {SHAPE_PERIOD - 2: (width, height), SHAPE_PERIOD - 1: (height, height)}.get(shard % SHAPE_PERIOD, shape)
 
 
 def _paint(folder: str, shard: int, frames: int, shape: tuple[int, int], config: AutoencoderConfig) -> int:
@@ -58,8 +58,8 @@ def _paint(folder: str, shard: int, frames: int, shape: tuple[int, int], config:
     model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     latents, scenes, dt = [], [], []
     with torch.inference_mode():
-        for i in range(SHARD):
-            s = sequence(SEED + shard * SHARD + i, frames)
+        for i in range(SEQUENCES_PER_FILE):
+            s = sequence(FIRST_SEED + shard * SEQUENCES_PER_FILE + i, frames)
             images = [to_bytes(render(s.scene[k : k + 1], *shape)).float() / 255 for k in range(frames)]
             latents.append(torch.cat([model.encode(p) for p in images]).half())
             scenes.append(s.scene.flat())
@@ -75,13 +75,13 @@ def _paint(folder: str, shard: int, frames: int, shape: tuple[int, int], config:
 def stage_clips(folder: Path, count: int, frames: int, shape: tuple[int, int], config: AutoencoderConfig,
          workers: int) -> list[Clips]:  # fmt: skip
     """At least `count` sequences, drawn once; one `Clips` a shape, the recipe's own shape first."""
-    shards = -(-count // SHARD)
+    shards = -(-count // SEQUENCES_PER_FILE)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(_paint, str(folder), i, frames, shape_of(i, shape), config) for i in range(shards)]
         for i, job in enumerate(jobs):
             job.result()
             if i % 4 == 3:
-                print(f"stage {(i + 1) * SHARD}/{count} sequences", flush=True)
+                print(f"stage {(i + 1) * SEQUENCES_PER_FILE}/{count} sequences", flush=True)
     groups: dict[tuple[int, int], list[dict[str, Tensor]]] = {}
     for i in range(shards):
         groups.setdefault(shape_of(i, shape), []).append(load_file(folder / f"sequences-{i:04d}.safetensors"))

@@ -15,7 +15,7 @@ from ..stage.scene import PANORAMA, Scene
 from ..stage.vocabulary import ATTRIBUTES
 from .clips import Clips
 
-BATCH = 64
+BATCH_IMAGES = 64
 
 
 def apparent(s: Scene) -> Tensor:
@@ -44,8 +44,8 @@ def train(
         return latent, {**{k: getattr(scene, k) for k in ATTRIBUTES}, "seed": apparent(scene)}
 
     for step in range(steps):
-        pick = torch.randint(0, len(clips) - held, (BATCH,), generator=rng)
-        latent, want = batch(pick, torch.randint(0, frames, (BATCH,), generator=rng))
+        pick = torch.randint(0, len(clips) - held, (BATCH_IMAGES,), generator=rng)
+        latent, want = batch(pick, torch.randint(0, frames, (BATCH_IMAGES,), generator=rng))
         predicted = reader(latent + 0.15 * torch.randn(latent.shape, generator=rng))
         loss = 4 * F.mse_loss(predicted["seed"], want["seed"])
         for k in ATTRIBUTES:

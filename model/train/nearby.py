@@ -20,15 +20,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..nano.lexicon import SentenceEncoder, lexicon
-from ..nano.text_encoder import PIECES, vectors_of, words_of
+from ..nano.text_encoder import PIECE_DIM, vectors_of, words_of
 from ..spec import Array
 from ..stage import captions
 from ..stage.vocabulary import ATTRIBUTES
 
-COMMON = 200  # the commonest words are not swapped: they only hold a phrase together
+FUNCTION_WORDS = 200  # the commonest words are not swapped: they only hold a phrase together
 NEIGHBOURS, ALIKE = 12, 0.38  # of a word, and their least cosine
-FAMILIAR = 30_000  # the commonest words, which alone are taken
-READ = 14_000  # new phrases of several words that are read
+COMMON_WORDS = 30_000  # the commonest words, which alone are taken
+PHRASES_READ = 14_000  # new phrases of several words that are read
 SURE, SURE_OF_ONE = 0.8, 0.95  # the least certainty of a phrase, and of a single word
 PHRASES, SINGLES = 120, 40  # kept of each value
 VALUES = [(k, v) for k, values in ATTRIBUTES.items() for v in values]
@@ -46,9 +46,9 @@ def swapped(phrases: list[str]) -> set[str]:
 def neighbours(word: str) -> tuple[str, ...]:
     """The words that mean most nearly the same; none for a word that is unknown, or among the commonest."""
     index, rows = lexicon()
-    if index.get(word, 0) < COMMON:
+    if index.get(word, 0) < FUNCTION_WORDS:
         return ()
-    alike = rows[:FAMILIAR] @ rows[index[word]]
+    alike = rows[:COMMON_WORDS] @ rows[index[word]]
     near = [i for i in np.argsort(-alike)[: NEIGHBOURS + 1] if alike[i] > ALIKE]
     words = list(index)
     return tuple(words[i] for i in near if words[i] != word)
@@ -77,14 +77,14 @@ def certainty(nets: list[nn.Module], x: Array) -> Array:
     return torch.stack([(net(torch.from_numpy(x)) * 3).softmax(-1) for net in nets]).mean(0).numpy()
 
 
-def main(folder: Path, file: Path = captions.NEARBY, read: int = READ, steps: int = 500) -> None:
+def main(folder: Path, file: Path = captions.NEARBY, read: int = PHRASES_READ, steps: int = 500) -> None:
     encoder, rng = SentenceEncoder(folder), np.random.default_rng(0)
 
     def vectors(texts: list[str]) -> Array:
-        pieces = [vectors_of(words_of(t))[:, :PIECES].mean(0) for t in texts]
+        pieces = [vectors_of(words_of(t))[:, :PIECE_DIM].mean(0) for t in texts]
         return np.concatenate([encoder(texts), np.stack(pieces)], 1)
 
-    taught = [(p.lower(), c) for c, (k, v) in enumerate(VALUES) for p in captions.ways(k, v)]
+    taught = [(p.lower(), c) for c, (k, v) in enumerate(VALUES) for p in captions.training_phrases_of(k, v)]
     taught += [(p, len(VALUES)) for p in captions.filler()]
     tests = {p for k, v in VALUES for p in captions.phrases(k, v, True)}
     known = {p for p, _ in taught} | tests

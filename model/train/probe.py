@@ -15,21 +15,21 @@ from torch.nn import functional as F
 from ..evaluate.probe import FULL, SIZE, Probe
 from ..stage.sample import moments
 from ..stage.vocabulary import ATTRIBUTES
-from .autoencoder import CHUNK, IMAGES_SEED, stage_images
+from .autoencoder import CHUNK_FRAMES, IMAGES_SEED, stage_images
 
 CROP, CROPS = (96, 160), 2  # of the full image, in training
-BATCH = 32
-SURE = 0.8  # a value counts as an image's label from this weight on
-HELD = 300  # images kept from training
+BATCH_IMAGES = 32
+LABEL_WEIGHT_MIN = 0.8  # a value counts as an image's label from this weight on
+HELD_OUT_IMAGES = 300  # images kept from training
 
 
 def labels(count: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Of the cached images: attribute -> (count,) value, and where one value clearly rules."""
     parts = []
-    for chunk in range(-(-count // CHUNK)):
-        parts.append(moments(IMAGES_SEED + chunk, min(CHUNK, count - chunk * CHUNK)))
+    for chunk in range(-(-count // CHUNK_FRAMES)):
+        parts.append(moments(IMAGES_SEED + chunk, min(CHUNK_FRAMES, count - chunk * CHUNK_FRAMES)))
     weights = {k: torch.cat([getattr(s, k) for s in parts]) for k in ATTRIBUTES}
-    return {k: w.argmax(-1) for k, w in weights.items()}, {k: w.amax(-1) > SURE for k, w in weights.items()}
+    return {k: w.argmax(-1) for k, w in weights.items()}, {k: w.amax(-1) > LABEL_WEIGHT_MIN for k, w in weights.items()}
 
 
 def _vary(images: list[Tensor], g: torch.Generator) -> list[Tensor]:
@@ -64,7 +64,7 @@ def train(
         for i in track(range(0, count, 50), "images for the judge", transient=True)
     ])  # fmt: skip
     want, sure = labels(count)
-    held = min(HELD, count // 4)
+    held = min(HELD_OUT_IMAGES, count // 4)
     # A value that is rare on the stage weighs more, half way to as much as a common one.
     balance = {}
     for k, v in ATTRIBUTES.items():
@@ -75,7 +75,7 @@ def train(
     ch, cw = min(CROP[0], shape[0]), min(CROP[1], shape[1])
     zoom = FULL[0] / shape[0]  # images smaller than FULL are looked at as large as the judge would see them
     for step in track(range(steps), "judge", transient=True):
-        pick = torch.randint(0, count - held, (BATCH,), generator=g)
+        pick = torch.randint(0, count - held, (BATCH_IMAGES,), generator=g)
         near = []
         for i in pick.tolist():
             for _ in range(CROPS):

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..nano.lexicon import lexicon, likeness
-from ..nano.text_encoder import NO_MENTION, PIECES, VECTOR, TextConfig, TextEncoder, vectors_of, words_of
+from ..nano.text_encoder import NO_MENTION, PIECE_DIM, VECTOR, TextConfig, TextEncoder, vectors_of, words_of
 from ..stage.captions import caption, taught
 from ..stage.vocabulary import ATTRIBUTES, WIDTH
 
-BLUR = 0.4  # length of the noise on a word's pieces, and on its meaning, in training: neighbours mean the same
-DROPPED = 0.1  # share of words that lose their pieces in training, and of words that lose their meaning
-UNRELATED = 0.06  # share of the padding behind a caption that is filled with words that mean nothing here
+NOISE_LENGTH = 0.4  # length of the noise on a word's pieces, and on its meaning, in training: neighbours mean the same
+DROPOUT_SHARE = 0.1  # share of words that lose their pieces in training, and of words that lose their meaning
+UNRELATED_SHARE = 0.06  # share of the padding behind a caption that is filled with words that mean nothing here
 UNRELATED_COSINE = 0.38  # the largest cosine of such a word with any training word
 
 
@@ -31,7 +31,7 @@ def shares(evidence: Tensor) -> Tensor:
 def _unrelated_words() -> tuple[str, ...]:
     """Words of the language that are similar to none of the training words."""
     index, rows = lexicon()
-    known = vectors_of(tuple(sorted({w for phrase in taught() for w in words_of(phrase)})))[:, PIECES:]
+    known = vectors_of(tuple(sorted({w for phrase in taught() for w in words_of(phrase)})))[:, PIECE_DIM:]
     near = likeness(rows, known)
     return tuple(w for w, i in index.items() if near[i] < UNRELATED_COSINE)
 
@@ -45,14 +45,14 @@ def _batch(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
     for i, w in enumerate(words):
         v[i, : len(w)] = vectors_of(w)
         for k in range(len(w), v.shape[1]):
-            if rng.random() < UNRELATED:
+            if rng.random() < UNRELATED_SHARE:
                 v[i, k] = vectors_of((unrelated[rng.integers(len(unrelated))],))[0]
-    whole = (np.abs(v[..., PIECES:]).max(-1) > 0) & (np.abs(v[..., :PIECES]).max(-1) > 0)
+    whole = (np.abs(v[..., PIECE_DIM:]).max(-1) > 0) & (np.abs(v[..., :PIECE_DIM]).max(-1) > 0)
     draws = np.where(whole, rng.random(whole.shape), 1)
-    v[draws < DROPPED, :PIECES] = 0
-    v[(draws >= DROPPED) & (draws < 2 * DROPPED), PIECES:] = 0
-    for part in (v[..., :PIECES], v[..., PIECES:]):
-        noise = rng.standard_normal(part.shape, np.float32) * BLUR / part.shape[-1] ** 0.5
+    v[draws < DROPOUT_SHARE, :PIECE_DIM] = 0
+    v[(draws >= DROPOUT_SHARE) & (draws < 2 * DROPOUT_SHARE), PIECE_DIM:] = 0
+    for part in (v[..., :PIECE_DIM], v[..., PIECE_DIM:]):
+        noise = rng.standard_normal(part.shape, np.float32) * NOISE_LENGTH / part.shape[-1] ** 0.5
         part += noise * (np.abs(part).max(-1, keepdims=True) > 0)
     target = [[s[k] if s[k] >= 0 else WIDTH for k in ATTRIBUTES] for _, s in rows]
     return torch.from_numpy(v), torch.tensor(target)

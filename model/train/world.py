@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ..nano.autoencoder import AutoencoderConfig
 from ..nano.sampler import levels, noised, sample
 from ..nano.transformer import (
-    GUIDED_UP_TO,
+    GUIDANCE_MAX,
     MEMORY_SPANS_S,
     Conditioning,
     KVCache,
@@ -37,14 +37,14 @@ from .fsdp import Team, full_state, load_model, load_optimiser, shard
 from .muon import Rates, optimisers
 from .run import Run
 
-HELD = 24  # sequences of the first shape that are never trained on
-SINGLE = 0.7  # share of batches that are single frames; the rest are clips of the window's length
-UNPROMPTED = 0.04  # share of frames without any prompt
-SEED_GIVEN = 0.9  # share of clips whose seed is given
-REMEMBERED = 0.5  # share of clips whose memory tokens hold an earlier frame
-REFINE_EVERY = 4
+HELD_OUT_SEQUENCES = 24  # sequences of the first shape that are never trained on
+SINGLE_FRAME_SHARE = 0.7  # share of batches that are single frames; the rest are clips of the window's length
+UNPROMPTED_SHARE = 0.04  # share of frames without any prompt
+SEED_GIVEN_SHARE = 0.9  # share of clips whose seed is given
+MEMORY_SHARE = 0.5  # share of clips whose memory tokens hold an earlier frame
+REFINE_INTERVAL_STEPS = 4
 GUIDED_FROM, GUIDED_SHARE = 0.5, 0.3
-AVERAGE = 0.998
+EMA_DECAY = 0.998
 FIGURE_WEIGHT = 1.0  # by which the loss weighs the figure's part of the frame more,
 FIGURE_COLUMNS = 14  # the middle ones
 
@@ -123,20 +123,20 @@ class Trainer:
         """Clean latents (b, t, ...), an earlier frame of each clip (b, c, rows, columns), and the conditioning."""
         sizes = torch.tensor([float(len(g)) for g in self.groups])
         which = int(torch.multinomial(sizes, 1, generator=rng))
-        group, held = self.groups[which], HELD if which == 0 else 0
+        group, held = self.groups[which], HELD_OUT_SEQUENCES if which == 0 else 0
         frames = group.latents.shape[1]
         window = min(frames, self.config.window)
-        clip = 1 if torch.rand((), generator=rng) < SINGLE else window
+        clip = 1 if torch.rand((), generator=rng) < SINGLE_FRAME_SHARE else window
         clips = self.batch * window // clip
         pick = torch.randint(0, max(1, len(group) - held), (clips,), generator=rng)
         start = int(torch.randint(0, frames - clip + 1, (), generator=rng))
         clean = self.normal(group.latents[pick][:, start : start + clip])
         older = int(torch.randint(0, frames, (), generator=rng))
         earlier = self.normal(group.latents[pick][:, older : older + 1])[:, 0]
-        unprompted = (torch.rand(clips, generator=rng) < UNPROMPTED).repeat_interleave(clip)
+        unprompted = (torch.rand(clips, generator=rng) < UNPROMPTED_SHARE).repeat_interleave(clip)
         scene = without_prompt(group.scene(pick, start, clip), unprompted)
         conditioning = Conditioning.of(scene, group.steps(pick, clip), self.config.look)
-        conditioning.known = (torch.rand(clips, generator=rng) < SEED_GIVEN).float().repeat_interleave(clip)
+        conditioning.known = (torch.rand(clips, generator=rng) < SEED_GIVEN_SHARE).float().repeat_interleave(clip)
         return clean, earlier, conditioning
 
     def step(self, i: int) -> float:
@@ -147,14 +147,14 @@ class Trainer:
             o.zero_grad(set_to_none=True)
         clean, earlier, conditioning = self.draw(rng)
         b, t = clean.shape[:2]
-        remembered = torch.rand(b, len(MEMORY_SPANS_S), 1, generator=rng) < REMEMBERED
+        remembered = torch.rand(b, len(MEMORY_SPANS_S), 1, generator=rng) < MEMORY_SHARE
         noise, level = torch.randn(clean.shape, generator=rng), torch.ones(b, t)
-        refines = i % REFINE_EVERY == REFINE_EVERY - 1
+        refines = i % REFINE_INTERVAL_STEPS == REFINE_INTERVAL_STEPS - 1
         guided = not refines and done > GUIDED_FROM and float(torch.rand((), generator=rng)) < GUIDED_SHARE
         if refines:
             later = torch.tensor(levels(4)[1:])[torch.randint(0, 3, (b, t), generator=rng)]
             level = torch.where(torch.rand(b, 1, generator=rng) < 0.5, later, level)
-        guidance = 1 + (GUIDED_UP_TO - 1) * torch.rand(b, generator=rng) if guided else torch.ones(b)
+        guidance = 1 + (GUIDANCE_MAX - 1) * torch.rand(b, generator=rng) if guided else torch.ones(b)
         weight = loss_weights(conditioning.scene, clean.shape[-2], clean.shape[-1])
         scale = weight.mean()
         # All random numbers are drawn: from here on every process works on its own clips.
@@ -183,14 +183,14 @@ class Trainer:
         for o in self.opts:
             o.step()
         with torch.no_grad():
-            part = 1 - min(AVERAGE, (i + 1) / (i + 20))
+            part = 1 - min(EMA_DECAY, (i + 1) / (i + 20))
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), part)
         return float(self.team.mean(loss.detach()))
 
     def held_out(self) -> dict[str, float]:
         """Mean absolute error of the first and the last frame of unseen sequences, played in one step."""
         group = self.groups[0]
-        count, frames = min(HELD, len(group)), group.latents.shape[1]
+        count, frames = min(HELD_OUT_SEQUENCES, len(group)), group.latents.shape[1]
         truth = self.normal(group.latents[-count:])
         last = slice(-count, None)
         conditioning = Conditioning.of(group.scene(last, 0, frames), group.steps(last, frames), self.config.look)

@@ -17,11 +17,11 @@ def pieces_of(text: str, pieces: Sequence[tuple[int, int]], rows: int) -> tuple[
 
     pieces: (begin, end) in the text, of each row. A word that comes twice is one word with the pieces of both.
     """
-    places: dict[str, list[tuple[int, int]]] = {}
+    spans_of_word: dict[str, list[tuple[int, int]]] = {}
     for found in WORD.finditer(text):
-        places.setdefault(found[0].lower(), []).append(found.span())
-    whose = np.zeros((len(places), rows), np.float32)
-    for i, spans in enumerate(places.values()):
+        spans_of_word.setdefault(found[0].lower(), []).append(found.span())
+    whose = np.zeros((len(spans_of_word), rows), np.float32)
+    for i, spans in enumerate(spans_of_word.values()):
         for k, (begin, end) in enumerate(pieces):
             whose[i, k] = any(max(begin, b) < min(end, e) for b, e in spans)
-    return tuple(places), whose
+    return tuple(spans_of_word), whose

@@ -34,9 +34,9 @@ from .token_words import WORD
 logger = logging.getLogger(__name__)
 
 SHAPES = ((512, 512), (640, 384), (704, 384), (384, 640))  # width and height; it was trained at the first
-SIZES = (8, 7, 6)  # eighths of them that it can draw, best first: each is a whole number of latents
+SIZE_EIGHTHS = (8, 7, 6)  # eighths of them that it can draw, best first: each is a whole number of latents
 FPS = 30.0
-WORDS = 24  # of a prompt that can be weighted live
+WEIGHTED_WORDS_MAX = 24  # of a prompt that can be weighted live
 FLOW, LIVE = 0.4, 0.5  # noise, as a share of all levels, over the last frame and over a live image at half strength
 DRIFT, STIRRED = 0.15, 3.0  # e-folds by which the noise forgets itself a second: at rest, and with all energy
 ZOOM, TURN, STRAFE = 0.7, 0.5, 0.25  # e-folds, and shares of the image, a second
@@ -101,7 +101,7 @@ class Turbo:
         self.device, self.kind = unet.device, unet.dtype
         factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self._noisy = (1, unet.config.in_channels, height // factor, width // factor)
-        self._sizes = tuple((height * n // 8, width * n // 8) for n in SIZES)  # rows and columns of pixels
+        self._sizes = tuple((height * n // 8, width * n // 8) for n in SIZE_EIGHTHS)  # rows and columns of pixels
         self._level = 0
         self._spec = WorldSpec("turbo", width, height, FPS, 1, (), ("text", "live"), str(self.device),
                                qualities=tuple(f"{columns}x{rows}" for rows, columns in self._sizes))  # fmt: skip
@@ -169,7 +169,7 @@ class Turbo:
         prompt without that word. Raises ValueError for a prompt of images or sound alone."""
         if not prompt.text and (prompt.image is not None or prompt.sound is not None or prompt.video is not None):
             raise ValueError("turbo takes text prompts; give it images as a live input")
-        words = tuple(dict.fromkeys(WORD.findall(prompt.text.lower())))[:WORDS]
+        words = tuple(dict.fromkeys(WORD.findall(prompt.text.lower())))[:WEIGHTED_WORDS_MAX]
         without = [_without(word, prompt.text) for word in words]
         pieces = self.tokenizer([prompt.text, *without], padding="max_length", truncation=True, return_tensors="pt",
                               max_length=self.text_encoder.config.max_position_embeddings)  # fmt: skip
@@ -226,7 +226,7 @@ class Turbo:
             rate = DRIFT + (STIRRED - DRIFT) * min(max(controls.energy, 0.0), 1.0)
             kept = math.exp(-rate * controls.dt)
             self._noise = kept * self._noise + math.sqrt(1 - kept**2) * fresh
-        latents = [n * SIZES[self._level] // SIZES[0] for n in self._noisy[2:]]
+        latents = [n * SIZE_EIGHTHS[self._level] // SIZE_EIGHTHS[0] for n in self._noisy[2:]]
         return F.interpolate(self._noise, latents, mode="nearest-exact").to(self.device, self.kind)
 
     def _encoded(self, image: Tensor) -> Tensor:

@@ -13,14 +13,14 @@ from ..spec import Tokens
 from .token_words import pieces_of
 from .wan.kernels import find_flashdreams
 
-ROWS = 256  # of a prompt's pieces, further ones are cut off: twice the longest prompts of these worlds' training
+PROMPT_ROWS = 256  # of a prompt's pieces, further ones are cut off: twice the longest prompts of these worlds' training
 SHARED_GPU_BYTES = 40e9  # bytes of memory that a GPU needs for the network, its cache and the 11 GB of the encoder
 
 
 class UMT5:
     """folder: `text_encoder` and `tokenizer/tokenizer.json` of Wan 2.1 in diffusers' layout. rows: n of its tokens."""
 
-    def __init__(self, folder: Path, device: torch.device, rows: int = ROWS) -> None:
+    def __init__(self, folder: Path, device: torch.device, rows: int = PROMPT_ROWS) -> None:
         find_flashdreams()
         from transformers import UMT5EncoderModel
 

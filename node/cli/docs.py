@@ -173,7 +173,8 @@ FIGURES: dict[str, Callable[[Figures], str]] = {
 }
 
 
-# -- what the program says of itself -----------------------------------------------------------------------------------
+# -- what comes from the program itself
+# -----------------------------------------------------------------------------------
 
 
 def reference() -> str:
@@ -253,7 +254,7 @@ def block(name: str, folder: Path) -> str:
 
 
 def page(text: str, folder: Path) -> str:
-    """The page with every generated part made anew."""
+    """The page with every generated part replaced."""
 
     def made(match: re.Match[str]) -> str:
         return f"{match[1]}\n{block(match[2], folder)}\n\n{match[3]}"

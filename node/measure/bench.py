@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ipc.process import SPAWN, init_child, limit_threads, parent_died, stay_offline
+from ..ipc.status import error_text
 from ..timing.percentiles import percentiles
 from . import json_file
 from . import memory as resident
@@ -94,7 +95,7 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
             "rate": spec.fps, "frames_per_step": spec.frames_per_step,
         })  # fmt: skip
     except Exception as error:
-        pipe.send({"error": str(error) or type(error).__name__})
+        pipe.send({"error": error_text(error)})
 
 
 def world(

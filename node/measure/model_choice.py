@@ -10,6 +10,7 @@ from worldjockey.model.registry import BUILTIN_WORLDS, WorldEntry, preset_values
 from worldjockey.model.weights_store import home, missing
 
 from ..ipc.process import SPAWN, exit_now, init_child
+from ..ipc.status import error_text
 from ..world.adaptive_quality import enough
 
 TRIAL_S = 5.0
@@ -59,7 +60,7 @@ def _send_machine(pipe: Any, device: str) -> None:
         else:
             pipe.send(Machine(chosen.type))
     except Exception as error:
-        pipe.send(str(error) or type(error).__name__)
+        pipe.send(error_text(error))
 
 
 def _machine_process(pipe: Any, device: str) -> None:

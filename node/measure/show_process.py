@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ipc.process import SPAWN, init_child
+from ..ipc.status import error_text
 
 SAMPLE_INTERVAL_S = 0.25
 STOP_TIMEOUT_S = 30.0
@@ -72,7 +73,7 @@ def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pi
         pipe.send({"report": json.loads(json.dumps(asdict(report), default=str))})
     except Exception as error:
         with contextlib.suppress(OSError):
-            pipe.send({"error": str(error) or type(error).__name__})
+            pipe.send({"error": error_text(error)})
 
 
 class ShowProcess:

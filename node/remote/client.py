@@ -25,7 +25,7 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import init_child, parent_died, publish_status
-from ..ipc.status import plain_text
+from ..ipc.status import error_text, plain_text
 from ..ipc.supervisor import RESTART_DELAYS_S
 from ..world.process import WorldOptions
 from . import protocol as messages
@@ -127,9 +127,9 @@ def run(options: RemoteOptions, mailbox: Mailbox, ring: FrameRing, status: Cell,
                 stop.wait(RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S) - 2)])
     except (Refusal, OSError, ValueError, zmq.ZMQError) as error:
         logger.exception("the link to %s failed", options.address)
-        fields = str(error) or type(error).__name__
+        message = error_text(error)
         publish_status(
-            status, {**facts.status(options.address), "state": "error", "message": f"{options.address}: {fields}"}
+            status, {**facts.status(options.address), "state": "error", "message": f"{options.address}: {message}"}
         )
         raise SystemExit(1) from None
 

@@ -23,15 +23,15 @@ from rich.progress import track
 
 from ...spec import Controls, World
 from .flow import Motion, along
-from .play import FPS, SEEDS, Ask, run, settle, tokens
+from .play import FIRST_SEED, FPS, Ask, run, settle, tokens
 from .row import Row
 
 COMMANDS = tuple((axis, sign) for axis in ("strafe", "forward", "yaw", "pitch", "zoom") for sign in (1, -1))
 LENGTH_S = 0.5
-NOISE = 0.02  # screen units a second
+NOISE_PER_S = 0.02  # screen units a second
 HORIZON = 0.12  # where the stage's horizon lies, screen units under the centre
 ROWS, FEW = 8, 6  # rows of the frame, and how many followed corners speak for one
-UNLIKE = 0.3  # spread from which a sideways motion is a strafe
+STRAFE_SPREAD_MIN = 0.3  # spread from which a sideways motion is a strafe
 
 
 def _radial(m: Motion, y: float) -> float:
@@ -58,7 +58,7 @@ def right(axis: str, sign: int, moved: dict[str, float]) -> bool:
             along_it, across = y * sign, abs(x)
         case _:
             along_it, across = moved[axis] * sign, 0.0
-    return along_it > max(NOISE, across)
+    return along_it > max(NOISE_PER_S, across)
 
 
 def unlikeness(m: Motion) -> float:
@@ -76,7 +76,7 @@ def play(world: World, scenes: Sequence[Ask], name: str = "camera") -> dict[str,
     hits: dict[str, list[bool]] = {}
     frames = round(LENGTH_S * FPS)
     for i, scene in enumerate(track(scenes, name, transient=True)):
-        world.reset(SEEDS + i)
+        world.reset(FIRST_SEED + i)
         values = tokens(world, scene)
         settle(world, Controls(values, dt=1 / FPS), 0.8)
         (first,) = run(world, Controls(values, dt=1 / FPS), 1)
@@ -89,7 +89,7 @@ def play(world: World, scenes: Sequence[Ask], name: str = "camera") -> dict[str,
             moved = {k: v - still[k] for k, v in measure(motion).items()}
             hits.setdefault(f"{axis} {'+' if sign > 0 else '-'}", []).append(right(axis, sign, moved))
             if axis in ("strafe", "yaw"):
-                hits.setdefault("told apart", []).append((unlikeness(motion) > UNLIKE) == (axis == "strafe"))
+                hits.setdefault("told apart", []).append((unlikeness(motion) > STRAFE_SPREAD_MIN) == (axis == "strafe"))
     return {k: float(np.mean(v)) for k, v in hits.items()}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from rich.progress import track
 
 from ...spec import Controls, World, slerp
-from .play import FPS, SEEDS, Ask, ask, run, tokens
+from .play import FIRST_SEED, FPS, Ask, ask, run, tokens
 from .sound import beat
 
 LENGTH_S, TRANSITION_S = 60.0, 1.0
@@ -54,8 +54,8 @@ def write(path: Path, world: World, *, steps: int = 1, seconds: float = LENGTH_S
     encoded = [tokens(world, a) for a in asked]
     frames = round(seconds * FPS)
     each = frames / len(PROGRAM)
-    audio = beat(SEEDS, frames)
-    world.reset(SEEDS)
+    audio = beat(FIRST_SEED, frames)
+    world.reset(FIRST_SEED)
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=FPS, options={"crf": "15", "preset": "medium"})

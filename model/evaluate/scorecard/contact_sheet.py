@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ...spec import Controls, World
 from ...stage.vocabulary import ATTRIBUTES, LIGHTS, MOODS, PLACES, TINTS
-from .play import SEEDS, Ask, ask, run, settle, tokens
+from .play import FIRST_SEED, Ask, ask, run, settle, tokens
 
-THUMB = (272, 153)  # width, height of an image on the sheet
+THUMBNAIL_SIZE = (272, 153)  # width, height of an image on the sheet
 GAP, CAPTION, MARGIN = 10, 20, 24
 PAPER, INK, FAINT = (15, 15, 19), (214, 214, 222), (128, 128, 140)
 WEATHERS = ("clear", "petals", "embers", "snow", "rain", "fog", "clear")  # one a light
@@ -64,9 +64,9 @@ def write(
     rows = cells() if rows is None else rows
     worlds = [world] if truth is None else [world, truth]
     columns = max(map(len, rows)) * len(worlds)
-    width = 2 * MARGIN + columns * (THUMB[0] + GAP) - GAP
+    width = 2 * MARGIN + columns * (THUMBNAIL_SIZE[0] + GAP) - GAP
     top = MARGIN + 40
-    sheet = image.new("RGB", (width, top + len(rows) * (THUMB[1] + CAPTION + GAP) + MARGIN - GAP), PAPER)
+    sheet = image.new("RGB", (width, top + len(rows) * (THUMBNAIL_SIZE[1] + CAPTION + GAP) + MARGIN - GAP), PAPER)
     pen = draw.Draw(sheet)
     beside = ", the stage to its right" if truth is not None else ""
     title = f"{world.spec.name} · {steps} step{'s' * (steps > 1)} · 1.5 s after the prompt{beside}"
@@ -75,11 +75,11 @@ def write(
     for r, row in enumerate(track(rows, "contact sheet", transient=True)):
         for k, (prompt, caption) in enumerate(row):
             for j, shows in enumerate(worlds):
-                frame = shown(shows, prompt, SEEDS + r, steps)
-                x = MARGIN + (k * len(worlds) + j) * (THUMB[0] + GAP)
-                y = top + r * (THUMB[1] + CAPTION + GAP)
-                sheet.paste(image.fromarray(frame.numpy()).resize(THUMB, image.Resampling.LANCZOS), (x, y))
-                pen.text((x, y + THUMB[1] + 3), caption if j == 0 else "stage", fill=FAINT, font=small)
+                frame = shown(shows, prompt, FIRST_SEED + r, steps)
+                x = MARGIN + (k * len(worlds) + j) * (THUMBNAIL_SIZE[0] + GAP)
+                y = top + r * (THUMBNAIL_SIZE[1] + CAPTION + GAP)
+                sheet.paste(image.fromarray(frame.numpy()).resize(THUMBNAIL_SIZE, image.Resampling.LANCZOS), (x, y))
+                pen.text((x, y + THUMBNAIL_SIZE[1] + 3), caption if j == 0 else "stage", fill=FAINT, font=small)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
 

@@ -20,7 +20,7 @@ from rich.progress import track
 from torch import Tensor
 
 from ...spec import Controls, World, slerp
-from .play import FPS, SEEDS, Ask, ask, change, run, settle, tokens
+from .play import FIRST_SEED, FPS, Ask, ask, change, run, settle, tokens
 from .row import Row
 
 TRANSITION_S, AFTER_S = 1.0, 0.3
@@ -36,20 +36,20 @@ def once(world: World, first: Ask, second: Ask) -> float:
     count = round(TRANSITION_S * FPS)
     settle(world, Controls(a, dt=1 / FPS), 1.0)
     before = list(run(world, Controls(a, dt=1 / FPS), count))
-    way = [before[-1]]
+    transition = [before[-1]]
     for i in range(1, count + 1):
         t = i / count
-        way += run(world, Controls(slerp([a, b], [1 - t, t]), dt=1 / FPS), 1)
-    way += run(world, Controls(b, dt=1 / FPS), round(AFTER_S * FPS))
+        transition += run(world, Controls(slerp([a, b], [1 - t, t]), dt=1 / FPS), 1)
+    transition += run(world, Controls(b, dt=1 / FPS), round(AFTER_S * FPS))
     after = list(run(world, Controls(b, dt=1 / FPS), count))
     normal = max(jumps(before) + jumps(after))
-    return max(jumps(way)) / max(normal, change(way[0], way[-1]) / count, 1e-3)
+    return max(jumps(transition)) / max(normal, change(transition[0], transition[-1]) / count, 1e-3)
 
 
 def play(world: World, count: int, name: str = "continuity") -> list[float]:
     rng, found = np.random.default_rng(17), []
     for i in track(range(count), name, transient=True):
-        world.reset(SEEDS + i)
+        world.reset(FIRST_SEED + i)
         found.append(once(world, ask(rng), ask(rng)))
     return found
 

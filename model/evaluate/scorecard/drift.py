@@ -22,12 +22,12 @@ from ...spec import Controls, World
 from ...stage.scene import CLOCK_PERIODS_S
 from ...stage.vocabulary import ATTRIBUTES
 from ..probe import Probe
-from .play import SEEDS, Ask, ask, run, tokens
+from .play import FIRST_SEED, Ask, ask, run, tokens
 from .row import Row
 
 DT_S = 1 / 8
 FIRST_S, WINDOW_S = 30.0, 16.0  # seconds
-LOOKS = 32  # frames of a window that are looked at
+WINDOW_FRAMES = 32  # frames of a window that are looked at
 PROMPTS = (
     {"place": "city", "light": "neon", "weather": "rain", "figure": "dance", "tint": "plain", "mood": "neutral"},
     {"place": "desert", "light": "sunset", "weather": "clear", "figure": "walk", "tint": "plain", "mood": "neutral"},
@@ -67,7 +67,7 @@ def once(world: World, probe: Probe | None, prompt: Ask, seconds: float, dt: flo
     """Later window as a ratio to the first one: of each of `look`, and of the share of attributes the judge sees."""
     c = Controls(tokens(world, prompt), dt=dt)
     first, second, length = windows(seconds)
-    every = max(1, round(length / dt / LOOKS))
+    every = max(1, round(length / dt / WINDOW_FRAMES))
     found = []
     total = round((second + length) / dt)
     task = bar.add_task(f"drift, {prompt.values['place']}", total=total)
@@ -102,7 +102,7 @@ def play(
     found = []
     with Progress(transient=True) as bar:
         for i, prompt in enumerate(asked):
-            world.reset(SEEDS + i)
+            world.reset(FIRST_SEED + i)
             found.append(once(world, probe, prompt, seconds, dt, bar))
     return found
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .row import Row
 
-AXES = 32  # principal axes of all frames that are compared: a few hundred frames cannot fill more
+PRINCIPAL_AXES = 32  # principal axes of all frames that are compared: a few hundred frames cannot fill more
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
@@ -24,7 +24,7 @@ def distances(true: Tensor, *made: Tensor) -> list[float]:
     """Of each `made` (n, d) to `true` (n, d), along the principal axes of all of them together."""
     every = torch.cat([true, *made]).double()
     every = (every - every.mean(0)) / every.std(0).clamp(min=1e-6)
-    axes = torch.linalg.svd(every, full_matrices=False).Vh[:AXES]
+    axes = torch.linalg.svd(every, full_matrices=False).Vh[:PRINCIPAL_AXES]
     parts = (every @ axes.T).split([len(true), *map(len, made)])
     return [frechet(p, parts[0]) for p in parts[1:]]
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ...spec import Controls, World
 from ..probe import Probe
-from .play import FPS, SEEDS, Ask, run, settle, tokens
+from .play import FIRST_SEED, FPS, Ask, run, settle, tokens
 from .row import Row
 
 AWAY_S = 4.0  # seconds
@@ -35,7 +35,7 @@ def play(world: World, probe: Probe, scenes: Sequence[Ask], name: str = "memory"
     """Mean distances to the first view: of the view after the way back, and of random views of the same world."""
     found: dict[str, list[float]] = {}
     for i, scene in enumerate(track(scenes, name, transient=True)):
-        world.reset(SEEDS + i)
+        world.reset(FIRST_SEED + i)
         values = tokens(world, scene)
         settle(world, Controls(values, dt=1 / FPS), 0.8)
         views = list(run(world, Controls(values, dt=1 / FPS), 1))

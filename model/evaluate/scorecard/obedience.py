@@ -21,13 +21,13 @@ from torch import Tensor
 from ...spec import Controls, World
 from ...stage.vocabulary import ATTRIBUTES
 from ..probe import Probe
-from .play import SEEDS, Ask, ask, run, settle, tokens
+from .play import FIRST_SEED, Ask, ask, run, settle, tokens
 from .row import Row
 
 DT_S = 0.1
-LOOKS = 6  # images that the judge sees of each prompt, 0.5 s to 1.5 s after the switch
-STILL = 3  # of them, the last ones: for all that does not move
-EACH = 6  # prompts from one seed
+JUDGED_FRAMES = 6  # images that the judge sees of each prompt, 0.5 s to 1.5 s after the switch
+STATIC_FRAMES = 3  # of them, the last ones: for all that does not move
+PROMPTS_PER_SEED = 6  # prompts from one seed
 SCORED = ("place", "light", "weather", "figure")  # what must reach the target; tint and mood are reported
 
 
@@ -50,13 +50,13 @@ def play(world: World, probe: Probe, prompts: Sequence[Ask], steps: int = 1, nam
     right = dict.fromkeys(ATTRIBUTES, 0)
     summaries = []
     for i, prompt in enumerate(track(prompts, name, transient=True)):
-        if i % EACH == 0:
-            world.reset(SEEDS + i // EACH)
+        if i % PROMPTS_PER_SEED == 0:
+            world.reset(FIRST_SEED + i // PROMPTS_PER_SEED)
         camera = {"yaw": float(rng.uniform(-0.3, 0.3))} if rng.random() < 0.5 else {}
         c = Controls(tokens(world, prompt), dt=DT_S, steps=steps, camera=camera)
         settle(world, c, 0.4)
         looks: list[Tensor] = []
-        for _ in range(LOOKS - 1):
+        for _ in range(JUDGED_FRAMES - 1):
             looks += run(world, c, 1)
             settle(world, c, DT_S)
         looks += run(world, c, 1)
@@ -64,9 +64,9 @@ def play(world: World, probe: Probe, prompts: Sequence[Ask], steps: int = 1, nam
         features = probe.features(images)
         scores = probe.scores(features)
         for k, v in scores.items():
-            seen = v.log_softmax(-1)[0 if k == "figure" else LOOKS - STILL :].mean(0)
+            seen = v.log_softmax(-1)[0 if k == "figure" else JUDGED_FRAMES - STATIC_FRAMES :].mean(0)
             right[k] += ATTRIBUTES[k][int(seen.argmax())] == prompt.values[k]
-        summaries.append(probe.summary(features)[LOOKS - STILL :])
+        summaries.append(probe.summary(features)[JUDGED_FRAMES - STATIC_FRAMES :])
     return Obeyed({k: v / len(prompts) for k, v in right.items()}, torch.cat(summaries))
 
 

@@ -12,7 +12,7 @@ from ...spec import Array, Controls, Prompt, World
 from ...stage.captions import phrases
 from ...stage.vocabulary import ATTRIBUTES, SCENES
 
-SEEDS = 90_000  # worlds from here on: no training run starts from them
+FIRST_SEED = 90_000  # worlds from here on: no training run starts from them
 FPS = 20
 QUIET = {"weather": "clear", "figure": "none", "tint": "plain", "mood": "neutral"}  # nothing moves but the camera
 

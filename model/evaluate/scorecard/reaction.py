@@ -14,16 +14,16 @@ from rich.progress import track
 from torch import Tensor
 
 from ...spec import Array, Controls, World, WorldState
-from .play import FPS, SEEDS, ask, change, run, settle, tokens
+from .play import FIRST_SEED, FPS, ask, change, run, settle, tokens
 from .row import Row
 
-LONGEST_FRAMES = 20  # after which the measure stops waiting
-FLOOR = 0.5  # grey levels
+FRAMES_MAX = 20  # after which the measure stops waiting
+DIFFERENCE_MIN = 0.5  # grey levels
 
 
 def _frames(world: World, state: WorldState, values: Array, noise: int | None = None) -> Iterator[Tensor]:
     """One frame at a time from that moment on, so that several runs can take turns in one world."""
-    for i in range(LONGEST_FRAMES):
+    for i in range(FRAMES_MAX):
         world.restore(state)
         if i == 0 and noise is not None and hasattr(world, "noise"):
             world.noise.manual_seed(noise)
@@ -39,15 +39,15 @@ def once(world: World, a: Array, b: Array) -> int:
         _frames(world, start, a), _frames(world, start, a, noise=1), _frames(world, start, b), strict=True
     )  # fmt: skip
     for i, (stays, wavers, goes) in enumerate(runs):
-        if change(goes, stays) > max(2 * change(wavers, stays), FLOOR):
+        if change(goes, stays) > max(2 * change(wavers, stays), DIFFERENCE_MIN):
             return i + 1
-    return LONGEST_FRAMES + 1
+    return FRAMES_MAX + 1
 
 
 def rows(world: World, count: int = 12) -> list[Row]:
     rng, waits = np.random.default_rng(7), []
     for i in track(range(count), "reaction", transient=True):
-        world.reset(SEEDS + i)
+        world.reset(FIRST_SEED + i)
         a, b = (tokens(world, ask(rng)) for _ in range(2))
         settle(world, Controls(a, dt=1 / FPS), 0.6)
         waits.append(once(world, a, b))

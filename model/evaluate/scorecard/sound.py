@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from ...spec import Controls, World
-from .play import FPS, SEEDS, ask, run, settle, tokens
+from .play import FIRST_SEED, FPS, ask, run, settle, tokens
 from .row import Row
 
 BPM, LENGTH_S, LATEST_FRAMES = 124, 12.0, 2
@@ -51,10 +51,10 @@ def correlation(audio: Floats, brightness: Floats) -> float:
 def play(world: World, count: int, name: str = "sound") -> list[float]:
     rng, found = np.random.default_rng(23), []
     for i in track(range(count), name, transient=True):
-        world.reset(SEEDS + i)
+        world.reset(FIRST_SEED + i)
         values = tokens(world, ask(rng))
         settle(world, Controls(values, dt=1 / FPS), 0.6)
-        audio = beat(SEEDS + i, round(LENGTH_S * FPS))
+        audio = beat(FIRST_SEED + i, round(LENGTH_S * FPS))
         brightness = []
         for level, bass, treble, onset in audio.tolist():
             (frame,) = run(world, Controls(values, dt=1 / FPS, sound=(level, bass, treble, onset)), 1)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ...spec import Array, Controls, World
 from .flow import along
-from .play import SEEDS, Ask, run, settle, tokens
+from .play import FIRST_SEED, Ask, run, settle, tokens
 from .row import Row
 
 DTS_S = (1 / 24, 1 / 10)  # seconds
@@ -61,7 +61,7 @@ def play(world: World, scenes: Sequence[Ask], name: str = "true speed") -> dict[
     """ "yaw", "strafe" and acts -> speed at 1/10 s as a ratio to that at 1/24 s, the median over scenes."""
     found: dict[str, list[float]] = {}
     for i, scene in enumerate(track(scenes, name, transient=True)):
-        world.reset(SEEDS + i)
+        world.reset(FIRST_SEED + i)
         values = tokens(world, scene)
         settle(world, Controls(values, dt=1 / 20), 0.8)
         start = world.snapshot()

@@ -32,7 +32,7 @@ from ...spec import Array, Controls, Prompt, WorldState
 from .play import change
 from .row import Row
 
-WAYS = ("recache", "swap")
+METHODS = ("recache", "swap")
 PROMPTS = (
     "a neon city street in the rain at night, a dancer in a silver coat",
     "a wide desert at sunset, a dancer in a silver coat, long shadows",
@@ -54,7 +54,7 @@ def _chunks(world: Any, values: Array, count: int, steps: int) -> tuple[list[Ten
     return frames, prompt_ms, chunk_ms
 
 
-def half_way(distance: Sequence[float]) -> int:
+def halfway(distance: Sequence[float]) -> int:
     """The first frame, from 1, at half of where the distance ends up; one more than there are if it goes nowhere."""
     plateau = float(np.median(distance[-max(len(distance) // 3, 1) :]))
     return next((i for i, d in enumerate(distance, 1) if plateau and d >= plateau / 2), len(distance) + 1)
@@ -62,24 +62,24 @@ def half_way(distance: Sequence[float]) -> int:
 
 def once(world: Any, a: Array, b: Array, *, settle: int, after: int, steps: int) -> dict[str, dict[str, float]]:
     """Way -> its figures, for a world that has just been reset. It is left as it was found: its way is put back."""
-    way, found = world.switch, {}
+    method, found = world.switch, {}
     last = _chunks(world, a, settle, steps)[0][-1]
     start: WorldState = world.snapshot()
     stays = [last, *_chunks(world, a, after, steps)[0]]
     try:
-        for world.switch in WAYS:
+        for world.switch in METHODS:
             world.restore(start)
             frames, prompt_ms, chunk_ms = _chunks(world, b, after, steps)
             goes = [last, *frames]
             jumps, normal = ([change(x, y) for x, y in pairwise(run)] for run in (goes, stays))
             found[world.switch] = {
-                "half way": half_way([change(x, y) for x, y in zip(goes[1:], stays[1:], strict=True)]),
+                "half way": halfway([change(x, y) for x, y in zip(goes[1:], stays[1:], strict=True)]),
                 "jump": max(jumps) / max(max(normal), 1e-3),
                 "cost": prompt_ms[0] / float(np.median(chunk_ms)),
                 "seen": max(change(x, y) for x, y in zip(goes, stays, strict=True)),
             }
     finally:
-        world.switch = way
+        world.switch = method
     return found
 
 
@@ -94,10 +94,14 @@ def rows(world: Any, prompts: Sequence[str] = PROMPTS, *, seeds: int = 3, settle
             found.append(once(world, a, b, settle=settle, after=after, steps=steps))
     made = []
     for name, target, unit in (("half way", 12, "frames"), ("jump", 2, "x"), ("cost", 1, "chunks")):
-        for way in WAYS:
-            values = [f[way][name] for f in found]
-            detail = {"switches": len(values), "worst": max(values), "seen": [round(f[way]["seen"], 1) for f in found]}
-            made.append(Row(f"{way}: {name}", float(np.median(values)), target, True, unit, detail=detail))
+        for method in METHODS:
+            values = [f[method][name] for f in found]
+            detail = {
+                "switches": len(values),
+                "worst": max(values),
+                "seen": [round(f[method]["seen"], 1) for f in found],
+            }
+            made.append(Row(f"{method}: {name}", float(np.median(values)), target, True, unit, detail=detail))
     return made
 
 

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 
 LONG, MIDDLE, SHORT = 16, 2, 1  # latent frames of the past that the checkpoint was trained with
 PAST = LONG + MIDDLE + SHORT
-CHUNK = 9  # latent frames drawn at a time
-STAGES = 3  # of the pyramid
-NOISE = (0.111, 0.135)  # share of noise on an image or video that a world begins with
+CHUNK_LATENTS = 9  # latent frames drawn at a time
+PYRAMID_STAGES = 3  # of the pyramid
+IMAGE_NOISE_SHARE = (0.111, 0.135)  # share of noise on an image or video that a world begins with
 
 
 @dataclass(frozen=True)
@@ -57,21 +57,21 @@ class StartLatents:
         if self.past.shape[2] == 1:
             past = _noisy(self.past, generator)
         else:
-            past = torch.cat([_noisy(chunk, generator) for chunk in self.past.split(CHUNK, 2)], 2)
+            past = torch.cat([_noisy(chunk, generator) for chunk in self.past.split(CHUNK_LATENTS, 2)], 2)
         return Memory(torch.cat([empty.past, past], 2)[:, :, -PAST:].clone(), anchor)
 
 
 def _noisy(latents: Tensor, generator: torch.Generator) -> Tensor:
-    n, (least, most) = latents.shape[2], NOISE
+    n, (least, most) = latents.shape[2], IMAGE_NOISE_SHARE
     share = (torch.rand(n, generator=generator) * (most - least) + least).view(1, 1, n, 1, 1)
     noise = torch.randn(latents.shape, generator=generator)
     return share.to(latents.device) * noise.to(latents.device) + (1 - share.to(latents.device)) * latents
 
 
-def _places(device: torch.device) -> dict[str, Tensor]:
+def _times(device: torch.device) -> dict[str, Tensor]:
     """Where each frame stands in time: the anchor at 0, then long, middle, short, then the chunk."""
-    anchor, long, middle, short, chunk = torch.arange(1 + PAST + CHUNK, device=device).split(
-        [1, LONG, MIDDLE, SHORT, CHUNK]
+    anchor, long, middle, short, chunk = torch.arange(1 + PAST + CHUNK_LATENTS, device=device).split(
+        [1, LONG, MIDDLE, SHORT, CHUNK_LATENTS]
     )
     return {
         "indices_hidden_states": chunk[None],
@@ -131,14 +131,14 @@ def denoise_chunk(pipe: Any, memory: Memory, prompt: Tensor, steps: int, generat
         "latents_history_short": torch.cat([anchor, short], 2).to(dtype),
         "latents_history_mid": middle.to(dtype),
         "latents_history_long": long.to(dtype),
-        **_places(device),
+        **_times(device),
     }
     _, c, _, h, w = memory.past.shape
-    latents = randn_tensor((1, c, CHUNK, h, w), generator=generator, device=device, dtype=torch.float32)
-    for _ in range(STAGES - 1):
+    latents = randn_tensor((1, c, CHUNK_LATENTS, h, w), generator=generator, device=device, dtype=torch.float32)
+    for _ in range(PYRAMID_STAGES - 1):
         latents = _resized(latents, 0.5, "bilinear") * 2
     patch, gamma = network.config.patch_size, scheduler.config.gamma
-    for stage in range(STAGES):
+    for stage in range(PYRAMID_STAGES):
         mu = _shift(latents, patch, scheduler, calculate_shift)  # by the patches before they are enlarged
         scheduler.set_timesteps(steps, stage, device=device, mu=mu, is_amplify_first_chunk=memory.fresh)
         if stage:  # what is enlarged is too smooth: noise across each block of four puts the variance right

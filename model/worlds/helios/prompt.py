@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...spec import Array
 from ..crop import cover
 from ..token_words import pieces_of
-from .memory import CHUNK, PAST, StartLatents
+from .memory import CHUNK_LATENTS, PAST, StartLatents
 
 CPU = torch.device("cpu")  # where images wait for the autoencoder: a clip is large
 SHARED_GPU_BYTES = 48e9  # bytes that a GPU needs for the network, its work and the 11 GB of the text encoder
@@ -48,11 +48,16 @@ def encode_images(pipe: Any, images: NDArray[np.uint8], width: int, height: int,
     mean = torch.tensor(vae.config.latents_mean).view(shape).to(device, vae.dtype)
     inverse = 1.0 / torch.tensor(vae.config.latents_std).view(shape).to(device, vae.dtype)
     generator = torch.Generator().manual_seed(0)
-    common = {"num_latent_frames_per_chunk": CHUNK, "dtype": torch.float32, "device": device, "generator": generator}
+    common = {
+        "num_latent_frames_per_chunk": CHUNK_LATENTS,
+        "dtype": torch.float32,
+        "device": device,
+        "generator": generator,
+    }
     if len(images) == 1:
         return StartLatents(*pipe.prepare_image_latents(cover(images, width, height, CPU), mean, inverse, **common))
-    window = (CHUNK - 1) * pipe.vae_scale_factor_temporal + 1
-    whole = -(-PAST // CHUNK) * window
+    window = (CHUNK_LATENTS - 1) * pipe.vae_scale_factor_temporal + 1
+    whole = -(-PAST // CHUNK_LATENTS) * window
     if len(images) < window:
         images = np.concatenate([np.repeat(images[:1], window - len(images), 0), images])
     elif len(images) > whole:

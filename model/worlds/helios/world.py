@@ -28,13 +28,13 @@ from ...devices import choose_device, encoder_device, gpu_memory
 from ...errors import WeightsMissing
 from ...spec import Controls, Prompt, Tokens, WorldSpec, WorldState
 from .decode import ChunkDecoder
-from .memory import CHUNK, Memory, StartLatents, denoise_chunk
+from .memory import CHUNK_LATENTS, Memory, StartLatents, denoise_chunk
 from .prompt import SHARED_GPU_BYTES, encode_images, encode_text
 
 logger = logging.getLogger(__name__)
 
-TEXT = 512  # rows of text that the network attends to, zeros included, as it was trained
-ROWS = 256  # of them that a prompt may fill
+TEXT_ROWS = 512  # rows of text that the network attends to, zeros included, as it was trained
+PROMPT_ROWS = 256  # of them that a prompt may fill
 MAX_STARTS = 64  # images and clips whose latents are kept
 WIDTH, HEIGHT, FPS = 640, 384, 24.0  # that it was trained for
 
@@ -48,12 +48,12 @@ def kinds(device: torch.device) -> dict[str, torch.dtype]:
 class Helios:
     """A `World`. Make one with `Helios.load`. pipe: a distilled HeliosPyramidPipeline, its parts on their devices."""
 
-    def __init__(self, pipe: Any, width: int = WIDTH, height: int = HEIGHT, rows: int = ROWS) -> None:
+    def __init__(self, pipe: Any, width: int = WIDTH, height: int = HEIGHT, rows: int = PROMPT_ROWS) -> None:
         self.pipe, self.rows = pipe, rows
         self.device = pipe.transformer.device
         self.decoder = ChunkDecoder(pipe.vae)
         self._spec = WorldSpec("helios", width, height, FPS, pipe.vae_scale_factor_temporal, (),
-                               ("text", "image", "video"), str(self.device), steps_per_chunk=CHUNK)  # fmt: skip
+                               ("text", "image", "video"), str(self.device), steps_per_chunk=CHUNK_LATENTS)  # fmt: skip
         factor = pipe.vae_scale_factor_spatial
         channels = pipe.transformer.config.in_channels
         self._empty = Memory.empty(channels, height // factor, width // factor, self.device)
@@ -115,16 +115,16 @@ class Helios:
         values, whose = np.pad(values, ((0, 1), (0, 0))), np.pad(whose, ((0, 0), (0, 1)))
         images = prompt.video if prompt.video is not None else None if prompt.image is None else prompt.image[None]
         if images is not None:
-            values[-1, self._place(images)] = 1.0
+            values[-1, self._start_column(images)] = 1.0
         return Tokens(values, words, rows=whose)
 
-    def _place(self, images: np.ndarray) -> int:
+    def _start_column(self, images: np.ndarray) -> int:
         key = hashlib.sha256(f"{images.shape}".encode() + np.ascontiguousarray(images).tobytes()).hexdigest()
         if key not in self._starts:
             start = encode_images(self.pipe, images, self._spec.width, self._spec.height, self.device)
             columns = min(MAX_STARTS, self.pipe.transformer.config.text_dim)
-            place = len(self._starts) if len(self._starts) < columns else self._starts.popitem(last=False)[1][0]
-            self._starts[key] = (place, start)
+            column = len(self._starts) if len(self._starts) < columns else self._starts.popitem(last=False)[1][0]
+            self._starts[key] = (column, start)
         self._starts.move_to_end(key)
         return self._starts[key][0]
 
@@ -148,22 +148,22 @@ class Helios:
             self.timings["denoise_ms"] = (time.perf_counter() - begin) * 1e3
         frames = self.decoder.draw(self._chunk[:, :, self._drawn : self._drawn + 1])
         self._drawn += 1
-        if self._drawn == CHUNK:
+        if self._drawn == CHUNK_LATENTS:
             self._chunk = None
         self.timings["step_ms"] = (time.perf_counter() - begin) * 1e3
         return frames
 
     def _next_chunk(self, controls: Controls) -> Tensor:
         text, marks = controls.tokens[:-1], controls.tokens[-1]
-        place = int(marks.argmax())
-        begins = place if marks[place] >= 0.5 else -1
+        column = int(marks.argmax())
+        begins = column if marks[column] >= 0.5 else -1
         if begins != self._began:
             self._began = begins
             for kept, start in list(self._starts.values()):
                 if kept == begins:
                     self._memory = start.memory(self._empty, self._generator)
         prompt = torch.from_numpy(np.ascontiguousarray(text)).to(self.device, self.pipe.transformer.dtype)
-        prompt = F.pad(prompt, (0, 0, 0, TEXT - len(prompt)))[None]
+        prompt = F.pad(prompt, (0, 0, 0, TEXT_ROWS - len(prompt)))[None]
         steps = min(max(controls.steps, 1), 4)
         chunk = denoise_chunk(self.pipe, self._memory, prompt, steps, self._generator)
         self._memory = self._memory.after(chunk)

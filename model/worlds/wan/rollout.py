@@ -21,9 +21,9 @@ from torch import Tensor
 from ...spec import Array
 from .kernels import fit_flashdreams
 
-TRAINED = (1000, 750, 500, 250)  # noise levels that the checkpoints were distilled at, of 1000
+TRAINED_NOISE_LEVELS = (1000, 750, 500, 250)  # noise levels that the checkpoints were distilled at, of 1000
 RECOMPILE_LIMIT = 64  # of torch, for one function
-TEXT = 512  # text tokens that the network attends to, zeros included: it was trained so
+TEXT_ROWS = 512  # text tokens that the network attends to, zeros included: it was trained so
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class WanConfig:
     layers: int = 30
     freq_dim: int = 256
     text_dim: int = 4096
-    text: int = TEXT
+    text: int = TEXT_ROWS
     channels: int = 16
     frames: int = 3  # of a chunk
     window: int = 21  # that roll, the chunk being drawn among them
@@ -70,8 +70,8 @@ def windows(config: WanConfig) -> tuple[int, ...]:
 
 def levels(steps: int) -> tuple[int, ...]:
     """The trained noise levels that so many steps use, spread evenly: 1..4, more or fewer are clamped."""
-    steps = min(max(steps, 1), len(TRAINED))
-    return tuple(TRAINED[round(i * len(TRAINED) / steps)] for i in range(steps))
+    steps = min(max(steps, 1), len(TRAINED_NOISE_LEVELS))
+    return tuple(TRAINED_NOISE_LEVELS[round(i * len(TRAINED_NOISE_LEVELS) / steps)] for i in range(steps))
 
 
 def noise_share(level: float, shift: float) -> float:
@@ -243,7 +243,7 @@ class Rollout:
         clean = x = next(noise)
         for level in levels(steps):
             share = noise_share(level, self.config.shift)
-            if level != TRAINED[0]:
+            if level != TRAINED_NOISE_LEVELS[0]:
                 x = (1 - share) * clean + share * next(noise)
             clean = x - share * self._flow(x, 1000 * share)
         self._open = clean

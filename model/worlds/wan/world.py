@@ -132,10 +132,10 @@ class Wan:
         rows, columns = shape_for(aspect)
 
         def find(repository: str, path: str) -> Path:
-            place = root / repository / path
-            if not place.exists():
-                raise WeightsMissing(f"{place} is missing: wj weights get {name}")
-            return place
+            file = root / repository / path
+            if not file.exists():
+                raise WeightsMissing(f"{file} is missing: wj weights get {name}")
+            return file
 
         tokenizer = find(row.text, "tokenizer/tokenizer.json")
         find(row.text, "text_encoder/config.json")

@@ -286,10 +286,10 @@ def test_a_sheet_and_a_clip_are_written(tmp_path):
     contact_sheet.write(tmp_path / "sheet.png", world, world, rows=[row[:2] for row in cells[:2]])
     with Image.open(tmp_path / "sheet.png") as png:
         image = np.asarray(png)
-    assert image.shape[1] > 4 * contact_sheet.THUMB[0]
+    assert image.shape[1] > 4 * contact_sheet.THUMBNAIL_SIZE[0]
     x, y = contact_sheet.MARGIN, contact_sheet.MARGIN + 40
     first, beside = (
-        image[y : y + 100, x + k * (contact_sheet.THUMB[0] + contact_sheet.GAP) :][:, :200] for k in (0, 1)
+        image[y : y + 100, x + k * (contact_sheet.THUMBNAIL_SIZE[0] + contact_sheet.GAP) :][:, :200] for k in (0, 1)
     )
     assert first.std() > 20
     np.testing.assert_array_equal(first, beside)

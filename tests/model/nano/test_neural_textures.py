@@ -1,7 +1,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
-from worldjockey.model.nano.neural_textures import BODY, GROUNDED, TAPS, Bend, NeuralTextures, Texture
+from worldjockey.model.nano.neural_textures import BODY_CHANNELS, GROUNDED, TAPS, Bend, NeuralTextures, Texture
 from worldjockey.model.stage.figure import distance, skeleton, surface
 from worldjockey.model.stage.geometry import SUN_SWAY, Rays
 from worldjockey.model.stage.render import render
@@ -81,7 +81,7 @@ def test_the_figure_is_given_where_the_stage_draws_it(shape):
     gone = Scene(**{**scene.__dict__, "figure": F.one_hot(torch.zeros(len(scene), dtype=torch.long), 11).float()})
     size = [TAPS * n for n in shape]
     drawn = (render(scene, *size) - render(gone, *size)).abs().sum(1)
-    body = NeuralTextures(2)(scene, *shape)[:, -BODY]  # above 0 inside
+    body = NeuralTextures(2)(scene, *shape)[:, -BODY_CHANNELS]  # above 0 inside
     inside, outside = body > 0.9, body < -0.9
     assert inside.flatten(1).any(1).all()
     assert drawn[inside].mean() > 4 * drawn[outside].mean()
@@ -92,7 +92,7 @@ def test_nothing_is_given_of_a_figure_that_is_not_there():
     textures = NeuralTextures(2)
     scene = moments(5, 4)
     scene.figure = F.one_hot(torch.tensor([0, 0, 1, 0]), scene.figure.shape[1]).float()
-    body = textures(scene, 18, 32)[:, -BODY - 2 :]
+    body = textures(scene, 18, 32)[:, -BODY_CHANNELS - 2 :]
     assert body[2].abs().max() > 0.9
     assert body[[0, 1, 3]].abs().max() == 0
     alone = Scene.of(scene.flat()[[0, 1, 3]])

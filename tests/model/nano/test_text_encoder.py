@@ -49,7 +49,7 @@ def test_phrases_are_read_by_a_classifier_that_is_sure(tmp_path, monkeypatch):
             return np.array([[4.0 * (c in t.split()) for c in colours] for t in texts], np.float32)
 
     monkeypatch.setattr(nearby, "SentenceEncoder", Eye)
-    monkeypatch.setattr(nearby.captions, "ways", lambda key, value: phrases(key, value, False)[:20])
+    monkeypatch.setattr(nearby.captions, "training_phrases_of", lambda key, value: phrases(key, value, False)[:20])
     monkeypatch.setattr(nearby, "swapped", lambda taught: {"red strawberries", "blue strawberries", "strawberries"})
     nearby.main(tmp_path, tmp_path / "nearby.yaml", steps=60)
     found = yaml.safe_load((tmp_path / "nearby.yaml").read_text("utf-8"))

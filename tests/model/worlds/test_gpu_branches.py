@@ -19,7 +19,7 @@ from worldjockey.model.train.fsdp import LEADER_TIMEOUT, join, shard
 from worldjockey.model.worlds import distributed, turbo, umt5
 from worldjockey.model.worlds.helios import world as helios
 from worldjockey.model.worlds.helios.world import Helios
-from worldjockey.model.worlds.turbo import SIZES, Turbo
+from worldjockey.model.worlds.turbo import SIZE_EIGHTHS, Turbo
 from worldjockey.model.worlds.wan import kernels
 from worldjockey.model.worlds.wan import world as wan
 from worldjockey.model.worlds.wan.rollout import WanConfig
@@ -61,7 +61,7 @@ def test_turbo_computes_in_half_precision_compiled_for_each_of_its_sizes(tmp_pat
         assert [options for _, options in seen.compiled] == [{"backend": "inductor", "dynamic": False}] * 3
         assert {id(m) for m, _ in seen.compiled} == set(map(id, (world.unet, world.vae.encoder, world.vae.decoder)))
         assert {p.dtype for part in (world.unet, world.vae) for p in part.parameters()} == {torch.float16}
-        assert [frames.shape[1] for frames in drawn] == [128 * n // 8 for n in SIZES for _ in range(2)]
+        assert [frames.shape[1] for frames in drawn] == [128 * n // 8 for n in SIZE_EIGHTHS for _ in range(2)]
         assert world.snapshot().data["image"] is None, "what was drawn to warm up is forgotten"
         assert world.step(Controls(world.encode(Prompt("sea")).values)).shape == (1, 128, 128, 3)
 

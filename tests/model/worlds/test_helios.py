@@ -16,7 +16,7 @@ from worldjockey.model.worlds.helios import world as helios
 from worldjockey.model.worlds.helios.decode import ChunkDecoder
 from worldjockey.model.worlds.helios.memory import PAST, _block_noise, _factor
 from worldjockey.model.worlds.helios.prompt import SHARED_GPU_BYTES, encode_images
-from worldjockey.model.worlds.helios.world import CHUNK, Helios, kinds
+from worldjockey.model.worlds.helios.world import CHUNK_LATENTS, Helios, kinds
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
@@ -43,7 +43,7 @@ def world(pipe):
 
 def every_frame(world, tokens, chunks, steps=2):
     """Every frame of so many chunks, (n, h, w, 3)."""
-    return torch.cat([world.step(Controls(tokens, steps=steps)) for _ in range(CHUNK * chunks)])
+    return torch.cat([world.step(Controls(tokens, steps=steps)) for _ in range(CHUNK_LATENTS * chunks)])
 
 
 def embeds(tokens):
@@ -91,7 +91,7 @@ def test_latents_are_the_pipelines_bit_for_bit(scheduler):
     for _ in range(3):
         world.step(Controls(tokens, steps=2))
         drawn.append(world.snapshot().data["chunk"])
-        for _ in range(CHUNK - 1):
+        for _ in range(CHUNK_LATENTS - 1):
             world.step(Controls(tokens, steps=2))
     latents = pipe(
         prompt_embeds=embeds(tokens), height=SIZE, width=SIZE, num_frames=99, guidance_scale=1.0, output_type="latent",
@@ -124,7 +124,9 @@ def test_a_prompt_switched_live_is_the_pipelines_own_switch_at_the_next_chunk(pi
     a, b = (world.encode(Prompt(text)).values for text in ("neon city in the rain", "forest at night"))
     world.reset(3)
     world.step(Controls(a, steps=2))
-    ours = torch.cat([world.step(Controls(b, steps=2)) for _ in range(2 * CHUNK - 1)])  # said within the first chunk
+    ours = torch.cat(
+        [world.step(Controls(b, steps=2)) for _ in range(2 * CHUNK_LATENTS - 1)]
+    )  # said within the first chunk
     done = []
 
     def switch(pipe, i, t, given):
@@ -148,7 +150,7 @@ def test_begins_with_an_image_or_a_clip_as_the_pipeline_does(pipe, world, frames
     if frames == 1:
         theirs = called(pipe, tokens, 2, 4, image_latents=look.anchor, fake_image_latents=look.past)
     else:
-        assert look.past.shape[2] == CHUNK
+        assert look.past.shape[2] == CHUNK_LATENTS
         monkeypatch.setattr(pipe, "prepare_video_latents", lambda *_, **__: (look.anchor, look.past))
         theirs = called(pipe, tokens, 2, 4, video=torch.from_numpy(given).permute(0, 3, 1, 2)[None] / 255)
     same(whole(ours, 2), theirs)
@@ -165,14 +167,14 @@ def test_an_image_cuts_in_at_half_its_weight_and_only_once(world):
         assert torch.equal(before, world.snapshot().data["anchor"]) is not began, weight
 
 
-@pytest.mark.parametrize("drawn", [0, 1, 4, CHUNK - 1, CHUNK + 2])
+@pytest.mark.parametrize("drawn", [0, 1, 4, CHUNK_LATENTS - 1, CHUNK_LATENTS + 2])
 def test_restored_it_goes_on_bit_by_bit(world, drawn):
     tokens = world.encode(Prompt("storm")).values
     world.reset(9)
     for _ in range(drawn):
         world.step(Controls(tokens, steps=1))
     state = world.snapshot()
-    expected = [world.step(Controls(tokens, steps=1)) for _ in range(CHUNK + 3)]
+    expected = [world.step(Controls(tokens, steps=1)) for _ in range(CHUNK_LATENTS + 3)]
     world.reset(1)
     every_frame(world, world.encode(Prompt("forest")).values, 1, 1)
     for _ in range(2):  # as often as one likes
@@ -202,7 +204,7 @@ def test_memory_stays_the_same_for_ever(world, monkeypatch):
     tokens = world.encode(Prompt("neon city")).values
     sizes, held = set(), []
     for chunk in range(20):
-        for _ in range(CHUNK):
+        for _ in range(CHUNK_LATENTS):
             world.step(Controls(tokens))
         data = world.snapshot().data
         sizes.add((data["past"].shape, data["past"].untyped_storage().nbytes(), data["anchor"].shape))
@@ -216,16 +218,16 @@ def test_memory_stays_the_same_for_ever(world, monkeypatch):
 
 
 def test_streamed_frames_are_those_of_the_whole_chunk(pipe):
-    latents = torch.randn(1, 16, CHUNK, 8, 8, generator=torch.Generator().manual_seed(0))
+    latents = torch.randn(1, 16, CHUNK_LATENTS, 8, 8, generator=torch.Generator().manual_seed(0))
     decoder = ChunkDecoder(pipe.vae)
     mean, std = (
         torch.tensor(getattr(pipe.vae.config, k)).view(1, 16, 1, 1, 1) for k in ("latents_mean", "latents_std")
     )
     for _ in range(2):
         decoder.begin()
-        streamed = [decoder.draw(latents[:, :, i : i + 1]) for i in range(CHUNK)]
+        streamed = [decoder.draw(latents[:, :, i : i + 1]) for i in range(CHUNK_LATENTS)]
         pipe.vae.encode(torch.zeros(1, 3, 1, SIZE, SIZE))  # somebody encodes an image meanwhile
-        assert [len(p) for p in streamed] == [1] + [4] * (CHUNK - 1)
+        assert [len(p) for p in streamed] == [1] + [4] * (CHUNK_LATENTS - 1)
         with torch.no_grad():
             video = pipe.vae.decode(latents * std + mean, return_dict=False)[0]
         video = ((video[0] * 0.5 + 0.5) * 255).round().to(torch.uint8).permute(1, 2, 3, 0)
@@ -241,7 +243,7 @@ def test_a_frame_leaves_before_the_chunk_is_drawn(world, monkeypatch):
     assert len(drawn) == 1
     assert world.step(Controls(tokens)).shape == (4, SIZE, SIZE, 3)
     assert len(drawn) == 2
-    assert world.spec.steps_per_chunk == CHUNK
+    assert world.spec.steps_per_chunk == CHUNK_LATENTS
     assert {"step_ms"} == world.timings.keys(), "only the first step of a chunk denoises"
 
 
@@ -310,10 +312,10 @@ def test_is_played_by_prompts_words_and_pads(world):
             for name, value in (("prompt", "neon city in the rain"), ("pad/1/text", "forest"), ("transition", 0.0)):
                 box.post(name, value, 1.0)
             player.encoder.once()
-            made = [player.step(0.1) for _ in range(CHUNK)]
+            made = [player.step(0.1) for _ in range(CHUNK_LATENTS)]
             for name, value in then:
                 box.post(name, value, 2.0)
-            made += [player.step(5.0) for _ in range(CHUNK)]
+            made += [player.step(5.0) for _ in range(CHUNK_LATENTS)]
         finally:
             box.unlink()
         return torch.cat([frames for frames, _ in made])

@@ -17,7 +17,7 @@ from worldjockey.model.worlds.turbo import (
     FLOW,
     LIVE,
     SHAPES,
-    SIZES,
+    SIZE_EIGHTHS,
     Turbo,
     arithmetic,
     moved,
@@ -252,7 +252,7 @@ def test_every_quality_is_the_same_shape_in_whole_latents(loaded, shape):
 
 def test_a_smaller_image_is_that_of_a_smaller_world_and_it_goes_on_through_the_change(world, monkeypatch):
     tokens = world.encode(Prompt("neon city")).values
-    small = SIZE * SIZES[2] // 8
+    small = SIZE * SIZE_EIGHTHS[2] // 8
     peer = Turbo(world.unet, world.vae, world.text_encoder, world.tokenizer, world.scheduler, small, small)
     noise, drift = [], world._drift
     monkeypatch.setattr(world, "_drift", lambda controls: noise.append(drift(controls)) or noise[-1])

@@ -13,7 +13,7 @@ import wan_in_a_team
 import wan_without_cache
 from worldjockey.model.worlds.wan import kernels
 from worldjockey.model.worlds.wan.rollout import (
-    TRAINED,
+    TRAINED_NOISE_LEVELS,
     Rollout,
     WanConfig,
     levels,
@@ -56,7 +56,7 @@ class Whole:
         clean = x = next(noise)
         for level in levels(steps):
             share = noise_share(level, self.config.shift)
-            if level != TRAINED[0]:
+            if level != TRAINED_NOISE_LEVELS[0]:
                 x = (1 - share) * clean + share * next(noise)
             past = [0.0] * len(self.clean)
             clean = x - share * self.peer.flow([*self.clean, x], [*past, 1000 * share], [*self.texts, text])
@@ -250,7 +250,7 @@ def test_the_seed_alone_decides_and_reset_forgets():
 
 def test_steps_take_the_trained_levels_evenly():
     assert [levels(n) for n in (0, 1, 2, 3, 4, 9)] == [
-        (1000,), (1000,), (1000, 500), (1000, 750, 250), TRAINED, TRAINED,
+        (1000,), (1000,), (1000, 500), (1000, 750, 250), TRAINED_NOISE_LEVELS, TRAINED_NOISE_LEVELS,
     ]  # fmt: skip
     assert noise_share(1000, 5.0) == 1.0
     assert noise_share(500, 5.0) == pytest.approx(5 * 0.5 / 3)
