@@ -86,7 +86,8 @@ def _unit(v: Tensor, low: float, high: float) -> Tensor:
 
 
 def bearings(s: Scene, rows: int, columns: int) -> Tensor:
-    """(n, BEARINGS, rows, columns): where each column of latents looks, from a fixed bearing and from the sun's."""
+    """(n, BEARING_CHANNELS, rows, columns): where each column of latents looks, from a fixed bearing and from the
+    sun's."""
     r = Rays.of(s, rows, columns)
     turns = torch.stack([r.pan, r.sun()], 1)[:, :, None] * (2 * pi / PANORAMA)
     a = (turns * torch.tensor(HARMONICS, dtype=turns.dtype, device=turns.device)[:, None]).flatten(1, 2)

@@ -33,7 +33,7 @@ def send(desk, target, *args, at=1000.0, **meta):
 
 def seen(desk):
     """Everything that the world gets."""
-    return desk.mailbox.read(), desk.mailbox.words(), desk.mailbox.said("prompt")
+    return desk.mailbox.read(), desk.mailbox.words(), desk.mailbox.text("prompt")
 
 
 @pytest.mark.parametrize(
