@@ -240,8 +240,8 @@ def test_the_command_plays_logs_and_renders(tmp_path):
     assert made["differs"] == []
     show.write_text(show.read_text() + "cues: [{name: a, prompt: night}]\npads: [{image: look.png}]\n")
     told = CliRunner().invoke(app, [*command[3:-1], "--seconds", "0.1"]).output
-    assert "is not as it was when" in told
-    assert "other pads and cues. The clip will not show what was played." in " ".join(told.split())
+    assert "has changed since" in told
+    assert "(pads and cues). The video will differ from what was played." in " ".join(told.split())
     assert (tmp_path / "clip.mp4").stat().st_size > 500
 
 
