@@ -140,7 +140,9 @@ class VideoSource:
         except StopIteration:
             raise OSError(f"{self.name} ended") from None
         except av.FFmpegError as error:
-            raise OSError(f"{self.name} is gone ({error.strerror or error})") from None
+            raise OSError(
+                f"{self.name} stopped sending ({error.strerror or error}): check its cable or network"
+            ) from None
         return None if frame is None else self._framing.rgb(frame, size)
 
     def status(self) -> Mapping[str, Any]:

@@ -53,7 +53,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._writer: threading.Thread | None = None
-        self._closing = True  # the end of the last child was asked for
+        self._closing = True  # the last child was asked to end
         self.starts = 0
         self.error = ""  # why the last attempt to start it failed
 
@@ -150,7 +150,7 @@ class Child:
             process.kill()
 
     def finish(self) -> int | None:
-        """Wait until the child has ended, and log an end that was not asked for. Returns its exit code."""
+        """Wait until the child has ended, and log an unexpected end. Returns its exit code."""
         process, writer, expected = self._process, self._writer, self._closing
         if process is None:
             return None

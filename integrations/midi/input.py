@@ -1,5 +1,4 @@
-"""MIDI input and feedback: every connected controller, also one that is connected later, plays the show and shows its
-values.
+"""MIDI input and feedback: every controller, also one that is connected later, plays the show and shows its values.
 
 The ports are in a process of their own (ports_process.py), because a JACK server that ends crashes its clients with a
 segmentation fault. That process forwards bytes in both directions. They are interpreted here: events in parse.py,

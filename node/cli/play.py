@@ -163,7 +163,7 @@ def world(
     log_file: LogFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """Run the world on this machine for a show that is played on another. Encrypted; both machines need the same key.
+    """Run the world on this machine for a show on another. The link is encrypted, and both machines need the same key.
 
     First create a key with `wj world --new-key world.key`, and copy the file to the other machine. Then start
     `wj world --listen 0.0.0.0:9014 --key world.key` here, and `wj play --world tcp://THIS_HOST --key world.key` there.

@@ -293,5 +293,5 @@ def test_the_two_ways_of_a_switch_are_measured_side_by_side(tmp_path, capsys):
 
 
 def test_half_way_is_where_the_distance_is_half_of_what_it_ends_at():
-    assert switching.half_way([0, 0, 1, 4, 6, 8, 8, 8, 8]) == 4
-    assert switching.half_way([0, 0, 0]) == 4
+    assert switching.halfway([0, 0, 1, 4, 6, 8, 8, 8, 8]) == 4
+    assert switching.halfway([0, 0, 0]) == 4
