@@ -27,6 +27,7 @@ from ..timing.easing import approach
 from ..timing.percentiles import percentiles
 from .adaptive_quality import Governor
 from .frame_publisher import FramePublisher
+from .heartbeat import Heartbeat
 from .live_conditioning import LiveConditioning
 from .live_source import LiveFeed
 from .playout import Playout
@@ -67,6 +68,8 @@ class WorldOptions:
     matte: bool = False
 
 
+STEP_ATTEMPTS = 3  # of one step; then the process is started anew
+STEP_ERROR_S = 10.0  # that the error of a step stays in the status
 NO_MATTE = "this world has no matte, so key: figure makes the whole frame opaque: use key: luma or key: green"
 
 
@@ -84,6 +87,7 @@ class WorldStepper:
         self.new = True
         self._controls: Controls | None = None  # of the current chunk
         self._turn, self._waited = 0, 0.0  # steps in that chunk so far, and seconds
+        self._step_error, self._failed_at = "", float("-inf")  # of the latest step that failed
 
     @property
     def bursts(self) -> bool:
@@ -99,7 +103,8 @@ class WorldStepper:
     def error(self) -> str:
         """The latest error of prompts or live video; empty without one."""
         no_matte = NO_MATTE if self.options.matte and not self.world.spec.matte else ""
-        return self.encoder.error or (self.conditioning.error if self.conditioning else "") or no_matte
+        failed = self._step_error if time.monotonic() - self._failed_at < STEP_ERROR_S else ""
+        return failed or self.encoder.error or (self.conditioning.error if self.conditioning else "") or no_matte
 
     def _smoothed(self, name: str, target: float, dt: float) -> float:
         value = approach(self.smoothed.get(name, target), target, dt, PARAMETERS[name].smoothing)
@@ -152,9 +157,33 @@ class WorldStepper:
             if self._controls is None:
                 return None
             self.newest_control_at = self.arrived_at
-        frames = self.world.step(self._controls)
+        frames = self._stepped(self._controls, values["seed"])
         self._turn += 1
         return frames, FrameInfo(time.monotonic(), self.newest_control_at, wall)
+
+    def _stepped(self, controls: Controls, seed: int) -> Any:
+        """One step of the world. A step that fails (a GPU out of memory for a moment, an image that it cannot use) is
+        taken again from the state before it, and then from the world's beginning; the frame holds meanwhile."""
+        # What several frames come from is gigabytes: it is not copied, and stays as the failed step left it.
+        before = None
+        if not self.bursts:
+            with contextlib.suppress(NotImplementedError):  # of a world on several devices
+                before = self.world.snapshot()
+        for attempt in range(1, STEP_ATTEMPTS + 1):
+            try:
+                return self.world.step(controls)
+            except Exception as error:
+                logger.exception("a step of the world failed (%d of %d attempts)", attempt, STEP_ATTEMPTS)
+                self._step_error = f"a step of the world failed and was taken again: {error_text(error)}"
+                self._failed_at = time.monotonic()
+                if attempt == STEP_ATTEMPTS:
+                    raise
+                _free_gpu_memory()
+                if attempt == 1 and before is not None:
+                    self.world.restore(before)
+                elif attempt > 1:
+                    self.world.reset(seed)
+        raise AssertionError("unreachable")
 
     def _mixed(
         self, values: Mapping[str, Any], words: Mapping[str, float], wall: float, afford: Callable[[int], int]
@@ -187,6 +216,13 @@ class WorldStepper:
         )
 
 
+def _free_gpu_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, stop: Any) -> None:
     """Main function of the process. Ends when `stop` is set or the parent died; an error is published in the status."""
     init_child()
@@ -206,7 +242,11 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
             stepper = WorldStepper(world, mailbox, options)
             stepper.encoder.once()
             stepper.encoder.start()
-            _play(stepper, ring, status, fields, stop)
+            heartbeat = Heartbeat(status)
+            try:
+                _play(stepper, ring, heartbeat, fields, stop)
+            finally:
+                heartbeat.stop()
     except Exception as error:
         logger.exception("the world failed")
         publish_status(status, {**fields, "state": "error", "message": error_text(error)})
@@ -229,7 +269,7 @@ def _torchrun_team(options: WorldOptions, threads: int) -> Iterator[tuple[str, C
     broadcast.send("close", {"over": not options.returns})
 
 
-def _play(stepper: WorldStepper, ring: FrameRing, status: Cell, fields: dict[str, Any], stop: Any) -> None:
+def _play(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, fields: dict[str, Any], stop: Any) -> None:
     spec, show_fps = stepper.world.spec, stepper.options.top_fps
     period = max(1 / show_fps, DT_MIN)
     arrived: deque[tuple[float, int]] = deque(
@@ -283,7 +323,7 @@ def _play(stepper: WorldStepper, ring: FrameRing, status: Cell, fields: dict[str
                 return
             since = arrived[-1][0] - arrived[0][0] if len(arrived) > 1 else 0.0
             rate = sum(n for _, n in list(arrived)[1:]) / since if since else 0.0
-            publish_status(status, {
+            heartbeat.publish({
                 **fields, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
                 "fps": round(rate, 2), "frames": made, "encode_ms": round(stepper.encoder.encode_ms, 2),
                 "quality": governor.message(), "message": stepper.error, "card": publisher.error,
