@@ -72,4 +72,4 @@ def test_no_device_is_said_with_its_fix(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_show_names_it() -> None:
     outputs = Show.parse("outputs: [virtualcam, 'virtualcam:/dev/video2']").outputs
-    assert [(o.kind, o.name) for o in outputs] == [("virtualcam", None), ("virtualcam", "/dev/video2")]
+    assert [(o.kind, o.options.get("name")) for o in outputs] == [("virtualcam", None), ("virtualcam", "/dev/video2")]
