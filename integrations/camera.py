@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
 
 from . import Pixels
-from .media.ffmpeg_frames import Framing
+from .media.clip import Damaged, decoded, video_decoder, video_frames
+from .media.display import Display
+from .media.still import is_still, read_still
 
+Show = Callable[[tuple[int, int]], Pixels]  # a frame at a size
 DEVICE_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 NETWORK_TIMEOUT_S = 5.0  # to open a stream, and without data
 LATE_MAX_S = 0.25  # delay from which a clip that decodes too slowly restarts its clock
@@ -67,7 +72,8 @@ class VideoSource:
             raise ValueError("a video source is a camera or a file, and not both")
         self._camera, self._file, self._format = camera, file, format
         self._container: Any = None
-        self._framing = Framing()
+        self._display = Display()
+        self._aspect: Fraction | None = None  # of a pixel
         self._decoded = 0
 
     @property
@@ -76,6 +82,15 @@ class VideoSource:
 
     def open(self) -> None:
         """Raises OSError, with the fix."""
+        path = Path(str(self._file))
+        if self._camera is None and path.is_file() and is_still(path):
+            self._frames = self._still(path)
+            return
+        self._open_container()
+        self._frames = self._looped() if self._ends else self._live()
+
+    def _open_container(self) -> None:
+        self.close()
         url, form = str(self._file), self._format
         try:
             if self._camera is not None:
@@ -83,7 +98,7 @@ class VideoSource:
                     raise OSError(f"cameras do not work on {sys.platform}: use a `file:` or `ndi:` source")
                 url, form = camera_url(self._camera), DEVICE_FORMATS[sys.platform]
             self._container = av.open(url, format=form, timeout=NETWORK_TIMEOUT_S if "://" in url else None)
-            stream = self._container.streams.video[0]
+            self._aspect = self._container.streams.video[0].sample_aspect_ratio
         except IndexError:
             raise OSError(f"{self.name} has no video") from None
         except FileNotFoundError:
@@ -94,41 +109,54 @@ class VideoSource:
             raise OSError(f"this user may not open {self.name}: {fix}") from None
         except (av.FFmpegError, ValueError) as error:
             raise OSError(f"{self.name} cannot be opened ({getattr(error, 'strerror', None) or error})") from None
-        stream.codec_context.thread_count = 1  # the world needs the cores
-        self._frames = self._played(stream)
 
-    def _played(self, stream: Any) -> Iterator[av.VideoFrame | None]:
-        """Frames when they are due; None where there is no new one for a while."""
-        container = self._container
-        ends = self._camera is None and (container.duration is not None or Path(str(self._file)).is_file())
+    @property
+    def _ends(self) -> bool:
+        """Whether it is a file that starts again at its end, not a camera or a stream."""
+        return self._camera is None and (self._container.duration is not None or Path(str(self._file)).is_file())
+
+    def _shown(self, frame: av.VideoFrame, size: tuple[int, int]) -> Pixels:
+        self._decoded += 1
+        return self._display.rgb(frame, size, pixel_aspect=self._aspect)
+
+    def _still(self, path: Path) -> Iterator[Show | None]:
+        try:
+            image = read_still(path)
+        except ValueError as error:
+            raise OSError(str(error)) from None
+        assert image is not None
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        yield partial(self._shown, frame)
         while True:
-            begin = first = None
-            count = 0
-            for frame in container.decode(stream):
-                count += 1
-                now = time.monotonic()
-                if ends and frame.time is not None:
-                    if begin is None or first is None or now - begin - (frame.time - first) > LATE_MAX_S:
-                        begin, first = now, frame.time
-                    ahead = begin + frame.time - first - now
-                    while ahead > 0:
-                        time.sleep(min(ahead, STILL_INTERVAL_S))
-                        if ahead > STILL_INTERVAL_S:
-                            yield None
-                        ahead = begin + frame.time - first - time.monotonic()
-                self._decoded += 1
-                yield frame
-            if not ends:
-                return
+            time.sleep(STILL_INTERVAL_S)
+            yield None
+
+    def _live(self) -> Iterator[Show | None]:
+        stream = self._container.streams.video[0]
+        for frame in decoded(self._container, stream, video_decoder(stream)):
+            yield partial(self._shown, frame)
+
+    def _looped(self) -> Iterator[Show | None]:
+        """Frames when they are due; None where there is no new one for a while."""
+        begin = time.monotonic()
+        while True:
+            count, last, period = 0, 0.0, 0.0
+            for seconds, frame in video_frames(self._container):
+                count, last, period = count + 1, seconds, seconds - last if count else 0.0
+                if time.monotonic() - begin - seconds > LATE_MAX_S:
+                    begin = time.monotonic() - seconds
+                while (ahead := begin + seconds - time.monotonic()) > 0:
+                    time.sleep(min(ahead, STILL_INTERVAL_S))
+                    if ahead > STILL_INTERVAL_S:
+                        yield None
+                yield partial(self._shown, frame)
             if count == 0:
                 raise OSError(f"{self.name} has no video")
-            if count == 1:  # a still
-                while True:
-                    time.sleep(STILL_INTERVAL_S)
-                    yield None
-            last = float(1 / stream.average_rate) if stream.average_rate else 0.0
-            time.sleep(min(last, STILL_INTERVAL_S))  # the last frame is shown for its time, too
-            container.seek(0)
+            while count == 1:  # a still in a video's container
+                time.sleep(STILL_INTERVAL_S)
+                yield None
+            self._open_container()  # not every format can be sought in
+            begin += last + min(period, STILL_INTERVAL_S)  # the last frame is shown for its time, too
 
     def read(self, size: tuple[int, int]) -> Pixels | None:
         """The next frame, (height, width, 3) RGB, once it is due; None without a new one within half a second.
@@ -139,11 +167,13 @@ class VideoSource:
             frame = next(self._frames)
         except StopIteration:
             raise OSError(f"{self.name} ended") from None
+        except Damaged as error:
+            raise OSError(f"{self.name} is damaged: {error}; use another copy of it") from None
         except av.FFmpegError as error:
             raise OSError(
                 f"{self.name} stopped sending ({error.strerror or error}): check its cable or network"
             ) from None
-        return None if frame is None else self._framing.rgb(frame, size)
+        return None if frame is None else frame(size)
 
     def status(self) -> Mapping[str, Any]:
         return {"source": self.name, "decoded": self._decoded}

@@ -21,7 +21,7 @@ class Damaged(OSError):
     """Too much of a file cannot be decoded."""
 
 
-def packets(container: Any, stream: Any, decoder: Any) -> Iterator[Any]:
+def decoded(container: Any, stream: Any, decoder: Any) -> Iterator[Any]:
     """Decoded frames of a stream. Packets that cannot be decoded are skipped.
 
     Raises Damaged after BAD_PACKETS_MAX of them in a row, and OSError where the source itself fails.
@@ -29,7 +29,7 @@ def packets(container: Any, stream: Any, decoder: Any) -> Iterator[Any]:
     bad = 0
     source = container.demux(stream)
     while True:
-        decoded: list[Any] = []
+        frames: list[Any] = []
         reason: Any = None
         try:
             packet = next(source, None)
@@ -39,15 +39,15 @@ def packets(container: Any, stream: Any, decoder: Any) -> Iterator[Any]:
             if packet is None:
                 return
             try:
-                decoded = decoder.decode(packet)
+                frames = decoder.decode(packet)
             except av.error.EOFError:
                 return
             except av.error.FFmpegError as error:  # decoders call damage by many names
                 reason = error
-        bad = bad + 1 if reason is not None else 0 if decoded else bad
+        bad = bad + 1 if reason is not None else 0 if frames else bad
         if bad > BAD_PACKETS_MAX:
             raise Damaged(f"{bad} packets in a row cannot be decoded")
-        yield from decoded
+        yield from frames
 
 
 def video_decoder(stream: Any) -> Any:
@@ -67,12 +67,12 @@ def video_frames(container: Any) -> Iterator[tuple[float, Any]]:
     """(seconds since the first frame, frame) of the first video stream; the seconds never run backwards.
 
     Frames without a usable time stamp follow the one before at the stream's average rate. Raises IndexError where the
-    file has no video, and as `packets`.
+    file has no video, and as `decoded`.
     """
     stream = container.streams.video[0]
     period = 1 / float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
     now, last = -period, None
-    for frame in packets(container, stream, video_decoder(stream)):
+    for frame in decoded(container, stream, video_decoder(stream)):
         stamp = frame.time if frame.pts is not None else None
         step = period if stamp is None or last is None else stamp - last
         now += step if 0 < step <= JUMP_MAX_S else period
@@ -81,6 +81,6 @@ def video_frames(container: Any) -> Iterator[tuple[float, Any]]:
 
 
 def audio_frames(container: Any) -> Iterator[Any]:
-    """Frames of the first audio stream. Raises IndexError where the file has no audio, and as `packets`."""
+    """Frames of the first audio stream. Raises IndexError where the file has no audio, and as `decoded`."""
     stream = container.streams.audio[0]
-    return packets(container, stream, stream)
+    return decoded(container, stream, stream)

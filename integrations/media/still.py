@@ -24,6 +24,17 @@ if pi_heif is not None:
 HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
 
 
+def is_still(path: Path) -> bool:
+    """Whether the file is an image that does not move."""
+    if pi_heif is None and path.suffix.lower() in HEIC_SUFFIXES:
+        return True
+    try:
+        with Image.open(path) as image:
+            return not getattr(image, "is_animated", False)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
 def read_still(path: Path) -> Pixels | None:
     """(height, width, 3) RGB; None where the file is no image that Pillow knows.
 

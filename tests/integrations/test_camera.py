@@ -9,6 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
+from quarters import near, quarters, turn, write
 from worldjockey.integrations.camera import VideoSource, camera_url, list_cameras
 
 FRAMES, RATE = 10, 20
@@ -111,3 +113,47 @@ def test_what_cannot_be_played_is_named(tmp_path: Path) -> None:
         VideoSource(file=str(tmp_path / "none.mp4")).open()
     with pytest.raises(ValueError, match="a camera or a file"):
         VideoSource()
+
+
+def shown(path: Path, size: tuple[int, int]) -> np.ndarray:
+    source = VideoSource(file=str(path))
+    source.open()
+    try:
+        frame = source.read(size)
+    finally:
+        source.close()
+    assert frame is not None
+    return frame
+
+
+def test_a_phones_clip_and_photograph_are_upright(tmp_path: Path) -> None:
+    clip = write(tmp_path / "phone.mp4", [np.rot90(quarters(96, 64)).copy()])
+    turn(clip, (0, 1, -1, 0))
+    assert near(shown(clip, (96, 64)), quarters(96, 64))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(quarters(96, 64)).copy()).save(tmp_path / "phone.jpg", exif=exif, quality=95)
+    assert near(shown(tmp_path / "phone.jpg", (96, 64)), quarters(96, 64))
+
+
+def test_a_clip_without_time_stamps_plays_at_an_even_pace_in_a_loop(tmp_path: Path) -> None:
+    """A raw stream, as cameras and encoders write them: it cannot be sought in either."""
+    images = [np.full((64, 96, 3), 20 * n, np.uint8) for n in range(8)]
+    mp4 = write(tmp_path / "a.mp4", images)
+    with av.open(str(mp4)) as source, av.open(str(tmp_path / "raw.h264"), "w", format="h264") as raw:
+        stream = raw.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                raw.mux(packet)
+    source = VideoSource(file=str(tmp_path / "raw.h264"))
+    source.open()
+    begin, light = time.monotonic(), []
+    while len(light) < 20:
+        frame = source.read((96, 64))
+        assert frame is not None
+        light.append(int(frame.mean()))
+    seconds = time.monotonic() - begin
+    source.close()
+    assert seconds > 0.5, "20 frames at 25 a second, or slower"
+    assert light[8:16] == pytest.approx(light[:8], abs=4)

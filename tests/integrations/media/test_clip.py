@@ -80,7 +80,7 @@ def test_a_file_of_nothing_but_bad_packets_is_given_up() -> None:
             raise av.error.InvalidDataError(1, "no")
 
     with av.open(io.BytesIO(write("matroska", BAD_PACKETS_MAX + 2))) as container, pytest.raises(Damaged):
-        list(clip.packets(container, container.streams.video[0], Decoder()))
+        list(clip.decoded(container, container.streams.video[0], Decoder()))
 
 
 def test_a_stream_without_time_stamps_runs_at_its_rate() -> None:
