@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,24 @@ ONSET_RATIO = 1.9  # an onset's rise of the spectrum, against the recent median
 ONSET_DISTANCE_S = 0.09
 FEATURES = ("level", "bass", "treble", "onset")
 REOPEN_DELAY_S = 2.0
-PEER = Path(__file__).with_name("device_process.py")
+DEVICE_PROGRAM = Path(__file__).with_name("device_process.py")
+FILE_PROGRAM = "worldjockey.integrations.audio.file_process"
+FILE_SUFFIXES = {
+    ".wav",
+    ".mp3",
+    ".flac",
+    ".ogg",
+    ".opus",
+    ".m4a",
+    ".aac",
+    ".aif",
+    ".aiff",
+    ".wma",
+    ".mp4",
+    ".mov",
+    ".mkv",
+    ".webm",
+}
 ARRIVAL = struct.Struct("<dI")  # head of each block: time.monotonic(), samples
 FIX = "pip install sounddevice, and on Debian apt install libportaudio2"
 
@@ -133,10 +151,10 @@ class AudioInput:
 
     def start(self, deliver: Deliver) -> None:
         """Raises OSError where a file cannot be read. A missing device is reported in the status, and retried."""
-        file = self._source is not None and Path(self._source).suffix != "" and Path(self._source).exists()
-        blocks = (lambda: from_file(str(self._source))) if file else (lambda: from_device(self._source))
-        if file:
-            next(from_file(str(self._source), paced=False))
+        blocks = partial(from_device, self._source)
+        if self._source is not None and is_file(self._source):
+            blocks = partial(from_file, self._source)
+            next(from_file(self._source))
         self._thread = threading.Thread(target=self._run, args=(blocks, deliver), daemon=True, name="audio")
         self._thread.start()
 
@@ -186,20 +204,47 @@ class AudioInput:
             self._thread.join(2)
 
 
+def is_file(source: str | None) -> bool:
+    """Whether a source is the path of a file, and not a part of a device's name."""
+    path = Path(source or "")
+    return path.suffix.lower() in FILE_SUFFIXES or (path.suffix != "" and path.is_file())
+
+
 def from_device(name: str | None) -> Iterator[Block]:
     """Blocks of a device, with all its channels. Raises OSError, with the fix, where there is none or it is gone."""
-    child = Child("audio input", PEER, end_timeout_s=0.5)
+    child = Child("audio input", DEVICE_PROGRAM, end_timeout_s=0.5)
     child.start((str(SAMPLE_RATE_HZ), str(BLOCK_SAMPLES), *([] if name is None else [name])))
+    for head in _blocks(child):
+        if isinstance(head, tuple):
+            yield head
+        elif head.get("missing"):
+            raise OSError(f"audio input needs PortAudio ({head['error']}): {FIX}")
+        else:
+            error = head.get("error", "PortAudio crashed")
+            raise OSError(f"no audio input {name or 'on this machine'} ({error}); `wj ports` lists them")
+    raise OSError(f"the audio input {name or 'of this machine'} is silent or gone; `wj ports` lists them")
+
+
+def from_file(path: str) -> Iterator[Block]:
+    """Blocks of an audio file in a loop, mono or stereo, at its own speed. Raises OSError where it cannot be read."""
+    child = Child("audio file", FILE_PROGRAM, end_timeout_s=0.5)
+    child.start((str(SAMPLE_RATE_HZ), str(BLOCK_SAMPLES), path))
+    for head in _blocks(child):
+        if not isinstance(head, tuple):
+            raise OSError(head.get("error", f"{path} could not be read: its process crashed"))
+        yield head
+    raise OSError(f"{path} could not be read to its end")
+
+
+def _blocks(child: Child) -> Iterator[Block | dict[str, Any]]:
+    """What a child writes: its blocks, or the message that there are none. The child ends with the generator."""
     try:
         format = json.loads(child.read_line() or "{}")
-        if format.get("missing"):
-            child.close_input()
-            raise OSError(f"audio input needs PortAudio ({format['error']}): {FIX}")
         if "channels" not in format:
-            if "error" in format:
+            if "error" in format:  # it ended because of that
                 child.close_input()
-            error = format.get("error", "PortAudio crashed")
-            raise OSError(f"no audio input {name or 'on this machine'} ({error}); `wj ports` lists them")
+            yield format
+            return
         while head := child.read(ARRIVAL.size):
             arrived, count = ARRIVAL.unpack(head)
             data = child.read(count * format["channels"] * 4)
@@ -211,31 +256,6 @@ def from_device(name: str | None) -> Iterator[Block]:
         raise
     finally:
         child.finish()
-    raise OSError(f"the audio input {name or 'of this machine'} is silent or gone; `wj ports` lists them")
-
-
-def from_file(path: str, paced: bool = True) -> Iterator[Block]:
-    """Blocks of an audio file in a loop, mono or stereo, at its own speed. Raises OSError where it cannot be read."""
-    import av
-
-    due = time.monotonic()
-    while True:
-        count = 0
-        try:
-            with av.open(path) as container:
-                layout = "mono" if container.streams.audio[0].channels == 1 else "stereo"
-                plain = av.AudioResampler(format="flt", layout=layout, rate=SAMPLE_RATE_HZ, frame_size=BLOCK_SAMPLES)
-                frames = (out for frame in container.decode(audio=0) for out in plain.resample(frame))
-                for frame in frames:
-                    count += 1
-                    due += frame.samples / SAMPLE_RATE_HZ
-                    if paced:
-                        time.sleep(max(0.0, due - time.monotonic()))
-                    yield frame.to_ndarray().reshape(frame.samples, -1).astype(np.float32), due
-        except (av.FFmpegError, IndexError) as error:
-            raise OSError(f"{path}: this audio file cannot be read ({error}): convert it to WAV") from None
-        if not count:
-            raise OSError(f"{path} has no audio: choose another file")
 
 
 def devices() -> list[str]:

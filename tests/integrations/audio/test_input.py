@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -230,5 +231,36 @@ def test_a_sound_server_that_ends_costs_the_sound_until_it_is_back(jack, wait_fo
         assert "silent or gone" in source.status()["message"] or "no audio input" in source.status()["message"]
         with metronome(server):
             wait_for(lambda: state() == "listening", 30)
+    finally:
+        source.stop()
+
+
+@pytest.mark.parametrize(("name", "words"), [("gone.wav", "does not exist"), ("notes.wav", "not audio")])
+def test_a_file_that_cannot_be_played_is_an_error_before_the_show_starts(tmp_path, name, words):
+    (tmp_path / "notes.wav").write_text("no audio at all")
+    with pytest.raises(OSError, match=words):
+        AudioInput(str(tmp_path / name)).start(lambda control: None)
+
+
+def test_a_damaged_file_is_played_around_its_damage(tmp_path, wait_for):
+    """A bad packet is skipped, as players do, and the loop goes on."""
+    path = tmp_path / "set.mp3"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libmp3lame", rate=48000, layout="mono")
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, 48000).astype(np.float32)
+        for at in range(0, 48000 - 1152, 1152):
+            frame = av.AudioFrame.from_ndarray(noise[None, at : at + 1152], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 48000, at
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + os.urandom(64) + data[middle + 64 :])
+    played = []
+    source = AudioInput(str(path), on_audio=lambda chunk: played.append(len(chunk.samples)))
+    source.start(lambda control: None)
+    try:
+        wait_for(lambda: sum(played) > 1.5 * 48000, 20)
+        assert source.status()["state"] == "listening"
     finally:
         source.stop()

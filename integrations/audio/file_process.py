@@ -1,0 +1,77 @@
+"""The process that plays an audio file, in a loop and at its own speed, as a device would deliver it.
+
+    python -m worldjockey.integrations.audio.file_process RATE BLOCK PATH       until standard input ends
+
+Writes what device_process.py writes. Packets that cannot be decoded are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+
+from ..media.clip import Damaged, audio_frames
+from .device_process import BLOCK_HEAD, end_with_input, write_message
+
+
+def blocks(path: Path, rate: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """(channels, interleaved float32) of the whole file, once, in blocks of `size` samples. Raises OSError."""
+    try:
+        with av.open(str(path)) as container:
+            channels = 1 if container.streams.audio[0].codec_context.channels == 1 else 2
+            layout = "mono" if channels == 1 else "stereo"
+            resampler = av.AudioResampler(format="flt", layout=layout, rate=rate, frame_size=size)
+            for frame in audio_frames(container):
+                frame.pts = None  # the next sample follows the last, whatever the file says
+                for block in resampler.resample(frame):
+                    yield channels, block.to_ndarray().astype(np.float32).tobytes()
+    except FileNotFoundError:
+        raise OSError(f"{path} does not exist: check the path") from None
+    except IndexError:
+        raise OSError(f"{path} has no audio") from None
+    except Damaged as error:
+        raise OSError(f"{path} is damaged: {error}; use another copy of it") from None
+    except av.FFmpegError as error:
+        raise OSError(f"{path} is not audio that can be read ({error.strerror or error})") from None
+
+
+def play(path: Path, rate: int, size: int) -> None:
+    out, due, begun = sys.stdout.buffer, time.monotonic(), False
+    while True:
+        count = 0
+        for channels, data in blocks(path, rate, size):
+            if not begun:
+                write_message(channels=channels)
+                begun = True
+            samples = len(data) // (4 * channels)
+            count += samples
+            due += samples / rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            out.write(BLOCK_HEAD.pack(due, samples) + data)
+            out.flush()
+        if not count:
+            raise OSError(f"{path} has no audio")
+
+
+def main(rate: int, size: int, path: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_input, daemon=True).start()
+    try:
+        play(Path(path), rate, size)
+    except BrokenPipeError:
+        os._exit(0)
+    except Exception as error:
+        write_message(error=str(error) or type(error).__name__)
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
