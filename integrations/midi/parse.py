@@ -75,16 +75,20 @@ def ticks(value: int, encoding: Encoding) -> int:
 class Pair:
     """Combines a coarse and a fine half, sent one after the other, to one value 0..16383.
 
-    A new coarse half alone gives the nearest possible value, so that the value does not overshoot until the fine half
-    arrives, and a controller that never sends fine halves still reaches both ends.
+    The specification wants the coarse half first. A new coarse half alone gives the nearest possible value, so that the
+    value does not overshoot until the fine half arrives, and a controller that never sends fine halves still reaches
+    both ends. Some controllers send the fine half first: the first half that arrives tells which they are.
     """
 
     def __init__(self) -> None:
         self._value: int | None = None
         self._fine = False
+        self._fine_first: int | None = None  # the latest fine half of a controller that sends it first
 
     def coarse(self, value: int) -> int:
-        if not self._fine:
+        if self._fine_first is not None:
+            self._value = value << 7 | self._fine_first
+        elif not self._fine:
             self._value = widened(value)
         elif self._value is None or value > self._value >> 7:
             self._value = value << 7
@@ -93,10 +97,12 @@ class Pair:
         return self._value or 0
 
     def fine(self, value: int) -> int | None:
-        """None while no coarse half is known."""
-        if self._value is not None:
-            self._fine = True
-            self._value = self._value & 0x3F80 | value
+        """None where the coarse half is still to come."""
+        if self._value is None or self._fine_first is not None:
+            self._fine_first = value
+            return None
+        self._fine = True
+        self._value = self._value & 0x3F80 | value
         return self._value
 
 

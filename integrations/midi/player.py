@@ -54,7 +54,8 @@ class Translator:
         self._rules, self._controllers = list(rules), tuple(controllers)
         self._read, self._own, self._feedback = read, own, tuple(feedback)
         self._tables: dict[str, Table] = {}
-        self._held: dict[tuple[str, int, int], list[Rule]] = {}  # by port, channel, note
+        # By port, channel and note: the rules that a note holds, and the value of each.
+        self._held: dict[tuple[str, int, int], dict[Rule, float]] = {}
         self._down: dict[
             tuple[str, str, int, int], list[Rule]
         ] = {}  # pressed controllers, and the gates that they hold
@@ -111,7 +112,7 @@ class Translator:
         """Release the notes and gates of a port that was lost, or of all ports."""
         for key in [key for key in self._down if port is None or key[0] == port]:
             for rule in self._down.pop(key):
-                yield str(rule.target), (rule.at(0.0),)
+                yield str(rule.target), (self._released(rule),)
         yield from self._release([key for key in self._held if port is None or key[0] == port])
         for hand in [hand for hand in self._hands if port is None or hand[0] == port]:
             del self._hands[hand]
@@ -121,25 +122,43 @@ class Translator:
     def _note_on(self, event: Event, port: str, rules: list[Rule]) -> Iterator[TargetArgs]:
         holding = [rule for rule in rules if rule.press is None and rule.mode in ("fader", "gate")]
         if holding:
-            self._held[port, event.channel, event.number] = holding
+            self._held.pop((port, event.channel, event.number), None)  # the latest of several comes last
+            self._held[port, event.channel, event.number] = {rule: self._struck(rule, event) for rule in holding}
         for rule in rules:
             if rule.press is not None:
                 yield str(rule.target), rule.press
             elif rule.mode in ("toggle", "enum", "next"):
                 yield from self._toggle(rule) if rule.mode == "toggle" else self._step(rule)
             else:
-                full = rule.switch or rule.mode == "gate"
-                yield str(rule.target), (rule.at(1.0 if full else event.value / 127),)
+                yield str(rule.target), (self._struck(rule, event),)
+
+    def _struck(self, rule: Rule, event: Event) -> float:
+        """The value that a note sets: its velocity, or all of it for a switch or a gate."""
+        return rule.at(1.0 if rule.switch or rule.mode == "gate" else event.value / 127)
+
+    def _released(self, rule: Rule) -> float:
+        """The value of a target that one note or button lets go: that of the latest which still holds it, on any
+        port, else the rule's low end."""
+        for rules in reversed(self._held.values()):
+            for other, value in rules.items():
+                if other.target == rule.target:
+                    return value
+        for gates in reversed(self._down.values()):
+            for other in gates:
+                if other.target == rule.target:
+                    return other.at(1.0)
+        return rule.at(0.0)
 
     def _release(self, keys: list[tuple[str, int, int]]) -> Iterator[TargetArgs]:
         for key in keys:
-            for rule in self._held.pop(key, []):
-                yield str(rule.target), (rule.at(0.0),)
+            for rule in self._held.pop(key, {}):
+                yield str(rule.target), (self._released(rule),)
 
     def _ride(self, keys: list[tuple[str, int, int]], x: float) -> Iterator[TargetArgs]:
         for key in keys:
-            for rule in self._held.get(key, []):
+            for rule in self._held.get(key, {}):
                 if not rule.switch and rule.mode != "gate":
+                    self._held[key][rule] = rule.at(x)
                     yield str(rule.target), (rule.at(x),)
 
     def _move(self, event: Event, port: str, rules: list[Rule]) -> Iterator[TargetArgs]:
@@ -159,7 +178,8 @@ class Translator:
                         yield from self._toggle(rule) if rule.mode == "toggle" else self._step(rule)
             elif rule.mode == "gate":
                 if is_down != was_down:
-                    yield str(rule.target), (rule.at(float(is_down)),)
+                    self._down.pop(key, None)
+                    yield str(rule.target), (rule.at(1.0) if is_down else self._released(rule),)
             elif rule.takeover == "jump" or rule.switch or port == self._own:
                 yield str(rule.target), (rule.at(x),)
             else:

@@ -122,6 +122,25 @@ def test_a_port_that_goes_away_lets_go_of_its_notes_and_gates():
     assert list(player.release()) == [("pad/2", (0.0,))]
 
 
+def test_a_pad_that_two_controllers_hold_keeps_the_weight_of_the_one_that_still_holds_it():
+    gate = {"kind": "cc", "number": 30, "target": "pad/1", "mode": "gate", "high": 0.3}
+    player = Translator(Rule(**rule) for rule in [*RULES, gate])
+
+    def play(event: Event, port: str) -> list[tuple[str, tuple[Any, ...]]]:
+        return list(player.play(event, port))
+
+    assert play(note(36, 127), "a") == [("pad/1", (1.0,))]
+    assert play(note(36, 64), "b") == [("pad/1", (64 / 127,))]
+    assert play(note(61, 32, channel=10), "b") == [("pad/1", (32 / 127,))]
+    assert play(note(36, 0), "a") == [("pad/1", (32 / 127,))], "the latest that is still down"
+    assert play(Event("poly", 10, 61, 100), "b") == [("pad/1", (100 / 127,))]
+    assert play(note(36, 0), "b") == [("pad/1", (100 / 127,))], "with what its aftertouch made of it"
+    assert play(cc(30, 127), "c") == [("pad/1", (0.3,))]
+    assert play(note(61, 0, channel=10), "b") == [("pad/1", (0.3,))], "a button's gate holds it, too"
+    assert list(player.release("c")) == [("pad/1", (0.0,))]
+    assert player.held == 0
+
+
 def moved(rule: dict[str, Any], events: Iterable[Event], **values: Any) -> Table:
     table = Table(**values)
     player = Translator([Rule(**rule)], read=table.values.get)

@@ -93,6 +93,22 @@ def test_a_pair_never_overshoots_between_its_halves(values):
         before = value
 
 
+@given(st.lists(st.integers(0, 16383), min_size=1, max_size=20))
+def test_a_pair_whose_fine_half_comes_first_is_exact_and_reaches_its_ends(values):
+    pair = Pair()
+    for value in values:
+        assert pair.fine(value & 127) is None, "half a value is none"
+        assert pair.coarse(value >> 7) == value
+
+
+def test_both_orders_are_read_for_controllers_and_nrpn():
+    first = decoded([0xB0, 39, 127], [0xB0, 7, 127], [0xB0, 39, 0], [0xB0, 7, 64], fine=(7,))
+    assert [e.value for e in first if e.kind == "cc14"] == [16383, 8192]
+    select = [0xB0, 99, 1], [0xB0, 98, 2]
+    nrpn = decoded(*select, [0xB0, 38, 127], [0xB0, 6, 127], [0xB0, 38, 0], [0xB0, 6, 0], nrpn=True)
+    assert [e.value for e in nrpn if e.kind == "nrpn"] == [16383, 0]
+
+
 def test_a_coarse_half_alone_reaches_both_ends_and_the_middle():
     assert [Pair().coarse(value) for value in (0, 64, 127)] == [0, 8192, 16383]
     assert sorted({widened(value) for value in range(128)}) == [widened(value) for value in range(128)]
