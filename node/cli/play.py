@@ -233,6 +233,6 @@ def _with_terminal(serve: Callable[[Callable[[str], None]], None]) -> None:
 
     terminal = Terminal(live=False)
     try:
-        serve(terminal.say)
+        serve(terminal.print_line)
     finally:
         terminal.close()

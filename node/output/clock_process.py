@@ -1,4 +1,4 @@
-"""The process that keeps time for the audience: a fixed clock that sends a picture at every tick, whatever happens."""
+"""The clock process: sends one frame to the audience at every tick of a fixed clock, whatever happens elsewhere."""
 
 from __future__ import annotations
 
@@ -19,31 +19,37 @@ from ..ipc.process import init_child, parent_died, publish_status, raise_priorit
 from ..ipc.tick import CardLine, TickPlan
 from ..timing.pacing import Pace, passed
 from .layouts import shape_of
-from .program import Program, Shown, filling, glide, standby
+from .program import Program, Shown, glide, inbetween_mode, standby
 
 if TYPE_CHECKING:
     from .scaling import Scaler
 
+STATUS_INTERVAL_S = 0.25
+
 
 class TickPublisher:
-    """What a tick shows, told to the outputs: pixels into their rings, or only numbers where cards compose."""
+    """Publishes each tick's frame to the outputs: pixels in their rings, or only numbers where the GPU composes it."""
 
     def __init__(self, fmt: VideoFormat, rings: Mapping[Layout, FrameRing], card: CardLine | None) -> None:
         from .scaling import Scaler  # brings PyAV, which control does without
 
         self._rings, self._card = rings, card
         self._scalers = {layout: Scaler(layout, fmt.width, fmt.height) for layout in rings}
-        self._current = False  # the native ring has what is shown
-        self._flow: tuple[int, int] = (0, 0)  # of which frame, and its number in the ring
+        self._native_is_current = False  # the native ring holds the frame that is shown
+        self._flow: tuple[int, int] = (0, 0)  # the frame that the last flow leads to, and that flow's ring number
 
     def send(self, program: Program, new: bool, tick: int, due: float) -> TickPlan:
+        """Write the frame to the rings that need it, and return the tick's description for the outputs.
+
+        new: the frame differs from the last tick's. due: time.monotonic() at which it is to be sent.
+        """
         s = program.shown
         plan = TickPlan(tick, due, s.newest_control_at)
         if self._card is not None and s.info.memory:
             height, width = s.newest.shape[:2]
             plan = replace(
                 plan, memory=s.info.memory, slot=s.info.slot, number=s.number, width=width, height=height,
-                flow=self._told(s, self._card), share=s.part, blackout=program.blackout,
+                flow=self._flow_number(s, self._card), share=s.share, blackout=program.blackout,
             )  # fmt: skip
         for layout, ring in self._rings.items():
             if layout != "native":
@@ -51,14 +57,14 @@ class TickPublisher:
                     _write(program, layout, ring, self._scalers[layout])
                 continue
             if self._card is not None and plan.memory and not self._card.pixels_wanted:
-                self._current &= not new
-            elif new or not self._current:
+                self._native_is_current &= not new
+            elif new or not self._native_is_current:
                 _write(program, layout, ring, self._scalers[layout])
-                self._current = True
-        return replace(plan, pixels=self._current)
+                self._native_is_current = True
+        return replace(plan, pixels=self._native_is_current)
 
-    def _told(self, s: Shown, card: CardLine) -> int:
-        """The number of the flow that this picture moves along; 0 for none."""
+    def _flow_number(self, s: Shown, card: CardLine) -> int:
+        """The ring number of the flow that this frame moves along, written on first use; 0 for none."""
         if not s.moves or s.flow is None:
             return 0
         if self._flow[0] != s.number:
@@ -70,25 +76,25 @@ class TickPublisher:
 
 
 def _write(program: Program, layout: Layout, ring: FrameRing, scaler: Scaler) -> None:
-    picture, info = program.picture(), FrameInfo(time.monotonic(), program.shown.newest_control_at)
+    frame, info = program.frame(), FrameInfo(time.monotonic(), program.shown.newest_control_at)
     if layout == "native":
-        ring.write(picture[..., :3], info)
+        ring.write(frame[..., :3], info)
     else:
         shape = shape_of(layout, scaler.width, scaler.height)
-        scaler.into(picture, ring.blank(shape))
+        scaler.into(frame, ring.blank(shape))
         ring.publish(shape, info)
 
 
-def pick_up(fmt: VideoFormat, last: int, due: float, now: float, said: Mapping[str, Any]) -> Pace:
-    """The pace of a clock that comes after one that died on tick `last`; the ticks that went by since are missed.
+def pick_up(fmt: VideoFormat, last: int, due: float, now: float, last_status: Mapping[str, Any]) -> Pace:
+    """The pace of a clock that succeeds one that died on tick `last`. Ticks that passed in between count as missed.
 
-    said: that one's last status, so that the counts go on and are always the whole show's. Which of its very last ticks
-    were late or missed it took with it: those count as sent.
+    due: time.monotonic() of tick `last`. last_status: the dead clock's, so that the counts stay those of the whole
+    show. Late or missed ticks after that status are unknown, and count as sent on time.
     """
     pace = Pace(due - last * fmt.fps_den / fmt.fps_num, fmt.fps_num, fmt.fps_den)
     tick = max(last + 1, math.ceil((now - pace.start) / pace.period))
-    missed = said.get("missed", 0) + tick - last - 1
-    late, worst = said.get("late", 0), said.get("worst_ms", 0.0) / 1e3
+    missed = last_status.get("missed", 0) + tick - last - 1
+    late, worst = last_status.get("late", 0), last_status.get("worst_ms", 0.0) / 1e3
     return replace(pace, tick=tick, sent=tick - missed, late=late, missed=missed, worst=worst)
 
 
@@ -97,14 +103,13 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         lead: Leadership | None = None) -> None:  # fmt: skip
     """The process's main.
 
-    rings: where the outputs find their pictures. wakes: a semaphore for
-    each output, released at every tick. clock: a `TickPlan`, which tick that was and what it shows. card: shared by the
-    world and the outputs that may draw from its graphics card. lead: of several such processes one keeps time, and the
-    others are open and wait for it to die. Does nothing but keep time, in one thread: whatever may wait belongs to the
-    control process.
+    rings: from which the outputs read their frames, by layout. wakes: one semaphore for each output, released at every
+    tick. clock: receives each tick's `TickPlan`. card: shared by the world and the outputs that may draw from its
+    graphics card. lead: decides which of several clock processes keeps time; the others are ready, and wait for it to
+    die. This process only keeps time, in one thread: work that may block belongs to the control process.
     """
     init_child()
-    _keep_memory()
+    _keep_freed_memory()
     publisher = TickPublisher(fmt, rings, card)
     period = fmt.fps_den / fmt.fps_num
     program = Program(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), period)
@@ -113,31 +118,31 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         lead.wait(status, stop)
         if stop.is_set():
             return
-    ahead, blackout, said_at = period / 4, mailbox.value("blackout"), 0.0
-    said = lead.last_status if lead is not None else read_status(status)  # of the clock before this one
-    program.counts = {name: said.get(name, 0) for name in program.counts}
-    if sent := clock.read()[1]:
-        last = TickPlan.unpacked(sent)
-        pace = pick_up(fmt, last.tick, last.due, time.monotonic(), said)
+    ahead, blackout, published_at = period / 4, mailbox.value("blackout"), 0.0
+    last_status = lead.last_status if lead is not None else read_status(status)  # of the clock before this one
+    program.counts = {name: last_status.get(name, 0) for name in program.counts}
+    if data := clock.read()[1]:
+        last = TickPlan.unpacked(data)
+        pace = pick_up(fmt, last.tick, last.due, time.monotonic(), last_status)
     else:
         pace = Pace(time.monotonic() + 0.05, fmt.fps_num, fmt.fps_den)
-    cpu = time.process_time() - said.get("cpu_s", 0.0)  # of the frames alone, not of starting up
+    cpu = time.process_time() - last_status.get("cpu_s", 0.0)  # CPU time of the frames, without starting up
 
-    def tell(state: str) -> None:
-        words = _status(state, pace, program.counts, time.process_time() - cpu, program.error)
-        publish_status(status, words)
+    def publish(state: str) -> None:
+        current = _status(state, pace, program.counts, time.process_time() - cpu, program.error)
+        publish_status(status, current)
         if lead is not None:
-            lead.publish(words)
+            lead.publish(current)
 
     while not stop.is_set():
         _sleep_until(pace.due - ahead)
         begin = time.monotonic()
         blackout = glide(blackout, mailbox.value("blackout"))
-        new = program.advance(pace.due, filling(mailbox), blackout)
+        new = program.advance(pace.due, inbetween_mode(mailbox), blackout)
         plan = publisher.send(program, new, pace.tick, pace.due)
         if new:
-            # Composing starts as early as it takes, so that the picture leaves on the beat; a frame's first tick, in
-            # which its motion is found, takes longest.
+            # Composing starts as early as it needs to, so that the frame leaves on time. A world frame's first tick
+            # takes longest, because its motion is estimated then.
             took = min(time.monotonic() - begin + 0.001, period / 2)
             ahead = max(took, ahead + 0.05 * (took - ahead))
         _sleep_until(pace.due)
@@ -145,17 +150,20 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         for wake in wakes:
             wake.release()
         pace = passed(pace, time.monotonic())
-        if begin - said_at > 0.25:
-            said_at = begin
-            tell("running")
+        if begin - published_at > STATUS_INTERVAL_S:
+            published_at = begin
+            publish("running")
             if parent_died():
                 break
-    tell("closed")
+    publish("closed")
 
 
-def _keep_memory() -> None:
-    """glibc gives large blocks back to the system when they are freed, and a picture would fault in anew at every tick
-    (measured: 5 of 7 ms); once it saw a larger block come and go, it keeps them (mallopt(3), M_MMAP_THRESHOLD)."""
+def _keep_freed_memory() -> None:
+    """Make glibc keep large freed blocks rather than return them to the system.
+
+    Otherwise each tick's frame faults in anew (measured: 5 of 7 ms). glibc raises its threshold once it has seen a
+    larger block come and go: mallopt(3), M_MMAP_THRESHOLD.
+    """
     np.empty(31 << 20, np.uint8)
 
 

@@ -1,8 +1,8 @@
-"""In-between pictures that move: a dense flow from the last picture to the newest, and both warped along it.
+"""Motion-compensated in-betweens: a dense flow from the old frame to the new one, and both frames warped along it.
 
-The flow is dense inverse search (Kroeger et al. 2016, OpenCV's DISOpticalFlow at its fastest). Where the two pictures,
-each warped half the way, agree no better than they did unmoved (what is covered or uncovered, sparks, rain), the flow
-is nought, and a warp by nought is the plain blend. Nothing is guessed after a cut: then there is no flow at all.
+The flow is dense inverse search (Kroeger et al. 2016, OpenCV's DISOpticalFlow, its ultrafast preset). Where the two
+frames, each warped halfway, match no better than the unwarped ones (occlusions, sparks, rain), the flow is set to 0,
+and a warp by 0 is a plain blend. After a cut there is no flow at all.
 """
 
 from __future__ import annotations
@@ -18,61 +18,65 @@ from ..ipc.frame_ring import Pixels
 from .program import blend
 
 Flow = NDArray[np.float32]
-GREY = {3: cv2.COLOR_RGB2GRAY, 4: cv2.COLOR_RGBA2GRAY}  # by channels
+GREY = {3: cv2.COLOR_RGB2GRAY, 4: cv2.COLOR_RGBA2GRAY}  # by number of channels
 _NO_MAP: Any = None  # remap takes x and y in one map, too
 
-LARGEST = 4 * 512 * 288  # pixels of a picture beyond which a warp would cost a clock of 30 ticks a second too much
-SMALLEST = 96  # pixels of a side; below, OpenCV's search changes its own settings for good, or crashes
-SHARE, SOFT = 0.8, 2.0  # of the plain difference that the warped one must stay below, and levels of soft edge
-NEAR = 5  # pixels around, at half size, whose differences count together
-STILL = 0.25  # levels of mean difference below which there is nothing to move
-CUT = 8.0  # levels of mean difference that a warp leaves where the picture was cut (1 to 4 where it was not)
+MAX_PIXELS = 4 * 512 * 288  # of a frame; to warp a larger one takes too much of a tick at 30 ticks a second
+MIN_SIDE_PIXELS = 96  # below, OpenCV's search changes its own settings for good, or crashes
+# A warp counts as better where its difference stays below this share of the unwarped one, with a soft edge in levels.
+GAIN_SHARE, GAIN_SOFT_LEVELS = 0.8, 2.0
+WINDOW_PIXELS = 5  # side of the window, at half size, over which differences are averaged
+STILL_LEVELS = 0.25  # mean difference below which nothing moves
+CUT_LEVELS = 8.0  # mean difference that remains after the warp across a cut (1 to 4 within a shot)
 
 
-def flow(old: Pixels, new: Pixels, largest: float = LARGEST) -> Flow | None:
-    """How far each pixel goes from `old` to `new`, (h, w, 2) x and y in pixels; None where a warp is of no use."""
-    found = coarse(old, new, largest)
-    return None if found is None else spread(found, new)
+def flow(old: Pixels, new: Pixels, max_pixels: float = MAX_PIXELS) -> Flow | None:
+    """How far each pixel moves from `old` to `new`: (h, w, 2), x and y in pixels; None where a warp gains nothing."""
+    found = coarse(old, new, max_pixels)
+    return None if found is None else upsampled(found, new)
 
 
-def spread(found: Flow, picture: Pixels) -> Flow:
-    """A coarse flow for each pixel of the picture."""
-    height, width = picture.shape[:2]
+def upsampled(found: Flow, frame: Pixels) -> Flow:
+    """A coarse flow (h // 2, w // 2, 2) at the size of the frame: (h, w, 2)."""
+    height, width = frame.shape[:2]
     return np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def coarse(old: Pixels, new: Pixels, largest: float = LARGEST) -> Flow | None:
-    """The flow at half the size, (h // 2, w // 2, 2), still in whole pixels.
+def coarse(old: Pixels, new: Pixels, max_pixels: float = MAX_PIXELS) -> Flow | None:
+    """The flow at half the size, (h // 2, w // 2, 2), in pixels of the full size.
 
-    old, new: (h, w, 3) RGB, or 4 RGBA. None for pictures of two shapes or of more than `largest` pixels, that are
-    alike, or between which there was a cut.
+    old, new: (h, w, 3) RGB or (h, w, 4) RGBA. None for frames of two sizes or of more than `max_pixels` pixels, for
+    frames that are alike, and across a cut.
     """
     height, width, channels = new.shape
-    if old.shape != new.shape or channels not in GREY or height * width > largest or min(height, width) < SMALLEST:
+    if old.shape != new.shape or channels not in GREY or height * width > max_pixels:
+        return None
+    if min(height, width) < MIN_SIDE_PIXELS:
         return None
     a, b = (_half(cv2.cvtColor(p, GREY[channels])) for p in (old, new))
     levelled = cv2.LUT(b, np.clip(np.arange(256) + round(a.mean() - b.mean()), 0, 255).astype(np.uint8))
-    plain = cv2.absdiff(a, levelled)  # without what all of the picture gained in brightness: a flash is no cut
-    if plain.mean() < STILL:
+    unwarped = cv2.absdiff(a, levelled)  # without the change of the whole frame's brightness: a flash is no cut
+    if unwarped.mean() < STILL_LEVELS:
         return None
     half = _search().calc(a, b, None)
-    left = cv2.absdiff(_moved(a, half, -0.5), _moved(levelled, half, 0.5))
-    if (rest := left.mean()) > CUT and rest > 0.5 * plain.mean():
+    warped = cv2.absdiff(_warped(a, half, -0.5), _warped(levelled, half, 0.5))
+    if (rest := warped.mean()) > CUT_LEVELS and rest > 0.5 * unwarped.mean():
         return None
-    gain = SHARE * _around(plain) - _around(left)
-    return np.asarray(half * (2 * np.clip(gain / SOFT + 1, 0, 1))[..., None], np.float32)
+    gain = GAIN_SHARE * _windowed(unwarped) - _windowed(warped)
+    return np.asarray(half * (2 * np.clip(gain / GAIN_SOFT_LEVELS + 1, 0, 1))[..., None], np.float32)
 
 
 def between(old: Pixels, new: Pixels, along: Flow | None, share: float) -> Pixels:
-    """The picture at `share` (0..1) of the way from `old` to `new`; without a flow, their blend."""
+    """The frame at `share` (0..1) of the way from `old` to `new`; without a flow, their blend."""
     if along is None or share >= 1:
         return blend(old, new, share)
-    there, back = _moved(old, along, -share), _moved(new, along, 1 - share)
-    return np.asarray(cv2.addWeighted(there, 1 - share, back, share, 0), np.uint8)
+    forward, backward = _warped(old, along, -share), _warped(new, along, 1 - share)
+    return np.asarray(cv2.addWeighted(forward, 1 - share, backward, share, 0), np.uint8)
 
 
 def ready() -> None:
-    """Before the first picture. OpenCV gets one thread: a pool is late on a busy machine, and its results differ."""
+    """Warm up before the first frame. OpenCV gets one thread: its pool is late on a busy machine, and its results
+    depend on the number of threads."""
     cv2.setNumThreads(1)
     noise = np.random.default_rng(0).integers(0, 255, (288, 512, 3), np.uint8)
     moved = np.roll(noise, 2, 1)
@@ -83,7 +87,7 @@ def ready() -> None:
 def _search() -> Any:
     opencv: Any = cv2  # its stubs lack this
     search = opencv.DISOpticalFlow_create(opencv.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    search.setFinestScale(1)  # of half the size: as good as its own choice for all of it, and cheaper
+    search.setFinestScale(1)  # at half size this is as good as the default at full size, and cheaper
     return search
 
 
@@ -92,15 +96,15 @@ def _grid(height: int, width: int) -> Flow:
     return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
 
 
-def _moved(picture: Any, flow: Any, by: float) -> Any:
-    places = cv2.scaleAdd(flow, by, _grid(*picture.shape[:2]))
-    return cv2.remap(picture, places, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _warped(frame: Any, flow: Any, by: float) -> Any:
+    places = cv2.scaleAdd(flow, by, _grid(*frame.shape[:2]))
+    return cv2.remap(frame, places, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _half(picture: Any) -> Any:
-    h, w = picture.shape[:2]
-    return cv2.resize(picture, (w // 2, h // 2), interpolation=cv2.INTER_AREA)
+def _half(frame: Any) -> Any:
+    h, w = frame.shape[:2]
+    return cv2.resize(frame, (w // 2, h // 2), interpolation=cv2.INTER_AREA)
 
 
-def _around(difference: Any) -> Any:
-    return cv2.blur(difference, (NEAR, NEAR)).astype(np.float32)
+def _windowed(difference: Any) -> Any:
+    return cv2.blur(difference, (WINDOW_PIXELS, WINDOW_PIXELS)).astype(np.float32)

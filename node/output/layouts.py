@@ -1,4 +1,4 @@
-"""How one frame of each layout lies in memory, and the rings that carry them from the clock to the outputs."""
+"""How one frame of each layout lies in memory, and the rings that carry frames from the clock to the outputs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from worldjockey.integrations import Layout, VideoFormat
 from ..ipc.frame_ring import FrameRing
 from .worker import OutputSpec
 
-# Where a whole picture is copied in the clock's process, by `Program`, `Scaler` and `FrameRing`. What computes new
-# pixels is no copy.
+# Where `Program`, `Scaler` and `FrameRing` copy a whole frame in the clock's process. Steps that compute new pixels do
+# not count as copies.
 COPIES = {
-    "native": ("the world's picture out of its ring", "the world's picture into the outputs' ring"),
-    "scaled": ("the world's picture out of its ring", "the result into the outputs' ring"),
+    "native": ("the world's frame out of its ring", "the world's frame into the outputs' ring"),
+    "scaled": ("the world's frame out of its ring", "the result into the outputs' ring"),
 }
 
 

@@ -1,4 +1,4 @@
-"""One output in a process of its own: it may block or die, and nobody else notices."""
+"""One output in a process of its own: it may block or die without disturbing anything else."""
 
 from __future__ import annotations
 
@@ -24,12 +24,18 @@ from ..ipc.tick import CardLine, TickPlan
 
 logger = logging.getLogger(__name__)
 NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)
+TICK_TIMEOUT_S = 0.25  # after which the loop looks at its status and at the parent, ticks or not
+STATUS_INTERVAL_S = 0.2
+LATENCIES_MAX = 512  # the newest ones, for the status
 
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """name: as the status lists it. class_path: "module:class". layout, holds, accepts_gpu_frames, wants_audio: as the
-    output declares them."""
+    """What an output is made from.
+
+    name: as the status lists it. class_path: "module:class". layout, holds, accepts_gpu_frames, wants_audio: as the
+    output declares them.
+    """
 
     name: str
     class_path: str
@@ -44,44 +50,44 @@ class OutputSpec:
         return getattr(importlib.import_module(module), name)(**self.options)
 
 
-def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, news: Cell, status: Cell,
+def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, metadata: Cell, status: Cell,
         stop: Any, card: CardLine | None = None, mailbox: Mailbox | None = None,
-        sound: AudioRing | None = None) -> None:  # fmt: skip
+        audio: AudioRing | None = None) -> None:  # fmt: skip
     """The process's main: sends the newest frame of `ring` for every tick that `wake` announces.
 
-    clock: the `TickPlan` of the tick that `wake` last announced. card: for an output that may draw from the world's
-    graphics card, which it does as long as that works. mailbox: where the performer moves the corners of this output's
-    screen. news: what is played, as JSON. sound: what is heard, for an output that carries it.
+    clock: the `TickPlan` of the tick that `wake` announced last. metadata: of the show, as JSON. card: for an output
+    that may draw from the world's graphics card, which it does as long as that works. mailbox: the parameters that
+    move the corners of this output's screen. audio: the show's, for an output that carries it.
     """
     init_child()
-    say: dict[str, Any] = {"state": "opening", "sent": 0, "cpu_s": 0.0}
-    publish_status(status, say)
-    lane = CardPath(card, spec.name) if card and spec.name in card.paths else None
+    current: dict[str, Any] = {"state": "opening", "sent": 0, "cpu_s": 0.0}
+    publish_status(status, current)
+    gpu_path = CardPath(card, spec.name) if card and spec.name in card.paths else None
     try:
         output = spec.make()
         output.open(fmt)
     except Exception as error:
         logger.exception("output %s cannot open", spec.name)
-        publish_status(status, {**say, "state": "error", "message": error_text(error)})
-        raise SystemExit(UNSUITABLE if _hopeless(error) else 1) from None
+        publish_status(status, {**current, "state": "error", "message": error_text(error)})
+        raise SystemExit(UNSUITABLE if _is_permanent(error) else 1) from None
     corners = mailbox if type(output).set_keystone is not Output.set_keystone else None
-    ears = AudioForwarder(output, sound) if sound is not None and output.wants_audio else None
+    forwarder = AudioForwarder(output, audio) if audio is not None and output.wants_audio else None
     raise_priority()
-    cpu = time.process_time()  # of the frames alone, not of starting up
-    latencies: deque[float] = deque(maxlen=512)
-    sent, last, latest_control_at, said_at = 0, -1, _newest_control_at(ring), 0.0
+    cpu = time.process_time()  # so that the status counts the frames alone, without starting up
+    latencies: deque[float] = deque(maxlen=LATENCIES_MAX)
+    sent, last, latest_control_at, published_at = 0, -1, _newest_control_at(ring), 0.0
     code = 0
     try:
         while not stop.is_set():
-            woken = wake.acquire(True, 0.25)
-            while wake.acquire(False):  # ticks that came meanwhile are one picture
+            woken = wake.acquire(True, TICK_TIMEOUT_S)
+            while wake.acquire(False):  # ticks that came meanwhile make one frame
                 pass
             plan = TickPlan.unpacked(data) if woken and not stop.is_set() and (data := clock.read()[1]) else None
-            if plan and plan.tick > last:  # who was late has sent the tick that this wake announces already
+            if plan and plan.tick > last:  # a late output has already sent the tick that this wake announces
                 newest_control_at = 0.0
                 if corners is not None:
                     output.set_keystone([[corners.value(f"keystone/{n}/{axis}") for axis in "xy"] for n in range(1, 5)])
-                if lane and lane.sent(output, plan):
+                if gpu_path and gpu_path.send(output, plan):
                     sent, last, newest_control_at = sent + 1, plan.tick, plan.newest_control_at
                 elif (found := ring.view(ring.newest)) and (plan.pixels or spec.layout != "native"):
                     pixels, info = found
@@ -90,15 +96,15 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                 if newest_control_at > latest_control_at:
                     latest_control_at = newest_control_at
                     latencies.append((time.monotonic() - newest_control_at) * 1e3)
-            if ears:  # after the picture, which waits for nothing
-                ears.pass_on()
+            if forwarder:  # after the frame, which must not wait for the audio
+                forwarder.forward()
             now = time.monotonic()
-            if now - said_at > 0.2:
-                said_at = now
-                output.set_metadata(json.loads(news.read()[1] or b"{}"))
+            if now - published_at > STATUS_INTERVAL_S:
+                published_at = now
+                output.set_metadata(json.loads(metadata.read()[1] or b"{}"))
                 facts = dict(output.status())
-                say |= (lane.status if lane else {}) | (ears.said if ears else {})
-                publish_status(status, _told(say, sent, latencies, time.process_time() - cpu, facts))
+                current |= (gpu_path.status if gpu_path else {}) | (forwarder.status if forwarder else {})
+                publish_status(status, _running(current, sent, latencies, time.process_time() - cpu, facts))
                 if facts.get("closed"):
                     code = CLOSED
                     break
@@ -106,68 +112,69 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                     break
     except Exception as error:
         logger.exception("output %s failed", spec.name)
-        publish_status(status, {**say, "state": "error", "sent": sent, "message": error_text(error)})
+        publish_status(status, {**current, "state": "error", "sent": sent, "message": error_text(error)})
         raise SystemExit(1) from None
     finally:
         output.close()
-    say |= (lane.status if lane else {}) | (ears.said if ears else {})
+    current |= (gpu_path.status if gpu_path else {}) | (forwarder.status if forwarder else {})
+    facts = dict(output.status())
     publish_status(
-        status, {**_told(say, sent, latencies, time.process_time() - cpu, dict(output.status())), "state": "closed"}
-    )
+        status, {**_running(current, sent, latencies, time.process_time() - cpu, facts), "state": "closed"}
+    )  # fmt: skip
     raise SystemExit(code)
 
 
 class AudioForwarder:
-    """Passes on what is heard. Sound that an output cannot take is said and left out; its pictures go on."""
+    """Passes the show's audio to an output. If the output fails to take it, the audio ends and the frames go on."""
 
-    def __init__(self, output: Output, sound: AudioRing) -> None:
+    def __init__(self, output: Output, ring: AudioRing) -> None:
         self._output = output
-        self._listener = AudioReader(sound)
-        self.said: dict[str, str] = {}  # for the status: why there is no sound
+        self._reader = AudioReader(ring)
+        self.status: dict[str, str] = {}  # why there is no audio, for the output's status
 
-    def pass_on(self) -> None:
-        if self.said:
+    def forward(self) -> None:
+        if self.status:
             return
         try:
-            for chunk in self._listener.read_new():
+            for chunk in self._reader.read_new():
                 self._output.send_audio(chunk)
         except Exception as error:
             logger.exception("audio of an output failed")
-            self.said = {"message": f"goes on without sound: {error_text(error)}"}
+            self.status = {"message": f"goes on without audio: {error_text(error)}"}
 
 
 class CardPath:
-    """Sends frames that lie on the world's graphics card, for as long as that works; says when it does not."""
+    """Sends frames that lie on the world's graphics card, for as long as that works, and publishes whether it does."""
 
     def __init__(self, line: CardLine, name: str) -> None:
         self._line, self._cell = line, line.paths[name]
-        self._refused = 0  # the memory that cannot be drawn from
+        self._refused = 0  # version of the memory that cannot be drawn from
         self._memory: tuple[int, CardMemory | None] = (0, None)
         self._flow: tuple[int, Any] = (0, None)
-        self.path, self.why = "pixels", ""
+        self.path, self.error = "pixels", ""
         self._cell.write(b"pixels")
 
     @property
     def status(self) -> dict[str, str]:
-        """Which way frames go, for the status, and why not from the card."""
-        return {"texture": self.path, "message": self.why}
+        """Whether frames come from the card or as pixels and, in the second case, why."""
+        return {"texture": self.path, "message": self.error}
 
-    def sent(self, output: Output, plan: TickPlan) -> bool:
-        """Whether the picture went; pixels must be sent where it did not."""
+    def send(self, output: Output, plan: TickPlan) -> bool:
+        """Whether the frame was sent from the card; if not, its pixels must be sent."""
         if not drawable(plan, self._refused):
-            self._say("pixels")
+            self._publish("pixels")
             return False
         try:
             output.send(Frame(NO_PIXELS, plan.tick, plan.due, self._on_card(plan)))
         except CardError as error:
-            self._refused, self.why = plan.memory, f"frames go through the processor: {error}"
-            self._say("pixels")
+            self._refused, self.error = plan.memory, f"frames go through the processor: {error}"
+            self._publish("pixels")
             return False
-        self.why = ""
-        self._say("card")
+        self.error = ""
+        self._publish("card")
         return True
 
-    def _say(self, path: str) -> None:
+    def _publish(self, path: str) -> None:
         if path != self.path:
             self.path = path
             self._cell.write(path.encode())
@@ -175,7 +182,7 @@ class CardPath:
     def _on_card(self, plan: TickPlan) -> OnCard:
         if self._memory[0] != plan.memory:
             version, text = self._line.memory.read()
-            if version != plan.memory:  # another world is already there: its first frame is on its way
+            if version != plan.memory:  # another world has taken over, and its first frame is on its way
                 raise CardError("the world was started again")
             self._memory = version, unpacked_card_memory(text)
         memory = self._memory[1]
@@ -189,12 +196,15 @@ class CardPath:
 
 
 def drawable(plan: TickPlan, refused: int) -> bool:
-    """Whether this tick's picture is to be tried from the card; memory that failed is not tried again."""
+    """Whether to try this tick's frame from the card. Memory that failed once is not tried again.
+
+    refused: the version of that memory; 0 for none.
+    """
     return plan.memory > 0 and plan.memory != refused
 
 
-def _hopeless(error: BaseException) -> bool:
-    """What is not installed does not come by waiting; a device that is busy may."""
+def _is_permanent(error: BaseException) -> bool:
+    """Whether to try again is useless: a missing library will not appear by waiting, but a busy device may."""
     causes: list[BaseException] = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
         causes.append(cause)
@@ -202,14 +212,14 @@ def _hopeless(error: BaseException) -> bool:
 
 
 def _newest_control_at(ring: FrameRing) -> float:
-    """What was obeyed before this output opened is not its latency."""
+    """The newest control that frames obeyed before this output opened, which is not part of its latency."""
     found = ring.view(ring.newest)
     return found[1].newest_control_at if found else 0.0
 
 
-def _told(say: dict[str, Any], sent: int, latencies: deque[float], cpu: float,
-          facts: dict[str, Any]) -> dict[str, Any]:  # fmt: skip
+def _running(current: dict[str, Any], sent: int, latencies: deque[float], cpu: float,
+             facts: dict[str, Any]) -> dict[str, Any]:  # fmt: skip
     return {
-        **say, "state": "running", "sent": sent, "latency_ms": [round(v, 2) for v in latencies],
+        **current, "state": "running", "sent": sent, "latency_ms": [round(v, 2) for v in latencies],
         "cpu_s": round(cpu, 3), "facts": facts,
     }  # fmt: skip

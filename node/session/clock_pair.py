@@ -1,4 +1,4 @@
-"""The clock and its warm spare: two processes of which one keeps time, while the other waits to take over."""
+"""The clock and its warm spare: of two processes one keeps time, and the other waits to take over."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import Any
 from ..ipc.leadership import Leadership
 from ..ipc.supervisor import EVENTS_KEPT, Supervisor
 
-SPARE_DELAY_S = 1.0  # after the clock began to run: the start of a show has enough to do
+SPARE_DELAY_S = (
+    1.0  # between the first tick and the start of the spare, while the machine is busy with the show's start
+)
 STANDBY_PATIENCE_S = 10.0
 
 
 class ClockPair:
-    """Seen from outside this is one supervised clock, whose counts and restarts go on whichever process leads.
+    """Behaves as one supervised clock, whose counts and restarts go on whichever process leads.
 
-    target: the clock's main; it gets `lead`. When the leader ends, the spare leads at once by itself, and the process
-    that is started in the dead one's place is the new spare. All methods belong to one thread.
+    target: the clock's main; it is called with `lead`. patience: as for `Supervisor`. When the leader ends, the spare
+    takes the lead at once by itself, and the process that replaces the dead one is the new spare. All methods belong to
+    one thread.
     """
 
     name = "clock"
@@ -53,26 +56,26 @@ class ClockPair:
 
     @property
     def pid(self) -> int | None:
-        """The leader's."""
+        """The leader's process id."""
         return self._leader.pid
 
     def watch(self, now: float) -> None:
-        """Called now and then: kills what is silent, starts again what ended. Never waits."""
+        """Kill a process that stopped publishing its status, and restart one that ended. Never waits; called regularly."""
         for supervisor in self._both:
             before = supervisor.events
             supervisor.watch(now)
             if supervisor.events is not before:
                 self.events = [*self.events[1 - EVENTS_KEPT :], supervisor.events[-1]]
-        self._see_who_leads()  # only now: a death is told by the name of what died
+        self._find_leader()  # after that, so that a death is reported under the old name
         if self._spare is None and self._leader.ran:
             self._spare_at = min(self._spare_at, now + SPARE_DELAY_S)
             if now >= self._spare_at:
                 try:
                     self._spare = Supervisor(f"spare {self.name}", self._target, self._args, self._patience)
-                except OSError:  # no memory or no more processes at this moment: the clock plays on without
+                except OSError:  # no memory or process is free at the moment: the clock plays on without a spare
                     self._spare_at = now + SPARE_DELAY_S
 
-    def _see_who_leads(self) -> None:
+    def _find_leader(self) -> None:
         pid = self._lead.last_status.get("pid")
         if self._spare is not None and pid is not None and pid == self._spare.pid:
             self._leader, self._spare = self._spare, self._leader
@@ -80,29 +83,31 @@ class ClockPair:
 
     @property
     def _counts(self) -> dict[str, Any]:
-        """The newest leader's, which are the whole show's."""
+        """The newest leader's counts, which are those of the whole show."""
         return {k: v for k, v in self._lead.last_status.items() if k not in ("state", "message", "pid")}
 
     def status(self) -> dict[str, Any]:
-        """The leader's, as `Supervisor.status`. spare: the pid of the process that stands by; None where none does."""
-        said = {**self._leader.status(), "restarts": self.restarts, "spare": None}
-        if self._leader.pid != self._lead.last_status.get("pid"):  # it has not ticked yet: the counts go on
-            said |= self._counts
+        """The leader's, as `Supervisor.status`. spare: the process id of the spare once it is ready, or None."""
+        status = {**self._leader.status(), "restarts": self.restarts, "spare": None}
+        if self._leader.pid != self._lead.last_status.get(
+            "pid"
+        ):  # it has not ticked yet, so the counts are the last leader's
+            status |= self._counts
         if self._spare is not None and (spare := self._spare.status()).get("state") == "standby":
-            said["spare"] = spare["pid"]
-        return said
+            status["spare"] = spare["pid"]
+        return status
 
     def ask_to_stop(self) -> None:
         for supervisor in reversed(self._both):  # the spare first, so that it does not take over now
             supervisor.ask_to_stop()
 
     def finish(self, deadline: float) -> dict[str, Any]:
-        """As `Supervisor.finish`, for both."""
+        """End both processes, as `Supervisor.finish` does, and return the leader's last status."""
         self.ask_to_stop()
-        self._see_who_leads()
+        self._find_leader()
         restarts = self.restarts
         if self._spare is not None:
             self._spare.finish(deadline)
-        said = {**self._lead.last_status, **self._leader.finish(deadline), **self._counts}
+        status = {**self._lead.last_status, **self._leader.finish(deadline), **self._counts}
         self._lead.unlink()
-        return {**said, "restarts": restarts}
+        return {**status, "restarts": restarts}

@@ -10,8 +10,11 @@ from ..control.desk import Desk
 from ..show.schema import Show
 
 
-def inputs_of(show: Show, desk: Desk, hear: Callable[[AudioChunk], None] | None = None) -> dict[str, Input]:
-    """hear: gets the sound itself, where sound is listened to."""
+def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | None = None) -> dict[str, Input]:
+    """The inputs that the show enables, by name; none is started yet.
+
+    on_audio: called with each chunk of audio, where the show has an audio input.
+    """
     found: dict[str, Input] = {}
     if show.osc.enabled:
         found |= _osc(show, desk)
@@ -26,13 +29,13 @@ def inputs_of(show: Show, desk: Desk, hear: Callable[[AudioChunk], None] | None 
             on_clock=desk.clock.on_clock,
         )  # fmt: skip
     if show.sound.enabled:
-        found["sound"] = _sound(show, hear)
+        found["sound"] = _audio(show, on_audio)
     found["link"] = _link(desk)
     return found
 
 
 def _link(desk: Desk) -> Input:
-    """Link is joined when `tempo/source` says so, now or later."""
+    """The input joins Ableton Link when `tempo/source` is "link", now or later."""
     from worldjockey.integrations.link.input import LinkInput
 
     values = desk.values
@@ -42,7 +45,7 @@ def _link(desk: Desk) -> Input:
     return link
 
 
-def _sound(show: Show, hear: Callable[[AudioChunk], None] | None) -> Input:
+def _audio(show: Show, on_audio: Callable[[AudioChunk], None] | None) -> Input:
     from worldjockey.integrations.audio.input import DEFAULT, AudioInput, FeatureMapping
 
     from ..parameters import find
@@ -54,7 +57,7 @@ def _sound(show: Show, hear: Callable[[AudioChunk], None] | None) -> Input:
         low, high = (p.low, p.high) if p.kind in ("float", "int") else (0.0, 1.0)
         mappings.append(FeatureMapping(mapping.of, mapping.to, low if mapping.low is None else mapping.low,
                           high if mapping.high is None else mapping.high, mapping.attack, mapping.release))  # fmt: skip
-    return AudioInput(show.sound.input, tuple(mappings) or DEFAULT, hear)
+    return AudioInput(show.sound.input, tuple(mappings) or DEFAULT, on_audio)
 
 
 def _osc(show: Show, desk: Desk) -> dict[str, Input]:

@@ -1,4 +1,4 @@
-"""How one run differs from its show file."""
+"""The options of one run that its show file does not hold."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class PlayOptions:
-    """What `wj play` was asked for besides the show. Size, rate, outputs, OSC and seed are already in the show."""
+    """The options of `wj play` besides those that change the show (size, rate, outputs, OSC and seed)."""
 
     seconds: float | None = None  # None plays until Ctrl-C or SIGTERM
-    report: Path | None = None  # where the run's figures go as JSON when it ends
+    report: Path | None = None  # file for the run's figures, written as JSON at the end
     device: str = "auto"
     threads: int | None = None  # of torch in the world process; None leaves one core free
-    folder: Path = Path()  # where the show's paths of pictures and sounds start
-    keep: Path | None = None  # the file of snapshots, from one run to the next
-    log: Path | None = None  # the folder where every control is written down
-    headless: bool = False  # no window, no live status line: for machines without a screen, and for tests
+    folder: Path = Path()  # from which the show's relative paths of media start
+    keep: Path | None = None  # file that keeps the snapshots from one run to the next
+    log: Path | None = None  # folder for the log of every control
+    headless: bool = False  # no window and no live status line: for machines without a screen, and for tests

@@ -1,4 +1,4 @@
-"""Every process of a show, and the memory that they share."""
+"""The processes of a show, and the memory that they share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..output.worker import OutputSpec
 from ..remote.key import Key
 from ..show.outputs import OutputEntry, class_path
 from ..show.schema import Show
-from ..world import live_source as looking
+from ..world import live_source
 from ..world import process as world_process
 from ..world.live_source import LiveSpec
 from ..world.process import NATIVE_BYTES, WORLD_PATIENCE_S, WorldOptions
@@ -33,14 +33,14 @@ from .clock_pair import ClockPair
 from .options import PlayOptions
 from .report import Report, latency
 
-NEWS_BYTES = 16 * 1024
-# How long each process may be silent, in seconds by state. Nothing limits how long a world takes to load.
+METADATA_BYTES = 16 * 1024
+# After how many seconds without a new status a process is killed, by state. A world may load for any length of time.
 OUTPUT_PATIENCE = {"opening": 20.0, "running": 4.0}
 CLOCK_PATIENCE = {"opening": 20.0, "running": 2.0}
 
 
 def output_specs(entries: list[OutputEntry]) -> list[OutputSpec]:
-    """What the show's outputs are made from; two of a kind get numbers."""
+    """The specification of each output. The second and later ones of a kind get numbers in their names."""
     specs: list[OutputSpec] = []
     for entry in entries:
         output = entry.make()
@@ -54,20 +54,26 @@ def output_specs(entries: list[OutputEntry]) -> list[OutputSpec]:
 
 
 def live_spec(show: Show, folder: Path) -> LiveSpec | None:
-    """What reads the show's live picture. Raises ShowError where its file is not there."""
-    return LiveSpec(looking.SOURCE_CLASSES[show.live.kind], show.live.options(folder)) if show.live else None
+    """The specification of the process that reads the live picture; None without one. ShowError if its file is
+    missing."""
+    return LiveSpec(live_source.SOURCE_CLASSES[show.live.kind], show.live.options(folder)) if show.live else None
 
 
-def _elsewhere(show: Show, options: PlayOptions) -> Key | None:
-    """The key of a world on another machine; None where it runs here. Raises what would keep the show from starting."""
+def _remote_key(show: Show, options: PlayOptions) -> Key | None:
+    """The key of a world on another machine; None where it runs here.
+
+    Raises RuntimeError or OSError, with the fix, where the show cannot be played with that world.
+    """
     if show.world is None:
         return None
     if show.key is None:
-        raise RuntimeError(f"{show.world} wants a key: copy the one that it was started with, and say --key FILE")
+        raise RuntimeError(
+            f"{show.world} needs a key: copy the one it was started with to this machine, and add --key FILE"
+        )
     if show.live:
-        raise RuntimeError("a live picture does not reach a world on another machine: play without `live`")
+        raise RuntimeError("a live picture cannot be sent to a world on another machine: remove `live` from the show")
     if any(entry.make().layout == "uyva" for entry in show.outputs):
-        raise RuntimeError("no matte comes from a world on another machine: play without `key: figure`")
+        raise RuntimeError("a world on another machine sends no matte: remove `key: figure` from the NDI output")
     from ..remote import client
     from ..remote import key as remote_key
 
@@ -78,7 +84,7 @@ def _elsewhere(show: Show, options: PlayOptions) -> Key | None:
 
 
 def _world(show: Show, options: WorldOptions, key: Key | None) -> tuple[Callable[..., None], Any]:
-    """What runs as the world process, and its options: the world itself, or the link to one on another machine."""
+    """The main of the world process and its options: the world itself, or the link to one on another machine."""
     if show.world is None or key is None:
         return world_process.run, options
     from ..remote import client
@@ -88,53 +94,63 @@ def _world(show: Show, options: WorldOptions, key: Key | None) -> tuple[Callable
 
 @dataclass
 class Processes:
-    """Every process of a show, and the memory that they share."""
+    """The processes of a show, and the memory that they share."""
 
     world: Supervisor
     clock: ClockPair
     outputs: dict[str, Supervisor]
     memory: list[Cell | FrameRing]
-    news: Cell  # what is played, as JSON, for outputs that tell it on
-    live: Supervisor | None = None  # reads what the world sees
+    metadata: Cell  # prompt, cue and latency as JSON, for outputs that send them on
+    live: Supervisor | None = None  # reads the live picture
 
     @classmethod
     def assemble(cls, show: Show, options: PlayOptions, specs: list[OutputSpec], fmt: VideoFormat,
-                 mailbox: Mailbox, remembered: list[str], sound: AudioRing | None) -> Processes:  # fmt: skip
-        """remembered: prompts of snapshots, which may be recalled. sound: what is heard, for outputs that carry it."""
-        key = _elsewhere(show, options)
-        source, tick, news = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(NEWS_BYTES)
+                 mailbox: Mailbox, prompts: list[str], audio: AudioRing | None) -> Processes:  # fmt: skip
+        """Start every process of the show.
+
+        prompts: those of the snapshots, which may be recalled. audio: the show's, for outputs that carry it.
+        """
+        key = _remote_key(show, options)
+        source, tick, metadata = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(METADATA_BYTES)
         rings = rings_for(specs, fmt, source.size)
         wakes = [SPAWN.Semaphore(0) for _ in specs]
         spec, feed, live = live_spec(show, options.folder), None, None
         if spec:
-            feed = looking.LiveFeed(FrameRing(NATIVE_BYTES, 4), Cell(64))
-            live = Supervisor("live picture", looking.run, (spec, feed), looking.PATIENCE_S)
+            feed = live_source.LiveFeed(FrameRing(NATIVE_BYTES, 4), Cell(64))
+            live = Supervisor("live picture", live_source.run, (spec, feed), live_source.PATIENCE_S)
         paths = {spec.name: Cell(8) for spec in specs if spec.accepts_gpu_frames}
         card = CardLine(paths=paths) if paths and key is None else None
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
-            show.media(options.folder), (*show.ahead(), *remembered), feed,
+            show.media(options.folder), (*show.ahead(), *prompts), feed,
             card=card.memory if card else None, matte=any(spec.layout == "uyva" for spec in specs),
         )  # fmt: skip
-        target, opened = _world(show, world_options, key)
-        world = Supervisor("world", target, (opened, mailbox, source), WORLD_PATIENCE_S)
-        keep_time = partial(clock_process.run, card=card)
-        send = partial(worker.run, card=card, mailbox=mailbox, sound=sound)
-        clock = ClockPair(keep_time, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
+        target, target_options = _world(show, world_options, key)
+        world = Supervisor("world", target, (target_options, mailbox, source), WORLD_PATIENCE_S)
+        run_clock = partial(clock_process.run, card=card)
+        run_output = partial(worker.run, card=card, mailbox=mailbox, audio=audio)
+        clock = ClockPair(run_clock, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
         outputs = {
-            spec.name: Supervisor(spec.name, send, (spec, fmt, rings[spec.layout], tick, wake, news), OUTPUT_PATIENCE)
+            spec.name: Supervisor(
+                spec.name, run_output, (spec, fmt, rings[spec.layout], tick, wake, metadata), OUTPUT_PATIENCE
+            )
             for spec, wake in zip(specs, wakes, strict=True)
         }
-        seen: list[Cell | FrameRing] = [feed.ring, feed.size] if feed else []
-        seen += card.cells if card else []
-        return cls(world, clock, outputs, [source, tick, news, *seen, *rings.values()], news, live)
+        memory: list[Cell | FrameRing] = [source, tick, metadata, *rings.values()]
+        memory += [feed.ring, feed.size] if feed else []
+        memory += card.cells if card else []
+        return cls(world, clock, outputs, memory, metadata, live)
 
     @property
     def supervisors(self) -> list[Supervisor | ClockPair]:
         return [*self.outputs.values(), self.clock, self.world, *([self.live] if self.live else [])]
 
     def watch(self, now: float) -> None:
-        """Raises RuntimeError if the world cannot be opened at all: that is a mistake to mend, not a mishap."""
+        """Restart processes that died or hang.
+
+        Raises RuntimeError if the world or the clock never opened: that is a mistake in the show, and a restart would
+        not mend it.
+        """
         for supervisor in self.supervisors:
             supervisor.watch(now)
         needs: list[Supervisor | ClockPair] = [self.world, self.clock]
@@ -146,7 +162,10 @@ class Processes:
         return {name: supervisor.status() for name, supervisor in self.outputs.items()}
 
     def finish(self, report: Report, control_cpu: float) -> None:
-        """End every process, the outputs first, and put what they did in the report."""
+        """End every process, the outputs first, and enter its figures in the report.
+
+        control_cpu: CPU time of the control process, in seconds.
+        """
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for supervisor in self.supervisors:
             supervisor.ask_to_stop()
@@ -160,8 +179,8 @@ class Processes:
         for name in ("late", "missed", "worst_ms", "fresh", "between", "repeated"):
             setattr(report, name, clock.get(name, 0))
         report.latency_ms = latency(report.outputs)
-        for said in report.outputs.values():
-            said.pop("latency_ms", None)
+        for status in report.outputs.values():
+            status.pop("latency_ms", None)
         report.node_cpu_ms = round((clock.get("cpu_s", 0.0) + control_cpu) * 1e3 / max(report.frames_sent, 1), 3)
         for shared in self.memory:
             shared.unlink()

@@ -1,4 +1,4 @@
-"""`wj render`: a control log becomes a clip. No clock on the wall is asked: the same log is the same frames again."""
+"""`wj render`: a clip from a control log. Time comes from the log alone, so the same log gives the same frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..control.desk import Desk
 from ..ipc.frame_ring import FrameInfo, Pixels
 from ..ipc.mailbox import Mailbox
 from ..output.layouts import shape_of
-from ..output.program import Program, filling, glide, standby
+from ..output.program import Program, glide, inbetween_mode, standby
 from ..output.scaling import Scaler
 from ..show.schema import Show
 from ..timing.show_clock import ShowClock
@@ -29,12 +29,12 @@ from ..world.process import DT_MIN, WorldOptions, WorldStepper
 if TYPE_CHECKING:
     from worldjockey.model import World
 
-TAIL = 1.0  # seconds that are shown after the last control
-Done = Callable[[int, int], None]  # frames done, of how many
+TAIL_S = 1.0  # of the clip after the last control
+OnProgress = Callable[[int, int], None]  # frames rendered, and frames in all
 
 
-class Newest:
-    """What Program reads frames from: a ring of one, in this process."""
+class NewestFrame:
+    """The world's newest frame in this process, as `Program` reads it from a `FrameRing` in a show."""
 
     def __init__(self) -> None:
         self.newest = 0
@@ -48,15 +48,15 @@ class Newest:
         return self._held
 
 
-class Bursts:
-    """Frames that a world makes several at a time, each at its own moment from `begin` on."""
+class BurstPlayout:
+    """Plays out the frames of a world that makes several at a step, evenly spaced from `begin` on."""
 
     def __init__(self, player: WorldStepper, begin: float) -> None:
         self._player, self._last, self._covered = player, begin - 1 / player.world.spec.fps, 1
         self._waiting: deque[Pixels] = deque()
 
-    def until(self, now: float, ring: Newest) -> None:
-        """Write what is due by then; while the picture is frozen, or at speed 0, nothing is."""
+    def until(self, now: float, ring: NewestFrame) -> None:
+        """Write the frames that are due by `now`; none are while the world is frozen or its speed is 0."""
         gap = 1 / self._player.rate if self._player.rate > 0 else math.inf
         if self._player.mailbox.value("freeze") or math.isinf(gap):
             self._last = now
@@ -64,7 +64,7 @@ class Bursts:
             if not self._waiting:
                 self._player.encoder.once()
                 made = self._player.step(self._covered * gap)
-                if made is None:  # nothing was ever said
+                if made is None:  # there was no prompt yet
                     self._last = now
                     return
                 self._waiting.extend(made[0].cpu().numpy())
@@ -75,7 +75,7 @@ class Bursts:
 
 @dataclass(frozen=True)
 class Rendered:
-    """sha256: of all frames as the world and the program made them, before any file's compression."""
+    """The clip. seconds: its length. sha256: of all frames as the program composed them, before compression."""
 
     path: str
     frames: int
@@ -83,8 +83,8 @@ class Rendered:
     sha256: str
 
 
-def duration(log: Path, tail: float = TAIL) -> float:
-    """Seconds from the log's beginning to `tail` after its last control."""
+def duration(log: Path, tail: float = TAIL_S) -> float:
+    """Seconds from the beginning of the log to `tail` seconds after its last control."""
     begin = end = None
     for row in read(parts(log)):
         begin = row["t"] if begin is None else begin
@@ -96,10 +96,10 @@ def duration(log: Path, tail: float = TAIL) -> float:
 
 
 def frames(show: Show, log: Path, world: World, seconds: float, folder: Path = Path()) -> Iterator[Pixels]:
-    """Every tick's picture, (h, w, 3) RGB at the world's own size, blackout and in-between as in the show.
+    """Every tick's frame, (h, w, 3) RGB at the world's own size, with blackout and in-betweens as in the show.
 
-    The world takes one step a tick, or fewer where the show has more ticks a second than a world can have steps. Where
-    it makes several frames a step, they follow one another at the world's own rate.
+    The world takes one step a tick, or fewer where the show has more ticks a second than a world may take steps. If it
+    makes several frames a step, they follow one another at the world's own rate.
     """
     rows = read(parts(log))
     head = next(rows)
@@ -112,12 +112,12 @@ def frames(show: Show, log: Path, world: World, seconds: float, folder: Path = P
         desk.restore(head, begin)
         media = show.media(folder)
         player = WorldStepper(world, mailbox, WorldOptions(show.model, top_fps=1 / period, media=media))
-        newest = Newest()
+        newest = NewestFrame()
         first = standby(512, 512 * show.height // show.width // 2 * 2)
         program = Program(newest, first, period)  # type: ignore[arg-type]
         blackout = mailbox.value("blackout")
         ahead: dict[str, Any] | None = next(rows, None)
-        bursts = Bursts(player, begin)
+        bursts = BurstPlayout(player, begin)
         for tick in range(math.ceil(seconds / period)):
             now = begin + tick * period
             while ahead is not None and ahead["t"] <= now:
@@ -137,7 +137,7 @@ def frames(show: Show, log: Path, world: World, seconds: float, folder: Path = P
                 if made is not None:
                     newest.write(made[0].cpu().numpy()[-1], FrameInfo(now, 0.0, every * period))
             blackout = glide(blackout, mailbox.value("blackout"))
-            yield program.tick(now, filling(mailbox), blackout)[0]
+            yield program.tick(now, inbetween_mode(mailbox), blackout)[0]
     finally:
         mailbox.unlink()
 
@@ -151,39 +151,48 @@ def _obey(desk: Desk, row: dict[str, Any]) -> None:
 
 
 def to_clip(show: Show, log: Path, out: Path, device: str, seconds: float | None, folder: Path) -> Rendered:
-    """`render` with a bar on the terminal."""
+    """`render` with a progress bar on standard error.
+
+    A terminal that stands still stops the rendering, since rich draws under a lock. That is fine: no show is on air.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("rendering", total=None)
-        return render(
-            show, log, out, device, seconds, folder, lambda n, all_: bar.update(task, completed=n, total=all_)
-        )
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return render(show, log, out, device, seconds, folder, progress)
 
 
 def render(show: Show, log: Path, out: Path, device: str = "auto", seconds: float | None = None,
-           folder: Path = Path(), progress: Done = lambda done, whole: None) -> Rendered:  # fmt: skip
-    """Write the clip. Raises OSError or ValueError, with the fix, for a log or a file that will not do."""
+           folder: Path = Path(), progress: OnProgress = lambda done, total: None) -> Rendered:  # fmt: skip
+    """Write the clip.
+
+    seconds: how much of the log; None renders all of it. folder: from which the show's relative paths of media start.
+    Raises OSError or ValueError, with the fix, for a log that cannot be read or a file that cannot be written.
+    """
     from worldjockey.integrations.recording import FileOutput
     from worldjockey.model import load
 
     fmt = VideoFormat(show.width, show.height, show.fps_num, show.fps_den, show.name)
     seconds = duration(log) if seconds is None else seconds
-    whole = math.ceil(seconds * fmt.fps_num / fmt.fps_den)
+    total = math.ceil(seconds * fmt.fps_num / fmt.fps_den)
     output, scaler, digest = FileOutput(out), Scaler("yuv420p", show.width, show.height), hashlib.sha256()
     world = load(show.model, device=device, aspect=show.width / show.height)
     output.open(fmt)
     done = 0
     try:
         pixels = np.empty(shape_of("yuv420p", show.width, show.height), np.uint8)
-        for tick, picture in zip(itertools.count(), frames(show, log, world, seconds, folder), strict=False):
-            digest.update(np.ascontiguousarray(picture).tobytes())
-            scaler.into(picture, pixels)
+        for tick, frame in zip(itertools.count(), frames(show, log, world, seconds, folder), strict=False):
+            digest.update(np.ascontiguousarray(frame).tobytes())
+            scaler.into(frame, pixels)
             output.send(Frame(pixels[..., 0], tick, tick * fmt.fps_den / fmt.fps_num))
             done = tick + 1
-            progress(done, whole)
+            progress(done, total)
     finally:
         output.close()
     return Rendered(str(output.path), done, round(done / fmt.fps, 3), digest.hexdigest())

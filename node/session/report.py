@@ -1,8 +1,9 @@
-"""What one run did, in figures: shown live, written by `--report`, read by `wj bench`."""
+"""The figures of one run: written by `--report`, read by `wj bench`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,13 @@ from ..timing.percentiles import percentiles
 
 @dataclass
 class Report:
-    """seconds: from the first tick to the last. Times in ms. node_cpu_ms: CPU of control and output per sent frame,
-    the world and the outputs' own processes not counted (those stand in `outputs`)."""
+    """The figures of one run.
+
+    size: "WIDTHxHEIGHT" in pixels. fps: frames a second that the show sends. frames_sent, late, missed: ticks of the
+    clock; worst_ms: the latest tick's delay. fresh, between, repeated: ticks that showed a new frame of the world, an
+    in-between, or the last frame again. latency_ms: from a control's arrival to the sent frame. node_cpu_ms: CPU time
+    of control and clock for each sent frame; the world's and the outputs' own stand in `world` and `outputs`.
+    """
 
     seconds: float = 0.0
     size: str = ""
@@ -34,19 +40,21 @@ class Report:
     controls: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
-    live: dict[str, Any] = field(default_factory=dict)  # what the world saw
+    live: dict[str, Any] = field(default_factory=dict)  # the last status of the live picture's process
 
     def write(self, path: Path) -> None:
         path.expanduser().write_text(json.dumps(with_old_names(asdict(self)), indent=1, default=str), "utf-8")
 
 
-def latency(outputs: dict[str, Any]) -> dict[str, float]:
-    """p50 and p95 of control arrival to sent frame, in ms, and how many; over the output that saw most."""
+def latency(outputs: Mapping[str, Any]) -> dict[str, float]:
+    """p50 and p95 of the time from a control's arrival to the sent frame, in ms, and the number of measurements
+    ("count"), of the output that has most of them. outputs: statuses by name."""
     samples: list[float] = max((o.get("latency_ms", []) for o in outputs.values()), key=len, default=[])
     return {**percentiles(samples), "count": len(samples)}
 
 
-def tally(outputs: dict[str, Any]) -> str:
-    """What mixers say of us: "program" where any shows us, "preview" where we come next, else "off"."""
-    said = [o.get("facts", {}).get("tally", {}) for o in outputs.values()]
-    return next((where for where in ("program", "preview") if any(t.get(where) for t in said)), "off")
+def tally(outputs: Mapping[str, Any]) -> str:
+    """The tally that mixers report: "program" if any of them shows this source, else "preview" if any has it in
+    preview, else "off". outputs: statuses by name."""
+    tallies = [o.get("facts", {}).get("tally", {}) for o in outputs.values()]
+    return next((where for where in ("program", "preview") if any(t.get(where) for t in tallies)), "off")

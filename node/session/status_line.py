@@ -1,32 +1,38 @@
-"""The status line of a running show, and what is missing while it plays."""
+"""The status line of a running show, and the errors that it plays on with."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .report import latency
 
 
-def lacking(*processes: dict[str, Any]) -> list[str]:
-    """What world and clock do without, while they play: a prompt that was not understood, a matte, OpenCV."""
-    playing = [said for said in processes if said.get("state") == "running" and said.get("link", {"up": True})["up"]]
-    return [said["message"] for said in playing if said.get("message")]
+def errors(world: Mapping[str, Any], clock: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[str]:
+    """The errors of all processes that run nevertheless. The arguments are statuses, the outputs' by name."""
+    return running_errors(world, clock) + pixel_path_errors(world, outputs) + delivery_errors(outputs)
 
 
-def off_the_card(world: dict[str, Any], outputs: dict[str, Any]) -> list[str]:
+def running_errors(*statuses: Mapping[str, Any]) -> list[str]:
+    """Why world and clock run in part only: a prompt that cannot be encoded, a missing matte, missing OpenCV."""
+    running = [status for status in statuses if status.get("state") == "running"]
+    return [s["message"] for s in running if s.get("link", {"up": True})["up"] and s.get("message")]
+
+
+def pixel_path_errors(world: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[str]:
     """Why frames of a world on a graphics card go through the processor after all, by output."""
     found = [f"world: frames go through the processor: {world['card']}"] if world.get("card") else []
-    running = {name: said for name, said in outputs.items() if said.get("state") == "running"}
-    return found + [f"{name}: {said['message']}" for name, said in running.items() if said.get("message")]
+    running = {name: status for name, status in outputs.items() if status.get("state") == "running"}
+    return found + [f"{name}: {status['message']}" for name, status in running.items() if status.get("message")]
 
 
-def unheard(outputs: dict[str, Any]) -> list[str]:
-    """Why nobody takes what an output that plays sends, by output."""
-    running = {name: said.get("facts", {}) for name, said in outputs.items() if said.get("state") == "running"}
+def delivery_errors(outputs: Mapping[str, Any]) -> list[str]:
+    """Why the frames of a running output reach no receiver, by output."""
+    running = {name: status.get("facts", {}) for name, status in outputs.items() if status.get("state") == "running"}
     return [f"{name}: {facts['error']}" for name, facts in running.items() if facts.get("error")]
 
 
-def line(world: dict[str, Any], clock: dict[str, Any], outputs: dict[str, Any]) -> str:
+def line(world: Mapping[str, Any], clock: Mapping[str, Any], outputs: Mapping[str, Any]) -> str:
     """The live status, one line."""
     delay = latency(outputs)
     parts = [
@@ -34,16 +40,19 @@ def line(world: dict[str, Any], clock: dict[str, Any], outputs: dict[str, Any]) 
         f"control to frame {delay['p50']:.0f}/{delay['p95']:.0f} ms",
         f"{clock.get('ticks', 0)} sent, {clock.get('late', 0)} late, {clock.get('missed', 0)} missed",
     ]
-    for name, said in outputs.items():
-        facts = said.get("facts", {})
-        where = f" {facts['url']}" if "url" in facts else ""
-        extra = f" ×{facts['connections']}" if "connections" in facts else ""
-        on_air = " ON AIR" if facts.get("tally", {}).get("program") else ""
-        where += " by CUDA" if said.get("texture") == "card" else ""
-        words = said.get("message", "") if said.get("state") not in ("running", "closed") else facts.get("error", "")
-        parts.append(f"{name} {said.get('state', 'opening')}{where}{extra}{on_air}{f' ({words})' if words else ''}")
+    parts += [_output(name, status) for name, status in outputs.items()]
     if world.get("quality"):
         parts.append(world["quality"])
     if world.get("restarts"):
         parts.append(f"{world['restarts']} restarts")
     return "  ·  ".join(parts)
+
+
+def _output(name: str, status: Mapping[str, Any]) -> str:
+    state, facts = status.get("state", "opening"), status.get("facts", {})
+    url = f" {facts['url']}" if "url" in facts else ""
+    path = " by CUDA" if status.get("texture") == "card" else ""
+    receivers = f" ×{facts['connections']}" if "connections" in facts else ""
+    on_air = " ON AIR" if facts.get("tally", {}).get("program") else ""
+    error = facts.get("error", "") if state in ("running", "closed") else status.get("message", "")
+    return f"{name} {state}{url}{path}{receivers}{on_air}{f' ({error})' if error else ''}"

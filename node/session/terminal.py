@@ -1,4 +1,4 @@
-"""The terminal of a running show, written by a thread of its own: one that stands still stops nothing else."""
+"""The terminal of a running show, written by a thread of its own, so that a stuck terminal stops nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..ipc.status import plain_text
 
-MESSAGES_MAX = 100  # that wait for a terminal; older ones are dropped
+MESSAGES_MAX = 100  # in the queue; when it is full, the oldest are dropped
 REFRESH_S = 0.25
 CLOSE_TIMEOUT_S = 0.5
 STATUS_CHARS = 2000
@@ -21,19 +21,19 @@ _stuck = False
 
 
 def is_stuck() -> bool:
-    """Whether a terminal did not take what was written: this process must then end without flushing its streams."""
+    """Whether a terminal stopped taking output. This process must then end without flushing its streams."""
     return _stuck
 
 
 class QuietConsole(Console):
-    """rich's own answer to a broken pipe redirects standard output and ends the caller."""
+    """Without rich's own handling of a broken pipe, which redirects standard output and ends the caller."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 class Terminal:
-    """`say` and `show_status` never wait."""
+    """Messages and a status line. `print_line` and `show_status` never wait for the terminal."""
 
     def __init__(self, live: bool) -> None:
         """live: show a status line, where standard error is a terminal."""
@@ -45,17 +45,17 @@ class Terminal:
         self._thread = threading.Thread(target=self._write, name="terminal", daemon=True)
         self._thread.start()
 
-    def say(self, text: str) -> None:
-        """One line, which stays."""
+    def print_line(self, text: str) -> None:
+        """Print one line, which stays above the status line."""
         self._messages.append(plain_text(text, MESSAGE_CHARS))
         self._wake.set()
 
     def show_status(self, text: str) -> None:
-        """What the status line shows from now on."""
+        """Replace the status line."""
         self._status = plain_text(text, STATUS_CHARS)
 
     def close(self) -> bool:
-        """Write what waits, for at most half a second; whether the terminal took it."""
+        """Write the queued messages, for at most half a second. Returns whether the terminal took them."""
         global _stuck
         self._closing = True
         self._wake.set()
@@ -72,7 +72,7 @@ class Terminal:
             else:
                 self._until_closed(None)
             self._print_messages()
-        except (OSError, ValueError):  # nobody reads it any more
+        except (OSError, ValueError):  # its other end was closed
             return
 
     def _until_closed(self, line: Live | None) -> None:

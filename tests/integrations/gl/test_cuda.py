@@ -84,9 +84,9 @@ def test_the_card_shows_what_the_processor_composes(
                 s = program.shown
                 flow = s.flow.astype(np.float16) if s.moves and s.flow is not None else None
                 moved += flow is not None
-                on_card = OnCard(block.memory, slot, s.number, WIDE, TALL, s.part, blackout, flow)
+                on_card = OnCard(block.memory, slot, s.number, WIDE, TALL, s.share, blackout, flow)
                 got = drawn(canvas, Frame(NOWHERE, tick, now, on_card), *size)
-                wanted = drawn(plain, Frame(program.picture(), tick, now), *size)
+                wanted = drawn(plain, Frame(program.frame(), tick, now), *size)
                 off = np.abs(got - wanted)
                 # Levels: none but in blackout, rounded before or after scaling; OpenCV moves by 32nds of a pixel.
                 most = 3 if flow is not None else 0 if blackout == 0 else 1 if size[0] >= WIDE else 2

@@ -31,7 +31,7 @@ from worldjockey.node.output.layouts import rings_for
 from worldjockey.node.output.program import Program
 from worldjockey.node.output.worker import OutputSpec, drawable
 from worldjockey.node.session.processes import output_specs
-from worldjockey.node.session.status_line import off_the_card
+from worldjockey.node.session.status_line import pixel_path_errors
 from worldjockey.node.show.outputs import class_path
 from worldjockey.node.show.schema import Show
 from worldjockey.node.world import frame_publisher
@@ -200,7 +200,7 @@ def test_what_fails_in_mid_show_costs_no_picture_and_is_said_once(
     assert rig.status["message"] == "frames go through the processor: CUDA failed, error 999"
     assert rig.status["sent"] > before
     assert rig.process.is_alive()
-    assert off_the_card({}, {"window": rig.status}) == [f"window: {rig.status['message']}"]
+    assert pixel_path_errors({}, {"window": rig.status}) == [f"window: {rig.status['message']}"]
     for _ in range(3):
         rig.world(quarters(90))
         rig.play()
@@ -228,7 +228,7 @@ def test_a_card_that_takes_no_frames_leaves_the_world_its_pixels(card: Path, cal
             assert (pixels == shade).all()
             assert info.memory == 0
         assert made.error == "CUDA failed, error 999"
-        assert off_the_card({"card": made.error}, {}) == [
+        assert pixel_path_errors({"card": made.error}, {}) == [
             "world: frames go through the processor: CUDA failed, error 999"
         ]
     finally:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing, Pixels
 from worldjockey.node.measure.interpolation import measure, psnr
-from worldjockey.node.output.interpolation import LARGEST, between, flow, ready
+from worldjockey.node.output.interpolation import MAX_PIXELS, between, flow, ready
 from worldjockey.node.output.program import Program, blend
 
 H, W = 144, 256
@@ -107,7 +107,7 @@ def test_what_appears_out_of_nothing_is_blended_where_it_appears() -> None:
     ids=["two shapes", "tiny", "a pixel", "too large to warp in time"],
 )
 def test_where_no_flow_can_be_had_there_is_none(shapes: tuple[tuple[int, int], tuple[int, int]]) -> None:
-    assert LARGEST < 1080 * 1920
+    assert MAX_PIXELS < 1080 * 1920
     old, new = (np.full((*shape, 3), level, np.uint8) for shape, level in zip(shapes, (10, 90), strict=True))
     assert flow(old, new) is None
     assert between(old, new, None, 0.5).shape == new.shape
@@ -116,7 +116,7 @@ def test_where_no_flow_can_be_had_there_is_none(shapes: tuple[tuple[int, int], t
 @pytest.mark.parametrize(("fps", "moves"), [(24, True), (30, True), (60, False)])
 def test_a_faster_clock_moves_smaller_pictures_only(fps: int, moves: bool) -> None:
     size = 480, 832
-    assert LARGEST / 2 < size[0] * size[1] < LARGEST
+    assert MAX_PIXELS / 2 < size[0] * size[1] < MAX_PIXELS
     old, new = hills(9, size=size), hills(9, 6.0, size)
     ring = FrameRing(new.nbytes, 4)
     try:

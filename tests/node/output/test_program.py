@@ -16,7 +16,7 @@ from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing, Pixels
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.output import interpolation
 from worldjockey.node.output.clock_process import pick_up
-from worldjockey.node.output.program import Program, blend, filling
+from worldjockey.node.output.program import Program, blend, inbetween_mode
 from worldjockey.node.parameters import PARAMETERS
 
 PERIOD = 1 / 30
@@ -169,11 +169,11 @@ def test_a_search_that_fails_costs_its_motion_and_nothing_else(
 
 
 @pytest.mark.parametrize(("said", "fill"), [(0, "blend"), (1.0, "hold"), (2, "motion"), ("motion", "motion")])
-def test_the_performer_switches_the_filling_by_number_or_name(said: object, fill: str) -> None:
+def test_the_performer_switches_the_inbetween_mode_by_number_or_name(said: object, fill: str) -> None:
     mailbox = Mailbox()
     try:
-        assert filling(mailbox) == PARAMETERS["inbetween"].default
+        assert inbetween_mode(mailbox) == PARAMETERS["inbetween"].default
         mailbox.post("inbetween", PARAMETERS["inbetween"].coerce(said), 0.0)
-        assert filling(mailbox) == fill
+        assert inbetween_mode(mailbox) == fill
     finally:
         mailbox.unlink()

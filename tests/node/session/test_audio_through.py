@@ -62,12 +62,12 @@ class Deaf(Output):
 def test_sound_that_cannot_be_taken_is_said_and_left_out():
     ring, output = AudioRing(), Deaf()
     try:
-        ears = AudioForwarder(output, ring)
+        forwarder = AudioForwarder(output, ring)
         for _ in range(3):
             ring.write(AudioChunk(np.zeros((480, 2), np.float32), 48000, 0.0))
-            ears.pass_on()
+            forwarder.forward()
         assert output.heard == 1
-        assert ears.said == {"message": "goes on without sound: no room"}
+        assert forwarder.status == {"message": "goes on without audio: no room"}
     finally:
         ring.unlink()
 

@@ -310,9 +310,9 @@ def test_no_process_outlives_a_killed_control(tmp_path: Path, wait_for: Callable
 def test_why_nobody_takes_a_stream_is_said_while_it_plays() -> None:
     facts = {"url": "rtmp://x/live", "error": "rtmp://x/live: does not answer", "watched": False}
     outputs = {"stream": {"state": "running", "facts": facts}, "ndi": {"state": "running", "facts": {"connections": 1}}}
-    assert status_line.unheard(outputs) == ["stream: rtmp://x/live: does not answer"]
+    assert status_line.delivery_errors(outputs) == ["stream: rtmp://x/live: does not answer"]
     assert "stream running rtmp://x/live (rtmp://x/live: does not answer)" in status_line.line({}, {}, outputs)
-    assert status_line.unheard({"stream": {"state": "restarting", "facts": facts}}) == []
+    assert status_line.delivery_errors({"stream": {"state": "restarting", "facts": facts}}) == []
 
 
 def test_an_input_that_fails_when_it_is_told_is_told_of_once(

@@ -17,7 +17,7 @@ TALKATIVE = """
 from worldjockey.node.session.terminal import Terminal
 terminal = Terminal(live=False)
 for _ in range(500):
-    terminal.say("x" * 900)
+    terminal.print_line("x" * 900)
 print(terminal.close(), flush=True)
 import os; os._exit(0)
 """

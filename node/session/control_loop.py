@@ -1,0 +1,163 @@
+"""The control loop of a running show: advances the desk, watches the processes, and publishes how the show goes.
+
+Nothing here may block: a cue waits for this loop. The terminal is written by a thread of its own, statuses come from
+shared memory, and an input's `feedback` only hands the value over.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from worldjockey.integrations import Input
+
+from ..control.desk import Desk
+from ..ipc.log_file import current_path
+from ..ipc.signals import StopRequest
+from . import status_line
+from .processes import Processes
+from .report import latency, tally
+from .terminal import Terminal
+
+CONTROL_INTERVAL_S = 0.01
+WATCH_INTERVAL_S = 0.1
+MIN_LATENCY_SAMPLES = 5  # from which on cues are fired early by the median latency
+
+
+@dataclass(frozen=True)
+class Statuses:
+    """The processes' statuses at one moment, the outputs' by name."""
+
+    world: dict[str, Any]
+    clock: dict[str, Any]
+    outputs: dict[str, Any]
+
+    @classmethod
+    def of(cls, processes: Processes) -> Statuses:
+        return cls(processes.world.status(), processes.clock.status(), processes.output_statuses())
+
+    @cached_property
+    def latency(self) -> dict[str, float]:
+        """From a control's arrival to the sent frame, as `report.latency`, in ms."""
+        return latency(self.outputs)
+
+    @property
+    def all_outputs_ended(self) -> bool:
+        """The user closed every output that can work here."""
+        return {output.get("state") for output in self.outputs.values()} in ({"closed"}, {"closed", "unsuitable"})
+
+
+class ControlLoop:
+    """seconds: how long to play, counted from the clock's first tick; None is until a stop is requested."""
+
+    def __init__(self, desk: Desk, inputs: Mapping[str, Input], processes: Processes, terminal: Terminal,
+                 seconds: float | None = None) -> None:  # fmt: skip
+        self._desk, self._inputs, self._processes, self._terminal = desk, inputs, processes, terminal
+        self._seconds = seconds
+        self._first_tick_at: float | None = None
+        self._announced = _Announced(processes)
+
+    def run(self, stop: StopRequest, watch: Callable[[Processes], bool] | None = None) -> None:
+        """Returns when the show ends: on request, when the time is up, or when the user closed the last output.
+
+        watch: called ten times a second; the show ends when it returns true. Raises RuntimeError where world or clock
+        cannot be opened at all.
+        """
+        watched_at = 0.0
+        while not stop.requested:
+            now = time.monotonic()
+            self._desk.advance(now)
+            self._send_feedback(self._desk.changed())
+            if now - watched_at > WATCH_INTERVAL_S:
+                watched_at = now
+                self._processes.watch(now)
+                statuses = Statuses.of(self._processes)
+                if self._first_tick_at is None and statuses.clock.get("ticks"):
+                    self._first_tick_at = now
+                self._announce(statuses)
+                self._publish(now, statuses)
+                self._show_status(now, statuses)
+                if statuses.all_outputs_ended or (watch is not None and watch(self._processes)):
+                    return
+            if self._time_is_up(now):
+                return
+            time.sleep(CONTROL_INTERVAL_S)
+
+    def _time_is_up(self, now: float) -> bool:
+        begun = self._first_tick_at
+        return self._seconds is not None and begun is not None and now - begun >= self._seconds
+
+    def _send_feedback(self, values: Mapping[str, Any]) -> None:
+        for target, value in values.items():
+            for name, source in self._inputs.items():
+                try:
+                    source.feedback(target, value)
+                except Exception as error:
+                    self._desk.mishap(f"feedback to {name}", error)
+
+    def _announce(self, statuses: Statuses) -> None:
+        """Print one line for each event that is new, and note the errors that the show plays on with."""
+        for text in self._announced.process_events(self._processes, statuses.world):
+            self._terminal.print_line(f"wj: {text}")
+        for text in status_line.errors(statuses.world, statuses.clock, statuses.outputs):
+            self._desk.note_error(text)
+        for text in self._announced.desk_errors(self._desk):
+            self._terminal.print_line(f"wj: {text}; the rest goes on")
+
+    def _publish(self, now: float, statuses: Statuses) -> None:
+        """Send how the show goes to the desk, the outputs and the controllers."""
+        desk, delay = self._desk, statuses.latency
+        if delay["count"] >= MIN_LATENCY_SAMPLES:
+            desk.latency = delay["p50"] / 1e3
+        self._processes.metadata.write(json.dumps({**desk.news(), "latency_ms": delay["p50"]}).encode())
+        self._send_feedback({
+            "status/world_fps": statuses.world.get("fps", 0.0), "status/latency_ms": delay["p50"],
+            "status/frames": statuses.clock.get("ticks", 0), "status/state": statuses.world.get("state", "opening"),
+            "status/quality": statuses.world.get("quality", ""), "status/bank": desk.bank,
+            "status/tally": tally(statuses.outputs), "status/beat": round(desk.clock.line(now).beat_at(now), 2),
+        })  # fmt: skip
+
+    def _show_status(self, now: float, statuses: Statuses) -> None:
+        if self._terminal.live:
+            tempo = self._desk.clock.status(now)
+            bank = f"  ·  bank {self._desk.bank}" if self._desk.show.banks else ""
+            line = status_line.line(statuses.world, statuses.clock, statuses.outputs)
+            self._terminal.show_status(f"{line}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']}){bank}")
+
+
+class _Announced:
+    """The messages that the terminal has already shown, so that each is printed once."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._details = f" (details: {path})" if (path := current_path()) else ""
+        self._last_event = dict.fromkeys(map(id, processes.supervisors), "")
+        self._link_error = self._live_error = ""
+        self._desk_errors = 0
+
+    def process_events(self, processes: Processes, world: Mapping[str, Any]) -> list[str]:
+        """Deaths and restarts, a lost or restored link to a world on another machine, and a lost live picture."""
+        new = []
+        for supervisor in processes.supervisors:
+            event = supervisor.events[-1] if supervisor.events else ""
+            if event != self._last_event[id(supervisor)]:  # the same error again is not announced again
+                self._last_event[id(supervisor)] = event
+                then = "playing on without it" if supervisor.unsuitable else "starting it again"
+                new.append(f"{event}; {then}{self._details}")
+        link_error = "" if world.get("link", {"up": True})["up"] else world["message"]
+        if link_error != self._link_error:
+            self._link_error = link_error
+            new.append(link_error or "the world is back")
+        if processes.live and (live_error := processes.live.status().get("message", "")) != self._live_error:
+            self._live_error = live_error
+            if live_error:
+                new.append(f"live picture: {live_error}; trying again")
+        return new
+
+    def desk_errors(self, desk: Desk) -> list[str]:
+        new = desk.errors[self._desk_errors :]
+        self._desk_errors += len(new)
+        return new
