@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from ..parameters import PARAMETERS, find
-from ..show.yaml_file import LARGEST, ShowError, write
+from ..show.yaml_file import MAX_FILE_BYTES, ShowError, write
 from .history import SNAPSHOTS_MAX
 
 WRITE_INTERVAL_S = 1.0  # however often a snapshot is saved
@@ -39,7 +39,7 @@ def in_snapshots(name: str) -> bool:
     return p is not None and p.kind != "trigger" and not p.local and not name.startswith(("sound/", "keystone/"))
 
 
-def dump(kept: SavedSnapshots, largest: int = LARGEST) -> str:
+def dump(kept: SavedSnapshots, largest: int = MAX_FILE_BYTES) -> str:
     """The text of the file. The oldest snapshots are left out where it would be longer than `largest` bytes."""
     plain, pieces, size = defaults(), list[str](), 0
     for name, values in reversed(list(kept.items())):
@@ -58,8 +58,8 @@ def parse(text: str | bytes, source: str) -> dict[str, dict[str, Any]]:
     Parameters that do not exist any more, and values that they cannot take, are skipped.
     """
     what = f"{source}: this is no file of snapshots; name another, or move this one away"
-    if len(text) > LARGEST:
-        raise ShowError(f"{source}: larger than {LARGEST // 1000} kB, so no file of snapshots; name another")
+    if len(text) > MAX_FILE_BYTES:
+        raise ShowError(f"{source}: larger than {MAX_FILE_BYTES // 1000} kB, so no file of snapshots; name another")
     try:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError, UnicodeDecodeError):
@@ -96,7 +96,7 @@ class SnapshotFile:
         try:
             if self.path.exists():
                 with self.path.open("rb") as file:
-                    found = parse(file.read(LARGEST + 1), str(self.path))
+                    found = parse(file.read(MAX_FILE_BYTES + 1), str(self.path))
             write(self.path, dump(found))
         except OSError as error:
             right = "name a file that can be written to"

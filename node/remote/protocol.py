@@ -70,7 +70,7 @@ def unpacked(data: bytes) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Hello:
     """What a client requests. session: identifies one run of a show. media: by the text that stands for them
-    (media.shown), file names by kind; a file's name is its SHA-256 and suffix. obeyed: how often each trigger was
+    (media.prompt_text), file names by kind; a file's name is its SHA-256 and suffix. obeyed: how often each trigger was
     obeyed already."""
 
     session: str

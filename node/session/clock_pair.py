@@ -60,7 +60,7 @@ class ClockPair:
         return self._leader.pid
 
     def watch(self, now: float) -> None:
-        """Kill a process that stopped publishing its status, and restart one that ended. Never waits; called regularly."""
+        """Kill a process that stopped publishing its status, and restart one that ended. Never waits."""
         for supervisor in self._both:
             before = supervisor.events
             supervisor.watch(now)

@@ -1,9 +1,9 @@
-"""Banks of pads: which prompts lie under the hands. Pure: a change is another value.
+"""Banks of prompts for the sixteen pads. Pure: each change returns a new value.
 
-There are sixteen pads, and a bank says what is on them. Switching lays other prompts under the hands and changes
-nothing that is seen: a pad that sounds keeps its prompt, and hands, lights and feedback ride that one, until its weight
-is 0 (or a cue raises the pad anew); then it says what its bank has. So a key pressed before the switch is let go after
-it, a fader stays where it stands, and nothing sounds that no hand can reach. What is written on a pad stays in its
+Switching to another bank changes nothing on the program. An active pad, one whose weight is above 0, keeps its old
+prompt, and controllers, lights and feedback go on with that one until its weight is 0 or a cue raises the pad anew.
+Then the pad takes the prompt of the present bank. So a key that was pressed before the switch can be released after
+it, a fader stays where it is, and no active prompt is out of reach. A text that is written on a pad belongs to its
 bank.
 """
 
@@ -22,8 +22,10 @@ TEXTS = {f"pad/{n}/text": n for n in range(1, PADS + 1)}
 
 @dataclass(frozen=True)
 class Banks:
-    """names: of the banks. texts: of each, by pad. now: the bank under the hands, from 0. of: whose prompt each pad
-    has. Pads are counted from 1.
+    """The banks and what each pad holds. Pads are counted from 1, banks from 0.
+
+    names: of the banks. texts: of each bank, by pad. now: the present bank. of: for each pad, the bank whose prompt it
+    has.
     """
 
     names: tuple[str, ...]
@@ -33,7 +35,7 @@ class Banks:
 
     @classmethod
     def revived(cls, state: Mapping[str, Any]) -> Banks:
-        """From `dataclasses.asdict`, after JSON."""
+        """The banks from their `dataclasses.asdict`, after JSON."""
         texts = tuple(tuple(map(str, bank)) for bank in state["texts"])
         return cls(tuple(map(str, state["names"])), texts, int(state["now"]), tuple(map(int, state["of"])))
 
@@ -43,14 +45,14 @@ class Banks:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The parameters that follow from it: the bank and the texts of its pads."""
+        """The parameters that it sets: the bank's number and the texts of the pads."""
         return {"bank": self.now + 1, **{name: self.text(n) for name, n in TEXTS.items()}}
 
     def text(self, pad: int) -> str:
         return self.texts[self.of[pad - 1]][pad - 1]
 
     def index(self, key: Any) -> int:
-        """Which bank a number from 1 or a name means. A number is clamped. ValueError, naming what there is."""
+        """The bank of a number from 1, which is clamped, or of a name. ValueError, with the names, for another name."""
         names = [name.lower() for name in self.names]
         if isinstance(key, str):
             wanted = key.strip().lower()
@@ -58,22 +60,22 @@ class Banks:
                 return names.index(wanted)
             if not wanted.isdecimal():
                 near = difflib.get_close_matches(wanted, names, 1)
-                hint = f", did you mean {near[0]!r}?" if near else f": there is {', '.join(self.names)}"
+                hint = f", did you mean {near[0]!r}?" if near else f": the show has {', '.join(self.names)}"
                 raise ValueError(f"there is no bank {key[:80]!r}{hint}")
             key = min(int(wanted), len(names))
         return int(min(PARAMETERS["bank"].coerce(key), len(names))) - 1
 
-    def switched(self, to: int, sounding: Container[int] = ()) -> Banks:
-        """Bank `to` under the hands; pads that sound stay as they are."""
-        of = tuple(bank if pad in sounding else to for pad, bank in enumerate(self.of, 1))
+    def switched(self, to: int, active: Container[int] = ()) -> Banks:
+        """Bank `to` is the present one; active pads keep their prompts."""
+        of = tuple(bank if pad in active else to for pad, bank in enumerate(self.of, 1))
         return replace(self, now=to, of=of)
 
     def released(self, pad: int) -> Banks:
-        """That pad is silent."""
+        """The pad is no longer active, and takes the prompt of the present bank."""
         return replace(self, of=(*self.of[: pad - 1], self.now, *self.of[pad:]))
 
     def written(self, pad: int, text: str) -> Banks:
-        """Another text on a pad of the bank under the hands, which it has from now on."""
+        """The present bank with another text on a pad; the pad takes that text."""
         if self.text(pad) == text:
             return self
         bank = self.texts[self.now]
@@ -81,18 +83,19 @@ class Banks:
         texts = (*self.texts[: self.now], bank, *self.texts[self.now + 1 :])
         return replace(self.released(pad), texts=texts)
 
-    def recalled(self, values: Mapping[str, Any], sounding: Container[int] = ()) -> Banks:
-        """So that they say what `values` say. A pad that sounds and is to be silent keeps its prompt until it is."""
+    def recalled(self, values: Mapping[str, Any], active: Container[int] = ()) -> Banks:
+        """The banks whose pads have the texts of `values`. An active pad whose weight in `values` is 0 keeps its prompt
+        until its weight gets there."""
         to = self.index(values.get("bank", 1))
         found = self.switched(to)
         for name, pad in TEXTS.items():
-            text, heard = values.get(name, ""), bool(values.get(f"pad/{pad}"))
-            owner = next((k for k, bank in enumerate(self.texts) if bank[pad - 1] == text), to) if heard else to
+            text, raised = values.get(name, ""), bool(values.get(f"pad/{pad}"))
+            owner = next((k for k, bank in enumerate(self.texts) if bank[pad - 1] == text), to) if raised else to
             if found.text(pad) == text:
                 owner = to
             elif owner == to:
                 found = found.written(pad, text)
-            if not heard and pad in sounding and self.of[pad - 1] != to:
+            if not raised and pad in active and self.of[pad - 1] != to:
                 owner = self.of[pad - 1]
             found = replace(found, of=(*found.of[: pad - 1], owner, *found.of[pad:]))
         return found

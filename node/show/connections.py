@@ -1,4 +1,4 @@
-"""A show's inputs: where controls, audio and live pictures come from."""
+"""The inputs of a show: its sources of controls, audio and live pictures."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .yaml_file import ShowError
 
 
 class Osc(ShowModel):
-    """Where OSC is heard, and where feedback goes: to the last sender, or to a named host.
+    """The OSC input, and where its feedback goes: to the last sender, or to a named host.
 
-    host: 127.0.0.1 hears this machine only; 0.0.0.0 hears the network.
+    host: 127.0.0.1 receives from this machine only; 0.0.0.0 also from the network.
     feedback: a port on the last sender's machine, or "host:port".
-    allow: who is answered besides this machine: addresses, networks as in 192.168.1.0/24, lan, or any.
-    query: the TCP port on which OSCQuery tells other programs what there is; null tells nobody.
-    aliases: other programs' addresses that are understood too (compat/osc_aliases.py).
+    allow: hosts that get answers besides this machine: addresses, networks as in 192.168.1.0/24, lan, or any.
+    query: the TCP port of OSCQuery, where other programs list the parameters; null turns it off.
+    aliases: programs whose addresses are accepted too (compat/osc_aliases.py).
     """
 
     enabled: bool = True
@@ -41,7 +41,7 @@ class Osc(ShowModel):
                 ipaddress.ip_network(entry, strict=False)
             except ValueError:
                 right = "an address, a network as in 192.168.1.0/24, lan, or any"
-                raise ValueError(f"{entry!r} is no host that can be allowed: use {right}") from None
+                raise ValueError(f"{entry!r} is not a host or a network: use {right}") from None
         return allow
 
     @field_validator("feedback")
@@ -49,7 +49,7 @@ class Osc(ShowModel):
     def _feedback(cls, value: int | str | None) -> int | str | None:
         port = str(value).rpartition(":")[2]
         if value is not None and not (port.isdigit() and 1 <= int(port) <= 65535):
-            raise ValueError("feedback is a port, as in 9011, or host:port, as in 192.168.1.20:9011")
+            raise ValueError("feedback takes a port, as in 9011, or host:port, as in 192.168.1.20:9011")
         return value
 
     @property
@@ -61,10 +61,11 @@ class Osc(ShowModel):
         return None if self.feedback is None else int(str(self.feedback).rpartition(":")[2])
 
 
-class SoundWire(ShowModel):
-    """What one thing in the sound plays: it moves a parameter between low and high.
+class AudioMapping(ShowModel):
+    """A parameter that one feature of the audio moves between low and high.
 
-    attack, release: seconds in which the parameter follows up and down. Without low and high, the parameter's range.
+    low, high: by default the ends of the parameter's range. attack, release: seconds in which the parameter follows a
+    rising and a falling feature.
     """
 
     of: Literal["level", "bass", "treble", "onset"]
@@ -81,28 +82,29 @@ class SoundWire(ShowModel):
         if p is None:
             raise ValueError(f"there is no parameter {to!r}{nearest(to)}; `wj reference` lists them all")
         if p.kind not in ("float", "int", "bool", "trigger"):
-            raise ValueError(f"sound plays faders, switches and triggers; {to} is {p.kind}")
+            raise ValueError(f"audio moves faders, switches and triggers, but {to} is of the kind {p.kind}")
         return to
 
 
 class Sound(ShowModel):
-    """Whether and what is listened to, and sent on beside the picture. Nothing is, until a show or `wj play --sound`
-    says so.
+    """The audio input, which moves parameters and is sent with the frames. It is off until a show or `wj play --sound`
+    enables it.
 
-    input: part of a device's name, or a sound file; null is the system's input. map: what the sound plays instead of
-    the world's own sound/level, sound/bass, sound/treble and sound/onset.
+    input: part of a device's name, or an audio file; null is the system's input. map: the parameters that the audio
+    moves instead of the world's own sound/level, sound/bass, sound/treble and sound/onset.
     """
 
     enabled: bool = False
     input: str | None = None
-    map: list[SoundWire] = Field(default=[])
+    map: list[AudioMapping] = Field(default=[])
 
 
-class LivePicture(ShowModel):
-    """What the world sees: exactly one of an NDI source, a camera, or a file or stream in a loop.
+class LiveInput(ShowModel):
+    """The live picture that the world sees: an NDI source, a camera, or a file or stream in a loop.
 
-    ndi: a source's name or a part of it. groups: in which it is looked for, by comma. camera: a number as `wj ports`
-    counts them, or a part of a name. file: a path, from the show file's folder, or a URL. Short: "ndi:NAME".
+    ndi: the source's name or a part of it. groups: the NDI groups in which to look for it, separated by commas. camera:
+    a number as `wj ports` lists them, or a part of a name. file: a path, from the show file's folder, or a URL. The
+    short form is "ndi:NAME".
     """
 
     ndi: str | None = Field(default=None, min_length=1)
@@ -111,11 +113,11 @@ class LivePicture(ShowModel):
     groups: str | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> LivePicture:
+    def _one(self) -> LiveInput:
         if sum(v is not None for v in (self.ndi, self.camera, self.file)) != 1:
-            raise ValueError("a live picture is one of ndi: NAME, camera: 0, file: clip.mp4")
+            raise ValueError("live takes exactly one of ndi: NAME, camera: 0 and file: clip.mp4")
         if self.groups and self.ndi is None:
-            raise ValueError("groups belong to ndi: NAME")
+            raise ValueError("groups are for NDI sources: add ndi: NAME, or remove groups")
         return self
 
     @property
@@ -123,7 +125,7 @@ class LivePicture(ShowModel):
         return "ndi" if self.ndi is not None else "camera" if self.camera is not None else "file"
 
     def options(self, folder: Path) -> dict[str, Any]:
-        """What its reader is made with. Raises ShowError where the file is not there."""
+        """The arguments of the source's class. ShowError if the file does not exist. folder: where paths start."""
         if self.kind == "ndi":
             return {"name": self.ndi, "groups": self.groups}
         if self.kind == "camera":
@@ -137,21 +139,22 @@ class LivePicture(ShowModel):
 
 
 def parse_live(value: Any) -> Any:
-    """ "ndi:NAME", "camera:0" or "file:clip.mp4" -> its fields. ValueError says what is right."""
+    """ "ndi:NAME", "camera:0" or "file:clip.mp4" -> the fields of `LiveInput`. ValueError, with the right forms."""
     if not isinstance(value, str):
         return value
     kind, _, what = (part.strip() for part in value.partition(":"))
     if kind not in ("ndi", "camera", "file") or (not what and kind != "camera"):
-        raise ValueError(f"a live picture is ndi:NAME, camera:0 or file:clip.mp4, not {SHORT.repr(value)}")
+        raise ValueError(f"live takes ndi:NAME, camera:0 or file:clip.mp4, not {SHORT.repr(value)}")
     return {kind: int(what or 0) if kind == "camera" and not what.strip("0123456789") else what}
 
 
 class Midi(ShowModel):
-    """enabled: listen to every MIDI port. defaults: what `map` leaves free is mapped as `wj reference` says, and known
-    products as their own maps say.
+    """The MIDI input.
 
-    takeover: of faders whose line in `map` does not say. feedback: parts of the names of products that are not known,
-    whose controls are sent their values all the same (motor faders, encoder rings, lights).
+    enabled: listen to every MIDI port. defaults: messages that `map` does not mention are mapped as `wj reference`
+    lists them, and those of known controllers as in their own maps. takeover: of faders whose line in `map` sets none.
+    feedback: parts of the names of unknown controllers that are to receive values (motor faders, encoder rings,
+    lights).
     """
 
     enabled: bool = True
@@ -165,5 +168,5 @@ class Midi(ShowModel):
         return rules(self.map, self.defaults, self.takeover)
 
     def controllers(self) -> list[dict[str, Any]]:
-        """The products that it takes."""
+        """The known controllers that it takes; none without `defaults`."""
         return known(self.takeover) if self.defaults else []

@@ -1,4 +1,4 @@
-"""What the lines of a show file have in common: their base, and the values that they may take."""
+"""The base of all parts of a show file, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pydantic_core import PydanticCustomError
 from ..parameters import TEXT_BYTES, find, nearest
 
 T = TypeVar("T")
-WORLD_PORT = 9014  # TCP, of a world on another machine
-SHORT = reprlib.Repr()  # for a value in a message
+WORLD_PORT = 9014  # default TCP port of a world on another machine
+SHORT = reprlib.Repr()  # shortens a value for a message
 SHORT.maxstring = SHORT.maxother = 60
 
 
@@ -24,23 +24,27 @@ class ShowModel(BaseModel):
 
 
 def parse_size(value: Any) -> tuple[int, int]:
-    """ "1920x1080" or [1920, 1080] -> (1920, 1080). ValueError says what is right."""
+    """ "1920x1080" or [1920, 1080] -> (1920, 1080), in pixels. ValueError, with an example, for anything else."""
     if isinstance(value, str):
         match = re.fullmatch(r"\s*(\d+)\s*[xX×]\s*(\d+)\s*", value)
         value = match.groups() if match else ()
     try:
         width, height = (int(v) for v in value)
     except (TypeError, ValueError):
-        raise ValueError("a size is width x height in pixels, as in 1920x1080") from None
+        raise ValueError("a size is WIDTHxHEIGHT in pixels, as in 1920x1080") from None
     if not (64 <= width <= 8192 and 64 <= height <= 8192):
-        raise ValueError(f"{width}x{height} is out of range: 64x64 to 8192x8192")
+        raise ValueError(f"{width}x{height} is out of range: choose a size from 64x64 to 8192x8192")
     if width % 2 or height % 2:
-        raise ValueError(f"{width}x{height} is odd, and video wants even: {width + width % 2}x{height + height % 2}")
+        even = f"{width + width % 2}x{height + height % 2}"
+        raise ValueError(f"{width}x{height} is odd, but video needs even numbers: use {even}")
     return width, height
 
 
 def parse_fps(value: Any) -> Fraction:
-    """30, 29.97 or "30000/1001" -> frames a second as a fraction; the NTSC rates are recognised by their decimals."""
+    """30, 29.97 or "30000/1001" -> frames a second as a fraction. Decimals near an NTSC rate become that rate.
+
+    ValueError, with the range, for anything else.
+    """
     try:
         rate = Fraction(value if isinstance(value, Fraction | int) else str(value).strip())
     except (ValueError, ZeroDivisionError):
@@ -49,17 +53,17 @@ def parse_fps(value: Any) -> Fraction:
         if abs(rate - Fraction(whole * 1000, 1001)) < Fraction(6, 1000):
             rate = Fraction(whole * 1000, 1001)
     if not 1 <= rate <= 240:
-        raise ValueError(f"{value} frames a second is out of range: 1 to 240")
+        raise ValueError(f"{value} frames a second is out of range: choose a rate from 1 to 240")
     return rate.limit_denominator(10_000)
 
 
 def parse_world_address(text: str, scheme: str = "tcp://") -> str:
-    """ "tcp://host", "tcp://host:port" -> "tcp://host:port". ValueError says what is right.
+    """ "tcp://host", "tcp://host:port" -> "tcp://host:port". ValueError, with an example, for anything else.
 
-    scheme: what may be left out.
+    scheme: assumed where the text has none.
     """
     right = f"use tcp://HOST or tcp://HOST:PORT, as in tcp://192.168.1.20:{WORLD_PORT}"
-    wrong = f"{text!r} is no address of a world: {right}"
+    wrong = f"{text!r} is not the address of a world: {right}"
     try:
         parts = urlsplit(text if "://" in text else scheme + text)
         host, port = parts.hostname, WORLD_PORT if parts.port is None else parts.port
@@ -71,17 +75,21 @@ def parse_world_address(text: str, scheme: str = "tcp://") -> str:
 
 
 def check_value(name: str, value: Any) -> Any:
-    """The value as the table keeps it. ValueError for what is unknown, or out of range: a file can still be mended."""
+    """The value in the parameter's own type.
+
+    ValueError for an unknown parameter, and for a value out of its range: controls are clamped, but a file can be
+    corrected.
+    """
     p = find(name)
     if p is None:
         raise ValueError(f"there is no parameter {name!r}{nearest(name)}; `wj reference` lists them all")
     if p.kind == "trigger":
-        raise ValueError(f"{name} is a trigger: it can be fired, but has no value to start from")
+        raise ValueError(f"{name} is a trigger, which has no value: remove it, or fire it from a control")
     if p.kind == "text":
         if not isinstance(value, str):
             raise ValueError(f"{name} is a text, not {SHORT.repr(value)}")
         if len(value.encode()) > TEXT_BYTES:
-            raise ValueError(f"{name} is longer than {TEXT_BYTES} bytes")
+            raise ValueError(f"{name} is longer than {TEXT_BYTES} bytes: shorten it")
         return p.coerce(value)
     if not isinstance(value, bool | int | float | str):
         raise ValueError(f"{name} takes one value, not {SHORT.repr(value)}")
@@ -90,16 +98,17 @@ def check_value(name: str, value: Any) -> Any:
     coerced = p.coerce(value)
     if p.kind in ("float", "int") and abs(float(coerced) - float(value)) > (0.5 if p.kind == "int" else 0):
         bounds = f"{p.low} to {p.high}" if p.kind == "int" else f"{p.low:g} to {p.high:g}"
-        raise ValueError(f"{name} is {value}, out of its range: {bounds}")
+        raise ValueError(f"{name} is {value}, out of its range {bounds}")
     return coerced
 
 
-def check_values(values: dict[str, Any], apart: tuple[str, ...] = ("prompt",)) -> dict[str, Any]:
+def check_values(values: dict[str, Any], own_line: tuple[str, ...] = ("prompt",)) -> dict[str, Any]:
+    """`check_value` for each. own_line: parameters that have a line of their own instead."""
     checked, errors = {}, []
     for name, value in values.items():
         try:
-            if name in apart:
-                raise ValueError(f"the {name} has a line of its own, `{name}: ...`")
+            if name in own_line:
+                raise ValueError(f"{name} has a line of its own outside `values`: write `{name}: ...`")
             value = check_value(name, value)
             p = find(name)
             checked[p.name if p else name] = value  # a word is written in any case
@@ -109,7 +118,7 @@ def check_values(values: dict[str, Any], apart: tuple[str, ...] = ("prompt",)) -
 
 
 def or_refuse(checked: T, errors: list[tuple[tuple[Any, ...], str]]) -> T:
-    """`checked`, or one error that carries every error and its place below the field."""
+    """`checked`, or one error that carries all errors. errors: (place below the field, message) of each."""
     if errors:
         raise PydanticCustomError("errors", "{message}", {"message": errors[0][1], "errors": errors})
     return checked

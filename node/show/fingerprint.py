@@ -1,6 +1,6 @@
-"""What of a show its pictures depend on, in a few characters: to know whether it is the same show again.
+"""Digests of a show's parts that its frames depend on, to know whether two shows are the same.
 
-Prompt, values and words are not among it: a control log begins with them.
+Prompt and values are left out: a control log begins with them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 from .schema import Show
 
-ENOUGH = 16 << 20  # bytes of a file that tell it from another of the same length
+MAX_HASHED_BYTES = 16 << 20  # of each file; enough to tell it from another one of the same length
 PARTS = ("pads", "banks", "cues", "modulators")
 
 
 def digests(show: Show, folder: Path = Path()) -> dict[str, str]:
-    """Of each part of the show; of pads with the files on them. folder: where their paths start."""
+    """16 hexadecimal digits for each of `PARTS`, for pads with their files. folder: where relative paths start."""
     found = {}
     for part in PARTS:
         hashed = hashlib.sha256(show.model_dump_json(include={part}, exclude_defaults=True).encode())
@@ -27,14 +27,14 @@ def digests(show: Show, folder: Path = Path()) -> dict[str, str]:
                 for path in map(Path, media.paths):
                     if path.is_file():
                         with path.open("rb") as file:
-                            hashed.update(file.read(ENOUGH))
+                            hashed.update(file.read(MAX_HASHED_BYTES))
                         hashed.update(str(path.stat().st_size).encode())
         found[part] = hashed.hexdigest()[:16]
     return found
 
 
 def differing(show: Show, folder: Path, recorded: Any) -> list[str]:
-    """The parts in which the show is not the one whose `digests` were recorded; none where nothing was recorded."""
+    """The parts in which the show differs from the one whose `digests` were recorded; none if nothing was recorded."""
     if not isinstance(recorded, Mapping):
         return []
     return [part for part, digest in digests(show, folder).items() if recorded.get(part, digest) != digest]

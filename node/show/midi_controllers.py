@@ -1,10 +1,11 @@
-"""The products whose controls are known: their maps are the YAML files in controllers/, one each.
+"""The maps of known controllers: YAML files in controllers/, one for each product.
 
-name: what it is called
-ports: parts of its ports' names; skip: parts of those that are left alone; outputs: of those that light it
-hello, bye: messages in hexadecimal that it is sent when it comes, and when the show ends
-map: lines as in a show's `midi: map:`. "11..14", or a list, in one place stands for as many lines; "1..4" in
-another, as in `to: pad/1..4`, runs along with it.
+name: of the product
+ports: parts of its ports' names; skip: parts of the names of ports to ignore; outputs: parts of the names of the ports
+that take its lights
+hello, bye: messages in hexadecimal that are sent when it is plugged in, and when the show ends
+map: lines as in a show's `midi: map:`. A range as in "11..14", or a list, stands for one line for each of its values;
+several ranges in one line, as in `to: pad/1..4`, advance together.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from .midi_mapping import MidiMapping
 
 FOLDER = Path(__file__).parent / "controllers"
-GENERIC = "generic"  # the map of whatever is not known
+GENERIC = "generic"  # the map for unknown controllers
 RUN = re.compile(r"(\d+)\.\.(\d+)")
 
 
@@ -61,14 +62,14 @@ class ControllerMap(BaseModel):
 
 
 def expanded(line: dict[str, Any]) -> list[dict[str, Any]]:
-    """{"note": "36..38", "to": "pad/1..3"} -> three lines. ValueError where the runs' lengths differ."""
+    """{"note": "36..38", "to": "pad/1..3"} -> three lines. ValueError if the ranges differ in length."""
     runs = {key: _run(value) for key, value in line.items() if key != "light"}
     runs = {key: run for key, run in runs.items() if run is not None}
     if not runs:
         return [line]
     lengths = {len(run) for run in runs.values() if run is not None}
     if len(lengths) != 1:
-        raise ValueError(f"the runs of {line} differ in length")
+        raise ValueError(f"the ranges of {line} differ in length: give each the same number of values")
     return [{**line, **{key: run[i] for key, run in runs.items() if run is not None}} for i in range(lengths.pop())]
 
 
@@ -87,7 +88,7 @@ def _run(value: Any) -> list[Any] | None:
 
 @cache
 def load(name: str) -> ControllerMap:
-    """The map of that file, "generic" or one of `names`."""
+    """The map with that file name: "generic" or one of `names`."""
     return ControllerMap.model_validate(yaml.safe_load((FOLDER / f"{name}.yaml").read_text("utf-8")))
 
 
@@ -96,17 +97,17 @@ def generic() -> ControllerMap:
 
 
 def names() -> list[str]:
-    """The files of the products that are known."""
+    """The file names of the known controllers' maps, without suffix."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != GENERIC)
 
 
 def known(takeover: str = "pickup") -> list[dict[str, Any]]:
-    """What the MIDI input takes: every known product."""
+    """Every known controller, as the MIDI input takes them."""
     return [load(name).fields(takeover) for name in names()]
 
 
 def rules(mappings: Iterable[MidiMapping], defaults: bool = True, takeover: str = "pickup") -> list[dict[str, Any]]:
-    """What the MIDI input listens to. A message that a show maps leaves the default, on every channel."""
+    """The rules that the MIDI input takes. A message in `mappings` replaces the default one of every channel."""
     own = list(mappings)
     taken = {m.source for m in own if m.device is None}
     rest = [m for m in generic().map if m.source not in taken] if defaults else []
@@ -114,7 +115,7 @@ def rules(mappings: Iterable[MidiMapping], defaults: bool = True, takeover: str 
 
 
 def default_source(name: str) -> str:
-    """What plays a parameter by default, for the reference: "note 36, CC 102"; empty if nothing does."""
-    words = {"cc": "CC", "bend": "pitch bend", "program": "program change"}
+    """The messages that play a parameter by default, for the reference: "note 36, CC 102"; empty if there are none."""
+    kinds = {"cc": "CC", "bend": "pitch bend", "program": "program change"}
     found = [m.source for m in generic().map if m.to == name]
-    return ", ".join(words.get(k, k) + (f" {n}" if n is not None else "") for k, n in found)
+    return ", ".join(kinds.get(k, k) + (f" {n}" if n is not None else "") for k, n in found)

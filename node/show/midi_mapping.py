@@ -1,4 +1,4 @@
-"""Which MIDI message moves which parameter: the show's own mappings over its controllers' maps."""
+"""Mappings from MIDI messages to parameters: the show's own, which take precedence over its controllers' maps."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from ..parameters import Parameter, find, nearest
 
 Source = Literal["note", "cc", "cc14", "nrpn", "bend", "program", "pressure", "poly"]
 Byte = Field(default=None, ge=0, le=127)
-FADERS = ("cc", "cc14", "nrpn")  # what a hand leaves where it is, so that it may be elsewhere than its parameter
+FADERS = ("cc", "cc14", "nrpn")  # controls that keep their position, which may differ from the parameter's value
 SOURCES = "note, cc, cc14, nrpn, pitchbend: true, program, aftertouch: true, polytouch"
 
 
 class MidiMapping(BaseModel):
     """One line of a show's `midi: map:`, or of a controller's map.
 
-    Exactly one of note, cc, cc14 (a controller 0..31 and its fine half 32 higher), nrpn, pitchbend, program, aftertouch
-    (a channel's), polytouch (a note's) says what is listened to. `to: null` silences what a map would do.
-    low, high: what the message's ends become; without them the parameter's own range. An exact centre (CC 64, a
-    pitch wheel at rest) becomes the exact middle, so `low: -1` on a fader of 0..1 gives a wheel that rests at 0.
-    value: what a press sends, for a cue's name or a prompt's text.
-    mode: gate is high while pressed, toggle changes sides with each press, trigger fires with each press, enum divides
-    a fader's way evenly among the choices and steps a pad through them, next steps with each press.
-    curve: how a fader's way is divided; exp is fine at its low end, log at its high end, s at both.
-    takeover: pickup waits until the fader reaches the value, scale moves it in proportion, jump obeys at once.
-    relative: an encoder's way to say ticks (twos: 1, 127; signed: 1, 65; offset: 65, 63); speed: how far one goes.
-    light: "value" for rings and motor faders; a list from off to full, each a velocity or [velocity, channel].
+    The message is exactly one of note, cc, cc14 (a controller 0..31 with its fine half 32 higher), nrpn, pitchbend,
+    program, aftertouch (of a channel) and polytouch (of a note). to: a parameter; null disables the default mapping.
+    low, high: the values at the two ends of the message's range; by default the parameter's own range. An exact centre
+    (CC 64, a pitch wheel at rest) gives the exact middle, so a pitch wheel with `low: -1, high: 1` rests at 0.
+    value: the value that a press sends, as a cue's name or a prompt's text.
+    mode: gate is high while pressed; toggle switches with each press; trigger fires with each press; enum divides a
+    fader's travel evenly among the choices, or steps through them with each press; next steps with each press.
+    curve: of a fader's travel: exp is fine at the low end, log at the high end, s at both.
+    takeover: pickup waits until the fader reaches the value, scale moves the value in proportion, jump takes the
+    fader's position at once.
+    relative: an encoder's coding of one tick up and down (twos: 1, 127; signed: 1, 65; offset: 65, 63). speed: how far
+    a tick goes.
+    light: "value" for rings and motor faders, or a list from off to full, each a velocity or [velocity, channel].
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,7 +67,7 @@ class MidiMapping(BaseModel):
     @classmethod
     def _program(cls, program: int | str | None) -> int | str | None:
         if isinstance(program, int) and not 1 <= program <= 128:
-            raise ValueError("a program is 1 to 128, or any")
+            raise ValueError(f"program is {program}: use 1 to 128, or any")
         return program
 
     @field_validator("light")
@@ -74,25 +76,25 @@ class MidiMapping(BaseModel):
         for level in light if isinstance(light, list) else []:
             velocity, channel = (*level, 1, 0)[:2] if isinstance(level, list) else (level, 1)
             if not (0 <= velocity <= 127 and 1 <= channel <= 16) or (isinstance(level, list) and len(level) != 2):
-                raise ValueError(f"a light is 0 to 127, or that and a channel as in [21, 7], not {level}")
+                raise ValueError(f"a light takes 0 to 127, or that and a channel as in [21, 7], not {level}")
         if light == []:
-            raise ValueError("a light has at least one level: what it shows when it is off")
+            raise ValueError("light needs at least one level, which is the light's when it is off")
         return light
 
     @model_validator(mode="after")
     def _fits(self) -> MidiMapping:
         numbers = (self.note, self.cc, self.cc14, self.nrpn, self.program, self.polytouch)
         if sum(n is not None for n in numbers) + self.pitchbend + self.aftertouch != 1:
-            raise ValueError(f"say exactly one of {SOURCES}")
+            raise ValueError(f"a mapping needs exactly one of {SOURCES}")
         p = find(self.to) if self.to else None
         if p and p.kind == "text" and self.value is None:
-            raise ValueError(f"{self.to} is a text: add `value: ...` with the text that a press sends")
+            raise ValueError(f"{self.to} is a text: add `value: ...` with the text that a press is to send")
         if self.relative is not None and self.cc is None:
-            raise ValueError("relative is about an encoder: it needs cc")
+            raise ValueError("relative is for an encoder: it needs cc")
         if p and p.kind != "trigger" and self.mode == "trigger" and self.value is None:
-            raise ValueError(f"{self.to} has a value: a trigger needs `value: ...` to say which it sends")
+            raise ValueError(f"{self.to} has a value: add `value: ...` with the value that the trigger is to send")
         if p and p.kind in ("trigger", "text") and self.mode not in (None, "trigger"):
-            raise ValueError(f"{self.to} is a {p.kind}: it is fired with each press, and has no mode {self.mode}")
+            raise ValueError(f"{self.to} is a {p.kind}, which is fired by each press: remove `mode: {self.mode}`")
         return self
 
     @property
@@ -110,7 +112,7 @@ class MidiMapping(BaseModel):
     def rule(self, takeover: str = "pickup", default: bool = False) -> dict[str, Any]:
         """The fields of the MIDI input's `Rule` (integrations/midi/rules.py), the parameter's own range filled in.
 
-        takeover: of faders that do not say theirs. default: it gives way to a controller's map.
+        takeover: of faders that set none. default: a controller's map may replace the rule.
         """
         kind, number = self.source
         p = find(self.to) if self.to else None
@@ -137,7 +139,7 @@ class MidiMapping(BaseModel):
         return rule
 
     def _press(self, p: Parameter | None) -> tuple[Any, ...] | None:
-        """What a button sends each time it is pressed; None for what is moved."""
+        """The arguments that a button sends with each press; None for a control that is moved."""
         if self.value is not None:
             return (self.value,)
         if p is None or p.kind != "trigger":
@@ -154,12 +156,13 @@ def _range(p: Parameter | None) -> tuple[float, float]:
 
 
 def compose(target: str, source: Mapping[str, Any]) -> dict[str, Any]:
-    """The rule of a mapping that was learned. Raises ValueError, with the reason, where there can be none."""
+    """The rule of a learned mapping, as `learned` makes it. ValueError, with the reason, for an impossible one."""
     return learned(target, source).rule()
 
 
 def learned(target: str, source: Mapping[str, Any]) -> MidiMapping:
-    """A mapping from what names a control (note, cc, channel, device, ...). ValueError where there can be none."""
+    """A mapping to `target` from the fields that name a control (note, cc, channel, device, ...). ValueError, with the
+    reason, for an impossible one."""
     from pydantic import ValidationError
 
     try:

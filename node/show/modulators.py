@@ -14,14 +14,14 @@ Shape = Literal["sine", "triangle", "saw", "square", "random", "sample-and-hold"
 
 
 def targets_of(text: str) -> tuple[Parameter, ...]:
-    """The parameters that "energy, cam/yaw" names. ValueError, saying what is right, for what cannot be moved."""
+    """The parameters of a list as in "energy, cam/yaw". ValueError, with an example, for one that cannot be moved."""
     found = []
     for name in filter(None, (part.strip() for part in text.split(","))):
         p = find(name)
         if p is None:
             raise ValueError(f"there is no parameter {name[:80]!r}{nearest(name)}")
         if p.kind != "float" or p.local:
-            raise ValueError(f"a modulator moves faders of the picture, as energy or cam/yaw, not {name}")
+            raise ValueError(f"a modulator moves faders of the world, such as energy or cam/yaw, not {name}")
         found.append(p)
     return tuple(found)
 
@@ -30,10 +30,12 @@ Length = Annotated[Span, BeforeValidator(Span.parse), PlainSerializer(str)]
 
 
 class ModulatorLine(BaseModel):
-    """One of a show's `modulators`. In its order they are mod/1, mod/2, ... and everything but the times can be played.
+    """One of a show's `modulators`, which are mod/1, mod/2, ... in the order of the file.
 
-    rate: cycles a second; or beats: beats a cycle. phase: cycles by which it starts later in its wave.
-    to: one parameter or several. fire: what plays an envelope: triggers, or faders as they pass the middle.
+    Everything but phase, times and `fire` can be changed live.
+    rate: cycles a second, or beats: beats a cycle. phase: the point of its wave at which it starts, in cycles.
+    to: one or several parameters. attack, decay, release: lengths of an envelope; sustain: its level.
+    fire: parameters that start the envelope: triggers, or faders when they pass the middle.
     """
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
@@ -57,7 +59,7 @@ class ModulatorLine(BaseModel):
     def _to(cls, to: str | list[str]) -> str:
         text = to if isinstance(to, str) else ", ".join(to)
         if not targets_of(text):
-            raise ValueError("name at least one fader to move, as in energy")
+            raise ValueError("name at least one fader to move, as in `to: energy`")
         return text
 
     @field_validator("fire", mode="before")
@@ -73,19 +75,19 @@ class ModulatorLine(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> ModulatorLine:
         if self.rate is not None and self.beats is not None:
-            raise ValueError("say rate (cycles a second) or beats (beats a cycle), not both")
+            raise ValueError("use rate (cycles a second) or beats (beats a cycle), not both")
         if self.shape == "envelope" and (self.rate is not None or self.beats is not None):
-            raise ValueError("an envelope has attack, decay, sustain and release, and no rate or beats")
+            raise ValueError("an envelope has attack, decay, sustain and release: remove rate and beats")
         return self
 
     def values(self, n: int) -> dict[str, Any]:
-        """What mod/<n>/... start at."""
-        said = {
+        """The values with which the parameters mod/<n>/... start."""
+        start = {
             "to": str(self.to), "shape": self.shape, "depth": self.depth, "offset": self.offset,
             "rate": 1.0 if self.rate is None else self.rate,
             "beats": 0.0 if self.rate is not None else self.beats or 4.0,
         }  # fmt: skip
-        return {f"mod/{n}/{name}": value for name, value in said.items()}
+        return {f"mod/{n}/{name}": value for name, value in start.items()}
 
     def modulator(self, n: int) -> Modulator:
         return Modulator(n, self.attack, self.decay, self.sustain, self.release, frozenset(self.fire), shift=self.phase)

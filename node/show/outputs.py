@@ -17,8 +17,8 @@ from worldjockey.integrations import Output
 from .fields import SHORT, or_refuse
 
 logger = logging.getLogger(__name__)
-GROUP = "worldjockey.outputs"  # of entry points, by which other packages bring outputs
-# The class of each kind, "module:name". Other packages bring more of them by entry points.
+GROUP = "worldjockey.outputs"  # the group of entry points in which other packages declare outputs
+# The class of each kind, "module:name". Other packages add more by entry points.
 BUILTIN_OUTPUTS = {
     "window": "worldjockey.integrations.window:WindowOutput",
     "ndi": "worldjockey.integrations.ndi.output:NDIOutput",
@@ -42,30 +42,30 @@ def output_classes() -> dict[str, str]:
 
 
 def class_path(kind: str) -> str:
-    """The class of one kind, "module:name". ValueError for a kind that there is not, with those that there are."""
+    """The class of one kind, "module:name". ValueError, with all kinds, for one that does not exist."""
     path = BUILTIN_OUTPUTS.get(kind) or output_classes().get(kind)
     if path is None:
-        raise ValueError(f"there is no output {SHORT.repr(kind)}: this build has {', '.join(output_classes())}")
+        raise ValueError(f"there is no output {SHORT.repr(kind)}: use one of {', '.join(output_classes())}")
     return path
 
 
 def output_class(kind: str) -> type[Output]:
-    """The class of one kind. Its module is imported; the library that it sends through is not."""
+    """The class of one kind. Its module is imported, but not the library that the output sends through."""
     path = class_path(kind)
     module, _, name = path.partition(":")
     try:
         found: type[Output] = getattr(importlib.import_module(module), name)
     except Exception as error:  # another package's code
         logger.exception("output %s cannot be imported", kind)
-        raise ValueError(f"the output {kind} cannot be imported from {path}: {error}; is its package whole?") from None
+        raise ValueError(f"the output {kind} cannot be imported from {path}: {error}; reinstall its package") from None
     return found
 
 
 @dataclass(frozen=True)
 class OutputEntry:
-    """One output of a show: its kind, and those of its options that the show sets.
+    """One output of a show: its kind, and the options that the show sets.
 
-    Raises ValueError for a kind or an option that does not exist, with those that do.
+    ValueError, with the right ones, for a kind or an option that does not exist.
     """
 
     kind: str
@@ -87,7 +87,7 @@ class OutputEntry:
         return OutputEntry(self.kind, {**self.options, **options})
 
     def dump(self) -> str | dict[str, Any]:
-        """What `parse_output` reads back: the short form where one option or none is set."""
+        """The entry as `parse_output` reads it: the short form where one option or none is set."""
         if not self.options:
             return self.kind
         name = output_class(self.kind).short
@@ -97,7 +97,7 @@ class OutputEntry:
 
 
 def parse_output(value: Any) -> OutputEntry:
-    """A show's line for an output -> its kind and options. ValueError says what is right.
+    """A show's line for an output -> its kind and options. ValueError, with the right form, for anything else.
 
     value: "ndi", "ndi:NAME", {"ndi": {"name": NAME}} or {"kind": "ndi", "name": NAME}.
     """
@@ -111,11 +111,11 @@ def parse_output(value: Any) -> OutputEntry:
         return OutputEntry(value["kind"].strip(), {k: v for k, v in value.items() if k != "kind" and v is not None})
     if isinstance(value, OutputEntry):
         return value
-    raise ValueError(f"an output is written as ndi, file:clip.mp4 or {{kind: ndi, name: x}}, not {SHORT.repr(value)}")
+    raise ValueError(f"write an output as ndi, file:clip.mp4 or {{kind: ndi, name: x}}, not as {SHORT.repr(value)}")
 
 
 def _checked(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with the types that the kind's constructor names. ValueError for what the constructor refuses."""
+    """The options in the types that the kind's constructor declares. ValueError for options that it refuses."""
     made = output_class(kind)
     model = _options_model(kind)
     values, errors = {}, []
@@ -127,7 +127,8 @@ def _checked(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
         for detail in error.errors(include_url=False):
             name = str(detail["loc"][0])
             if detail["type"] == "extra_forbidden":
-                message = f"{kind} takes {' and '.join(sorted(model.model_fields)) or 'no options'}, not {name}"
+                options_here = ", ".join(sorted(model.model_fields)) or "none"
+                message = f"{kind} has no option {name}: it has {options_here}"
             elif detail["type"] == "missing":
                 message = f"a {kind} output needs a {name}{example}"
             else:
@@ -139,7 +140,7 @@ def _checked(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache
 def _options_model(kind: str) -> type[BaseModel]:
-    """The arguments of the kind's constructor as a model that checks them."""
+    """A model that checks the arguments of the kind's constructor."""
     made = output_class(kind)
     hints = get_type_hints(made.__init__)
     fields: dict[str, Any] = {
@@ -150,7 +151,7 @@ def _options_model(kind: str) -> type[BaseModel]:
 
 
 def _plain(value: Any) -> Any:
-    """For YAML: paths as text, tuples as lists."""
+    """The value for YAML: paths become text, and tuples lists."""
     if isinstance(value, Path):
         return str(value)
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -1,4 +1,4 @@
-"""What a show lays on the pads, and its cues."""
+"""The pads and cues of a show."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, m
 from ..parameters import PADS, PARAMETERS, TEXT_BYTES
 from ..timing.tempo import Quantise, Span
 from .fields import ShowModel, check_values
-from .media import shown
+from .media import prompt_text
 
 
 class Pad(ShowModel):
-    """One slot of the deck. In the file a plain text is enough.
+    """One slot of the prompt deck. In the file a plain text is enough.
 
-    image: a picture whose look the pad takes. sound: a file whose first second is the pad's pulse. video: a clip that
-    the world carries on; one that knows pictures only takes its first. All are paths, from the show file's folder;
-    words beside them overrule what the picture says.
+    image: a file whose look the world takes. sound: a file whose first second gives the pulse. video: a clip that the
+    world continues; a world without clips takes its first frame as an image. All are paths, from the show file's
+    folder. Text takes precedence over what the image shows.
     """
 
     text: str = Field(default="", max_length=TEXT_BYTES)
@@ -27,9 +27,9 @@ class Pad(ShowModel):
     video: str | None = None
 
     @property
-    def said(self) -> str:
-        """What `pad/<n>/text` says: its words, and in brackets its files."""
-        return str(PARAMETERS["pad/1/text"].coerce(shown(self.text, self.image, self.sound, self.video)))
+    def prompt(self) -> str:
+        """The value of `pad/<n>/text`: the text, and the names of the files in brackets."""
+        return str(PARAMETERS["pad/1/text"].coerce(prompt_text(self.text, self.image, self.sound, self.video)))
 
 
 def _pad(value: Any) -> Any:
@@ -39,9 +39,9 @@ def _pad(value: Any) -> Any:
 
 
 def short_pad(pad: Pad) -> Any:
-    """`_pad`'s inverse."""
-    said = pad.model_dump(exclude_defaults=True)
-    return said.get("text", "") if said.keys() <= {"text"} else said
+    """The pad as in a show file: a plain text where that is enough."""
+    fields = pad.model_dump(exclude_defaults=True)
+    return fields.get("text", "") if fields.keys() <= {"text"} else fields
 
 
 PadList = Annotated[list[Annotated[Pad, BeforeValidator(_pad)]], Field(max_length=PADS)]
@@ -56,12 +56,13 @@ Length = Annotated[Span | None, BeforeValidator(_span), PlainSerializer(lambda s
 
 
 class Cue(ShowModel):
-    """A named snapshot. What it does not mention stays as it is.
+    """A named snapshot. Parameters that it does not mention keep their values.
 
-    bank: what lies under the hands from then on, by number or name. pads: weight by pad number or label, in that bank;
-    pads that a cue with `pads` leaves out go to 0.
-    seconds: how long everything takes to get there; or transition, as in "2 beats" or "1 bar". curve: of the way.
-    quantise: what the cue waits for, if not what the show says. follow: how long after it the next one comes by itself.
+    bank: the present bank from then on, by number or name. pads: weights by pad number or label, in that bank; pads
+    that a cue with `pads` leaves out go to 0.
+    seconds: the length of the transition; or transition: its length as in "2 beats" or "1 bar". curve: of the
+    transition. quantise: the beat, bar or phrase that the cue waits for; by default the show's own `quantise`.
+    follow: the time after which the next cue starts by itself.
     """
 
     name: str = Field(min_length=1)
@@ -83,7 +84,7 @@ class Cue(ShowModel):
     @model_validator(mode="after")
     def _one_length(self) -> Cue:
         if self.transition is not None and self.seconds:
-            raise ValueError("say seconds or transition, not both")
+            raise ValueError("use seconds or transition, not both")
         return self
 
     @property

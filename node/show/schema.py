@@ -1,4 +1,4 @@
-"""The show: everything one performance needs, checked against the parameter table, from one YAML file."""
+"""The show: everything that one performance needs, in one YAML file that is checked against the parameter table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from worldjockey.model.registry import preset_values, split_options
 from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
 from ..timing.tempo import Quantise
 from .banks import Banks
-from .connections import LivePicture, Midi, Osc, Sound, parse_live
+from .connections import LiveInput, Midi, Osc, Sound, parse_live
 from .fields import ShowModel, check_values, or_refuse, parse_fps, parse_size, parse_world_address
 from .media import Media
 from .midi_mapping import MidiMapping
@@ -32,11 +32,11 @@ from .pads import BankName, Cue, Pad, PadList, short_pad
 from .yaml_file import explained, parse, read, write
 
 EMBEDDED = Path(__file__).parent / "default.yaml"
-LIVE_OPENS = 0.5  # strength of a live picture where the show says nothing: it is seen, and so is the world
+DEFAULT_LIVE_STRENGTH = 0.5  # where the show sets none: both the live picture and the world are visible
 
 
 def _model(value: Any) -> Any:
-    """{name: turbo, size: small} -> "turbo:size=small"; ValueError for options that are none."""
+    """{name: turbo, size: small} -> "turbo:size=small". ValueError for malformed options."""
     if isinstance(value, dict) and isinstance(name := value.get("name"), str):
         options = ",".join(f"{key}={choice}" for key, choice in value.items() if key != "name")
         value = f"{name}:{options}" if options else name
@@ -50,14 +50,14 @@ def _world(value: str | None) -> str | None:
 
 
 class Show(ShowModel):
-    """Everything one performance needs.
+    """Everything that one performance needs.
 
-    model: a world, perhaps with options: `wan-1.3b-longlive:decoder=full`, or {name: wan-1.3b-longlive, decoder: full}.
-    snapshots: the file, from the show file's folder, that keeps what is saved live from one run to the next.
-    world: the machine that runs it, as in tcp://192.168.1.20, if not this one. key: the file, from that folder, that
-    both machines have.
-    banks: pads by the name of their bank, in place of `pads`. The first opens, or the one that `values: {bank: 2}`
-    says.
+    model: a world, if need be with options: `wan-1.3b-longlive:decoder=full`, or {name: wan-1.3b-longlive, decoder:
+    full}. world: the machine that runs it, as in tcp://192.168.1.20; by default this one. key: path of the key file
+    that both machines have. snapshots: path of the file that keeps snapshots from one run to the next. Paths start from
+    the show file's folder.
+    banks: pads by the name of their bank, in place of `pads`. The show opens with the first bank, or with the one that
+    `values: {bank: 2}` selects.
     """
 
     name: str = Field(default="worldjockey", min_length=1, max_length=200)
@@ -80,7 +80,7 @@ class Show(ShowModel):
     osc: Osc = Field(default_factory=Osc)
     midi: Midi = Field(default_factory=Midi)
     sound: Sound = Field(default_factory=Sound)
-    live: Annotated[LivePicture | None, BeforeValidator(parse_live)] = None
+    live: Annotated[LiveInput | None, BeforeValidator(parse_live)] = None
 
     @field_validator("values")
     @classmethod
@@ -93,26 +93,33 @@ class Show(ShowModel):
         errors: list[tuple[tuple[Any, ...], str]] = []
         banks = self.prompts()
         if self.pads and self.banks:
-            errors.append((("pads",), "say pads or banks, not both: a bank can be named, with these pads in it"))
+            errors.append((("pads",), "use pads or banks, not both: move these pads into a bank of their own"))
         if len({name.lower() for name in banks.names}) < len(banks.names):
-            errors.append((("banks",), "each bank needs a name of its own, in any case"))
+            errors.append((("banks",), "two banks have the same name but for upper and lower case: rename one"))
         if int(self.values.get("bank", 1)) > len(banks.names):
-            errors.append((("values", "bank"), f"there is no bank {self.values['bank']}: there is {len(banks.names)}"))
+            errors.append(
+                (("values", "bank"), f"there is no bank {self.values['bank']}: the show has {len(banks.names)}")
+            )
         for index, cue in enumerate(self.cues):
             if cue.name.lower() in names:
-                errors.append((("cues", index), f"there is already a cue {cue.name!r}; each needs a name of its own"))
+                errors.append((("cues", index), f"there is already a cue {cue.name!r}: rename one of the two"))
             names.add(cue.name.lower())
             try:
                 here = self.bank(cue.bank)
                 if isinstance(cue.bank, int) and not 1 <= cue.bank <= len(banks.names):
-                    raise ValueError(f"there is no bank {cue.bank}: there is {', '.join(banks.names)}")
+                    raise ValueError(f"there is no bank {cue.bank}: the show has {', '.join(banks.names)}")
             except ValueError as error:
                 errors.append((("cues", index, "bank"), str(error)))
                 continue
             labels = sorted({pad.label.lower() for pad in here if pad.label})
             pads_there = f"1 to {PADS}, or a pad's label" + (f" ({', '.join(labels)})" if labels else "")
             if cue.pads and cue.bank is None and len(banks.names) > 1:
-                errors.append((("cues", index, "pads"), f"of which bank? Add `bank: {banks.names[0]}`"))
+                errors.append(
+                    (
+                        ("cues", index, "pads"),
+                        f"each bank has its own pads: add the bank, as in `bank: {banks.names[0]}`",
+                    )
+                )
                 continue
             for pad in cue.pads or {}:
                 if not (1 <= pad <= PADS if isinstance(pad, int) else pad.lower() in labels):
@@ -137,7 +144,7 @@ class Show(ShowModel):
 
     @property
     def on_air(self) -> list[OutputEntry]:
-        """The outputs that are played to. Audio goes to each that can carry it, unless its line says `sound: false`."""
+        """The outputs that the show plays to. Each that can carry audio gets it, unless its line has `sound: false`."""
         return [
             entry.with_options(sound=self.sound.enabled and entry.options.get("sound") is not False)
             if entry.carries_audio
@@ -146,23 +153,23 @@ class Show(ShowModel):
         ]
 
     def prompts(self) -> Banks:
-        """What its banks have on their pads; one bank, "1", where it has pads alone."""
+        """The texts of its banks' pads; a show with `pads` has one bank, named "1"."""
         banks = self.banks or {"1": self.pads}
-        texts = (tuple(pad.said for pad in pads) + ("",) * (PADS - len(pads)) for pads in banks.values())
+        texts = (tuple(pad.prompt for pad in pads) + ("",) * (PADS - len(pads)) for pads in banks.values())
         return Banks(tuple(banks), tuple(texts)).switched(int(self.values.get("bank", 1)) - 1)
 
     def bank(self, key: int | str | None) -> list[Pad]:
-        """The pads of a bank, by number or name; of the first where None. ValueError, naming what there is."""
+        """The pads of a bank by number or name, of the first one for None. ValueError, with the names, for another."""
         return [*(self.banks or {"1": self.pads}).values()][0 if key is None else self.prompts().index(key)]
 
     def pad_number(self, key: int | str, bank: int | str | None = None) -> int:
-        """A pad's number 1..16 by number or label; the show's own validation has made sure that it exists."""
+        """A pad's number 1..16 by number or label. Validation has made sure that the pad exists."""
         if isinstance(key, int):
             return key
         return 1 + next(i for i, pad in enumerate(self.bank(bank)) if pad.label.lower() == key.lower())
 
     def initial(self) -> dict[str, Any]:
-        """Every parameter's value as the show opens: the table's defaults, the world's, the show's texts and values."""
+        """Every parameter's value as the show opens: the defaults, overridden by the world's presets and the show."""
         values = {name: p.default for name, p in PARAMETERS.items() if p.kind != "trigger"}
         values.update({name: PARAMETERS[name].coerce(value) for name, value in preset_values(self.model).items()})
         values["prompt"] = self.prompt
@@ -171,32 +178,32 @@ class Show(ShowModel):
         for n, line in enumerate(self.modulators, 1):
             values.update(line.values(n))
         if self.live and not self.values.keys() & {"live/look", "live/strength"}:
-            values["live/strength"] = LIVE_OPENS
+            values["live/strength"] = DEFAULT_LIVE_STRENGTH
         return {**values, **self.values}
 
     def ahead(self) -> tuple[str, ...]:
-        """The prompts that cues and banks will ask for."""
-        said = [text for cue in self.cues for text in (cue.prompt, *_texts(cue.values))]
-        said += [pad.said for bank in self.banks.values() for pad in bank]
-        return tuple(text for text in said if text)
+        """The prompts of all cues and banks, to be encoded ahead of time."""
+        prompts = [text for cue in self.cues for text in (cue.prompt, *_texts(cue.values))]
+        prompts += [pad.prompt for bank in self.banks.values() for pad in bank]
+        return tuple(text for text in prompts if text)
 
     def media(self, folder: Path) -> dict[str, Media]:
-        """Pictures, sounds and clips on pads, by the text that stands for them. `folder` is where their paths start."""
+        """The files on pads, by the pad's prompt. folder: where relative paths start."""
         return {
-            pad.said: Media(*(str(folder / v) if v else None for v in (pad.image, pad.sound, pad.video)))
+            pad.prompt: Media(*(str(folder / v) if v else None for v in (pad.image, pad.sound, pad.video)))
             for pad in (*self.pads, *(pad for bank in self.banks.values() for pad in bank))
             if pad.image or pad.sound or pad.video
         }
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> Show:
-        """Read and check a show file; None opens the embedded one. Raises ShowError with every error found."""
+        """Read and check a show file; None reads the embedded one. ShowError with every error in it."""
         path = EMBEDDED if path is None else Path(path)
         return cls.parse(read(path), str(path))
 
     @classmethod
     def parse(cls, text: str | bytes, source: str = "show") -> Show:
-        """A show from its YAML. Raises ShowError with every error found."""
+        """A show from its YAML. ShowError with every error in it. source: the name that messages give to the file."""
         data, lines = parse(text, source)
         try:
             return cls.model_validate(data)
@@ -204,7 +211,7 @@ class Show(ShowModel):
             raise explained(error, source, lines, _owner) from None
 
     def dump(self, path: Path | str | None = None) -> str:
-        """The show as YAML that `load` reads back; also written to `path` where one is given, whole or not at all."""
+        """The show as YAML that `load` reads back. It is also written to `path`, if given, whole or not at all."""
         data = self.model_dump(mode="python", exclude_defaults=True)
         data |= {"name": self.name, "model": self.model, "size": f"{self.width}x{self.height}"}
         data["fps"] = self.fps_num if self.fps_den == 1 else f"{self.fps_num}/{self.fps_den}"
@@ -225,11 +232,11 @@ def _texts(values: dict[str, Any]) -> list[str]:
 
 
 def _owner(loc: tuple[Any, ...]) -> type[BaseModel]:
-    """The part of a show that a line at this place belongs to."""
+    """The model that a line at this place of the file belongs to."""
     if loc[:2] == ("midi", "map"):
         return MidiMapping
     parts: dict[str, type[BaseModel]] = {
         "pads": Pad, "banks": Pad, "cues": Cue, "osc": Osc, "midi": Midi,
-        "modulators": ModulatorLine, "live": LivePicture,
+        "modulators": ModulatorLine, "live": LiveInput,
     }  # fmt: skip
     return Show if len(loc) == 1 else parts.get(str(loc[0]), Show)

@@ -1,4 +1,4 @@
-"""A show as a file: YAML, read by a safe loader, written whole or not at all; every error is told with its line."""
+"""A show as a YAML file: read by a safe loader, with a line number for every error, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ from pydantic import BaseModel, ValidationError
 
 from .fields import SHORT
 
-LARGEST = 1_000_000  # bytes of a show file; more is no show
-Owner = Callable[[tuple[Any, ...]], type[BaseModel]]  # the model that a line at this place of the file belongs to
+MAX_FILE_BYTES = 1_000_000  # a larger file is not a show
+Owner = Callable[[tuple[Any, ...]], type[BaseModel]]  # a place in the file -> the model that a line there belongs to
 
 
 class ShowError(ValueError):
-    """A show file that cannot be played. The message has one line an error: file, line, what is wrong, what is
-    right."""
+    """A show file that cannot be played. The message has one line for each error: file, line number, error and fix."""
 
 
 def read(path: Path) -> bytes:
-    """Raises ShowError for what cannot be a show."""
+    """The bytes of a show file. ShowError if it is missing, cannot be read, or is too large to be a show."""
     try:
         with path.open("rb") as file:
-            raw = file.read(LARGEST + 1)
+            raw = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise ShowError(
             f"{path}: there is no such file; `wj play` without a name opens the embedded show, "
             f"and `wj show --save {path.name}` writes a copy to start from"
         ) from None
     except OSError as error:
-        raise ShowError(f"{path}: cannot be read ({error.strerror})") from None
-    if len(raw) > LARGEST:
-        raise ShowError(f"{path}: larger than {LARGEST // 1000} kB, so not a show file")
+        raise ShowError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise ShowError(f"{path}: larger than {MAX_FILE_BYTES // 1000} kB, so this is not a show file")
     return raw
 
 
 def parse(text: str | bytes, source: str) -> tuple[dict[str, Any], yaml.Node | None]:
-    """The file's lines, and where each of them stands. Raises ShowError."""
+    """The file's data, and the YAML node that knows the line of each value. ShowError if it is not YAML."""
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -56,17 +55,17 @@ def parse(text: str | bytes, source: str) -> tuple[dict[str, Any], yaml.Node | N
             raise
         raise ShowError(f"{source}: this is not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(data, dict):
-        raise ShowError(f"{source}:1: a show is a list of `name: value` lines, as `wj show` prints one")
+        raise ShowError(f"{source}:1: a show is made of `name: value` lines; `wj show` prints an example")
     return data, node
 
 
 def explained(error: ValidationError, source: str, root: yaml.Node | None, owner: Owner) -> ShowError:
-    """Every error with its line."""
+    """A ShowError with every error and its line. owner: finds the model whose fields to suggest."""
     return ShowError("\n".join(_explain(source, root, detail, owner) for detail in _distinct(error)))
 
 
 def write(path: Path, text: str) -> None:
-    """Through a file beside it, so that a full disk or a crash never leaves half a show."""
+    """Replace the file by way of a temporary one, so that a full disk or a crash never leaves half a show."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -79,7 +78,7 @@ def write(path: Path, text: str) -> None:
 
 
 def _refuse_doubles(node: yaml.Node | None, source: str) -> None:
-    """YAML readers keep the last of two equal keys and drop the first in silence; a show must not lose a line."""
+    """Raise ShowError for a repeated key. YAML readers drop the first one silently, but a show must not lose a line."""
     pending, seen_nodes = [node], set()
     while pending:
         node = pending.pop()
@@ -93,14 +92,14 @@ def _refuse_doubles(node: yaml.Node | None, source: str) -> None:
             for key, value in node.value:
                 if key.value != "<<" and isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
                     line = key.start_mark.line + 1
-                    raise ShowError(f"{source}:{line}: {key.value!r} is here twice; keep one of them")
+                    raise ShowError(f"{source}:{line}: {key.value!r} appears twice; keep one of the two")
                 if isinstance(key, yaml.ScalarNode):
                     seen.add((key.tag, key.value))
                 pending.append(value)
 
 
 def _distinct(error: ValidationError) -> list[Any]:
-    """One error a place: a union reports each of its branches, and some errors carry several."""
+    """One error for each place in the file: a union reports all of its branches, and one error may carry several."""
     seen: dict[tuple[Any, ...], Any] = {}
     for detail in error.errors(include_url=False):
         loc = tuple(part for part in detail["loc"] if part not in ("[key]", "int", "str"))
@@ -111,13 +110,13 @@ def _distinct(error: ValidationError) -> list[Any]:
 
 
 def _explain(source: str, root: yaml.Node | None, detail: Any, owner: Owner) -> str:
-    """ "show.yaml:12: pads.2: what is wrong": the deepest line of the file that the error's place leads to."""
+    """ "show.yaml:12: pads.2: message", with the line of the innermost value that contains the error."""
     loc: tuple[Any, ...] = detail["loc"]
     message: str = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
-        message = f"there is no such line in a show{_nearest_field(loc, owner)}"
+        message = f"there is no {str(loc[-1])[:60]!r} here{_nearest_field(loc, owner)}"
     elif detail["type"] == "missing":
-        message = "this line is missing"
+        message = "this line is missing: add it"
     elif detail["type"] not in ("value_error", "errors"):
         message = f"{message[0].lower()}{message[1:]}, not {SHORT.repr(detail['input'])}"
     line = _line(root, loc)
@@ -146,4 +145,4 @@ def _line(node: yaml.Node | None, loc: tuple[Any, ...]) -> int | None:
 def _nearest_field(loc: tuple[Any, ...], owner: Owner) -> str:
     fields = list(owner(loc).model_fields)
     near = difflib.get_close_matches(str(loc[-1]), fields, 1, 0.6)
-    return f", did you mean {near[0]!r}?" if near else f": it has {', '.join(fields)}"
+    return f", did you mean {near[0]!r}?" if near else f": the lines here are {', '.join(fields)}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..ipc.mailbox import TEXTS, Mailbox, TextValue
-from ..show.media import Media, words
+from ..show.media import Media, text_alone
 
 if TYPE_CHECKING:
     from worldjockey.model import World
@@ -110,7 +110,7 @@ class Encoder(threading.Thread):
 
         begin = time.perf_counter()
         media = self._media.get(text)
-        prompt = Prompt(words(text), **media.prompt(self._world.spec.fps)) if media else Prompt(text)
+        prompt = Prompt(text_alone(text), **media.prompt(self._world.spec.fps)) if media else Prompt(text)
         tokens = self._world.encode(prompt)
         self.encode_ms = (time.perf_counter() - begin) * 1e3
         with self._lock:

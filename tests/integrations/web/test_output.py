@@ -446,5 +446,5 @@ def test_shows_name_the_browser_output() -> None:
     assert [o.dump() for o in outputs[:2]] == ["web", "web:8123"]
     with pytest.raises(ShowError, match=r"port: .* not 'stage', as in web:8080"):
         Show.parse("outputs: ['web:stage']")
-    with pytest.raises(ShowError, match="web takes host and port and sound, not layout"):
+    with pytest.raises(ShowError, match="web has no option layout: it has host, port, sound"):
         Show.parse("outputs: [{web: {layout: rgba}}]")

@@ -103,12 +103,12 @@ def test_any_file_is_snapshots_in_range_or_a_clear_error(data):
 def test_the_oldest_are_left_out_of_a_file_that_would_be_too_large():
     kept = {str(n): {f"pad/{k}/text": f"{n} " * (TEXT_BYTES // 4) for k in range(1, 17)} for n in range(SNAPSHOTS_MAX)}
     text = dump(kept)
-    assert len(text.encode()) <= snapshot_files.LARGEST
+    assert len(text.encode()) <= snapshot_files.MAX_FILE_BYTES
     found = list(parse(text, "looks.yaml"))
     assert 1 <= len(found) < SNAPSHOTS_MAX
     assert found == [str(n) for n in range(SNAPSHOTS_MAX)][-len(found) :]
     with pytest.raises(ShowError, match="larger than 1000 kB"):
-        parse("#" * (snapshot_files.LARGEST + 1), "looks.yaml")
+        parse("#" * (snapshot_files.MAX_FILE_BYTES + 1), "looks.yaml")
     many = {str(n): {"energy": 1} for n in range(SNAPSHOTS_MAX + 5)}
     assert next(iter(parse(dump(many), "looks.yaml"))) == "5"
 

@@ -366,14 +366,14 @@ def test_a_show_says_which_bank_opens_and_all_are_encoded_ahead():
     ("text", "words"),
     [
         ("pads: [a]\nbanks: {b: [c]}", "pads or banks"),
-        ("banks: {b: [c], B: [d]}", "a name of its own"),
+        ("banks: {b: [c], B: [d]}", "two banks have the same name"),
         ("banks: {b: [c]}\nvalues: {bank: 2}", "there is no bank 2"),
         ("banks: {b: [c]}\ncues: [{name: x, bank: q}]", "cues.1.bank: there is no bank 'q'"),
         ("banks: {b: [c]}\ncues: [{name: x, bank: 2}]", "there is no bank 2"),
-        ("banks: {b: [c], d: [e]}\ncues: [{name: x, pads: {1: 1}}]", "Add `bank: b`"),
+        ("banks: {b: [c], d: [e]}\ncues: [{name: x, pads: {1: 1}}]", "add the bank, as in `bank: b`"),
         ("banks: {b: [{text: c, label: l}], d: [e]}\ncues: [{name: x, bank: d, pads: {l: 1}}]", "no pad 'l'"),
         ("banks: {b: [c]}\ncues: [{name: x, values: {bank: 1}}]", "a line of its own"),
-        ("banks:\n  b:\n  - {txt: c}", ":3: banks.b.1.txt: there is no such line"),
+        ("banks:\n  b:\n  - {txt: c}", ":3: banks.b.1.txt: there is no 'txt' here, did you mean 'text'?"),
         (f"banks: {{b: [{', '.join('x' * 17)}]}}", "banks.b"),
     ],
 )

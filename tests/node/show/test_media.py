@@ -2,7 +2,7 @@ import av
 import numpy as np
 import pytest
 from wav import wav
-from worldjockey.node.show.media import Media, read_image, read_sound, read_video
+from worldjockey.node.show.media import Media, read_audio, read_image, read_video
 from worldjockey.node.show.schema import Show
 
 
@@ -32,7 +32,7 @@ def sound(tmp_path):
 def test_a_picture_and_a_sound_come_back_as_they_were(picture, sound):
     path, pixels = picture
     np.testing.assert_allclose(read_image(path).astype(int), pixels, atol=2)
-    wave, rate = read_sound(sound)
+    wave, rate = read_audio(sound)
     assert len(wave) == rate == 48000
     levels = np.array([np.abs(c).mean() for c in np.array_split(wave, 16)])
     assert (levels[::4] > 0.3).all()
@@ -69,7 +69,7 @@ def test_a_clip_comes_at_the_worlds_own_rate(clip, fps):
     assert np.array_equal(fields["image"], pictures[0]), "for worlds that know pictures only"
 
 
-@pytest.mark.parametrize("reader", [read_image, read_sound, lambda path: read_video(path, 24)])
+@pytest.mark.parametrize("reader", [read_image, read_audio, lambda path: read_video(path, 24)])
 def test_a_file_that_cannot_be_read_is_named(reader, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no media" * 40)
