@@ -1,4 +1,7 @@
-"""The rig. One file per protocol; each is an `Output` or an `Input` and knows nothing of the others or of the node."""
+"""The contract between the node and the rig: `Output`, `Input`, `FrameSource` and the values that they exchange.
+
+Each protocol is one file or package, and imports neither another protocol nor the node.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ Layout = Literal["native", "rgba", "bgrx", "uyvy", "uyva", "yuv420p"]
 
 @dataclass(frozen=True)
 class VideoFormat:
-    """What the show sends."""
+    """The format of the show: its size in pixels, its frame rate and its name."""
 
     width: int
     height: int
-    fps_num: int  # frames a second as a fraction, so that 29.97 is 30000/1001
+    fps_num: int  # frames a second as a fraction, as in 30000/1001 for 29.97
     fps_den: int = 1
-    name: str = "worldjockey"  # the source's name, as other programs list it
+    name: str = "worldjockey"  # as other programs list the source
 
     @property
     def fps(self) -> float:
@@ -34,9 +37,10 @@ class VideoFormat:
 
 @dataclass(frozen=True)
 class CardMemory:
-    """Pictures in a CUDA card's memory, as another process may open them.
+    """Frames in a CUDA card's memory that another process can open.
 
-    handle: by CUDA's interprocess communication. bus: the card's PCI address. size: bytes of one of the `slots`.
+    handle: of the memory, for CUDA's interprocess communication. bus: the card's PCI address. slots: how many frames it
+    holds. size: bytes of one slot.
     """
 
     handle: bytes
@@ -47,11 +51,11 @@ class CardMemory:
 
 @dataclass(frozen=True)
 class OnCard:
-    """A world's picture on a CUDA card, and how it is to be composed there.
+    """A world's frame on a CUDA card, and how to compose the program's frame from it.
 
-    slot: where in `memory` it lies, RGBA. number: counts the world's pictures; a new one is on its way in from what was
-    shown before it. share: how much of it is seen, 0..1. flow: what moves from the one to the other,
-    (height / 2, width / 2, 2) in pixels, float16; None is a plain blend. blackout: 1 is black.
+    slot: of the frame in `memory`, where it lies as RGBA. number: counts the world's frames. Each one replaces what was
+    shown before it step by step: share is how much of it shows, 0..1, and flow the motion towards it,
+    (height / 2, width / 2, 2) in pixels, float16; None is a plain blend. blackout: 0..1, 1 is black.
     """
 
     memory: CardMemory
@@ -65,17 +69,17 @@ class OnCard:
 
 
 class CardError(RuntimeError):
-    """A picture cannot go from the card's memory to OpenGL. The message says why; the same picture's pixels can."""
+    """A frame cannot go from the card's memory to OpenGL, for the reason in the message. Its pixels still can."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One tick's picture in the layout the output asked for.
+    """One tick's frame in the layout that the output declared.
 
     pixels: native (h, w, 3) RGB at the world's own size; rgba (H, W, 4); bgrx (H, W, 4); uyvy (H, W, 2), BT.709 limited
     range; uyva (H * 3 / 2, W, 2), the same and below it H * W bytes of alpha; yuv420p (H * 3 / 2, W), BT.709 limited
-    range. Owned by the caller: an output that keeps it past `send` says so by `holds`, the number of earlier frames
-    whose pixels must stay untouched.
+    range. They belong to the caller: an output that needs them after `send` declares it with `holds`, the number of
+    earlier frames whose pixels must stay untouched.
     """
 
     pixels: Pixels
@@ -86,10 +90,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class AudioChunk:
-    """A piece of the sound that is listened to.
+    """A chunk of the show's audio.
 
-    samples: (n, 2), left and right, -1..1. rate: samples a second. time: time.monotonic() at which the first of them
-    was heard, on a clock so even that the next piece begins where this one ends, unless something is missing between.
+    samples: (n, 2), left and right, -1..1. rate: samples a second. time: time.monotonic() at which the first sample
+    arrived, on a smoothed clock: the next chunk begins at this one's `end`, unless audio was lost in between.
     """
 
     samples: Samples
@@ -98,29 +102,30 @@ class AudioChunk:
 
     @property
     def end(self) -> float:
+        """time.monotonic() at which the next chunk begins."""
         return self.time + len(self.samples) / self.rate
 
 
 class Unsuitable(RuntimeError):
-    """This can never work as things are: another platform's, or a part of it is not installed. The message names the
-    fix. Whoever runs it need not try for ever."""
+    """It cannot work on this machine as it is, because of the platform or a missing library. The message names the fix,
+    and a retry is useless."""
 
 
 class Output(ABC):
-    """Somewhere frames go. Runs in a process of its own; may block, may crash.
+    """A destination of frames. It runs in a process of its own, and may block or crash.
 
-    Only `send` has to be written. All other methods are hooks that do nothing here. The attributes may be set by the
-    class or, where options decide, by its constructor.
+    Only `send` must be implemented; all other methods are hooks that do nothing here. The attributes are set by the
+    class or, where they depend on options, by its constructor.
 
-    The constructor's arguments, with their types, are the options that a show can set; it raises ValueError for values
-    that cannot be. The class is also imported where the show is read, so its module imports the library that it sends
-    through in `open` only.
+    The constructor's arguments, with their types, are the options that a show can set; the constructor raises
+    ValueError for invalid values. The class is also imported where the show is read, so its module must import the
+    library that it sends through in `open` only.
 
-    short: the option that may stand behind the kind and a colon, as in "ndi:NAME". example: of that short form.
+    short: the option that can follow the kind and a colon, as in "ndi:NAME". example: of that short form.
     layout: of the pixels that `send` gets. holds: number of earlier frames whose pixels must stay untouched.
-    wants_audio: audio goes to `send_audio`. accepts_gpu_frames: frames may lie on a CUDA card (`Frame.card`);
-    if `send` raises CardError for one, pixels come from the next tick on. copies: each copy of a whole frame that this
-    output makes, in words for `wj bench`.
+    wants_audio: `send_audio` gets the show's audio. accepts_gpu_frames: frames may lie on a CUDA card (`Frame.card`);
+    if `send` raises CardError for one, the frames from the next tick on have pixels. copies: a description of each copy
+    of a whole frame that this output makes, for `wj bench`.
     """
 
     short: str = "name"
@@ -132,41 +137,42 @@ class Output(ABC):
     copies: tuple[str, ...] = ()
 
     def open(self, fmt: VideoFormat) -> None:  # noqa: B027
-        """Raises OSError or RuntimeError with a message that names the fix; Unsuitable where waiting is no fix."""
+        """Prepare to send. OSError or RuntimeError, with the fix, if that fails; Unsuitable if a retry is useless."""
 
     @abstractmethod
     def send(self, frame: Frame) -> None:
-        """Take one frame; called once a tick. What it raises ends the process, which is then started again."""
+        """Send one frame; called once a tick. An exception ends the process, which is then started again."""
 
     def send_audio(self, chunk: AudioChunk) -> None:  # noqa: B027
-        """Take a chunk of the show's audio, after the frame of the same tick; called only where `wants_audio` is true.
-        An exception costs this output its audio, not its frames."""
+        """Send a chunk of the show's audio; called after the frame of the same tick, and only where `wants_audio` is
+        true. An exception ends the audio of this output, but not its frames."""
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:  # noqa: B027
-        """Called several times a second: "prompt", "cue" and "latency_ms" of the show."""
+        """Called several times a second with the show's "prompt", "cue" and "latency_ms"."""
 
     def set_keystone(self, corners: Sequence[Sequence[float]]) -> None:  # noqa: B027
-        """Called before each frame: how far the performer moved the screen's four corners, top left first and
-        clockwise, each [x, y] as a share of the screen."""
+        """Called before each frame with the four corners' offsets, top left first and clockwise, each [x, y] as a share
+        of the screen."""
 
     def status(self) -> Mapping[str, Any]:
-        """JSON-able facts: connections, tally, bytes written, ... `{"closed": True}`: the user ended this output."""
+        """Facts for the status, as JSON can hold them: connections, tally, bytes written, ... `{"closed": True}` means
+        that the user closed this output."""
         return {}
 
     def close(self) -> None:  # noqa: B027
-        """Let go of everything. Called once, also after an error."""
+        """Release everything. Called once, also after an error."""
 
 
-class PictureSource(Protocol):
-    """Somewhere live pictures come from. Runs in a process of its own; may block, may die."""
+class FrameSource(Protocol):
+    """A source of live frames. It runs in a process of its own, and may block or crash."""
 
     def open(self) -> None:
-        """Raises OSError with a message that names the fix (it is tried again); Unsuitable where waiting is no fix."""
+        """Connect. OSError, with the fix, where that fails for now; Unsuitable if a retry is useless."""
         ...
 
     def read(self, size: tuple[int, int]) -> Pixels | None:
-        """The newest picture, filling (width, height): (height, width, 3) RGB. Waits for it; None when none came within
-        half a second but the source is still there. Raises OSError when it is gone."""
+        """Wait for the newest frame: (height, width, 3) RGB, cropped to fill `size`, (width, height). None if none came
+        within half a second, but the source is still there. OSError when it is gone."""
         ...
 
     def status(self) -> Mapping[str, Any]: ...
@@ -176,13 +182,13 @@ class PictureSource(Protocol):
 
 @dataclass(frozen=True)
 class ControlEvent:
-    """One thing a performer did, as an input understood it.
+    """One control that an input received.
 
     target: the parameter's name in the table ("prompt", "pad/3", "word/storm", "act/dance", "cue/go", ...).
-    args: the values as they came (floats, ints, strings); the node checks and clamps them.
-    arrived_at: time.monotonic() of arrival; 0 until the desk puts it in.
-    source: who sent it ("osc 127.0.0.1:53211", "midi APC mini mk2").
-    meta: {"relative": True} where the first of args is a step from the present value.
+    args: the values as received (floats, ints, strings); the node checks and clamps them.
+    arrived_at: time.monotonic() of its arrival; 0 until the desk sets it.
+    source: its sender ("osc 127.0.0.1:53211", "midi APC mini mk2").
+    meta: {"relative": True} where args[0] is a step from the present value.
     """
 
     target: str
@@ -196,14 +202,17 @@ Deliver = Callable[[ControlEvent], None]
 
 
 class Input(Protocol):
-    """Somewhere controls come from. Runs in threads of the control process and never raises into it."""
+    """A source of controls. It runs in threads of the control process, and never raises into it."""
 
     def start(self, deliver: Deliver) -> None:
-        """Raises OSError with a message that names the fix (a port in use, no such device)."""
+        """Start to receive. OSError, with the fix, where that fails (a port in use, no such device).
+
+        deliver: called with each control, from any thread; it never blocks.
+        """
         ...
 
     def feedback(self, target: str, value: Any) -> None:
-        """The node's value of a parameter changed: tell the controller (LEDs, motor faders, OSC feedback)."""
+        """Pass a parameter's new value to the controllers (LEDs, motor faders, OSC feedback). Must not block."""
         ...
 
     def status(self) -> Mapping[str, Any]: ...

@@ -1,7 +1,7 @@
-"""File out: a recording that survives a crash, H.264 (`h264`) and what is heard (`aac`) in .mp4, .mov, .mkv or .ts.
+"""File out: a recording that survives a crash, H.264 and AAC in .mp4, .mov, .mkv or .ts.
 
-The container is written in pieces of a second (ISO/IEC 14496-12 movie fragments, Matroska clusters; MPEG-TS has none),
-so that whatever ends the process leaves a file that plays up to at most 2 s before.
+The container is written in fragments of a second (ISO/IEC 14496-12 movie fragments, Matroska clusters; MPEG-TS needs
+none), so that after a crash the file plays up to at most 2 s before it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CONTAINERS = {
 
 
 def free_name(path: Path) -> Path:
-    """`path`, or the first of path-2, path-3, ... that does not exist: a recording is never written over."""
+    """`path`, or the first of path-2, path-3, ... that does not exist, so that no recording is overwritten."""
     candidate, number = path, 2
     while candidate.exists():
         candidate = path.with_stem(f"{path.stem}-{number}")
@@ -36,15 +36,15 @@ def free_name(path: Path) -> Path:
 
 
 class FileOutput(Output):
-    """Records the show. Each frame lies at its tick, so a tick that never came lengthens the one before.
+    """Records the show. Each frame has its tick's time, so a missed tick lengthens the frame before.
 
-    path: .mp4, .mov, .mkv or .ts; an existing file is kept and the next free name taken (see `status`). sound: record
-    what is heard, too, at the tick when it was heard; silence where nothing was.
+    path: ends in .mp4, .mov, .mkv or .ts; if the file exists, the next free name is taken (see `status`). sound: record
+    the show's audio too, at the time of its arrival, with silence in its gaps.
     """
 
     layout: Layout = "yuv420p"
     holds = 0
-    copies: tuple[str, ...] = ()  # `Coder.encode` reads it where it lies
+    copies: tuple[str, ...] = ()  # `Coder.encode` reads the frame directly
     short = "path"
     example = "file:clip.mp4"
 
@@ -52,7 +52,7 @@ class FileOutput(Output):
         self.wants_audio = sound
         self.path = Path(path).expanduser()
         if self.path.suffix.lower() not in CONTAINERS:
-            raise ValueError(f"cannot record to {str(path)!r}: the name has to end in {', '.join(CONTAINERS)}")
+            raise ValueError(f"cannot record to {str(path)!r}: the name must end in {', '.join(CONTAINERS)}")
         self._container: Any = None
         self._stopped = False
         self._encoder = ""
@@ -78,7 +78,7 @@ class FileOutput(Output):
         except OSError as error:
             with contextlib.suppress(OSError, av.error.FFmpegError):
                 container.close()
-            with contextlib.suppress(OSError):  # each try on a full disk would leave one more empty file
+            with contextlib.suppress(OSError):  # each retry on a full disk would leave one more empty file
                 if self.path.stat().st_size == 0:
                     self.path.unlink()
             where = self.path.parent
@@ -94,7 +94,7 @@ class FileOutput(Output):
             self._first = frame.tick, frame.time
         position = frame.tick - self._first[0]
         if position < self._next:
-            return  # a tick sent twice is one picture
+            return  # a tick that is sent twice is one frame
         self._write(self._coder.encode(np.ascontiguousarray(frame.pixels), position))
         self._next = position + 1
         self._frames += 1
@@ -114,7 +114,7 @@ class FileOutput(Output):
             raise OSError(f"the recording {self.path} stopped: {reason}; free some space or record elsewhere") from None
 
     def status(self) -> Mapping[str, Any]:
-        """path: where it really records; encoder; frames; seconds of the recording so far; bytes on disk."""
+        """path: of the file that is written; encoder; frames, seconds and bytes on disk so far."""
         try:
             size = self.path.stat().st_size if self._container is not None or self._frames else 0
         except OSError:
@@ -140,5 +140,7 @@ class FileOutput(Output):
             self._container = None
             with contextlib.suppress(OSError) if self._stopped else contextlib.nullcontext():
                 container.close()
-            if self._stopped and self._next <= self._fmt.fps:  # no whole piece, and one more at each try on a full disk
+            if (
+                self._stopped and self._next <= self._fmt.fps
+            ):  # no complete fragment; each retry on a full disk would add one
                 self.path.unlink(missing_ok=True)

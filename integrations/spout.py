@@ -1,4 +1,4 @@
-"""Spout out (Windows): a texture that other programs on this machine take without a copy through the processor.
+"""Spout out (Windows): a texture that other programs on this machine read without a copy by the CPU.
 
 Written against SpoutGL 0.1.1, which binds Spout 2's SpoutSender; its arguments are positional and have no defaults.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def runtime() -> Any:
-    """The vendor's module. Unsuitable, with the fix, where it is not."""
+    """The Spout library. Unsuitable, with the fix, where it is missing."""
     try:
         import SpoutGL
     except ImportError as error:
@@ -32,8 +32,8 @@ class SpoutOutput(Output):
     """One Spout sender at the show's size.
 
     name: as receivers list it; None takes the show's.
-    layout: "native" goes up at the world's own size and is scaled on the card; "rgba" comes at the show's size. Both
-    are opaque.
+    layout: "native" is uploaded at the world's own size and scaled on the GPU; "rgba" is uploaded at the show's size.
+    Both are opaque.
     """
 
     holds = 0
@@ -60,7 +60,7 @@ class SpoutOutput(Output):
         self._sender.setSenderName(name)
 
     def send(self, frame: Frame) -> None:
-        """RuntimeError if Spout refuses the texture: only a new context helps then."""
+        """RuntimeError if Spout refuses the texture, which only a new context mends."""
         from OpenGL import GL
 
         assert self._context is not None
@@ -71,18 +71,18 @@ class SpoutOutput(Output):
         target.bind()
         self._canvas.draw(target.width, target.height)
         GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, 0)
-        # DirectX counts rows from the top and OpenGL from the bottom: Spout turns the picture over (bInvert).
+        # DirectX counts rows from the top and OpenGL from the bottom, so Spout flips the frame (bInvert).
         if not self._sender.sendTexture(
             int(target.texture), int(GL.GL_TEXTURE_2D), target.width, target.height, True, 0
         ):
             raise RuntimeError(
-                "Spout refused the picture: update the graphics driver, and let Windows run python.exe and the "
+                "Spout refused the frame: update the graphics driver, and let Windows run python.exe and the "
                 "receiver on the same graphics card (Settings > System > Display > Graphics)"
             )
         self._frames += 1
 
     def status(self) -> Mapping[str, Any]:
-        """frames: sent so far; path: "gpu", or "cpu" where the cards of sender and receiver cannot share."""
+        """frames: sent so far; path: "gpu", or "cpu" where the GPUs of sender and receiver cannot share textures."""
         if self._sender is None:
             return {"frames": self._frames}
         return {"frames": self._frames, "path": "cpu" if self._sender.getCPU() else "gpu"}

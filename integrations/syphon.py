@@ -1,7 +1,7 @@
-"""Syphon out (macOS): a surface that other programs on this machine take without a copy through the processor.
+"""Syphon out (macOS): a surface in GPU memory that other programs on this machine read without a copy by the CPU.
 
-Written against syphon-python 0.2.0. Its Metal server would need the picture scaled on the processor and copied twice;
-its OpenGL server lends the shared surface itself to draw into, so the path is the window's, with no flip to get wrong.
+Written against syphon-python 0.2.0. Its Metal server would need the frame scaled by the CPU and copied twice. Its
+OpenGL server lends the shared surface itself to draw into, so frames take the window's path, and nothing is flipped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def runtime() -> Any:
-    """The vendor's module. Unsuitable, with the fix, where it is not."""
+    """The Syphon library. Unsuitable, with the fix, where it is missing."""
     try:
         import syphon
     except ImportError as error:
@@ -33,8 +33,8 @@ class SyphonOutput(Output):
     """One Syphon server at the show's size.
 
     name: as clients list it; None takes the show's.
-    layout: "native" goes up at the world's own size and is scaled on the card; "rgba" comes at the show's size. Both
-    are opaque.
+    layout: "native" is uploaded at the world's own size and scaled on the GPU; "rgba" is uploaded at the show's size.
+    Both are opaque.
     """
 
     holds = 0
@@ -61,14 +61,14 @@ class SyphonOutput(Output):
         self._directory.run_loop_interval = 0.0
 
     def send(self, frame: Frame) -> None:
-        """RuntimeError if Syphon has no surface to draw into: only a new context helps then."""
+        """RuntimeError if Syphon has no surface to draw into, which only a new context mends."""
         assert self._context is not None
         self._context.poll()
-        self._directory.update_run_loop()  # other programs' questions who is there are answered here
+        self._directory.update_run_loop()  # answers programs that ask for the list of servers
         width, height = self._fmt.width, self._fmt.height
         self._canvas.upload(frame.pixels)
         if not self._server.bind_to_draw_frame((width, height)):
-            raise RuntimeError(f"Syphon has no surface of {width}x{height}: choose a smaller size for the show")
+            raise RuntimeError(f"Syphon has no surface of {width}x{height}: use a smaller size for the show")
         try:
             self._canvas.draw(width, height)
         finally:
@@ -76,7 +76,7 @@ class SyphonOutput(Output):
         self._frames += 1
 
     def status(self) -> Mapping[str, Any]:
-        """frames: published so far; clients: whether anybody takes them."""
+        """frames: published so far; clients: whether any program receives them."""
         if self._server is None:
             return {"frames": self._frames, "clients": False}
         return {"frames": self._frames, "clients": bool(self._server.has_clients)}

@@ -1,5 +1,7 @@
-"""Virtual camera out: the show as a camera that video calls, browsers and recorders choose. Written against
-pyvirtualcam 0.15."""
+"""Virtual camera out: the show as a camera for video calls, browsers and recorders.
+
+Written against pyvirtualcam 0.15.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ FIXES = (
 
 
 class VirtualCameraOutput(Output):
-    """name: the device's, as /dev/video2 or "OBS Virtual Camera"; None takes the first that is free."""
+    """One virtual camera at the show's size.
+
+    name: of the device, as in /dev/video2 or "OBS Virtual Camera"; None takes the first free one.
+    """
 
     layout: Layout = "yuv420p"
     holds = 0
@@ -32,16 +37,17 @@ class VirtualCameraOutput(Output):
         try:
             import pyvirtualcam
         except ImportError as error:
-            raise Unsuitable(f"the virtual camera lacks a part ({error}): pip install pyvirtualcam") from None
+            raise Unsuitable(f"the virtual camera's library is missing ({error}): pip install pyvirtualcam") from None
         if fmt.width % 2 or fmt.height % 2:
-            raise Unsuitable(f"a camera cannot show {fmt.width}x{fmt.height}: 4:2:0 needs an even width and height")
+            raise Unsuitable(f"a camera cannot show {fmt.width}x{fmt.height}: use an even width and height, for 4:2:0")
         self._fmt = fmt
         try:
             self._camera = pyvirtualcam.Camera(
                 fmt.width, fmt.height, fmt.fps, fmt=pyvirtualcam.PixelFormat.I420, device=self._name
             )
         except RuntimeError as error:
-            raise OSError(f"no virtual camera {self._name or ''} can be opened ({error}). {FIXES}") from None
+            name = f" {self._name}" if self._name else ""
+            raise OSError(f"no virtual camera{name} can be opened ({error}). {FIXES}") from None
 
     def send(self, frame: Frame) -> None:
         expected = (self._fmt.height * 3 // 2, self._fmt.width)
@@ -51,7 +57,7 @@ class VirtualCameraOutput(Output):
         self._frames += 1
 
     def status(self) -> Mapping[str, Any]:
-        """device: as other programs list it; frames sent."""
+        """device: as other programs list it; frames: sent so far."""
         return {"device": self._camera.device if self._camera is not None else "", "frames": self._frames}
 
     def close(self) -> None:

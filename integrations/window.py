@@ -1,4 +1,4 @@
-"""Window out: the program on a screen or a projector, full screen if asked, scaled on the GPU. Nothing else is shown.
+"""Window out: the program alone on a screen or projector, scaled on the GPU, full screen on request.
 
 Keys: F switches full screen on the monitor that the window lies on, Esc leaves it. Closing the window ends this output
 only; the show goes on.
@@ -33,8 +33,8 @@ class WindowOutput(Output):
     monitor is unplugged, the window becomes an ordinary one, and fills the monitor again when it is back.
     scale: fit shows the whole frame, fill covers the whole screen, stretch does both.
     rotate: degrees clockwise, for a screen that stands on its side: 0, 90, 180 or 270.
-    keystone: where a projector's corners shall land, top left first and then clockwise, each [x, y] from 0 to 1.
-    ValueError for a keystone or a rotation that does not exist.
+    keystone: the corrected places of the frame's corners on a projector, top left first and clockwise, each [x, y] from
+    0 to 1. ValueError for an impossible keystone or rotation.
     """
 
     layout: Layout = "native"
@@ -55,7 +55,7 @@ class WindowOutput(Output):
         self._scale: Scale = scale
         self._turn = check_turn(rotate)
         self._keystone = None if keystone is None else check_keystone(keystone)
-        self._aimed = self._keystone  # as the performer moved it since
+        self._moved_keystone = self._keystone  # as the performer moved it since
         self._screen: Screen | None = None
         self._canvas: Canvas | None = None
         self._closed = False
@@ -72,7 +72,7 @@ class WindowOutput(Output):
         self._screen.show()
 
     def send(self, frame: Frame) -> None:
-        """Shows the frame and handles what the user did. Does nothing once the window is closed."""
+        """Show the frame, and handle keys and monitors. Does nothing once the window is closed."""
         if self._screen is None:
             return
         if not self._screen.poll():
@@ -80,21 +80,23 @@ class WindowOutput(Output):
             return
         assert self._canvas is not None
         self._canvas.take(frame)
-        self._canvas.draw(*self._screen.framebuffer, self._scale, self._turn, self._aimed)
+        self._canvas.draw(*self._screen.framebuffer, self._scale, self._turn, self._moved_keystone)
         self._screen.swap()
         self._frames += 1
 
     def set_keystone(self, corners: Sequence[Corner]) -> None:
-        """Move the keystone's corners from where they were set. What no screen can show leaves them as they are."""
+        """Move the keystone's corners by these offsets. An impossible keystone leaves them as they are."""
         with suppress(ValueError):
-            self._aimed = nudged(self._keystone, corners)
+            self._moved_keystone = nudged(self._keystone, corners)
 
     def status(self) -> Mapping[str, Any]:
-        """closed: by the user or by `close`; size: of the framebuffer in pixels; fullscreen; frames shown; keystone:
-        the corners as they are now, for the show file."""
+        """closed: by the user or by `close`; size: of the framebuffer in pixels; fullscreen; frames: shown so far;
+        keystone: the present corners, for the show file."""
         size, full = (list(self._screen.framebuffer), self._screen.full) if self._screen else ([0, 0], False)
         status = {"closed": self._closed, "fullscreen": full, "size": size, "frames": self._frames}
-        return status if self._aimed is None else {**status, "keystone": self._aimed.round(4).tolist()}
+        return (
+            status if self._moved_keystone is None else {**status, "keystone": self._moved_keystone.round(4).tolist()}
+        )
 
     def close(self) -> None:
         if self._screen is not None:

@@ -1,1 +1,1 @@
-"""NDI in and out."""
+"""NDI: the output and the source of live frames."""

@@ -141,7 +141,7 @@ def ndi_error() -> str:
     from worldjockey.integrations.ndi import output as ndi
 
     try:
-        ndi._runtime()
+        ndi.runtime()
         ndi.check_discovery()
     except (OSError, RuntimeError) as error:
         return str(error)

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from worldjockey.integrations import PictureSource, Unsuitable
+from worldjockey.integrations import FrameSource, Unsuitable
 
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
@@ -30,14 +30,14 @@ DEFAULT_SIZE = (512, 288)  # until the world publishes its own
 
 @dataclass(frozen=True)
 class LiveSpec:
-    """class_path: "module:class" of a `PictureSource`."""
+    """class_path: "module:class" of a `FrameSource`."""
 
     class_path: str
     options: dict[str, Any] = field(default_factory=dict)
 
-    def make(self) -> PictureSource:
+    def make(self) -> FrameSource:
         module, _, name = self.class_path.partition(":")
-        made: PictureSource = getattr(importlib.import_module(module), name)(**self.options)
+        made: FrameSource = getattr(importlib.import_module(module), name)(**self.options)
         return made
 
 
@@ -79,7 +79,7 @@ def run(spec: LiveSpec, feed: LiveFeed, status: Cell, stop: Any) -> None:
     publish_status(status, {**fields, "state": "closed"})
 
 
-def _read_frames(source: PictureSource, feed: LiveFeed, status: Cell, fields: dict[str, Any], stop: Any) -> None:
+def _read_frames(source: FrameSource, feed: LiveFeed, status: Cell, fields: dict[str, Any], stop: Any) -> None:
     last: Pixels | None = None
     shown = published_at = 0.0
     while not stop.is_set():

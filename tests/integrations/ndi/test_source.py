@@ -132,7 +132,7 @@ def test_nobody_stands_in_for_a_source_of_a_similar_name(
         wait_for(lambda: listed(f"{name} 2"), 20)
         source = NDISource(name)
         stack.callback(source.close)
-        monkeypatch.setattr(ndi_in, "FIND", 60.0)
+        monkeypatch.setattr(ndi_in, "FIND_TIMEOUT_S", 60.0)
         with on_air(name, "ff0000"):  # while it is looked for
             source.open()
             assert source.status()["source"].endswith(f"({name})")
@@ -142,13 +142,13 @@ def test_nobody_stands_in_for_a_source_of_a_similar_name(
             read_for(source, 20)
         source.close()
         wait_for(lambda: not listed(name), 20)
-        monkeypatch.setattr(ndi_in, "FIND", 1.0)
+        monkeypatch.setattr(ndi_in, "FIND_TIMEOUT_S", 1.0)
         with pytest.raises(OSError, match=rf"not on the network; there are: .*\({name} 2\)"):
             source.open()
 
 
 def test_a_part_of_a_name_will_do_where_nobody_has_it_whole(discovery: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ndi_in, "FIND", 1.0)
+    monkeypatch.setattr(ndi_in, "FIND_TIMEOUT_S", 1.0)
     with on_air(f"wj part of {os.getpid()}", "00ff00"), receiving(f"PART OF {os.getpid()}") as source:
         assert source.status()["source"].endswith(f"(wj part of {os.getpid()})")
 
