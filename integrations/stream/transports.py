@@ -1,4 +1,4 @@
-"""Whom a stream reaches: viewers on TCP, and the ffmpeg program, which sends it on by SRT."""
+"""The transports of a stream: viewers on TCP, and the ffmpeg program, which relays it by SRT."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import Any
 
 from .. import Unsuitable
 
-# FFmpeg's queue before SRT: while nobody is there it is emptied when full, so that a viewer begins at the present.
-QUEUE = {
+# FFmpeg's queue before SRT. Without a viewer it is emptied when full, so that the next viewer starts at the present.
+FIFO_OPTIONS = {
     "fifo_format": "mpegts", "queue_size": "30", "drop_pkts_on_overflow": "1", "restart_with_keyframe": "1",
     "attempt_recovery": "1", "recover_any_error": "1", "recovery_wait_time": "0.05",
 }  # fmt: skip
-RETRY = 1.0  # seconds until a receiver that did not take the stream is tried again
-# What is heard comes a little later than the picture of its time, and a picture would wait for it. MPEG-TS may carry it
-# late, so there the picture waits for the next one at most (av_interleaved_write_frame holds one packet back).
-UNEVEN = "1"  # microseconds by which one may be ahead of the other
-BEHIND = 8 << 20  # bytes that a viewer may be behind before it is let go
+RETRY_DELAY_S = 1.0  # after a receiver did not take the stream
+# Audio comes a little later than the frame of its time, and the muxer would hold the frame back for it. MPEG-TS may
+# carry audio late, so there a frame waits for the next one at most (av_interleaved_write_frame holds one packet back).
+MAX_INTERLEAVE_US = "1"
+ERROR_CHARS = 200
+MAX_BACKLOG_BYTES = 8 << 20  # of a viewer, which is then disconnected
 
 
 class Relay:
-    """The ffmpeg program, which takes our stream from a port of this machine and sends it on, coded as it is."""
+    """The ffmpeg program, which takes our stream from a port of this machine and relays it without encoding again."""
 
     def __init__(self, port: int, to: str) -> None:
         program = shutil.which("ffmpeg")
@@ -36,7 +37,7 @@ class Relay:
             )
         source = ["-fflags", "nobuffer", "-probesize", "65536", "-analyzeduration", "200000"]
         source += ["-i", f"tcp://127.0.0.1:{port}"]
-        queue = [word for name, value in QUEUE.items() for word in (f"-{name}", value)]
+        queue = [argument for name, value in FIFO_OPTIONS.items() for argument in (f"-{name}", value)]
         self._command = [program, "-v", "info", "-hide_banner", "-nostats", "-nostdin", *source]
         self._command += [
             "-map",
@@ -46,7 +47,7 @@ class Relay:
             "-c",
             "copy",
             "-max_interleave_delta",
-            UNEVEN,
+            MAX_INTERLEAVE_US,
             "-f",
             "fifo",
             *queue,
@@ -54,27 +55,27 @@ class Relay:
         ]
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
-        self._listener: threading.Thread | None = None
-        self._last_words = ""
-        self.watched = True  # unless it says otherwise: of a viewer that is there at once it says nothing
+        self._reader: threading.Thread | None = None
+        self._last_line = ""
+        self.watched = True  # until ffmpeg reports otherwise; it reports nothing if a viewer is there at once
         self.error = ""
 
-    def tend(self) -> None:
-        """Start it, or again if it ended: its viewer left, or it could not begin."""
+    def restart(self) -> None:
+        """Start ffmpeg, or start it again if it ended because its viewer left or it could not connect."""
         if self._process is not None and self._process.poll() is not None:
-            if self._listener is not None:
-                self._listener.join(1.0)
-            self.error, self._process = self._last_words[:200], None
-        if self._process is None and time.monotonic() - self._started > RETRY:
+            if self._reader is not None:
+                self._reader.join(1.0)
+            self.error, self._process = self._last_line[:ERROR_CHARS], None
+        if self._process is None and time.monotonic() - self._started > RETRY_DELAY_S:
             self._started, self.watched = time.monotonic(), True
             self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            self._listener = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
-            self._listener.start()
+            self._reader = threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True)
+            self._reader.start()
 
-    def _listen(self, said: Any) -> None:
-        """FFmpeg's fifo (libavformat/fifo.c) says when the way out is open, and when it is not."""
-        for line in said:
-            self._last_words = line.decode(errors="replace").strip() or self._last_words
+    def _read(self, stderr: Any) -> None:
+        """Follow ffmpeg's messages: its fifo (libavformat/fifo.c) reports whether its output is open."""
+        for line in stderr:
+            self._last_line = line.decode(errors="replace").strip() or self._last_line
             if b"Recovery failed" in line:
                 self.watched = False
             elif b"Recovery successful" in line:
@@ -87,28 +88,27 @@ class Relay:
 
 
 class Viewers:
-    """The file that MPEG-TS is written to: whoever is connected gets it. A stuck viewer is let go, `write` never
-    waits."""
+    """The viewers on TCP, as a file that MPEG-TS is written to. `write` never waits: a stuck viewer is disconnected."""
 
     def __init__(self, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._server = socket.create_server((host, port), family=family, reuse_port=False)
         self._server.setblocking(False)
         self.port: int = self._server.getsockname()[1]
-        self._behind: dict[socket.socket, bytearray] = {}
+        self._backlog: dict[socket.socket, bytearray] = {}  # not sent yet, by viewer
 
     def __len__(self) -> int:
-        return len(self._behind)
+        return len(self._backlog)
 
-    def look(self) -> None:
-        """Take in who came, let go of who left, and send on what could not be sent at once."""
+    def poll(self) -> None:
+        """Accept new viewers, drop those that left, and send what is left to send."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 viewer = self._server.accept()[0]
                 viewer.setblocking(False)
                 viewer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._behind[viewer] = bytearray()
-        for viewer in list(self._behind):
+                self._backlog[viewer] = bytearray()
+        for viewer in list(self._backlog):
             try:
                 if viewer.recv(4096) == b"":
                     self._drop(viewer)
@@ -121,27 +121,27 @@ class Viewers:
             self._push(viewer)
 
     def write(self, data: bytes) -> int:
-        for viewer in list(self._behind):
-            self._behind[viewer] += data
+        for viewer in list(self._backlog):
+            self._backlog[viewer] += data
             self._push(viewer)
         return len(data)
 
     def close(self) -> None:
-        for viewer in list(self._behind):
+        for viewer in list(self._backlog):
             self._drop(viewer)
         self._server.close()
 
     def _push(self, viewer: socket.socket) -> None:
-        waiting = self._behind[viewer]
+        backlog = self._backlog[viewer]
         try:
-            while waiting:
-                del waiting[: viewer.send(waiting)]
+            while backlog:
+                del backlog[: viewer.send(backlog)]
         except BlockingIOError:
-            if len(waiting) > BEHIND:
+            if len(backlog) > MAX_BACKLOG_BYTES:
                 self._drop(viewer)
         except OSError:
             self._drop(viewer)
 
     def _drop(self, viewer: socket.socket) -> None:
-        del self._behind[viewer]
+        del self._backlog[viewer]
         viewer.close()

@@ -146,7 +146,7 @@ import sys, time
 import numpy as np
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.stream import output as stream
-stream.ANSWER, said = 1.0, []
+stream.ANSWER_TIMEOUT_S, said = 1.0, []
 output = stream.StreamOutput(sys.argv[1])
 output.open(VideoFormat(64, 64, 30))
 while not (said and "answer" in said[-1]):
@@ -213,7 +213,7 @@ def test_a_port_in_use_and_bad_addresses_are_said(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(OSError, match=f"tcp://127.0.0.1:{port}: Address already in use; take another port"):
             StreamOutput(f"tcp://127.0.0.1:{port}").open(VideoFormat(64, 64, 30))
     for bad in ("", "http://x:1", "tcp://127.0.0.1", "srt://:9", "tcp://h:99999"):
-        with pytest.raises(ValueError, match="is no stream: it takes an address as in tcp://"):
+        with pytest.raises(ValueError, match="is not the address of a stream: use tcp://"):
             address(bad)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Unsuitable, match="apt install ffmpeg"):
@@ -226,5 +226,5 @@ def test_a_show_names_it_by_its_address() -> None:
         ("stream", {"url": "srt://127.0.0.1:9710"}), ("stream", {"url": "udp://239.0.0.1:5000"}),
     ]  # fmt: skip
     assert outputs[0].dump() == "stream:srt://127.0.0.1:9710"
-    with pytest.raises(ValueError, match="is no stream"):
+    with pytest.raises(ValueError, match="is not the address of a stream"):
         Show.parse("outputs: ['stream:nonsense']")
