@@ -1,1 +1,1 @@
-"""The world in a browser."""
+"""The browser output: a page with the program, and MJPEG for players."""

@@ -1,6 +1,6 @@
-"""Browser out: a page that shows the picture full-bleed, by WebRTC or else as JPEGs, and a plain MJPEG for players.
+"""Browser out: a page that fills the window with the program, by WebRTC or else as JPEGs, and MJPEG for players.
 
-Nothing is coded while nobody watches, and what is coded is coded once for all. `web_server` says what is served.
+Frames are encoded once for all viewers, and not at all without viewers. `server` lists the routes.
 """
 
 from __future__ import annotations
@@ -19,30 +19,31 @@ if TYPE_CHECKING:
     from .server import Server
 
 MAX_PORT = 65535
+START_TIMEOUT_S = 15.0
 FIXES = {
-    errno.EADDRINUSE: "is another show on? Take another port, as in web:8081",
-    errno.EACCES: "ports below 1024 belong to the system: take another, as in web:8080",
+    errno.EADDRINUSE: "stop the program that uses it, or use another port, as in web:8081",
+    errno.EACCES: "ports below 1024 belong to the system: use another, as in web:8080",
 }
 
 
 class WebOutput(Output):
     """Serves browsers and players. `send` never waits for them.
 
-    host: 127.0.0.1 serves this machine only; 0.0.0.0 serves the network too. port: of TCP; WebRTC takes UDP ports of
-    its own for as long as somebody watches. sound: by WebRTC, what is heard goes out, too.
+    host: 127.0.0.1 serves this machine only; 0.0.0.0 serves the network too. port: of TCP; WebRTC opens UDP ports of
+    its own while there are viewers. sound: send the show's audio too, by WebRTC only.
     """
 
     layout: Layout = "yuv420p"
     holds = 0
-    copies = ("out of the ring, for all who watch",)  # in `Feeds.show`
+    copies = ("out of the ring, for all viewers",)  # in `Feeds.send`
     short = "port"
     example = "web:8080"
 
     def __init__(self, host: str = "127.0.0.1", port: int = 8080, sound: bool = False) -> None:
         if not host:
-            raise ValueError("host is an address of this machine, as in 127.0.0.1, or 0.0.0.0 for all of them")
+            raise ValueError("host takes an address of this machine, as in 127.0.0.1, or 0.0.0.0 for all of them")
         if not 1 <= port <= MAX_PORT:
-            raise ValueError(f"a port is a number from 1 to {MAX_PORT}, not {port}")
+            raise ValueError(f"port takes a number from 1 to {MAX_PORT}, not {port}")
         self._host, self._port, self.wants_audio = host, port, sound
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None
@@ -53,7 +54,9 @@ class WebOutput(Output):
         try:
             from .server import Server
         except ImportError as error:
-            raise Unsuitable(f"the browser output lacks a part ({error}): pip install aiohttp aiortc") from None
+            raise Unsuitable(
+                f"a library of the browser output is missing ({error}): pip install aiohttp aiortc"
+            ) from None
         self._fmt = fmt
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="web", daemon=True)
@@ -63,29 +66,30 @@ class WebOutput(Output):
         except OSError as error:
             self.close()
             number = error.errno or 0
-            what = os.strerror(number) if number > 0 else error.strerror or str(error)
-            fix = FIXES.get(number, "host is an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them")
-            raise OSError(f"cannot serve browsers on {self._host} port {self._port}: {what}; {fix}") from None
+            reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+            fix = FIXES.get(number, "host must be an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them")
+            raise OSError(f"cannot serve browsers on {self._host} port {self._port}: {reason}; {fix}") from None
 
-    def _wait(self, work: Coroutine[Any, Any, Server], seconds: float = 15.0) -> Server:
+    def _wait(self, work: Coroutine[Any, Any, Server]) -> Server:
         assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_TIMEOUT_S)
 
     def send(self, frame: Frame) -> None:
         assert self._server is not None
         expected = (self._fmt.height * 3 // 2, self._fmt.width)
         if frame.pixels.shape != expected:
-            raise ValueError(f"browsers are sent yuv420p {expected}, not {frame.pixels.shape}")
-        self._server.feeds.show(frame.pixels, frame.time)
+            raise ValueError(f"the browser output takes yuv420p {expected}, not {frame.pixels.shape}")
+        self._server.feeds.send(frame.pixels, frame.time)
         self._frames = self._server.feeds.frames
 
     def send_audio(self, chunk: AudioChunk) -> None:
-        if self._server is not None and self._server.sound is not None:
-            self._server.sound.hear(chunk)
+        if self._server is not None and self._server.audio is not None:
+            self._server.audio.encode(chunk)
 
     def status(self) -> Mapping[str, Any]:
-        """url: to open; connections: who watches now, of which webrtc and mjpeg; coded: pictures by kind; dropped:
-        where coding was slow; frames: sent so far; sound: whether any goes out; note: what this machine lacks."""
+        """url: to open; connections: number of viewers, of which webrtc and mjpeg; coded: frames encoded by codec;
+        dropped: frames that encoding was too slow for; frames: sent so far; sound: whether audio is sent; note: errors
+        and missing libraries."""
         if self._server is None:
             return {"connections": 0, "frames": self._frames}
         return self._server.facts()

@@ -1,8 +1,8 @@
-"""What the browser output serves, in the event loop of its own thread.
+"""The HTTP server of the browser output, in the event loop of its own thread.
 
-Routes: `/` the page; `/offer` WebRTC signalling as WHEP has it (draft-ietf-wish-whep: POST an SDP offer, get the
-answer; DELETE what `Location` named); `/video.mjpeg` multipart/x-mixed-replace for OBS's media source, VLC, ffmpeg and
-<img>; `/frame.jpg` one picture; `/status.json`.
+Routes: `/` the page; `/offer` WebRTC signalling by WHEP (draft-ietf-wish-whep: POST an SDP offer to get the answer,
+DELETE the URL in `Location` to end); `/video.mjpeg` multipart/x-mixed-replace for OBS's media source, VLC, ffmpeg and
+<img>; `/frame.jpg` one frame; `/status.json`.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from typing import Any
 from aiohttp import web
 
 from .. import VideoFormat
-from .audio import SoundFeed
-from .video import Coded, Feeds, unix_ms
+from .audio import AudioFeed
+from .video import EncodedFrame, Feeds, unix_ms
 
 PAGE = Path(__file__).with_name("page.html")
-WATCHERS = 32  # of each kind: more is no audience but a mistake
-STALLED = 5.0  # seconds after which a player that takes nothing is let go
-UNSENT_BYTES = 128 * 1024  # what the system may hold back for a player: more would be old pictures
-OFFER_BYTES = 64 * 1024
-BOUNDARY = "picture"
-QUIET = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+MAX_VIEWERS = 32  # of each kind, WebRTC and MJPEG
+STALL_TIMEOUT_S = 5.0  # after which a player that takes no data is disconnected
+SEND_BUFFER_BYTES = 128 * 1024  # in the system, for a player; more would delay the frames
+MAX_OFFER_BYTES = 64 * 1024
+BOUNDARY = "frame"
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
 def own_names(host: str) -> set[str]:
-    """What this machine is called: names that a browser may have asked for, lower case."""
+    """The names of this machine by which a browser may ask for it, in lower case."""
     name = socket.gethostname().lower()
     return {"localhost", host.lower(), name, f"{name.partition('.')[0]}.local"}
 
 
 def is_ours(host_header: str, names: set[str]) -> bool:
-    """Whether a request was meant for this machine. An address always is; a name that merely resolves to it is how a
-    foreign page reaches local programs (DNS rebinding)."""
+    """Whether a request is meant for this machine, by its Host header. An address always is. Another name that resolves
+    to it is not: so foreign pages reach local programs (DNS rebinding)."""
     match = re.fullmatch(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([^:\[\]]+)(?::\d+)?", host_header.strip())
     if match is None:
         return False
@@ -56,12 +56,12 @@ def is_ours(host_header: str, names: set[str]) -> bool:
 
 
 def same_origin(origin: str | None, host_header: str) -> bool:
-    """Whether a request that does something comes from our own page, or from no page at all."""
+    """Whether a request that changes something comes from our own page, or from no page at all."""
     return origin is None or origin.lower() in (f"http://{host_header.lower()}", f"https://{host_header.lower()}")
 
 
 def policy(page: str) -> str:
-    """The Content-Security-Policy under which this page, and nothing else, runs."""
+    """The Content-Security-Policy that allows the scripts and styles of this page alone."""
     hashes = {
         tag: " ".join(
             f"'sha256-{base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()}'"
@@ -79,25 +79,24 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
-    """One page and its viewers. Everything here belongs to the event loop, but `feeds.show`, `sound.hear` and
-    `facts`."""
+    """The page and its viewers. Use it from the event loop, but for `feeds.send`, `audio.encode` and `facts`."""
 
     def __init__(self, fmt: VideoFormat, host: str, port: int, sound: bool = False) -> None:
         self.feeds = Feeds(fmt, asyncio.get_running_loop())
-        self.sound = SoundFeed(asyncio.get_running_loop()) if sound else None
+        self.audio = AudioFeed(asyncio.get_running_loop()) if sound else None
         self._fmt, self._host, self._port = fmt, host, port
         self._names = own_names(host)
         self._page = PAGE.read_text("utf-8")
         self._policy = policy(self._page)
         self._streams: set[asyncio.Task[Any]] = set()
         self._viewers: dict[str, asyncio.Task[None]] = {}
-        self._peers: Any = None
+        self._webrtc: Any = None  # the module, where its libraries are installed
         self._note = ""
-        app = web.Application(middlewares=[self._guard], client_max_size=OFFER_BYTES)
+        app = web.Application(middlewares=[self._guard], client_max_size=MAX_OFFER_BYTES)
         app.add_routes([
             web.get("/", self._show_page),
             web.get("/video.mjpeg", self._mjpeg, allow_head=False),
-            web.get("/frame.jpg", self._still, allow_head=False),
+            web.get("/frame.jpg", self._frame, allow_head=False),
             web.get("/status.json", self._status),
             web.post("/offer", self._offer),
             web.delete("/offer/{viewer}", self._hang_up),
@@ -106,7 +105,7 @@ class Server:
 
     @classmethod
     async def start(cls, fmt: VideoFormat, host: str, port: int, sound: bool = False) -> Server:
-        """OSError if the port is taken, or the host is no address of this machine."""
+        """OSError if the port is in use, or the host is not an address of this machine."""
         server = cls(fmt, host, port, sound)
         await server._runner.setup()
         try:
@@ -119,19 +118,20 @@ class Server:
             from . import webrtc
 
             webrtc.listen_on(server._runner.addresses[0][0])
-            server._peers = webrtc
+            server._webrtc = webrtc
         except ImportError as error:
-            server._note = f"no WebRTC, so more delay ({error}): pip install aiortc"
+            server._note = f"frames arrive later, as MJPEG: WebRTC is missing ({error}): pip install aiortc"
         return server
 
     def facts(self) -> dict[str, Any]:
+        """The output's status."""
         host = "127.0.0.1" if self._host in ("0.0.0.0", "::") else self._host
         host = f"[{host}]" if ":" in host else host
         streams, viewers = len(self._streams), len(self._viewers)
         facts = {
             "url": f"http://{host}:{self._port}/", "connections": streams + viewers, "webrtc": viewers,
             "mjpeg": streams, "coded": self.feeds.coded(), "dropped": self.feeds.dropped(),
-            "frames": self.feeds.frames, "sound": self.sound is not None,
+            "frames": self.feeds.frames, "sound": self.audio is not None,
         }  # fmt: skip
         notes = [note for note in (self._note, *self.feeds.errors()) if note]
         return {**facts, "note": "; ".join(notes)} if notes else facts
@@ -151,56 +151,56 @@ class Server:
         if not is_ours(host, self._names):
             raise web.HTTPMisdirectedRequest(text=f"{host!r} is not this machine: use its address, or localhost")
         if request.method not in ("GET", "HEAD") and not same_origin(request.headers.get("Origin"), host):
-            raise web.HTTPForbidden(text="only the page itself may ask for that")
+            raise web.HTTPForbidden(text="only the page of this server may send this request")
         return await handler(request)
 
     async def _show_page(self, _: web.Request) -> web.Response:
-        headers = {"Content-Security-Policy": self._policy, **QUIET}
+        headers = {"Content-Security-Policy": self._policy, **HEADERS}
         return web.Response(text=self._page, content_type="text/html", headers=headers)
 
     async def _status(self, _: web.Request) -> web.Response:
         fmt = self._fmt
-        said = {
+        status = {
             "name": fmt.name, "width": fmt.width, "height": fmt.height, "fps": fmt.fps, "now": time.time() * 1e3,
             **self.facts(),
         }  # fmt: skip
-        return web.json_response(said, headers=QUIET)
+        return web.json_response(status, headers=HEADERS)
 
-    async def _still(self, _: web.Request) -> web.Response:
+    async def _frame(self, _: web.Request) -> web.Response:
         feed = self.feeds["JPEG"]
         with feed.watched():
-            picture = await self._in_time(feed.newest(feed.number))
-        return web.Response(body=picture.data, content_type="image/jpeg", headers=QUIET)
+            frame = await self._in_time(feed.newest(feed.number))
+        return web.Response(body=frame.data, content_type="image/jpeg", headers=HEADERS)
 
-    async def _in_time(self, picture: Awaitable[Coded]) -> Coded:
+    async def _in_time(self, frame: Awaitable[EncodedFrame]) -> EncodedFrame:
         try:
-            return await asyncio.wait_for(picture, STALLED)
+            return await asyncio.wait_for(frame, STALL_TIMEOUT_S)
         except asyncio.TimeoutError:
-            raise web.HTTPServiceUnavailable(text="no picture comes from the show") from None
+            raise web.HTTPServiceUnavailable(text="the show sends no frames") from None
         except RuntimeError as error:
             raise web.HTTPServiceUnavailable(text=str(error)) from None
 
     async def _mjpeg(self, request: web.Request) -> web.StreamResponse:
-        """Newest wins: who is slow sees fewer pictures, and none that is old."""
-        if len(self._streams) >= WATCHERS:
-            raise web.HTTPServiceUnavailable(text=f"{WATCHERS} players are watching already")
+        """Send the newest frame again and again: a slow player gets fewer frames, but none that is old."""
+        if len(self._streams) >= MAX_VIEWERS:
+            raise web.HTTPServiceUnavailable(text=f"{MAX_VIEWERS} players are connected, which is the most")
         kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-        response = web.StreamResponse(headers={"Content-Type": kind, **QUIET})
+        response = web.StreamResponse(headers={"Content-Type": kind, **HEADERS})
         task, feed = asyncio.current_task(), self.feeds["JPEG"]
         assert task is not None
         self._streams.add(task)
         try:
             await response.prepare(request)
             if request.transport is not None:
-                unsent = request.transport.get_extra_info("socket")
-                unsent.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
+                connection = request.transport.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             with feed.watched():
                 number = feed.number
                 await response.write(f"--{BOUNDARY}\r\n".encode())
                 while True:
-                    picture = await feed.newest(number)
-                    number = picture.number
-                    await asyncio.wait_for(response.write(part(picture)), STALLED)
+                    frame = await feed.newest(number)
+                    number = frame.number
+                    await asyncio.wait_for(response.write(part(frame)), STALL_TIMEOUT_S)
         except (ConnectionError, asyncio.TimeoutError, RuntimeError):
             if request.transport is not None:
                 request.transport.abort()
@@ -209,25 +209,25 @@ class Server:
         return response
 
     async def _offer(self, request: web.Request) -> web.Response:
-        if self._peers is None:
+        if self._webrtc is None:
             raise web.HTTPNotImplemented(text=self._note)
         if request.content_type != "application/sdp":
-            raise web.HTTPUnsupportedMediaType(text="an offer is application/sdp")
-        if len(self._viewers) >= WATCHERS:
-            raise web.HTTPServiceUnavailable(text=f"{WATCHERS} browsers are watching already")
-        viewer = self._peers.Viewer(self.feeds, self.sound)
+            raise web.HTTPUnsupportedMediaType(text="an offer must be application/sdp")
+        if len(self._viewers) >= MAX_VIEWERS:
+            raise web.HTTPServiceUnavailable(text=f"{MAX_VIEWERS} browsers are connected, which is the most")
+        viewer = self._webrtc.Viewer(self.feeds, self.audio)
         try:
             answer = await viewer.answer(await request.text())
         except ValueError as error:
             raise web.HTTPNotAcceptable(text=str(error)) from None
         name = uuid.uuid4().hex
-        self._viewers[name] = asyncio.create_task(self._attend(name, viewer))
-        headers = {"Location": f"/offer/{name}", **QUIET}
+        self._viewers[name] = asyncio.create_task(self._serve(name, viewer))
+        headers = {"Location": f"/offer/{name}", **HEADERS}
         return web.Response(status=201, text=answer, content_type="application/sdp", headers=headers)
 
-    async def _attend(self, name: str, viewer: Any) -> None:
+    async def _serve(self, name: str, viewer: Any) -> None:
         try:
-            await viewer.stay()
+            await viewer.wait()
         finally:
             self._viewers.pop(name, None)
             await viewer.close()
@@ -235,14 +235,12 @@ class Server:
     async def _hang_up(self, request: web.Request) -> web.Response:
         found = self._viewers.get(request.match_info["viewer"])
         if found is None:
-            raise web.HTTPNotFound(text="nobody of that name watches")
+            raise web.HTTPNotFound(text="there is no viewer of that name")
         found.cancel()
-        return web.Response(headers=QUIET)
+        return web.Response(headers=HEADERS)
 
 
-def part(picture: Coded) -> bytes:
-    """One part of the multipart, closed by the next one's boundary: players show a picture when they see its end."""
-    head = (
-        f"Content-Type: image/jpeg\r\nContent-Length: {len(picture.data)}\r\nX-Due: {unix_ms(picture.due):.1f}\r\n\r\n"
-    )
-    return head.encode() + picture.data + f"\r\n--{BOUNDARY}\r\n".encode()
+def part(frame: EncodedFrame) -> bytes:
+    """One part of the multipart, with the next boundary at its end: players show a frame when they see its end."""
+    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(frame.data)}\r\nX-Due: {unix_ms(frame.due):.1f}\r\n\r\n"
+    return head.encode() + frame.data + f"\r\n--{BOUNDARY}\r\n".encode()

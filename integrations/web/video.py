@@ -1,4 +1,4 @@
-"""Pictures for browsers, coded once for all who watch: H.264 and VP8 for WebRTC, JPEG for everybody else."""
+"""Frames for browsers, encoded once for all viewers: H.264 and VP8 for WebRTC, JPEG for the others."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from .. import Pixels, VideoFormat
 from ..media.ffmpeg_frames import planar
 
-Kind = Literal["H264", "VP8", "JPEG"]
-RTP_CLOCK = 90_000  # ticks a second of every video payload (RFC 3551)
+Codec = Literal["H264", "VP8", "JPEG"]
+RTP_CLOCK_HZ = 90_000  # of every video payload (RFC 3551)
 BT709, LIMITED_RANGE = 1, 1  # ITU-T H.273 matrix and AVCOL_RANGE_MPEG
-BITS_A_PIXEL = 0.13  # the most that a moving picture may take: 8 Mbit/s for 1920x1080 at 30
-RECENT = 15  # pictures kept for who is a little late
-KEY_PAUSE = 0.5  # seconds between two key frames at least: one bad link must not cost the others their quality
-# PyAV 17 converts in a pool of threads unless told not to, which is late on a busy machine.
+MAX_BITS_A_PIXEL = 0.13  # 8 Mbit/s for 1920x1080 at 30 frames a second
+RECENT_FRAMES = 15  # kept for viewers that are a little late
+MIN_KEY_INTERVAL_S = 0.5  # between key frames, so that one bad link does not cost the others their quality
+# By default PyAV 17 converts in a pool of threads, which is late on a busy machine.
 ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
 
 
 @dataclass(frozen=True)
-class Coded:
-    """One picture as it goes over the wire. due: time.monotonic() of its tick."""
+class EncodedFrame:
+    """One encoded frame. number: from 1 on. due: time.monotonic() of its tick. key: it can be decoded alone."""
 
     number: int
     data: bytes
@@ -41,162 +41,168 @@ class Coded:
     key: bool = True
 
 
-class Code(Protocol):
+class Encode(Protocol):
     def __call__(self, pixels: Pixels, due: float, key: bool) -> tuple[bytes, bool]:
-        """yuv420p (h * 3 / 2, w), BT.709 limited range -> (its code, whether it can be decoded alone)."""
+        """Encode pixels, yuv420p (h * 3 / 2, w), BT.709 limited range -> (data, whether it is a key frame).
+
+        due: time.monotonic() of the tick. key: ask for a key frame.
+        """
         ...
 
 
-def _bits(fmt: VideoFormat) -> int:
-    return math.ceil(fmt.width * fmt.height * fmt.fps * BITS_A_PIXEL)
+def _max_bit_rate(fmt: VideoFormat) -> int:
+    """Bits a second."""
+    return math.ceil(fmt.width * fmt.height * fmt.fps * MAX_BITS_A_PIXEL)
 
 
 def _coder(codec: str, fmt: VideoFormat, options: dict[str, str]) -> Any:
-    """An encoder of one thread that holds nothing back; its time base is RTP's."""
+    """An encoder with one thread and no delay; its time base is RTP's."""
     coder: Any = av.CodecContext.create(codec, "w")
     coder.width, coder.height, coder.pix_fmt = fmt.width, fmt.height, "yuv420p"
-    coder.framerate, coder.time_base = Fraction(fmt.fps_num, fmt.fps_den), Fraction(1, RTP_CLOCK)
-    coder.thread_count = 1  # the world needs the other cores, and a thread more is a picture later
-    coder.gop_size = 10_000_000  # key frames come when somebody needs one
+    coder.framerate, coder.time_base = Fraction(fmt.fps_num, fmt.fps_den), Fraction(1, RTP_CLOCK_HZ)
+    coder.thread_count = 1  # the world needs the other cores, and each further thread would delay by a frame
+    coder.gop_size = 10_000_000  # key frames come when a viewer needs one
     coder.options = options
     return coder
 
 
 def rtp_time(seconds: float) -> int:
-    return round(seconds * RTP_CLOCK)
+    """Seconds in units of the RTP clock."""
+    return round(seconds * RTP_CLOCK_HZ)
 
 
 def unix_ms(monotonic: float) -> float:
-    """A time of this process's monotonic clock, in milliseconds of UTC."""
+    """A time.monotonic() of this process in milliseconds of UTC."""
     return (monotonic + time.time() - time.monotonic()) * 1e3
 
 
-class _Stream:
-    """A coder of one picture after another."""
+class _StreamEncoder:
+    """Encodes one frame after another, on one timeline."""
 
     def __init__(self, coder: Any, convert: bool) -> None:
         self._coder, self._last = coder, -1
         self._convert = VideoReformatter() if convert else None
 
     def __call__(self, pixels: Pixels, due: float, key: bool) -> tuple[bytes, bool]:
-        picture = planar(pixels)
+        frame = planar(pixels)
         if self._convert:
-            picture = self._convert.reformat(
-                picture, format="yuv420p", src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU601,
+            frame = self._convert.reformat(
+                frame, format="yuv420p", src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU601,
                 src_color_range=ColorRange.MPEG, dst_color_range=ColorRange.MPEG, **ONE_THREAD,
             )  # fmt: skip
-        picture.pict_type = PictureType.I if key else PictureType.NONE
-        picture.pts = self._last = max(rtp_time(due), self._last + 1)
-        picture.time_base = self._coder.time_base
-        packets = self._coder.encode(picture)
+        frame.pict_type = PictureType.I if key else PictureType.NONE
+        frame.pts = self._last = max(rtp_time(due), self._last + 1)
+        frame.time_base = self._coder.time_base
+        packets = self._coder.encode(frame)
         return b"".join(bytes(p) for p in packets), any(p.is_keyframe for p in packets)
 
 
-def h264(fmt: VideoFormat) -> Code:
-    """Constrained baseline, which every browser decodes; its colours are tagged as they are."""
-    bits = _bits(fmt)
+def h264(fmt: VideoFormat) -> Encode:
+    """Constrained baseline, which every browser decodes, with its colours tagged."""
+    bits = _max_bit_rate(fmt)
     coder = _coder("libx264", fmt, {
         "preset": "ultrafast", "tune": "zerolatency", "crf": "21", "forced-idr": "1",
-        "maxrate": str(bits), "bufsize": str(bits // 3),  # so that no picture takes longer than a third of a second
+        "maxrate": str(bits), "bufsize": str(bits // 3),  # so that no frame takes longer than a third of a second
     })  # fmt: skip
     coder.profile = "Baseline"
     coder.color_primaries = coder.color_trc = coder.colorspace = BT709
     coder.color_range = LIMITED_RANGE
-    return _Stream(coder, convert=False)
+    return _StreamEncoder(coder, convert=False)
 
 
-def vp8(fmt: VideoFormat) -> Code:
-    """For browsers without H.264. VP8 knows no colours but BT.601's."""
-    bits = _bits(fmt)
+def vp8(fmt: VideoFormat) -> Encode:
+    """For browsers without H.264. VP8 has BT.601 colours only."""
+    bits = _max_bit_rate(fmt)
     coder = _coder("libvpx", fmt, {
         "deadline": "realtime", "cpu-used": "-12", "lag-in-frames": "0", "static-thresh": "1",
         "maxrate": str(bits), "bufsize": str(bits // 3),
     })  # fmt: skip
     coder.bit_rate, coder.qmin, coder.qmax = bits, 4, 56
-    return _Stream(coder, convert=True)
+    return _StreamEncoder(coder, convert=True)
 
 
-def jpeg(fmt: VideoFormat) -> Code:
+def jpeg(fmt: VideoFormat) -> Encode:
     """JFIF: BT.601, full range."""
     coder = _coder("mjpeg", fmt, {"huffman": "default"})
     coder.pix_fmt = "yuvj420p"
     coder.qmin = coder.qmax = 4  # close to quality 85 of libjpeg
     convert = VideoReformatter()
 
-    def code(pixels: Pixels, due: float, key: bool) -> tuple[bytes, bool]:
-        picture = convert.reformat(
+    def encode(pixels: Pixels, due: float, key: bool) -> tuple[bytes, bool]:
+        frame = convert.reformat(
             planar(pixels), format="yuvj420p",
             src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU601,
             src_color_range=ColorRange.MPEG, dst_color_range=ColorRange.JPEG, **ONE_THREAD,
         )  # fmt: skip
-        picture.pts, picture.time_base = rtp_time(due), coder.time_base
-        return b"".join(bytes(p) for p in coder.encode(picture)), True
+        frame.pts, frame.time_base = rtp_time(due), coder.time_base
+        return b"".join(bytes(p) for p in coder.encode(frame)), True
 
-    return code
+    return encode
 
 
-CODES: dict[Kind, Callable[[VideoFormat], Code]] = {"H264": h264, "VP8": vp8, "JPEG": jpeg}
+ENCODERS: dict[Codec, Callable[[VideoFormat], Encode]] = {"H264": h264, "VP8": vp8, "JPEG": jpeg}
 
 
 class Feed:
-    """One code of the show, made in a thread of its own while somebody watches and not at all otherwise.
+    """The show in one codec, encoded in a thread of its own, and only while there are viewers.
 
-    `show` belongs to the output's thread, everything else to the event loop's. A picture that comes while one is being
-    coded replaces the one that waits.
+    Call `send` from the output's thread, the rest from the event loop's. A frame that comes while another is being
+    encoded replaces the one that waits.
     """
 
-    def __init__(self, kind: Kind, fmt: VideoFormat, loop: asyncio.AbstractEventLoop) -> None:
-        self.kind, self.fmt, self.error = kind, fmt, ""
-        self.watchers = 0
-        self.coded = self.dropped = 0  # pictures; dropped are those that another one replaced before they were coded
+    def __init__(self, codec: Codec, fmt: VideoFormat, loop: asyncio.AbstractEventLoop) -> None:
+        self.codec, self.fmt, self.error = codec, fmt, ""
+        self.viewers = 0
+        self.encoded = self.dropped = 0  # frames; a frame is dropped when a newer one replaces it before it is encoded
         self._loop = loop
         self._change = threading.Condition()
         self._waiting: tuple[Pixels, float] | None = None
         self._closed = False
         self._key = True
         self._thread: threading.Thread | None = None
-        self._recent: deque[Coded] = deque(maxlen=RECENT)
+        self._recent: deque[EncodedFrame] = deque(maxlen=RECENT_FRAMES)
         self._next: asyncio.Future[None] = loop.create_future()
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        self.watchers += 1
+        """Frames are encoded until the context ends."""
+        self.viewers += 1
         if self._thread is None or not self._thread.is_alive():  # at first, or after an error
             self.error, self._key = "", True
-            self._thread = threading.Thread(target=self._run, name=f"web {self.kind}", daemon=True)
+            self._thread = threading.Thread(target=self._run, name=f"web {self.codec}", daemon=True)
             self._thread.start()
         try:
             yield
         finally:
-            self.watchers -= 1
+            self.viewers -= 1
 
-    def show(self, pixels: Pixels, due: float) -> None:
-        """The newest picture, which nobody writes to any more."""
-        if self.watchers:
+    def send(self, pixels: Pixels, due: float) -> None:
+        """Encode this frame next. The pixels must not change any more."""
+        if self.viewers:
             with self._change:
                 self.dropped += self._waiting is not None
                 self._waiting = pixels, due
                 self._change.notify()
 
-    def ask_for_key(self) -> None:
-        """Somebody cannot decode what comes: the next picture shall stand alone."""
+    def request_key_frame(self) -> None:
+        """Make the next frame a key frame, since a viewer cannot decode the present ones."""
         self._key = True
 
     @property
     def number(self) -> int:
-        """Of the newest picture; 0 before the first."""
+        """Of the newest frame; 0 before the first."""
         return self._recent[-1].number if self._recent else 0
 
-    async def newest(self, after: int) -> Coded:
-        """The newest picture, as soon as there is one newer than `after`. RuntimeError if none can be coded."""
+    async def newest(self, after: int) -> EncodedFrame:
+        """The newest frame, as soon as there is one after number `after`. RuntimeError if frames cannot be encoded."""
         while self.number <= after:
             await asyncio.shield(self._next)
         return self._recent[-1]
 
-    async def following(self, after: int) -> Coded:
-        """The picture that comes next after that one; a later one if that is long gone."""
+    async def following(self, after: int) -> EncodedFrame:
+        """The next frame after number `after`, or a later one if that one is no longer kept."""
         await self.newest(after)
-        return next(picture for picture in self._recent if picture.number > after)
+        return next(frame for frame in self._recent if frame.number > after)
 
     def close(self) -> None:
         with self._change:
@@ -207,18 +213,19 @@ class Feed:
 
     def _run(self) -> None:
         try:
-            code, keyed_at = CODES[self.kind](self.fmt), -math.inf
+            encode, keyed_at = ENCODERS[self.codec](self.fmt), -math.inf
             while (found := self._take()) is not None:
                 pixels, due = found
-                key = self._key and due - keyed_at >= KEY_PAUSE
+                key = self._key and due - keyed_at >= MIN_KEY_INTERVAL_S
                 if key:
                     self._key, keyed_at = False, due
-                data, alone = code(pixels, due, key)
+                data, is_key = encode(pixels, due, key)
                 if data:
-                    self.coded += 1
-                    self._loop.call_soon_threadsafe(self._publish, Coded(self.coded, data, due, alone))
+                    self.encoded += 1
+                    frame = EncodedFrame(self.encoded, data, due, is_key)
+                    self._loop.call_soon_threadsafe(self._publish, frame)
         except Exception as error:
-            self.error = f"{self.kind} cannot be coded: {error or type(error).__name__}"
+            self.error = f"{self.codec} cannot be encoded: {error or type(error).__name__}"
             with contextlib.suppress(RuntimeError):  # the loop is closed already
                 self._loop.call_soon_threadsafe(self._wake, RuntimeError(self.error))
 
@@ -228,8 +235,8 @@ class Feed:
             found, self._waiting = self._waiting, None
             return None if self._closed else found
 
-    def _publish(self, picture: Coded) -> None:
-        self._recent.append(picture)
+    def _publish(self, frame: EncodedFrame) -> None:
+        self._recent.append(frame)
         self._wake()
 
     def _wake(self, error: RuntimeError | None = None) -> None:
@@ -238,37 +245,37 @@ class Feed:
             done.set_result(None)
         else:
             done.set_exception(error)
-            done.exception()  # nobody needs to be waiting
+            done.exception()  # marks it as retrieved, since nobody may be waiting
 
 
 class Feeds:
-    """Every code of the show."""
+    """The show in every codec."""
 
     def __init__(self, fmt: VideoFormat, loop: asyncio.AbstractEventLoop) -> None:
-        self._feeds: dict[Kind, Feed] = {kind: Feed(kind, fmt, loop) for kind in CODES}
+        self._feeds: dict[Codec, Feed] = {codec: Feed(codec, fmt, loop) for codec in ENCODERS}
         self.frames = 0
 
-    def __getitem__(self, kind: Kind) -> Feed:
-        return self._feeds[kind]
+    def __getitem__(self, codec: Codec) -> Feed:
+        return self._feeds[codec]
 
-    def show(self, pixels: Pixels, due: float) -> None:
-        """Hands a copy to those codes that somebody watches."""
+    def send(self, pixels: Pixels, due: float) -> None:
+        """Pass one copy of the frame to the codecs that have viewers. due: time.monotonic() of its tick."""
         self.frames += 1
-        watched = [feed for feed in self._feeds.values() if feed.watchers]
+        watched = [feed for feed in self._feeds.values() if feed.viewers]
         if watched:
             own = np.array(pixels)
             for feed in watched:
-                feed.show(own, due)
+                feed.send(own, due)
 
     def errors(self) -> list[str]:
         return [feed.error for feed in self._feeds.values() if feed.error]
 
     def coded(self) -> dict[str, int]:
-        """Pictures coded so far, by kind."""
-        return {kind: feed.coded for kind, feed in self._feeds.items()}
+        """Frames encoded so far, by codec."""
+        return {codec: feed.encoded for codec, feed in self._feeds.items()}
 
     def dropped(self) -> int:
-        """Pictures that somebody watched for and nobody got, because coding was slow; each code counts its own."""
+        """Frames that were not encoded in time, summed over the codecs that had viewers."""
         return sum(feed.dropped for feed in self._feeds.values())
 
     def close(self) -> None:
