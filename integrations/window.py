@@ -33,8 +33,8 @@ class WindowOutput(Output):
     monitor is unplugged, the window becomes an ordinary one, and fills the monitor again when it is back.
     scale: fit shows the whole frame, fill covers the whole screen, stretch does both.
     rotate: degrees clockwise, for a screen that stands on its side: 0, 90, 180 or 270.
-    keystone: the corrected places of the frame's corners on a projector, top left first and clockwise, each [x, y] from
-    0 to 1. ValueError for an impossible keystone or rotation.
+    keystone: where the corners of the screen are to lie, to correct a projector at an angle: top left first and
+    clockwise, each [x, y] from 0 to 1. ValueError for an impossible keystone or rotation.
     """
 
     layout: Layout = "native"

@@ -1,1 +1,1 @@
-"""What outputs share that draw with OpenGL: canvas, composing, projection, CUDA interoperation."""
+"""Shared by the outputs that draw with OpenGL: canvas, composing, projection, CUDA interoperation."""

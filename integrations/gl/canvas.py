@@ -1,6 +1,6 @@
-"""The picture on the graphics card: one texture, and the shader that scales, turns and corrects it (OpenGL 3.3 core).
+"""Frames on the GPU: one texture, and the shader that scales, rotates and corrects it (OpenGL 3.3 core).
 
-The window, Syphon and Spout share this path: the world's own small picture goes up once and is scaled there.
+The window, Syphon and Spout share this path: the world's own small frame is uploaded once and scaled on the GPU.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import Frame
 from .composer import Composer
-from .projection import Corner, Scale, mipmap, to_picture
+from .projection import Corner, Scale, mipmap, to_frame
 
 TRIANGLE = """#version 330 core
 out vec2 screen;  // 0, 0 is the top left
@@ -29,29 +29,29 @@ void main() {
 
 # Catmull & Rom, "A class of local interpolating splines" (1974): sharper than bilinear, and exact at the texels. Its 16
 # texels are fetched one by one: the 9 bilinear samples of Jimenez, "Filmic SMAA" (SIGGRAPH 2016), are less exact, and
-# where the processor draws they were measured to take 2.7 times as long.
+# on a software renderer they take 2.7 times as long (measured).
 CATMULL_ROM = """#version 330 core
 in vec2 screen;
 out vec4 color;
-uniform sampler2D picture;
-uniform mat3 to_picture;
+uniform sampler2D frame;
+uniform mat3 to_frame;
 uniform int level;
-uniform float light;  // 0 is blackout
+uniform float light;  // 0 is black
 vec4 weights(float t) {
     return 0.5 * vec4(((-t + 2.0) * t - 1.0) * t, (3.0 * t - 5.0) * t * t + 2.0,
                       ((-3.0 * t + 4.0) * t + 1.0) * t, (t - 1.0) * t * t);
 }
 void main() {
-    vec3 q = to_picture * vec3(screen, 1.0);
+    vec3 q = to_frame * vec3(screen, 1.0);
     vec2 at = q.xy / q.z;
-    // How much of this pixel the picture covers, by the distance to its nearest edge: edges askew have no steps.
+    // How much of this pixel the frame covers, by the distance to its nearest edge, which antialiases slanted edges.
     vec2 right = dFdx(at), down = dFdy(at);
     vec2 pixel = max(sqrt(right * right + down * down), 1e-9);
     vec2 inside = clamp(min(at, 1.0 - at) / pixel + 0.5, 0.0, 1.0);
     float cover = q.z > 0.0 ? inside.x * inside.y : 0.0;
     color = vec4(0.0, 0.0, 0.0, 1.0);
     if (cover <= 0.0) return;
-    ivec2 size = textureSize(picture, level);
+    ivec2 size = textureSize(frame, level);
     vec2 p = at * vec2(size) - 0.5;
     ivec2 base = ivec2(floor(p));
     vec2 f = p - vec2(base);
@@ -59,45 +59,46 @@ void main() {
     vec4 sum = vec4(0.0);
     for (int y = 0; y < 4; y++)
         for (int x = 0; x < 4; x++)
-            sum += wx[x] * wy[y] * texelFetch(picture, clamp(base + ivec2(x - 1, y - 1), ivec2(0), size - 1), level);
+            sum += wx[x] * wy[y] * texelFetch(frame, clamp(base + ivec2(x - 1, y - 1), ivec2(0), size - 1), level);
     color = mix(color, clamp(vec4(sum.rgb * light, sum.a), 0.0, 1.0), cover);
 }
 """
 
 
 def start() -> None:
-    """glfw, ready to use. RuntimeError, with the fix, where there is no screen to open anything on."""
-    glfw.ERROR_REPORTING = "ignore"  # failures are asked for below and raised once, with the fix
+    """Initialize glfw. RuntimeError, with the fix, where there is no display."""
+    glfw.ERROR_REPORTING = "ignore"  # errors are read below, and raised once with the fix
     glfw.init_hint(glfw.COCOA_CHDIR_RESOURCES, False)
     if not glfw.init():
         raise RuntimeError(f"cannot open a window: {reason()}. {display_fix()}")
 
 
 def reason() -> str:
-    """What glfw last complained of."""
+    """The message of glfw's last error."""
     text = glfw.get_error()[1]
     return (text.decode() if isinstance(text, bytes) else text or "no reason given").rstrip(".")
 
 
 def display_fix() -> str:
+    """The fix for a missing display on this platform."""
     if sys.platform.startswith("linux"):
-        shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or "not set"
-        return f"DISPLAY is {shown}: export DISPLAY=:0 where a desktop runs, or play without a window: --headless"
+        display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or "not set"
+        return f"DISPLAY is {display}: export DISPLAY=:0 where a desktop runs, or play without a window: --headless"
     return "Log in at the machine's own screen, or play without a window: --headless"
 
 
 def on_wayland() -> bool:
-    """Whether glfw, once started, opens its windows by Wayland."""
+    """Whether glfw uses Wayland. glfw must be initialized."""
     return bool(glfw.get_platform() == glfw.PLATFORM_WAYLAND)
 
 
 def create_window(width: int, height: int, title: str) -> Any:
-    """A window, hidden so far, whose OpenGL 3.3 core context is current. glfw must have been started.
+    """A hidden window, whose OpenGL 3.3 core context is current. glfw must be initialized.
 
     RuntimeError, with the fix, where the driver has no such context.
     """
     if sys.platform.startswith("linux"):
-        # PyOpenGL guesses by the session's type; what glfw really uses is what counts.
+        # PyOpenGL would guess by the type of the session, but it must match what glfw uses.
         os.environ.setdefault("PYOPENGL_PLATFORM", "egl" if on_wayland() else "glx")
     glfw.default_window_hints()
     glfw.window_hint(glfw.CONTEXT_VERSION_MAJOR, 3)
@@ -115,15 +116,15 @@ def create_window(width: int, height: int, title: str) -> Any:
 
 
 class HiddenContext:
-    """OpenGL without anything on the screen, for programs that take textures. RuntimeError as `create_window`."""
+    """An OpenGL context without a visible window, for texture sharing. RuntimeError as `create_window`."""
 
     def __init__(self, name: str) -> None:
-        glfw.init_hint(glfw.COCOA_MENUBAR, False)  # nor is there an icon in the Dock
+        glfw.init_hint(glfw.COCOA_MENUBAR, False)  # and no icon in the Dock
         start()
         self._window = create_window(64, 64, name)
 
     def poll(self) -> None:
-        """Answer the system, which takes a program that never does for stuck."""
+        """Handle system events; the system takes a program that never does for stuck."""
         glfw.poll_events()
 
     def close(self) -> None:
@@ -134,7 +135,7 @@ class HiddenContext:
 
 
 def link(fragment: str) -> Any:
-    """A shader program that covers the viewport, on the current context. RuntimeError where the driver refuses it."""
+    """A shader program that draws the whole viewport, on the current context. RuntimeError if the driver refuses it."""
     from OpenGL import GL
 
     program = GL.glCreateProgram()
@@ -143,16 +144,16 @@ def link(fragment: str) -> Any:
         GL.glShaderSource(shader, source)
         GL.glCompileShader(shader)
         if not GL.glGetShaderiv(shader, GL.GL_COMPILE_STATUS):
-            raise RuntimeError(f"this graphics driver refuses our shader: {GL.glGetShaderInfoLog(shader)!r}")
+            raise RuntimeError(f"the graphics driver refuses a shader; update it: {GL.glGetShaderInfoLog(shader)!r}")
         GL.glAttachShader(program, shader)
     GL.glLinkProgram(program)
     return program
 
 
 class Canvas:
-    """One texture on the current context. Values go through unchanged: no sRGB conversion anywhere.
+    """One texture on the current context. Values pass unchanged, without any sRGB conversion.
 
-    Programs that share the context may bind what they like between two calls.
+    Other users of the context may change its bindings between two calls.
     """
 
     def __init__(self) -> None:
@@ -160,7 +161,7 @@ class Canvas:
 
         self._gl = GL
         self._program = link(CATMULL_ROM)
-        self._to_picture = GL.glGetUniformLocation(self._program, "to_picture")
+        self._to_frame = GL.glGetUniformLocation(self._program, "to_frame")
         self._level = GL.glGetUniformLocation(self._program, "level")
         self._light = GL.glGetUniformLocation(self._program, "light")
         self._vertices = GL.glGenVertexArrays(1)
@@ -173,17 +174,17 @@ class Canvas:
         self._turn = 0
         self._shape: tuple[int, ...] = (0, 0, 0)
         self._composer: Composer | None = None
-        self._blackout: float | None = None  # of a picture that the composer has; None where it was uploaded
+        self._blackout: float | None = None  # of a frame that the composer holds; None for an uploaded one
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of what is to be drawn; 0, 0 before."""
+        """Width and height of the frame to draw; 0, 0 before the first."""
         if self._composer is not None and self._blackout is not None:
             return self._composer.size
         return self._shape[1], self._shape[0]
 
     def take(self, frame: Frame) -> None:
-        """The frame is what is drawn from now on. CardError if it lies on a card and cannot be had from there."""
+        """Draw this frame from now on. CardError if it lies on a card and cannot be read from there."""
         if frame.card is None:
             self._blackout = None
             self.upload(frame.pixels)
@@ -194,14 +195,14 @@ class Canvas:
         self._blackout = frame.card.blackout
 
     def close(self) -> None:
-        """Before the context goes."""
+        """Release CUDA's memory. Call it before the context is destroyed."""
         if self._composer is not None:
             self._composer.close()
 
     def upload(self, pixels: np.ndarray) -> None:
         """pixels: (h, w, 3) RGB or (h, w, 4) RGBA, uint8.
 
-        Two pixel buffers take turns, so that filling one never waits for the other.
+        Two pixel buffers alternate, so that an upload never waits for the one before.
         """
         gl = self._gl
         height, width, channels = pixels.shape
@@ -221,26 +222,29 @@ class Canvas:
 
     def draw(self, width: int, height: int, scale: Scale = "fit", turn: int = 0,
              keystone: Sequence[Corner] | np.ndarray | None = None) -> None:  # fmt: skip
-        """Into the bound framebuffer, of that size, black around the picture. `projection.to_picture` has the rest."""
+        """Draw into the bound framebuffer, of this size in pixels, with black around the frame.
+
+        scale, turn, keystone: as for `projection.to_frame`.
+        """
         gl = self._gl
         gl.glViewport(0, 0, width, height)
         for state in (gl.GL_BLEND, gl.GL_DITHER, gl.GL_FRAMEBUFFER_SRGB, gl.GL_SCISSOR_TEST, gl.GL_DEPTH_TEST):
             gl.glDisable(state)
         gl.glClearColor(0.0, 0.0, 0.0, 1.0)
-        gl.glClear(gl.GL_COLOR_BUFFER_BIT)  # at which Mesa sees that a window was resized; drawing alone did not do
+        gl.glClear(gl.GL_COLOR_BUFFER_BIT)  # Mesa notices a resized window at a clear, but not at a draw
         if min(width, height, *self.size) < 1:
             return
         gl.glActiveTexture(gl.GL_TEXTURE0)
         composed = self._composer is not None and self._blackout is not None
         gl.glBindTexture(gl.GL_TEXTURE_2D, self._composer.texture if self._composer and composed else self._texture)
-        # A kernel four texels wide would miss most of a picture that is made smaller; halved pictures are made first.
+        # The kernel, four texels wide, would skip texels of a frame that is scaled down, so mipmaps are made first.
         levels = mipmap(self.size, (width, height), scale, turn)
         gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MAX_LEVEL, levels)
         if levels:
             gl.glGenerateMipmap(gl.GL_TEXTURE_2D)
         gl.glUseProgram(self._program)
-        matrix = to_picture(self.size, (width, height), scale, turn, keystone)
-        gl.glUniformMatrix3fv(self._to_picture, 1, gl.GL_TRUE, matrix.astype(np.float32))
+        matrix = to_frame(self.size, (width, height), scale, turn, keystone)
+        gl.glUniformMatrix3fv(self._to_frame, 1, gl.GL_TRUE, matrix.astype(np.float32))
         gl.glUniform1i(self._level, levels)
         gl.glUniform1f(self._light, 1 - min(max(self._blackout or 0.0, 0.0), 1.0))
         gl.glBindVertexArray(self._vertices)
@@ -248,7 +252,7 @@ class Canvas:
 
 
 class Target:
-    """A texture of 8-bit RGBA that can be drawn into, on the current context; row 0 is the picture's lowest."""
+    """A texture of 8-bit RGBA to draw into, on the current context. Row 0 is the bottom one."""
 
     def __init__(self, width: int, height: int) -> None:
         from OpenGL import GL
@@ -264,5 +268,5 @@ class Target:
         GL.glFramebufferTexture2D(GL.GL_FRAMEBUFFER, GL.GL_COLOR_ATTACHMENT0, GL.GL_TEXTURE_2D, self.texture, 0)
 
     def bind(self) -> None:
-        """What is drawn from now on goes here."""
+        """Draw into this texture from now on."""
         self._gl.glBindFramebuffer(self._gl.GL_FRAMEBUFFER, self._framebuffer)

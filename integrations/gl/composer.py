@@ -1,6 +1,6 @@
-"""What the program does to the world's frames, on the graphics card: the newest on its way in from what was shown.
+"""In-betweens on the GPU, for frames in a CUDA card's memory: the newest one replaces the shown one step by step.
 
-The same as the node's own blend and motion, to a level or little more, for pictures that lie in a CUDA card's memory.
+The result equals the clock's own (node/output/interpolation.py) to about one level.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from .. import CardError, OnCard
-from .cuda import Lane
+from .cuda import SharedFrames
 
-# Row 0 of every texture is the picture's highest, here too. A flow of half the size is read as OpenCV would enlarge it.
+# Row 0 of every texture is the top one. The flow has half the size, and is interpolated as OpenCV would.
 COMPOSE = """#version 330 core
 out vec4 color;
 uniform sampler2D origin, newest, flow;
@@ -22,16 +22,19 @@ uniform bool moves;
 void main() {
     vec2 size = vec2(textureSize(newest, 0));
     vec2 by = moves ? textureLod(flow, gl_FragCoord.xy / size, 0.0).xy : vec2(0.0);
-    vec4 there = textureLod(origin, (gl_FragCoord.xy - share * by) / size, 0.0);
-    vec4 back = textureLod(newest, (gl_FragCoord.xy + (1.0 - share) * by) / size, 0.0);
-    vec3 levels = mix(there, back, share).rgb * 255.0;
-    color = vec4(floor(moves ? levels + 0.5 : levels + 0.002) / 255.0, 1.0);  // a blend is cut off, as the node's is
+    vec4 forward = textureLod(origin, (gl_FragCoord.xy - share * by) / size, 0.0);
+    vec4 backward = textureLod(newest, (gl_FragCoord.xy + (1.0 - share) * by) / size, 0.0);
+    vec3 levels = mix(forward, backward, share).rgb * 255.0;
+    color = vec4(floor(moves ? levels + 0.5 : levels + 0.002) / 255.0, 1.0);  // a blend is truncated, as on the CPU
 }
 """
 
 
 class Composer:
-    """On the current OpenGL context, which `link` makes shader programs for."""
+    """Composes frames on the current OpenGL context.
+
+    link: makes a program from a fragment shader. vertices: an empty vertex array to draw with.
+    """
 
     def __init__(self, link: Callable[[str], Any], vertices: Any) -> None:
         from OpenGL import GL
@@ -44,18 +47,18 @@ class Composer:
         }
         self._newest, self._flow, *self._shown = (int(name) for name in GL.glGenTextures(4))
         self._framebuffer = GL.glGenFramebuffers(1)
-        self._lane: Lane | None = None
+        self._shared: SharedFrames | None = None
         self._number, self._has_origin = 0, False
-        self._moved: Any = None  # the flow that was uploaded last
-        self.size = (0, 0)  # width and height of what was composed last; 0, 0 before
+        self._uploaded_flow: Any = None
+        self.size = (0, 0)  # width and height of the composed frame; 0, 0 before the first
 
     @property
     def texture(self) -> int:
-        """What is shown now."""
+        """The composed frame."""
         return self._shown[0]
 
     def compose(self, card: OnCard) -> None:
-        """CardError where CUDA or OpenGL refuses; then nothing of it stays registered or open."""
+        """Compose the program's frame. CardError if CUDA or OpenGL fails; everything of CUDA's is then released."""
         try:
             self._compose(card)
         except Exception as error:
@@ -64,12 +67,12 @@ class Composer:
 
     def _compose(self, card: OnCard) -> None:
         gl, fresh = self._gl, self._fetch(card)
-        # The last picture shown is where a new one starts, and is drawn over until the next one comes.
+        # The last composed frame is the origin of the next ones; the other texture is drawn until the next new frame.
         if fresh:
             self._shown.reverse()
         share = card.share if self._has_origin else 1.0
         moves = share < 1 and card.flow is not None
-        if moves and card.flow is not self._moved:
+        if moves and card.flow is not self._uploaded_flow:
             self._upload(card.flow)
         framebuffer = gl.glGetIntegerv(gl.GL_DRAW_FRAMEBUFFER_BINDING)
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._framebuffer)
@@ -93,26 +96,26 @@ class Composer:
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, framebuffer)
 
     def _fetch(self, card: OnCard) -> bool:
-        """The newest picture into its texture; whether it is another than before."""
-        if self._lane is not None and self._lane.memory == card.memory and self._number == card.number:
+        """Copy the newest frame into its texture, unless it is there already. Returns whether it is a new one."""
+        if self._shared is not None and self._shared.memory == card.memory and self._number == card.number:
             return False
-        if self._lane is not None and self._lane.memory != card.memory:
-            self._lane.close()
-            self._lane = None
-        if self._lane is None:
-            self._lane = Lane(card.memory)
-            self._lane.register(self._allocate(card.width, card.height))
+        if self._shared is not None and self._shared.memory != card.memory:
+            self._shared.close()
+            self._shared = None
+        if self._shared is None:
+            self._shared = SharedFrames(card.memory)
+            self._shared.register(self._allocate(card.width, card.height))
         elif self.size != (card.width, card.height):
-            self._lane.release()
-            self._lane.register(self._allocate(card.width, card.height))
+            self._shared.release()
+            self._shared.register(self._allocate(card.width, card.height))
         else:
             self._has_origin = True
-        self._lane.copy(card.slot, card.width, card.height)
+        self._shared.copy(card.slot, card.width, card.height)
         self._number = card.number
         return True
 
     def _allocate(self, width: int, height: int) -> int:
-        """Storage for pictures of that size; what was shown before stays only if it had the same."""
+        """The texture for frames of this size. Earlier frames are kept only if their size was the same."""
         gl = self._gl
         self._has_origin = self.size == (width, height)
         if not self._has_origin:
@@ -127,7 +130,7 @@ class Composer:
         gl.glPixelStorei(gl.GL_UNPACK_ALIGNMENT, 1)
         half = np.ascontiguousarray(flow, np.float16)
         self._store(self._flow, gl.GL_RG16F, width, height, gl.GL_RG, gl.GL_HALF_FLOAT, half)
-        self._moved = flow
+        self._uploaded_flow = flow
 
     def _store(self, texture: int, stored: int, width: int, height: int, layout: int, kind: int, data: Any) -> None:
         gl = self._gl
@@ -141,8 +144,8 @@ class Composer:
         gl.glTexImage2D(gl.GL_TEXTURE_2D, 0, stored, width, height, 0, layout, kind, data)
 
     def close(self) -> None:
-        """Gives back what is CUDA's, while the context still is; the next picture opens it again, and starts anew."""
+        """Release what is CUDA's, before the context is destroyed. The next frame opens it again."""
         self.size = (0, 0)
-        if self._lane is not None:
-            self._lane.close()
-            self._lane = None
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None

@@ -1,4 +1,4 @@
-"""Where a picture lies on a screen: fitted, turned, and corrected for a projector that stands askew. Pure functions."""
+"""Where a frame lies on a screen: fitted, rotated, and corrected for a projector at an angle. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Scale = Literal["fit", "fill", "stretch"]
 Turn = Literal[0, 90, 180, 270]  # degrees clockwise
 Matrix = NDArray[np.float64]
 Corner = Sequence[float]
-# Rows of a 3x3 matrix that finds the picture's point (u, v) from the drawn rectangle's; degrees are clockwise.
+# Rows of a 3x3 matrix from a point of the drawn rectangle to the frame's point (u, v); degrees are clockwise.
 TURNS = {
     0: ((1, 0, 0), (0, 1, 0)),
     90: ((0, 1, 0), (-1, 0, 1)),
@@ -23,12 +23,12 @@ TURNS = {
 
 
 def fit(width: int, height: int, into_width: int, into_height: int) -> tuple[int, int, int, int]:
-    """x, y, width, height of the largest rectangle of the picture's shape in the middle of the other."""
+    """x, y, width, height of the largest centred rectangle of the frame's aspect ratio inside the other."""
     return _middle(width, height, into_width, into_height, min(into_width / width, into_height / height))
 
 
 def fill(width: int, height: int, into_width: int, into_height: int) -> tuple[int, int, int, int]:
-    """The smallest rectangle of the picture's shape that covers the other; what lies outside is cut off."""
+    """x, y, width, height of the smallest centred rectangle of the frame's aspect ratio that covers the other."""
     return _middle(width, height, into_width, into_height, max(into_width / width, into_height / height))
 
 
@@ -38,9 +38,9 @@ def _middle(width: int, height: int, into_width: int, into_height: int, scale: f
 
 
 def check_turn(degrees: int) -> int:
-    """ValueError for what is no quarter turn."""
+    """ValueError unless it is a quarter turn."""
     if degrees not in TURNS:
-        raise ValueError(f"a picture turns by 0, 90, 180 or 270 degrees, not {degrees}")
+        raise ValueError(f"rotate takes 0, 90, 180 or 270 degrees, not {degrees}")
     return degrees
 
 
@@ -52,20 +52,20 @@ def check_keystone(corners: Any) -> Matrix:
     except (TypeError, ValueError):
         quad = np.empty(0)
     if quad.shape != (4, 2) or not np.isfinite(quad).all():
-        raise ValueError(f"a keystone is {right}")
+        raise ValueError(f"keystone takes {right}")
     if quad.min() < 0 or quad.max() > 1:
-        raise ValueError(f"a corner of the keystone lies outside the screen: it is {right}")
+        raise ValueError(f"a corner of the keystone lies outside the screen: it takes {right}")
     ahead = np.roll(quad, -1, 0) - quad
     turns = ahead[:, 0] * np.roll(ahead, -1, 0)[:, 1] - ahead[:, 1] * np.roll(ahead, -1, 0)[:, 0]
-    if not ((turns > 1e-4).all() or (turns < -1e-4).all()):  # the other way round is a mirror: rear projection
-        raise ValueError(f"the keystone's corners cross or lie on one line: it is {right}")
+    if not ((turns > 1e-4).all() or (turns < -1e-4).all()):  # counterclockwise is a mirror image, for rear projection
+        raise ValueError(f"the keystone's corners cross or lie on one line: it takes {right}")
     return quad
 
 
 def nudged(corners: Matrix | None, by: Sequence[Corner]) -> Matrix | None:
-    """A keystone whose corners are moved, each by [x, y] in screens, and stay on the screen; None is no keystone.
+    """The keystone with its corners moved by [x, y] each, as shares of the screen, and kept on the screen.
 
-    ValueError, as `check_keystone`, where that leaves nothing that can be shown.
+    corners: None is no keystone. ValueError as `check_keystone` if the result is impossible.
     """
     if not np.any(by):
         return corners
@@ -88,12 +88,12 @@ def square_to(quad: Matrix) -> Matrix:
     return np.vstack([np.column_stack([across, down, top_left]), [g, h, 1.0]])
 
 
-def to_picture(size: tuple[int, int], screen: tuple[int, int], scale: Scale = "fit", turn: int = 0,
+def to_frame(size: tuple[int, int], screen: tuple[int, int], scale: Scale = "fit", turn: int = 0,
                keystone: Sequence[Corner] | Matrix | None = None) -> Matrix:  # fmt: skip
-    """The 3x3 projective map from the screen to the picture, both 0..1 with their origin top left.
+    """The 3x3 projective map from the screen to the frame, both 0..1 with the origin top left.
 
-    size, screen: width and height in pixels. keystone: where the screen's corners shall land, so that the picture's
-    shape survives the correction of the projector's. Points of the screen outside the picture map outside 0..1.
+    size, screen: width and height in pixels. turn: degrees clockwise. keystone: where the corners of the uncorrected
+    screen come to lie, (4, 2). Points of the screen outside the frame map outside 0..1.
     """
     if turn in (90, 270):
         size = size[1], size[0]
@@ -114,7 +114,7 @@ def to_picture(size: tuple[int, int], screen: tuple[int, int], scale: Scale = "f
 
 
 def mipmap(size: tuple[int, int], screen: tuple[int, int], scale: Scale = "fit", turn: int = 0) -> int:
-    """How often the picture is halved before it is scaled to the screen: not at all unless it is made smaller."""
+    """The mipmap level, how often the frame is halved before it is scaled to the screen: 0 unless it is scaled down."""
     w, h = (size[1], size[0]) if turn in (90, 270) else size
     across, down = w / screen[0], h / screen[1]
     ratio = max(across, down) if scale == "fit" else min(across, down)

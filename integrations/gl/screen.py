@@ -1,4 +1,4 @@
-"""A GLFW window on a chosen monitor, full screen or not, which finds its place again when monitors come and go."""
+"""A GLFW window on a chosen monitor, full screen or not, that returns to it when monitors are plugged in again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .projection import fit
 
 
 def list_monitors() -> list[str]:
-    """The monitors, as `Screen` counts them from 0. RuntimeError without a display."""
+    """The monitors in the order of `Screen`'s index from 0. RuntimeError without a display."""
     start()
     rows = []
     for monitor in glfw.get_monitors():
@@ -28,16 +28,16 @@ def _name(monitor: Any) -> str:
 class Screen:
     """A window with a current OpenGL context. All calls come from one thread, the main one of its process.
 
-    size: the program's width and height in pixels, as it is shown (a quarter turn included). monitor: index as
-    `list_monitors` counts; None is the primary one. fullscreen: start on the whole of that monitor. RuntimeError where
-    there is no such monitor, or no display.
+    size: the program's width and height in pixels, after rotation. monitor: index in `list_monitors`; None is the
+    primary one. fullscreen: fill that monitor from the start. RuntimeError where there is no such monitor, or no
+    display.
     """
 
     def __init__(self, title: str, size: tuple[int, int], monitor: int | None, fullscreen: bool) -> None:
         self._size = size
         self._monitor = monitor
-        self._monitor_name = ""  # of the one that was filled last: the others' order changes when one is unplugged
-        self._fullscreen = fullscreen  # as the performer wants it, whatever is plugged in
+        self._monitor_name = ""  # of the last one that was filled, since indices change when a monitor is unplugged
+        self._fullscreen = fullscreen  # the performer's choice, even while the monitor is unplugged
         self._monitors_changed = False
         start()
         monitors = glfw.get_monitors()
@@ -46,7 +46,7 @@ class Screen:
             raise RuntimeError(f"there is no monitor {monitor}; this machine has {have}")
         x, y, width, height = self._windowed_place()
         self.window = create_window(width, height, title)
-        if not on_wayland():  # there a window cannot choose its place
+        if not on_wayland():  # where a window cannot choose its position
             glfw.set_window_pos(self.window, x, y)
         glfw.set_key_callback(self.window, self._on_key)
         glfw.set_monitor_callback(self._on_monitor)
@@ -54,12 +54,13 @@ class Screen:
         glfw.swap_interval(0 if on_wayland() else 1)
 
     def show(self) -> None:
+        """Make the window visible."""
         glfw.show_window(self.window)
         if self._fullscreen:
             self._enter_fullscreen()
 
     def poll(self) -> bool:
-        """Handle what the user did and which monitors changed. False: the user closed the window."""
+        """Handle keys and changes of the monitors. False after the user closed the window."""
         glfw.poll_events()
         if glfw.window_should_close(self.window):
             return False
@@ -69,7 +70,7 @@ class Screen:
         return True
 
     def swap(self) -> None:
-        """Show what was drawn."""
+        """Show the drawn frame."""
         glfw.swap_buffers(self.window)
 
     @property
@@ -84,12 +85,13 @@ class Screen:
 
     @property
     def full(self) -> bool:
+        """Whether the window fills a monitor."""
         return bool(glfw.get_window_monitor(self.window))
 
     def _chosen_monitor(self) -> Any:
-        """The monitor to be on, or a null pointer where that one is away.
+        """The monitor for the window, or a null pointer while it is unplugged.
 
-        The one that was filled is known by its name; of several with one name, that at its old index is preferred.
+        A monitor that was filled is found by its name; of several with that name, the old index is preferred.
         """
         monitors = glfw.get_monitors()
         if self._monitor is None and not self._monitor_name:
@@ -102,7 +104,7 @@ class Screen:
         return named[0] if named else None
 
     def _windowed_place(self) -> tuple[int, int, int, int]:
-        """The show's shape on two thirds of the chosen monitor, or of the primary one, in its middle."""
+        """x, y, width, height of a window with the program's aspect ratio, centred on two thirds of the monitor."""
         monitor = self._chosen_monitor() or glfw.get_primary_monitor()
         shape = self._size
         if not monitor:  # none is plugged in
@@ -125,9 +127,9 @@ class Screen:
         glfw.set_input_mode(self.window, glfw.CURSOR, glfw.CURSOR_NORMAL)
 
     def _find_place(self) -> None:
-        """After monitors came or went: back to the chosen one, or where the window can be seen.
+        """After monitors changed, fill the chosen one again, or move the window to where it is visible.
 
-        glfw has by then made the window an ordinary one if its monitor went; where it lies may be nowhere.
+        If the window's monitor has gone, glfw has made the window an ordinary one, perhaps outside of all monitors.
         """
         if self._fullscreen and self._chosen_monitor():
             self._enter_fullscreen()
@@ -135,8 +137,8 @@ class Screen:
             self._leave_fullscreen()
 
     def _monitor_below(self) -> int | None:
-        """Index of the monitor that the window's middle lies on; None where no monitor is."""
-        if on_wayland():  # which does not tell
+        """Index of the monitor under the window's centre; None if there is none."""
+        if on_wayland():  # which hides the position
             return self._monitor
         (x, y), (w, h) = glfw.get_window_pos(self.window), glfw.get_window_size(self.window)
         for index, monitor in enumerate(glfw.get_monitors()):
@@ -149,7 +151,7 @@ class Screen:
     def _on_key(self, _window: Any, key: int, _scancode: int, action: int, _mods: int) -> None:
         if action != glfw.PRESS:
             return
-        if key == glfw.KEY_F and not self.full:  # on the monitor that the performer moved it to
+        if key == glfw.KEY_F and not self.full:  # on the monitor to which the performer moved the window
             below = self._monitor_below()
             if below is not None:
                 self._monitor, self._monitor_name = below, ""

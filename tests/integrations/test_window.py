@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.gl.canvas import Canvas, HiddenContext, Target
-from worldjockey.integrations.gl.projection import Scale, check_keystone, fit, nudged, to_picture
+from worldjockey.integrations.gl.projection import Scale, check_keystone, fit, nudged, to_frame
 from worldjockey.integrations.window import WindowOutput, list_monitors
 from worldjockey.node.session.processes import output_specs
 from worldjockey.node.show.schema import Show
@@ -367,7 +367,7 @@ def test_every_keystone_maps_the_picture_into_its_corners(
     pull = np.array(inward).reshape(4, 2) * 0.5
     quad = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) + pull * [[1, 1], [-1, 1], [-1, -1], [1, -1]]
     size, screen = sizes[:2], sizes[2:]
-    plain, corrected = to_picture(size, screen, scale, turn), to_picture(size, screen, scale, turn, quad)
+    plain, corrected = to_frame(size, screen, scale, turn), to_frame(size, screen, scale, turn, quad)
     for corner, landed in zip([(0, 0), (1, 0), (1, 1), (0, 1)], quad, strict=True):
         u, v, one = plain @ [*corner, 1.0]
         p = corrected @ [*landed, 1.0]

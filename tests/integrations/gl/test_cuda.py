@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations import CardError, CardMemory, Frame, OnCard
 from worldjockey.integrations.gl.canvas import Canvas, HiddenContext, Target
-from worldjockey.integrations.gl.cuda import Block, Lane, verdict
+from worldjockey.integrations.gl.cuda import Block, SharedFrames, verdict
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
 from worldjockey.node.output.program import Program
 
@@ -183,7 +183,7 @@ def test_a_fault_of_opengl_falls_back_as_one_of_cuda_does(
     block, canvas = Block(0, WIDE * TALL * 4, 3), Canvas()
     on_card = OnCard(block.memory, put(block, scene(0)), 1, WIDE, TALL)
     with monkeypatch.context() as broken:
-        broken.setattr(Lane, "copy", lambda *_: 1 / 0)
+        broken.setattr(SharedFrames, "copy", lambda *_: 1 / 0)
         with pytest.raises(CardError, match="ZeroDivisionError"):
             drawn(canvas, Frame(NOWHERE, 0, 0.0, on_card), WIDE, TALL)
     assert np.abs(drawn(canvas, Frame(scene(0), 0, 0.0), WIDE, TALL) - scene(0)).max() <= 1
@@ -204,19 +204,19 @@ def test_the_card_is_chosen_only_where_world_and_screen_are_on_it(missing: str, 
         assert drawn_by[0] in why
 
 
-@pytest.mark.parametrize(("drawn_by", "why"), [("", "no CUDA device"), ("1", "0000:01:00.0 and the screen on")])
+@pytest.mark.parametrize(("drawn_by", "why"), [("", "not draw on a CUDA device"), ("1", "0000:01:00.0 and the screen on")])
 def test_a_screen_on_another_card_says_so(card: Path, context: HiddenContext, drawn_by: str, why: str) -> None:
     block = Block(0, 64, 2)
     (card / "drawn_by").write_text(drawn_by)
     with pytest.raises(CardError, match=why):
-        Lane(block.memory)
+        SharedFrames(block.memory)
     block.close()
 
 
 def test_without_the_bindings_the_fix_is_named(monkeypatch: pytest.MonkeyPatch, display: str) -> None:
     monkeypatch.setitem(sys.modules, "cuda", None)
     with pytest.raises(CardError, match="pip install cuda-bindings"):
-        Lane(CardMemory(b"", BUSES[0], 64, 2))
+        SharedFrames(CardMemory(b"", BUSES[0], 64, 2))
 
 
 def test_the_wheel_offers_what_we_were_written_against(
