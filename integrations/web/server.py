@@ -81,9 +81,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Server:
     """The page and its viewers. Use it from the event loop, but for `feeds.send`, `audio.encode` and `facts`."""
 
-    def __init__(self, fmt: VideoFormat, host: str, port: int, sound: bool = False) -> None:
+    def __init__(self, fmt: VideoFormat, host: str, port: int, audio: bool = False) -> None:
         self.feeds = Feeds(fmt, asyncio.get_running_loop())
-        self.audio = AudioFeed(asyncio.get_running_loop()) if sound else None
+        self.audio = AudioFeed(asyncio.get_running_loop()) if audio else None
         self._fmt, self._host, self._port = fmt, host, port
         self._names = own_names(host)
         self._page = PAGE.read_text("utf-8")
@@ -104,9 +104,9 @@ class Server:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
 
     @classmethod
-    async def start(cls, fmt: VideoFormat, host: str, port: int, sound: bool = False) -> Server:
+    async def start(cls, fmt: VideoFormat, host: str, port: int, audio: bool = False) -> Server:
         """OSError if the port is in use, or the host is not an address of this machine."""
-        server = cls(fmt, host, port, sound)
+        server = cls(fmt, host, port, audio)
         await server._runner.setup()
         try:
             await web.TCPSite(server._runner, host, port).start()

@@ -204,7 +204,9 @@ def test_the_card_is_chosen_only_where_world_and_screen_are_on_it(missing: str, 
         assert drawn_by[0] in why
 
 
-@pytest.mark.parametrize(("drawn_by", "why"), [("", "not draw on a CUDA device"), ("1", "0000:01:00.0 and the screen on")])
+@pytest.mark.parametrize(
+    ("drawn_by", "why"), [("", "not draw on a CUDA device"), ("1", "0000:01:00.0 and the screen on")]
+)
 def test_a_screen_on_another_card_says_so(card: Path, context: HiddenContext, drawn_by: str, why: str) -> None:
     block = Block(0, 64, 2)
     (card / "drawn_by").write_text(drawn_by)
