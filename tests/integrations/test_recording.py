@@ -24,11 +24,11 @@ pytestmark = pytest.mark.slow
 
 
 def plain(width: int, height: int, y: int, cb: int, cr: int) -> np.ndarray:
-    picture = np.empty((height * 3 // 2, width), np.uint8)
-    picture[:height] = y
-    picture[height : height * 5 // 4] = cb
-    picture[height * 5 // 4 :] = cr
-    return picture
+    image = np.empty((height * 3 // 2, width), np.uint8)
+    image[:height] = y
+    image[height : height * 5 // 4] = cb
+    image[height * 5 // 4 :] = cr
+    return image
 
 
 def decode(path: Path) -> tuple[Any, list[Any]]:
@@ -110,7 +110,7 @@ def test_an_encoder_that_refuses_to_hurry_still_codes(
 
 
 @pytest.mark.parametrize("name", h264.HARDWARE)
-def test_the_hardwares_encoders_know_what_they_are_told(name: str) -> None:
+def test_the_hardwares_encoders_know_the_options_they_get(name: str) -> None:
     """An encoder reads its options before it looks for its hardware, so that this needs none."""
     if name not in av.codec.codecs_available:
         pytest.skip(f"{name} is another system's")
@@ -234,12 +234,12 @@ def test_a_stalled_disk_costs_the_recording_and_not_the_show(tmp_path: Path) -> 
     waited.wait(1.5)  # an output that is silent for longer than 4 s is started anew
     recorder.resume()
     assert show.wait(60) == 0
-    said = json.loads(report.read_text())
+    figures = json.loads(report.read_text())
     times = played(clip)
     assert max(np.diff(times)) > 1.4
-    assert said["outputs"]["file"]["restarts"] == 0
-    assert len(times) < said["frames_sent"] - 40
-    assert times[-1] == pytest.approx(said["frames_sent"] / 30, abs=1.0)
+    assert figures["outputs"]["file"]["restarts"] == 0
+    assert len(times) < figures["frames_sent"] - 40
+    assert times[-1] == pytest.approx(figures["frames_sent"] / 30, abs=1.0)
 
 
 def test_a_recording_is_never_written_over(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sound in a recording, decoded back: where it lies, where nothing was heard, what a crash leaves."""
+"""Audio in a recording, decoded back: its times, silence in its gaps, and what a crash leaves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".ts"])
 @pytest.mark.parametrize("drift", [0.0, 500e-6, -500e-6])
-def test_what_is_heard_lies_at_the_tick_when_it_was_heard(tmp_path: Path, suffix: str, drift: float) -> None:
+def test_audio_lies_at_the_tick_of_its_arrival(tmp_path: Path, suffix: str, drift: float) -> None:
     """A sound card off by half a thousandth, that is away from the fourth second to the fifth, and begins early."""
     output, start, early = FileOutput(tmp_path / f"clip{suffix}", sound=True), 5000.0, 0.3
     output.open(FMT)
@@ -37,28 +37,28 @@ def test_what_is_heard_lies_at_the_tick_when_it_was_heard(tmp_path: Path, suffix
             piece += 1
     output.close()
     assert output.status()["frames"] == 300
-    pictures, times, sound = decoded(output.path)
-    assert np.subtract([t for t, _ in pictures], pictures[0][0]) == pytest.approx(np.arange(300) / FMT.fps, abs=0.001)
-    flashes = [t for t, luma in pictures if luma > 200]
-    heard = onsets(times, sound)
-    there = [t for t in flashes if not 4 <= t - pictures[0][0] < 5.2]
-    assert heard == pytest.approx(there, abs=0.01)
+    images, times, sound = decoded(output.path)
+    assert np.subtract([t for t, _ in images], images[0][0]) == pytest.approx(np.arange(300) / FMT.fps, abs=0.001)
+    flashes = [t for t, luma in images if luma > 200]
+    found = onsets(times, sound)
+    there = [t for t in flashes if not 4 <= t - images[0][0] < 5.2]
+    assert found == pytest.approx(there, abs=0.01)
     assert len(there) == len(flashes) - 1
     away = (times > 4.1) & (times < 5.1)
     assert np.abs(sound[:, away]).max() < 1e-3
-    assert times[-1] - pictures[0][0] == pytest.approx(300 / FMT.fps, abs=0.04)
+    assert times[-1] - images[0][0] == pytest.approx(300 / FMT.fps, abs=0.04)
     level = sound[:, np.abs(sound[0]) > 0.2].std(1)
     assert 20 * np.log10(level[0] / level[1]) == pytest.approx(6, abs=1)
 
 
-def test_a_clip_in_which_nothing_is_heard_is_silent_and_whole(tmp_path: Path) -> None:
+def test_a_clip_without_audio_input_is_silent_and_whole(tmp_path: Path) -> None:
     output = FileOutput(tmp_path / "clip.mp4", sound=True)
     output.open(FMT)
     for tick in range(90):
         output.send(Frame(plain(100), tick, tick / FMT.fps))
     output.close()
-    pictures, times, sound = decoded(output.path)
-    assert len(pictures) == 90
+    images, times, sound = decoded(output.path)
+    assert len(images) == 90
     assert not sound.any()
     assert times[-1] == pytest.approx(90 / FMT.fps, abs=0.04)
 
@@ -85,7 +85,7 @@ output.open(VideoFormat(320, 180, 30))
 noise = np.random.default_rng(0).integers(0, 256, (270, 320), np.uint8)
 for tick in range(201):
     output.send(Frame(np.roll(noise, tick, 1), tick, tick / 30))
-    if sys.argv[2] == "heard":
+    if sys.argv[2] == "audio":
         output.send_audio(AudioChunk(0.1 * np.ones((1600, 2), np.float32), 48000, tick / 30))
     print(tick, flush=True)
 sys.stdin.read()
@@ -93,12 +93,12 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".ts"])
-@pytest.mark.parametrize("sound", ["heard", "not heard"])
+@pytest.mark.parametrize("sound", ["audio", "no audio"])
 def test_a_killed_recording_plays_to_within_two_seconds(tmp_path: Path, suffix: str, sound: str) -> None:
     path = tmp_path / f"killed{suffix}"
     killed_at("200", WRITER, str(path), sound)
-    pictures, times, _ = decoded(path)
-    assert pictures[-1][0] >= (200 - 60) / 30
+    images, times, _ = decoded(path)
+    assert images[-1][0] >= (200 - 60) / 30
     assert times[-1] >= (200 - 60) / 30
 
 
@@ -108,25 +108,25 @@ def play(folder: Path, *options: str) -> tuple[dict[str, Any], Path]:
     command = ["play", "--headless", "--no-midi", "--no-osc", "--model", "testcard", "--size", "320x180", "--seconds"]
     command += ["3", "--out", f"file:{clip}", "--report", str(report), *options]
     subprocess.run([sys.executable, "-m", "worldjockey.node", *command], check=True, timeout=60)
-    said: dict[str, Any] = json.loads(report.read_text())
-    return said, clip
+    figures: dict[str, Any] = json.loads(report.read_text())
+    return figures, clip
 
 
 def test_a_show_records_the_sound_that_it_listens_to(tmp_path: Path) -> None:
     tones = [0.5 * np.sin(2 * np.pi * hz * np.arange(RATE) / RATE) for hz in (500, 1200)]
     report, clip = play(tmp_path, "--sound", str(wav(tmp_path / "tone.wav", RATE, *tones)))
-    pictures, times, sound = decoded(clip)
+    images, times, sound = decoded(clip)
     assert report["outputs"]["file"]["restarts"] == 0
-    assert times[-1] == pytest.approx(pictures[-1][0], abs=0.08)
+    assert times[-1] == pytest.approx(images[-1][0], abs=0.08)
     steady = sound[:, RATE // 2 : RATE // 2 + RATE]
     assert list(np.abs(np.fft.rfft(steady)).argmax(1)) == pytest.approx([500, 1200], abs=2)
     assert 20 * np.log10(steady.std(1) * 2**0.5 / 0.5) == pytest.approx([0, 0], abs=1)
 
 
-def test_a_source_that_is_not_there_costs_no_picture(tmp_path: Path) -> None:
+def test_a_source_that_is_not_there_costs_no_frame(tmp_path: Path) -> None:
     report, clip = play(tmp_path, "--sound", f"no such microphone {os.getpid()}")
-    pictures, _, sound = decoded(clip)
+    images, _, sound = decoded(clip)
     assert report["inputs"]["sound"]["state"] == "no sound"
     assert report["outputs"]["file"]["restarts"] == 0
-    assert len(pictures) > report["frames_sent"] * 0.7  # what is sent before a file is open is not in it
+    assert len(images) > report["frames_sent"] * 0.7  # what is sent before a file is open is not in it
     assert not sound.any()

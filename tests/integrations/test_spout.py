@@ -76,10 +76,10 @@ def opened(display: str, vendors: Any, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 def quarters(channels: int = 3) -> np.ndarray:
     """Red and green above, blue and grey below; each quarter's alpha is another."""
-    picture = np.zeros((180, 320, 4), np.uint8)
-    picture[:90, :160], picture[:90, 160:] = (255, 0, 0, 255), (10, 200, 30, 128)
-    picture[90:, :160], picture[90:, 160:] = (0, 0, 255, 64), (100, 100, 100, 0)
-    return picture[..., :channels]
+    image = np.zeros((180, 320, 4), np.uint8)
+    image[:90, :160], image[:90, 160:] = (255, 0, 0, 255), (10, 200, 30, 128)
+    image[90:, :160], image[90:, 160:] = (0, 0, 255, 64), (100, 100, 100, 0)
+    return image[..., :channels]
 
 
 def corners(bgra: np.ndarray) -> list[tuple[int, ...]]:
@@ -87,7 +87,7 @@ def corners(bgra: np.ndarray) -> list[tuple[int, ...]]:
     return [tuple(int(v) for v in bgra[y, x][[2, 1, 0, 3]]) for y in (5, -6) for x in (5, -6)]
 
 
-def test_receivers_get_the_picture_upright_in_its_own_colours(opened: Any) -> None:
+def test_receivers_get_the_frame_upright_in_its_own_colours(opened: Any) -> None:
     output, sender = opened(name="stage left")
     for tick in range(3):  # what Spout leaves unbound after the first must not matter to the next
         output.send(Frame(quarters(), tick, 0.0))
@@ -103,10 +103,10 @@ def test_receivers_get_the_picture_upright_in_its_own_colours(opened: Any) -> No
 def test_alpha_arrives_to_the_bit(opened: Any) -> None:
     output, sender = opened(layout="rgba")
     assert output.layout == "rgba"
-    picture = quarters(4).repeat(2, 0).repeat(2, 1)
-    picture[100:103] = np.random.default_rng(1).integers(0, 256, (3, 640, 4))
-    output.send(Frame(picture, 0, 0.0))
-    assert (sender.shared[0][..., [2, 1, 0, 3]] == picture).all()
+    image = quarters(4).repeat(2, 0).repeat(2, 1)
+    image[100:103] = np.random.default_rng(1).integers(0, 256, (3, 640, 4))
+    output.send(Frame(image, 0, 0.0))
+    assert (sender.shared[0][..., [2, 1, 0, 3]] == image).all()
 
 
 def test_a_refusal_says_what_to_do(opened: Any) -> None:

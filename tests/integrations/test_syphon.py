@@ -115,10 +115,10 @@ def opened(
 
 def quarters(channels: int = 3) -> np.ndarray:
     """Red and green above, blue and grey below; each quarter's alpha is another."""
-    picture = np.zeros((180, 320, 4), np.uint8)
-    picture[:90, :160], picture[:90, 160:] = (255, 0, 0, 255), (10, 200, 30, 128)
-    picture[90:, :160], picture[90:, 160:] = (0, 0, 255, 64), (100, 100, 100, 0)
-    return picture[..., :channels]
+    image = np.zeros((180, 320, 4), np.uint8)
+    image[:90, :160], image[:90, 160:] = (255, 0, 0, 255), (10, 200, 30, 128)
+    image[90:, :160], image[90:, 160:] = (0, 0, 255, 64), (100, 100, 100, 0)
+    return image[..., :channels]
 
 
 def as_clients_draw(surface: np.ndarray) -> np.ndarray:
@@ -126,7 +126,7 @@ def as_clients_draw(surface: np.ndarray) -> np.ndarray:
     return surface[::-1, :, [2, 1, 0, 3]]
 
 
-def test_clients_get_the_picture_upright_in_its_own_colours(opened: Any) -> None:
+def test_clients_get_the_frame_upright_in_its_own_colours(opened: Any) -> None:
     output, server = opened(name="stage left")
     assert output.status() == {"frames": 0, "clients": False}
     for tick in range(2):
@@ -145,13 +145,13 @@ def test_clients_get_the_picture_upright_in_its_own_colours(opened: Any) -> None
 def test_alpha_arrives_to_the_bit(opened: Any) -> None:
     output, server = opened(layout="rgba")
     assert output.layout == "rgba"
-    picture = quarters(4).repeat(2, 0).repeat(2, 1)
-    picture[100:103] = np.random.default_rng(1).integers(0, 256, (3, 640, 4))
-    output.send(Frame(picture, 0, 0.0))
-    assert (as_clients_draw(server.published[0]) == picture).all()
+    image = quarters(4).repeat(2, 0).repeat(2, 1)
+    image[100:103] = np.random.default_rng(1).integers(0, 256, (3, 640, 4))
+    output.send(Frame(image, 0, 0.0))
+    assert (as_clients_draw(server.published[0]) == image).all()
 
 
-def test_a_surface_that_cannot_be_had_is_told(opened: Any) -> None:
+def test_a_missing_surface_is_an_error(opened: Any) -> None:
     output, server = opened()
     server.has_surface = False
     with pytest.raises(RuntimeError, match="no surface of 640x360"):

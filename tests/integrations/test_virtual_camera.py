@@ -30,8 +30,8 @@ class Device:
     def native_fourcc(self) -> int:
         return self.fourcc
 
-    def send(self, picture: np.ndarray) -> None:
-        self.pictures.append(picture.copy())
+    def send(self, image: np.ndarray) -> None:
+        self.pictures.append(image.copy())
 
     def close(self) -> None:
         self.open = False
@@ -46,23 +46,23 @@ def device(monkeypatch: pytest.MonkeyPatch) -> type[Device]:
     return Device
 
 
-def test_the_camera_gets_the_picture_as_it_is(device: type[Device]) -> None:
+def test_the_camera_gets_the_frame_as_it_is(device: type[Device]) -> None:
     output = VirtualCameraOutput("/dev/video9")
     output.open(VideoFormat(64, 36, 30000, 1001))
-    picture = np.random.default_rng(0).integers(0, 256, (54, 64), np.uint8)
-    output.send(Frame(picture, 0, 0.0))
+    image = np.random.default_rng(0).integers(0, 256, (54, 64), np.uint8)
+    output.send(Frame(image, 0, 0.0))
     made = device.made
     assert made is not None
     assert (made.size, made.wanted) == ((64, 36), "/dev/video9")
     assert made.fps == pytest.approx(29.97, abs=0.01)
     assert made.fourcc.to_bytes(4, "little") == b"I420"
-    np.testing.assert_array_equal(made.pictures[0], picture.reshape(-1))
+    np.testing.assert_array_equal(made.pictures[0], image.reshape(-1))
     assert output.status() == {"device": "/dev/video9", "frames": 1}
     output.close()
     assert not made.open
 
 
-def test_no_device_is_said_with_its_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_device_is_an_error_with_its_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     from pyvirtualcam import camera
 
     monkeypatch.setattr(camera, "BACKENDS", {})

@@ -47,17 +47,17 @@ def window(display: str) -> Iterator[Callable[..., WindowOutput]]:
 
 def quarters() -> np.ndarray:
     """Red and green above, blue and a grey below, where a gamma error or a flip shows at once."""
-    picture = np.zeros((288, 512, 3), np.uint8)
-    picture[:144, :256] = RED
-    picture[:144, 256:] = GREEN
-    picture[144:, :256] = BLUE
-    picture[144:, 256:] = GREY
-    return picture
+    image = np.zeros((288, 512, 3), np.uint8)
+    image[:144, :256] = RED
+    image[:144, 256:] = GREEN
+    image[144:, :256] = BLUE
+    image[144:, 256:] = GREY
+    return image
 
 
-def show(output: WindowOutput, picture: np.ndarray, times: int = 3) -> None:
+def show(output: WindowOutput, image: np.ndarray, times: int = 3) -> None:
     for tick in range(times):
-        output.send(Frame(picture, tick, 0.0))
+        output.send(Frame(image, tick, 0.0))
 
 
 def seen(shot: np.ndarray, *places: tuple[float, float]) -> list[tuple[int, ...]]:
@@ -65,7 +65,7 @@ def seen(shot: np.ndarray, *places: tuple[float, float]) -> list[tuple[int, ...]
     return [tuple(int(v) for v in shot[round(y), round(x)]) for x, y in places]
 
 
-def test_full_screen_shows_the_picture_upright_in_its_own_colours(window: Any, screenshot: Shot, wait_for: Any) -> None:
+def test_full_screen_shows_the_frame_upright_in_its_own_colours(window: Any, screenshot: Shot, wait_for: Any) -> None:
     output = window(fullscreen=True)
 
     def right() -> bool:
@@ -83,7 +83,7 @@ def test_full_screen_shows_the_picture_upright_in_its_own_colours(window: Any, s
 def test_scaling_is_sharper_than_bilinear_and_keeps_every_value(window: Any, screenshot: Shot, wait_for: Any) -> None:
     output = window(fullscreen=True)
     random = np.random.default_rng(1).integers(0, 256, (8, 512, 3), np.uint8)
-    picture = np.repeat(random, 36, 0)  # 288 rows, 2.5 times as many on the screen
+    image = np.repeat(random, 36, 0)  # 288 rows, 2.5 times as many on the screen
 
     def bilinear(row: np.ndarray) -> np.ndarray:
         x = (np.arange(1280) + 0.5) / 2.5 - 0.5
@@ -104,7 +104,7 @@ def test_scaling_is_sharper_than_bilinear_and_keeps_every_value(window: Any, scr
     expected = catmull_rom(random[middle].astype(float))
 
     def settled() -> bool:
-        show(output, picture, 1)
+        show(output, image, 1)
         return np.abs(screenshot()[315] - expected).max() <= 2
 
     wait_for(settled)
@@ -112,7 +112,7 @@ def test_scaling_is_sharper_than_bilinear_and_keeps_every_value(window: Any, scr
 
 
 def chart() -> np.ndarray:
-    """Rings that get finer outwards, spokes and bars, (720, 1280, 3): what a picture of 512x288 can hold and more."""
+    """Rings that get finer outwards, spokes and bars, (720, 1280, 3): what a frame of 512x288 can hold and more."""
     y, x = np.mgrid[0:720, 0:1280].astype(float)
     rings = 0.5 + 0.5 * np.cos(((x - 640) ** 2 + (y - 360) ** 2) / 2650)
     spokes = 0.5 + 0.5 * np.sin(24 * np.arctan2(y - 180, x - 240)) * (np.hypot(y - 180, x - 240) < 150)
@@ -125,12 +125,12 @@ def averaged(rows: np.ndarray, of: int, to: int) -> np.ndarray:
     return np.repeat(rows, to, 0).reshape(-1, of, *rows.shape[1:]).mean(1)
 
 
-def psnr(picture: np.ndarray, truth: np.ndarray) -> float:
+def psnr(image: np.ndarray, truth: np.ndarray) -> float:
     """In dB, for values 0..255."""
-    return float(10 * np.log10(255**2 / np.mean((picture.astype(float) - truth) ** 2)))
+    return float(10 * np.log10(255**2 / np.mean((image.astype(float) - truth) ** 2)))
 
 
-def test_a_picture_comes_back_sharper_than_by_bilinear(window: Any, screenshot: Shot, wait_for: Any) -> None:
+def test_a_frame_comes_back_sharper_than_by_bilinear(window: Any, screenshot: Shot, wait_for: Any) -> None:
     truth = chart()
     small = averaged(averaged(truth, 5, 2).transpose(1, 0, 2), 5, 2).transpose(1, 0, 2).round().astype(np.uint8)
     assert small.shape == (288, 512, 3)
@@ -151,13 +151,13 @@ def test_a_picture_comes_back_sharper_than_by_bilinear(window: Any, screenshot: 
     wait_for(sharper, what="4 dB above bilinear")  # 35.3 and 30.8 dB; Lanczos with 36 instead of 16 texels has 36.2
 
 
-def test_a_larger_picture_is_averaged_and_not_picked_from(display: str) -> None:
+def test_a_larger_frame_is_averaged_and_not_picked_from(display: str) -> None:
     truth = np.repeat(np.repeat(np.arange(1, 5) * 50, 180)[:720, None, None], 1280, 1).repeat(3, 2).astype(np.uint8)
     truth[::2] //= 2  # lines that a screen of a quarter's size cannot show: only their mean
     with contextlib.closing(HiddenContext("scaled down")) as context:
         context.poll()
         canvas, target = Canvas(), Target(320, 180)
-        for _ in range(2):  # the second picture makes its own mipmaps
+        for _ in range(2):  # the second frame makes its own mipmaps
             canvas.upload(truth)
             target.bind()
             canvas.draw(320, 180)
@@ -209,7 +209,7 @@ def test_keys_switch_full_screen(window: Any) -> None:
     [(0, [RED, GREEN, GREY, BLUE]), (90, [BLUE, RED, GREEN, GREY]), (180, [GREY, BLUE, RED, GREEN]),
      (270, [GREEN, GREY, BLUE, RED])],
 )  # fmt: skip
-def test_a_turned_picture_keeps_its_shape(
+def test_a_turned_frame_keeps_its_shape(
     window: Any, screenshot: Shot, wait_for: Any, turn: int, corners: list[tuple[int, ...]]
 ) -> None:
     output = window(fullscreen=True, rotate=turn)
@@ -227,15 +227,15 @@ def test_a_turned_picture_keeps_its_shape(
 
 
 @pytest.mark.parametrize(("scale", "wide", "tall"), [("fit", 360, 720), ("fill", 1280, 2560), ("stretch", 1280, 720)])
-def test_a_tall_picture_fits_fills_or_stretches(
+def test_a_tall_frame_fits_fills_or_stretches(
     window: Any, screenshot: Shot, wait_for: Any, scale: Scale, wide: int, tall: int
 ) -> None:
     output = window(fullscreen=True, scale=scale)
     bands = np.repeat(np.arange(16, dtype=np.uint8) * 16 + 8, 32)  # grey by height: what is cut off can be read
-    picture = np.broadcast_to(bands[:, None, None], (512, 256, 3)).copy()
+    image = np.broadcast_to(bands[:, None, None], (512, 256, 3)).copy()
 
     def right() -> bool:
-        show(output, picture, 1)
+        show(output, image, 1)
         column = screenshot()[:, 640, 0].astype(int)
         rows = (np.arange(720) + 0.5 - (720 - tall) / 2) / tall * 16
         middle = np.abs(rows % 1 - 0.5) < 0.3
@@ -284,7 +284,7 @@ def test_keystone_corners_land_where_asked(window: Any, screenshot: Shot, wait_f
     wait_for(right, what="corners within 0.3 pixels")
 
 
-def test_corners_move_while_the_picture_plays(window: Any, screenshot: Shot, wait_for: Any) -> None:
+def test_corners_move_while_the_frame_plays(window: Any, screenshot: Shot, wait_for: Any) -> None:
     output = window(fullscreen=True, keystone=[[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]])
     white = np.full((72, 128, 3), 255, np.uint8)
 
@@ -340,7 +340,7 @@ def test_what_no_projector_can_show_is_refused(options: dict[str, Any], message:
         WindowOutput(**options)
 
 
-def test_a_show_says_how_the_picture_lies() -> None:
+def test_a_show_says_how_the_frame_lies() -> None:
     lines = (
         "outputs:\n- {kind: window, monitor: 1, scale: fill, rotate: 90, keystone: [[0, 0], [1, 0.1], [1, 1], [0, 1]]}"
     )
@@ -360,7 +360,7 @@ def test_a_show_says_how_the_picture_lies() -> None:
     st.sampled_from([0, 90, 180, 270]),
     st.tuples(*[st.integers(1, 4096)] * 4),
 )
-def test_every_keystone_maps_the_picture_into_its_corners(
+def test_every_keystone_maps_the_frame_into_its_corners(
     inward: tuple[float, ...], scale: Scale, turn: int, sizes: tuple[int, ...]
 ) -> None:
     """Each corner is pulled in by less than half, so that the quadrilateral is a convex one or nearly so."""
@@ -440,7 +440,7 @@ def two_monitors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Any)
 
 
 def placed(output: WindowOutput) -> tuple[int, int, int, int]:
-    """x, y, width, height of the window once it has shown one more picture."""
+    """x, y, width, height of the window once it has shown one more frame."""
     import glfw
 
     show(output, quarters(), 1)
@@ -491,7 +491,7 @@ def test_f_fills_the_monitor_that_the_window_was_moved_to(two_monitors: Callable
         assert glfw.get_input_mode(output._screen.window, glfw.CURSOR) == glfw.CURSOR_NORMAL
 
 
-def test_closing_the_window_is_reported_and_harms_nobody(window: Any) -> None:
+def test_closing_the_window_is_reported_and_ends_only_the_window(window: Any) -> None:
     import glfw
 
     output = window()
@@ -527,15 +527,15 @@ def test_without_a_display_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("picture", "screen", "place"),
+    ("image", "screen", "place"),
     [
         ((512, 288), (1920, 1080), (0, 0, 1920, 1080)),
         ((512, 288), (1024, 768), (0, 96, 1024, 576)),
         ((100, 100), (300, 100), (100, 0, 100, 100)),
     ],
 )
-def test_fit(picture: tuple[int, int], screen: tuple[int, int], place: tuple[int, int, int, int]) -> None:
-    assert fit(*picture, *screen) == place
+def test_fit(image: tuple[int, int], screen: tuple[int, int], place: tuple[int, int, int, int]) -> None:
+    assert fit(*image, *screen) == place
 
 
 MOVES = st.lists(st.tuples(*[st.floats(-0.25, 0.25, width=32)] * 2), min_size=4, max_size=4)

@@ -40,12 +40,12 @@ def scene(shift: float, flip: bool = False) -> np.ndarray:
     """Smooth hills that go to the right; red grows to the right, green downwards, blue is the hills'."""
     y, x = np.mgrid[:TALL, :WIDE].astype(float)
     hills = 128 + 60 * np.sin((x - shift) / 9) * np.cos(y / 11) + 40 * np.sin((x - shift + y) / 17)
-    picture = np.stack([hills / 2 + x / WIDE * 120, hills / 3 + y / TALL * 150, hills], -1).clip(0, 255)
-    return (255 - picture if flip else picture).astype(np.uint8)
+    image = np.stack([hills / 2 + x / WIDE * 120, hills / 3 + y / TALL * 150, hills], -1).clip(0, 255)
+    return (255 - image if flip else image).astype(np.uint8)
 
 
-def put(block: Block, picture: np.ndarray) -> int:
-    rgba = np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)])
+def put(block: Block, image: np.ndarray) -> int:
+    rgba = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
     return block.put(np.ascontiguousarray(rgba).ctypes.data, rgba.nbytes)
 
 
@@ -74,9 +74,9 @@ def test_the_card_shows_what_the_processor_composes(
     try:
         program = Program(ring, scene(0), 1 / 30)
         for shift, ticks, flip in ((0, 2, False), (5, 3, False), (9, 2, False), (12, 4, False), (0, 4, True)):
-            picture = scene(shift, flip)
-            slot = put(block, picture)
-            ring.write(picture, FrameInfo(span=4 / 30))
+            image = scene(shift, flip)
+            slot = put(block, image)
+            ring.write(image, FrameInfo(span=4 / 30))
             for tick in range(ticks):  # some frames come before the last was shown whole
                 blackout = 0.35 if tick == 1 else 0.0
                 program.advance(now, fill, blackout)
@@ -105,12 +105,12 @@ def test_the_card_shows_what_the_processor_composes(
 def test_colours_and_corners_stay_where_they_are(card: Path, context: HiddenContext) -> None:
     context.poll()
     block, canvas = Block(0, WIDE * TALL * 4, 4), Canvas()
-    picture = np.zeros((TALL, WIDE, 3), np.uint8)
-    picture[:54, :96], picture[:54, 96:], picture[54:, :96] = (255, 0, 0), (10, 200, 30), (0, 0, 255)
+    image = np.zeros((TALL, WIDE, 3), np.uint8)
+    image[:54, :96], image[:54, 96:], image[54:, :96] = (255, 0, 0), (10, 200, 30), (0, 0, 255)
     for blackout, part in ((0.0, 1.0), (0.5, 0.5), (1.0, 0.0)):
-        on_card = OnCard(block.memory, put(block, picture), 1 + int(blackout * 2), WIDE, TALL, 1.0, blackout)
+        on_card = OnCard(block.memory, put(block, image), 1 + int(blackout * 2), WIDE, TALL, 1.0, blackout)
         got = drawn(canvas, Frame(NOWHERE, 0, 0.0, on_card), WIDE, TALL)
-        assert np.abs(got - picture * part).max() <= 1
+        assert np.abs(got - image * part).max() <= 1
     canvas.close()
     block.close()
 
@@ -120,10 +120,10 @@ def test_a_world_that_comes_back_or_changes_its_size_leaves_nothing_open(card: P
     canvas, blocks = Canvas(), []
     for number, (wide, tall) in enumerate([(64, 36), (64, 36), (48, 26), (64, 36)], 1):
         blocks.append(Block(0, 64 * 36 * 4, 3))  # each time another world
-        picture = np.full((tall, wide, 3), number * 50, np.uint8)
-        on_card = OnCard(blocks[-1].memory, put(blocks[-1], picture), number, wide, tall)
+        image = np.full((tall, wide, 3), number * 50, np.uint8)
+        on_card = OnCard(blocks[-1].memory, put(blocks[-1], image), number, wide, tall)
         assert np.abs(drawn(canvas, Frame(NOWHERE, 0, 0.0, on_card), 128, 72)[36, 64] - number * 50).max() <= 1
-    on_card = OnCard(blocks[-1].memory, put(blocks[-1], picture[:20, :32]), 9, 32, 20)  # the same world, smaller
+    on_card = OnCard(blocks[-1].memory, put(blocks[-1], image[:20, :32]), 9, 32, 20)  # the same world, smaller
     assert np.abs(drawn(canvas, Frame(NOWHERE, 0, 0.0, on_card), 128, 80)[36, 64] - 200).max() <= 1
     canvas.close()
     for block in blocks:
@@ -144,16 +144,16 @@ def test_whatever_fails_the_next_frame_is_shown_from_pixels(
     card: Path, context: HiddenContext, call: str, late: bool
 ) -> None:
     context.poll()
-    block, canvas, picture = Block(0, WIDE * TALL * 4, 3), Canvas(), scene(0)
+    block, canvas, image = Block(0, WIDE * TALL * 4, 3), Canvas(), scene(0)
     if late:
-        drawn(canvas, Frame(NOWHERE, 0, 0.0, OnCard(block.memory, put(block, picture), 1, WIDE, TALL)), WIDE, TALL)
-    slot = put(block, picture)
+        drawn(canvas, Frame(NOWHERE, 0, 0.0, OnCard(block.memory, put(block, image), 1, WIDE, TALL)), WIDE, TALL)
+    slot = put(block, image)
     (card / "faults").write_text(call)
     if late and call in ("cudaIpcOpenMemHandle", "cudaGraphicsGLRegisterImage"):
         canvas.close()  # it is opened again
     with pytest.raises(CardError, match="error 999"):
         drawn(canvas, Frame(NOWHERE, 1, 0.0, OnCard(block.memory, slot, 2, WIDE, TALL)), WIDE, TALL)
-    assert np.abs(drawn(canvas, Frame(picture, 1, 0.0), WIDE, TALL) - picture).max() <= 1
+    assert np.abs(drawn(canvas, Frame(image, 1, 0.0), WIDE, TALL) - image).max() <= 1
     canvas.close()
     block.close()
     found = counted(card)
@@ -162,7 +162,7 @@ def test_whatever_fails_the_next_frame_is_shown_from_pixels(
     assert found["register"] == found["unregister"]
 
 
-def test_after_a_fault_nothing_old_shines_through(card: Path, context: HiddenContext) -> None:
+def test_after_an_error_no_old_frame_shows(card: Path, context: HiddenContext) -> None:
     context.poll()
     block, canvas = Block(0, WIDE * TALL * 4, 3), Canvas()
     bright, dim = (np.full((TALL, WIDE, 3), level, np.uint8) for level in (250, 100))
@@ -176,7 +176,7 @@ def test_after_a_fault_nothing_old_shines_through(card: Path, context: HiddenCon
     block.close()
 
 
-def test_a_fault_of_opengl_falls_back_as_one_of_cuda_does(
+def test_an_error_of_opengl_falls_back_as_one_of_cuda_does(
     card: Path, context: HiddenContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context.poll()

@@ -1,4 +1,4 @@
-"""Sound beside the picture by NDI, heard by receivers in processes of their own."""
+"""Audio by NDI, received in processes of their own."""
 
 from __future__ import annotations
 
@@ -77,15 +77,15 @@ def listener(discovery: None, tmp_path: Path) -> Iterator[Callable[[str], Listen
 
 @contextlib.contextmanager
 def on_air(name: str) -> Iterator[tuple[NDIOutput, float]]:
-    """Sends a grey picture and the tone at 30 frames a second; the output, and when its first sample was heard."""
+    """Sends a grey frame and the tone at 30 frames a second; the output, and the time of the first sample."""
     output, fmt = NDIOutput(name, sound=True), VideoFormat(320, 180, 30)
     output.open(fmt)
     start, stop = time.monotonic(), threading.Event()
 
     def run() -> None:
-        picture, tick, first = np.full((180, 320, 2), 128, np.uint8), 0, 0
+        image, tick, first = np.full((180, 320, 2), 128, np.uint8), 0, 0
         while not stop.is_set():
-            output.send(Frame(picture, tick, start + tick / fmt.fps))
+            output.send(Frame(image, tick, start + tick / fmt.fps))
             samples = 1440 if tick % 3 else 1920  # whole pieces of 10 ms, as they come
             output.send_audio(AudioChunk(tone(first, samples), RATE, start + first / RATE))
             tick, first = tick + 1, first + samples
@@ -101,18 +101,18 @@ def on_air(name: str) -> Iterator[tuple[NDIOutput, float]]:
         output.close()
 
 
-def test_what_is_heard_arrives_whole_and_in_its_time(listener: Callable[[str], Listener], wait_for: Any) -> None:
+def test_audio_arrives_whole_and_in_time(listener: Callable[[str], Listener], wait_for: Any) -> None:
     name = f"wj sound {os.getpid()}"
     with on_air(name) as (output, start):
-        heard = listener(name)
-        wait_for(lambda: heard.seconds > 4, 30)
+        receiver = listener(name)
+        wait_for(lambda: receiver.seconds > 4, 30)
         assert output.status()["sound_s"] > 4
-    first, sound = heard.rows[0], heard.sound()
+    first, sound = receiver.rows[0], receiver.sound()
     utc = time.time() - time.monotonic()
     begins = round((first["timecode"] - utc - start) * RATE)  # which sample the first is, by its timecode
     assert (sound.shape[0], first["rate"]) == (2, RATE)
-    places = np.cumsum([0, *(row["samples"] for row in heard.rows[:-1])]) / RATE
-    codes = [row["timecode"] - first["timecode"] for row in heard.rows]
+    places = np.cumsum([0, *(row["samples"] for row in receiver.rows[:-1])]) / RATE
+    codes = [row["timecode"] - first["timecode"] for row in receiver.rows]
     assert np.abs(codes - places).max() < 1e-5  # no gap
     sent = tone(begins, sound.shape[1])
     assert begins >= 0
@@ -159,8 +159,8 @@ def playing(folder: Path, *options: str) -> Iterator[Callable[[], dict[str, Any]
     def end() -> dict[str, Any]:
         show.terminate()
         assert show.wait(30) == 0
-        said: dict[str, Any] = json.loads(report.read_text())
-        return said
+        figures: dict[str, Any] = json.loads(report.read_text())
+        return figures
 
     try:
         yield end
@@ -175,25 +175,25 @@ def test_a_show_sends_the_sound_that_it_listens_to(
     show, name = tmp_path / "show.yaml", f"wj show {os.getpid()}"
     show.write_text(f"outputs: [{{kind: ndi, name: {name}}}, {{kind: ndi, name: mute {os.getpid()}, sound: false}}]")
     with playing(tmp_path, str(show), "--sound", str(wav(tmp_path / "tone.wav", 1))) as end:
-        heard = listener(name)
-        wait_for(lambda: heard.seconds > 3, 40)
+        receiver = listener(name)
+        wait_for(lambda: receiver.seconds > 3, 40)
         report = end()
     assert report["inputs"]["sound"]["state"] == "listening"
     assert report["outputs"]["ndi"]["facts"]["sound_s"] > 3
     assert "sound_s" not in report["outputs"]["ndi 2"]["facts"]
-    sound = heard.sound()
+    sound = receiver.sound()
     bends = [(2 * np.pi * hz / RATE) ** 2 * level for hz, level in (LEFT, RIGHT)]
     assert np.all(np.abs(np.diff(sound, 2)).max(1) < np.multiply(bends, 1.1))  # no seam: smooth throughout
     for (hz, level), side in zip((LEFT, RIGHT), sound[:, -RATE:], strict=True):
         assert np.abs(np.fft.rfft(side)).argmax() == pytest.approx(hz, abs=1)
         assert abs(decibels(np.sqrt(2) * side.std() / level)) < 1
-    codes = [row["timecode"] for row in heard.rows]
-    places = np.cumsum([0, *(row["samples"] for row in heard.rows[:-1])]) / RATE
+    codes = [row["timecode"] for row in receiver.rows]
+    places = np.cumsum([0, *(row["samples"] for row in receiver.rows[:-1])]) / RATE
     assert np.abs(np.subtract(codes, codes[0]) - places).max() < 0.02
     assert abs(codes[-1] - time.time()) < 60  # UTC
 
 
-def test_nothing_is_heard_of_a_show_that_listens_to_nothing(discovery: None) -> None:
+def test_a_show_without_audio_sends_none(discovery: None) -> None:
     output = NDIOutput(f"wj mute {os.getpid()}")
     output.open(VideoFormat(64, 36, 30))
     try:

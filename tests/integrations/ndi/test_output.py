@@ -33,8 +33,8 @@ PATCHES = {
 
 
 @contextlib.contextmanager
-def on_air(output: NDIOutput, fmt: VideoFormat, picture: np.ndarray) -> Iterator[Callable[[], Status]]:
-    """Sends `picture` at the format's rate from a ring of slots that are scribbled over once they may be."""
+def on_air(output: NDIOutput, fmt: VideoFormat, image: np.ndarray) -> Iterator[Callable[[], Status]]:
+    """Sends `frame` at the format's rate from a ring of slots that are scribbled over once they may be."""
     stop = threading.Event()
     status: Status = {}
     ready = threading.Event()
@@ -44,11 +44,11 @@ def on_air(output: NDIOutput, fmt: VideoFormat, picture: np.ndarray) -> Iterator
         try:
             output.open(fmt)
             ready.set()
-            slots = [np.empty_like(picture) for _ in range(output.holds + 1)]
+            slots = [np.empty_like(image) for _ in range(output.holds + 1)]
             due = time.monotonic()
             tick = 0
             while not stop.is_set():
-                slots[tick % len(slots)][:] = picture
+                slots[tick % len(slots)][:] = image
                 output.send(Frame(slots[tick % len(slots)], tick, due))
                 tick += 1
                 slots[tick % len(slots)][:] = 77  # the one that was given back
@@ -75,23 +75,23 @@ def on_air(output: NDIOutput, fmt: VideoFormat, picture: np.ndarray) -> Iterator
 
 
 def patches(width: int, height: int, values: list[tuple[int, ...]]) -> np.ndarray:
-    picture = np.zeros((height, width, len(values[0])), np.uint8)
+    image = np.zeros((height, width, len(values[0])), np.uint8)
     for column, value in zip(np.array_split(np.arange(width), len(values)), values, strict=True):
-        picture[:, column] = value
-    return picture
+        image[:, column] = value
+    return image
 
 
-def centres(picture: np.ndarray, count: int) -> list[tuple[int, ...]]:
-    columns = np.array_split(np.arange(picture.shape[1]), count)
-    return [tuple(int(x) for x in picture[picture.shape[0] // 2, c[len(c) // 2]]) for c in columns]
+def centres(image: np.ndarray, count: int) -> list[tuple[int, ...]]:
+    columns = np.array_split(np.arange(image.shape[1]), count)
+    return [tuple(int(x) for x in image[image.shape[0] // 2, c[len(c) // 2]]) for c in columns]
 
 
 def test_rgba_arrives_with_its_colours_alpha_size_and_rate(ndi_receiver: Any, wait_for: Any) -> None:
     name = f"wj rgba {os.getpid()}"
     fmt = VideoFormat(960, 540, 30000, 1001, name)
-    picture = patches(960, 540, [(*rgb, 255) for rgb in PATCHES])
-    picture[..., 3] = np.linspace(0, 255, 540).astype(np.uint8)[:, None]
-    with on_air(NDIOutput(layout="rgba"), fmt, picture) as status:
+    image = patches(960, 540, [(*rgb, 255) for rgb in PATCHES])
+    image[..., 3] = np.linspace(0, 255, 540).astype(np.uint8)[:, None]
+    with on_air(NDIOutput(layout="rgba"), fmt, image) as status:
         receiver = ndi_receiver(name)
         first = receiver.wait(lambda row: True)
         assert (first["size"], first["fps"], first["fourcc"]) == ([960, 540], [30000, 1001], "RGBA")
@@ -99,7 +99,7 @@ def test_rgba_arrives_with_its_colours_alpha_size_and_rate(ndi_receiver: Any, wa
         # The NDI library itself rounds RGB down on its way to Y'CbCr and back: up to 5 levels, whoever sends.
         for sent, seen in zip(PATCHES, centres(got[..., :3], len(PATCHES)), strict=True):
             assert np.abs(np.subtract(sent, seen)).max() <= 5, (sent, seen)
-        assert np.abs(got[..., 3].astype(int) - picture[..., 3]).max() <= 3
+        assert np.abs(got[..., 3].astype(int) - image[..., 3]).max() <= 3
         wait_for(lambda: status()["connections"] == 1)
         assert status()["source"].endswith(f"({name})")
         receiver.tell("program 1")
@@ -125,9 +125,9 @@ def rgb_of(y: int, cb: int, cr: int) -> tuple[float, ...]:
 def test_colour_bars_come_back_within_2_levels(size: tuple[int, int], ndi_receiver: Any) -> None:
     """From the world's RGB through our scaler, NDI and a receiver that is not ours, whatever the size."""
     name = f"wj bars {os.getpid()} {size[0]}"
-    picture = np.empty(shape_of("uyvy", *size), np.uint8)
-    Scaler("uyvy", *size).into(patches(512, 288, BARS), picture)
-    with on_air(NDIOutput(name), VideoFormat(*size, 30), picture):
+    image = np.empty(shape_of("uyvy", *size), np.uint8)
+    Scaler("uyvy", *size).into(patches(512, 288, BARS), image)
+    with on_air(NDIOutput(name), VideoFormat(*size, 30), image):
         got = ndi_receiver(name, "--uyvy").picture()
     worst = 0.0
     for bar, column in zip(BARS, np.array_split(np.arange(size[0]), len(BARS)), strict=True):
@@ -139,9 +139,9 @@ def test_colour_bars_come_back_within_2_levels(size: tuple[int, int], ndi_receiv
 
 def test_bgrx_arrives_in_its_order(ndi_receiver: Any) -> None:
     name = f"wj bgrx {os.getpid()}"
-    picture = np.empty((360, 640, 4), np.uint8)
-    Scaler("bgrx", 640, 360).into(patches(512, 288, list(PATCHES)), picture)
-    with on_air(NDIOutput(name, layout="bgrx"), VideoFormat(640, 360, 30), picture):
+    image = np.empty((360, 640, 4), np.uint8)
+    Scaler("bgrx", 640, 360).into(patches(512, 288, list(PATCHES)), image)
+    with on_air(NDIOutput(name, layout="bgrx"), VideoFormat(640, 360, 30), image):
         receiver = ndi_receiver(name, "--bgrx")
         assert receiver.wait(lambda row: True)["fourcc"] == "BGRX"
         for sent, seen in zip(PATCHES, centres(receiver.picture(), len(PATCHES)), strict=True):
@@ -163,9 +163,9 @@ def test_timecode_is_when_each_tick_was_due(ndi_receiver: Any) -> None:
 
 
 def keyed(columns: list[tuple[int, int, int]], **options: Any) -> tuple[NDIOutput, np.ndarray]:
-    picture = np.empty(shape_of("uyvy", 640, 360), np.uint8)
-    Scaler("uyvy", 640, 360).into(patches(640, 360, columns), picture)
-    return NDIOutput(f"wj key {os.getpid()} {time.monotonic_ns()}", **options), picture
+    image = np.empty(shape_of("uyvy", 640, 360), np.uint8)
+    Scaler("uyvy", 640, 360).into(patches(640, 360, columns), image)
+    return NDIOutput(f"wj key {os.getpid()} {time.monotonic_ns()}", **options), image
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def keyed(columns: list[tuple[int, int, int]], **options: Any) -> tuple[NDIOutpu
     ],
 )
 def test_a_key_makes_real_alpha_beside_exact_colours(options: Any, wanted: list[int], ndi_receiver: Any) -> None:
-    output, picture = keyed([(10, 10, 10), (20, 180, 40), (240, 240, 240), (200, 60, 40)], **options)
-    with on_air(output, VideoFormat(640, 360, 30), picture) as status:
+    output, image = keyed([(10, 10, 10), (20, 180, 40), (240, 240, 240), (200, 60, 40)], **options)
+    with on_air(output, VideoFormat(640, 360, 30), image) as status:
         receiver = ndi_receiver(status()["source"])
         assert receiver.wait(lambda row: True)["fourcc"] == "RGBA"
         seen = centres(receiver.picture(), 4)
@@ -189,11 +189,11 @@ def test_a_key_makes_real_alpha_beside_exact_colours(options: Any, wanted: list[
 def test_the_figures_matte_arrives_as_alpha(ndi_receiver: Any) -> None:
     colours = patches(640, 360, [(10, 10, 10), (20, 180, 40), (240, 240, 240), (200, 60, 40)])
     matte = np.repeat(np.repeat(np.array([[0, 255, 90, 255]], np.uint8), 160, 1), 360, 0)
-    picture = np.empty(shape_of("uyva", 640, 360), np.uint8)
-    Scaler("uyva", 640, 360).into(np.dstack([colours, matte]), picture)
+    image = np.empty(shape_of("uyva", 640, 360), np.uint8)
+    Scaler("uyva", 640, 360).into(np.dstack([colours, matte]), image)
     output = NDIOutput(f"wj matte {os.getpid()}", key="figure")
     assert output.layout == "uyva"
-    with on_air(output, VideoFormat(640, 360, 30), picture) as status:
+    with on_air(output, VideoFormat(640, 360, 30), image) as status:
         receiver = ndi_receiver(status()["source"])
         assert receiver.wait(lambda row: True)["fourcc"] == "RGBA"
         seen = centres(receiver.picture(), 4)
@@ -201,7 +201,7 @@ def test_the_figures_matte_arrives_as_alpha(ndi_receiver: Any) -> None:
     assert np.abs(np.subtract(seen[3][:3], (200, 60, 40))).max() <= 8
 
 
-def test_what_is_played_is_told_and_not_too_often(ndi_receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_receivers_get_metadata_and_not_too_often(ndi_receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"wj news {os.getpid()}"
     output = NDIOutput(name)
     news: dict[str, Any] = {"prompt": 'a "calm" sea <at> noon\x01', "cue": "öffnen", "latency_ms": 81.6}
@@ -216,9 +216,9 @@ def test_what_is_played_is_told_and_not_too_often(ndi_receiver: Any, monkeypatch
     monkeypatch.setattr(output, "send", send)
     with on_air(output, VideoFormat(320, 180, 30), np.full((180, 320, 2), 128, np.uint8)):
         receiver = ndi_receiver(name, "--uyvy")
-        told = [m for row in [receiver.wait(lambda row: row["metadata"])] for m in row["metadata"]]
-        ours = [m for m in told if m["tag"] == "worldjockey"]
-        assert any(m["tag"] == "ndi_product" and m["long_name"] == "worldjockey" for m in told)
+        elements = [m for row in [receiver.wait(lambda row: row["metadata"])] for m in row["metadata"]]
+        ours = [m for m in elements if m["tag"] == "worldjockey"]
+        assert any(m["tag"] == "ndi_product" and m["long_name"] == "worldjockey" for m in elements)
         assert ours[-1]["prompt"] == 'a "calm" sea <at> noon'
         assert ours[-1]["cue"] == "öffnen"
         assert 80 < int(ours[-1]["latency_ms"]) < 200
@@ -262,12 +262,12 @@ def test_a_failover_source_is_on_this_machine_unless_it_says_another() -> None:
 def test_uyvy_arrives_bit_for_bit(ndi_receiver: Any) -> None:
     name = f"wj uyvy {os.getpid()}"
     fmt = VideoFormat(1280, 720, 25, 1, "not this one")
-    picture = np.zeros((720, 1280, 2), np.uint8)
+    image = np.zeros((720, 1280, 2), np.uint8)
     columns = np.array_split(np.arange(1280), len(PATCHES))
     for column, (y, cb, cr) in zip(columns, PATCHES.values(), strict=True):
-        picture[:, column, 1] = y
-        picture[:, column, 0] = np.where(column % 2, cr, cb)
-    with on_air(NDIOutput(name, layout="uyvy"), fmt, picture):
+        image[:, column, 1] = y
+        image[:, column, 0] = np.where(column % 2, cr, cb)
+    with on_air(NDIOutput(name, layout="uyvy"), fmt, image):
         receiver = ndi_receiver(name, "--uyvy")
         first = receiver.wait(lambda row: True)
         assert (first["size"], first["fps"], first["fourcc"]) == ([1280, 720], [25, 1], "UYVY")
@@ -289,7 +289,7 @@ def test_sources_are_listed(discovery: None, wait_for: Any) -> None:
         output.close()
 
 
-def test_a_picture_of_another_size_is_refused(discovery: None) -> None:
+def test_a_frame_of_another_size_is_refused(discovery: None) -> None:
     output = NDIOutput(f"wj size {os.getpid()}", layout="rgba")
     output.open(VideoFormat(64, 36, 30))
     try:

@@ -55,17 +55,17 @@ def receiving(name: str) -> Iterator[NDISource]:
 def test_colours_arrive_as_they_were_sent_and_fill_the_size_that_is_wanted(discovery: None) -> None:
     name = f"wj in {os.getpid()}"
     with on_air(name, "c86432", "143c28", "ebebeb"), receiving(name) as source:
-        picture = None
-        while picture is None:
-            picture = source.read((512, 288))
-        assert picture.shape == (288, 512, 3)
+        image = None
+        while image is None:
+            image = source.read((512, 288))
+        assert image.shape == (288, 512, 3)
         for x, colour in ((80, (200, 100, 50)), (256, (20, 60, 40)), (430, (235, 235, 235))):
-            assert np.abs(picture[140, x].astype(int) - colour).max() <= 6, (x, picture[140, x])
+            assert np.abs(image[140, x].astype(int) - colour).max() <= 6, (x, image[140, x])
         square = None
         while square is None:
             square = source.read((100, 100))
         assert square.shape == (100, 100, 3)
-        assert np.abs(square[50, 50].astype(int) - (20, 60, 40)).max() <= 6, "the middle of the picture"
+        assert np.abs(square[50, 50].astype(int) - (20, 60, 40)).max() <= 6, "the middle of the frame"
         assert source.status()["size"] == [640, 360]
         assert name in source.status()["source"]
 
@@ -76,7 +76,7 @@ def read_for(source: NDISource, seconds: float) -> None:
         source.read((64, 36))
 
 
-def test_a_source_that_goes_is_told_and_one_that_never_was_is_named(discovery: None) -> None:
+def test_a_source_that_goes_or_never_existed_is_named(discovery: None) -> None:
     name = f"wj gone {os.getpid()}"
     with contextlib.ExitStack() as stack:
         with on_air(name, "ff0000"):
@@ -98,8 +98,8 @@ def test_a_frame_is_decoded_by_the_matrix_that_it_names(
 ) -> None:
     """A red of (200, 40, 40), coded by each."""
     monkeypatch.setattr(ndi, "COLOUR", f'<ndi_color_info primaries="{name}" transfer="bt_709" matrix="{name}"/>')
-    picture = np.empty((480, 640, 2), np.uint8)
-    picture[..., 1], picture[:, ::2, 0], picture[:, 1::2, 0] = uyvy[1], uyvy[0], uyvy[2]
+    image = np.empty((480, 640, 2), np.uint8)
+    image[..., 1], image[:, ::2, 0], image[:, 1::2, 0] = uyvy[1], uyvy[0], uyvy[2]
     source_name = f"wj {name} {os.getpid()}"
     output = ndi.NDIOutput(source_name)
     output.open(VideoFormat(640, 480, 25))
@@ -107,7 +107,7 @@ def test_a_frame_is_decoded_by_the_matrix_that_it_names(
         with receiving(source_name) as source:
             seen = None
             while seen is None:
-                output.send(Frame(picture, 0, time.monotonic()))
+                output.send(Frame(image, 0, time.monotonic()))
                 seen = source.read((64, 48))
     finally:
         output.close()
@@ -123,7 +123,7 @@ def listed(name: str) -> bool:
     return any(source.endswith(f"({name})") for source in list_sources())
 
 
-def test_nobody_stands_in_for_a_source_of_a_similar_name(
+def test_no_other_source_replaces_one_of_a_similar_name(
     discovery: None, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
 ) -> None:
     name = f"wj left {os.getpid()}"
@@ -147,7 +147,9 @@ def test_nobody_stands_in_for_a_source_of_a_similar_name(
             source.open()
 
 
-def test_a_part_of_a_name_will_do_where_nobody_has_it_whole(discovery: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_of_a_name_is_enough_where_no_source_has_exactly_that_name(
+    discovery: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ndi_in, "FIND_TIMEOUT_S", 1.0)
     with on_air(f"wj part of {os.getpid()}", "00ff00"), receiving(f"PART OF {os.getpid()}") as source:
         assert source.status()["source"].endswith(f"(wj part of {os.getpid()})")

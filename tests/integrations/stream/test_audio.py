@@ -24,11 +24,13 @@ FLASHES = range(20, 10_000, 25)
 LATE = 0.04  # seconds after which sound arrives
 
 
-def on_air(url: str, sound: bool = True, heard: bool = True) -> AbstractContextManager[StreamOutput]:
+def on_air(url: str, sound: bool = True, clicking: bool = True) -> AbstractContextManager[StreamOutput]:
     def paint(tick: int) -> np.ndarray:
         return plain(235 if tick in FLASHES else 16)
 
-    return played(StreamOutput(url, sound=sound), FMT, paint, partial(clicks, flashes=FLASHES) if heard else None, LATE)
+    return played(
+        StreamOutput(url, sound=sound), FMT, paint, partial(clicks, flashes=FLASHES) if clicking else None, LATE
+    )
 
 
 def take(url: str, path: Path, seconds: float = 4, options: Sequence[str] = ()) -> Path:
@@ -42,26 +44,26 @@ def take(url: str, path: Path, seconds: float = 4, options: Sequence[str] = ()) 
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "udp", "srt", "rtmp"])
-def test_what_is_seen_at_once_is_heard_at_once(scheme: str, tmp_path: Path) -> None:
+def test_frames_and_audio_of_one_time_arrive_together(scheme: str, tmp_path: Path) -> None:
     url = f"{scheme}://127.0.0.1:{free_port()}{'/live/show' if scheme == 'rtmp' else ''}"
     with on_air(url):
         path = take(url, tmp_path / "taken.mkv", options=["-listen", "1"] if scheme == "rtmp" else [])
-    pictures, times, sound = decoded(path)
-    flashes = np.array([when for when, luma in pictures if luma > 200])
-    heard = onsets(times, sound)
+    images, times, sound = decoded(path)
+    flashes = np.array([when for when, luma in images if luma > 200])
+    found = onsets(times, sound)
     both = [when for when in flashes if times[0] + 0.1 < when < times[-1] - 0.1]
     assert len(both) >= 3
-    assert [np.abs(heard - when).min() for when in both] == pytest.approx([0.0] * len(both), abs=0.015)
-    assert len(heard) <= len(both) + 2
+    assert [np.abs(found - when).min() for when in both] == pytest.approx([0.0] * len(both), abs=0.015)
+    assert len(found) <= len(both) + 2
     level = sound[:, np.abs(sound[0]) > 0.2].std(1)
     assert 20 * np.log10(level[0] / level[1]) == pytest.approx(6, abs=1)
 
 
-def test_where_nothing_is_heard_pictures_come_all_the_same(tmp_path: Path) -> None:
+def test_frames_are_sent_without_any_audio(tmp_path: Path) -> None:
     url = f"tcp://127.0.0.1:{free_port()}"
-    with on_air(url, heard=False):
-        pictures, times, sound = decoded(take(url, tmp_path / "taken.mkv", 2))
-    assert len(pictures) > 45
+    with on_air(url, clicking=False):
+        images, times, sound = decoded(take(url, tmp_path / "taken.mkv", 2))
+    assert len(images) > 45
     assert len(times) > RATE
     assert not sound.any()
 

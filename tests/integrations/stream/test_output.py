@@ -28,28 +28,28 @@ WaitFor = Callable[..., None]
 
 
 def grey(tick: int) -> np.ndarray:
-    picture = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
-    picture[:HEIGHT] = 40 + tick % 150
-    return picture
+    image = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
+    image[:HEIGHT] = 40 + tick % 150
+    return image
 
 
 def on_air(url: str, paint: Callable[[int], np.ndarray] = grey) -> AbstractContextManager[StreamOutput]:
-    """A stream whose picture gets lighter by one step a tick, or whatever is painted."""
+    """A stream whose frame gets lighter by one step a tick, or whatever is painted."""
     return played(StreamOutput(url), VideoFormat(WIDTH, HEIGHT, FPS), paint)
 
 
 def watch(url: str, frames: int = 8, tries: int = 1, options: Sequence[str] = ()) -> list[int]:
-    """The lightness of each decoded picture; a receiver that found nobody tries again, as OBS does."""
+    """The lightness of each decoded frame; a receiver that found nobody tries again, as OBS does."""
     for _ in range(tries):
         command = ["ffmpeg", "-v", "error", "-probesize", "200k", "-analyzeduration", "200k", *options, "-i", url]
         command += ["-frames:v", str(frames), "-vsync", "0", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
         seen = subprocess.run(command, capture_output=True, timeout=60)
-        pictures = np.frombuffer(seen.stdout, np.uint8).reshape(-1, HEIGHT * 3 // 2, WIDTH)
-        if len(pictures):
+        images = np.frombuffer(seen.stdout, np.uint8).reshape(-1, HEIGHT * 3 // 2, WIDTH)
+        if len(images):
             break
-    assert len(pictures) == frames, seen.stderr.decode()
-    assert np.abs(pictures[:, HEIGHT:].astype(int) - 128).max() <= 3
-    return [int(picture[:HEIGHT].mean() + 0.5) for picture in pictures]
+    assert len(images) == frames, seen.stderr.decode()
+    assert np.abs(images[:, HEIGHT:].astype(int) - 128).max() <= 3
+    return [int(image[:HEIGHT].mean() + 0.5) for image in images]
 
 
 def rises(lightness: list[int]) -> bool:
@@ -57,7 +57,7 @@ def rises(lightness: list[int]) -> bool:
     return bool((steps > -1).all() and 1 <= steps.mean() < 4)
 
 
-def test_viewers_come_and_go_and_nothing_is_coded_for_nobody(wait_for: WaitFor) -> None:
+def test_viewers_come_and_go_and_nothing_is_encoded_without_them(wait_for: WaitFor) -> None:
     port = free_port()
     with on_air(f"tcp://127.0.0.1:{port}") as output:
         assert rises(watch(f"tcp://127.0.0.1:{port}"))
@@ -68,7 +68,7 @@ def test_viewers_come_and_go_and_nothing_is_coded_for_nobody(wait_for: WaitFor) 
         wait_for(lambda: output.status()["connections"] == 0, 30)
 
 
-def test_two_watch_and_a_stuck_one_is_in_nobodys_way(wait_for: WaitFor) -> None:
+def test_a_stuck_viewer_does_not_disturb_another(wait_for: WaitFor) -> None:
     port = free_port()
     with on_air(f"tcp://127.0.0.1:{port}") as output, socket.create_connection(("127.0.0.1", port)):
         wait_for(lambda: output.status()["connections"] == 1, 30)  # it never reads
@@ -76,7 +76,7 @@ def test_two_watch_and_a_stuck_one_is_in_nobodys_way(wait_for: WaitFor) -> None:
         assert output.status()["watched"]
 
 
-def test_srt_is_listened_to_by_its_viewers_and_little_is_coded_for_nobody(wait_for: WaitFor) -> None:
+def test_srt_reaches_its_viewer_and_little_is_encoded_without_one(wait_for: WaitFor) -> None:
     port, ticks = free_port(), 0
 
     def counted(tick: int) -> np.ndarray:
@@ -98,14 +98,14 @@ def test_srt_is_listened_to_by_its_viewers_and_little_is_coded_for_nobody(wait_f
         assert rises(watch(f"srt://127.0.0.1:{port}", tries=5, frames=20)[8:])
 
 
-def test_who_comes_late_by_srt_sees_the_present(wait_for: WaitFor) -> None:
+def test_a_late_viewer_by_srt_sees_the_present(wait_for: WaitFor) -> None:
     port, light, ticks = free_port(), 60, 0
 
-    def noise(tick: int) -> np.ndarray:  # as many bytes as a true picture has
+    def noise(tick: int) -> np.ndarray:  # as many bytes as a true frame has
         nonlocal ticks
-        picture, ticks = grey(0), tick
-        picture[:HEIGHT] = np.random.default_rng(tick).integers(light - 20, light + 20, (HEIGHT, WIDTH))
-        return picture
+        image, ticks = grey(0), tick
+        image[:HEIGHT] = np.random.default_rng(tick).integers(light - 20, light + 20, (HEIGHT, WIDTH))
+        return image
 
     with on_air(f"srt://127.0.0.1:{port}", noise) as output:
         wait_for(lambda: ticks > 90 and not output.status()["watched"], 30)
@@ -146,27 +146,27 @@ import sys, time
 import numpy as np
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.stream import output as stream
-stream.ANSWER_TIMEOUT_S, said = 1.0, []
+stream.ANSWER_TIMEOUT_S, errors = 1.0, []
 output = stream.StreamOutput(sys.argv[1])
 output.open(VideoFormat(64, 64, 30))
-while not (said and "answer" in said[-1]):
+while not (errors and "answer" in errors[-1]):
     output.send(Frame(np.full((96, 64), 128, np.uint8), int(time.monotonic() * 30), 0.0))
     status = output.status()
-    said += [status["error"]] if status["error"] else []
+    errors += [status["error"]] if status["error"] else []
     assert not status["watched"]
     time.sleep(0.01)
-print(said[-1])
+print(errors[-1])
 """
 
 
-def test_who_accepts_and_never_answers_is_told_of_and_holds_nobody_up() -> None:
+def test_a_receiver_that_never_answers_is_reported_and_blocks_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"rtmp://127.0.0.1:{silent.getsockname()[1]}/live/show"
         sender = subprocess.run([sys.executable, "-c", SILENT, url], capture_output=True, text=True, timeout=60)
     assert sender.stdout.strip() == f"{url}: does not answer", sender.stderr
 
 
-def test_nobody_there_is_told_and_watched_once_there_is(wait_for: WaitFor) -> None:
+def test_a_missing_receiver_is_reported_until_it_appears(wait_for: WaitFor) -> None:
     port = free_port()
     url = f"rtmp://127.0.0.1:{port}/live/show"
     with on_air(url) as output:
@@ -178,13 +178,13 @@ def test_nobody_there_is_told_and_watched_once_there_is(wait_for: WaitFor) -> No
         receiver.join()
 
 
-def test_udp_goes_to_whoever_hears_it() -> None:
+def test_udp_reaches_a_receiver() -> None:
     port = free_port()
     with on_air(f"udp://127.0.0.1:{port}"):
         assert rises(watch(f"udp://127.0.0.1:{port}"))
 
 
-def test_a_fault_that_is_no_networks_is_said_to_whoever_sends(
+def test_an_error_that_is_not_the_networks_is_raised_by_send(
     monkeypatch: pytest.MonkeyPatch, wait_for: WaitFor
 ) -> None:
     class Torn(coding.Coder):
@@ -207,7 +207,7 @@ def test_a_fault_that_is_no_networks_is_said_to_whoever_sends(
     socket.create_server(("127.0.0.1", port)).close()  # whoever opens it anew finds the port free
 
 
-def test_a_port_in_use_and_bad_addresses_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_in_use_and_bad_addresses_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"tcp://127.0.0.1:{port}: Address already in use; take another port"):

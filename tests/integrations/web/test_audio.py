@@ -1,4 +1,4 @@
-"""Sound in a browser by WebRTC, heard by Chromium and by aiortc."""
+"""Audio in a browser by WebRTC, received by Chromium and by aiortc."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def tones(begin: float) -> np.ndarray:
 
 
 def on_air(sound: bool = True) -> AbstractContextManager[WebOutput]:
-    """A grey picture, and a tone on each side."""
+    """A grey frame, and a tone on each side."""
     grey = np.full((FMT.height * 3 // 2, FMT.width), 128, np.uint8)
     return played(WebOutput(port=free_port(), sound=sound), FMT, lambda tick: grey, tones)
 
 
 async def taken(url: str, seconds: float) -> tuple[dict[str, Any], str]:
-    """What comes of each kind to who asks for picture and sound, as arrays or a count, and the answer's text."""
+    """What comes of each kind to who asks for frame and sound, as arrays or a count, and the answer's text."""
     listen_on("127.0.0.1")
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     tracks: list[Any] = []
@@ -66,7 +66,7 @@ def pitch(samples: np.ndarray) -> float:
     return float(np.abs(np.fft.rfft(samples * np.hanning(len(samples)))).argmax() * RATE / len(samples))
 
 
-def test_what_is_heard_is_heard_there() -> None:
+def test_audio_arrives_in_the_browser() -> None:
     with on_air() as output:
         got, answer = asyncio.run(taken(output.status()["url"], 3))
     assert got["video"] > 30
@@ -75,10 +75,10 @@ def test_what_is_heard_is_heard_there() -> None:
     assert [pitch(sound[:, side]) for side in (0, 1)] == pytest.approx([LEFT, RIGHT], abs=2)
     assert np.sqrt(2) * sound.std(0) == pytest.approx([0.5, 0.5], abs=0.05)
     streams = {line.split()[0] for line in answer.splitlines() if line.startswith("a=msid:")}
-    assert len(streams) == 2  # so that no browser holds the picture back for its sound
+    assert len(streams) == 2  # so that no browser holds the frame back for its sound
 
 
-def test_a_show_without_sound_answers_who_asks_for_it() -> None:
+def test_a_show_without_audio_answers_an_offer_with_audio() -> None:
     with on_air(sound=False) as output:
         assert not output.status()["sound"]
         got, _ = asyncio.run(taken(output.status()["url"], 2))
@@ -87,20 +87,20 @@ def test_a_show_without_sound_answers_who_asks_for_it() -> None:
 
 
 SOUND, WAY = "document.body.dataset.sound", "document.body.dataset.way === 'WebRTC'"
-HEARD = """(async () => {
+FREQUENCIES = """(async () => {
   const context = new AudioContext(), split = context.createChannelSplitter(2);
   context.createMediaStreamSource(speaker.srcObject).connect(split);
-  const ears = [0, 1].map(side => {
-    const ear = new AnalyserNode(context, { fftSize: 8192 });
-    split.connect(ear, side);
-    return ear;
+  const analysers = [0, 1].map(side => {
+    const analyser = new AnalyserNode(context, { fftSize: 8192 });
+    split.connect(analyser, side);
+    return analyser;
   });
   await context.resume();
   await wait(1000);
-  return ears.map(ear => {
-    const bins = new Float32Array(ear.frequencyBinCount);
-    ear.getFloatFrequencyData(bins);
-    return bins.indexOf(Math.max(...bins)) * context.sampleRate / ear.fftSize;
+  return analysers.map(analyser => {
+    const bins = new Float32Array(analyser.frequencyBinCount);
+    analyser.getFloatFrequencyData(bins);
+    return bins.indexOf(Math.max(...bins)) * context.sampleRate / analyser.fftSize;
   });
 })()"""
 
@@ -109,7 +109,7 @@ def test_chromium_plays_it(tmp_path: Path) -> None:
     with on_air() as output, chromium(tmp_path, "--autoplay-policy=no-user-gesture-required") as browser:
         page = browser.open(output.status()["url"])
         page.wait(f"{SOUND} === 'on' && {WAY}")
-        assert page.run(HEARD) == pytest.approx([LEFT, RIGHT], abs=12)
+        assert page.run(FREQUENCIES) == pytest.approx([LEFT, RIGHT], abs=12)
         page.run("document.getElementById('sound').click()")
         assert page.run(f"[{SOUND}, speaker.muted, !document.fullscreenElement]") == ["off", True, True]
 

@@ -47,7 +47,7 @@ BARS = [
     ((28, 212, 120), (0, 0, 191)), ((16, 128, 128), (0, 0, 0)),
 ]  # fmt: skip
 
-# A show: eight colour bars, and above them the picture's number in black and white, a digit in 32 columns.
+# A show: eight colour bars, and above them the frame's number in black and white, a digit in 32 columns.
 SENDER = """
 import sys, time
 import numpy as np
@@ -132,15 +132,15 @@ LOOK = """(() => {
 
 
 def look(page: Page) -> tuple[int, np.ndarray]:
-    """(number, colours of the bars (8, 3)) of the picture that the page shows now."""
+    """(number, colours of the bars (8, 3)) of the frame that the page shows now."""
     number, colours = page.wait(LOOK)
     return int(number), np.array(colours)
 
 
-def read(picture: np.ndarray) -> tuple[int, np.ndarray]:
-    """The same of a picture (360, 640, 3)."""
-    number = sum(2**digit for digit in range(DIGITS) if picture[36, digit * 32 + 16, 0] > 127)
-    return number, picture[240, 40::80].astype(int)
+def read(image: np.ndarray) -> tuple[int, np.ndarray]:
+    """The same of a frame (360, 640, 3)."""
+    number = sum(2**digit for digit in range(DIGITS) if image[36, digit * 32 + 16, 0] > 127)
+    return number, image[240, 40::80].astype(int)
 
 
 def assert_bars(colours: np.ndarray) -> None:
@@ -149,7 +149,7 @@ def assert_bars(colours: np.ndarray) -> None:
 
 
 def next_numbers(page: Page, count: int = 5) -> list[int]:
-    """Numbers of pictures as they come, each different from the one before."""
+    """Numbers of frames as they come, each different from the one before."""
     numbers = [look(page)[0]]
     while len(numbers) < count:
         numbers.append(page.wait(f"(found => found && found[0] != {numbers[-1]} && found)({LOOK})")[0])
@@ -187,7 +187,7 @@ async def aiortc_is_as_we_take_it_to_be() -> None:
     assert sender._RTCRtpSender__rtp_timestamp == 0
 
 
-def test_pictures_ask_to_be_shown_at_once(show: Sender, browser: Browser) -> None:
+def test_frames_ask_to_be_shown_at_once(show: Sender, browser: Browser) -> None:
     page = browser.open(show.url)
     page.wait("document.title == 'a show'")
     answer = page.run("""(async () => {
@@ -254,13 +254,15 @@ def ffmpeg(url: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
-def pictures(player: subprocess.Popen[bytes]) -> Iterator[np.ndarray]:
+def images(player: subprocess.Popen[bytes]) -> Iterator[np.ndarray]:
     assert player.stdout
     while len(data := player.stdout.read(WIDTH * HEIGHT * 3)) == WIDTH * HEIGHT * 3:
         yield np.frombuffer(data, np.uint8).reshape(HEIGHT, WIDTH, 3)
 
 
-def test_a_stuck_or_killed_viewer_disturbs_nobody(show: Sender, tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_a_stuck_or_killed_viewer_disturbs_no_other(
+    show: Sender, tmp_path: Path, wait_for: Callable[..., None]
+) -> None:
     with ExitStack() as stack:
         browser = stack.enter_context(chromium(tmp_path))
         browser.open(show.url)
@@ -272,17 +274,17 @@ def test_a_stuck_or_killed_viewer_disturbs_nobody(show: Sender, tmp_path: Path, 
         alarm = threading.Timer(90, steady.kill)
         alarm.start()
         stack.callback(alarm.cancel)
-        number, colours = read(next(pictures(steady)))
+        number, colours = read(next(images(steady)))
         assert_bars(colours)
         for player in (stuck, killed):
-            next(pictures(player))
+            next(images(player))
         coded = show.status()["coded"]["JPEG"]
         stuck.send_signal(signal.SIGSTOP)
         killed.kill()
         browser.kill()
         numbers = [number]
-        for picture in pictures(steady):
-            numbers.append(read(picture)[0])
+        for image in images(steady):
+            numbers.append(read(image)[0])
             if len(numbers) % 10 == 0 and show.status()["connections"] == 1:  # the others were let go
                 break
         assert show.status()["mjpeg"] == 1
@@ -298,7 +300,7 @@ def av_picture(jpeg: bytes) -> np.ndarray:
     return np.asarray(frame.to_ndarray(format="rgb24"))
 
 
-def test_nothing_is_coded_for_nobody(show: Sender, wait_for: Callable[..., None]) -> None:
+def test_nothing_is_encoded_without_viewers(show: Sender, wait_for: Callable[..., None]) -> None:
     wait_for(lambda: not show.status()["connections"], 20, "everybody to be gone")
     begin = show.status()
     first = read(av_picture(show.ask(path="/frame.jpg")[2]))
@@ -364,9 +366,9 @@ def test_a_taken_port_is_named() -> None:
 def test_closes_under_its_viewers() -> None:
     output = WebOutput(port=free_port())
     output.open(VideoFormat(64, 64, 30))
-    picture = np.full((96, 64), 128, np.uint8)
+    image = np.full((96, 64), 128, np.uint8)
     with pytest.raises(ValueError, match=r"\(96, 64\)"):
-        output.send(Frame(picture[:64], 0, 0.0))
+        output.send(Frame(image[:64], 0, 0.0))
     line = http.client.HTTPConnection("127.0.0.1", int(output.status()["url"].split(":")[2][:-1]), timeout=30)
     line.request("GET", "/video.mjpeg")
     ended = threading.Event()
@@ -378,7 +380,7 @@ def test_closes_under_its_viewers() -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     for tick in range(200):
-        output.send(Frame(picture, tick, time.monotonic()))
+        output.send(Frame(image, tick, time.monotonic()))
         if output.status()["coded"]["JPEG"]:
             break
         time.sleep(0.05)
@@ -389,15 +391,15 @@ def test_closes_under_its_viewers() -> None:
     assert output.status() == {"connections": 0, "frames": tick + 1}
 
 
-def test_what_is_coded_too_slowly_is_said(wait_for: Callable[..., None]) -> None:
+def test_frames_that_are_encoded_too_slowly_are_counted(wait_for: Callable[..., None]) -> None:
     output = WebOutput(port=free_port())
     output.open(VideoFormat(640, 360, 30))
-    picture = np.random.default_rng(0).integers(0, 256, (540, 640), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (540, 640), np.uint8)
     line = http.client.HTTPConnection("127.0.0.1", int(output.status()["url"].split(":")[2][:-1]), timeout=30)
     line.request("GET", "/video.mjpeg")
 
     def send() -> bool:
-        output.send(Frame(picture, 0, time.monotonic()))
+        output.send(Frame(image, 0, time.monotonic()))
         return output.status()["coded"]["JPEG"] > 0
 
     try:
@@ -413,24 +415,24 @@ def test_what_is_coded_too_slowly_is_said(wait_for: Callable[..., None]) -> None
         output.close()
 
 
-def test_who_comes_sees_nothing_from_before(wait_for: Callable[..., None]) -> None:
+def test_a_new_viewer_sees_no_old_frames(wait_for: Callable[..., None]) -> None:
     output = WebOutput(port=free_port())
     output.open(VideoFormat(192, 192, 30))
     firsts, sent = [], 0.0
     try:
         for light in (60, 200):
-            picture = np.full((288, 192), 128, np.uint8)
-            picture[:192] = light
+            image = np.full((288, 192), 128, np.uint8)
+            image[:192] = light
             viewer = Receiver("webrtc", output.status()["url"] + "offer")
 
-            def send(viewer: Receiver = viewer, picture: np.ndarray = picture) -> int:
+            def send(viewer: Receiver = viewer, image: np.ndarray = image) -> int:
                 nonlocal sent
                 if (now := time.monotonic()) - sent > 0.1:  # so seldom that what the first one saw is still kept
                     sent = now
-                    output.send(Frame(picture, 0, now))
+                    output.send(Frame(image, 0, now))
                 return len(viewer.seen)
 
-            wait_for(send, 30, "a picture")
+            wait_for(send, 30, "a frame")
             firsts.append(viewer.seen[0][1] * 219 + 16)
             viewer.kill()
     finally:

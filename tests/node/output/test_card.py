@@ -82,8 +82,8 @@ class Rig:
     def new_world(self) -> None:
         self.shipping = FramePublisher(self.source, self.line.memory)
 
-    def world(self, picture: np.ndarray, span: float = 0.0) -> None:
-        for frame in self.shipping.take(torch.from_numpy(picture[None].copy())):
+    def world(self, image: np.ndarray, span: float = 0.0) -> None:
+        for frame in self.shipping.take(torch.from_numpy(image[None].copy())):
             self.shipping.write(frame, FrameInfo(time.monotonic(), 0.0, span))
 
     def play(self, blackout: float = 0.0, now: float | None = None) -> TickPlan:
@@ -122,9 +122,9 @@ def rig(card: Path, display: str) -> Iterator[Rig]:
 
 
 def quarters(shade: int) -> np.ndarray:
-    picture = np.full((TALL, WIDE, 3), shade, np.uint8)
-    picture[:45, :80], picture[:45, 80:], picture[45:, :80] = (200, 0, 0), (10, 180, 30), (0, 0, 220)
-    return picture
+    image = np.full((TALL, WIDE, 3), shade, np.uint8)
+    image[:45, :80], image[:45, 80:], image[45:, :80] = (200, 0, 0), (10, 180, 30), (0, 0, 220)
+    return image
 
 
 def corners(shot: np.ndarray) -> np.ndarray:
@@ -146,7 +146,7 @@ def test_a_frame_goes_from_one_process_into_the_others_window_without_pixels(
 
         return look
 
-    wait_for(shown(0.0, EXPECTED), 20, "the world's picture")
+    wait_for(shown(0.0, EXPECTED), 20, "the world's frame")
     wait_for(lambda: rig.play().pixels and rig.status.get("texture") == "card", what="the card's way")
     # The clock composes no more, and still everything that it says is seen.
     written = rig.rings["native"].newest
@@ -169,7 +169,7 @@ def test_a_frame_goes_from_one_process_into_the_others_window_without_pixels(
     # Another world, of another size.
     rig.new_world()
     rig.world(quarters(90)[::2, ::2])
-    wait_for(shown(0.0, EXPECTED, 12.0), what="the new world's picture")
+    wait_for(shown(0.0, EXPECTED, 12.0), what="the new world's frame")
     rig.stop.set()
     wait_for(lambda: rig.status.get("state") == "closed", what="the window's end")
     found = Counter((card / "log").read_text().split())
@@ -177,12 +177,12 @@ def test_a_frame_goes_from_one_process_into_the_others_window_without_pixels(
     assert found["register"] == found["unregister"] == 2
 
 
-def test_what_fails_in_mid_show_costs_no_picture_and_is_said_once(
+def test_a_failure_in_mid_show_costs_no_frame_and_is_reported_once(
     rig: Rig, card: Path, screenshot: Callable[[], np.ndarray], wait_for: Any
 ) -> None:
     rig.world(quarters(90))
     wait_for(lambda: rig.play().tick and rig.status.get("texture") == "card", 20, "the card's way")
-    wait_for(lambda: rig.play().tick and np.abs(corners(screenshot()) - EXPECTED).max() <= 1, what="its picture")
+    wait_for(lambda: rig.play().tick and np.abs(corners(screenshot()) - EXPECTED).max() <= 1, what="its frame")
     (card / "faults").write_text("cudaGraphicsMapResources")
     rig.world(quarters(200))
     before = rig.status["sent"]
@@ -195,8 +195,8 @@ def test_what_fails_in_mid_show_costs_no_picture_and_is_said_once(
         assert either.max() <= 1, "no corner ever shows anything else"
         return bool(np.abs(now - bright).max() <= 1)
 
-    wait_for(look, what="the next picture, by pixels")
-    wait_for(lambda: rig.play().pixels and rig.status["texture"] == "pixels", what="to be said")
+    wait_for(look, what="the next frame, by pixels")
+    wait_for(lambda: rig.play().pixels and rig.status["texture"] == "pixels", what="the pixel path")
     assert rig.status["message"] == "frames go through the processor: CUDA failed, error 999"
     assert rig.status["sent"] > before
     assert rig.process.is_alive()
@@ -274,7 +274,7 @@ def test_what_the_processes_tell_each_other_arrives(plan: TickPlan, memory: Card
     assert len(packed_card_memory(memory)) <= MEMORY_BYTES
 
 
-def test_frames_in_a_chunk_are_told_one_by_one_with_their_own_slots(card: Path) -> None:
+def test_frames_of_a_chunk_are_published_one_by_one_with_their_own_slots(card: Path) -> None:
     ring, cell, seen = FrameRing(WIDE * TALL * 3, 12), Cell(512), list[tuple[int, int]]()
     try:
         made = FramePublisher(ring, cell)
@@ -308,14 +308,14 @@ def test_a_show_chooses_the_card_by_itself_and_plays_on_without_it(
         wait_for(lambda: log.exists() and "register" in log.read_text(), 90, "frames by the card")
         assert errors.read_text() == ""
         (card / "faults").write_text("cudaGraphicsMapResources")
-        wait_for(lambda: "through the processor" in errors.read_text(), 30, "the choice to be said")
+        wait_for(lambda: "through the processor" in errors.read_text(), 30, "the message")
     finally:
         playing.send_signal(signal.SIGINT)
         assert playing.wait(30) == 0, errors.read_text()
-    said = json.loads(report.read_text())
-    window = said["outputs"]["window"]
+    figures = json.loads(report.read_text())
+    window = figures["outputs"]["window"]
     assert window["facts"]["frames"] == window["sent"] > 0
-    assert (said["world"]["card"], window["texture"], window["restarts"], said["events"]) == ("", "pixels", 0, [])
+    assert (figures["world"]["card"], window["texture"], window["restarts"], figures["events"]) == ("", "pixels", 0, [])
     assert errors.read_text().count("window: frames go through the processor: CUDA failed, error 999") == 1
     assert Counter(log.read_text().split()) == dict.fromkeys(
         ("malloc", "open", "close", "register", "unregister"), 1

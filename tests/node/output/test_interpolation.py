@@ -1,4 +1,4 @@
-"""Pictures between two world frames: what moves is moved, what cannot be followed is blended."""
+"""Frames between two world frames: what moves is moved, what cannot be followed is blended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def one_thread() -> None:
 
 
 def hills(seed: int, shift: float = 0.0, size: tuple[int, int] = (H, W)) -> Pixels:
-    """A smooth picture with edges, (h, w, 3), as a camera sees it that went `shift` pixels to the left."""
+    """A smooth frame with edges, (h, w, 3), as a camera sees it that went `shift` pixels to the left."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float64)
     x = x - shift
@@ -29,7 +29,7 @@ def hills(seed: int, shift: float = 0.0, size: tuple[int, int] = (H, W)) -> Pixe
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
-def test_a_translated_picture_is_far_better_than_a_blend(share: float) -> None:
+def test_a_translated_frame_is_far_better_than_a_blend(share: float) -> None:
     old, new, truth = hills(1), hills(1, 6.0), hills(1, 6.0 * share)
     along = flow(old, new)
     assert along is not None
@@ -39,7 +39,7 @@ def test_a_translated_picture_is_far_better_than_a_blend(share: float) -> None:
     assert moved > psnr(blend(old, new, share)[inner], truth[inner]) + 8
 
 
-def test_alpha_moves_with_its_picture() -> None:
+def test_alpha_moves_with_its_frame() -> None:
     old, new = (np.dstack([hills(1, x), np.zeros((H, W), np.uint8)]) for x in (0.0, 8.0))
     old[40:100, 100:140, 3] = new[40:100, 108:148, 3] = 255
     moved = between(old, new, flow(old, new), 0.5)
@@ -48,17 +48,17 @@ def test_alpha_moves_with_its_picture() -> None:
     assert (moved[60:80, 110:138, 3] > 250).all()
 
 
-def test_the_ends_are_the_pictures_themselves() -> None:
+def test_the_ends_are_the_frames_themselves() -> None:
     old, new = hills(2), hills(2, 4.0)
     along = flow(old, new)
     assert np.array_equal(between(old, new, along, 1.0), new)
     assert np.array_equal(between(old, new, along, 0.0), old)
 
 
-def test_equal_pictures_stay_as_they_are() -> None:
-    picture = hills(3)
-    assert flow(picture, picture.copy()) is None
-    assert np.array_equal(between(picture, picture.copy(), None, 0.3), picture)
+def test_equal_frames_stay_as_they_are() -> None:
+    image = hills(3)
+    assert flow(image, image.copy()) is None
+    assert np.array_equal(between(image, image.copy(), None, 0.3), image)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -70,8 +70,8 @@ def test_a_cut_is_not_smeared(seed: int) -> None:
 
 @pytest.mark.parametrize("lift", [-40, 40])
 def test_a_flash_does_not_stop_the_motion(lift: int) -> None:
-    def lit(picture: Pixels, levels: int) -> Pixels:
-        return np.clip(picture.astype(int) * 0.6 + 50 + levels, 0, 255).astype(np.uint8)
+    def lit(image: Pixels, levels: int) -> Pixels:
+        return np.clip(image.astype(int) * 0.6 + 50 + levels, 0, 255).astype(np.uint8)
 
     old, new, truth = lit(hills(6), 0), lit(hills(6, 6.0), lift), lit(hills(6, 3.0), lift // 2)
     inner = np.s_[:, 12:-12]
@@ -79,7 +79,7 @@ def test_a_flash_does_not_stop_the_motion(lift: int) -> None:
     assert moved > psnr(blend(old, new, 0.5)[inner], truth[inner]) + 8
 
 
-def test_a_small_picture_leaves_the_search_for_others_as_it_is() -> None:
+def test_a_small_frame_leaves_the_search_for_others_as_it_is() -> None:
     old, new = hills(7), hills(7, 5.0)
     before = flow(old, new)
     for side in (40, 64, 96, 100):
@@ -114,22 +114,22 @@ def test_where_no_flow_can_be_had_there_is_none(shapes: tuple[tuple[int, int], t
 
 
 @pytest.mark.parametrize(("fps", "moves"), [(24, True), (30, True), (60, False)])
-def test_a_faster_clock_moves_smaller_pictures_only(fps: int, moves: bool) -> None:
+def test_a_faster_clock_moves_smaller_frames_only(fps: int, moves: bool) -> None:
     size = 480, 832
     assert MAX_PIXELS / 2 < size[0] * size[1] < MAX_PIXELS
     old, new = hills(9, size=size), hills(9, 6.0, size)
     ring = FrameRing(new.nbytes, 4)
     try:
         program = Program(ring, old, 1 / fps)
-        for number, picture in enumerate((old, new)):
-            ring.write(picture, FrameInfo(span=2 / fps))
+        for number, image in enumerate((old, new)):
+            ring.write(image, FrameInfo(span=2 / fps))
             shown, _, _ = program.tick(2 * number / fps, "motion", 0.0)
     finally:
         ring.unlink()
     assert np.array_equal(shown, blend(old, new, 0.5)) is not moves
 
 
-def test_motion_beats_blend_and_hold_on_true_pictures_of_the_stage() -> None:
+def test_motion_beats_blend_and_hold_on_true_frames_of_the_stage() -> None:
     found = measure(5, 20.0)
     dB = {fill: figures["mean"] for fill, figures in found["psnr"].items()}  # noqa: N806
     assert dB["motion"] > dB["blend"] + 2

@@ -49,9 +49,9 @@ def test_a_change_shows_at_the_next_tick_and_whole_before_the_next_frame(ring: F
     ring.write(flat(0), FrameInfo(span=PERIOD * 3))
     levels(program, range(3))
     ring.write(flat(90), FrameInfo(newest_control_at=7.0, span=PERIOD * 3))
-    picture, newest_control_at, new = program.tick(3 * PERIOD, "blend", 0.0)
+    image, newest_control_at, new = program.tick(3 * PERIOD, "blend", 0.0)
     assert (newest_control_at, new) == (7.0, True)
-    assert abs(int(picture[0, 0, 0]) - 30) <= 2
+    assert abs(int(image[0, 0, 0]) - 30) <= 2
     later = levels(program, range(4, 7))
     assert abs(later[0] - 60) <= 2
     assert later[1:] == [90, 90]
@@ -87,9 +87,9 @@ def lamp(at: int) -> Pixels:
     return np.repeat((floor + light)[..., None], 3, 2).astype(np.uint8)
 
 
-def peak(picture: Pixels) -> float:
+def peak(image: Pixels) -> float:
     """The column where the lamp stands; -1 where it is no lamp any more but two ghosts."""
-    bright = np.flatnonzero(picture[TALL // 2, :, 0] > 190)
+    bright = np.flatnonzero(image[TALL // 2, :, 0] > 190)
     return float(bright.mean()) if len(bright) else -1.0
 
 
@@ -100,8 +100,8 @@ def test_motion_moves_what_a_blend_doubles() -> None:
         for at in (80, 96):
             ring.write(lamp(at), FrameInfo(span=PERIOD * 4))
             tick = 0 if at == 80 else 1
-            picture, _, _ = program.tick(tick * PERIOD, "motion", 0.0)
-        shown = [picture, *(program.tick(tick * PERIOD, "motion", 0.0)[0] for tick in range(2, 6))]
+            image, _, _ = program.tick(tick * PERIOD, "motion", 0.0)
+        shown = [image, *(program.tick(tick * PERIOD, "motion", 0.0)[0] for tick in range(2, 6))]
         assert [peak(p) for p in shown] == pytest.approx([84, 88, 92, 96, 96], abs=1.5)
         assert peak(blend(lamp(80), lamp(96), 0.5)) == -1
         assert program.counts == {"fresh": 2, "between": 3, "repeated": 1}
@@ -127,15 +127,15 @@ def test_a_new_clock_keeps_the_beat_of_the_one_that_died() -> None:
     fmt = VideoFormat(640, 360, 30_000, 1001)
     first = 1000.0
     due = first + 90 * 1001 / 30_000
-    said = {"ticks": 80, "late": 3, "missed": 4, "worst_ms": 250.0}  # a moment before its death
-    pace = pick_up(fmt, 90, due, due + 0.5, said)
+    last_status = {"ticks": 80, "late": 3, "missed": 4, "worst_ms": 250.0}  # a moment before its death
+    pace = pick_up(fmt, 90, due, due + 0.5, last_status)
     assert pace.due >= due + 0.5
     assert pace.due - (due + 0.5) <= pace.period
     assert abs((pace.due - first) / pace.period - pace.tick) < 1e-6
     assert pace.missed == 4 + pace.tick - 91
     assert pace.sent == 91 - 4
     assert (pace.late, pace.worst) == (3, 0.25)
-    assert pick_up(fmt, 90, due, due + 0.5, {}).sent == 91, "who died before it said a word"
+    assert pick_up(fmt, 90, due, due + 0.5, {}).sent == 91, "a clock that died before its first status"
 
 
 def test_a_show_plays_on_without_opencv_and_says_so(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_show_plays_on_without_opencv_and_says_so(tmp_path: Path) -> None:
 def test_a_search_that_fails_costs_its_motion_and_nothing_else(
     ring: FrameRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*pictures: Pixels) -> None:
+    def fail(*images: Pixels) -> None:
         raise RuntimeError("out of memory")
 
     program = Program(ring, flat(0), PERIOD)
@@ -168,12 +168,12 @@ def test_a_search_that_fails_costs_its_motion_and_nothing_else(
     assert "out of memory" in program.error
 
 
-@pytest.mark.parametrize(("said", "fill"), [(0, "blend"), (1.0, "hold"), (2, "motion"), ("motion", "motion")])
-def test_the_performer_switches_the_inbetween_mode_by_number_or_name(said: object, fill: str) -> None:
+@pytest.mark.parametrize(("value", "mode"), [(0, "blend"), (1.0, "hold"), (2, "motion"), ("motion", "motion")])
+def test_the_performer_switches_the_inbetween_mode_by_number_or_name(value: object, mode: str) -> None:
     mailbox = Mailbox()
     try:
         assert inbetween_mode(mailbox) == PARAMETERS["inbetween"].default
-        mailbox.post("inbetween", PARAMETERS["inbetween"].coerce(said), 0.0)
-        assert inbetween_mode(mailbox) == fill
+        mailbox.post("inbetween", PARAMETERS["inbetween"].coerce(value), 0.0)
+        assert inbetween_mode(mailbox) == mode
     finally:
         mailbox.unlink()

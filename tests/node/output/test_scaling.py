@@ -22,9 +22,9 @@ def flat(colour: Colour | int, width: int = 128, height: int = 72) -> Pixels:
     return np.full((height, width, 3), colour, np.uint8)
 
 
-def scaled(layout: Layout, picture: Pixels, width: int = 320, height: int = 180) -> Pixels:
+def scaled(layout: Layout, image: Pixels, width: int = 320, height: int = 180) -> Pixels:
     out = np.full(shape_of(layout, width, height), 77, np.uint8)
-    Scaler(layout, width, height).into(picture, out)
+    Scaler(layout, width, height).into(image, out)
     return out
 
 
@@ -61,7 +61,7 @@ def test_uyvy_and_yuv420p_are_bt709_limited(colour: Colour) -> None:
 
 
 @pytest.mark.parametrize(("layout", "black"), [("rgba", (0, 0, 0, 255)), ("uyvy", (128, 16)), ("yuv420p", (16,))])
-def test_a_picture_of_another_shape_is_fitted_with_black_beside_it(layout: Layout, black: tuple[int, ...]) -> None:
+def test_a_frame_of_another_shape_is_fitted_with_black_beside_it(layout: Layout, black: tuple[int, ...]) -> None:
     out = scaled(layout, flat((255, 255, 255), 72, 72))[:180]
     assert (out[:, :70] == black).all()
     assert (out[:, -70:] == black).all()
@@ -73,13 +73,13 @@ def test_a_picture_of_another_shape_is_fitted_with_black_beside_it(layout: Layou
 
 
 @pytest.mark.parametrize("layout", ["rgba", "uyvy", "yuv420p"])
-def test_black_beside_a_picture_costs_no_more_than_picture(layout: Layout) -> None:
+def test_black_beside_a_frame_costs_no_more_than_frame(layout: Layout) -> None:
     def cost(width: int) -> float:
-        picture, out = flat((90, 120, 30), width, 288), np.zeros(shape_of(layout, 1280, 720), np.uint8)
+        image, out = flat((90, 120, 30), width, 288), np.zeros(shape_of(layout, 1280, 720), np.uint8)
         scaler, times = Scaler(layout, 1280, 720), []
         for _ in range(15):
             begin = time.thread_time()
-            scaler.into(picture, out)
+            scaler.into(image, out)
             times.append(time.thread_time() - begin)
         return min(times)
 
@@ -112,18 +112,18 @@ def test_blackout_dims_to_black_and_standby_is_not_black() -> None:
     assert waiting.max() < 80
 
 
-def test_alpha_goes_along_below_the_picture() -> None:
-    picture = np.dstack([flat((200, 60, 40), 256, 144), np.zeros((144, 256), np.uint8)])
-    picture[36:108, 64:192, 3] = 255
-    out = scaled("uyva", picture, 512, 320)
-    assert np.array_equal(out[:320], scaled("uyvy", picture[..., :3], 512, 320))
+def test_alpha_goes_along_below_the_frame() -> None:
+    image = np.dstack([flat((200, 60, 40), 256, 144), np.zeros((144, 256), np.uint8)])
+    image[36:108, 64:192, 3] = 255
+    out = scaled("uyva", image, 512, 320)
+    assert np.array_equal(out[:320], scaled("uyvy", image[..., :3], 512, 320))
     alpha = out[320:].reshape(320, 512)
     assert (alpha[16 + 76 : 16 + 212, 132:380] == 255).all()
     edge = np.ones_like(alpha, bool)
     edge[16 + 68 : 16 + 220, 124:388] = False
-    assert not alpha[edge].any()  # nor is what lies above and below a wider picture
+    assert not alpha[edge].any()  # nor is what lies above and below a wider frame
 
 
-def test_a_picture_without_alpha_is_opaque() -> None:
+def test_a_frame_without_alpha_is_opaque() -> None:
     out = scaled("uyva", flat((200, 60, 40)))
     assert (out[180:] == 255).all()

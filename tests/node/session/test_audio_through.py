@@ -37,36 +37,36 @@ def test_sound_plays_the_world_or_what_the_show_maps():
 
 def test_what_is_listened_to_goes_out_wherever_there_is_a_place_for_it():
     outputs = "outputs: [window, ndi, {kind: ndi, name: mute, sound: false}, 'file:clip.mp4']"
-    heard = Show.parse(f"sound: {{enabled: true}}\n{outputs}")
-    assert [(spec.name, spec.wants_audio) for spec in output_specs(heard.on_air)] == [
+    with_audio = Show.parse(f"sound: {{enabled: true}}\n{outputs}")
+    assert [(spec.name, spec.wants_audio) for spec in output_specs(with_audio.on_air)] == [
         ("window", False), ("ndi", True), ("ndi 2", False), ("file", True)
     ]  # fmt: skip
     assert not any(spec.wants_audio for spec in output_specs(Show.parse(outputs).on_air))
-    assert Show.parse(heard.dump()) == heard
-    with pytest.raises(ShowError, match="window takes"):
+    assert Show.parse(with_audio.dump()) == with_audio
+    with pytest.raises(ShowError, match="window has no option sound"):
         Show.parse("outputs: [{kind: window, sound: false}]")
 
 
 class Deaf(Output):
     """An output that cannot take sound after all."""
 
-    heard = 0
+    chunks = 0
 
     def send(self, frame): ...
 
     def send_audio(self, chunk):
-        self.heard += 1
+        self.chunks += 1
         raise OSError("no room")
 
 
-def test_sound_that_cannot_be_taken_is_said_and_left_out():
+def test_audio_that_an_output_cannot_take_is_reported_and_left_out():
     ring, output = AudioRing(), Deaf()
     try:
         forwarder = AudioForwarder(output, ring)
         for _ in range(3):
             ring.write(AudioChunk(np.zeros((480, 2), np.float32), 48000, 0.0))
             forwarder.forward()
-        assert output.heard == 1
+        assert output.chunks == 1
         assert forwarder.status == {"message": "goes on without audio: no room"}
     finally:
         ring.unlink()
@@ -76,6 +76,6 @@ def test_sound_that_cannot_be_taken_is_said_and_left_out():
     ("wire", "says"),
     [("{of: bass, to: cam/zom}", "cam/zoom"), ("{of: bass, to: prompt}", "text"), ("{of: hum, to: morph}", "bass")],
 )
-def test_a_fault_in_the_map_is_named(wire, says):
+def test_an_error_in_the_map_is_named(wire, says):
     with pytest.raises(ShowError, match=says):
         Show.parse(f"sound: {{map: [{wire}]}}".encode(), "show.yaml")

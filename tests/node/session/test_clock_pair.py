@@ -52,8 +52,8 @@ def show() -> Iterator[SimpleNamespace]:
 
 
 def _kill_and_see(show: SimpleNamespace, wait_for: Callable[..., None], kills: int) -> dict[str, Any]:
-    said = show.look()
-    killed, spare, sent = said["pid"], said["spare"], said["ticks"]
+    status = show.look()
+    killed, spare, sent = status["pid"], status["spare"], status["ticks"]
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: show.look()["pid"] == spare and show.look()["ticks"] > sent + 10, 10, "the spare leads")
     wait_for(lambda: show.look()["spare"] not in (None, spare), 30, "another spare")
@@ -70,27 +70,27 @@ def test_a_spare_takes_over_from_a_killed_clock_again_and_again(
 ) -> None:
     wait_for(lambda: show.look()["spare"], 30, "a clock and its spare")
     for kills in (1, 2, 3):
-        said = _kill_and_see(show, wait_for, kills)
+        status = _kill_and_see(show, wait_for, kills)
     assert show.ticks == sorted(show.ticks)
     assert max(later - tick for tick, later in itertools.pairwise(show.ticks)) < 20
     assert [event for event in show.pair.events if event.startswith("clock was killed")] == show.pair.events
     show.last = show.pair.finish(time.monotonic() + 5)
     assert show.last["state"] == "closed"
-    assert show.last["ticks"] >= said["ticks"]
+    assert show.last["ticks"] >= status["ticks"]
 
 
 def test_a_clock_that_is_stopped_keeps_the_lead_until_it_is_killed(
     show: SimpleNamespace, wait_for: Callable[..., None]
 ) -> None:
     wait_for(lambda: show.look()["spare"], 30, "a clock and its spare")
-    said = show.look()
-    os.kill(said["pid"], signal.SIGSTOP)
-    wait_for(lambda: psutil.Process(said["pid"]).status() == psutil.STATUS_STOPPED)
+    status = show.look()
+    os.kill(status["pid"], signal.SIGSTOP)
+    wait_for(lambda: psutil.Process(status["pid"]).status() == psutil.STATUS_STOPPED)
     version = show.cell.version
     time.sleep(0.3)  # in which nobody supervises
     assert show.cell.version == version, "there are never two"
-    wait_for(lambda: show.look()["pid"] == said["spare"], 10, "the spare leads")
-    wait_for(lambda: show.look()["ticks"] > said["ticks"] + 10, 10, "it ticks")
+    wait_for(lambda: show.look()["pid"] == status["spare"], 10, "the spare leads")
+    wait_for(lambda: show.look()["ticks"] > status["ticks"] + 10, 10, "it ticks")
     assert any("clock did not respond" in event for event in show.pair.events)
 
 
@@ -98,12 +98,12 @@ def test_a_spare_costs_next_to_nothing_and_its_death_costs_no_tick(
     show: SimpleNamespace, wait_for: Callable[..., None]
 ) -> None:
     wait_for(lambda: show.look()["spare"], 30, "a clock and its spare")
-    said = show.look()
-    spare = psutil.Process(said["spare"])
+    status = show.look()
+    spare = psutil.Process(status["spare"])
     before = sum(spare.cpu_times()[:2])
-    wait_for(lambda: show.look()["ticks"] > said["ticks"] + 60, 20, "two seconds")
+    wait_for(lambda: show.look()["ticks"] > status["ticks"] + 60, 20, "two seconds")
     assert sum(spare.cpu_times()[:2]) - before < 0.1
     spare.kill()
     wait_for(lambda: show.look()["spare"] not in (None, spare.pid), 30, "another spare")
-    assert show.look()["pid"] == said["pid"]
+    assert show.look()["pid"] == status["pid"]
     assert show.pair.events == ["spare clock was killed (signal 9)"]

@@ -1,7 +1,7 @@
-"""A click track against frame stamps: cues that are asked for anywhere change the picture on the beat.
+"""A click track against frame stamps: cues that are asked for anywhere change the frame on the beat.
 
 The whole chain plays: control, world and output processes. The click is a MIDI clock that the test sends; what is
-measured is when the first picture of another colour was sent.
+measured is when the first frame of another colour was sent.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ class Rig:
         self.click.join()
 
 
-def test_quantised_cues_change_the_picture_on_the_beat(
+def test_quantised_cues_change_the_frame_on_the_beat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
 ) -> None:
     path, rigs = tmp_path / "frames", []
     spec = OutputSpec("audience", "click:Click", "rgba", 0, {"path": str(path)})
 
-    def inputs_of(show: Show, desk: Desk, hear: Any) -> dict[str, Any]:
+    def inputs_of(show: Show, desk: Desk, on_audio: Any) -> dict[str, Any]:
         rigs.append(Rig(desk))
         return {"click": rigs[0]}
 

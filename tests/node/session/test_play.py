@@ -40,7 +40,7 @@ class Hand:
     """An input that the test plays."""
 
     def __init__(self) -> None:
-        self.heard: dict[str, list[Any]] = {}
+        self.feedback_values: dict[str, list[Any]] = {}
         self.stopped = False
 
     def start(self, deliver: Deliver) -> None:
@@ -50,7 +50,7 @@ class Hand:
         self._deliver(ControlEvent(target, args, time.monotonic(), "the test"))
 
     def feedback(self, target: str, value: Any) -> None:
-        self.heard.setdefault(target, []).append(value)
+        self.feedback_values.setdefault(target, []).append(value)
 
     def status(self) -> Mapping[str, Any]:
         return {}
@@ -65,7 +65,7 @@ class Stage:
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hand, self.folder, self._patch = Hand(), tmp_path, monkeypatch
         monkeypatch.syspath_prepend(str(PEERS))  # spawned processes get it too
-        monkeypatch.setattr(playing, "inputs_of", lambda show, desk, hear: {"test": self.hand})
+        monkeypatch.setattr(playing, "inputs_of", lambda show, desk, on_audio: {"test": self.hand})
         self.specs: list[OutputSpec] = []
 
     def output(self, name: str, kind: str = "Recorder") -> None:
@@ -167,7 +167,7 @@ def test_a_killed_world_comes_back_and_the_audience_does_not_notice(
     assert json.loads((stage.folder / "report.json").read_text())["restarts"] == 1
 
 
-def test_what_is_played_reaches_the_picture_and_the_report(stage: Stage, wait_for: Callable[..., None]) -> None:
+def test_what_is_played_reaches_the_frame_and_the_report(stage: Stage, wait_for: Callable[..., None]) -> None:
     stage.output("audience")
 
     def scenario() -> None:
@@ -194,11 +194,11 @@ def test_what_is_played_reaches_the_picture_and_the_report(stage: Stage, wait_fo
 
     cue = {"name": "sea", "prompt": "#0000ff", "pads": {}, "values": {"energy": 0.5}, "seconds": 0.2}
     report = stage.play(show(pads=["#ffffff"], cues=[cue], values={"transition": 0.1}), scenario)
-    heard = stage.hand.heard
-    assert heard["pad/1"][-1] == 0
-    assert max(heard["energy"]) > 0, "the cue raises it"
-    assert heard["energy"][-1] == 0, "panic puts it back"
-    assert len(heard["pad/1"]) < 5000, "feedback is thinned out"
+    values = stage.hand.feedback_values
+    assert values["pad/1"][-1] == 0
+    assert max(values["energy"]) > 0, "the cue raises it"
+    assert values["energy"][-1] == 0, "panic puts it back"
+    assert len(values["pad/1"]) < 5000, "feedback is thinned out"
     assert report.controls["refused"] == 2
     assert "cam/yaw" in report.controls["last error"]
     assert report.frames_sent >= len(stage.frames("audience")) > 20
@@ -253,7 +253,7 @@ def test_a_killed_clock_goes_on_where_it_was(stage: Stage, wait_for: Callable[..
 
     def scenario() -> None:
         wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
-        wait_for(lambda: stage.hand.heard.get("status/frames", [0])[-1] > 40)
+        wait_for(lambda: stage.hand.feedback_values.get("status/frames", [0])[-1] > 40)
         os.kill(pid_of("clock"), signal.SIGKILL)
         sent = len(stage.frames("audience"))
         wait_for(lambda: len(stage.frames("audience")) > sent + 10, what="the clock after the clock")
@@ -261,9 +261,9 @@ def test_a_killed_clock_goes_on_where_it_was(stage: Stage, wait_for: Callable[..
     report = stage.play(show(), scenario)
     frames = stage.frames("audience")
     longest_gap(frames)  # ticks went on counting
-    assert report.frames_sent + report.missed > frames[-1][0], "and so did what is said of them"
+    assert report.frames_sent + report.missed > frames[-1][0], "and so did the counts"
     assert report.fresh + report.between + report.repeated > 40
-    assert stage.hand.heard["status/frames"] == sorted(stage.hand.heard["status/frames"])
+    assert stage.hand.feedback_values["status/frames"] == sorted(stage.hand.feedback_values["status/frames"])
     started = next(i for i, (_, colour) in enumerate(frames) if colour[0] > 250)
     assert all(colour[0] > 250 for _, colour in frames[started:]), "no standby in between"
     assert report.outputs["audience"]["restarts"] == 0
@@ -281,7 +281,7 @@ def test_an_output_that_is_never_to_be_does_not_keep_a_closed_show_open(stage: S
     stage.output("window", "Closed")
     stage.output("foreign", "Foreign")
     report = stage.play(show(), lambda: None, interrupt=False)
-    assert {name: said["state"] for name, said in report.outputs.items()} == {
+    assert {name: output["state"] for name, output in report.outputs.items()} == {
         "window": "closed", "foreign": "unsuitable",
     }  # fmt: skip
 
@@ -307,7 +307,7 @@ def test_no_process_outlives_a_killed_control(tmp_path: Path, wait_for: Callable
     assert (tmp_path / "clip.mkv").stat().st_size > 0
 
 
-def test_why_nobody_takes_a_stream_is_said_while_it_plays() -> None:
+def test_the_error_of_a_stream_without_a_receiver_is_in_the_status_line() -> None:
     facts = {"url": "rtmp://x/live", "error": "rtmp://x/live: does not answer", "watched": False}
     outputs = {"stream": {"state": "running", "facts": facts}, "ndi": {"state": "running", "facts": {"connections": 1}}}
     assert status_line.delivery_errors(outputs) == ["stream: rtmp://x/live: does not answer"]
@@ -315,7 +315,7 @@ def test_why_nobody_takes_a_stream_is_said_while_it_plays() -> None:
     assert status_line.delivery_errors({"stream": {"state": "restarting", "facts": facts}}) == []
 
 
-def test_an_input_that_fails_when_it_is_told_is_told_of_once(
+def test_an_input_whose_feedback_fails_is_reported_once(
     stage: Stage, wait_for: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage.output("audience")
@@ -360,8 +360,8 @@ def test_a_stuck_or_missing_output_disturbs_no_other(
     assert report.outputs["foreign"]["state"] == report.outputs["rig"]["state"] == "unsuitable"
     assert report.outputs["foreign"]["message"] == "this is another system's: use that system"
     assert "only: use" in report.outputs["rig"]["message"]
-    told = " ".join(capsys.readouterr().err.split())
-    assert told.count("foreign cannot work here: this is another system's: use that system; playing on without") == 1
+    printed = " ".join(capsys.readouterr().err.split())
+    assert printed.count("foreign cannot work here: this is another system's: use that system; playing on without") == 1
 
 
 def test_the_traceback_of_an_output_that_fails_is_in_the_log(

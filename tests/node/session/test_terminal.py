@@ -43,14 +43,14 @@ def closed_pipe() -> int:
     return writer
 
 
-def test_messages_for_a_stuck_terminal_are_dropped_and_nobody_waits(stuck: int) -> None:
+def test_messages_for_a_stuck_terminal_are_dropped_without_waiting(stuck: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TALKATIVE], stderr=stuck, stdout=subprocess.PIPE, text=True, timeout=60
     )
     assert done.stdout.strip() == "False", "the terminal took nothing, and that is known at the end"
 
 
-def test_messages_for_a_closed_pipe_harm_nobody() -> None:
+def test_messages_for_a_closed_pipe_are_dropped() -> None:
     writer = closed_pipe()
     done = subprocess.run(
         [sys.executable, "-c", TALKATIVE], stderr=writer, stdout=subprocess.PIPE, text=True, timeout=60

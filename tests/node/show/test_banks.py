@@ -62,8 +62,8 @@ class Hands:
     def all(self):
         return {name: self.desk.read(name) for name in ("bank", *WEIGHTS, *TEXTS)}
 
-    def heard(self):
-        """What the world is told: the prompt of each pad that is up."""
+    def active(self):
+        """The prompts that the world gets: of each pad with a weight above 0, with that weight."""
         values = self.box.read().values
         return {self.box.text(f"{name}/text").text: values[name] for name in WEIGHTS if values[name] > 0}
 
@@ -91,17 +91,17 @@ def test_a_bank_is_a_number_a_name_the_next_or_the_one_before(hands):
 
 def test_switching_changes_what_pads_reach_and_not_what_sounds(hands):
     hands.send("pad/1", 0.75)
-    before = hands.heard()
+    before = hands.active()
     hands.send("bank/next")
-    assert hands.heard() == before == {"sea": 0.75}
+    assert hands.active() == before == {"sea": 0.75}
     assert hands.pad(2) == ("moon", 0.0)
     hands.send("pad/2", 0.25)
     hands.send("pad/1", 0.5)  # the fader rides what sounds
-    assert hands.heard() == {"sea": 0.5, "moon": 0.25}
+    assert hands.active() == {"sea": 0.5, "moon": 0.25}
     hands.send("pad/1", 0)  # the key that was pressed in the other bank is let go
-    assert hands.heard() == {"moon": 0.25}
+    assert hands.active() == {"moon": 0.25}
     hands.send("pad/1", 1)
-    assert hands.heard() == {"city": 1.0, "moon": 0.25}
+    assert hands.active() == {"city": 1.0, "moon": 0.25}
 
 
 def test_there_and_back_is_as_it_was(hands):
@@ -126,9 +126,9 @@ def test_writing_on_a_pad_that_sounds_takes_over(hands):
     hands.send("pad/1", 1)
     hands.send("bank", 2)
     hands.send("pad/1/text", "a garden")
-    assert hands.heard() == {"a garden": 1.0}
+    assert hands.active() == {"a garden": 1.0}
     hands.send("undo")
-    assert hands.heard() == {"sea": 1.0}
+    assert hands.active() == {"sea": 1.0}
     hands.send("pad/1", 0)
     assert hands.pad(1) == ("city", 0.0), "undone in its bank, too"
 
@@ -152,17 +152,17 @@ def test_a_cue_finds_its_pads_whatever_is_under_the_hands(hands):
     hands.send("pad/2", 0.5)  # dunes: the cue's own prompt takes over
     hands.send("cue/go", "dusk")
     hands.pass_time(1)
-    assert set(hands.heard()) == {"sea", "moon"}
+    assert set(hands.active()) == {"sea", "moon"}
     hands.pass_time(1.5)
-    assert hands.heard() == {"moon": 1.0}
+    assert hands.active() == {"moon": 1.0}
     assert (hands.desk.read("bank"), hands.pad(1)) == (2, ("city", 0.0))
     hands.send("cue/go", "noon")
-    assert hands.heard() == {"dunes": 0.5}
+    assert hands.active() == {"dunes": 0.5}
     hands.send("cue/go", "hands")
-    assert (hands.heard(), hands.pad(1)[0]) == ({"dunes": 0.5}, "lasers")
+    assert (hands.active(), hands.pad(1)[0]) == ({"dunes": 0.5}, "lasers")
     hands.send("undo")
     hands.send("undo")
-    assert hands.heard() == {"moon": 1.0}
+    assert hands.active() == {"moon": 1.0}
 
 
 def test_a_snapshot_brings_back_both_banks(hands):
@@ -177,7 +177,7 @@ def test_a_snapshot_brings_back_both_banks(hands):
     hands.send("snapshot/recall", "both", 1)
     hands.pass_time(1.2)
     assert hands.all() == kept
-    assert hands.heard() == {"sea": 0.5, "moon": 0.5}
+    assert hands.active() == {"sea": 0.5, "moon": 0.5}
 
 
 def test_a_switch_while_a_snapshot_comes_back_takes_nothing_from_it(hands):
@@ -189,17 +189,17 @@ def test_a_switch_while_a_snapshot_comes_back_takes_nothing_from_it(hands):
     hands.desk.advance(hands.now)  # its very first moment: the weight is still 0
     hands.send("bank", 3)
     hands.pass_time(1.2)
-    assert hands.heard() == {"sea": 1.0}
+    assert hands.active() == {"sea": 1.0}
 
 
 def test_a_modulated_pad_sounds_until_its_modulator_lets_go(hands):
     hands.send("mod/1/shape", "square")
     hands.send("mod/1/depth", 1)
-    while not hands.heard():
+    while not hands.active():
         hands.pass_time(0.05)
     hands.send("bank", 3)
-    assert set(hands.heard()) == {"meadow"}
-    while hands.heard():
+    assert set(hands.active()) == {"meadow"}
+    while hands.active():
         hands.pass_time(0.05)
     assert hands.pad(3)[0] == "smoke"
 
@@ -238,10 +238,10 @@ def test_a_key_held_through_a_switch_is_let_go(hands):
     play("note", 36, 127)
     hands.send("bank", 2)
     play("poly", 36, 64)
-    assert hands.heard() == {"sea": 64 / 127}, "aftertouch rides what is held"
+    assert hands.active() == {"sea": 64 / 127}, "aftertouch rides what is held"
     play("note", 37, 127)
     play("off", 36, 0)
-    assert hands.heard() == {"moon": 1.0}
+    assert hands.active() == {"moon": 1.0}
 
 
 names = st.sampled_from([*WEIGHTS][:4])
@@ -260,17 +260,17 @@ moves = st.lists(
 
 @given(moves)
 @settings(deadline=None, max_examples=60)
-def test_whatever_is_played_silent_pads_are_the_banks_and_a_switch_is_not_heard(sequence):
+def test_inactive_pads_always_have_the_banks_prompts_and_a_switch_changes_nothing(sequence):
     hands = Hands()
     try:
         for target, *args in sequence:
             if target == "wait":
                 hands.pass_time(args[0])
             else:
-                before = hands.heard()
+                before = hands.active()
                 hands.send(target, *args)
                 if target.startswith("bank"):
-                    assert hands.heard() == before
+                    assert hands.active() == before
             banks = hands.desk.store.banks
             assert banks.values == {name: hands.desk.read(name) for name in banks.values}
             for pad in range(1, PADS + 1):
@@ -294,7 +294,7 @@ def test_a_log_that_begins_anywhere_is_the_same_again(first, then):
         for target, *args in (move for move in then if move[0] not in ("wait", "undo")):
             hands.send(target, *args)
             again.send(target, *args)
-            assert again.heard() == hands.heard()
+            assert again.active() == hands.active()
         assert again.all() == hands.all()
     finally:
         hands.box.unlink()
@@ -377,7 +377,7 @@ def test_a_show_says_which_bank_opens_and_all_are_encoded_ahead():
         (f"banks: {{b: [{', '.join('x' * 17)}]}}", "banks.b"),
     ],
 )
-def test_faults_are_named(text, words):
+def test_errors_are_named(text, words):
     with pytest.raises(ShowError) as error:
         Show.parse(text)
     assert words in str(error.value)
@@ -402,7 +402,7 @@ banks: {one: ["#ff0000"], two: ["#00ff00"]}
     log.stop()
 
     def seen():
-        return [tuple(int(v) for v in picture[8, 8]) for picture in frames(show, tmp_path, load("testcard"), 5.0)]
+        return [tuple(int(v) for v in image[8, 8]) for image in frames(show, tmp_path, load("testcard"), 5.0)]
 
     colours = seen()
     assert colours == seen()

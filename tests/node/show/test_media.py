@@ -7,7 +7,7 @@ from worldjockey.node.show.schema import Show
 
 
 @pytest.fixture
-def picture(tmp_path):
+def image(tmp_path):
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[:, 30:] = (250, 120, 10)
     path = tmp_path / "look.png"
@@ -29,8 +29,8 @@ def sound(tmp_path):
     return wav(tmp_path / "beat.wav", rate, wave)
 
 
-def test_a_picture_and_a_sound_come_back_as_they_were(picture, sound):
-    path, pixels = picture
+def test_an_image_and_a_sound_come_back_as_they_were(image, sound):
+    path, pixels = image
     np.testing.assert_allclose(read_image(path).astype(int), pixels, atol=2)
     wave, rate = read_audio(sound)
     assert len(wave) == rate == 48000
@@ -41,7 +41,7 @@ def test_a_picture_and_a_sound_come_back_as_they_were(picture, sound):
 
 @pytest.fixture
 def clip(tmp_path):
-    """Three seconds at 10 pictures a second, each a little lighter."""
+    """Three seconds at 10 frames a second, each a little lighter."""
     path = tmp_path / "clip.mp4"
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=10, options={"crf": "1"})
@@ -58,15 +58,15 @@ def clip(tmp_path):
 
 @pytest.mark.parametrize("fps", [24.0, 10.0, 5.0])
 def test_a_clip_comes_at_the_worlds_own_rate(clip, fps):
-    pictures = read_video(clip, fps)
-    assert pictures.shape[1:] == (48, 64, 3)
-    assert abs(len(pictures) - 3 * fps) <= fps / 10 + 1
-    light = pictures.mean((1, 2, 3))
-    expected = 20 + 7 * np.floor(np.arange(len(pictures)) * 10 / fps + 1e-3)
+    images = read_video(clip, fps)
+    assert images.shape[1:] == (48, 64, 3)
+    assert abs(len(images) - 3 * fps) <= fps / 10 + 1
+    light = images.mean((1, 2, 3))
+    expected = 20 + 7 * np.floor(np.arange(len(images)) * 10 / fps + 1e-3)
     np.testing.assert_allclose(light, expected, atol=8 if fps == 24 else 3)
     fields = Media(video=str(clip)).prompt(fps)
-    assert np.array_equal(fields["video"], pictures)
-    assert np.array_equal(fields["image"], pictures[0]), "for worlds that know pictures only"
+    assert np.array_equal(fields["video"], images)
+    assert np.array_equal(fields["image"], images[0]), "for worlds that know images only"
 
 
 @pytest.mark.parametrize("reader", [read_image, read_audio, lambda path: read_video(path, 24)])
@@ -78,13 +78,13 @@ def test_a_file_that_cannot_be_read_is_named(reader, tmp_path):
             reader(path)
 
 
-def test_a_show_finds_its_media_beside_itself(picture):
+def test_a_show_finds_its_media_beside_itself(image):
     show = Show.parse(
         b"pads:\n- the sea\n- {image: look.png, text: at night}\n- {sound: beat.wav}\n- {video: clip.mp4}\n",
         "show.yaml",
     )
-    media = show.media(picture[0].parent)
+    media = show.media(image[0].parent)
     assert sorted(media) == ["[beat.wav]", "[clip.mp4]", "at night [look.png]"]
-    assert media["[clip.mp4]"].paths == (str(picture[0].parent / "clip.mp4"),)
+    assert media["[clip.mp4]"].paths == (str(image[0].parent / "clip.mp4"),)
     assert set(media["at night [look.png]"].prompt()) == {"image"}
-    assert media["[beat.wav]"] == Media(sound=str(picture[0].parent / "beat.wav"))
+    assert media["[beat.wav]"] == Media(sound=str(image[0].parent / "beat.wav"))

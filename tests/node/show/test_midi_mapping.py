@@ -54,8 +54,8 @@ class Rig:
             for event in decoder.decode(message):
                 self.obey(self.player.play(event, port))
 
-    def obey(self, said: Any) -> None:
-        for target, args in said:
+    def obey(self, controls: Any) -> None:
+        for target, args in controls:
             self.desk.deliver(ControlEvent(target, args, 1.0, "midi"))
 
 

@@ -109,14 +109,14 @@ def test_initial_values_are_the_tables_defaults_under_the_shows_own():
         ("name: !!python/object/apply:os.system [ls]", 1, ["not YAML"]),
     ],
 )  # fmt: skip
-def test_faults_name_file_line_and_remedy(text, line, words):
+def test_errors_name_file_line_and_fix(text, line, words):
     message = error(text)
     assert message.startswith(f"my.yaml:{line}: ")
     for word in words:
         assert word in message
 
 
-def test_every_fault_is_told_at_once():
+def test_all_errors_are_reported_at_once():
     message = error("fps: fast\nsize: big\nvalues: {morph: 2, energi: 1}")
     assert len(message.splitlines()) == 4
 
@@ -222,7 +222,7 @@ def test_any_bytes_are_a_show_or_a_clear_error(data):
 lengths = st.one_of(
     st.floats(0, 3600).map(lambda seconds: f"{seconds:f} s"),
     st.tuples(st.integers(0, 64), st.integers(1, 64), st.sampled_from(("beats", "bar", "phrase", "ms"))).map(
-        lambda said: f"{said[0]}/{said[1]} {said[2]}"
+        lambda parts: f"{parts[0]}/{parts[1]} {parts[2]}"
     ),
 )
 words = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12)
