@@ -60,6 +60,7 @@ KNOWN_ADDRESSES, KNOWN_ADDRESS_CHARS = 4096, 256  # of the cache of addresses
 NEW_PATTERNS_PER_S = 200  # that are not in the cache yet
 ANSWERS_PER_S = 2000
 FEEDBACK_INTERVAL_S = 1 / FEEDBACK_RATE_HZ
+CLOCK_AHEAD_S = 1.0  # by which a bundle's time is ahead where it is the sender's clock that is wrong
 LOG_INTERVAL_S = 10.0  # between two lines about malformed datagrams
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,10 @@ class OSCInput:
         self._changed = threading.Event()
         self._pending_feedback: dict[str, Any] = {}
         self._values_lock = threading.Lock()
-        self._due: list[tuple[float, int, bytes, Endpoint]] = []  # a heap of scheduled messages
+        # A heap of scheduled messages: when each is due, its number, itself, its sender, and its arrival time.
+        self._due: list[tuple[float, int, bytes, Endpoint, float]] = []
+        self._moved_at: dict[bytes, float] = {}  # by address: when it was moved while messages were scheduled
+        self._error = ""
         self._due_bytes = 0
         self._order = itertools.count()
         self._logged = -LOG_INTERVAL_S
@@ -201,6 +205,7 @@ class OSCInput:
             "feedback_to": f"{host}:{self._feedback_port}" if host and self._feedback_port else "",
             "subscribers": len(self._subscribers),
             "scheduled": len(self._due),
+            "error": self._error,
             **{name: self._counts[name] for name in counts},
         }
 
@@ -239,16 +244,28 @@ class OSCInput:
         self._counts["superseded"] += len(pending) - len(kept)
         for datagram, (endpoint, arrived_at) in kept:
             try:
-                parts = list(split(datagram, time.time()))
+                for wait, message in split(datagram, time.time()):
+                    self._schedule(message, arrived_at, wait, endpoint)
             except Malformed as error:
                 self._refuse(error, endpoint)
-                continue
-            for wait, message in parts:
-                if wait and len(self._due) < SCHEDULED_MAX and self._due_bytes < SCHEDULED_BYTES_MAX:
-                    heapq.heappush(self._due, (arrived_at + wait, next(self._order), message, endpoint))
-                    self._due_bytes += len(message)
-                else:
-                    self._obey(message, arrived_at, endpoint)
+
+    def _schedule(self, message: bytes, arrived_at: float, wait: float, endpoint: Endpoint) -> None:
+        """Obey a message now, or in `wait` seconds."""
+        if wait and len(self._due) < SCHEDULED_MAX and self._due_bytes < SCHEDULED_BYTES_MAX:
+            heapq.heappush(self._due, (arrived_at + wait, next(self._order), message, endpoint, arrived_at))
+            self._due_bytes += len(message)
+            if wait > CLOCK_AHEAD_S:
+                self._error = (
+                    f"bundles from {endpoint[0]} are {CLOCK_AHEAD_S:g} s or more ahead: set its clock by NTP, "
+                    "or send without time tags"
+                )
+            return
+        if not wait and self._due:
+            address = message.partition(b"\0")[0]
+            with contextlib.suppress(Malformed):
+                if self._supersedes(address) and len(self._moved_at) < KNOWN_ADDRESSES:
+                    self._moved_at[address] = arrived_at
+        self._obey(message, arrived_at, endpoint)
 
     def _pending(self) -> list[tuple[bytes, tuple[Endpoint, float]]]:
         found = []
@@ -299,9 +316,14 @@ class OSCInput:
 
     def _deliver_due(self) -> None:
         while self._due and self._due[0][0] <= (now := time.monotonic()):
-            _, _, message, endpoint = heapq.heappop(self._due)
+            _, _, message, endpoint, arrived_at = heapq.heappop(self._due)
             self._due_bytes -= len(message)
-            self._obey(message, now, endpoint)
+            if self._moved_at.get(message.partition(b"\0")[0], 0.0) > arrived_at:
+                self._counts["superseded"] += 1  # a hand has moved that fader since this was scheduled
+            else:
+                self._obey(message, now, endpoint)
+        if not self._due:
+            self._moved_at.clear()
 
     def _obey(self, message: bytes, arrived_at: float, endpoint: Endpoint) -> None:
         """Obey, answer or count a message. Never raises."""
@@ -364,6 +386,7 @@ class OSCInput:
 
     def _refuse(self, error: Exception, endpoint: Endpoint) -> None:
         self._counts["malformed"] += 1
+        self._error = f"a datagram from {endpoint[0]} is not OSC ({error})"
         sender, count = f"{endpoint[0]}:{endpoint[1]}", self._counts["malformed"]
         self._log_rarely("ignored a datagram from %s that is not OSC (%s); %d so far", sender, error, count)
 

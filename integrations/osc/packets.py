@@ -33,7 +33,8 @@ class Malformed(ValueError):
 def split(datagram: bytes, wall: float, depth: int = 0) -> Iterator[tuple[float, bytes]]:
     """(seconds until it is due, message) for each message of a datagram, also of bundles; 0 is now.
 
-    wall: time.time(). Raises Malformed before the first message if any length does not fit.
+    wall: time.time(). Empty elements and zeros at the end are skipped, as some programs pad bundles. Raises Malformed
+    after the last message whose length fits.
     """
     if not datagram.startswith(BUNDLE):
         yield 0.0, datagram
@@ -42,20 +43,18 @@ def split(datagram: bytes, wall: float, depth: int = 0) -> Iterator[tuple[float,
         raise Malformed("a bundle that is truncated, or nested too deeply")
     tag = struct.unpack_from(">Q", datagram, 8)[0]
     due = tag / 2**32 - NTP_EPOCH_S - wall if tag != 1 else 0.0
-    found: list[tuple[float, bytes]] = []
-    at = 16
-    while at < len(datagram):
+    at, end = 16, len(datagram.rstrip(b"\0"))
+    while at < end:
         if at + 4 > len(datagram):
             raise Malformed("a truncated bundle")
         size = struct.unpack_from(">i", datagram, at)[0]
         at += 4
-        if size <= 0 or size % 4 or at + size > len(datagram):
+        if size < 0 or size % 4 or at + size > len(datagram):
             raise Malformed("a bundle with a wrong length")
-        for later, message in split(datagram[at : at + size], wall, depth + 1):
-            found.append((max(due, later), message))
+        for later, message in split(datagram[at : at + size], wall, depth + 1) if size else ():
+            wait = max(due, later)
+            yield wait if 0 < wait <= AHEAD_MAX_S else 0.0, message
         at += size
-    for wait, message in found:
-        yield wait if 0 < wait <= AHEAD_MAX_S else 0.0, message
 
 
 def head(message: bytes) -> tuple[bytes, bytes]:

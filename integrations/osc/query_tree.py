@@ -20,6 +20,7 @@ STATUS = (  # read-only
     {"name": "status/world_fps", "kind": "float", "doc": "frames a second of the world"},
     {"name": "status/latency_ms", "kind": "float", "doc": "control to frame, median, in milliseconds"},
     {"name": "status/frames", "kind": "int", "doc": "frames sent"},
+    {"name": "status/refused", "kind": "int", "doc": "controls that were not obeyed so far"},
     {"name": "status/state", "kind": "text", "doc": "state of the world"},
     {"name": "status/bank", "kind": "text", "doc": "name of the current bank"},
     {"name": "status/tally", "kind": "text", "doc": "whether an NDI mixer shows this node: program, preview or off"},

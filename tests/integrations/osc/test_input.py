@@ -202,7 +202,7 @@ def test_ten_thousand_datagrams_of_noise_change_nothing(listener, wait_for, capf
 HOSTILE = [
     b"", b"\0", b"/", b"/wj/a", b"#bundle", b"#bundle\0",
     b"#bundle\0" + bytes(8) + struct.pack(">i", -4),  # walks in a circle, for a reader that trusts it
-    b"#bundle\0" + bytes(8) + struct.pack(">i", 0) * 1000,
+    b"#bundle\0" + bytes(8) + struct.pack(">i", 0) * 1000 + struct.pack(">i", 2),
     b"#bundle\0" + bytes(8) + struct.pack(">i", 2**31 - 1) + b"/wj/a\0\0\0",
     b"/wj/a\0\0\0,s\0\0\xff\xfe\xfd\0",
     b"/wj/a\0\0\0,b\0\0\x7f\xff\xff\xff",
@@ -750,3 +750,24 @@ def test_five_thousand_messages_a_second_lose_no_trigger(rig):
     rig.settle()
     assert rig.mailbox.read().counts["cam/home"] == before + 50
     assert rig.desk.read("pad/4") == pytest.approx(2499 / 2500)
+
+
+def test_what_is_good_in_a_bundle_is_obeyed(listener, wait_for):
+    """Some programs pad bundles with zeros, or leave elements empty."""
+    good = bundle(IMMEDIATELY, message("/wj/pad/1", 0.5))
+    listener.send(good + bytes(10))
+    listener.send(bundle(IMMEDIATELY, b"", message("/wj/pad/2", 0.5), b"", message("/wj/pad/3", 0.5)))
+    listener.send(good.replace(b"pad/1", b"pad/4") + struct.pack(">i", 400) + b"cut")
+    wait_for(lambda: {c.target for c in listener.controls} == {"pad/1", "pad/2", "pad/3", "pad/4"})
+    wait_for(lambda: listener.input.status()["malformed"] == 1)
+    assert "127.0.0.1 is not OSC (a bundle with a wrong length)" in listener.input.status()["error"]
+
+
+def test_a_hand_on_a_fader_drops_what_was_scheduled_for_it(listener, wait_for):
+    """A sender whose clock is ahead schedules its values; a hand that moves later must win."""
+    listener.send(bundle(time.time() + 1.5, message("/wj/pad/1", 0.9), message("/wj/pad/2", 0.9)))
+    wait_for(lambda: listener.input.status()["scheduled"] == 2)
+    listener.send(message("/wj/pad/1", 0.1))
+    wait_for(lambda: listener.input.status()["scheduled"] == 0)
+    assert [(c.target, round(c.args[0], 3)) for c in listener.controls] == [("pad/1", 0.1), ("pad/2", 0.9)]
+    assert "set its clock by NTP" in listener.input.status()["error"]
