@@ -7,6 +7,7 @@ shared memory, and an input's `feedback` only hands the value over.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,13 +17,16 @@ from typing import Any
 from worldjockey.integrations import Input
 
 from ..control.desk import Desk
+from ..control.refusals import Refusals
 from ..ipc.log_file import current_path
 from ..ipc.signals import StopRequest
+from ..ipc.status import plain_text
 from . import status_line
 from .processes import Processes
 from .report import latency, tally
 from .terminal import Terminal
 
+logger = logging.getLogger(__name__)
 CONTROL_INTERVAL_S = 0.01
 WATCH_INTERVAL_S = 0.1
 MIN_LATENCY_SAMPLES = 5  # from which on cues are fired early by the median latency
@@ -107,6 +111,11 @@ class ControlLoop:
             self._desk.note_error(text)
         for text in self._announced.desk_errors(self._desk):
             self._terminal.print_line(f"wj: {text}; the rest goes on")
+        now = time.monotonic()
+        if refusal := self._desk.refusal_to_show(now):
+            self._terminal.print_line(f"wj: not obeyed: {refusal}")
+        if text := self._announced.input_error(self._inputs, now):
+            self._terminal.print_line(f"wj: {text}")
 
     def _publish(self, now: float, statuses: Statuses) -> None:
         """Send how the show goes to the desk, the outputs and the controllers."""
@@ -117,7 +126,8 @@ class ControlLoop:
         self._send_feedback({
             "status/world_fps": statuses.world.get("fps", 0.0), "status/latency_ms": delay["p50"],
             "status/frames": statuses.clock.get("ticks", 0), "status/state": statuses.world.get("state", "opening"),
-            "status/quality": statuses.world.get("quality", ""), "status/bank": desk.bank,
+            "status/refused": desk.counts["refused"], "status/quality": statuses.world.get("quality", ""),
+            "status/bank": desk.bank,
             "status/tally": tally(statuses.outputs), "status/beat": round(desk.clock.line(now).beat_at(now), 2),
         })  # fmt: skip
 
@@ -137,6 +147,8 @@ class _Announced:
         self._last_event = dict.fromkeys(map(id, processes.supervisors), "")
         self._link_error = self._live_error = ""
         self._desk_errors = 0
+        self._input_errors: dict[str, str] = {}
+        self._refusals = Refusals()
 
     def process_events(self, processes: Processes, world: Mapping[str, Any]) -> list[str]:
         """Deaths and restarts, a lost or restored link to a world on another machine, and a lost live picture."""
@@ -156,6 +168,19 @@ class _Announced:
             if live_error:
                 new.append(f"live picture: {live_error}; trying again")
         return new
+
+    def input_error(self, inputs: Mapping[str, Input], now: float) -> str:
+        """Why an input does not work, or cannot read what it gets; each reason once, one at a time."""
+        for name, source in inputs.items():
+            status = source.status()
+            error = str(status.get("error") or status.get("message") or "")
+            if error and error != self._input_errors.get(name):
+                self._refusals.note(name, error, now)
+            self._input_errors[name] = error
+        text = plain_text(self._refusals.to_show(now))
+        if text:
+            logger.warning("%s", text)
+        return text
 
     def desk_errors(self, desk: Desk) -> list[str]:
         new = desk.errors[self._desk_errors :]

@@ -42,6 +42,7 @@ class Hand:
     def __init__(self) -> None:
         self.feedback_values: dict[str, list[Any]] = {}
         self.stopped = False
+        self.error = ""
 
     def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
@@ -53,7 +54,7 @@ class Hand:
         self.feedback_values.setdefault(target, []).append(value)
 
     def status(self) -> Mapping[str, Any]:
-        return {}
+        return {"error": self.error}
 
     def stop(self) -> None:
         self.stopped = True
@@ -386,3 +387,27 @@ def test_the_traceback_of_an_output_that_fails_is_in_the_log(
     assert "Traceback" not in shown
     (line,) = [line for line in shown.splitlines() if "mistaken failed" in line][:1]
     assert line == f"wj: mistaken failed: KeyError: 'place'; starting it again (details: {path})"
+
+
+def test_refused_controls_and_errors_of_inputs_are_shown_while_the_show_plays(
+    stage: Stage, wait_for: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.output("audience")
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        for _ in range(200):
+            stage.hand.play("pad/99", 1.0)
+        stage.hand.play("energy", "loud")
+        stage.hand.error = "the device is unplugged: plug it in"
+        wait_for(
+            lambda: stage.hand.feedback_values.get("status/refused", [0])[-1] == 201, what="a count for controllers"
+        )
+        time.sleep(1.5)  # each line comes half a second after the one before
+
+    report = stage.play(show(), scenario)
+    shown = capsys.readouterr().err
+    assert shown.count("not obeyed: the test: there is no parameter 'pad/99'") == 1
+    assert shown.count("not obeyed: the test: energy takes a number, not 'loud'") == 1
+    assert shown.count("test: the device is unplugged: plug it in") == 1
+    assert report.controls["refused"] == 201
