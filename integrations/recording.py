@@ -48,7 +48,7 @@ class FileOutput(Output):
     short = "path"
     example = "file:clip.mp4"
 
-    def __init__(self, path: str | Path, sound: bool = False) -> None:
+    def __init__(self, path: Path, sound: bool = False) -> None:
         self.wants_audio = sound
         self.path = Path(path).expanduser()
         if self.path.suffix.lower() not in CONTAINERS:

@@ -92,12 +92,14 @@ def play(
     Examples: `wj play` · `wj play my.yaml --out ndi` · `wj play --headless --out ndi --seconds 20 --report run.json`
     """
     from ..session.options import PlayOptions
+    from ..show.fields import path_from
+    from ..show.outputs import split_outputs
     from ..show.schema import Show
 
     if is_torchrun_worker():
         call("worldjockey.node.world.torchrun_worker", "follow")
         return
-    loaded = Show.load(show)
+    loaded, folder = Show.load(show), show.parent if show else Path()
     given: dict[str, Any] = {
         "model": model, "size": size, "fps": fps, "prompt": prompt, "name": name,
         "world": world, "key": str(key.absolute()) if key else None,
@@ -106,8 +108,8 @@ def play(
         if value is not None:
             override(loaded, field, value, f"--{field}")
     if out is not None:
-        entries = [entry for entry in out.split(",") if entry.strip() not in ("", "none")]
-        override(loaded, "outputs", entries, "--out")
+        override(loaded, "outputs", split_outputs(out), "--out")
+    loaded.outputs = [entry.from_folder(Path() if out is not None else folder) for entry in loaded.outputs]
     if headless:
         loaded.outputs = [output for output in loaded.outputs if output.kind != "window"]
     override(loaded.osc, "enabled", osc and loaded.osc.enabled, "--osc")
@@ -116,20 +118,21 @@ def play(
             override(loaded.osc, field, None if value == "none" else value, f"--osc-{field}")
     loaded.midi.enabled = midi and loaded.midi.enabled
     if sound is not None:
-        loaded.sound.enabled, loaded.sound.input = True, None if sound == "default" else sound
+        here = str(Path(sound).absolute()) if Path(sound).is_file() else sound
+        loaded.sound.enabled, loaded.sound.input = True, None if sound == "default" else here
     if live is not None:
-        override(loaded, "live", None if live == "none" else live, "--live")
+        kind, _, clip = live.partition(":")
+        here = f"file:{Path(clip).absolute()}" if kind == "file" and Path(clip).is_file() else live
+        override(loaded, "live", None if live == "none" else here, "--live")
     if link:
         override(loaded, "values", {**loaded.values, "tempo/source": "link"}, "--link")
     if seed is not None:
         override(loaded, "values", {**loaded.values, "seed": seed}, "--seed")
-    folder = show.parent if show else Path()
     if keep is None and loaded.snapshots is not None:
-        keep = folder / loaded.snapshots
+        keep = path_from(folder, loaded.snapshots)
     for path in map(Path, filter(None, [report, keep, *(o.options.get("path") for o in loaded.outputs)])):
         check_folder_of(path)
-    for media in loaded.media(folder).values():
-        media.prompt()  # a file that cannot be read is an error now, and not in the middle of a show
+    call("worldjockey.node.show.media", "check", loaded.media(folder).values())
     if loaded.model == "auto" and loaded.world:
         raise CommandError("--model auto tries the worlds of this machine, not of another: name a world instead")
     if loaded.model == "auto":

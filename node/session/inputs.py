@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from worldjockey.integrations import AudioChunk, Input
 
@@ -10,10 +11,11 @@ from ..control.desk import Desk
 from ..show.schema import Show
 
 
-def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | None = None) -> dict[str, Input]:
+def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | None = None,
+              folder: Path = Path()) -> dict[str, Input]:  # fmt: skip
     """The inputs that the show enables, by name; none is started yet.
 
-    on_audio: called with each chunk of audio, where the show has an audio input.
+    on_audio: called with each chunk of audio, where the show has an audio input. folder: where the show's paths start.
     """
     found: dict[str, Input] = {}
     if show.osc.enabled:
@@ -29,7 +31,7 @@ def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | N
             on_clock=desk.clock.on_clock,
         )  # fmt: skip
     if show.sound.enabled:
-        found["sound"] = _audio(show, on_audio)
+        found["sound"] = _audio(show, on_audio, folder)
     found["link"] = _link(desk)
     return found
 
@@ -45,10 +47,11 @@ def _link(desk: Desk) -> Input:
     return link
 
 
-def _audio(show: Show, on_audio: Callable[[AudioChunk], None] | None) -> Input:
-    from worldjockey.integrations.audio.input import DEFAULT, AudioInput, FeatureMapping
+def _audio(show: Show, on_audio: Callable[[AudioChunk], None] | None, folder: Path) -> Input:
+    from worldjockey.integrations.audio.input import DEFAULT, AudioInput, FeatureMapping, is_file
 
     from ..parameters import find
+    from ..show.fields import path_from
 
     mappings = []
     for mapping in show.sound.map:
@@ -57,7 +60,10 @@ def _audio(show: Show, on_audio: Callable[[AudioChunk], None] | None) -> Input:
         low, high = (p.low, p.high) if p.kind in ("float", "int") else (0.0, 1.0)
         mappings.append(FeatureMapping(mapping.of, mapping.to, low if mapping.low is None else mapping.low,
                           high if mapping.high is None else mapping.high, mapping.attack, mapping.release))  # fmt: skip
-    return AudioInput(show.sound.input, tuple(mappings) or DEFAULT, on_audio)
+    source = show.sound.input
+    if source is not None and (is_file(source) or path_from(folder, source).is_file()):
+        source = str(path_from(folder, source))
+    return AudioInput(source, tuple(mappings) or DEFAULT, on_audio)
 
 
 def _osc(show: Show, desk: Desk) -> dict[str, Input]:

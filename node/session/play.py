@@ -72,7 +72,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         audio = AudioRing() if any(spec.wants_audio for spec in specs) else None
         if audio is not None:
             stack.callback(audio.unlink)
-        inputs = inputs_of(show, desk, audio.write if audio else None)
+        inputs = inputs_of(show, desk, audio.write if audio else None, options.folder)
         for source in inputs.values():  # first, so that a port in use is reported before anything is on air
             source.start(desk.deliver)
             stack.callback(source.stop)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ..parameters import find, nearest
-from .fields import SHORT, ShowModel
+from .fields import SHORT, ShowModel, path_from
 from .midi_controllers import known, rules
 from .midi_mapping import MidiMapping
 from .yaml_file import ShowError
@@ -132,7 +132,7 @@ class LiveInput(ShowModel):
             return {"camera": self.camera}
         if "://" in str(self.file):
             return {"file": self.file}
-        path = folder / Path(str(self.file)).expanduser()
+        path = path_from(folder, str(self.file))
         if not path.is_file():
             raise ShowError(f"live: {path}: there is no such file; check the path, or give a URL, as in rtsp://...")
         return {"file": str(path)}

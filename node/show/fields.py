@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import reprlib
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
-from ..parameters import TEXT_BYTES, find, nearest
+from ..parameters import TEXT_BYTES, Parameter, find, nearest
 
 T = TypeVar("T")
 WORLD_PORT = 9014  # default TCP port of a world on another machine
@@ -72,6 +73,19 @@ def parse_world_address(text: str, scheme: str = "tcp://") -> str:
     if parts.scheme != "tcp" or not host or parts.path.strip("/") or parts.query or parts.username:
         raise ValueError(wrong)
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def path_from(folder: Path, path: str | Path) -> Path:
+    """A path of a show file: it starts at the file's folder, and ~ is the home folder."""
+    return folder / Path(path).expanduser()
+
+
+def known_parameter(name: str) -> Parameter:
+    """ValueError, with the nearest name, for one that no parameter has."""
+    p = find(name)
+    if p is None:
+        raise ValueError(f"there is no parameter {name[:80]!r}{nearest(name)}; `wj reference` lists them all")
+    return p
 
 
 def check_value(name: str, value: Any) -> Any:

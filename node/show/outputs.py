@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,7 +15,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from worldjockey.integrations import Output
 
-from .fields import SHORT, or_refuse
+from .fields import SHORT, or_refuse, path_from
 
 logger = logging.getLogger(__name__)
 GROUP = "worldjockey.outputs"  # the group of entry points in which other packages declare outputs
@@ -82,6 +83,11 @@ class OutputEntry:
     def carries_audio(self) -> bool:
         """Whether its kind has the option `sound`."""
         return "sound" in _options_model(self.kind).model_fields
+
+    def from_folder(self, folder: Path) -> OutputEntry:
+        """With its paths as they are in a show file of that folder."""
+        paths = {name: path_from(folder, value) for name, value in self.options.items() if isinstance(value, Path)}
+        return OutputEntry(self.kind, {**self.options, **paths})
 
     def with_options(self, **options: Any) -> OutputEntry:
         return OutputEntry(self.kind, {**self.options, **options})
@@ -155,3 +161,22 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def split_outputs(text: str) -> list[str]:
+    """Outputs in their short forms, parted by commas; "none" is no output.
+
+    A comma in quotes is part of a name, as in 'file:"Show, take 1.mp4"'. So is one before a setting of an address, as
+    SRT's stream ids have them: srt://host:9710?streamid=#!::r=live,m=publish.
+    """
+    parts: list[str] = []
+    for quoted, plain in re.findall(r"""((?:[^,"']*(?:"[^"]*"|'[^']*')[^,"']*)+)|([^,]+)""", text):
+        part = re.sub(r"""["']""", "", quoted) if quoted else plain
+        if part.strip() in ("", "none"):
+            continue
+        kind = part.partition(":")[0].strip()
+        if parts and "://" in parts[-1] and "=" in part and kind not in output_classes():
+            parts[-1] += f",{part}"
+        else:
+            parts.append(part.strip())
+    return parts

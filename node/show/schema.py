@@ -23,7 +23,7 @@ from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
 from ..timing.tempo import Quantise
 from .banks import Banks
 from .connections import LiveInput, Midi, Osc, Sound, parse_live
-from .fields import ShowModel, check_values, or_refuse, parse_fps, parse_size, parse_world_address
+from .fields import ShowModel, check_values, or_refuse, parse_fps, parse_size, parse_world_address, path_from
 from .media import Media
 from .midi_mapping import MidiMapping
 from .modulators import ModulatorLine
@@ -190,7 +190,7 @@ class Show(ShowModel):
     def media(self, folder: Path) -> dict[str, Media]:
         """The files on pads, by the pad's prompt. folder: where relative paths start."""
         return {
-            pad.prompt: Media(*(str(folder / v) if v else None for v in (pad.image, pad.sound, pad.video)))
+            pad.prompt: Media(*(str(path_from(folder, v)) if v else None for v in (pad.image, pad.sound, pad.video)))
             for pad in (*self.pads, *(pad for bank in self.banks.values() for pad in bank))
             if pad.image or pad.sound or pad.video
         }

@@ -78,7 +78,7 @@ def test_quantised_cues_change_the_frame_on_the_beat(
     path, rigs = tmp_path / "frames", []
     spec = OutputSpec("audience", "click:Click", "rgba", 0, {"path": str(path)})
 
-    def inputs_of(show: Show, desk: Desk, on_audio: Any) -> dict[str, Any]:
+    def inputs_of(show: Show, desk: Desk, on_audio: Any, folder: Path) -> dict[str, Any]:
         rigs.append(Rig(desk))
         return {"click": rigs[0]}
 

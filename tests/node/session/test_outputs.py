@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from package import describe
+from wav import wav
 from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
@@ -21,7 +23,7 @@ from worldjockey.node.show.yaml_file import ShowError
 EXAMPLE = Path(__file__).parents[3] / "examples/output_plugin"
 HEAVY = {
     "av", "cv2", "glfw", "OpenGL", "aiohttp", "aiortc", "NDIlib", "torch", "sounddevice", "rtmidi", "websockets",
-    "zeroconf", "pyvirtualcam",
+    "zeroconf", "pyvirtualcam", "PIL",
 }  # fmt: skip
 # The command itself; when it ends, its process writes down what it has imported.
 WJ = """
@@ -107,8 +109,11 @@ def test_a_package_cannot_replace_a_built_in_output(plugin: Path) -> None:
 @pytest.mark.slow
 def test_control_imports_no_library_of_an_output(play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)  # the window's process then says so, and control plays on
+    wav(tmp_path / "tone.wav", 48000, np.sin(np.arange(96000) / 20) / 4)
+    cv2.imwrite(str(tmp_path / "look.png"), np.full((64, 64, 3), 90, np.uint8))
+    (tmp_path / "show.yaml").write_text("pads: [{image: look.png}]\nsound: {enabled: true, input: tone.wav}")
     ways = f"window,ndi,file:a.mp4,web:{free_port()},stream:tcp://127.0.0.1:{free_port()},virtualcam,spout,syphon"
-    report = play("--out", ways, until=lambda: (tmp_path / "a.mp4").exists())
+    report = play("show.yaml", "--out", ways, until=lambda: (tmp_path / "a.mp4").exists())
     assert "DISPLAY" in report["outputs"]["window"]["message"]
     imported = {name.partition(".")[0] for name in json.loads((tmp_path / "modules.json").read_text())}
     assert imported & HEAVY == set()

@@ -66,7 +66,7 @@ class Stage:
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hand, self.folder, self._patch = Hand(), tmp_path, monkeypatch
         monkeypatch.syspath_prepend(str(PEERS))  # spawned processes get it too
-        monkeypatch.setattr(playing, "inputs_of", lambda show, desk, on_audio: {"test": self.hand})
+        monkeypatch.setattr(playing, "inputs_of", lambda show, desk, on_audio, folder: {"test": self.hand})
         self.specs: list[OutputSpec] = []
 
     def output(self, name: str, kind: str = "Recorder") -> None:

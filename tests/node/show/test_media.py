@@ -1,8 +1,12 @@
+from functools import partial
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
 from wav import wav
-from worldjockey.node.show.media import Media, read_audio, read_image, read_video
+from worldjockey.integrations.media_files import read_audio, read_image, read_video
+from worldjockey.node.show.media import CLIP_S, MAX_ROWS, SOUND_S, Media, check
 from worldjockey.node.show.schema import Show
 
 
@@ -32,7 +36,7 @@ def sound(tmp_path):
 def test_an_image_and_a_sound_come_back_as_they_were(image, sound):
     path, pixels = image
     np.testing.assert_allclose(read_image(path).astype(int), pixels, atol=2)
-    wave, rate = read_audio(sound)
+    wave, rate = read_audio(sound, SOUND_S)
     assert len(wave) == rate == 48000
     levels = np.array([np.abs(c).mean() for c in np.array_split(wave, 16)])
     assert (levels[::4] > 0.3).all()
@@ -58,7 +62,7 @@ def clip(tmp_path):
 
 @pytest.mark.parametrize("fps", [24.0, 10.0, 5.0])
 def test_a_clip_comes_at_the_worlds_own_rate(clip, fps):
-    images = read_video(clip, fps)
+    images = read_video(clip, fps, CLIP_S, MAX_ROWS)
     assert images.shape[1:] == (48, 64, 3)
     assert abs(len(images) - 3 * fps) <= fps / 10 + 1
     light = images.mean((1, 2, 3))
@@ -69,7 +73,9 @@ def test_a_clip_comes_at_the_worlds_own_rate(clip, fps):
     assert np.array_equal(fields["image"], images[0]), "for worlds that know images only"
 
 
-@pytest.mark.parametrize("reader", [read_image, read_audio, lambda path: read_video(path, 24)])
+@pytest.mark.parametrize(
+    "reader", [read_image, partial(read_audio, seconds=1.0), partial(read_video, fps=24, seconds=1)]
+)
 def test_a_file_that_cannot_be_read_is_named(reader, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no media" * 40)
@@ -88,3 +94,22 @@ def test_a_show_finds_its_media_beside_itself(image):
     assert media["[clip.mp4]"].paths == (str(image[0].parent / "clip.mp4"),)
     assert set(media["at night [look.png]"].prompt()) == {"image"}
     assert media["[beat.wav]"] == Media(sound=str(image[0].parent / "beat.wav"))
+
+
+def test_media_are_checked_before_the_show_without_a_codec_in_this_process(image, tmp_path):
+    check([Media(image=str(image[0]))])
+    check([])
+    (tmp_path / "torn.png").write_bytes(image[0].read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"torn\.png: this image is damaged"):
+        check([Media(image=str(image[0])), Media(image=str(tmp_path / "torn.png"))])
+
+
+def test_paths_of_a_show_start_at_its_folder_or_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    show = Show.parse(
+        "pads: [{image: ~/look.png}, {image: look.png}]\noutputs: ['file:a.mp4', 'file:~/b.mp4', 'file:/c.mp4']"
+    )
+    media = [one.image for one in show.media(tmp_path / "show").values()]
+    assert media == [str(tmp_path / "home/look.png"), str(tmp_path / "show/look.png")]
+    recordings = [entry.from_folder(tmp_path / "show").options["path"] for entry in show.outputs]
+    assert recordings == [tmp_path / "show/a.mp4", tmp_path / "home/b.mp4", Path("/c.mp4")]

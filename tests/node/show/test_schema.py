@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.node.parameters import PARAMETERS
 from worldjockey.node.show.fields import parse_fps
+from worldjockey.node.show.outputs import split_outputs
 from worldjockey.node.show.schema import Show
 from worldjockey.node.show.yaml_file import ShowError
 
@@ -126,6 +127,20 @@ def test_a_missing_file_says_how_to_get_one(tmp_path):
         Show.load(tmp_path / "nowhere.yaml")
     with pytest.raises(ShowError, match="cannot be read"):
         Show.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("window,ndi:stage, web:8080", ["window", "ndi:stage", "web:8080"]), ("none", []), ("", []),
+        ("file:'Show, take 1.mp4',ndi", ["file:Show, take 1.mp4", "ndi"]),
+        ('"file:Show, take 1.mp4"', ["file:Show, take 1.mp4"]),
+        ("stream:srt://h:1?streamid=#!::r=a,m=publish,ndi", ["stream:srt://h:1?streamid=#!::r=a,m=publish", "ndi"]),
+        ("ndi:stage,windw", ["ndi:stage", "windw"]), ("window,windw", ["window", "windw"]),
+    ],
+)  # fmt: skip
+def test_outputs_are_parted_by_commas_but_for_those_in_names(text, parts):
+    assert split_outputs(text) == parts
 
 
 def test_what_is_dumped_loads_as_the_same_show(tmp_path):

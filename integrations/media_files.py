@@ -1,0 +1,85 @@
+"""Images, clips and sounds from files, as prompts need them: a few seconds, as people see and hear them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from . import Pixels, Samples
+from .media.clip import Damaged, audio_frames, video_frames
+from .media.display import Display
+from .media.still import read_still
+
+SAMPLE_RATE_HZ = 48000
+
+
+def read_image(path: Path) -> Pixels:
+    """(h, w, 3) RGB: an image, or the first frame of a video. ValueError, with the path, if it cannot be read."""
+    try:
+        image = read_still(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such image file") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return image if image is not None else read_video(path, 1.0, 0.0)[0]
+
+
+def read_video(path: Path, fps: float, seconds: float, max_height: int | None = None) -> Pixels:
+    """(n, h, w, 3) RGB: the first seconds of a clip at `fps` frames a second, whatever its own rate; at least one.
+
+    max_height: a taller clip is scaled down. ValueError, with the path, for a file that cannot be read.
+    """
+    wanted, frames, display = max(round(seconds * fps), 1), list[Any](), Display()
+    try:
+        with av.open(str(path)) as container:
+            aspect = container.streams.video[0].sample_aspect_ratio
+            size: tuple[int, int] | None = None
+            for time, frame in video_frames(container):
+                due = min(int(time * fps + 1e-3) + 1, wanted)
+                frames += frames[-1:] * (due - len(frames) - 1)  # a slower clip holds its frames
+                if len(frames) < due:
+                    frames.append(display.rgb(frame, size, max_height, aspect))
+                    size = frames[0].shape[1], frames[0].shape[0]  # a clip may change its size on the way
+                if len(frames) >= wanted:
+                    break
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such video file") from None
+    except Damaged as error:
+        raise ValueError(f"{path}: this video is damaged: {error}; use another copy of it") from None
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f"{path}: this is neither an image nor a video that can be read ({_reason(error)})") from None
+    if not frames:
+        raise ValueError(f"{path}: this video has no frames")
+    return np.stack(frames)
+
+
+def read_audio(path: Path, seconds: float) -> tuple[Samples, int]:
+    """(n,) mono -1..1 and samples a second: the first seconds of an audio file, or of a video's audio.
+
+    ValueError, with the path, for a file that cannot be read.
+    """
+    wanted, parts = int(seconds * SAMPLE_RATE_HZ), list[Samples]()
+    try:
+        with av.open(str(path)) as container:
+            to_mono = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+            for frame in audio_frames(container):
+                frame.pts = None
+                parts += [out.to_ndarray()[0].astype(np.float32) for out in to_mono.resample(frame)]
+                if sum(map(len, parts)) >= wanted:
+                    break
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such audio file") from None
+    except Damaged as error:
+        raise ValueError(f"{path}: this audio is damaged: {error}; use another copy of it") from None
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f"{path}: this is not audio that can be read ({_reason(error)})") from None
+    if not parts:
+        raise ValueError(f"{path}: this file has no audio")
+    return np.concatenate(parts)[:wanted], SAMPLE_RATE_HZ
+
+
+def _reason(error: Exception) -> str:
+    return "it has no such stream" if isinstance(error, IndexError) else str(getattr(error, "strerror", "") or error)
