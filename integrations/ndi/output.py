@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -114,9 +114,26 @@ class Metadata:
         return f'<worldjockey prompt={prompt} cue={cue} latency_ms="{self.latency_ms}"/>'
 
 
-def full_name(name: str, own: str) -> str:
-    """A source's name with a machine's, "MACHINE (source)". own: a full name on this machine, the default machine."""
-    return name if name.endswith(")") and " (" in name else f"{own.split(' (')[0]} ({name})"
+NOT_IN_NAMES = str.maketrans('\\/:*?"<>|', " " * 9)
+FAILOVER_SEARCH_S = 1.0  # for the machines on the network
+
+
+def as_announced(name: str) -> str:
+    """A source's name as NDI announces it: characters that file names cannot have become spaces."""
+    return name.translate(NOT_IN_NAMES)
+
+
+def full_name(name: str, own: str, machines: Collection[str] = ()) -> str:
+    """A source's name with a machine's, "MACHINE (source)".
+
+    own: a full name on this machine, the default machine. machines: those on the network: "x (y)" is a full name if one
+    of them is called x, and else the name of a source here.
+    """
+    machine, _, source = name.partition(" (")
+    known = {own.partition(" (")[0].lower(), *(m.lower() for m in machines)}
+    if source.endswith(")") and machine.lower() in known:
+        return f"{machine} ({as_announced(source[:-1])})"
+    return f"{own.partition(' (')[0]} ({as_announced(name)})"
 
 
 Key = Callable[[Pixels, Pixels], None]  # uyvy (h, w, 2) -> alpha (h, w), written in place
@@ -194,6 +211,7 @@ class NDIOutput(Output):
         self._keyed: list[Pixels] = []  # two buffers: one in flight, one to fill
         # NDI reads a frame directly from the ring. A frame with a key is copied to a buffer that has its alpha below.
         self.copies = ("next to its alpha",) if self._key else ()
+        self._failover_source = ""  # in full
         self._sender: Any = None
         self._in_flight: Any = None
         self._frames = 0
@@ -211,7 +229,9 @@ class NDIOutput(Output):
             raise OSError(f"NDI cannot create the source {name!r}: if it is already on air from here, use another name")
         if self._failover:
             own = self._ndi.send_get_source_name(self._sender).ndi_name
-            self._ndi.send_set_failover(self._sender, self._ndi.Source(full_name(self._failover, own)))
+            machines = {source.partition(" (")[0] for source in list_sources(FAILOVER_SEARCH_S, self._groups)}
+            self._failover_source = full_name(self._failover, own, machines)
+            self._ndi.send_set_failover(self._sender, self._ndi.Source(self._failover_source))
         if self._key:
             self._keyed = [np.empty((fmt.height * 3 // 2, fmt.width, 2), np.uint8) for _ in range(2)]
         self._set_connection_metadata()
@@ -282,8 +302,9 @@ class NDIOutput(Output):
             ndi.send_add_connection_metadata(self._sender, ndi.MetadataFrame(p_data=xml))
 
     def status(self) -> Mapping[str, Any]:
-        """source: the full name; connections: number of receivers; tally: as mixers report it; frames: sent so far;
-        sound_s: seconds of audio sent so far, where the output carries audio."""
+        """source: the full name; failover: the full name of the source to which receivers turn; connections: number of
+        receivers; tally: as mixers report it; frames: sent so far; sound_s: seconds of audio sent so far, where the
+        output carries audio."""
         audio = {"sound_s": round(self._audio_s, 3)} if self.wants_audio else {}
         if self._sender is None:
             return {"connections": 0, "tally": {"program": False, "preview": False}, "frames": self._frames, **audio}
@@ -291,6 +312,7 @@ class NDIOutput(Output):
         self._ndi.send_get_tally(self._sender, tally, 0)
         return {
             "source": self._ndi.send_get_source_name(self._sender).ndi_name,
+            **({"failover": self._failover_source} if self._failover_source else {}),
             "connections": self._ndi.send_get_no_connections(self._sender, 0),
             "tally": {"program": tally.on_program, "preview": tally.on_preview},
             "frames": self._frames,

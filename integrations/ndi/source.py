@@ -15,32 +15,31 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange
 
 from .. import Pixels
-from ..media.ffmpeg_frames import Framing
-from .output import check_discovery, runtime
+from ..media.display import Display
+from .output import as_announced, check_discovery, runtime
 
 FIND_TIMEOUT_S = 3.0  # for sources to answer
 WAIT_MS = 250  # for a frame
 MATRIX = re.compile(r"<ndi_color_info\b[^>]*\bmatrix\s*=\s*[\"'](\w+)")
-MATRICES = {"bt_601": 5, "bt_709": 1, "bt_2020": 9, "bt_2100": 9}  # libswscale's SWS_CS_
+MATRICES = {"bt_601": 5, "bt_709": 1, "bt_2020": 9, "bt_2100": 9}  # by the numbers of ITU-T H.273
 LOST_TIMEOUT_S = 1.5  # without a frame or connection, after which the source is looked for anew
 
 
 def named(name: str, sources: Sequence[str]) -> str | None:
     """The source of exactly this name, in full, "MACHINE (source)", or without the machine; None if there is none."""
-    wanted = name.lower()
+    wanted = as_announced(name).lower()
     return next((s for s in sources if s.lower() == wanted or s.lower().endswith(f" ({wanted})")), None)
 
 
 def matching(name: str, sources: Sequence[str]) -> str | None:
     """The source of exactly this name, or else one whose name contains it; None if there is none."""
-    return named(name, sources) or next((s for s in sources if name.lower() in s.lower()), None)
+    return named(name, sources) or next((s for s in sources if as_announced(name).lower() in s.lower()), None)
 
 
 def matrix(metadata: str) -> int:
-    """libswscale's number of the colour matrix that a frame's metadata names; BT.709 where it names none."""
+    """The number of the colour matrix that a frame's metadata names; BT.709 where it names none."""
     found = MATRIX.search(metadata)
     return MATRICES.get(found[1].lower() if found else "", MATRICES["bt_709"])
 
@@ -57,7 +56,7 @@ class NDISource:
         self._name, self._groups = name, groups
         self._finder: Any = None
         self._receiver: Any = None
-        self._framing = Framing()
+        self._display = Display()
         self._exact_found = False  # a source of the exact name answered once
         self._source, self._size, self._frames, self._last_seen = "", (0, 0), 0, 0.0
 
@@ -121,11 +120,12 @@ class NDISource:
         rows = data.reshape(height, -1)
         if rows.shape[1] == 4 * width:
             rgba = np.ascontiguousarray(rows.reshape(height, width, 4))
-            return self._framing.rgb(av.VideoFrame.from_numpy_buffer(rgba, "rgba"), size)
+            return self._display.rgb(av.VideoFrame.from_numpy_buffer(rgba, "rgba"), size)
         frame = av.VideoFrame(width, height, "uyvy422")
         plane: Any = frame.planes[0]
         np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : rows.shape[1]] = rows
-        return self._framing.rgb(frame, size, src_colorspace=coded, src_color_range=ColorRange.MPEG)
+        frame.colorspace, frame.color_range = coded, 1  # limited
+        return self._display.rgb(frame, size)
 
     def status(self) -> Mapping[str, Any]:
         return {"source": self._source, "size": list(self._size), "pictures": self._frames}

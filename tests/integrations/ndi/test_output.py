@@ -256,7 +256,10 @@ def test_receivers_turn_to_the_failover_source(ndi_receiver: Any) -> None:
 
 def test_a_failover_source_is_on_this_machine_unless_it_says_another() -> None:
     assert full_name("spare", "STAGE (wj)") == "STAGE (spare)"
-    assert full_name("BACKUP (wj)", "STAGE (wj)") == "BACKUP (wj)"
+    assert full_name("BACKUP (wj)", "STAGE (wj)", {"backup"}) == "BACKUP (wj)"
+    assert full_name("stage (wj)", "STAGE (wj)") == "stage (wj)"
+    assert full_name("Spare (B)", "STAGE (wj)", {"BACKUP"}) == "STAGE (Spare (B))", "no machine is called Spare"
+    assert full_name("Backup 1/2", "STAGE (wj)") == "STAGE (Backup 1 2)", "as NDI announces it"
 
 
 def test_uyvy_arrives_bit_for_bit(ndi_receiver: Any) -> None:

@@ -164,3 +164,10 @@ def test_a_source_is_found_by_any_part_of_its_name_and_best_by_its_own() -> None
     assert matching("vmix", there) is None
     assert named("STAGE LEFT", there) == "DESK (stage left)"
     assert named("left", there) is named("desk", there) is None
+
+
+@pytest.mark.parametrize("name", ["wj backup 1/2", "wj spare (B)", "wj <a>|b?"])
+def test_a_source_is_found_by_the_name_that_was_typed(discovery: None, name: str) -> None:
+    """NDI announces some characters as spaces."""
+    with on_air(name, "00ff00"), receiving(name) as source:
+        assert source.status()["source"].endswith(")")
