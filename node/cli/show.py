@@ -19,9 +19,10 @@ def show(
 ) -> None:
     """Check a show file and print it. `wj show --save my.yaml` saves a copy of the embedded show."""
     from ..show.schema import EMBEDDED, Show
+    from ..show.yaml_file import read
 
-    Show.load(show)
-    text = (show or EMBEDDED).read_text("utf-8")
+    text = read(show or EMBEDDED)
+    Show.parse(text, str(show or EMBEDDED))
     if save is None:
         typer.echo(text, nl=False)
         return

@@ -13,7 +13,7 @@ from worldjockey.integrations import ControlEvent
 from ..parameters import find, nearest
 from ..show.midi_mapping import learned
 from ..show.schema import Show
-from ..show.yaml_file import MAX_FILE_BYTES, ShowError, write
+from ..show.yaml_file import ShowError, read, write
 
 
 def listen(target: str, seconds: float, backend: str = "auto") -> dict[str, Any] | None:
@@ -83,9 +83,7 @@ def insert(text: str, mapping: Mapping[str, Any]) -> str:
 
 def save(path: Path, mapping: Mapping[str, Any]) -> None:
     """Write a mapping into a show file, whole or not at all. Raises ShowError where the result is not a valid show."""
-    text = path.read_text("utf-8")
-    if len(text) > MAX_FILE_BYTES:
-        raise ShowError(f"{path}: too large to be a show file")
+    text = read(path)
     Show.parse(text, str(path))
     after = insert(text, mapping)
     Show.parse(after, str(path))

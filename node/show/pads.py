@@ -45,7 +45,14 @@ def short_pad(pad: Pad) -> Any:
 
 
 PadList = Annotated[list[Annotated[Pad, BeforeValidator(_pad)]], Field(max_length=PADS)]
-BankName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name), Field(min_length=1)]
+
+
+def _name(value: Any) -> Any:
+    """A name may be written as a number: `name: 1.5`."""
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]  # of a bank or a cue
 
 
 def _span(value: Any) -> Any:
@@ -65,7 +72,7 @@ class Cue(ShowModel):
     follow: the time after which the next cue starts by itself.
     """
 
-    name: str = Field(min_length=1)
+    name: Name
     prompt: str | None = Field(default=None, max_length=TEXT_BYTES)
     bank: int | str | None = None
     pads: dict[int | str, Annotated[float, Field(ge=0, le=1)]] | None = None

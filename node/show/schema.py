@@ -28,7 +28,7 @@ from .media import Media
 from .midi_mapping import MidiMapping
 from .modulators import ModulatorLine
 from .outputs import OutputEntry, parse_output
-from .pads import BankName, Cue, Pad, PadList, short_pad
+from .pads import Cue, Name, Pad, PadList, short_pad
 from .yaml_file import explained, parse, read, write
 
 EMBEDDED = Path(__file__).parent / "default.yaml"
@@ -68,7 +68,7 @@ class Show(ShowModel):
     fps: Annotated[Any, BeforeValidator(parse_fps)] = Fraction(30)
     prompt: str = Field(default="", max_length=TEXT_BYTES)
     pads: PadList = Field(default=[])
-    banks: dict[BankName, PadList] = Field(default={}, max_length=BANKS)
+    banks: dict[Name, PadList] = Field(default={}, max_length=BANKS)
     values: dict[str, Any] = Field(default={})
     cues: list[Cue] = Field(default=[])
     quantise: Annotated[Quantise, BeforeValidator(lambda value: value or "none")] = "none"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import os
 import tempfile
 from collections.abc import Callable, Hashable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,8 @@ class ShowError(ValueError):
     """A show file that cannot be played. The message has one line for each error: file, line number, error and fix."""
 
 
-def read(path: Path) -> bytes:
-    """The bytes of a show file. ShowError if it is missing, cannot be read, or is too large to be a show."""
+def read(path: Path) -> str:
+    """The text of a show file. ShowError if it is missing, cannot be read, or is too large to be a show."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
@@ -36,13 +38,23 @@ def read(path: Path) -> bytes:
         raise ShowError(f"{path}: cannot be read: {error.strerror}") from None
     if len(raw) > MAX_FILE_BYTES:
         raise ShowError(f"{path}: larger than {MAX_FILE_BYTES // 1000} kB, so this is not a show file")
-    return raw
+    return decoded(raw, str(path))
+
+
+def decoded(raw: bytes, source: str) -> str:
+    """The text of a file in UTF-8 or, as PowerShell's > writes it, in UTF-16. ShowError for another encoding."""
+    utf_16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return raw.decode("utf-16" if utf_16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ShowError(f"{source}:{line}: a character is not UTF-8: save the file as UTF-8") from None
 
 
 def parse(text: str | bytes, source: str) -> tuple[dict[str, Any], yaml.Node | None]:
     """The file's data, and the YAML node that knows the line of each value. ShowError if it is not YAML."""
     try:
-        loader = yaml.SafeLoader(text)
+        loader = yaml.SafeLoader(decoded(text, source) if isinstance(text, bytes) else text)
         node = loader.get_single_node()
         _refuse_doubles(node, source)
         data = loader.construct_document(node) if node is not None else {}
@@ -117,6 +129,8 @@ def _explain(source: str, root: yaml.Node | None, detail: Any, owner: Owner) -> 
         message = f"there is no {str(loc[-1])[:60]!r} here{_nearest_field(loc, owner)}"
     elif detail["type"] == "missing":
         message = "this line is missing: add it"
+    elif detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float | date):
+        message = f"this is a text: put it in quotes, as in '{detail['input']}'"
     elif detail["type"] not in ("value_error", "errors"):
         message = f"{message[0].lower()}{message[1:]}, not {SHORT.repr(detail['input'])}"
     line = _line(root, loc)

@@ -9,7 +9,7 @@ from worldjockey.node.parameters import PARAMETERS
 from worldjockey.node.show.fields import parse_fps
 from worldjockey.node.show.outputs import split_outputs
 from worldjockey.node.show.schema import Show
-from worldjockey.node.show.yaml_file import ShowError
+from worldjockey.node.show.yaml_file import ShowError, read
 
 
 def error(text: str) -> str:
@@ -284,3 +284,26 @@ def test_what_is_dumped_is_read_back_the_same(data, pads, cue_parts, banked):
     data |= {"banks": {"x": pads, "y": ["sea"]}} if banked else {"pads": pads}
     show = Show.parse(yaml.safe_dump({**data, "cues": cues}, allow_unicode=True))
     assert Show.parse(show.dump()) == show
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_show_is_read_in_the_encodings_that_programs_write(tmp_path, encoding):
+    """PowerShell's > writes UTF-16, and some editors begin a file with a byte order mark."""
+    path = tmp_path / "show.yaml"
+    text = "name: Nächte\nprompt: the sea\nmidi: {map: []}\n"
+    marks = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
+    path.write_bytes(marks.get(encoding, b"") + text.encode(encoding))
+    assert Show.load(path).name == "Nächte"
+    assert read(path) == text
+    path.write_bytes("name: N\nprompt: Nächte".encode("latin-1"))
+    with pytest.raises(ShowError, match=r"show\.yaml:2: a character is not UTF-8: save the file as UTF-8"):
+        Show.load(path)
+
+
+def test_names_may_be_numbers_and_other_texts_say_that_they_want_quotes():
+    show = Show.parse("cues: [{name: 1}, {name: 1.5}, {name: '2.0'}]\nbanks: {1: [sea], 2.5: [city]}")
+    assert [cue.name for cue in show.cues] == ["1", "1.5", "2.0"]
+    assert list(show.banks) == ["1", "2.5"]
+    assert Show.parse(show.dump()) == show
+    for line, hint in {"prompt: 2077": "'2077'", "name: yes": "'True'", "prompt: 2026-11-30": "'2026-11-30'"}.items():
+        assert f"put it in quotes, as in {hint}" in error(line)
