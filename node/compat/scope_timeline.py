@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_validator
 
+from ..ipc.status import plain_text
 from ..parameters import PADS, PARAMETERS, TEXT_BYTES
 from ..show.schema import Show
 from ..show.yaml_file import ShowError
@@ -59,8 +60,12 @@ class Block(BaseModel):
         return {text: w / total for text, w in found.items() if w > 0} if total else dict.fromkeys(list(found)[:1], 1.0)
 
 
-def blocks(text: str | bytes, source: str) -> tuple[list[Block], dict[str, Any]]:
-    """A timeline's blocks in order, and its settings. Raises ShowError, with the position, for anything else."""
+def blocks(text: str | bytes, source: str) -> tuple[list[Block], dict[str, Any], list[str]]:
+    """A timeline's blocks in order, its settings, and what is wrong with the blocks that were left out.
+
+    A workflow without a timeline is one block of its prompts. Raises ShowError, with the position, where no block is
+    left.
+    """
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
@@ -71,6 +76,8 @@ def blocks(text: str | bytes, source: str) -> tuple[list[Block], dict[str, Any]]
         raise ShowError(f"{source}: this is not a timeline: Scope's has `prompts`, or `timeline` with `entries`")
     workflow = data.get("timeline")
     rows = workflow.get("entries") if isinstance(workflow, dict) else data.get("prompts")
+    if isinstance(rows, list) and workflow is None and not any(_has_start(row) for row in rows):
+        rows = [{"startTime": 0, "endTime": 0, "prompts": rows}] if rows else []
     if not isinstance(rows, list) or not rows:
         raise ShowError(f"{source}: it has no timeline: Scope's has `prompts`, or `timeline` with `entries`")
     found, errors = [], []
@@ -82,10 +89,14 @@ def blocks(text: str | bytes, source: str) -> tuple[list[Block], dict[str, Any]]
             where = ".".join(str(part) for part in detail["loc"])
             what = detail["msg"].removeprefix("Value error, ")
             errors.append(f"{source}: block {number}: {f'{where}: ' if where else ''}{what[0].lower()}{what[1:]}")
-    if errors:
+    if not found:
         raise ShowError("\n".join(errors[:10]))
     settings = data.get("settings")
-    return sorted(found, key=lambda block: block.start), settings if isinstance(settings, dict) else {}
+    return sorted(found, key=lambda block: block.start), settings if isinstance(settings, dict) else {}, errors
+
+
+def _has_start(row: Any) -> bool:
+    return isinstance(row, dict) and not {"startTime", "start_time", "endTime", "end_time"}.isdisjoint(row)
 
 
 def cues(found: list[Block], source: str) -> tuple[list[str], list[dict[str, Any]]]:
@@ -114,7 +125,7 @@ def cues(found: list[Block], source: str) -> tuple[list[str], list[dict[str, Any
 
 def to_yaml(text: str | bytes, source: str = "timeline") -> str:
     """A show file for a timeline: `cues`, and `pads` and `values` where needed. Raises ShowError."""
-    found, settings = blocks(text, source)
+    found, settings, errors = blocks(text, source)
     pads, made = cues(found, source)
     values: dict[str, Any] = {}
     seed, steps = settings.get("seed"), settings.get("denoisingSteps")
@@ -123,9 +134,11 @@ def to_yaml(text: str | bytes, source: str = "timeline") -> str:
     if isinstance(steps, list) and steps:
         values["steps"] = PARAMETERS["steps"].coerce(len(steps))
     head = {name: part for name, part in (("pads", pads), ("values", values)) if part}
-    lines = [f"# from {Path(source).name}\n", _yaml(head) if head else "", "cues:\n"]
+    lines = [f"# from {Path(source).name}\n", *(f"# left out: {plain_text(error)}\n" for error in errors)]
+    lines += [_yaml(head) if head else "", "cues:\n"]
     for block, cue in zip(found, made, strict=True):
-        lines.append(f"  # {block.start:.1f} to {block.end:.1f} s\n")
+        if block.end:
+            lines.append(f"  # {block.start:.1f} to {block.end:.1f} s\n")
         lines += [f"  {line}\n" for line in _yaml([cue]).rstrip("\n").split("\n")]
     whole = "".join(lines)
     Show.parse(whole, source)  # checks that the result is valid

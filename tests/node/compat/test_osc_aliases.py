@@ -232,6 +232,6 @@ def test_a_rig_moves_over_by_its_show_file(wait_for):
 def test_a_show_says_what_there_is():
     with pytest.raises(ShowError, match=r"scope.*streamdiffusion"):
         Show.parse("osc: {aliases: [resolume]}")
-    with pytest.raises(ShowError, match=r"osc\.allow.*no host"):
+    with pytest.raises(ShowError, match=r"osc\.allow.*not a host"):
         Show.parse("osc: {allow: [stage left]}")
     assert Show.parse("osc: {allow: [lan, 10.0.0.0/8, 192.168.1.20]}").osc.allow[0] == "lan"

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -71,7 +72,7 @@ def test_a_workflow_is_one_too():
         ('{"timeline": {"entries": "x"}}', "it has no timeline"),
         ('{"prompts": [7]}', "block 1"),
         ('{"prompts": [{"endTime": 1, "text": "a"}]}', r"block 1: startTime: field required"),
-        (json.dumps({"prompts": [block(0, 1, ("a", 1)), block(5, 1, ("a", 1))]}), "block 2: ends at 1 s, before"),
+        (json.dumps({"prompts": [block(5, 1, ("a", 1))]}), "block 1: ends at 1 s, before"),
         (json.dumps({"prompts": [block(0, 1)]}), "block 1: has no prompt"),
         (json.dumps({"prompts": [block(0, 1, ("a", -1))]}), r"block 1: prompts\.0\.weight"),
         (json.dumps({"prompts": [block(0, float("nan"), ("a", 1))]}), "block 1: endTime"),
@@ -113,3 +114,19 @@ def test_the_command(tmp_path):
     path.write_bytes(b" " * (TIMELINE_BYTES_MAX + 1))
     with pytest.raises(ShowError, match="larger than"):
         load(path)
+
+
+@pytest.mark.parametrize("timeline", [{}, {"timeline": None}])
+def test_a_workflow_without_a_timeline_is_one_cue_or_a_blend_on_pads(timeline):
+    one = yaml.safe_load(to_yaml(json.dumps({**timeline, "prompts": [{"text": "a glass whale", "weight": 1}]})))
+    assert one == {"cues": [{"name": "1 a glass whale", "prompt": "a glass whale"}]}
+    two = {**timeline, "prompts": [{"text": "sea", "weight": 3}, {"text": "city", "weight": 1}]}
+    blend = yaml.safe_load(to_yaml(json.dumps(two)))
+    assert (blend["pads"], blend["cues"][0]["pads"]) == (["sea", "city"], {1: 0.75, 2: 0.25})
+
+
+def test_a_bad_block_is_left_out_and_named(capsys):
+    data = {"prompts": [block(0, 1, ("a", 1)), block(5, 1, ("b", 1)), block(6, 7, ("c", 1))]}
+    text = to_yaml(json.dumps(data))
+    assert [cue["prompt"] for cue in yaml.safe_load(text)["cues"]] == ["a", "c"]
+    assert "# left out: timeline: block 2: ends at 1 s, before it starts at 5 s" in text
