@@ -7,6 +7,8 @@ none), so that after a crash the file plays up to at most 2 s before it.
 from __future__ import annotations
 
 import contextlib
+import os
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,27 @@ def free_name(path: Path) -> Path:
     return candidate
 
 
+def cut_torn_fragment(path: Path, start: int = 0) -> bool:
+    """Shorten an .mp4 or .mov to its last whole box (ISO/IEC 14496-12 4.2) but a `moof`; whether it had to be cut.
+
+    A full disk tears the fragment that is being written, and FFmpeg opens no file whose last `moof` is torn.
+    start: where a box begins before which all are known to be whole. Raises OSError.
+    """
+    size, position, end = path.stat().st_size, start, start
+    with path.open("rb") as file:
+        while position + 8 <= size:
+            file.seek(position)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            if length < 8:  # no fragment of ours: FFmpeg knows how long each is
+                break
+            position += length
+            if position <= size and kind != b"moof":
+                end = position
+    if end < size:
+        os.truncate(path, end)
+    return end < size
+
+
 class FileOutput(Output):
     """Records the show. Each frame has its tick's time, so a missed tick lengthens the frame before.
 
@@ -60,6 +83,7 @@ class FileOutput(Output):
         self._track: AudioTrack | None = None
         self._next = 0
         self._frames = 0
+        self._whole = 0  # bytes of complete fragments, as last looked at
 
     def open(self, fmt: VideoFormat) -> None:
         import av
@@ -95,7 +119,10 @@ class FileOutput(Output):
         position = frame.tick - self._first[0]
         if position < self._next:
             return  # a tick that is sent twice is one frame
-        self._write(self._coder.encode(np.ascontiguousarray(frame.pixels), position))
+        packets = self._coder.encode(np.ascontiguousarray(frame.pixels), position)
+        self._write(packets)
+        if any(packet.is_keyframe for packet in packets):  # the fragments before it are on disk
+            self._whole = self._bytes()
         self._next = position + 1
         self._frames += 1
         if self._track:
@@ -111,20 +138,25 @@ class FileOutput(Output):
                 self._container.mux(packet)
         except OSError as error:
             self._stopped, reason = True, error.strerror or error
-            raise OSError(f"the recording {self.path} stopped: {reason}; free some space or record elsewhere") from None
+            raise self._error(reason) from None
+
+    def _error(self, reason: object) -> OSError:
+        return OSError(f"the recording {self.path} stopped: {reason}; free some space or record elsewhere")
+
+    def _bytes(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
 
     def status(self) -> Mapping[str, Any]:
         """path: of the file that is written; encoder; frames, seconds and bytes on disk so far."""
-        try:
-            size = self.path.stat().st_size if self._container is not None or self._frames else 0
-        except OSError:
-            size = 0
         return {
             "path": str(self.path),
             "encoder": self._encoder,
             "frames": self._frames,
             "seconds": round(self._next / self._fmt.fps, 3) if self._frames else 0.0,
-            "bytes": size,
+            "bytes": self._bytes() if self._container is not None or self._frames else 0,
         }
 
     def close(self) -> None:
@@ -138,9 +170,19 @@ class FileOutput(Output):
                     self._write(self._track.finish(self._next / self._fmt.fps))
         finally:
             self._container = None
-            with contextlib.suppress(OSError) if self._stopped else contextlib.nullcontext():
-                container.close()
-            if (
-                self._stopped and self._next <= self._fmt.fps
-            ):  # no complete fragment; each retry on a full disk would add one
+            try:
+                with contextlib.suppress(OSError) if self._stopped else contextlib.nullcontext():
+                    container.close()
+            finally:
+                torn = self._cut_torn_fragment()
+            # A file without a complete fragment is removed: each retry on a full disk would add one.
+            if self._stopped and self._next <= self._fmt.fps:
                 self.path.unlink(missing_ok=True)
+        if torn and not self._stopped:
+            raise self._error("its last fragment could not be written")
+
+    def _cut_torn_fragment(self) -> bool:
+        if self.path.suffix.lower() in (".mp4", ".mov"):
+            with contextlib.suppress(OSError):
+                return cut_torn_fragment(self.path, self._whole)
+        return False

@@ -217,6 +217,40 @@ def test_recording_goes_on_in_a_new_file_once_there_is_space(tmp_path: Path) -> 
         subprocess.run(["umount", "--lazy", str(disk)], check=True)  # a fault still holds its file
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_disk_that_fills_up_within_a_piece_leaves_the_whole_pieces_before_it(tmp_path: Path, suffix: str) -> None:
+    resource = pytest.importorskip("resource")
+    noise = np.random.default_rng(0).integers(0, 256, (96, 64), np.uint8)
+
+    def record_into(path: Path) -> None:
+        output = FileOutput(path)
+        output.open(VideoFormat(64, 64, 30))
+        try:
+            for tick in range(75):
+                output.send(Frame(np.roll(noise, tick, 1), tick, 0.0))
+        finally:
+            output.close()
+
+    path = tmp_path / f"whole{suffix}"
+    record_into(path)
+    data = path.read_bytes()
+    assert len(decode(path)[1]) == 75
+    second = data.index(b"moof", data.index(b"moof") + 4) - 4
+    second_data, last = data.index(b"mdat", second) - 4, data.rindex(b"moof") - 4  # which is written at the end
+    whole = {second + n: 30 for n in (0, 1, 8, 41, 97, 104, 111)} | {second_data + n: 30 for n in (-1, 20)}
+    whole |= {last + n: 60 for n in (1, 97, 111, 1000)} | {len(data) - 1: 75}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room, frames in whole.items():
+        path = tmp_path / f"{room}{suffix}"
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            with pytest.raises(OSError, match=f"{path} stopped: .*; free some space"):
+                record_into(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert len(decode(path)[1]) == frames, (room, second, second_data, last)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no stopping of processes here")
 def test_a_stalled_disk_costs_the_recording_and_not_the_show(tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")
