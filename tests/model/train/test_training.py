@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from safetensors.torch import load_file
 from worldjockey.model import Controls, Prompt, WeightsMissing, load
 from worldjockey.model.nano.transformer import WorldModel
 from worldjockey.model.nano.world import Nano
+from worldjockey.model.train import probe
 from worldjockey.model.train.recipes import RECIPES
 from worldjockey.model.train.stages import main
 
@@ -14,9 +16,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
+    """A folder in which `wj train --config tiny` ran. What no test here looks at is made as small as it can be."""
     folder = tmp_path_factory.mktemp("tiny")
-    assert main(["--config", "tiny", "--folder", str(folder), "--workers", "1"]) == 0
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "tiny", replace(RECIPES["tiny"], text_steps=2, probe_steps=1, finish_count=50))
+        patch.setattr(probe, "BATCH", 4)
+        assert main(["--config", "tiny", "--folder", str(folder), "--workers", "1"]) == 0
+        yield folder
 
 
 def test_one_command_trains_a_world_that_plays(trained):
