@@ -149,8 +149,8 @@ from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.recording import FileOutput
 
 output = FileOutput(sys.argv[1])
-output.open(VideoFormat(320, 180, 30))
-noise = np.random.default_rng(0).integers(0, 256, (270, 320), np.uint8)
+output.open(VideoFormat(64, 64, 30))
+noise = np.random.default_rng(0).integers(0, 256, (96, 64), np.uint8)
 for tick in range(0, int(sys.argv[2]), int(sys.argv[3])):
     output.send(Frame(np.roll(noise, tick, 1), tick, 0.0))
     print(tick, flush=True)
@@ -179,7 +179,7 @@ def test_a_full_disk_is_named_and_what_was_written_plays(tmp_path: Path) -> None
     assert result.returncode == 1
     assert f"OSError: the recording {path} stopped: File too large; free some space" in result.stderr
     with av.open(str(path)) as container:
-        assert next(container.decode(video=0)).width == 320
+        assert next(container.decode(video=0)).width == 64
 
 
 def record(path: Path, ticks: int) -> FileOutput:
@@ -256,7 +256,7 @@ def test_a_stalled_disk_costs_the_recording_and_not_the_show(tmp_path: Path) -> 
     psutil = pytest.importorskip("psutil")
     clip, report = tmp_path / "clip.mp4", tmp_path / "report.json"
     command = ["play", "--headless", "--no-midi", "--no-osc", "--model", "testcard", "--size", "320x180", "--seconds"]
-    command += ["8", "--out", f"file:{clip}", "--report", str(report)]
+    command += ["5", "--out", f"file:{clip}", "--report", str(report)]
     show = psutil.Popen([sys.executable, "-m", "worldjockey.node", *command])
     waited, recorder = threading.Event(), None
     while recorder is None and show.poll() is None:  # until the first piece is on disk

@@ -81,8 +81,8 @@ from worldjockey.integrations import Frame, AudioChunk, VideoFormat
 from worldjockey.integrations.recording import FileOutput
 
 output = FileOutput(sys.argv[1], sound=True)
-output.open(VideoFormat(320, 180, 30))
-noise = np.random.default_rng(0).integers(0, 256, (270, 320), np.uint8)
+output.open(VideoFormat(64, 64, 30))
+noise = np.random.default_rng(0).integers(0, 256, (96, 64), np.uint8)
 for tick in range(201):
     output.send(Frame(np.roll(noise, tick, 1), tick, tick / 30))
     if sys.argv[2] == "audio":

@@ -1,6 +1,6 @@
 """One process of a training team, started by torchrun: trains a small world and tells its losses and weights.
 
-torchrun --nproc-per-node N trains_in_a_team.py OUT [CHECKPOINT]
+torchrun --nproc-per-node N trains_in_a_team.py OUT[:CHECKPOINT]...
 """
 
 import sys
@@ -51,9 +51,12 @@ def in_half(trainer: Trainer, team: Team) -> list[float]:
     return losses
 
 
-def main(out: str, checkpoint: str | None = None) -> None:
-    torch.set_num_threads(1)
-    team = join()
+GUIDED_SHARE = train_world.GUIDED_SHARE
+
+
+def train(team: Team, out: str, checkpoint: str) -> None:
+    """Train from nothing, or go on from the checkpoint, and write what came of it."""
+    train_world.GUIDED_SHARE = GUIDED_SHARE
     trainer = Trainer(CONFIG, [clips()], steps=20, batch=2, seed=3, matrix_lr=0.01, team=team)
     first = 0
     if checkpoint:
@@ -73,6 +76,14 @@ def main(out: str, checkpoint: str | None = None) -> None:
         torch.save({"losses": losses, "held": held, "weights": weights, "half": half}, out)
         if not checkpoint:
             torch.save(state, Path(out).with_suffix(".checkpoint"))
+
+
+def main(*runs: str) -> None:
+    torch.set_num_threads(1)
+    team = join()
+    for run in runs:  # one after the other: to start a process takes longer than to train
+        out, _, checkpoint = run.partition(":")
+        train(team, out, checkpoint)
     leave()
 
 

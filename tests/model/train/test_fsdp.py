@@ -14,12 +14,14 @@ pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).parents[2] / "peers" / "trains_in_a_team.py"
 
 
-def trained(processes, *args):
+def trained(processes, *runs):
+    """What came of each run, a path to write to and the checkpoint that it goes on from, if any."""
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*run, str(SCRIPT), *map(str, args)], env=env, capture_output=True, text=True, timeout=240)
+    args = [":".join(map(str, paths)) for paths in runs]
+    done = subprocess.run([*run, str(SCRIPT), *args], env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
-    return torch.load(args[0], weights_only=True)
+    return [torch.load(out, weights_only=True) for out, *_ in runs]
 
 
 def same(one, two):
@@ -30,15 +32,16 @@ def same(one, two):
 
 
 def test_two_processes_make_the_steps_of_one_and_go_on_from_each_others_checkpoints(tmp_path):
-    one, two = trained(1, tmp_path / "one.pt"), trained(2, tmp_path / "two.pt")
+    from_one, from_two = tmp_path / "one.checkpoint", tmp_path / "two.checkpoint"
+    (one,) = trained(1, [tmp_path / "one.pt"])
+    two, of_two = trained(2, [tmp_path / "two.pt"], [tmp_path / "of two.pt", from_one])
     assert one["losses"] == pytest.approx(two["losses"], abs=1e-4)
     same(one, two)
     assert one["half"] == pytest.approx(two["half"], rel=0.02)
     assert one["half"][0] == pytest.approx(one["losses"][0], rel=0.2)
-    on = trained(1, tmp_path / "on.pt", tmp_path / "one.checkpoint")
+    on, of_one = trained(1, [tmp_path / "on.pt", from_one], [tmp_path / "of one.pt", from_two])
     assert len(on["losses"]) == 7
-    for processes, source in ((2, "one"), (1, "two")):
-        crossed = trained(processes, tmp_path / "crossed.pt", tmp_path / f"{source}.checkpoint")
+    for crossed in (of_two, of_one):
         assert on["losses"] == pytest.approx(crossed["losses"], abs=1e-4)
         same(on, crossed)
 
