@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from wav import wav
+from worldjockey.integrations.audio import input as audio_input
 from worldjockey.integrations.audio.input import (
     BLOCK_SAMPLES,
     FEATURES,
@@ -198,15 +199,18 @@ def test_a_live_input_is_heard_in_its_time(jack):
 
 
 @contextlib.contextmanager
-def metronome(server):
-    """A JACK server of its own, with a metronome; it ends with the block, and all that listens to it is cut off."""
+def metronome(server, end=subprocess.Popen.terminate):
+    """A JACK server of its own, with a metronome; it ends with the block, and all that listens to it is cut off.
+
+    Before it ends in order, it waits some seconds for whoever listens.
+    """
     environment = {**os.environ, "JACK_DEFAULT_SERVER": server, "JACK_NO_START_SERVER": "1"}
     command = ["jackd", "--no-realtime", "--no-mlock", "--silent", "--name", server, "-d", "dummy", "-p", "512"]
     with contextlib.ExitStack() as stack:
         for program in (command, ["jack_metro", "-b", "120", "-n", "metro"]):
             process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
             stack.callback(process.wait)
-            stack.callback(process.kill if program is not command else process.terminate)
+            stack.callback(end if program is command else subprocess.Popen.kill, process)
             if program is command:
                 assert (
                     subprocess.run(["jack_wait", "--server", server, "-w", "-t", "10"], env=environment).returncode == 0
@@ -216,6 +220,7 @@ def metronome(server):
 
 def test_a_sound_server_that_ends_costs_the_sound_until_it_is_back(jack, wait_for, monkeypatch):
     """In this process, which PortAudio must not take with it."""
+    monkeypatch.setattr(audio_input, "REOPEN_DELAY_S", 0.2)
     server = f"wj-lost-{os.getpid()}"
     monkeypatch.setenv("JACK_DEFAULT_SERVER", server)
     source = AudioInput("metro")
@@ -224,13 +229,14 @@ def test_a_sound_server_that_ends_costs_the_sound_until_it_is_back(jack, wait_fo
         return source.status()["state"]
 
     try:
-        with metronome(server):
+        with metronome(server, end=subprocess.Popen.kill):
             source.start(lambda control: None)
             wait_for(lambda: state() == "listening", 20)
         wait_for(lambda: state() == "no sound", 20)
         assert "silent or gone" in source.status()["message"] or "no audio input" in source.status()["message"]
         with metronome(server):
             wait_for(lambda: state() == "listening", 30)
+            source.stop()
     finally:
         source.stop()
 

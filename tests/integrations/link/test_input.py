@@ -120,7 +120,10 @@ def test_joining_reads_the_tempo_changes_it_for_nobody_and_is_on_the_same_beat(
         link.stop()
 
 
-def test_a_peer_that_dies_joins_again(peer: Callable[[float], Peer], wait_for: Callable[..., None]) -> None:
+def test_a_peer_that_dies_joins_again(
+    peer: Callable[[float], Peer], wait_for: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linking, "RESTART_DELAY_S", 0.1)
     peer(110)
     heard: list[Any] = []
     link = LinkInput(lambda *session: heard.append(session), joined=True, bpm=90)
