@@ -22,9 +22,12 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from worldjockey.node.ipc import log_file
 from worldjockey.node.ipc.process import limit_threads
 
 limit_threads(None)  # torch's threads sleep while they wait, also where the tests share the machine
+# The tests start hundreds of processes: each would compile what it imports, where Python is told to keep no bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Other work may share the machine: an example that takes long is no fault.
 # At a desk every run tries other examples; the gate tries the same ones again, so that red means this change.
@@ -92,6 +95,16 @@ def forget_dead_jack_servers() -> None:
     if not any(process.info["name"] in ("jackd", "jackdmp", "jackdbus") for process in psutil.process_iter(["name"])):
         with contextlib.suppress(OSError):
             Path("/dev/shm/jack-shm-registry").unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_logs_among_the_users_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Shows that tests play write their logs elsewhere, and are not asked for more of them by the user's shell."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        for name in (log_file.LOG_FILE_VARIABLE, log_file.LEVEL_VARIABLE):
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

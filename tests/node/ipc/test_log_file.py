@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from worldjockey.node.ipc import log_file
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the log folder is elsewhere, and no variable moves it"
+)
+def test_the_log_folder_is_where_the_system_wants_it() -> None:
+    assert log_file.folder() == Path(os.environ["XDG_STATE_HOME"]) / "worldjockey" / "log"  # the tests' own (conftest)
 
 
 def test_only_the_last_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
