@@ -221,6 +221,7 @@ def test_without_the_bindings_the_fix_is_named(monkeypatch: pytest.MonkeyPatch, 
         SharedFrames(CardMemory(b"", BUSES[0], 64, 2))
 
 
+@pytest.mark.slow
 def test_the_wheel_offers_what_we_were_written_against(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

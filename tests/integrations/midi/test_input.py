@@ -678,6 +678,7 @@ def test_ports_are_listed(jack, wait_for):
         keys.unplug()
 
 
+@pytest.mark.slow
 def test_a_jack_server_may_come_late_end_and_come_again(monkeypatch, tmp_path, wait_for):
     name = "wj-test-late"  # JACK has room for eight names, and keeps those of servers that crashed
     monkeypatch.setenv("JACK_DEFAULT_SERVER", name)

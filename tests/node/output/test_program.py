@@ -138,6 +138,7 @@ def test_a_new_clock_keeps_the_beat_of_the_one_that_died() -> None:
     assert pick_up(fmt, 90, due, due + 0.5, {}).sent == 91, "a clock that died before its first status"
 
 
+@pytest.mark.slow
 def test_a_show_plays_on_without_opencv_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "cv2.py").write_text("raise ImportError('libstrange.so: cannot open shared object file')")
     report = tmp_path / "report.json"
