@@ -207,7 +207,7 @@ def test_floods_noise_and_rivals_leave_the_show_alone(play: Any, ndi_receiver: A
     osc(playing.port, "flood", "/wj/cam/zoom", 0.75, "--seconds", 0.5)  # buffers reach their size
     before = control.memory_info().rss
 
-    osc(playing.port, "flood", "/wj/cam/zoom", 0.25, "--rate", 10_000, "--seconds", 5)
+    osc(playing.port, "flood", "/wj/cam/zoom", 0.25, "--rate", 10_000, "--seconds", 3)
     wait_for(lambda: playing.feedback.values.get("/wj/cam/zoom") == pytest.approx(0.25))
     assert control.memory_info().rss - before < 8e6
 

@@ -611,14 +611,14 @@ def test_three_thousand_messages_a_second_lose_no_trigger_and_keep_the_last_valu
         return [m for i in range(1000) for m in (*faders[2 * i : 2 * i + 2], beats[i])]
 
     grown = []
-    for n in range(4):
+    for n in range(3):
         arrivals = len(rig.controls)
         flood.play([*second(n), (0xB0, 20, n)], 3000)
         rig.wait_for(lambda now=500 * (n + 1): rig.said().count(("act/jump", 1)) == now, 20)
         rig.wait_for(lambda last=n: rig.said()[-1] == ("cam/strafe", pytest.approx(-1 + last / 64)))
         assert len(rig.controls) - arrivals <= 2501
         grown.append(process.memory_info().rss)
-    assert rig.midi.status()["messages"] == 4 * 3001
+    assert rig.midi.status()["messages"] == 3 * 3001
     assert grown[-1] < 1.1 * grown[0]
 
 

@@ -76,7 +76,7 @@ def read_for(source: NDISource, seconds: float) -> None:
         source.read((64, 36))
 
 
-def test_a_source_that_goes_or_never_existed_is_named(discovery: None) -> None:
+def test_a_source_that_goes_or_never_existed_is_named(discovery: None, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"wj gone {os.getpid()}"
     with contextlib.ExitStack() as stack:
         with on_air(name, "ff0000"):
@@ -85,6 +85,7 @@ def test_a_source_that_goes_or_never_existed_is_named(discovery: None) -> None:
                 pass
         with pytest.raises(OSError, match=f"{name}.* is gone"):
             read_for(source, 20)
+    monkeypatch.setattr(ndi_in, "FIND", 1.0)
     nobody = NDISource(f"wj nobody {os.getpid()}")
     with pytest.raises(OSError, match=r"wj nobody \d+' is not on the network; there are: "):
         nobody.open()

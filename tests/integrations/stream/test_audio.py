@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -43,11 +44,26 @@ def take(url: str, path: Path, seconds: float = 4, options: Sequence[str] = ()) 
     raise AssertionError(took.stderr.decode())
 
 
-@pytest.mark.parametrize("scheme", ["tcp", "udp", "srt", "rtmp"])
-def test_frames_and_audio_of_one_time_arrive_together(scheme: str, tmp_path: Path) -> None:
-    url = f"{scheme}://127.0.0.1:{free_port()}{'/live/show' if scheme == 'rtmp' else ''}"
-    with on_air(url):
-        path = take(url, tmp_path / "taken.mkv", options=["-listen", "1"] if scheme == "rtmp" else [])
+SCHEMES = "tcp", "udp", "srt", "rtmp"
+
+
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Path]]:
+    """What came by a stream of each kind. They are on air at the same time."""
+
+    def play(scheme: str, path: Path) -> Path:
+        url = f"{scheme}://127.0.0.1:{free_port()}{'/live/show' if scheme == 'rtmp' else ''}"
+        with on_air(url):
+            return take(url, path, options=["-listen", "1"] if scheme == "rtmp" else [])
+
+    folder = tmp_path_factory.mktemp("taken")
+    with ThreadPoolExecutor(len(SCHEMES)) as pool:
+        return {scheme: pool.submit(play, scheme, folder / f"{scheme}.mkv") for scheme in SCHEMES}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_frames_and_audio_of_one_time_arrive_together(scheme: str, taken: dict[str, Future[Path]]) -> None:
+    path = taken[scheme].result()
     images, times, sound = decoded(path)
     flashes = np.array([when for when, luma in images if luma > 200])
     found = onsets(times, sound)

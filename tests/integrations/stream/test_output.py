@@ -88,8 +88,8 @@ def test_srt_reaches_its_viewer_and_little_is_encoded_without_one(wait_for: Wait
         wait_for(lambda: ticks > 30 and not output.status()["watched"], 30)
         assert output.status()["connections"] == 0
         began, coded = ticks, output.status()["frames"]
-        wait_for(lambda: ticks >= began + 60, 30)
-        assert 1 <= output.status()["frames"] - coded <= 60 // 5  # 4, and some that waited
+        wait_for(lambda: ticks >= began + 40, 30)
+        assert 1 <= output.status()["frames"] - coded <= 40 // 5  # 3, and some that waited
 
     with on_air(f"srt://127.0.0.1:{port}", counted) as output:
         assert_idle(output)
