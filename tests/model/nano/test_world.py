@@ -43,10 +43,13 @@ def after(world):
 
 
 def play(world, text, frames, **controls):
-    tokens = world.encode(Prompt(text)).values
-    for _ in range(frames):
-        frame = world.step(Controls(tokens, **controls))
-    return frame[0].numpy()
+    """The last of so many frames. Those before it are not decoded: nothing that comes later depends on their pixels."""
+    now = Controls(world.encode(Prompt(text)).values, **controls)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.autoencoder, "decode", lambda latent: torch.zeros(1, 3, 1, 1))
+        for _ in range(frames - 1):
+            world.step(now)
+    return world.step(now)[0].numpy()
 
 
 @pytest.mark.parametrize(
