@@ -19,7 +19,7 @@ from worldjockey.node.measure.rig import BALLAST_BYTES_MAX, Disk, Rig, mishaps
 
 pytestmark = pytest.mark.slow
 
-MINUTES = 0.2
+MINUTES = 0.3  # the disk is full for a tenth of them, and a recording writes only once a second
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="its screen and its disk are Linux's")
@@ -44,9 +44,9 @@ def test_everything_plays_at_once_while_things_go_wrong(
         said = result["outputs"][name]
         assert said["restarts"] == 0
         assert said["sent"] > result["ticks"] // 3
-    assert result["outputs"]["file"]["restarts"] >= 1
+    assert result["outputs"]["file"]["restarts"] >= 1, result["events"]
     assert any("file failed: the recording" in event for event in result["events"])
-    assert [clip["name"] for clip in result["recordings"]] == ["clip.mp4", "clip-2.mp4"]
+    assert [clip["name"] for clip in result["recordings"]] == ["clip.mp4", "clip-2.mp4"], result["events"]
     assert all(clip["frames"] > 0 for clip in result["recordings"]), (result["recordings"], result["events"])
     assert result["down_at_the_end"] == []
     assert result["live"]["pictures"] > 10
