@@ -76,7 +76,7 @@ def _pan(scene):
 @torch.no_grad()
 @pytest.mark.parametrize("shape", [(18, 32), (18, 18), (32, 18)])
 def test_the_figure_is_given_where_the_stage_draws_it(shape):
-    scene = moments(5, 40)
+    scene = moments(5, 20)
     scene = scene[(scene.figure[:, 0] < 0.01) & (scene.place[:, : len(SCENES)].sum(-1) > 0.99)]
     gone = Scene(**{**scene.__dict__, "figure": F.one_hot(torch.zeros(len(scene), dtype=torch.long), 11).float()})
     size = [TAPS * n for n in shape]

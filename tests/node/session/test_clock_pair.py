@@ -25,7 +25,7 @@ from worldjockey.node.session.clock_pair import ClockPair
 FORMAT = VideoFormat(320, 180, 30)
 MOST_MISSED = 10  # on a busy machine; a clock that has to be started anew misses more than 20
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
 
 
 @pytest.fixture
@@ -79,7 +79,6 @@ def test_a_spare_takes_over_from_a_killed_clock_again_and_again(
     assert show.last["ticks"] >= status["ticks"]
 
 
-@pytest.mark.slow
 def test_a_clock_that_is_stopped_keeps_the_lead_until_it_is_killed(
     show: SimpleNamespace, wait_for: Callable[..., None]
 ) -> None:
@@ -95,7 +94,6 @@ def test_a_clock_that_is_stopped_keeps_the_lead_until_it_is_killed(
     assert any("clock did not respond" in event for event in show.pair.events)
 
 
-@pytest.mark.slow
 def test_a_spare_costs_next_to_nothing_and_its_death_costs_no_tick(
     show: SimpleNamespace, wait_for: Callable[..., None]
 ) -> None:
