@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from worldjockey.integrations import LOG_FILE_VARIABLE
-from worldjockey.integrations.child import QUEUED_LINES, Child, exit_reason
+from worldjockey.integrations.child import QUEUED_LINES_MAX, Child, exit_reason
 
 # Greets with its arguments and a line that is no JSON, answers what it reads, and fails where it is asked to.
 ECHO = """
@@ -149,7 +149,7 @@ def test_a_child_that_does_not_read_is_not_waited_for(own: Callable[..., Owner],
     owner = own(DEAF, end_timeout_s=0.1)
     wait_for(lambda: owner.heard == ["up"])
     large = "x" * 100_000  # more than a pipe holds
-    sent = [owner.child.send(large) for _ in range(QUEUED_LINES + 2)]
+    sent = [owner.child.send(large) for _ in range(QUEUED_LINES_MAX + 2)]
     assert sent[0]
     assert not sent[-1]
 
