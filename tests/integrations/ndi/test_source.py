@@ -85,7 +85,7 @@ def test_a_source_that_goes_or_never_existed_is_named(discovery: None, monkeypat
                 pass
         with pytest.raises(OSError, match=f"{name}.* is gone"):
             read_for(source, 20)
-    monkeypatch.setattr(ndi_in, "FIND", 1.0)
+    monkeypatch.setattr(ndi_in, "FIND_TIMEOUT_S", 1.0)
     nobody = NDISource(f"wj nobody {os.getpid()}")
     with pytest.raises(OSError, match=r"wj nobody \d+' is not on the network; there are: "):
         nobody.open()
