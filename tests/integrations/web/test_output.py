@@ -54,7 +54,7 @@ from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.web import server, webrtc
 from worldjockey.integrations.web.output import WebOutput
 
-server.STALLED, webrtc.SILENCE = 2.0, 3.0  # seconds; the page sends a ping every second
+server.STALL_TIMEOUT_S, webrtc.PING_TIMEOUT_S = 2.0, 3.0  # seconds; the page sends a ping every second
 
 width, height, digits = 640, 360, 20
 port, first, bars = int(sys.argv[1]), int(sys.argv[2]), eval_bars
