@@ -6,6 +6,7 @@ thread repeats the last status for as long as the process computes. A process th
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any
@@ -43,29 +44,36 @@ class Heartbeat:
             self._thread.join(2.0)
 
     def _run(self) -> None:
-        before, looked_at = computed_s(), time.monotonic()
-        while not self._ended.wait(INTERVAL_S):
-            now, computed = time.monotonic(), computed_s()
-            busy = computed - before > BUSY_SHARE * (now - looked_at)
-            before, looked_at = computed, now
-            with self._lock:
-                silent_s = now - self._published_at
-                if busy and 2 * INTERVAL_S < silent_s < STEP_MAX_S and not self._ended.is_set():
-                    note = f"one step takes long: {silent_s:.0f} s so far; a world that compiles does so once"
-                    publish_status(self._cell, {**self._status, "message": note})
+        long_step = busy = False
+        while True:
+            looked_at, own = time.monotonic(), time.process_time()
+            # The children are of interest only where the process itself waits: to list them takes milliseconds, and
+            # seconds beside a thread that computes.
+            children = children_s() if long_step and not busy else None
+            if self._ended.wait(INTERVAL_S):
+                return
+            now, published_at = time.monotonic(), self._published_at
+            enough = BUSY_SHARE * (now - looked_at)
+            busy = time.process_time() - own > enough
+            if not busy and children is not None:
+                busy = children_s() - children > enough
+            long_step = INTERVAL_S < now - published_at < STEP_MAX_S
+            if long_step and busy:
+                self._repeat(published_at, now - published_at)
+
+    def _repeat(self, published_at: float, silent_s: float) -> None:
+        note = f"one step takes long: {silent_s:.0f} s so far; a world that compiles does so once"
+        with self._lock:
+            if self._published_at == published_at and not self._ended.is_set():
+                publish_status(self._cell, {**self._status, "message": note})
 
 
-def computed_s() -> float:
-    """CPU seconds of this process and its children, which compile."""
-    total = time.process_time()
-    try:
-        children = psutil.Process().children(recursive=True)
-    except psutil.Error:
-        return total
-    for child in children:
-        try:
-            times = child.cpu_times()
-        except psutil.Error:  # it has just ended
-            continue
-        total += times.user + times.system
+def children_s() -> float:
+    """CPU seconds of this process's children, which compile."""
+    total = 0.0
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                times = child.cpu_times()
+                total += times.user + times.system
     return total
