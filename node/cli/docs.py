@@ -156,6 +156,15 @@ def scorecard(result: Figures) -> str:
     return f"{text}\n\n{table(('obedience', *ATTRIBUTES), cells)}"
 
 
+def kill(result: Figures) -> str:
+    """`wj bench --kill --json`."""
+    rows = [[what, f"{row['kills']}", f"{row['missed']}", f"{row['worst']}"] for what, row in result["killed"].items()]
+    out = result["output"]
+    sent = f"{result['ticks']} ticks at {out['fps']} a second, {out['size']}"
+    head = f"{sent}; {result['missed']} missed, {result['late']} late."
+    return f"{head}\n\n{table(('killed', 'times', 'ticks missed', 'at worst'), rows)}"
+
+
 def plain(result: Figures) -> str:
     """Figures that were taken by hand: columns and rows."""
     return table(result["columns"], result["rows"])
@@ -168,6 +177,7 @@ FIGURES: dict[str, Callable[[Figures], str]] = {
     "rig-180p": rig,
     "interpolation": interpolation,
     "scorecard": scorecard,
+    "kill": kill,
     "browser": plain,
     "stream-audio": plain,
 }
