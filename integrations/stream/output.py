@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -41,8 +41,13 @@ SCHEMES: dict[str, dict[str, str]] = {  # FFmpeg's options for each scheme
 
 
 def address(url: str) -> tuple[str, str, int, str]:
-    """(scheme, host, port, address for FFmpeg). ValueError, with an example, if it is not a stream's address."""
-    parts = urlsplit(url)
+    """(scheme, host, port, address for FFmpeg). ValueError, with an example, if it is not a stream's address.
+
+    What stands behind the question mark goes to FFmpeg letter by letter, as FFmpeg decodes none of it: pass phrases and
+    SRT's stream ids ("#!::r=live,m=publish") are what they are. Only options that are missing are added.
+    """
+    place, _, typed = url.partition("?")
+    parts = urlsplit(place)
     try:
         port = parts.port or (1935 if parts.scheme == "rtmp" else 0)
     except ValueError:
@@ -52,8 +57,10 @@ def address(url: str) -> tuple[str, str, int, str]:
             f"{url!r} is not the address of a stream: use tcp://HOST:PORT, as in tcp://127.0.0.1:9710, or srt://, "
             "udp:// or rtmp://"
         )
-    query = {**SCHEMES[parts.scheme], **dict(parse_qsl(parts.query))}
-    return parts.scheme, parts.hostname, port, parts._replace(query=urlencode(query)).geturl()
+    given = {option.partition("=")[0] for option in typed.split("&")}
+    missing = [f"{name}={value}" for name, value in SCHEMES[parts.scheme].items() if name not in given]
+    options = "&".join([*([typed] if typed else []), *missing])
+    return parts.scheme, parts.hostname, port, f"{place}?{options}" if options else url
 
 
 @dataclass(frozen=True)

@@ -107,10 +107,11 @@ def test_a_late_viewer_by_srt_sees_the_present(wait_for: WaitFor) -> None:
         image[:HEIGHT] = np.random.default_rng(tick).integers(light - 20, light + 20, (HEIGHT, WIDTH))
         return image
 
-    with on_air(f"srt://127.0.0.1:{port}", noise) as output:
+    secret = f"srt://127.0.0.1:{port}?passphrase=stage:left!2026"  # FFmpeg takes it letter by letter
+    with on_air(secret, noise) as output:
         wait_for(lambda: ticks > 90 and not output.status()["watched"], 30)
         light = 180
-        assert watch(f"srt://127.0.0.1:{port}", frames=30, tries=5)[-1] == pytest.approx(180, abs=5)
+        assert watch(secret, frames=30, tries=5)[-1] == pytest.approx(180, abs=5)
 
 
 def test_an_srt_stream_that_is_killed_leaves_its_port(wait_for: WaitFor) -> None:
@@ -218,6 +219,26 @@ def test_a_port_in_use_and_bad_addresses_are_errors(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Unsuitable, match="apt install ffmpeg"):
         StreamOutput("srt://127.0.0.1:9710").open(VideoFormat(64, 64, 30))
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "passphrase=stage:left!2026",
+        "mode=caller&streamid=#!::r=live/cam1,m=publish",
+        "passphrase=a%20b+c&pbkeylen=16",
+        "",
+    ],
+)  # fmt: skip
+def test_what_was_typed_reaches_ffmpeg_letter_by_letter(typed: str) -> None:
+    scheme, host, port, to = address(f"srt://10.0.0.2:9710?{typed}" if typed else "srt://10.0.0.2:9710")
+    assert (scheme, host, port) == ("srt", "10.0.0.2", 9710)
+    place, _, options = to.partition("?")
+    assert place == "srt://10.0.0.2:9710"
+    assert options.startswith(typed)
+    names = [option.partition("=")[0] for option in options.split("&")]
+    assert sorted(set(names)) == sorted(names), "nothing is there twice"
+    assert {"mode", "latency", "listen_timeout"} <= set(names)
 
 
 def test_a_show_names_it_by_its_address() -> None:
