@@ -59,6 +59,15 @@ def _discovery_server() -> str:
         return ""
 
 
+def start_command(service: str) -> str:
+    """What starts "dbus" or "avahi-daemon" on this machine: systemd, an init script, or, as in a container, neither."""
+    if SYSTEMD.is_dir():
+        return f"sudo systemctl start {service}"
+    if (INIT_SCRIPTS / service).exists():
+        return f"sudo service {service} start"
+    return DIRECT_STARTS[service]
+
+
 def check_discovery() -> None:
     """OSError, with the command that fixes it, if receivers could not find a source of this machine."""
     if not sys.platform.startswith("linux") or _discovery_server():
@@ -66,12 +75,12 @@ def check_discovery() -> None:
     if not _answers(DBUS_SOCKET):
         raise OSError(
             "NDI needs avahi to announce and find sources, and avahi's message bus is not running: "
-            "sudo apt install dbus avahi-daemon && sudo service dbus start && sudo service avahi-daemon start"
+            f"sudo apt install dbus avahi-daemon && {start_command('dbus')} && {start_command('avahi-daemon')}"
         )
     if not _answers(AVAHI_SOCKET):
         raise OSError(
             "NDI needs avahi to announce and find sources, and it is not running: "
-            "sudo apt install avahi-daemon && sudo service avahi-daemon start"
+            f"sudo apt install avahi-daemon && {start_command('avahi-daemon')}"
         )
 
 
@@ -114,6 +123,10 @@ class Metadata:
         return f'<worldjockey prompt={prompt} cue={cue} latency_ms="{self.latency_ms}"/>'
 
 
+SYSTEMD, INIT_SCRIPTS = Path("/run/systemd/system"), Path("/etc/init.d")
+DIRECT_STARTS = {
+    "dbus": "sudo mkdir -p /run/dbus && sudo dbus-daemon --system --fork", "avahi-daemon": "sudo avahi-daemon -D",
+}  # fmt: skip
 NOT_IN_NAMES = str.maketrans('\\/:*?"<>|', " " * 9)
 FAILOVER_SEARCH_S = 1.0  # for the machines on the network
 

@@ -9,7 +9,7 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,8 @@ from typing import Literal
 SHARED_MEMORY_BYTES = 128 << 20  # two rings of 1080p RGBA frames and the mailbox, with a margin
 WEIGHTS_FILE = "nano.safetensors"
 REINSTALL = "pip install --force-reinstall worldjockey"
+INSTALL_TORCH = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl"
+OLDEST_CUDA, USUAL_CUDA, NEWEST_CUDA = "cu126", "cu128", "cu130"  # builds of torch: cu126 has kernels for older GPUs
 REINSTALL_AV = "pip install --force-reinstall av"
 
 
@@ -99,14 +101,60 @@ def torch() -> Check:
     except ImportError as error:
         return Check("torch", "error", str(error), "pip install torch")
     if found.cuda.is_available():
-        return Check("torch", "ok", f"{found.__version__}, CUDA: {found.cuda.get_device_name()}")
+        name, capability = found.cuda.get_device_name(), found.cuda.get_device_capability()
+        if not has_kernels(capability, found.cuda.get_arch_list()):
+            return without_kernels(found.__version__, name, capability, found.cuda.get_arch_list())
+        return Check("torch", "ok", f"{found.__version__}, CUDA: {name}")
     mps = getattr(found.backends, "mps", None)
     if mps and mps.is_available():
         return Check("torch", "ok", f"{found.__version__}, MPS")
     if shutil.which("nvidia-smi"):
-        detail = f"{found.__version__} has no CUDA, although an NVIDIA driver is installed"
-        return Check("torch", "note", detail, "pip install --force-reinstall torch")
+        driver = getattr(found._C, "_cuda_getDriverVersion", lambda: 0)()
+        return without_cuda(found.__version__, found.version.cuda, driver)
     return Check("torch", "ok", f"{found.__version__}, CPU only")
+
+
+def has_kernels(capability: tuple[int, int], built_for: Sequence[str]) -> bool:
+    """Whether a torch build has kernels for a GPU. built_for: its architectures, as "sm_86" or, for any newer GPU,
+    "compute_120"."""
+    for entry in built_for:
+        kind, _, digits = entry.partition("_")
+        digits = digits.rstrip("af")  # sm_90a runs on that GPU alone
+        if not digits.isdecimal():
+            continue
+        major, minor = int(digits[:-1]), int(digits[-1])
+        if kind == "sm" and major == capability[0] and minor <= capability[1]:
+            return True
+        if kind == "compute" and (major, minor) <= capability:
+            return True
+    return not built_for
+
+
+def without_kernels(version: str, name: str, capability: tuple[int, int], built_for: Sequence[str]) -> Check:
+    """A GPU that torch sees and cannot use."""
+    architectures = [int(entry.partition("_")[2].rstrip("af")) for entry in built_for if entry.startswith("sm_")]
+    newer = capability[0] * 10 + capability[1] > max(architectures, default=0)
+    detail = f"{version} has no kernels for {name} (sm_{capability[0]}{capability[1]}), so the world runs on the CPU"
+    return Check("torch", "note", detail, f"{INSTALL_TORCH}/{NEWEST_CUDA if newer else OLDEST_CUDA}")
+
+
+def without_cuda(version: str, built_for: str | None, driver: int) -> Check:
+    """An NVIDIA driver is installed, and torch has no GPU.
+
+    built_for: the CUDA version of this torch build, None for one for the CPU. driver: the newest CUDA version that the
+    driver supports, as 12040 for 12.4; 0 if unknown.
+    """
+    if built_for is None:
+        detail = f"{version} was built for the CPU only, although an NVIDIA driver is installed"
+        return Check("torch", "note", detail, f"{INSTALL_TORCH}/{USUAL_CUDA}")
+    major, minor = (int(part) for part in built_for.split(".")[:2])
+    if 0 < driver < major * 1000 + minor * 10:
+        detail = f"the NVIDIA driver is too old for {version}: it supports CUDA {driver // 1000}.{driver % 1000 // 10}"
+        return Check(
+            "torch", "note", f"{detail}, and {built_for} is needed", "update it: https://www.nvidia.com/drivers"
+        )
+    fix = "restart the computer; if `nvidia-smi` shows an error after that, install the NVIDIA driver again"
+    return Check("torch", "note", f"{version} finds no GPU, although an NVIDIA driver is installed", fix)
 
 
 def world() -> Check:

@@ -326,3 +326,16 @@ def test_unknown_layout_is_refused() -> None:
         NDIOutput(layout="yuv420p")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="layout: uyvy, not rgba"):
         NDIOutput(layout="rgba", key="luma")
+
+
+def test_the_command_that_starts_discovery_is_one_that_exists_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ndi, "SYSTEMD", tmp_path / "systemd")
+    monkeypatch.setattr(ndi, "INIT_SCRIPTS", tmp_path)
+    assert ndi.start_command("avahi-daemon") == "sudo avahi-daemon -D"
+    assert "dbus-daemon --system" in ndi.start_command("dbus")
+    (tmp_path / "avahi-daemon").touch()
+    assert ndi.start_command("avahi-daemon") == "sudo service avahi-daemon start"
+    (tmp_path / "systemd").mkdir()
+    assert ndi.start_command("dbus") == "sudo systemctl start dbus"
