@@ -82,8 +82,11 @@ def _seed(value: Any, read: Read) -> TargetArgs:
 
 
 def _prompt(args: tuple[Any, ...], read: Read) -> TargetArgs:
-    """A single prompt: pads that a list of prompts had raised go down."""
-    return [("prompt", (str(_first(args)),)), *_raised_pads(read)]
+    """A single prompt, perhaps in separate words: pads that a list of prompts had raised go down."""
+    _first(args)
+    if not any(isinstance(arg, str | bytes) for arg in args):
+        raise ValueError(f"a text is expected, not {args[0]!r}")
+    return [("prompt", args), *_raised_pads(read)]
 
 
 def _raised_pads(read: Read, but: Iterable[int] = ()) -> TargetArgs:

@@ -187,6 +187,7 @@ def test_the_heartbeat_is_in_its_own_words(rig):
 
 def test_every_row_means_parameters_that_there_are(rig):
     arguments: dict[str, tuple[Any, ...]] = {"/prompt_list": ('[["a", 1]]',), "/seed_list": ("[[9, 1]]",)}
+    arguments |= {"/prompt": ("a",), "/scope/prompt": ("a",)}
     for dialect in ("scope", "streamdiffusion"):
         for address, does, works in table(dialect):
             assert does
@@ -235,3 +236,21 @@ def test_a_show_says_what_there_is():
     with pytest.raises(ShowError, match=r"osc\.allow.*not a host"):
         Show.parse("osc: {allow: [stage left]}")
     assert Show.parse("osc: {allow: [lan, 10.0.0.0/8, 192.168.1.20]}").osc.allow[0] == "lan"
+
+
+@pytest.mark.parametrize(("dialect", "address"), [("scope", "/scope/prompt"), ("streamdiffusion", "/prompt")])
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [(("a", "calm", "sea"), "a calm sea"), ((b"a calm sea",), "a calm sea"), (("a calm sea", 2.0), "a calm sea")],
+)
+def test_prompts_of_other_programs_may_come_in_words_or_blobs(dialect, address, args, text):
+    mailbox = Mailbox()
+    try:
+        desk = Desk(Show.parse(""), mailbox)
+        for target, values in Aliases([dialect], desk.read).translate(address, args) or ():
+            desk.deliver(ControlEvent(target, values, 1.0, "osc"))
+        assert (desk.read("prompt"), desk.error) == (text, "")
+        with pytest.raises(ValueError, match="a text is expected"):
+            Aliases([dialect], desk.read).translate(address, (1.0,))
+    finally:
+        mailbox.unlink()
