@@ -63,12 +63,14 @@ class Tokens:
     parts:  (len(words), n, d) float32, the share of each word in `values`.
     rows:   (len(words), n) float32, instead of parts: the share of each row of `values` that belongs to a word. For
             encoders whose tokens belong to words it takes a few bytes, where parts would take megabytes a word.
+    understood: 0..1, how clearly the world could read the prompt; 1 where it cannot tell.
     """
 
     values: Array
     words: tuple[str, ...] = ()
     parts: Array | None = None
     rows: Array | None = None
+    understood: float = 1.0
 
     def weighted(self, weights: Mapping[str, float]) -> Array:
         """(n, d) values with each word's share times its live weight: 1 leaves it, 0 removes it, 2

@@ -123,7 +123,9 @@ class Nano:
             values[LOOK] = seen[LOOK]
         if prompt.sound is not None:
             values[SOUND] = encode_sound(prompt.sound, prompt.rate)
-        return Tokens(values, text.words, parts)
+        known = prompt.image is not None or prompt.sound is not None or not text.words
+        clearest = float(values[:LOOK].sum(-1).max())
+        return Tokens(values, text.words, parts, understood=1.0 if known else min(clearest, 1.0))
 
     def reset(self, seed: int) -> None:
         rng = np.random.default_rng(seed)

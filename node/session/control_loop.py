@@ -114,7 +114,7 @@ class ControlLoop:
         now = time.monotonic()
         if refusal := self._desk.refusal_to_show(now):
             self._terminal.print_line(f"wj: not obeyed: {refusal}")
-        if text := self._announced.input_error(self._inputs, now):
+        if text := self._announced.input_error(self._inputs, statuses.world, now):
             self._terminal.print_line(f"wj: {text}")
 
     def _publish(self, now: float, statuses: Statuses) -> None:
@@ -169,10 +169,10 @@ class _Announced:
                 new.append(f"live picture: {live_error}; trying again")
         return new
 
-    def input_error(self, inputs: Mapping[str, Input], now: float) -> str:
-        """Why an input does not work, or cannot read what it gets; each reason once, one at a time."""
-        for name, source in inputs.items():
-            status = source.status()
+    def input_error(self, inputs: Mapping[str, Input], world: Mapping[str, Any], now: float) -> str:
+        """Why an input does not work or cannot read what it gets, or which prompt the world could not read; each once,
+        and one at a time."""
+        for name, status in {"prompt": {"error": world.get("unread")}, **_statuses(inputs)}.items():
             error = str(status.get("error") or status.get("message") or "")
             if error and error != self._input_errors.get(name):
                 self._refusals.note(name, error, now)
@@ -186,3 +186,7 @@ class _Announced:
         new = desk.errors[self._desk_errors :]
         self._desk_errors += len(new)
         return new
+
+
+def _statuses(inputs: Mapping[str, Input]) -> dict[str, Mapping[str, Any]]:
+    return {name: source.status() for name, source in inputs.items()}

@@ -327,6 +327,7 @@ def _play(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, fields: 
                 **fields, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
                 "fps": round(rate, 2), "frames": made, "encode_ms": round(stepper.encoder.encode_ms, 2),
                 "quality": governor.message(), "message": stepper.error, "card": publisher.error,
+                "unread": stepper.encoder.unread,
                 "cues_to_encode": stepper.encoder.waiting,
                 **{key: percentiles(values) for key, values in timings.items()},
             })  # fmt: skip

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..ipc.mailbox import TEXTS, Mailbox, TextValue
+from ..ipc.status import plain_text
 from ..show.media import Media, text_alone
 
 if TYPE_CHECKING:
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 CACHE_BYTES = 256 << 20  # tokens of prompts that were encoded
 POLL_INTERVAL_S = 0.003
 PROMPT_CHARS = 60  # of a prompt in a message
+UNDERSTOOD_MIN = 0.3  # of `Tokens.understood`: "potato" has 0.2, and what the world knows 0.5 and more
+
+
+def unread(text: str) -> str:
+    """What a performer is told of a prompt that the world could not read."""
+    return (
+        f"the world knows little of {plain_text(text, PROMPT_CHARS)!r}: name a place, a light, the weather, a mood, or "
+        "what the figure does"
+    )
 
 
 class Encoder(threading.Thread):
@@ -44,6 +54,7 @@ class Encoder(threading.Thread):
         self.done: queue.SimpleQueue[tuple[str, TextValue, Tokens | None]] = queue.SimpleQueue()
         self.encode_ms = 0.0
         self.error = ""
+        self.unread = ""  # that the latest prompt says little to the world
 
     @property
     def waiting(self) -> int:
@@ -79,6 +90,8 @@ class Encoder(threading.Thread):
             except Exception as error:  # the other prompts must still be encoded
                 self.error = f"{name} cannot be encoded: {error}"
                 continue
+            if value.text:
+                self.unread = unread(value.text) if tokens.understood < UNDERSTOOD_MIN else ""
             with self._lock:
                 if self._seen[name] == value.version:  # no newer text was passed on meanwhile
                     self.done.put((name, value, tokens))

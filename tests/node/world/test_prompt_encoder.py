@@ -1,11 +1,12 @@
 """Prompts are encoded beside the frame path; what a cue will ask for is known before it is asked."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from worldjockey.integrations import ControlEvent
-from worldjockey.model import load
+from worldjockey.model import Prompt, load
 from worldjockey.model.spec import Tokens
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.ipc.mailbox import Mailbox
@@ -146,3 +147,25 @@ cues:
     assert picture() == ((0, 255, 0), 1001.0), "in the very next step"
     desk.deliver(ControlEvent("cue/go", ("blue",), 1002.0, "a hand"))
     assert 0 < picture()[0][2] < 255, "with its transition"
+
+
+def test_a_prompt_that_says_little_to_the_world_is_named(box):
+    class Choosy(Reader):
+        def encode(self, prompt):
+            tokens = super().encode(prompt)
+            return replace(tokens, understood=0.1 if prompt.text == "potato" else 0.9)
+
+    encoder = Encoder(Choosy(), box)
+    for text, named in (("the sea", False), ("potato", True), ("the sea at night", False)):
+        box.post("prompt", text, 1.0)
+        encoder.once()
+        assert ("potato" in encoder.unread) == named
+    assert not encoder.error
+
+
+@pytest.mark.slow
+def test_the_embedded_world_tells_what_it_could_not_read():
+    world = load("nano", device="cpu")
+    assert all(world.encode(Prompt(text)).understood > 0.6 for text in ("rain", "a city at night", "sad", "dance", ""))
+    assert all(world.encode(Prompt(text)).understood < 0.3 for text in ("potato", "error 404", "invoice 2026"))
+    assert world.encode(Prompt("potato", image=np.zeros((64, 64, 3), np.uint8))).understood == 1.0
