@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,21 +163,23 @@ class Output(ABC):
         """Release everything. Called once, also after an error."""
 
 
-class FrameSource(Protocol):
-    """A source of live frames. It runs in a process of its own, and may block or crash."""
+class FrameSource(ABC):
+    """A source of live frames, in a process of its own: it may block or crash. Only `read` has to be written."""
 
-    def open(self) -> None:
+    def open(self) -> None:  # noqa: B027
         """Connect. OSError, with the fix, where that fails for now; Unsuitable if a retry is useless."""
-        ...
 
+    @abstractmethod
     def read(self, size: tuple[int, int]) -> Pixels | None:
         """Wait for the newest frame: (height, width, 3) RGB, cropped to fill `size`, (width, height). None if none came
         within half a second, but the source is still there. OSError when it is gone."""
-        ...
 
-    def status(self) -> Mapping[str, Any]: ...
+    def status(self) -> Mapping[str, Any]:
+        """JSON-able facts: the source's name, frames so far, ..."""
+        return {}
 
-    def close(self) -> None: ...
+    def close(self) -> None:  # noqa: B027
+        """Let go of everything. Called once, also after an error."""
 
 
 @dataclass(frozen=True)
@@ -201,20 +203,24 @@ class ControlEvent:
 Deliver = Callable[[ControlEvent], None]
 
 
-class Input(Protocol):
-    """A source of controls. It runs in threads of the control process, and never raises into it."""
+class Input(ABC):
+    """A source of controls. It runs in threads of the control process, and never raises into it. Only `start` has to be
+    written; all other methods are hooks that do nothing here.
+    """
 
+    @abstractmethod
     def start(self, deliver: Deliver) -> None:
         """Start to receive. OSError, with the fix, where that fails (a port in use, no such device).
 
         deliver: called with each control, from any thread; it never blocks.
         """
-        ...
 
-    def feedback(self, target: str, value: Any) -> None:
+    def feedback(self, target: str, value: Any) -> None:  # noqa: B027
         """Pass a parameter's new value to the controllers (LEDs, motor faders, OSC feedback). Must not block."""
-        ...
 
-    def status(self) -> Mapping[str, Any]: ...
+    def status(self) -> Mapping[str, Any]:
+        """JSON-able facts. "error" or "message": why it does not work now, in words for the performer."""
+        return {}
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:  # noqa: B027
+        """End, within a few seconds."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import av
 
-from . import Pixels
+from . import FrameSource, Pixels
 from .media.clip import Damaged, decoded, video_decoder, video_frames
 from .media.display import Display
 from .media.still import is_still, read_still
@@ -60,7 +60,7 @@ def camera_url(camera: int | str, system: str = sys.platform) -> str:
     raise OSError(f"there is no camera {camera!r}; the cameras of this machine: {there} (`wj ports` lists them)")
 
 
-class VideoSource:
+class VideoSource(FrameSource):
     """Frames from a camera, a file in a loop, or a stream.
 
     Exactly one of: camera, a number or a part of its name; file, a path or URL. format: one of ffmpeg's, where it

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import AudioChunk, ControlEvent, Deliver, Samples
+from .. import AudioChunk, ControlEvent, Deliver, Input, Samples
 from ..child import Child
 
 Block = tuple[Samples, float]  # (n, channels) -1..1, and time.monotonic() of its arrival
@@ -134,7 +134,7 @@ def stereo(block: Samples) -> Samples:
     return np.clip(np.nan_to_num(pair), -1, 1)
 
 
-class AudioInput:
+class AudioInput(Input):
     """An `Input`. source: None for the system's input, part of a device's name, or the path of an audio file (looped).
 
     on_audio: called with each chunk of audio, in this input's thread. Its times are arrival times, which are sometimes
@@ -191,9 +191,6 @@ class AudioInput:
             if self._values[i] > 0:
                 deliver(ControlEvent(mapping.target, (mapping.low,), time.monotonic(), "sound"))
             self._values[i] = 0.0
-
-    def feedback(self, target: str, value: Any) -> None:
-        """Audio devices take no feedback."""
 
     def status(self) -> Mapping[str, Any]:
         return dict(self._status)

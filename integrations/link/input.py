@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import Deliver
+from .. import Deliver, Input
 from ..child import Child, exit_reason
 
 PEER = Path(__file__).with_name("link_process.py")
@@ -23,7 +23,7 @@ MISSING = "Ableton Link needs aalink: pip install aalink (licence: GPL 3), or ch
 OnSession = Callable[[float, float, float, int], None]  # time.monotonic(), beat, bpm, other peers
 
 
-class LinkInput:
+class LinkInput(Input):
     """An `Input` that delivers no controls: `on_session` gets the session's beat twenty times a second.
 
     joined: join at the start. bpm: tempo of a session without other peers. bar, phrase: the session's quantum is a

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import ControlEvent, Deliver
+from .. import ControlEvent, Deliver, Input
 from ..child import Child, exit_reason
 from .learn import Gather
 from .lights import ROUND_S, Lights, partner, plain
@@ -39,7 +39,7 @@ def no_clock(_kind: str, _time: float, _value: int) -> None:
     pass
 
 
-class MIDIInput:
+class MIDIInput(Input):
     """An `Input`: every MIDI input port of this machine, and a virtual port for other programs.
 
     mappings: fields of `Rule`. controllers: fields of `Controller`, for known products. feedback: parts of the names of

@@ -16,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 
-from .. import Pixels
+from .. import FrameSource, Pixels
 from ..media.display import Display
 from .output import as_announced, check_discovery, runtime
 
@@ -44,7 +44,7 @@ def matrix(metadata: str) -> int:
     return MATRICES.get(found[1].lower() if found else "", MATRICES["bt_709"])
 
 
-class NDISource:
+class NDISource(FrameSource):
     """One NDI source, found by name. `read` waits for its frames; after the source has gone, `open` finds it again.
 
     name: in full, "MACHINE (source)", without the machine, or a part of either. A part counts only if no source of the

@@ -30,7 +30,7 @@ from typing import Any, Protocol
 
 from pythonosc import osc_message_builder
 
-from .. import ControlEvent, Deliver
+from .. import ControlEvent, Deliver, Input
 from .packets import (
     AHEAD_MAX_S,
     ASK,
@@ -99,7 +99,7 @@ def _nothing(_target: str) -> Any:
     return None
 
 
-class OSCInput:
+class OSCInput(Input):
     """An `Input` on one UDP port.
 
     host, port: address to listen on; 127.0.0.1 receives from this machine only.

@@ -10,14 +10,14 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .. import Deliver
+from .. import Deliver, Input
 from ..child import Child
 
 VALUES_INTERVAL_S = 1 / 30
 MODULE = "worldjockey.integrations.osc.query_server"
 
 
-class OSCQuery:
+class OSCQuery(Input):
     """rows: the parameter table, as in `wj reference --json`. values: initial values by name. name: as others list it.
 
     host, port: address of the server; a free port is used where that one is taken. osc_port: port that receives OSC.
