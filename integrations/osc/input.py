@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import heapq
-import itertools
 import logging
 import selectors
 import socket
@@ -46,6 +44,7 @@ from .packets import (
     thin,
 )
 from .peers import FEEDBACK_RATE_HZ, LEASE_S, Allowed, Budget, Endpoint, Subscribers
+from .scheduled import Scheduled
 
 __all__ = ["AHEAD_MAX_S", "Dialect", "Malformed", "OSCInput", "asks", "build", "head", "parse", "split", "thin"]
 
@@ -54,8 +53,6 @@ STEP, VALUE = "/+", "/value"
 RECEIVE_BUFFER_BYTES = 4 << 20  # requested of the kernel, which may give less
 GATHER_S = 0.002  # between two reads during a flood; a single message never waits
 BATCH_DATAGRAMS = 4096  # at most, in one read
-SCHEDULED_MAX = 4096  # messages of bundles that wait for their time
-SCHEDULED_BYTES_MAX = 4 << 20
 KNOWN_ADDRESSES, KNOWN_ADDRESS_CHARS = 4096, 256  # of the cache of addresses
 NEW_PATTERNS_PER_S = 200  # that are not in the cache yet
 ANSWERS_PER_S = 2000
@@ -141,12 +138,8 @@ class OSCInput(Input):
         self._changed = threading.Event()
         self._pending_feedback: dict[str, Any] = {}
         self._values_lock = threading.Lock()
-        # A heap of scheduled messages: when each is due, its number, itself, its sender, and its arrival time.
-        self._due: list[tuple[float, int, bytes, Endpoint, float]] = []
-        self._moved_at: dict[bytes, float] = {}  # by address: when it was moved while messages were scheduled
+        self._scheduled: Scheduled[Endpoint] = Scheduled()
         self._error = ""
-        self._due_bytes = 0
-        self._order = itertools.count()
         self._logged = -LOG_INTERVAL_S
 
     def start(self, deliver: Deliver) -> None:
@@ -204,9 +197,10 @@ class OSCInput(Input):
             "last_sender": self._sender,
             "feedback_to": f"{host}:{self._feedback_port}" if host and self._feedback_port else "",
             "subscribers": len(self._subscribers),
-            "scheduled": len(self._due),
+            "scheduled": len(self._scheduled),
             "error": self._error,
             **{name: self._counts[name] for name in counts},
+            "superseded": self._counts["superseded"] + self._scheduled.superseded,
         }
 
     def stop(self) -> None:
@@ -230,7 +224,8 @@ class OSCInput(Input):
             selector.register(self._waker, selectors.EVENT_READ)
             received_at = 0.0
             while not self._stop.is_set():
-                ready = selector.select(max(self._due[0][0] - time.monotonic(), 0) if self._due else None)
+                due = self._scheduled.next_due
+                ready = selector.select(None if due is None else max(due - time.monotonic(), 0))
                 if any(key.fileobj is self._socket for key, _ in ready):
                     self._stop.wait(max(received_at + GATHER_S - time.monotonic(), 0))
                     self._receive_pending()
@@ -251,20 +246,17 @@ class OSCInput(Input):
 
     def _schedule(self, message: bytes, arrived_at: float, wait: float, endpoint: Endpoint) -> None:
         """Obey a message now, or in `wait` seconds."""
-        if wait and len(self._due) < SCHEDULED_MAX and self._due_bytes < SCHEDULED_BYTES_MAX:
-            heapq.heappush(self._due, (arrived_at + wait, next(self._order), message, endpoint, arrived_at))
-            self._due_bytes += len(message)
+        if wait and self._scheduled.add(message, endpoint, arrived_at, arrived_at + wait):
             if wait > CLOCK_AHEAD_S:
                 self._error = (
                     f"bundles from {endpoint[0]} are {CLOCK_AHEAD_S:g} s or more ahead: set its clock by NTP, "
                     "or send without time tags"
                 )
             return
-        if not wait and self._due:
-            address = message.partition(b"\0")[0]
+        if not wait and self._scheduled:
             with contextlib.suppress(Malformed):
-                if self._supersedes(address) and len(self._moved_at) < KNOWN_ADDRESSES:
-                    self._moved_at[address] = arrived_at
+                if self._supersedes(message.partition(b"\0")[0]):
+                    self._scheduled.moved(message, arrived_at)
         self._obey(message, arrived_at, endpoint)
 
     def _pending(self) -> list[tuple[bytes, tuple[Endpoint, float]]]:
@@ -315,15 +307,9 @@ class OSCInput(Input):
         return Meaning(targets, step, not step and all(self._latest_wins(target) for target in targets))
 
     def _deliver_due(self) -> None:
-        while self._due and self._due[0][0] <= (now := time.monotonic()):
-            _, _, message, endpoint, arrived_at = heapq.heappop(self._due)
-            self._due_bytes -= len(message)
-            if self._moved_at.get(message.partition(b"\0")[0], 0.0) > arrived_at:
-                self._counts["superseded"] += 1  # a hand has moved that fader since this was scheduled
-            else:
-                self._obey(message, now, endpoint)
-        if not self._due:
-            self._moved_at.clear()
+        now = time.monotonic()
+        for message, endpoint in self._scheduled.due(now):
+            self._obey(message, now, endpoint)
 
     def _obey(self, message: bytes, arrived_at: float, endpoint: Endpoint) -> None:
         """Obey, answer or count a message. Never raises."""

@@ -19,7 +19,7 @@ from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.osc_server import BlockingOSCUDPServer
 from pythonosc.udp_client import SimpleUDPClient
 from worldjockey.integrations import ControlEvent
-from worldjockey.integrations.osc.input import SCHEDULED_BYTES_MAX, SCHEDULED_MAX, OSCInput
+from worldjockey.integrations.osc.input import OSCInput
 from worldjockey.integrations.osc.packets import (
     AHEAD_MAX_S,
     PATTERN_CHARS_MAX,
@@ -31,6 +31,7 @@ from worldjockey.integrations.osc.packets import (
     thin,
 )
 from worldjockey.integrations.osc.peers import LEASE_S, SUBSCRIBERS_MAX, Allowed, Budget, Subscribers
+from worldjockey.integrations.osc.scheduled import SCHEDULED_BYTES_MAX, SCHEDULED_MAX
 
 CLIENT = Path(__file__).parents[2] / "peers" / "osc_client.py"
 
