@@ -16,7 +16,7 @@ from typing import Any
 import av
 
 from . import FrameSource, Pixels
-from .media.clip import Damaged, decoded, video_decoder, video_frames
+from .media.clip import Undecodable, decoded, reason, video_decoder, video_frames
 from .media.display import Display
 from .media.still import is_still, read_still
 
@@ -108,7 +108,7 @@ class VideoSource(FrameSource):
             fix = "sudo usermod -aG video $USER, or allow it in the system's privacy settings"
             raise OSError(f"this user may not open {self.name}: {fix}") from None
         except (av.FFmpegError, ValueError) as error:
-            raise OSError(f"{self.name} cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+            raise OSError(f"{self.name} cannot be opened: {reason(error, Path(url))}") from None
 
     @property
     def _ends(self) -> bool:
@@ -167,8 +167,8 @@ class VideoSource(FrameSource):
             frame = next(self._frames)
         except StopIteration:
             raise OSError(f"{self.name} ended") from None
-        except Damaged as error:
-            raise OSError(f"{self.name} is damaged: {error}; use another copy of it") from None
+        except Undecodable as error:
+            raise OSError(f"{self.name}: {error}") from None
         except av.FFmpegError as error:
             raise OSError(
                 f"{self.name} stopped sending ({error.strerror or error}): check its cable or network"

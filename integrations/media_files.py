@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from . import Pixels, Samples
-from .media.clip import Damaged, audio_frames, video_frames
+from .media.clip import Undecodable, audio_frames, reason, video_frames
 from .media.display import Display
 from .media.still import read_still
 
@@ -47,12 +47,12 @@ def read_video(path: Path, fps: float, seconds: float, max_height: int | None = 
                     break
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such video file") from None
-    except Damaged as error:
-        raise ValueError(f"{path}: this video is damaged: {error}; use another copy of it") from None
+    except Undecodable as error:
+        raise ValueError(f"{path}: {error}") from None
     except (av.FFmpegError, IndexError) as error:
-        raise ValueError(f"{path}: this is neither an image nor a video that can be read ({_reason(error)})") from None
+        raise ValueError(f"{path}: this is neither an image nor a video: {_reason(error, path)}") from None
     if not frames:
-        raise ValueError(f"{path}: this video has no frames")
+        raise ValueError(f"{path}: this is neither an image nor a video: it has no frames")
     return np.stack(frames)
 
 
@@ -72,14 +72,14 @@ def read_audio(path: Path, seconds: float) -> tuple[Samples, int]:
                     break
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such audio file") from None
-    except Damaged as error:
-        raise ValueError(f"{path}: this audio is damaged: {error}; use another copy of it") from None
+    except Undecodable as error:
+        raise ValueError(f"{path}: {error}") from None
     except (av.FFmpegError, IndexError) as error:
-        raise ValueError(f"{path}: this is not audio that can be read ({_reason(error)})") from None
+        raise ValueError(f"{path}: this is not audio: {_reason(error, path)}") from None
     if not parts:
         raise ValueError(f"{path}: this file has no audio")
     return np.concatenate(parts)[:wanted], SAMPLE_RATE_HZ
 
 
-def _reason(error: Exception) -> str:
-    return "it has no such stream" if isinstance(error, IndexError) else str(getattr(error, "strerror", "") or error)
+def _reason(error: Exception, path: Path) -> str:
+    return "it has no such stream" if isinstance(error, IndexError) else reason(error, path)

@@ -18,7 +18,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from ..media.clip import Damaged, audio_frames
+from ..media.clip import Undecodable, audio_frames, reason
 from .device_process import BLOCK_HEAD, end_with_input, write_message
 
 
@@ -37,10 +37,10 @@ def blocks(path: Path, rate: int, size: int) -> Iterator[tuple[int, bytes]]:
         raise OSError(f"{path} does not exist: check the path") from None
     except IndexError:
         raise OSError(f"{path} has no audio") from None
-    except Damaged as error:
-        raise OSError(f"{path} is damaged: {error}; use another copy of it") from None
+    except Undecodable as error:
+        raise OSError(f"{path}: {error}") from None
     except av.FFmpegError as error:
-        raise OSError(f"{path} is not audio that can be read ({error.strerror or error})") from None
+        raise OSError(f"{path} is not audio: {reason(error, path)}") from None
 
 
 def play(path: Path, rate: int, size: int) -> None:

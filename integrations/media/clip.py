@@ -7,6 +7,7 @@ so do these readers: one bad packet costs its frames, and only many in a row are
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import av
@@ -17,14 +18,26 @@ DEFAULT_FPS = 25.0  # of a stream that tells neither times nor a rate
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave the alpha out
 
 
-class Damaged(OSError):
-    """Too much of a file cannot be decoded."""
+class Undecodable(OSError):
+    """A file that cannot be played as it is. The message is the reason, with the fix."""
+
+
+def reason(error: Exception, path: Path | None = None) -> str:
+    """Why a file cannot be opened or decoded, without FFmpeg's own words for damage.
+
+    path: of a local file.
+    """
+    if path is not None and path.is_file() and path.stat().st_size == 0:
+        return "the file is empty"
+    if isinstance(error, av.error.InvalidDataError):
+        return "the file is damaged, or of a kind that FFmpeg does not know"
+    return str(getattr(error, "strerror", None) or error)
 
 
 def decoded(container: Any, stream: Any, decoder: Any) -> Iterator[Any]:
     """Decoded frames of a stream. Packets that cannot be decoded are skipped.
 
-    Raises Damaged after BAD_PACKETS_MAX of them in a row, and OSError where the source itself fails.
+    Raises Undecodable after BAD_PACKETS_MAX of them in a row, and OSError where the source itself fails.
     """
     bad = 0
     source = container.demux(stream)
@@ -46,12 +59,14 @@ def decoded(container: Any, stream: Any, decoder: Any) -> Iterator[Any]:
                 reason = error
         bad = bad + 1 if reason is not None else 0 if frames else bad
         if bad > BAD_PACKETS_MAX:
-            raise Damaged(f"{bad} packets in a row cannot be decoded")
+            raise Undecodable(f"{bad} packets in a row cannot be decoded: use another copy of it")
         yield from frames
 
 
 def video_decoder(stream: Any) -> Any:
-    """What decodes a video stream, with its alpha where it has one."""
+    """What decodes a video stream, with its alpha where it has one. Undecodable where FFmpeg cannot."""
+    if stream.codec_context is None:
+        raise Undecodable("FFmpeg cannot decode it: convert it to PNG or to H.264 in .mp4")
     name = ALPHA_DECODERS.get(stream.codec_context.name)
     metadata = {key.lower(): value for key, value in stream.metadata.items()}
     if name is not None and metadata.get("alpha_mode") == "1":

@@ -21,6 +21,7 @@ with warnings.catch_warnings():
 if pi_heif is not None:
     pi_heif.register_heif_opener()
 
+FFMPEG_ANIMATES = ("GIF", "PNG")  # of an animated WebP the first frame is shown
 HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
 
 
@@ -30,7 +31,7 @@ def is_still(path: Path) -> bool:
         return True
     try:
         with Image.open(path) as image:
-            return not getattr(image, "is_animated", False)
+            return not (image.format in FFMPEG_ANIMATES and getattr(image, "is_animated", False))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
 

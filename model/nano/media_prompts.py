@@ -28,7 +28,7 @@ def encode_image(image: NDArray[np.uint8], autoencoder: Autoencoder, reader: Ima
 
     Raises ValueError for an array of any other shape.
     """
-    if image.ndim != 3 or image.shape[-1] < 3 or min(image.shape[:2]) < 8:
+    if image.ndim != 3 or image.shape[-1] < 3 or 0 in image.shape:
         raise ValueError(f"an image prompt is (height, width, 3) RGB, not {image.shape}")
     x = torch.from_numpy(np.ascontiguousarray(image[..., :3])).permute(2, 0, 1)[None].float() / 255
     h, w = x.shape[-2:]

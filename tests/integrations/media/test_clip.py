@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from quarters import quarters
 from worldjockey.integrations.media import clip
-from worldjockey.integrations.media.clip import BAD_PACKETS_MAX, Damaged, audio_frames, video_frames
+from worldjockey.integrations.media.clip import BAD_PACKETS_MAX, Undecodable, audio_frames, video_frames
 from worldjockey.integrations.media.display import Display
 
 
@@ -79,7 +79,7 @@ def test_a_file_of_nothing_but_bad_packets_is_given_up() -> None:
         def decode(self, packet: Any) -> list[Any]:
             raise av.error.InvalidDataError(1, "no")
 
-    with av.open(io.BytesIO(write("matroska", BAD_PACKETS_MAX + 2))) as container, pytest.raises(Damaged):
+    with av.open(io.BytesIO(write("matroska", BAD_PACKETS_MAX + 2))) as container, pytest.raises(Undecodable):
         list(clip.decoded(container, container.streams.video[0], Decoder()))
 
 

@@ -98,3 +98,14 @@ def test_what_is_no_image_and_what_is_damaged(tmp_path: Path) -> None:
         read_still(tmp_path / "cut.png")
     with pytest.raises(FileNotFoundError):
         read_still(tmp_path / "nowhere.png")
+
+
+def test_an_animation_that_ffmpeg_cannot_play_shows_its_first_frame(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.roll(quarters(96, 64), 12 * n, 1)) for n in range(3)]
+    for suffix, moves in ((".webp", False), (".gif", True)):
+        path = tmp_path / f"loop{suffix}"
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=100, quality=95)
+        assert still.is_still(path) != moves
+        shown = read_still(path)
+        assert shown is not None
+        assert near(shown, quarters(96, 64), 20)

@@ -86,3 +86,11 @@ def test_what_a_live_image_shows_becomes_tokens_of_its_place(world):
     for place in ("desert", "city"):
         seen = world.encode(Prompt(image=drawn(world, f"{place} at noon"))).values
         assert ATTRIBUTES["place"][int(seen[row].argmax())] == place
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (300, 1, 3), (2, 900, 3), (9, 7, 4)])
+def test_an_image_of_any_size_is_a_prompt(world, shape):
+    tokens = world.encode(Prompt(image=np.full(shape, 200, np.uint8)))
+    assert np.isfinite(tokens.values).all()
+    with pytest.raises(ValueError, match="an image prompt is"):
+        world.encode(Prompt(image=np.zeros((0, 5, 3), np.uint8)))
