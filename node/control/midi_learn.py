@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from worldjockey.integrations import ControlEvent
 
-from ..parameters import find, nearest
+from ..show.fields import known_parameter
 from ..show.midi_mapping import learned
 from ..show.schema import Show
 from ..show.yaml_file import ShowError, read, write
@@ -23,8 +23,7 @@ def listen(target: str, seconds: float, backend: str = "auto") -> dict[str, Any]
     """
     from worldjockey.integrations.midi.input import LEARN, MIDIInput
 
-    if find(target) is None:
-        raise ValueError(f"there is no parameter {target!r}{nearest(target)}; `wj reference` lists them all")
+    target = known_parameter(target).name
     learned(target, {"note": 0})
     found: list[dict[str, Any]] = []
     done = threading.Event()

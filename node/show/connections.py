@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..parameters import find, nearest
-from .fields import SHORT, ShowModel, path_from
+from .fields import SHORT, ShowModel, known_parameter, path_from
 from .midi_controllers import known, rules
 from .midi_mapping import MidiMapping
 from .yaml_file import ShowError
@@ -78,12 +77,10 @@ class AudioMapping(ShowModel):
     @field_validator("to")
     @classmethod
     def _to(cls, to: str) -> str:
-        p = find(to)
-        if p is None:
-            raise ValueError(f"there is no parameter {to!r}{nearest(to)}; `wj reference` lists them all")
+        p = known_parameter(to)
         if p.kind not in ("float", "int", "bool", "trigger"):
             raise ValueError(f"audio moves faders, switches and triggers, but {to} is of the kind {p.kind}")
-        return to
+        return p.name
 
 
 class Sound(ShowModel):

@@ -94,9 +94,7 @@ def check_value(name: str, value: Any) -> Any:
     ValueError for an unknown parameter, and for a value out of its range: controls are clamped, but a file can be
     corrected.
     """
-    p = find(name)
-    if p is None:
-        raise ValueError(f"there is no parameter {name!r}{nearest(name)}; `wj reference` lists them all")
+    p = known_parameter(name)
     if p.kind == "trigger":
         raise ValueError(f"{name} is a trigger, which has no value: remove it, or fire it from a control")
     if p.kind == "text":

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ..parameters import Parameter, find, nearest
+from ..parameters import Parameter, find
+from .fields import known_parameter
 
 Source = Literal["note", "cc", "cc14", "nrpn", "bend", "program", "pressure", "poly"]
 Byte = Field(default=None, ge=0, le=127)
@@ -59,9 +60,7 @@ class MidiMapping(BaseModel):
     @field_validator("to")
     @classmethod
     def _known(cls, to: str | None) -> str | None:
-        if to is not None and find(to) is None:
-            raise ValueError(f"there is no parameter {to!r}{nearest(to)}; `wj reference` lists them all")
-        return to
+        return None if to is None else known_parameter(to).name
 
     @field_validator("program")
     @classmethod

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from ..parameters import Parameter, find, nearest
 from ..timing.oscillators import Modulator
 from ..timing.tempo import Span
+from .fields import known_parameter
 
 Shape = Literal["sine", "triangle", "saw", "square", "random", "sample-and-hold", "envelope"]
 
@@ -17,9 +18,7 @@ def targets_of(text: str) -> tuple[Parameter, ...]:
     """The parameters of a list as in "energy, cam/yaw". ValueError, with an example, for one that cannot be moved."""
     found = []
     for name in filter(None, (part.strip() for part in text.split(","))):
-        p = find(name)
-        if p is None:
-            raise ValueError(f"there is no parameter {name[:80]!r}{nearest(name)}")
+        p = known_parameter(name)
         if p.kind != "float" or p.local:
             raise ValueError(f"a modulator moves faders of the world, such as energy or cam/yaw, not {name}")
         found.append(p)
