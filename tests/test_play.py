@@ -192,7 +192,7 @@ def test_a_world_without_a_figure_says_so_and_is_opaque(
     def told() -> str:
         return " ".join((tmp_path / "stderr.txt").read_text().split())
 
-    said = "wj: this world cannot tell its figure from the rest: with key: figure all is opaque"
+    said = "wj: this world has no matte, so key: figure makes the whole frame opaque"
     wait_for(lambda: said in told(), 60, "a word of it")
     assert receiver.wait(lambda row: True)["alpha"] == [255, 255]
     playing.stop()

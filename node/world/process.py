@@ -242,11 +242,7 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
             stepper = WorldStepper(world, mailbox, options)
             stepper.encoder.once()
             stepper.encoder.start()
-            heartbeat = Heartbeat(status)
-            try:
-                _play(stepper, ring, heartbeat, fields, stop)
-            finally:
-                heartbeat.stop()
+            _play(stepper, ring, status, fields, stop)
     except Exception as error:
         logger.exception("the world failed")
         publish_status(status, {**fields, "state": "error", "message": error_text(error)})
@@ -269,7 +265,15 @@ def _torchrun_team(options: WorldOptions, threads: int) -> Iterator[tuple[str, C
     broadcast.send("close", {"over": not options.returns})
 
 
-def _play(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, fields: dict[str, Any], stop: Any) -> None:
+def _play(stepper: WorldStepper, ring: FrameRing, status: Cell, fields: dict[str, Any], stop: Any) -> None:
+    heartbeat = Heartbeat(status)
+    try:
+        _step_on(stepper, ring, heartbeat, fields, stop)
+    finally:
+        heartbeat.stop()
+
+
+def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, fields: dict[str, Any], stop: Any) -> None:
     spec, show_fps = stepper.world.spec, stepper.options.top_fps
     period = max(1 / show_fps, DT_MIN)
     arrived: deque[tuple[float, int]] = deque(

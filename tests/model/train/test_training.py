@@ -20,7 +20,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "tiny", replace(RECIPES["tiny"], text_steps=2, probe_steps=1, finish_count=50))
-        patch.setattr(probe, "BATCH", 4)
+        patch.setattr(probe, "BATCH_IMAGES", 4)
         assert main(["--config", "tiny", "--folder", str(folder), "--workers", "1"]) == 0
         yield folder
 

@@ -386,7 +386,7 @@ def test_keys_and_addresses_say_what_is_wrong(tmp_path):
     assert Show.parse("world: tcp://10.0.0.2").world == "tcp://10.0.0.2:9014"
     assert Show.parse("world: tcp://[fe80::1]:99").world == "tcp://[fe80::1]:99"
     for wrong in ("http://a", "tcp://", "tcp://a:b", "tcp://a/b"):
-        with pytest.raises(ShowError, match="no address of a world"):
+        with pytest.raises(ShowError, match="not the address of a world"):
             Show.parse(f"world: '{wrong}'")
 
 

@@ -21,7 +21,6 @@ from worldjockey.node.session.render import frames
 from worldjockey.node.show.schema import Show
 from worldjockey.node.timing.show_clock import ShowClock
 from worldjockey.node.world import process as world_process
-from worldjockey.node.world.heartbeat import Heartbeat
 from worldjockey.node.world.playout import Playout, may_wait, spacing
 from worldjockey.node.world.process import WorldOptions, WorldStepper
 
@@ -120,13 +119,11 @@ def played(monkeypatch: pytest.MonkeyPatch):
     box.post("prompt", "1", 1.0)
     player = WorldStepper(Chunky(), box, WorldOptions("chunky", top_fps=60.0))
     player.encoder.once()
-    heartbeat = Heartbeat(status)
-    thread = threading.Thread(target=world_process._play, args=(player, ring, heartbeat, {}, stop), daemon=True)
+    thread = threading.Thread(target=world_process._play, args=(player, ring, status, {}, stop), daemon=True)
     thread.start()
     yield box, log
     stop.set()
     thread.join(5)
-    heartbeat.stop()
     assert not thread.is_alive()
     for cell in (box, status, ring):
         cell.unlink()
