@@ -7,6 +7,7 @@ none), so that after a crash the file plays up to at most 2 s before it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 from collections.abc import Mapping
@@ -106,7 +107,11 @@ class FileOutput(Output):
                 if self.path.stat().st_size == 0:
                     self.path.unlink()
             where = self.path.parent
-            fix = "free some space or choose another place" if where.is_dir() else f"make the folder: mkdir -p {where}"
+            fix = "free some space or choose another place"
+            if not where.is_dir():
+                fix = f"make the folder: mkdir -p {where}"
+            elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                fix = "choose a folder that you may write to"
             raise OSError(f"cannot record to {self.path}: {error.strerror or error}; {fix}") from None
         self._container, self._encoder = container, self._coder.name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -41,6 +42,7 @@ app.add_typer(weights, name="weights")
 
 def main() -> None:
     """Entry point. An error is one line on standard error and exit code 2; WJ_DEBUG=1 adds the traceback."""
+    logging.getLogger("worldjockey").addHandler(logging.NullHandler())  # tracebacks go to a log, or nowhere
     try:
         app()
     except KeyboardInterrupt:
@@ -48,7 +50,9 @@ def main() -> None:
     except (CommandError, ValueError, OSError, RuntimeError) as error:
         if os.environ.get("WJ_DEBUG"):
             raise
-        typer.secho(f"wj: {str(error) or type(error).__name__}", fg="red", err=True)
+        from ..ipc.status import error_text
+
+        typer.secho(f"wj: {error_text(error)}", fg="red", err=True)
         sys.exit(2)
 
 

@@ -55,11 +55,15 @@ def override(part: Any, field: str, value: Any, flag: str) -> None:
     """Set a field of the show, validated as the same field in a show file is. Raises CommandError."""
     from pydantic import ValidationError
 
+    from ..show.fields import plainly
+
     try:
         setattr(part, field, value)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
-        raise CommandError(f"{flag} {detail['msg'].removeprefix('Value error, ')}") from None
+        own = detail["type"] in ("value_error", "errors")
+        message = detail["msg"].removeprefix("Value error, ") if own else plainly(detail)
+        raise CommandError(f"{flag}: {message}") from None
 
 
 def check_folder_of(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -62,11 +63,15 @@ def joined_text(name: str, args: Sequence[Any]) -> tuple[str, float] | None:
     if not words or (words[0] in (0, False) and words[0] is not None and len(words) == 1):
         return None
     if not any(isinstance(word, str) for word in words):
-        raise ValueError(f'{name} takes a text, as in "a calm sea", not {words[0]!r}')
+        raise ValueError(f'{name} takes a text, as in "a calm sea", not {_short(words[0])}')
     seconds = DEFAULT_TRANSITION
     if len(words) > 1 and isinstance(words[-1], int | float) and not isinstance(words[-1], bool):
         seconds = float(words.pop())
     return " ".join(_word(word) for word in words if word is not None), seconds
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)
 
 
 def _word(value: Any) -> str:
@@ -87,4 +92,10 @@ def snapshot_name(args: tuple[Any, ...]) -> str:
     """A text or a number; empty for a button, which has no name to give."""
     if not args or isinstance(args[0], bool):
         return ""
-    return f"{args[0]:g}" if isinstance(args[0], int | float) else str(args[0])
+    return f"{args[0]:g}" if isinstance(args[0], int | float) else str(named(args)[0])
+
+
+def named(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arguments whose first is a name that came in separate words, as Pd and Max send it, with the words joined."""
+    words = list(itertools.takewhile(lambda argument: isinstance(argument, str), args))
+    return (" ".join(words), *args[len(words) :]) if words else args

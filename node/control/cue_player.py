@@ -15,7 +15,7 @@ from ..timing.schedule import Schedule
 from ..timing.show_clock import ShowClock
 from ..timing.tempo import Line
 from . import cues
-from .arguments import DEFAULT_TRANSITION, snapshot_name
+from .arguments import DEFAULT_TRANSITION, named, snapshot_name
 from .cues import Change, Ramps
 from .history import Snapshots
 from .parameter_store import ParameterStore
@@ -43,14 +43,14 @@ class CuePlayer:
         self._on_cue, self._replaying = on_cue, replaying
 
     def go(self, control: ControlEvent) -> bool:
-        index = cues.choose(self._show.cues, control.args, self._store.cue)
+        index = cues.choose(self._show.cues, named(control.args), self._store.cue)
         return index is not None and self._ask_cue(index, control)
 
     def back(self, control: ControlEvent) -> bool:
         return self._ask_cue(cues.before(self._show.cues, self._store.cue), control)
 
     def jump(self, control: ControlEvent) -> None:
-        index = cues.choose(self._show.cues, control.args, self._store.cue)
+        index = cues.choose(self._show.cues, named(control.args), self._store.cue)
         if index is not None:
             self.schedule.clear()
             self._fire(index, control.arrived_at, control.arrived_at + self.latency, cut=True)
@@ -75,7 +75,7 @@ class CuePlayer:
     def recall(self, control: ControlEvent) -> bool:
         name, values = snapshot_name(control.args), self._store.values
         self.snapshots.recall(name)  # refused now if there is none
-        given = control.args[1:2]
+        given = named(control.args)[1:2]
         seconds = PARAMETERS["transition"].coerce(given[0]) if given else values["transition"]
         action = ControlEvent("snapshot/recall", (name, seconds), control.arrived_at)
         return self._ask(action, values["quantise"], control)

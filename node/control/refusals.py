@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict, deque
 
 KNOWN_MAX = 256  # refusals that are remembered, so that they are shown once
 WAITING_MAX = 4  # that wait to be shown; more are counted
 SHOW_INTERVAL_S = 0.5  # between two lines on the terminal
+NUMBER = re.compile(r"-?\d+(\.\d+(e[+-]?\d+)?|e[+-]?\d+)")  # not whole ones: "pad/99" is a name
 LINE_CHARS = 300
 AGAIN_S = 60.0  # after which the same refusal is shown again, if it still comes
 
@@ -23,7 +25,8 @@ class Refusals:
     def note(self, source: str, reason: str, now: float) -> None:
         """source: "osc 127.0.0.1:53211", "midi APC mini"."""
         host = source.rpartition(":")[0] or source  # programs send from a new port each time they start
-        key = f"{host}: {reason}"[:LINE_CHARS]
+        line = f"{host}: {reason}"[:LINE_CHARS]
+        key = NUMBER.sub("0", line)  # a fader on a wrong address is one refusal, whatever its value
         shown_at = self._known.get(key)
         if shown_at is not None and now - shown_at < AGAIN_S:
             return
@@ -32,7 +35,7 @@ class Refusals:
         while len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
         if len(self._waiting) < WAITING_MAX:
-            self._waiting.append(key)
+            self._waiting.append(line)
         else:
             self._uncounted += 1
 

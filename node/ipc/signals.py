@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to stop."""
+"""Ctrl-C, SIGTERM and a terminal that closes as a request to stop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+HANG_UP: int | None = getattr(signal, "SIGHUP", None)  # the terminal closed; Windows has none
 
 
 @dataclass
@@ -18,15 +20,16 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """The first Ctrl-C or SIGTERM requests a clean shutdown, the second interrupts at once."""
+    """The first of them requests a clean shutdown, the second Ctrl-C or SIGTERM interrupts at once."""
     request = StopRequest()
 
-    def on_signal(*_: Any) -> None:
-        if request.requested:
+    def on_signal(number: int, _frame: Any) -> None:
+        if request.requested and number != HANG_UP:  # a terminal that closes sends several
             raise KeyboardInterrupt
         request.requested = True
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM, *([HANG_UP] if HANG_UP is not None else [])]
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield request
     finally:

@@ -26,6 +26,8 @@ def error_text(error: BaseException) -> str:
     kind = type(error).__name__
     if isinstance(error, MISTAKES):
         return f"{kind}: {error}"
+    if isinstance(error, OSError) and error.strerror:  # without "[Errno 28]"
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or kind
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from worldjockey.integrations import Input
 
@@ -30,6 +30,10 @@ logger = logging.getLogger(__name__)
 CONTROL_INTERVAL_S = 0.01
 WATCH_INTERVAL_S = 0.1
 MIN_LATENCY_SAMPLES = 5  # from which on cues are fired early by the median latency
+
+
+class HasStatus(Protocol):
+    def status(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,14 @@ class Statuses:
 
 
 class ControlLoop:
-    """seconds: how long to play, counted from the clock's first tick; None is until a stop is requested."""
+    """seconds: how long to play, counted from the clock's first tick; None is until a stop is requested. files: what is
+    written besides recordings, by name; their errors are shown like those of inputs."""
 
     def __init__(self, desk: Desk, inputs: Mapping[str, Input], processes: Processes, terminal: Terminal,
-                 seconds: float | None = None) -> None:  # fmt: skip
+                 seconds: float | None = None, files: Mapping[str, HasStatus] | None = None) -> None:  # fmt: skip
         self._desk, self._inputs, self._processes, self._terminal = desk, inputs, processes, terminal
         self._seconds = seconds
+        self._sources: dict[str, HasStatus] = {**inputs, **(files or {})}
         self._first_tick_at: float | None = None
         self._announced = _Announced(processes)
 
@@ -114,7 +120,7 @@ class ControlLoop:
         now = time.monotonic()
         if refusal := self._desk.refusal_to_show(now):
             self._terminal.print_line(f"wj: not obeyed: {refusal}")
-        if text := self._announced.input_error(self._inputs, statuses.world, now):
+        if text := self._announced.input_error(self._sources, statuses.world, now):
             self._terminal.print_line(f"wj: {text}")
 
     def _publish(self, now: float, statuses: Statuses) -> None:
@@ -169,7 +175,7 @@ class _Announced:
                 new.append(f"live picture: {live_error}; trying again")
         return new
 
-    def input_error(self, inputs: Mapping[str, Input], world: Mapping[str, Any], now: float) -> str:
+    def input_error(self, inputs: Mapping[str, HasStatus], world: Mapping[str, Any], now: float) -> str:
         """Why an input does not work or cannot read what it gets, or which prompt the world could not read; each once,
         and one at a time."""
         for name, status in {"prompt": {"error": world.get("unread")}, **_statuses(inputs)}.items():
@@ -188,5 +194,5 @@ class _Announced:
         return new
 
 
-def _statuses(inputs: Mapping[str, Input]) -> dict[str, Mapping[str, Any]]:
+def _statuses(inputs: Mapping[str, HasStatus]) -> dict[str, Mapping[str, Any]]:
     return {name: source.status() for name, source in inputs.items()}

@@ -82,8 +82,9 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         report = Report(size=f"{fmt.width}x{fmt.height}", fps=fmt.fps)
         cpu = time.process_time()
         begin = time.monotonic()
+        files = {name: file for name, file in (("snapshots", snapshot_file), ("control log", log)) if file is not None}
         try:
-            ControlLoop(desk, inputs, processes, terminal, options.seconds).run(stop, watch)
+            ControlLoop(desk, inputs, processes, terminal, options.seconds, files).run(stop, watch)
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
             processes.finish(report, time.process_time() - cpu)

@@ -111,10 +111,11 @@ class Processes:
         prompts: those of the snapshots, which may be recalled. audio: the show's, for outputs that carry it.
         """
         key = _remote_key(show, options)
+        spec = live_spec(show, options.folder)  # raises where its file is missing: before any memory is shared
         source, tick, metadata = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(METADATA_BYTES)
         rings = rings_for(specs, fmt, source.size)
         wakes = [SPAWN.Semaphore(0) for _ in specs]
-        spec, feed, live = live_spec(show, options.folder), None, None
+        feed, live = None, None
         if spec:
             feed = live_source.LiveFeed(FrameRing(NATIVE_BYTES, 4), Cell(64))
             live = Supervisor("live picture", live_source.run, (spec, feed), live_source.PATIENCE_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,6 +74,29 @@ def parse_world_address(text: str, scheme: str = "tcp://") -> str:
     if parts.scheme != "tcp" or not host or parts.path.strip("/") or parts.query or parts.username:
         raise ValueError(wrong)
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+LINES, WHOLE, NUMBER = "this has lines of its own, as in {{name: value}}", "this is a whole number", "this is a number"
+PLAIN = {  # pydantic's kinds of errors, in the words of a show file
+    "list_type": "this is a list: write `- ` before each line of it, or [a, b]",
+    "dict_type": LINES, "model_type": LINES, "string_type": "this is a text", "bool_type": "this is true or false",
+    "bool_parsing": "this is true or false", "int_type": WHOLE, "int_parsing": WHOLE, "int_from_float": WHOLE,
+    "float_type": NUMBER, "float_parsing": NUMBER, "missing": "this line is missing",
+    "greater_than_equal": "this is {ge:g} or more", "less_than_equal": "this is {le:g} or less",
+    "greater_than": "this is more than {gt:g}", "less_than": "this is less than {lt:g}",
+    "literal_error": "this is {expected}", "string_too_short": "this is a text that is not empty",
+    "string_too_long": "this is a text of {max_length} characters at most",
+    "too_long": "there are at most {max_length}, and here are {actual_length}",
+}  # fmt: skip
+
+
+def plainly(detail: Mapping[str, Any]) -> str:
+    """An error of pydantic's in plain words, with the value that was found. detail: an entry of its `errors()`."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "too_long":
+        return PLAIN[kind].format(**context)
+    words = PLAIN[kind].format(**context) if kind in PLAIN else f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
+    return f"{words}, not {SHORT.repr(detail['input'])}"
 
 
 def path_from(folder: Path, path: str | Path) -> Path:

@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from worldjockey.integrations import Output
 
-from .fields import SHORT, or_refuse, path_from
+from .fields import SHORT, or_refuse, path_from, plainly
 
 logger = logging.getLogger(__name__)
 GROUP = "worldjockey.outputs"  # the group of entry points in which other packages declare outputs
@@ -138,7 +138,7 @@ def _checked(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
             elif detail["type"] == "missing":
                 message = f"a {kind} output needs a {name}{example}"
             else:
-                message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {SHORT.repr(detail['input'])}"
+                message = plainly(detail)
                 message += example if name == made.short else ""
             errors.append(((name,), message))
     return or_refuse(values, errors)

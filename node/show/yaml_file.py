@@ -6,7 +6,7 @@ import codecs
 import difflib
 import os
 import tempfile
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,17 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from .fields import SHORT
+from .fields import plainly
 
 MAX_FILE_BYTES = 1_000_000  # a larger file is not a show
 Owner = Callable[[tuple[Any, ...]], type[BaseModel]]  # a place in the file -> the model that a line there belongs to
+
+
+YAML_HINTS = {
+    "\\t": ": use spaces, not tabs", "mapping values are not allowed": ": put a text with a colon in quotes",
+    "unexpected end of stream": ": a quote or a bracket is not closed",
+    "end of stream": ": a quote or a bracket is not closed",
+}  # fmt: skip
 
 
 class ShowError(ValueError):
@@ -61,8 +68,12 @@ def parse(text: str | bytes, source: str) -> tuple[dict[str, Any], yaml.Node | N
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise ShowError(f"{source}{line}: this is not YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, RecursionError) as error:
+        problem = error.problem or error.context or ""
+        hint = next((hint for words, hint in YAML_HINTS.items() if words in f"{error.context} {problem}"), "")
+        raise ShowError(f"{source}{line}: this is not YAML: {problem}{hint}") from None
+    except RecursionError:
+        raise ShowError(f"{source}: this is not YAML: it is nested too deeply") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError) as error:
         if isinstance(error, ShowError):
             raise
         raise ShowError(f"{source}: this is not YAML: {str(error).splitlines()[0]}") from None
@@ -132,10 +143,23 @@ def _explain(source: str, root: yaml.Node | None, detail: Any, owner: Owner) -> 
     elif detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float | date):
         message = f"this is a text: put it in quotes, as in '{detail['input']}'"
     elif detail["type"] not in ("value_error", "errors"):
-        message = f"{message[0].lower()}{message[1:]}, not {SHORT.repr(detail['input'])}"
+        message = plainly(detail)
     line = _line(root, loc)
-    where = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in loc)
+    where = ".".join(_parts(root, loc))
     return f"{source}{f':{line}' if line else ''}: {f'{where}: ' if where else ''}{message}"
+
+
+def _parts(node: yaml.Node | None, loc: tuple[Any, ...]) -> Iterator[str]:
+    """The place in words: lists count from 1, and the numbers of a mapping are its own."""
+    for part in loc:
+        counted = isinstance(part, int) and not isinstance(node, yaml.MappingNode)
+        yield str(part + 1) if counted else str(part)
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if key.value == str(part)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+        else:
+            node = None
 
 
 def _line(node: yaml.Node | None, loc: tuple[Any, ...]) -> int | None:

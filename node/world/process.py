@@ -167,7 +167,7 @@ class WorldStepper:
         # What several frames come from is gigabytes: it is not copied, and stays as the failed step left it.
         before = None
         if not self.bursts:
-            with contextlib.suppress(NotImplementedError):  # of a world on several devices
+            with contextlib.suppress(NotImplementedError, AttributeError):  # on several devices, or of another package
                 before = self.world.snapshot()
         for attempt in range(1, STEP_ATTEMPTS + 1):
             try:

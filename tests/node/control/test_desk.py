@@ -158,3 +158,16 @@ def test_a_number_may_be_written_with_a_comma(play, value):
     desk = play()
     send(desk, "energy", value)
     assert desk.read("energy") == pytest.approx(0.31)
+
+
+def test_names_of_cues_and_snapshots_may_come_in_separate_words(play, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "SHOW", Show.parse("cues: [{name: a}, {name: storm over the sea}]"))
+    desk = play()
+    send(desk, "cue/go", "storm", "over", "the", "sea")
+    assert desk.news()["cue"] == "storm over the sea"
+    send(desk, "energy", 0.7)
+    send(desk, "snapshot/save", "my", "look")
+    send(desk, "energy", 0.1)
+    send(desk, "snapshot/recall", "my", "look", 0.0)
+    desk.advance(1001.0)
+    assert (desk.error, desk.read("energy")) == ("", pytest.approx(0.7))

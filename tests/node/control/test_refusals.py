@@ -50,3 +50,14 @@ def test_lines_come_one_at_a_time_and_those_without_a_place_are_counted() -> Non
     assert refusals.to_show(0.0) == "osc a: no 0"
     assert refusals.to_show(SHOW_INTERVAL_S / 2) == ""
     assert shown(refusals, 1.0)[-1].startswith("7 more refused controls")
+
+
+def test_a_fader_on_a_wrong_address_is_one_refusal_whatever_its_value() -> None:
+    refusals = Refusals()
+    for n in range(100):
+        refusals.note("osc a:1", f"prompt takes a text, not {n / 7:.4g}e-05", n * 0.01)
+        refusals.note("osc a:1", f"prompt takes a text, not {n / 7:.4f}", n * 0.01)
+    assert len(shown(refusals, 1.0)) == 1
+    refusals.note("osc a:1", "there is no parameter 'pad/98'", 9.0)
+    refusals.note("osc a:1", "there is no parameter 'pad/99'", 9.0)
+    assert len(shown(refusals, 40.0)) == 2, "another address is another refusal"

@@ -58,3 +58,5 @@ def test_a_mistake_in_the_program_is_named_with_its_kind() -> None:
     assert error_text(KeyError("place")) == "KeyError: 'place'"
     assert error_text(OSError("plug it in")) == "plug it in"
     assert error_text(ValueError()) == "ValueError"
+    assert error_text(OSError(98, "port 9010 is taken: use another")) == "port 9010 is taken: use another"
+    assert error_text(PermissionError(13, "Permission denied", "r.json")) == "r.json: Permission denied"

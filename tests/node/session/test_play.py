@@ -6,6 +6,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,6 +69,7 @@ class Stage:
         monkeypatch.syspath_prepend(str(PEERS))  # spawned processes get it too
         monkeypatch.setattr(playing, "inputs_of", lambda show, desk, on_audio, folder: {"test": self.hand})
         self.specs: list[OutputSpec] = []
+        self.keep: Path | None = None
 
     def output(self, name: str, kind: str = "Recorder") -> None:
         path = str(self.folder / name)
@@ -96,7 +98,7 @@ class Stage:
 
         beside = threading.Thread(target=run)
         beside.start()
-        report = playing.play(show, PlayOptions(headless=True, report=self.folder / "report.json"))
+        report = playing.play(show, PlayOptions(headless=True, report=self.folder / "report.json", keep=self.keep))
         beside.join()
         if errors:
             raise errors[0]
@@ -411,3 +413,34 @@ def test_refused_controls_and_errors_of_inputs_are_shown_while_the_show_plays(
     assert shown.count("not obeyed: the test: energy takes a number, not 'loud'") == 1
     assert shown.count("test: the device is unplugged: plug it in") == 1
     assert report.controls["refused"] == 201
+
+
+def test_a_terminal_that_closes_ends_the_show_as_ctrl_c_does(stage: Stage, wait_for: Callable[..., None]) -> None:
+    stage.output("audience")
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)  # shells send more than one
+
+    report = stage.play(show(), scenario, interrupt=False)
+    assert report.outputs["audience"]["state"] == "closed"
+    assert report.frames_sent > 0
+
+
+def test_snapshots_that_cannot_be_written_are_shown(
+    stage: Stage, wait_for: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.output("audience")
+    folder = stage.folder / "looks"
+    folder.mkdir()
+    monkeypatch.setattr(stage, "keep", folder / "looks.yaml")
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        shutil.rmtree(folder)  # the stick was pulled out
+        stage.hand.play("snapshot/save", "one")
+        wait_for(lambda: "snapshots: " in capsys.readouterr().err, 20, "a word of it")
+
+    report = stage.play(show(), scenario)
+    assert "error" in report.controls["snapshots"]

@@ -97,7 +97,7 @@ def test_initial_values_are_the_tables_defaults_under_the_shows_own():
         ("cues:\n- name: a\n  pads: {sea: 1}", 3, ["'sea'", "1 to 16"]),
         ("cues:\n- name: a\n- name: A", 3, ["already a cue"]),
         ("cues:\n- {nam: a}", 2, ["did you mean 'name'"]),
-        ("cues:\n- name: a\n  seconds: -1", 3, ["greater than or equal to 0"]),
+        ("cues:\n- name: a\n  seconds: -1", 3, ["this is 0 or more"]),
         ("osc:\n  port: 99999", 2, ["65535"]),
         ("osc:\n  feedback: here", 2, ["9011"]),
         ("midi:\n  map:\n  - {cc: 1, to: enrgy}", 3, ["'energy'"]),
@@ -307,3 +307,18 @@ def test_names_may_be_numbers_and_other_texts_say_that_they_want_quotes():
     assert Show.parse(show.dump()) == show
     for line, hint in {"prompt: 2077": "'2077'", "name: yes": "'True'", "prompt: 2026-11-30": "'2026-11-30'"}.items():
         assert f"put it in quotes, as in {hint}" in error(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cues: [{name: a, pads: {99: 1}}]", "cues.1.pads.99: there is no pad 99"),
+        ("pads: sea", "pads: this is a list: write `- ` before each line of it, or [a, b], not 'sea'"),
+        ("outputs: [{kind: web, port: x}]", "this is a whole number, not 'x', as in web:8080"),
+        ("a:\n\tb: c", "use spaces, not tabs"), ("prompt: sea: blue", "put a text with a colon in quotes"),
+        ("name: 'x\nprompt: y", "a quote or a bracket is not closed"), ("[" * 3000, "nested too deeply"),
+        ("osc: {port: 0}", "osc.port: this is 1 or more, not 0"), ("name: ''", "this is a text that is not empty"),
+    ],
+)  # fmt: skip
+def test_errors_are_plain_words_with_the_right_place(text, words):
+    assert words in error(text)
