@@ -33,6 +33,7 @@ from .packets import (
     AHEAD_MAX_S,
     ASK,
     DATAGRAM_BYTES_MAX,
+    PATTERN_CHARS_MAX,
     Malformed,
     asks,
     build,
@@ -54,6 +55,8 @@ RECEIVE_BUFFER_BYTES = 4 << 20  # requested of the kernel, which may give less
 GATHER_S = 0.002  # between two reads during a flood; a single message never waits
 BATCH_DATAGRAMS = 4096  # at most, in one read
 KNOWN_ADDRESSES, KNOWN_ADDRESS_CHARS = 4096, 256  # of the cache of addresses
+# Of patterns that fit triggers: none of those supersedes another, so that a flood of them would pile up.
+PATTERN_CONTROLS_PER_S = 3000
 NEW_PATTERNS_PER_S = 200  # that are not in the cache yet
 ANSWERS_PER_S = 2000
 FEEDBACK_INTERVAL_S = 1 / FEEDBACK_RATE_HZ
@@ -139,6 +142,7 @@ class OSCInput(Input):
         self._pending_feedback: dict[str, Any] = {}
         self._values_lock = threading.Lock()
         self._scheduled: Scheduled[Endpoint] = Scheduled()
+        self._pattern_controls = Budget(PATTERN_CONTROLS_PER_S, PATTERN_CONTROLS_PER_S)
         self._error = ""
         self._logged = -LOG_INTERVAL_S
 
@@ -324,6 +328,7 @@ class OSCInput(Input):
             translated = None if self._dialect is None else self._dialect.translate(address, args)
             if translated is None:
                 self._counts["foreign"] += 1
+                self._hint(address)
                 return
             self._renew(endpoint, arrived_at)
             for target, values in translated:
@@ -350,11 +355,21 @@ class OSCInput(Input):
         if args and args[0] == ASK:
             self._answer(meaning.targets, _at(endpoint, args[1:]), arrived_at)
             return
+        many = len(meaning.targets) if not meaning.latest else 0
+        if many > 1 and not self._pattern_controls.spend(arrived_at, many):
+            raise Malformed(f"patterns that fit triggers, for more than {PATTERN_CONTROLS_PER_S} controls a second")
         meta = _meta(meaning.step)
         for target in meaning.targets:
             self._deliver_control(ControlEvent(target, args, arrived_at, source, meta))
         if not meaning.targets:
             self._counts["foreign"] += 1
+            self._error = f"{address[:PATTERN_CHARS_MAX]} fits no address; `wj reference` lists them all"
+
+    def _hint(self, address: str) -> None:
+        """An address that lacks our prefix, or has it in other letters. Those of other programs are none of ours."""
+        name = address.strip("/").lower().removeprefix(PREFIX.strip("/") + "/")
+        if name in self._targets:
+            self._error = f"there is no address {address[:PATTERN_CHARS_MAX]}: use {PREFIX}{name}"
 
     def _deliver_control(self, control: ControlEvent) -> None:
         try:
@@ -372,7 +387,7 @@ class OSCInput(Input):
 
     def _refuse(self, error: Exception, endpoint: Endpoint) -> None:
         self._counts["malformed"] += 1
-        self._error = f"a datagram from {endpoint[0]} is not OSC ({error})"
+        self._error = f"ignored a datagram from {endpoint[0]}: {error}"
         sender, count = f"{endpoint[0]}:{endpoint[1]}", self._counts["malformed"]
         self._log_rarely("ignored a datagram from %s that is not OSC (%s); %d so far", sender, error, count)
 

@@ -28,12 +28,13 @@ class Budget:
         self._rate, self._burst = rate, burst
         self._left, self._at = burst, 0.0
 
-    def spend(self, now: float) -> bool:
+    def spend(self, now: float, amount: float = 1.0) -> bool:
+        """Take that much of what is left; False, and nothing is taken, where it does not suffice."""
         self._left = min(self._burst, self._left + max(now - self._at, 0.0) * self._rate)
         self._at = now
-        if self._left < 1:
+        if self._left < amount:
             return False
-        self._left -= 1
+        self._left -= amount
         return True
 
 

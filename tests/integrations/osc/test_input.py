@@ -761,7 +761,7 @@ def test_what_is_good_in_a_bundle_is_obeyed(listener, wait_for):
     listener.send(good.replace(b"pad/1", b"pad/4") + struct.pack(">i", 400) + b"cut")
     wait_for(lambda: {c.target for c in listener.controls} == {"pad/1", "pad/2", "pad/3", "pad/4"})
     wait_for(lambda: listener.input.status()["malformed"] == 1)
-    assert "127.0.0.1 is not OSC (a bundle with a wrong length)" in listener.input.status()["error"]
+    assert "ignored a datagram from 127.0.0.1: a bundle with a wrong length" in listener.input.status()["error"]
 
 
 def test_a_hand_on_a_fader_drops_what_was_scheduled_for_it(listener, wait_for):
@@ -772,3 +772,34 @@ def test_a_hand_on_a_fader_drops_what_was_scheduled_for_it(listener, wait_for):
     wait_for(lambda: listener.input.status()["scheduled"] == 0)
     assert [(c.target, round(c.args[0], 3)) for c in listener.controls] == [("pad/1", 0.1), ("pad/2", 0.9)]
     assert "set its clock by NTP" in listener.input.status()["error"]
+
+
+def test_an_address_that_lacks_our_prefix_is_hinted_at_and_others_are_not(wait_for):
+    listener = Listener(feedback_port=None, targets=["prompt", "pad/1"])
+    try:
+        listener.send(message("/composition/layers/1/video/opacity", 0.5))
+        wait_for(lambda: listener.input.status()["foreign"] == 1)
+        assert listener.input.status()["error"] == ""
+        for address, hint in {"/prompt": "/wj/prompt", "/WJ/pad/1": "/wj/pad/1"}.items():
+            listener.send(message(address, "x"))
+            wait_for(lambda: hint in listener.input.status()["error"])  # noqa: B023
+        listener.send(message("/wj/{a,b}", 1))
+        wait_for(lambda: "fits no address" in listener.input.status()["error"])
+    finally:
+        listener.input.stop()
+        listener.out.close()
+
+
+def test_a_flood_of_patterns_that_fit_triggers_leaves_room_for_a_hand(wait_for):
+    listener = Listener(feedback_port=None, targets=[f"act/{n}" for n in range(300)])
+    try:
+        for _ in range(400):
+            listener.send(message("/wj/act/*", 1))
+        listener.send(message("/wj/act/7", 1))
+        wait_for(lambda: listener.input.status()["malformed"] > 300)
+        wait_for(lambda: len(listener.controls) % 300 == 1, 20)
+        assert len(listener.controls) < 20 * 300
+        assert "for more than 3000 controls a second" in listener.input.status()["error"]
+    finally:
+        listener.input.stop()
+        listener.out.close()
