@@ -7,9 +7,12 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from ..show.schema import Show
 
 DEVICES = "device of the world: auto, cpu, cuda, cuda:1, mps"
 
@@ -67,9 +70,35 @@ def override(part: Any, field: str, value: Any, flag: str) -> None:
 
 
 def check_folder_of(path: Path) -> None:
-    """Raises CommandError where the folder of a file to be written does not exist."""
-    if not path.expanduser().absolute().parent.is_dir():
+    """Raises CommandError where the folder of a file to be written does not exist, or may not be written to."""
+    folder = path.expanduser().absolute().parent
+    if not folder.is_dir():
         raise CommandError(f"{path}: the folder {path.parent} does not exist; create it, or choose another path")
+    if not os.access(folder, os.W_OK):
+        raise CommandError(f"{path}: you may not write to the folder {path.parent}; choose another path")
+
+
+def check_files(show: Show, folder: Path) -> None:
+    """Raises CommandError with a line for each file of the show that is missing or cannot be read.
+
+    folder: where the show's paths start.
+    """
+    from ..show.fields import path_from
+
+    errors = []
+    checks: tuple[Callable[[], Any], ...] = (
+        lambda: call("worldjockey.node.show.media", "check", show.media(folder).values()),
+        lambda: show.live.options(folder) if show.live else None,
+        *(partial(check_folder_of, entry.options["path"]) for entry in show.outputs if "path" in entry.options),
+        *(partial(check_folder_of, path_from(folder, path)) for path in [show.snapshots] if path is not None),
+    )
+    for check in checks:
+        try:
+            check()
+        except (ValueError, CommandError) as error:
+            errors.append(str(error))
+    if errors:
+        raise CommandError("\n".join(errors))
 
 
 def run_logged(log_file: Path | None, verbose: bool, run: Callable[[], Any]) -> Any:
@@ -82,6 +111,8 @@ def run_logged(log_file: Path | None, verbose: bool, run: Callable[[], Any]) -> 
     from ..ipc.status import error_text
     from ..session import terminal
 
+    if log_file is not None:
+        check_folder_of(log_file)
     code, path = 2, None
     try:
         with run_log(log_file, verbose) as path:

@@ -19,6 +19,7 @@ from .command import (
     ShowFile,
     Verbose,
     call,
+    check_files,
     check_folder_of,
     input_option,
     is_torchrun_worker,
@@ -130,9 +131,9 @@ def play(
         override(loaded, "values", {**loaded.values, "seed": seed}, "--seed")
     if keep is None and loaded.snapshots is not None:
         keep = path_from(folder, loaded.snapshots)
-    for path in map(Path, filter(None, [report, keep, *(o.options.get("path") for o in loaded.outputs)])):
+    check_files(loaded, folder)
+    for path in filter(None, [report, keep]):
         check_folder_of(path)
-    call("worldjockey.node.show.media", "check", loaded.media(folder).values())
     if loaded.model == "auto" and loaded.world:
         raise CommandError("--model auto tries the worlds of this machine, not of another: name a world instead")
     if loaded.model == "auto":

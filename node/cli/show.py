@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .command import CommandError, Json, ShowFile
+from .command import CommandError, Json, ShowFile, check_files, check_folder_of
 
 
 def show(
@@ -22,10 +22,13 @@ def show(
     from ..show.yaml_file import read
 
     text = read(show or EMBEDDED)
-    Show.parse(text, str(show or EMBEDDED))
+    loaded, folder = Show.parse(text, str(show or EMBEDDED)), show.parent if show else Path()
+    loaded.outputs = [entry.from_folder(folder) for entry in loaded.outputs]
+    check_files(loaded, folder)
     if save is None:
         typer.echo(text, nl=False)
         return
+    check_folder_of(save)
     if save.exists() and not force:
         raise CommandError(f"{save} already exists: choose another name, or overwrite it with --force")
     save.write_text(text, "utf-8")

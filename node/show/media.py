@@ -47,16 +47,20 @@ class Media:
 
 
 def check(files: Iterable[Media]) -> None:
-    """Read every file once, in a process of its own. ValueError, with its name, for the first that cannot be read."""
+    """Read every file once, in a process of its own. ValueError with a line for each that cannot be read."""
     files = list(files)
     if files:
         with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
-            for _ in pool.map(_read, files):
-                pass
+            if errors := [error for error in pool.map(_error, files) if error]:
+                raise ValueError("\n".join(errors))
 
 
-def _read(media: Media) -> None:
-    media.prompt()
+def _error(media: Media) -> str:
+    try:
+        media.prompt()
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def prompt_text(text: str, *files: str | None) -> str:

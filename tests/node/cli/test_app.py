@@ -211,3 +211,20 @@ def test_ports_are_listed_or_the_reason_given():
     groups = json.loads(wj("ports", "--json", "--seconds", "0.2").stdout)
     assert list(groups) == ["MIDI in", "sound in", "NDI sources", "cameras", "monitors"]
     assert all(isinstance(group["found"], list) for group in groups.values())
+
+
+def test_a_show_is_checked_with_its_files_all_at_once(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        "pads: [{image: gone.png}, {image: torn.png}]\nlive: {file: gone.mp4}\nsnapshots: nowhere/looks.yaml\n"
+        "outputs: ['file:nowhere/a.mp4']\n"
+    )
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    for command in (["show"], ["play", "--seconds", "1"]):
+        result = wj(*command, str(path), check=False)
+        assert result.returncode == 2
+        for words in ("gone.png", "torn.png", "gone.mp4", "looks.yaml", "a.mp4"):
+            assert words in result.stderr, command
+        assert "Traceback" not in result.stderr
+    path.write_text("prompt: the sea")
+    assert wj("show", str(path)).stdout == "prompt: the sea"
