@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .command import CommandError, Json, call
+from .command import CommandError, Json, call, check_folder_of
 
 
 def ports(
@@ -49,6 +49,10 @@ def doctor(
     from ..measure import bug_report
     from ..measure.doctor import check_all
 
+    if report is not None:
+        check_folder_of(report)
+        if show is not None and not show.is_file():
+            raise CommandError(f"{show}: there is no such file; check the path")
     results = []
     for check in check_all(osc_port, seconds):
         results.append(check)
