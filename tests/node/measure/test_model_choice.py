@@ -168,7 +168,7 @@ def test_an_apple_gpu_has_what_torch_recommends(monkeypatch):
 def test_a_card_that_torch_does_not_know_is_a_note_with_the_fix(monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda name: name if name == "nvidia-smi" else None)
     check = doctor.torch()
-    assert (check.state, "no CUDA" in check.detail) == ("note", True)
+    assert (check.state, "built for the CPU only" in check.detail) == ("note", True)
 
 
 def test_the_doctor_lists_which_worlds_play_here_and_how_fast(monkeypatch, tmp_path):
