@@ -25,6 +25,8 @@ COMMIT, LATER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
 TENSORS = np.random.default_rng(0).bytes(300_000)
 CONFIG = b'{"layers": 2}\n'
 
+pytestmark = pytest.mark.slow
+
 
 class Hub(BaseHTTPRequestHandler):
     """Files of any repository: one large (by sha256) and one small (by git's hash), and a pickle nobody wants."""

@@ -34,6 +34,8 @@ from worldjockey.model.evaluate.scorecard.row import Row
 from worldjockey.model.evaluate.scorecard.truth import StageWorld
 from worldjockey.model.stage.vocabulary import ATTRIBUTES
 
+pytestmark = pytest.mark.slow
+
 H, W = 144, 256
 SCENES = quiet_scenes(np.random.default_rng(0), 1)
 

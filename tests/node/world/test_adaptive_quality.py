@@ -21,6 +21,8 @@ from worldjockey.node.world import process as world_process
 from worldjockey.node.world.adaptive_quality import SPARE_S, STEPS_MAX, Governor, Quality, passed, reduced, used
 from worldjockey.node.world.process import WorldOptions, WorldStepper
 
+pytestmark = pytest.mark.slow
+
 WANTED = 1 / 12
 
 
