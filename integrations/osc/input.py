@@ -387,7 +387,8 @@ class OSCInput(Input):
 
     def _refuse(self, error: Exception, endpoint: Endpoint) -> None:
         self._counts["malformed"] += 1
-        self._error = f"ignored a datagram from {endpoint[0]}: {error}"
+        reason = "a text that is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        self._error = f"ignored a datagram from {endpoint[0]}: {reason}"
         sender, count = f"{endpoint[0]}:{endpoint[1]}", self._counts["malformed"]
         self._log_rarely("ignored a datagram from %s that is not OSC (%s); %d so far", sender, error, count)
 

@@ -82,7 +82,10 @@ def parse(message: bytes) -> tuple[str, tuple[Any, ...]]:
     try:
         parsed = osc_message.OscMessage(message)
     except (osc_message.ParseError, ValueError, OverflowError, IndexError, struct.error) as error:
-        raise Malformed(str(error)) from None
+        # python-osc wraps the error of a decoder in its own.
+        unicode = isinstance(error, UnicodeDecodeError) or "codec can't decode" in str(error)
+        what = "a text that is not UTF-8" if unicode else "arguments that do not fit its type tags"
+        raise Malformed(what) from None
     return parsed.address, tuple(_flat(parsed.params))
 
 

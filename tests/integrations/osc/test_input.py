@@ -803,3 +803,17 @@ def test_a_flood_of_patterns_that_fit_triggers_leaves_room_for_a_hand(wait_for):
     finally:
         listener.input.stop()
         listener.out.close()
+
+
+@pytest.mark.parametrize(
+    ("datagram", "reason"),
+    [
+        (b"/wj/a\0\0\0,s\0\0\xff\xfe\xfd\0", "a text that is not UTF-8"),
+        (b"/wj/\xff\xff\0\0,f\0\0" + bytes(4), "a text that is not UTF-8"),
+        (b"/wj/a\0\0\0,b\0\0\x7f\xff\xff\xff", "arguments that do not fit its type tags"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_datagram_is_said_in_words(listener, wait_for, datagram, reason):
+    listener.send(datagram)
+    wait_for(lambda: listener.input.status()["malformed"] == 1)
+    assert reason in listener.input.status()["error"]
