@@ -13,6 +13,8 @@ from PIL import Image
 from quarters import near, quarters, turn, write
 from worldjockey.integrations.camera import VideoSource, camera_url, list_cameras
 
+pytestmark = pytest.mark.slow
+
 FRAMES, RATE = 10, 20
 
 

@@ -9,6 +9,8 @@ from worldjockey.model.stage.sample import moments
 from worldjockey.model.stage.scene import PANORAMA, Scene
 from worldjockey.model.stage.vocabulary import FIGURES, LIGHTS, PLACES, SCENES
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_texture_reads_like_an_image_and_mixes_its_values():
     torch.manual_seed(0)

@@ -24,6 +24,8 @@ from worldjockey.node.session.render import duration, frames, render
 from worldjockey.node.show.schema import Show
 from worldjockey.node.timing.show_clock import ShowClock
 
+pytestmark = pytest.mark.slow
+
 SHOW = Show.parse("""
 model: testcard
 size: 128x72
