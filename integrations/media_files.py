@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +35,17 @@ def read_video(path: Path, fps: float, seconds: float, max_height: int | None = 
     max_height: a taller clip is scaled down. ValueError, with the path, for a file that cannot be read.
     """
     wanted, frames, display = max(round(seconds * fps), 1), list[Any](), Display()
-    try:
-        with av.open(str(path)) as container:
-            aspect = container.streams.video[0].sample_aspect_ratio
-            size: tuple[int, int] | None = None
-            for time, frame in video_frames(container):
-                due = min(int(time * fps + 1e-3) + 1, wanted)
-                frames += frames[-1:] * (due - len(frames) - 1)  # a slower clip holds its frames
-                if len(frames) < due:
-                    frames.append(display.rgb(frame, size, max_height, aspect))
-                    size = frames[0].shape[1], frames[0].shape[0]  # a clip may change its size on the way
-                if len(frames) >= wanted:
-                    break
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such video file") from None
-    except Undecodable as error:
-        raise ValueError(f"{path}: {error}") from None
-    except (av.FFmpegError, IndexError) as error:
-        raise ValueError(f"{path}: this is neither an image nor a video: {_reason(error, path)}") from None
+    with _opened(path, "video", "neither an image nor a video") as container:
+        aspect = container.streams.video[0].sample_aspect_ratio
+        size: tuple[int, int] | None = None
+        for time, frame in video_frames(container):
+            due = min(int(time * fps + 1e-3) + 1, wanted)
+            frames += frames[-1:] * (due - len(frames) - 1)  # a slower clip holds its frames
+            if len(frames) < due:
+                frames.append(display.rgb(frame, size, max_height, aspect))
+                size = frames[0].shape[1], frames[0].shape[0]  # a clip may change its size on the way
+            if len(frames) >= wanted:
+                break
     if not frames:
         raise ValueError(f"{path}: this is neither an image nor a video: it has no frames")
     return np.stack(frames)
@@ -62,24 +57,31 @@ def read_audio(path: Path, seconds: float) -> tuple[Samples, int]:
     ValueError, with the path, for a file that cannot be read.
     """
     wanted, parts = int(seconds * SAMPLE_RATE_HZ), list[Samples]()
-    try:
-        with av.open(str(path)) as container:
-            to_mono = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
-            for frame in audio_frames(container):
-                frame.pts = None
-                parts += [out.to_ndarray()[0].astype(np.float32) for out in to_mono.resample(frame)]
-                if sum(map(len, parts)) >= wanted:
-                    break
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such audio file") from None
-    except Undecodable as error:
-        raise ValueError(f"{path}: {error}") from None
-    except (av.FFmpegError, IndexError) as error:
-        raise ValueError(f"{path}: this is not audio: {_reason(error, path)}") from None
+    with _opened(path, "audio", "not audio") as container:
+        to_mono = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+        for frame in audio_frames(container):
+            frame.pts = None
+            parts += [out.to_ndarray()[0].astype(np.float32) for out in to_mono.resample(frame)]
+            if sum(map(len, parts)) >= wanted:
+                break
     if not parts:
         raise ValueError(f"{path}: this file has no audio")
     return np.concatenate(parts)[:wanted], SAMPLE_RATE_HZ
 
 
-def _reason(error: Exception, path: Path) -> str:
-    return "it has no such stream" if isinstance(error, IndexError) else reason(error, path)
+@contextlib.contextmanager
+def _opened(path: Path, kind: str, otherwise: str) -> Iterator[Any]:
+    """The file's container. What goes wrong with it becomes a ValueError with the path.
+
+    kind: of file, for one that is missing. otherwise: what a file is that cannot be read as that kind.
+    """
+    try:
+        with av.open(str(path)) as container:
+            yield container
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such {kind} file") from None
+    except Undecodable as error:
+        raise ValueError(f"{path}: {error}") from None
+    except (av.FFmpegError, IndexError) as error:
+        why = "it has no such stream" if isinstance(error, IndexError) else reason(error, path)
+        raise ValueError(f"{path}: this is {otherwise}: {why}") from None
