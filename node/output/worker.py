@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import time
@@ -16,6 +15,7 @@ from worldjockey.integrations import CardError, CardMemory, Frame, Layout, OnCar
 from ..ipc.audio_ring import AudioReader, AudioRing
 from ..ipc.card_memory import unpacked_card_memory
 from ..ipc.cell import Cell
+from ..ipc.class_path import load_class
 from ..ipc.frame_ring import FrameRing, Pixels
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import CLOSED, UNSUITABLE, init_child, parent_died, publish_status, raise_priority
@@ -46,8 +46,8 @@ class OutputSpec:
     wants_audio: bool = False
 
     def make(self) -> Output:
-        module, _, name = self.class_path.partition(":")
-        return getattr(importlib.import_module(module), name)(**self.options)
+        made: Output = load_class(self.class_path)(**self.options)
+        return made
 
 
 def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, metadata: Cell, status: Cell,

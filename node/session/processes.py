@@ -23,6 +23,7 @@ from ..output import clock_process, worker
 from ..output.layouts import rings_for
 from ..output.worker import OutputSpec
 from ..remote.key import Key
+from ..show.fields import path_from
 from ..show.outputs import OutputEntry, class_path
 from ..show.schema import Show
 from ..world import live_source
@@ -59,10 +60,11 @@ def live_spec(show: Show, folder: Path) -> LiveSpec | None:
     return LiveSpec(live_source.SOURCE_CLASSES[show.live.kind], show.live.options(folder)) if show.live else None
 
 
-def _remote_key(show: Show, options: PlayOptions) -> Key | None:
+def _remote_key(show: Show, options: PlayOptions, matte: bool) -> Key | None:
     """The key of a world on another machine; None where it runs here.
 
-    Raises RuntimeError or OSError, with the fix, where the show cannot be played with that world.
+    matte: whether an output needs it. Raises RuntimeError or OSError, with the fix, where the show cannot be played
+    with that world.
     """
     if show.world is None:
         return None
@@ -72,7 +74,7 @@ def _remote_key(show: Show, options: PlayOptions) -> Key | None:
         )
     if show.live:
         raise RuntimeError("a live picture cannot be sent to a world on another machine: remove `live` from the show")
-    if any(entry.make().layout == "uyva" for entry in show.outputs):
+    if matte:
         raise RuntimeError("a world on another machine sends no matte: remove `key: figure` from the NDI output")
     from ..remote import client
     from ..remote import key as remote_key
@@ -80,7 +82,7 @@ def _remote_key(show: Show, options: PlayOptions) -> Key | None:
     for media in show.media(options.folder).values():
         for path in media.paths:
             client.named(Path(path))
-    return remote_key.read(options.folder / Path(show.key).expanduser())
+    return remote_key.read(path_from(options.folder, show.key))
 
 
 def _world(show: Show, options: WorldOptions, key: Key | None) -> tuple[Callable[..., None], Any]:
@@ -110,7 +112,8 @@ class Processes:
 
         prompts: those of the snapshots, which may be recalled. audio: the show's, for outputs that carry it.
         """
-        key = _remote_key(show, options)
+        matte = any(spec.layout == "uyva" for spec in specs)
+        key = _remote_key(show, options, matte)
         spec = live_spec(show, options.folder)  # raises where its file is missing: before any memory is shared
         source, tick, metadata = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(METADATA_BYTES)
         rings = rings_for(specs, fmt, source.size)
@@ -124,7 +127,7 @@ class Processes:
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
             show.media(options.folder), (*show.ahead(), *prompts), feed,
-            card=card.memory if card else None, matte=any(spec.layout == "uyva" for spec in specs),
+            card=card.memory if card else None, matte=matte,
         )  # fmt: skip
         target, target_options = _world(show, world_options, key)
         world = Supervisor("world", target, (target_options, mailbox, source), WORLD_PATIENCE_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import logging
 import re
@@ -15,6 +14,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from worldjockey.integrations import Output
 
+from ..ipc.class_path import load_class
 from .fields import SHORT, or_refuse, path_from, plainly
 
 logger = logging.getLogger(__name__)
@@ -53,9 +53,8 @@ def class_path(kind: str) -> str:
 def output_class(kind: str) -> type[Output]:
     """The class of one kind. Its module is imported, but not the library that the output sends through."""
     path = class_path(kind)
-    module, _, name = path.partition(":")
     try:
-        found: type[Output] = getattr(importlib.import_module(module), name)
+        found: type[Output] = load_class(path)
     except Exception as error:  # another package's code
         logger.exception("output %s cannot be imported", kind)
         raise ValueError(f"the output {kind} cannot be imported from {path}: {error}; reinstall its package") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import time
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 from worldjockey.integrations import FrameSource, Unsuitable
 
 from ..ipc.cell import Cell
+from ..ipc.class_path import load_class
 from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
 from ..ipc.process import UNSUITABLE, init_child, parent_died, publish_status
 from ..ipc.status import error_text
@@ -36,8 +36,7 @@ class LiveSpec:
     options: dict[str, Any] = field(default_factory=dict)
 
     def make(self) -> FrameSource:
-        module, _, name = self.class_path.partition(":")
-        made: FrameSource = getattr(importlib.import_module(module), name)(**self.options)
+        made: FrameSource = load_class(self.class_path)(**self.options)
         return made
 
 
