@@ -7,6 +7,7 @@ passed on, for outputs that carry audio.
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 import threading
@@ -151,17 +152,19 @@ class AudioInput(Input):
 
     def start(self, deliver: Deliver) -> None:
         """Raises OSError where a file cannot be read. A missing device is reported in the status, and retried."""
-        blocks = partial(from_device, self._source)
+        reopen = partial(from_device, self._source)
+        opened: Iterator[Block] | None = None
         if self._source is not None and is_file(self._source):
-            blocks = partial(from_file, self._source)
-            next(from_file(self._source))
-        self._thread = threading.Thread(target=self._run, args=(blocks, deliver), daemon=True, name="audio")
+            reopen = partial(from_file, self._source)
+            blocks = reopen()
+            opened = itertools.chain([next(blocks)], blocks)  # the process that was tried is the one that plays
+        self._thread = threading.Thread(target=self._run, args=(opened, reopen, deliver), daemon=True, name="audio")
         self._thread.start()
 
-    def _run(self, blocks: Callable[[], Iterator[Block]], deliver: Deliver) -> None:
+    def _run(self, opened: Iterator[Block] | None, reopen: Callable[[], Iterator[Block]], deliver: Deliver) -> None:
         while not self._stop.is_set():
             try:
-                for block, arrived in blocks():
+                for block, arrived in opened or reopen():
                     if self._stop.is_set():
                         return
                     self._status = {**self._status, "state": "listening"}
@@ -170,6 +173,7 @@ class AudioInput(Input):
                     self.take(block.mean(-1), deliver)
             except (OSError, ValueError) as error:
                 self._status = {**self._status, "state": "no sound", "message": str(error)}
+            opened = None
             self._rest(deliver)
             self._stop.wait(REOPEN_DELAY_S)
 
