@@ -24,6 +24,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from worldjockey.node.ipc import log_file
 from worldjockey.node.ipc.process import limit_threads
+from xdist.scheduler import LoadScopeScheduling
 
 limit_threads(None)  # torch's threads sleep while they wait, also where the tests share the machine
 # The tests start hundreds of processes: each would compile what it imports, where Python is told to keep no bytecode.
@@ -44,6 +45,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not REAL_PEERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+class ModelBesideShow(LoadScopeScheduling):
+    """Two processes (`wj test`): one for the model's tests, one for all that share JACK, avahi and ports."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "model" if nodeid.startswith("tests/model/") else "show"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return ModelBesideShow(config, log)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0, what: str = "") -> None:

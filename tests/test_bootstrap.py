@@ -82,6 +82,11 @@ def test_test_runs_pytest_in_the_checkout(checkout):
     assert result.stdout == f"tests run in {checkout.root}: -m pytest -k deck\n"
 
 
+def test_the_whole_suite_runs_in_two_processes(checkout):
+    result = checkout.run("test", "-m", "not slow")
+    assert result.stdout == f"tests run in {checkout.root}: -m pytest -n 2 --dist loadscope -m not slow\n"
+
+
 def test_an_old_python_is_told_what_is_needed(checkout):
     code = "import runpy, sys; sys.version_info = (3, 8, 1); runpy.run_path(sys.argv[1], run_name='__main__')"
     result = subprocess.run([sys.executable, "-c", code, str(checkout.root / "wj")], capture_output=True, text=True)
