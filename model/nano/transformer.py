@@ -125,11 +125,34 @@ class Conditioning:
     def phase(self) -> Tensor:
         return circle(self.scene.phase, 1.0, (1, 2, 3))
 
+    def vectors(self) -> Vectors:
+        others = [self.phase(), self.pose(), self.clock(), self.seed(), self.scene.sound, *self.memory.unbind(1)]
+        return Vectors(self.prompt(), tuple(others), self.guidance)
+
     def hidden(self) -> Conditioning:
         """The same without the seed in the scene where it is not given, so that geometry cannot leak it."""
         s = self.scene
         return Conditioning(Scene.of(torch.cat([s.flat()[:, :-SEED_DIM], s.seed * self.known[:, None]], -1)), self.dt,
                       self.guidance, self.known, self.memory)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The conditioning of n frames as the network takes it: prompt (n, PROMPT_TOKENS, PROMPT_DIM), the values of each
+    further context token (n, its size), and guidance (n,)."""
+
+    prompt: Tensor
+    others: tuple[Tensor, ...]
+    guidance: Tensor
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What n scenes alone determine, at every noise level: the textures' readings (n, channels, TAPS * rows,
+    TAPS * columns), and the bearings of each column (n, BEARING_CHANNELS, rows, columns)."""
+
+    detail: Tensor
+    bearings: Tensor
 
 
 GLOBAL_DIM = PROMPT_TOKENS * PROMPT_DIM + PHASE_DIM + POSE_DIM + CLOCK_DIM + SEED_DIM + 1 + len(SOUND) + 1 + 8
@@ -358,29 +381,38 @@ class WorldModel(nn.Module):
     def features(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, cache: KVCache | None = None,
              earlier: Tensor | None = None, remembered: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
         """All of `forward` but its end: features (b * t, trunk, rows, columns), and the conditioning (b * t, width)."""
-        c = self.config
-        t, rows, columns = noisy.shape[1], *noisy.shape[-2:]
-        level = level.flatten()
         conditioning = conditioning.hidden()
         if earlier is not None and remembered is not None:
-            conditioning.memory = (self.memory(earlier)[:, None] * remembered).repeat_interleave(t, 0)
-        prompt, memory, sound = conditioning.prompt(), conditioning.memory.unbind(1), conditioning.scene.sound
-        others = [conditioning.phase(), conditioning.pose(), conditioning.clock(), conditioning.seed(), sound, *memory]
-        guidance = conditioning.guidance[:, None] - NO_GUIDANCE
-        cond = self.cond(torch.cat([prompt.flatten(1), *others, guidance, noise_features(level)], -1))
+            memory = self.memory(earlier)[:, None] * remembered
+            conditioning.memory = memory.repeat_interleave(noisy.shape[1], 0)
+        readings = self.read(conditioning.scene, *noisy.shape[-2:])
+        return self.denoise(
+            noisy.flatten(0, 1), level.flatten(), conditioning.vectors(), readings, noisy.shape[1], cache
+        )
+
+    def read(self, scene: Scene, rows: int, columns: int) -> Readings:
+        """Read the textures along the lines of sight of n scenes."""
+        return Readings(self.textures(scene, rows, columns), bearings(scene, rows, columns))
+
+    def denoise(self, noisy: Tensor, level: Tensor, vectors: Vectors, readings: Readings, frames: int,
+                cache: KVCache | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """What of `features` depends on the noise. noisy: (b * frames, c, rows, columns). level: (b * frames,)."""
+        c, rows = self.config, noisy.shape[-2]
+        guidance = vectors.guidance[:, None] - NO_GUIDANCE
+        cond = self.cond(torch.cat([vectors.prompt.flatten(1), *vectors.others, guidance, noise_features(level)], -1))
         # Noise carries no information: the input is weighted by the share of the clean frame in it.
-        hint = noisy.flatten(0, 1) * (1 - level)[:, None, None, None]
-        x = torch.cat([hint, bearings(conditioning.scene, rows, columns)], 1)
+        hint = noisy * (1 - level)[:, None, None, None]
+        x = torch.cat([hint, readings.bearings], 1)
         trunk = self.stem(x.contiguous(memory_format=torch.channels_last))
-        trunk = trunk + self.detail(self.textures(conditioning.scene, rows, columns), cond)
+        trunk = trunk + self.detail(readings.detail, cond)
         trunk = self.body(trunk, cond)
         video = self.patchify(trunk).flatten(2).transpose(1, 2)
-        tokens = torch.einsum("nkp,kpd->nkd", prompt, self.prompt)
-        rest = torch.stack([embed(v) for embed, v in zip(self.others, others, strict=True)], 1)
+        tokens = torch.einsum("nkp,kpd->nkd", vectors.prompt, self.prompt)
+        rest = torch.stack([embed(v) for embed, v in zip(self.others, vectors.others, strict=True)], 1)
         context = torch.cat([tokens, rest], 1) + self.modality
         x, k = torch.cat([context, video], 1), context.shape[1]
         for block in self.blocks:
-            x = block(x, k, cond, rows // c.patch, t, cache)
+            x = block(x, k, cond, rows // c.patch, frames, cache)
         grid = self.unpatchify(self.norm(x[:, k:])).unflatten(1, (rows // c.patch, -1)).permute(0, 3, 1, 2)
         return trunk + F.pixel_shuffle(grid, c.patch), cond
 

@@ -162,13 +162,15 @@ class Nano:
         prompted = look[list(ATTRIBUTES).index("figure")][: len(FIGURES)]
         self.motion.advance(controls.dt, controls.camera, controls.acts, prompted, float(sound[0]))
         conditioning = self._conditioning(look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance)
-        shape = (1, 1, self.world.config.channels, self.rows, self.columns)
+        shape = (1, self.world.config.channels, self.rows, self.columns)
         noise = torch.randn(shape, generator=self.noise).to(self.device)
+        vectors, readings = conditioning.vectors(), self.world.read(conditioning.scene, self.rows, self.columns)
 
         def predict(noisy: Tensor, level: float) -> Tensor:
-            return self.world(noisy, torch.full((1, 1), level, device=self.device), conditioning, self.cache)
+            at = torch.full((1,), level, device=self.device)
+            return self.world.latents(*self.world.denoise(noisy, at, vectors, readings, 1, self.cache))
 
-        frame = sample(predict, noise, controls.steps)[0]
+        frame = sample(predict, noise, controls.steps)
         self.cache.commit()
         self._update_memory(self.world.memory(frame), dt)
         if controls.live is not None and controls.strength > 0:
