@@ -91,7 +91,7 @@ def _nano(opening: Opening) -> World:
 def _load_nano(opening: Opening, device: str) -> Nano:
     from .nano.world import Nano
 
-    return Nano.load(device=device, aspect=opening.aspect)
+    return Nano.load(device=device, aspect=opening.aspect, runtime=opening.options.get("runtime", "auto"))
 
 
 def _turbo(opening: Opening) -> World:
@@ -124,7 +124,10 @@ def _family(name: str, network: Source, licence: str, rate: str, rank: int, swit
 
 
 BUILTIN_WORLDS = (
-    WorldEntry("nano", _nano, memory=0.5, rank=0, devices=("cuda", "mps", "cpu")),
+    WorldEntry(
+        "nano", _nano, memory=0.5, rank=0, devices=("cuda", "mps", "cpu"),
+        options={"runtime": ("auto", "torch", "openvino")},
+    ),
     WorldEntry("testcard", _testcard, rank=1),
     WorldEntry(
         "turbo", _turbo, "turbo", (sources.TURBO, sources.TAESD),
@@ -178,6 +181,13 @@ def split_options(model: str) -> tuple[str, dict[str, str]]:
             )
         options[key] = value
     return name.strip(), options
+
+
+def with_option(model: str, option: str, choice: str) -> str:
+    """A world's name with one more option behind it, in place of another choice of the same. Raises ValueError as
+    `split_options` does."""
+    name, options = split_options(model)
+    return f"{name}:" + ",".join(f"{k}={v}" for k, v in {**options, option: choice}.items())
 
 
 def preset_values(name: str) -> Mapping[str, float | str]:

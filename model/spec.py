@@ -36,6 +36,7 @@ class WorldSpec:
     steps_per_chunk: int = 1  # of which the first is long: it applies the controls and computes the chunk
     qualities: tuple[str, ...] = ()  # best first, each later one cheaper (size, window, ...); frames may be smaller
     matte: bool = False  # it can return the matte of its figure
+    runtime: str = ""  # what computes its frames, for worlds that have several: "openvino bf16"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class WorldState:
 
 class World(Protocol):
     """A running generative model with its memory, which produces frames for ever. If its spec names `qualities`, it
-    also has `set_quality(level: int)`, which takes effect with its next step or its next chunk."""
+    also has `set_quality(level: int)`, which takes effect with its next step or its next chunk. A world that becomes
+    faster after it was opened has `settle()`, which waits for that."""
 
     @property
     def spec(self) -> WorldSpec: ...

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import pi
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..stage.figure import FEET, TALL, contact, skeleton, surface
-from ..stage.geometry import DEPTH_PLANES, FLOWS, MOTES, SPIRALS, SWELLS, Rays, smoothstep
+from ..stage.figure import FEET, TALL, contact, radii, skeleton, surface
+from ..stage.geometry import DEPTH_PLANES, FLOWS, MOTES, SPIRALS, SWELLS, Rays, hypot, smoothstep
 from ..stage.scene import PANORAMA, ROAD, STREET, Scene
 from ..stage.vocabulary import FIGURES, LIGHTS, LOOKS, PLACES, SCENES, WEATHERS
 
@@ -36,6 +37,34 @@ EDGE, HALO = 0.02, 0.03  # of the same: how far an edge is given exactly, and th
 SUN_DISC = 0.04  # screen units within which the sun's edge is given exactly
 BEND_ROUNDS = 2  # waves bend waves that are bent
 WEIGHT_MIN = 0.004  # a value with less weight is not read
+
+
+class Reader(Protocol):
+    """A `Texture`, or what was selected of one."""
+
+    def __call__(self, weights: Tensor, u: Tensor, v: Tensor, level: int = 0) -> Tensor: ...
+
+
+class SelectedTextures(Protocol):
+    """The textures that a single scene shows, selected before (`frame_graphs`).
+
+    first: (1, 1) content of the nearest plane. ends: (1, bones, 4) of the figure's skeleton.
+    """
+
+    panorama: Reader
+    planes: Reader
+    ground: Reader
+    far_ground: Reader
+    path: Reader
+    clouds: Reader
+    sun: Reader
+    skin: Reader
+    first: Tensor
+    ends: Tensor
+
+    def layers(self, r: Rays) -> list[Tensor]:
+        """Readings of the first and second spiral, and of the first and second layer of drops."""
+        ...
 
 
 class Texture(nn.Module):
@@ -63,22 +92,38 @@ class Texture(nn.Module):
         frame, value = torch.nonzero(weights > WEIGHT_MIN, as_tuple=True)
         if not len(frame):  # every process of a team must find a gradient for every texture
             return out + 0.0 * self.table[0, 0, 0, 0] if torch.is_grad_enabled() else out
-        texture = self.table[value]
-        if level:
-            texture = F.avg_pool2d(texture, 2**level)
-        rows, columns = texture.shape[2:]
-        texture = torch.cat([texture[..., -1:], texture, texture[..., :1]], -1)
-        x = (u[frame] * columns + 1) * (2 / (columns + 2)) - 1
-        y = v[frame] * 2 - 1
-        if self.wrap_rows:
-            texture = torch.cat([texture[..., -1:, :], texture, texture[..., :1, :]], -2)
-            y = (v[frame] * rows + 1) * (2 / (rows + 2)) - 1
-        read = F.grid_sample(texture, torch.stack([x, y], -1), padding_mode="border", align_corners=False)
-        if self.covers:
-            opaque = read[:, -1:].sigmoid()
-            read = torch.cat([read[:, :-1] * opaque, opaque], 1)
+        texture = wrapped(pooled(self.table[value], level), self.wrap_rows)
+        read = sample(texture, u[frame], v[frame], self.wrap_rows, self.covers)
         read = read * weights[frame, value][:, None, None, None]
         return read if len(frame) == n == len(frame.unique()) else out.index_add(0, frame, read)
+
+
+def pooled(texture: Tensor, level: int) -> Tensor:
+    """(n, channels, rows, columns) with 2**level times coarser texels."""
+    return F.avg_pool2d(texture, 2**level) if level else texture
+
+
+def wrapped(texture: Tensor, wrap_rows: bool) -> Tensor:
+    """The same with the texels of the opposite edge around it, so that bilinear reading goes on across the edge."""
+    texture = torch.cat([texture[..., -1:], texture, texture[..., :1]], -1)
+    return torch.cat([texture[..., -1:, :], texture, texture[..., :1, :]], -2) if wrap_rows else texture
+
+
+def sample(texture: Tensor, u: Tensor, v: Tensor, wrap_rows: bool, covers: bool) -> Tensor:
+    """Read `wrapped` textures at u and v (n, h, w) -> (n, channels, h, w)."""
+    columns = texture.shape[3] - 2
+    x = (u * columns + 1) * (2 / (columns + 2)) - 1
+    y = v * 2 - 1
+    if wrap_rows:
+        rows = texture.shape[2] - 2
+        y = (v * rows + 1) * (2 / (rows + 2)) - 1
+    x_axis, y_axis = torch.eye(2, device=x.device)  # as a sum, which OpenVINO fuses, where it runs a stack slowly
+    grid = x[..., None] * x_axis + y[..., None] * y_axis
+    read = F.grid_sample(texture, grid, padding_mode="border", align_corners=False)
+    if covers:
+        opaque = read[:, -1:].sigmoid()
+        read = torch.cat([read[:, :-1] * opaque, opaque], 1)
+    return read
 
 
 def _unit(v: Tensor, low: float, high: float) -> Tensor:
@@ -103,12 +148,25 @@ class Bend(nn.Module):
 
     def forward(self, place: Tensor, phases: Tensor) -> Tensor:
         """place (n, places), phases in turns (n, waves, h, w) -> sines and cosines (n, 2 * waves, h, w)."""
-        push = torch.einsum("np,pij->nij", place, self.push)
-        still = 2 * pi * phases.flatten(2)
-        bent = still
+        push = torch.einsum("np,pij->nij", place, self.push) / (2 * pi)
+        bent = still = phases.flatten(2)
         for _ in range(BEND_ROUNDS):
-            bent = torch.baddbmm(still, push, bent.sin())
-        return torch.cat([bent.sin(), bent.cos()], 1).unflatten(-1, phases.shape[2:])
+            bent = torch.baddbmm(still, push, sine(bent))
+        return torch.cat([sine(bent), sine(bent + 0.25)], 1).unflatten(-1, phases.shape[2:])
+
+
+SINE = (6.28318279, -41.3414194, 81.5961388, -76.5796879, 41.2037436, -12.2688599)
+
+
+def sine(turns: Tensor) -> Tensor:
+    """sin(2 pi turns) within 1e-6: an odd polynomial, fitted by least squares over one turn. OpenVINO fuses it, where
+    its own sine was a third of reading a frame's textures."""
+    r = turns - turns.round()
+    square = r * r
+    y = torch.full_like(r, SINE[-1])
+    for factor in reversed(SINE[:-1]):
+        y = y * square + factor
+    return y * r
 
 
 class NeuralTextures(nn.Module):
@@ -136,10 +194,12 @@ class NeuralTextures(nn.Module):
         behind = depth + 2 + 5 * depth
         self.channels = RAY_CHANNELS + behind + depth + 1 + 2 * (depth + 2) + 2 * depth + depth + BODY_CHANNELS
 
-    def forward(self, s: Scene, rows: int, columns: int) -> Tensor:
+    def forward(self, s: Scene, rows: int, columns: int, selected: SelectedTextures | None = None) -> Tensor:
+        """selected: for a single scene, the textures that it shows, where they were selected before."""
         rows, columns = rows * TAPS, columns * TAPS
+        t = selected or self
         r = Rays.of(s, rows, columns)
-        shape = (len(s), rows, columns)
+        shape = (len(s), r.y.shape[1], r.x.shape[1])
         y, pan = r.y[:, :, None].expand(shape), r.pan[:, None, :].expand(shape)
         turns = torch.remainder(r.pan / PANORAMA, 1.0)[:, None, :].expand(shape)
         grounded = s.place[:, [PLACES.index(p) for p in GROUNDED]]
@@ -152,23 +212,29 @@ class NeuralTextures(nn.Module):
         drift = torch.remainder(turns + (s.time / 64)[:, None, None], 1.0)
         height = _unit(-y, -TOP, -BOTTOM)
         behind = torch.cat([
-            self.panorama(grounded, turns, height),
-            self.ground(grounded, along, ahead) * near[:, None],
-            self.far_ground(grounded, along, ahead) * below[:, None],
-            self.path(grounded, lateral, ahead) * near[:, None],
-            self.clouds(grounded.sum(-1, keepdim=True), drift, _unit(-y, -1.35, 0)),
-            self.sun(s.light, beside, height),
+            t.panorama(grounded, turns, height),
+            t.ground(grounded, along, ahead) * near[:, None],
+            t.far_ground(grounded, along, ahead) * below[:, None],
+            t.path(grounded, lateral, ahead) * near[:, None],
+            t.clouds(grounded.sum(-1, keepdim=True), drift, _unit(-y, -1.35, 0)),
+            t.sun(s.light, beside, height),
         ], 1)  # fmt: skip
-        in_front, through = self._near(r, s)
-        return torch.cat([
-            self._rays(r, y, near, below, wx, wz), behind * through, in_front, through,
-            *self._layers(self.spirals, {k: s.place[:, PLACES.index(k)] for k in SPIRALS},
-                          lambda k, i: r.spiral(*SPIRALS[k][i])[:2]),
-            *self._layers(self.motes, self._falling(s), lambda k, i: r.falling(*MOTES[k][i])),
-            self._figure(r, s),
-        ], 1)  # fmt: skip
+        in_front, through = self._near(r, s, t.planes, selected.first if selected else None)
+        layers = selected.layers(r) if selected else self._spirals_and_motes(r, s)
+        figure = self._figure(r, s, selected.skin, selected.ends) if selected else self._figure_if_there(r, s)
+        return torch.cat(
+            [self._rays(r, y, near, below, wx, wz, selected is not None), behind * through, in_front, through, *layers,
+             figure], 1,
+        )  # fmt: skip
 
-    def _rays(self, r: Rays, y: Tensor, near: Tensor, below: Tensor, wx: Tensor, wz: Tensor) -> Tensor:
+    def _spirals_and_motes(self, r: Rays, s: Scene) -> list[Tensor]:
+        places = {k: s.place[:, PLACES.index(k)] for k in SPIRALS}
+        return [
+            *self._layers(self.spirals, places, lambda k, i: r.spiral(*SPIRALS[k][i])[:2]),
+            *self._layers(self.motes, falling(s), lambda k, i: r.falling(*MOTES[k][i])),
+        ]
+
+    def _rays(self, r: Rays, y: Tensor, near: Tensor, below: Tensor, wx: Tensor, wz: Tensor, always: bool) -> Tensor:
         """What is known of a line of sight without any texture: its height, and the waves that travel there."""
         flows = self.flows(r.scene.place, r.flows())
         glitter = r.glitter()[:, None, :, None].expand(-1, 1, -1, y.shape[2])
@@ -176,9 +242,9 @@ class NeuralTextures(nn.Module):
         x = r.screen_x[None, None, :].expand_as(y)
         up = r.screen_y[None, :, None].expand_as(y)
         looks = r.scene.place[:, len(PLACES) - len(LOOKS) :].sum(-1)[:, None, None]
-        growth = -r.spiral(0, 0)[2].log() * looks if float(looks.max()) > WEIGHT_MIN else torch.zeros_like(y)
+        growth = -r.spiral(0, 0)[2].log() * looks if always or float(looks.max()) > WEIGHT_MIN else torch.zeros_like(y)
         beside, over, radius, pulse = r.disc()
-        off = torch.hypot(beside[:, None, :], over[:, :, None])
+        off = hypot(beside[:, None, :], over[:, :, None])
         radius = radius[:, None, None]
         edge = torch.tanh((radius * pulse[:, None, None] - off) / SUN_DISC)
         within = torch.exp(-((off / radius) ** 2))
@@ -186,16 +252,16 @@ class NeuralTextures(nn.Module):
         plain = [y, smoothstep(-0.1, 0.1, y), near, below, x, up, growth, edge, within, stripe]
         return torch.cat([torch.stack(plain, 1), flows, swells], 1)
 
-    def _near(self, r: Rays, s: Scene) -> tuple[Tensor, Tensor]:
+    def _near(self, r: Rays, s: Scene, planes: Reader, first: Tensor | None) -> tuple[Tensor, Tensor]:
         """The near planes laid over each other, and how much of what is behind them shows (Porter & Duff 1984)."""
         scenes = s.place[:, : len(SCENES)]
         laid, through = torch.zeros(1, device=s.time.device), torch.ones(1, device=s.time.device)
-        for level, p in enumerate(r.planes()):
+        for level, p in enumerate(r.planes(first)):
             content = F.one_hot(p.content[:, 0].long(), DEPTH_PLANES).to(scenes.dtype)
             weights = (scenes[:, :, None] * content[:, None, :]).flatten(1)
             u = (p.u / STREET)[:, None, :].expand(-1, p.height.shape[1], -1)
             v = _unit(-p.height, -PLANE_HEIGHT, 0.1)[:, :, None].expand_as(u)
-            read = self.planes(weights, u, v, level) * p.seen[:, :, None, None]
+            read = planes(weights, u, v, level) * p.seen[:, :, None, None]
             seen, opaque = read[:, :-1], read[:, -1:]
             laid = laid + seen * through
             through = through * (1 - opaque)
@@ -212,23 +278,28 @@ class NeuralTextures(nn.Module):
                 slots[i] = read if slots[i] is None else slots[i] + read
         return [slot for slot in slots if slot is not None]
 
-    def _falling(self, s: Scene) -> dict[str, Tensor]:
-        shown = {k: s.weather[:, WEATHERS.index(k)] for k in MOTES if k in WEATHERS}
-        return {**shown, "bubbles": s.place[:, PLACES.index("underwater")]}
-
-    def _figure(self, r: Rays, s: Scene) -> Tensor:
-        """The skin of the posed skeleton, read by how far from it a line of sight passes and which way the surface
-        faces there, seen from the sun's side; and that distance, direction and the shadow under the feet themselves."""
+    def _figure_if_there(self, r: Rays, s: Scene) -> Tensor:
         there = 1 - s.figure[:, FIGURES.index("none")]
         if float(there.detach().max()) < WEIGHT_MIN:
             nothing = torch.zeros(len(s), 1, len(r.screen_y), len(r.screen_x), device=s.time.device)
             return torch.cat([self.skin(torch.zeros_like(there)[:, None], nothing[:, 0], nothing[:, 0]),
                               nothing.expand(-1, BODY_CHANNELS, -1, -1)], 1)  # fmt: skip
+        return self._figure(r, s, self.skin, skeleton(s.figure, s.phase)[0])
+
+    def _figure(self, r: Rays, s: Scene, skin: Reader, ends: Tensor) -> Tensor:
+        """The skin of the posed skeleton, read by how far from it a line of sight passes and which way the surface
+        faces there, seen from the sun's side; and that distance, direction and the shadow under the feet themselves."""
+        there = 1 - s.figure[:, FIGURES.index("none")]
         x, y = r.screen_x / TALL, (r.screen_y - FEET) / TALL
-        ends, radii = skeleton(s.figure, s.phase)
-        d, facing_x, facing_y = surface(x, y, ends, radii)
+        d, facing_x, facing_y = surface(x, y, ends, radii(ends))
         facing_x = facing_x * torch.sign(r.sun()[:, len(r.screen_x) // 2])[:, None, None]
-        read = self.skin(there[:, None], torch.atan2(facing_y, facing_x) / (2 * pi) + 0.5, _unit(d, *SKIN_DEPTH))
+        read = skin(there[:, None], torch.atan2(facing_y, facing_x) / (2 * pi) + 0.5, _unit(d, *SKIN_DEPTH))
         halo = torch.exp(-d.abs() / HALO)
         body = torch.stack([torch.tanh(-d / EDGE), facing_x * halo, facing_y * halo, contact(x, y, ends)], 1)
         return torch.cat([read, body * there[:, None, None, None]], 1)
+
+
+def falling(s: Scene) -> dict[str, Tensor]:
+    """How much of each kind of drops is shown, (n,) each."""
+    shown = {k: s.weather[:, WEATHERS.index(k)] for k in MOTES if k in WEATHERS}
+    return {**shown, "bubbles": s.place[:, PLACES.index("underwater")]}

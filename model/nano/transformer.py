@@ -211,6 +211,7 @@ class Block(nn.Module):
         self.time = Attention(c.width, c.heads) if temporal else None
         if temporal:
             self.age = nn.Parameter(torch.zeros(c.heads, c.window))  # attention bias by how long ago
+        self.layer = (id(self), "near")  # this block's name in a `KVCache`
         self.far = Attention(c.width, c.heads) if temporal and c.recall else None
         self.recall = c.recall
         self.mixer = Mixer(c.width, c.expand)
@@ -240,10 +241,12 @@ class Block(nn.Module):
         y = y.view(n // frames, frames, p, d).transpose(1, 2)  # b p t d
         q, k, v = self.time.project(y)
         if cache is not None:
-            k, v = cache.extend((id(self), "near"), k, v, self.age.shape[1] - 1)
+            k, v = cache.extend(self.layer, k, v, self.age.shape[1] - 1)
         length, window = k.shape[-2], self.age.shape[1]
         ages = torch.arange(length - frames, length, device=y.device)[:, None] - torch.arange(length, device=y.device)
         bias = self.age[:, ages.clamp(0, window - 1)].masked_fill((ages < 0) | (ages >= window), float("-inf"))
+        if cache is not None and cache.missing is not None:
+            bias = bias + cache.missing
         return self.time.attend(q, k, v, bias).transpose(1, 2).reshape(n, p, d)
 
     def _look_far(self, y: Tensor, frames: int, cache: KVCache | None) -> Tensor:
@@ -262,6 +265,8 @@ class KVCache:
 
     `extend` appends those of the present frame for one forward pass; `commit` makes them the newest of the cache.
     """
+
+    missing: Tensor | None = None  # (1, length) added to attention's scores: minus infinity for frames that are padding
 
     def __init__(self) -> None:
         self.committed: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}

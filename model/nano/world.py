@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,9 +29,13 @@ from .image_reader import ImageReader
 from .matte import matte
 from .media_prompts import LOOK, SOUND, TOKENS, encode_image, encode_sound, pulse
 from .relight import relit
+from .runtime import Eager, Runtime
+from .runtime_choice import RuntimeChoice
 from .sampler import sample
 from .text_encoder import TextConfig, TextEncoder
 from .transformer import GUIDANCE_MAX, MEMORY_SPANS_S, Conditioning, KVCache, WorldConfig, WorldModel, current_names
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano.safetensors"
 ENERGY = np.array([1.0, 1.0, 0.6, 0.0])  # what the energy fader gives to level, bass, treble and onset
@@ -60,18 +65,25 @@ class Nano:
         f = autoencoder.config.factor
         self._spec = WorldSpec("nano", self.columns * f, self.rows * f, 20.0, 1, ACTS,
                                ("text", "image", "sound", "action", "live"), str(device), matte=True)  # fmt: skip
+        self.message = ""  # an error that did not stop the world; empty without one
         self.timings: dict[str, float] = {}
         self.reset(0)
+        self.runtime: Runtime = Eager(self)
+        self.choice: RuntimeChoice | None = None
+        self.weights = WEIGHTS  # the file that it was loaded from
 
     @property
     def spec(self) -> WorldSpec:
-        return self._spec
+        return replace(self._spec, runtime=self.runtime.name)
 
     @classmethod
-    def load(cls, path: Path = WEIGHTS, device: str = "auto", aspect: float | None = None) -> Nano:
-        """aspect: width over height of the show; the nearest native shape is taken.
+    def load(cls, path: Path = WEIGHTS, device: str = "auto", aspect: float | None = None,
+             runtime: str = "torch") -> Nano:  # fmt: skip
+        """aspect: width over height of the show; the nearest native shape is taken. runtime: as `RuntimeChoice` takes
+        it.
 
-        Raises WeightsMissing for a missing file, ValueError for a file that is not a nano's.
+        Raises WeightsMissing for a missing file, ValueError for a file that is not a nano's and for a runtime that does
+        not serve.
         """
         if not path.exists():
             raise WeightsMissing(f"{path} is missing: reinstall worldjockey, or train one with `wj train`")
@@ -93,7 +105,15 @@ class Nano:
                 module.load_state_dict(current_names(part) if module is world else part)
             except RuntimeError as error:
                 raise ValueError(f"{path} does not fit this version of worldjockey: reinstall worldjockey") from error
-        return cls(text, reader, autoencoder, world, tensors["mean"], tensors["std"], chosen, aspect)
+        nano = cls(text, reader, autoencoder, world, tensors["mean"], tensors["std"], chosen, aspect)
+        nano.weights = path
+        nano.choice = RuntimeChoice(nano, runtime)
+        return nano
+
+    def settle(self) -> None:
+        """Wait until this world is as fast as it becomes on this machine."""
+        if self.choice is not None:
+            self.choice.settle()
 
     def save(self, path: Path) -> None:
         """fp16 safetensors, the configurations in its header."""
@@ -164,26 +184,42 @@ class Nano:
         conditioning = self._conditioning(look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance)
         shape = (1, self.world.config.channels, self.rows, self.columns)
         noise = torch.randn(shape, generator=self.noise).to(self.device)
-        vectors, readings = conditioning.vectors(), self.world.read(conditioning.scene, self.rows, self.columns)
+        vectors = conditioning.vectors()
+        readings = self._compute("read", conditioning.scene)
 
         def predict(noisy: Tensor, level: float) -> Tensor:
-            at = torch.full((1,), level, device=self.device)
-            return self.world.latents(*self.world.denoise(noisy, at, vectors, readings, 1, self.cache))
+            return self._compute("denoise", noisy, level, vectors, readings, self.cache)
 
         frame = sample(predict, noise, controls.steps)
         self.cache.commit()
-        self._update_memory(self.world.memory(frame), dt)
+        self._update_memory(self._compute("summarise", frame), dt)
         if controls.live is not None and controls.strength > 0:
             frame = relit(frame, self._latent(controls.live), min(controls.strength, 1.0))
         made = time.perf_counter()
-        latent = (frame * self.std + self.mean).contiguous(memory_format=torch.channels_last)
-        image = self.autoencoder.decode(latent)
-        pixels = (image.clamp_(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        pixels: Tensor = self._compute("decode", frame)
         if controls.matte:
             scene = conditioning.scene
             pixels = torch.cat([pixels, matte(scene.figure, scene.phase, *pixels.shape[1:3])[..., None]], -1)
         self.timings = {"step_ms": (made - begin) * 1e3, "decode_ms": (time.perf_counter() - made) * 1e3}
         return pixels
+
+    def _compute(self, method: str, *inputs: Any) -> Any:
+        """A method of the runtime. Once it fails, PyTorch computes that and all further frames."""
+        try:
+            return getattr(self.runtime, method)(*inputs)
+        except Exception as error:
+            if isinstance(self.runtime, Eager):
+                raise
+            self.message = (
+                f"{self.runtime.name} failed, PyTorch computes the frames from now on, slower: --runtime torch"
+            )
+            logger.exception("%s failed in %s", self.runtime.name, method, exc_info=error)
+            self.runtime = Eager(self)
+            return getattr(self.runtime, method)(*inputs)
+
+    def opening(self) -> Conditioning:
+        """The conditioning of the first frame after `reset`."""
+        return self._conditioning(self.look, np.zeros(WIDTH, np.float32), np.zeros(4, np.float32), DT_MIN, 1.0)
 
     def _latent(self, image: NDArray[np.uint8]) -> Tensor:
         """(h, w, 3) RGB of any size -> (1, c, rows, columns), normalised."""

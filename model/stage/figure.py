@@ -7,6 +7,7 @@ from math import pi
 import torch
 from torch import Tensor
 
+from .geometry import hypot
 from .vocabulary import FIGURES
 
 # One row of joints: hip x, hip y, lean, head tilt, then upper/lower angle of left arm, right arm, left leg, right leg.
@@ -106,14 +107,18 @@ def skeleton(figure: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
         knee, foot = limb(top, joints[:, k], joints[:, k + 1], 0.24)
         bones += [(top, knee), (knee, foot)]
     ends = torch.stack([torch.cat(b, -1) for b in bones], 1)
-    radii = torch.tensor(
-        [[0.075, 0.088], [0.075, 0.045], [0.064, 0.060]]
-        + [[0.036, 0.028], [0.028, 0.018]] * 2
-        + [[0.060, 0.040], [0.038, 0.024]] * 2,
-        dtype=ends.dtype,
-        device=ends.device,
-    )
-    return ends, radii
+    return ends, radii(ends)
+
+
+RADII = (
+    (0.075, 0.088), (0.075, 0.045), (0.064, 0.060), *((0.036, 0.028), (0.028, 0.018)) * 2,
+    *((0.060, 0.040), (0.038, 0.024)) * 2,
+)  # fmt: skip
+
+
+def radii(ends: Tensor) -> Tensor:
+    """(10, 2) radii at both ends of the bones whose ends are (n, 10, 4)."""
+    return torch.tensor(RADII, dtype=ends.dtype, device=ends.device)
 
 
 def _reach(x: Tensor, y: Tensor, end: Tensor, radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,7 +128,7 @@ def _reach(x: Tensor, y: Tensor, end: Tensor, radii: Tensor) -> tuple[Tensor, Te
     dx, dy = x1 - x0, y1 - y0
     t = (((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy)).clamp_(0, 1)
     off_x, off_y = x - x0 - t * dx, y - y0 - t * dy
-    return off_x, off_y, torch.hypot(off_x, off_y) - (radii[0] + t * (radii[1] - radii[0]))
+    return off_x, off_y, hypot(off_x, off_y) - (radii[0] + t * (radii[1] - radii[0]))
 
 
 def distance(px: Tensor, py: Tensor, ends: Tensor, radii: Tensor) -> Tensor:
@@ -143,7 +148,7 @@ def surface(px: Tensor, py: Tensor, ends: Tensor, radii: Tensor) -> tuple[Tensor
         to_x, to_y, d = _reach(x, y, ends[:, i], radii[i])
         closer = d < best
         best, off_x, off_y = best.minimum(d), torch.where(closer, to_x, off_x), torch.where(closer, to_y, off_y)
-    length = torch.hypot(off_x, off_y).clamp_(min=1e-6)
+    length = hypot(off_x, off_y).clamp_(min=1e-6)
     return best, off_x / length, off_y / length
 
 

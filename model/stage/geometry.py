@@ -59,6 +59,11 @@ def wrap(v: Tensor, period: float) -> Tensor:
     return torch.remainder(v + period / 2, period) - period / 2
 
 
+def hypot(x: Tensor, y: Tensor) -> Tensor:
+    """The length of (x, y), as `torch.hypot`, of operations that every runtime has."""
+    return (x * x + y * y).sqrt()
+
+
 def smoothstep(low: float, high: float, v: Tensor) -> Tensor:
     """0 below low, 1 above high, 3 t^2 - 2 t^3 between (Hermite, as GLSL's smoothstep)."""
     t = ((v - low) / (high - low)).clamp(0, 1)
@@ -98,10 +103,13 @@ class Rays:
         wx = self.pan[:, None, :] * reach[:, :, None] + self.scene.x[:, None, None]
         return wx, reach + self.scene.z[:, None], reach
 
-    def planes(self) -> list[Plane]:
-        """Near planes, the nearest first. Forward by ROAD / SLICES puts every plane where the next nearer one was."""
-        flow = torch.remainder(self.scene.z, ROAD) / ROAD * DEPTH_PLANES
-        frac, first = (flow - flow.floor())[:, None], flow.floor()[:, None]
+    def planes(self, first: Tensor | None = None) -> list[Plane]:
+        """Near planes, the nearest first. Forward by ROAD / SLICES puts every plane where the next nearer one was.
+
+        first: (n, 1) content of the nearest plane where it is known (`first_content`).
+        """
+        first = first_content(self.scene) if first is None else first
+        frac = (torch.remainder(self.scene.z, ROAD) / ROAD * DEPTH_PLANES)[:, None] - first
         found = []
         for k in range(DEPTH_PLANES):
             depth = NEAREST * SPACING ** (k + 1 - frac)
@@ -115,7 +123,7 @@ class Rays:
             found.append(Plane(content, depth, seen, u, self.y * depth + CAMERA_HEIGHT))
         return found
 
-    def spiral(self, turns: int, inward: int) -> tuple[Tensor, Tensor, Tensor]:
+    def spiral(self, turns: float | Tensor, inward: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-polar coordinates around the vanishing point of a look without a horizon.
 
         Returns bearing 0..1 and growth 0..1 (n, h, w), which both wrap, and the distance r (n, h, w).
@@ -124,7 +132,7 @@ class Rays:
         s = self.scene
         x = self.x[:, None, :] + 0.35 * torch.sin(2 * pi * s.x / STREET)[:, None, None]
         y = (self.y - HORIZON)[:, :, None]
-        r = torch.hypot(x, y).clamp(min=0.02)
+        r = hypot(x, y).clamp(min=0.02)
         spin = s.yaw / PANORAMA + turns * s.time / 64
         flow = inward * s.time / 4 + s.z / ROAD * 4
         bearing = torch.remainder(torch.atan2(y, x) / (2 * pi) + spin[:, None, None], 1.0)
@@ -158,7 +166,7 @@ class Rays:
         z = (wz / ROAD)[:, None, :, None] * k[:, 1, None, None]
         return x + z + ((s.time / 4)[:, None] * k[:, 2])[:, :, None, None]
 
-    def falling(self, rise: float, sway: float) -> tuple[Tensor, Tensor]:
+    def falling(self, rise: float | Tensor, sway: float | Tensor) -> tuple[Tensor, Tensor]:
         """Position (n, h, w) twice, 0..1 and wrapping, in a tile of drops that fills one landscape screen.
 
         rise: tiles a second upwards, negative for what falls; sway: screen units it swings within 4 s.
@@ -169,6 +177,11 @@ class Rays:
         x = (self.screen_x[None, None, :] + s.yaw[:, None, None] + swing + wobble) / (PANORAMA / 2)
         y = -self.screen_y[None] / 2 + (s.time * rise)[:, None]
         return torch.remainder(x, 1.0), torch.remainder(y, 1.0)[:, :, None].expand_as(x)
+
+
+def first_content(s: Scene) -> Tensor:
+    """(n, 1) which content stands on the nearest plane."""
+    return (torch.remainder(s.z, ROAD) / ROAD * DEPTH_PLANES).floor()[:, None]
 
 
 @dataclass

@@ -80,6 +80,10 @@ def play(
     keep: Annotated[Path | None, run_option(help="file that keeps snapshots from one run to the next")] = None,
     log: Annotated[Path | None, run_option(help="folder in which all controls are recorded, for `wj render`")] = None,
     device: Annotated[str, run_option(help=DEVICES)] = "auto",
+    runtime: Annotated[
+        str | None,
+        run_option(help="library that computes nano's frames: auto (the fastest here), torch or openvino"),
+    ] = None,
     threads: Annotated[
         int | None, run_option(help="CPU threads of the world (default: all cores but one)", min=1)
     ] = None,
@@ -139,6 +143,8 @@ def play(
     if loaded.model == "auto":
         print_dim = partial(typer.secho, dim=True, err=True)
         loaded.model = call("worldjockey.node.measure.model_choice", "choose", device, float(loaded.fps), print_dim)
+    if runtime is not None:
+        loaded.model = call("worldjockey.model.registry", "with_option", loaded.model, "runtime", runtime)
     if loaded.world is None:  # another machine may have other worlds
         call("worldjockey.model.registry", "check", loaded.model)
     options = PlayOptions(

@@ -66,6 +66,7 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
         from worldjockey.model import Controls, Prompt, load
 
         world = load(model, device=device)
+        getattr(world, "settle", int)()
         tokens = world.encode(Prompt(PROMPTS[0])).values
         load_s = round(time.monotonic() - began, 2)
         chunk = world.spec.steps_per_chunk  # whose first step is long, so only whole chunks are measured
@@ -91,8 +92,8 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
             pipe.send(row | {key: percentiles(values) for key, values in timings.items()})
         spec = world.spec
         pipe.send({
-            "device": spec.device, "size": [spec.width, spec.height], "threads": threads, "load_s": load_s,
-            "rate": spec.fps, "frames_per_step": spec.frames_per_step,
+            "device": spec.device, "runtime": spec.runtime, "size": [spec.width, spec.height], "threads": threads,
+            "load_s": load_s, "rate": spec.fps, "frames_per_step": spec.frames_per_step,
         })  # fmt: skip
     except Exception as error:
         pipe.send({"error": error_text(error)})

@@ -183,6 +183,7 @@ def render(show: Show, log: Path, out: Path, device: str = "auto", seconds: floa
     total = math.ceil(seconds * fmt.fps_num / fmt.fps_den)
     output, scaler, digest = FileOutput(out), Scaler("yuv420p", show.width, show.height), hashlib.sha256()
     world = load(show.model, device=device, aspect=show.width / show.height)
+    getattr(world, "settle", int)()
     output.open(fmt)
     done = 0
     try:

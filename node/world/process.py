@@ -104,7 +104,14 @@ class WorldStepper:
         """The latest error of prompts or live video; empty without one."""
         no_matte = NO_MATTE if self.options.matte and not self.world.spec.matte else ""
         failed = self._step_error if time.monotonic() - self._failed_at < STEP_ERROR_S else ""
-        return failed or self.encoder.error or (self.conditioning.error if self.conditioning else "") or no_matte
+        message: str = getattr(self.world, "message", "")
+        return (
+            failed
+            or message
+            or self.encoder.error
+            or (self.conditioning.error if self.conditioning else "")
+            or no_matte
+        )
 
     def _smoothed(self, name: str, target: float, dt: float) -> float:
         value = approach(self.smoothed.get(name, target), target, dt, PARAMETERS[name].smoothing)
@@ -328,7 +335,8 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
             since = arrived[-1][0] - arrived[0][0] if len(arrived) > 1 else 0.0
             rate = sum(n for _, n in list(arrived)[1:]) / since if since else 0.0
             heartbeat.publish({
-                **fields, "state": "running", "device": spec.device, "width": spec.width, "height": spec.height,
+                **fields, "state": "running", "device": spec.device, "runtime": spec.runtime,
+                "width": spec.width, "height": spec.height,
                 "fps": round(rate, 2), "frames": made, "encode_ms": round(stepper.encoder.encode_ms, 2),
                 "quality": governor.message(), "message": stepper.error, "card": publisher.error,
                 "unread": stepper.encoder.unread,

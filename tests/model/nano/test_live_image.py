@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def world():
-    return load("nano", device="cpu")
+    return load("nano:runtime=torch", device="cpu")
 
 
 @pytest.fixture(scope="module")

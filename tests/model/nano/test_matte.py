@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def world() -> Nano:
-    found = load("nano", device="cpu")
+    found = load("nano:runtime=torch", device="cpu")
     assert isinstance(found, Nano)
     return found
 

@@ -28,7 +28,7 @@ def test_the_embedded_world_needs_no_pooling_that_mps_lacks(aspect: float, monke
 
     monkeypatch.setattr(torch.nn.functional, "adaptive_avg_pool2d", pool)
     monkeypatch.setattr(torch, "adaptive_avg_pool1d", pool)
-    world = load("nano", device="cpu", aspect=aspect)
+    world = load("nano:runtime=torch", device="cpu", aspect=aspect)
     values = world.encode(Prompt(image=torch.zeros(90, 160, 3, dtype=torch.uint8).numpy())).values
     assert world.step(Controls(values)).shape[-1] == 3
 
@@ -46,14 +46,14 @@ def test_auto_takes_the_next_device_where_one_cannot_take_a_step(
 
     monkeypatch.setattr(Nano, "step", fails_on_cuda)
     with gpu():
-        world = load("nano", device="auto")
+        world = load("nano:runtime=torch", device="auto")
         assert world.spec.device == "cpu"
         with pytest.raises(type(error)):  # a device that was asked for is not replaced
-            load("nano", device="cuda").step(Controls(world.encode(Prompt()).values))
+            load("nano:runtime=torch", device="cuda").step(Controls(world.encode(Prompt()).values))
 
 
 def test_a_world_that_was_tried_starts_as_one_that_was_not() -> None:
-    tried, fresh = load("nano", device="cpu"), load("nano", device="cpu")
+    tried, fresh = load("nano:runtime=torch", device="cpu"), load("nano:runtime=torch", device="cpu")
     assert isinstance(tried, Nano)
     tried.check()
     controls = Controls(fresh.encode(Prompt("a calm sea")).values)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def encoder():
     """The shipped one."""
-    return load("nano", device="cpu").text
+    return load("nano:runtime=torch", device="cpu").text
 
 
 def test_phrases_that_test_are_none_that_teach():

@@ -19,7 +19,7 @@ PLACE, LIGHT = list(ATTRIBUTES).index("place"), list(ATTRIBUTES).index("light")
 
 @pytest.fixture(scope="module")
 def world():
-    return load("nano", device="cpu")
+    return load("nano:runtime=torch", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_a_second_of_sound_moves_the_frame_in_its_own_rhythm(world):
 
 @pytest.mark.parametrize(("aspect", "size"), [(9 / 16, (288, 512)), (1.0, (288, 288)), (2.2, (512, 288))])
 def test_every_shape_comes_from_the_same_weights(probe, aspect, size):
-    world = load("nano", device="cpu", aspect=aspect)
+    world = load("nano:runtime=torch", device="cpu", aspect=aspect)
     assert (world.spec.width, world.spec.height) == size
     frame = play(world, "sunset over the desert", 20)
     assert frame.shape == (size[1], size[0], 3)

@@ -138,7 +138,7 @@ def place(tokens: Any) -> str:
 
 
 def test_look_glides_the_tokens_to_the_place_that_is_seen(feed: LiveFeed, wait_for: Any) -> None:
-    world = load("nano", device="cpu")
+    world = load("nano:runtime=torch", device="cpu")
     desert, city = (world.encode(Prompt(text)).values for text in ("desert at noon", "dancing in the city at night"))
     from worldjockey.model import Controls
 

@@ -165,7 +165,7 @@ def test_a_prompt_that_says_little_to_the_world_is_named(box):
 
 @pytest.mark.slow
 def test_the_embedded_world_tells_what_it_could_not_read():
-    world = load("nano", device="cpu")
+    world = load("nano:runtime=torch", device="cpu")
     assert all(world.encode(Prompt(text)).understood > 0.6 for text in ("rain", "a city at night", "sad", "dance", ""))
     assert all(world.encode(Prompt(text)).understood < 0.3 for text in ("potato", "error 404", "invoice 2026"))
     assert world.encode(Prompt("potato", image=np.zeros((64, 64, 3), np.uint8))).understood == 1.0

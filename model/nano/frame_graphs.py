@@ -1,0 +1,118 @@
+"""A frame of nano as static graphs of tensors: runtimes that compile graphs are made of these.
+
+Every shape is fixed and nothing depends on a value, so that no operation waits for the device: what a scene shows is
+selected on the host (`texture_selection`), and a memory that is still short is padded and masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..stage.scene import Scene
+from .neural_textures import bearings
+from .texture_selection import Selection, Selector
+from .transformer import KVCache, Readings, Vectors, WorldModel
+
+if TYPE_CHECKING:
+    from .world import Nano
+
+OTHERS = 7  # vectors of `Vectors.others`
+
+
+class ReadGraph(nn.Module):
+    """(1, SCENE_DIM) scene and the tensors of `Selector.select` -> the two tensors of `Readings`."""
+
+    def __init__(self, world: WorldModel, selector: Selector, names: Sequence[str], rows: int, columns: int) -> None:
+        super().__init__()
+        self.world, self.names, self.wrap_rows = world, tuple(names), selector.wrap_rows
+        self.rows, self.columns = rows, columns
+
+    def forward(self, flat: Tensor, *selected: Tensor) -> tuple[Tensor, Tensor]:
+        scene = Scene.of(flat)
+        selection = Selection(dict(zip(self.names, selected, strict=True)), self.wrap_rows)
+        detail = self.world.textures(scene, self.rows, self.columns, selection)
+        return detail, bearings(scene, self.rows, self.columns)
+
+
+class DenoiseGraph(nn.Module):
+    """(1, c, rows, columns) noisy latents, their level (1,), `Readings`, `Vectors` and what `padded` returns -> clean
+    latents, and the keys and values with this frame's."""
+
+    def __init__(self, world: WorldModel) -> None:
+        super().__init__()
+        self.world = world
+
+    def forward(self, noisy: Tensor, level: Tensor, detail: Tensor, turns: Tensor, prompt: Tensor, guidance: Tensor,
+                missing: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:  # fmt: skip
+        others, kept = rest[:OTHERS], rest[OTHERS:]
+        layers = cached_layers(self.world)
+        cache = KVCache()
+        cache.missing = missing
+        cache.committed = {layer: (kept[2 * i], kept[2 * i + 1]) for i, layer in enumerate(layers)}
+        vectors = Vectors(prompt, others, guidance)
+        latents = self.world.latents(*self.world.denoise(noisy, level, vectors, Readings(detail, turns), 1, cache))
+        cache.commit()
+        return latents, *(tensor for layer in layers for tensor in cache.committed[layer])
+
+
+class MemoryGraph(nn.Module):
+    """(1, c, rows, columns) latents -> (1, look)."""
+
+    def __init__(self, world: WorldModel) -> None:
+        super().__init__()
+        self.memory = world.memory
+
+    def forward(self, latents: Tensor) -> Tensor:
+        code: Tensor = self.memory(latents)
+        return code
+
+
+class DecodeGraph(nn.Module):
+    """(1, c, rows, columns) normalised latents -> (1, height, width, 3) uint8 RGB."""
+
+    def __init__(self, nano: Nano) -> None:
+        super().__init__()
+        self.autoencoder = nano.autoencoder
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", nano.mean, persistent=False)
+        self.register_buffer("std", nano.std, persistent=False)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        latents = (latents * self.std + self.mean).contiguous(memory_format=torch.channels_last)
+        image = self.autoencoder.decode(latents)
+        return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def cached_layers(world: WorldModel) -> list[tuple[int, str]]:
+    """The layers that look back in time, as a `KVCache` names them."""
+    return [block.layer for block in world.blocks if block.time is not None]  # type: ignore[misc]
+
+
+def padded(cache: KVCache, world: WorldModel, places: int) -> tuple[Tensor, list[Tensor]]:
+    """A mask (1, window) that is 0 for the frames in a cache and for the present one and minus infinity for those that
+    it lacks, and its keys and values with zeros for the latter: (1, places, heads, window - 1, size) each."""
+    c = world.config
+    kept, size = c.window - 1, c.width // c.heads
+    mask, tensors = torch.zeros(1, c.window), []
+    for layer in cached_layers(world):
+        pair = cache.committed.get(layer) or (torch.zeros(1, places, c.heads, 0, size),) * 2
+        lacks = kept - pair[0].shape[-2]
+        mask[:, :lacks] = float("-inf")
+        tensors += [F.pad(tensor, (0, 0, lacks, 0)) if lacks else tensor for tensor in pair]
+    return mask, tensors
+
+
+def extend(cache: KVCache, world: WorldModel, tensors: Sequence[Tensor]) -> None:
+    """Put the keys and values that `DenoiseGraph` returned into a cache, to be committed as after any other step."""
+    kept = world.config.window - 1
+    for i, layer in enumerate(cached_layers(world)):
+        before = cache.committed[layer][0].shape[-2] if layer in cache.committed else 0
+        frames = min(before + 1, kept)
+        k, v = (tensor[..., -frames:, :].clone() for tensor in tensors[2 * i : 2 * i + 2])
+        cache.pending[layer] = (k, v, kept)

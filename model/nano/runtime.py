@@ -1,0 +1,61 @@
+"""What computes the frames of nano: `Eager` here is the reference, `openvino_runtime` serves CPUs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from ..stage.scene import Scene
+from .frame_graphs import DecodeGraph
+from .transformer import KVCache, Readings, Vectors
+
+if TYPE_CHECKING:
+    from .world import Nano
+
+
+class Runtime(Protocol):
+    """name: as `--runtime` takes it, perhaps with the precision behind it ("openvino bf16")."""
+
+    name: str
+
+    def read(self, scene: Scene) -> Readings:
+        """Read the textures that one scene shows. The readings are valid until the next call."""
+        ...
+
+    def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
+        """(1, c, rows, columns) noisy latents -> clean ones. Keys and values of this frame wait in `cache`."""
+        ...
+
+    def summarise(self, latents: Tensor) -> Tensor:
+        """(1, c, rows, columns) -> (1, look): what the memory tokens keep of a frame."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(1, c, rows, columns) normalised latents -> (1, height, width, 3) uint8 RGB."""
+        ...
+
+
+class Eager:
+    """PyTorch, operation by operation, on any device."""
+
+    def __init__(self, nano: Nano) -> None:
+        self.name = "torch"
+        self._world, self._rows, self._columns = nano.world, nano.rows, nano.columns
+        self._decode = DecodeGraph(nano)
+
+    def read(self, scene: Scene) -> Readings:
+        return self._world.read(scene, self._rows, self._columns)
+
+    def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
+        at = torch.full((1,), level, device=noisy.device)
+        return self._world.latents(*self._world.denoise(noisy, at, vectors, readings, 1, cache))
+
+    def summarise(self, latents: Tensor) -> Tensor:
+        code: Tensor = self._world.memory(latents)
+        return code
+
+    def decode(self, latents: Tensor) -> Tensor:
+        frame: Tensor = self._decode(latents)
+        return frame

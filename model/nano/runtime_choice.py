@@ -1,0 +1,183 @@
+"""Which runtime computes nano's frames: the fastest one on this machine, found once and remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import torch
+
+from ..spec import Controls, Prompt
+from .runtime import Eager, Runtime
+
+if TYPE_CHECKING:
+    from .world import Nano
+
+logger = logging.getLogger(__name__)
+
+REFERENCE = "torch"
+RUNTIMES = ("auto", REFERENCE, "openvino")
+PROMPT = "a dancer in a neon city at night in the rain"
+WARM_UP_FRAMES, FRAMES = 2, 7  # of each trial: the graphs' first frames are slow
+FIRST_TRIAL_DELAY_S = 10.0  # after which a show that has just begun is disturbed by the trial of the runtimes
+PARITY_DB = 38.0  # peak signal to noise ratio to PyTorch's frame, below which a runtime is not used
+
+
+class RuntimeChoice:
+    """The runtime of one world: `wanted` is one of RUNTIMES.
+
+    "auto" takes the fastest whose frames are those of PyTorch; on a GPU that is PyTorch. On the first start on a
+    machine a process of low priority tries them out, which takes about 20 s, while PyTorch computes the frames. A
+    runtime that is missing or fails is not taken. Raises ValueError for another name, and for "openvino" where that
+    does not serve.
+    """
+
+    def __init__(self, nano: Nano, wanted: str) -> None:
+        if wanted not in RUNTIMES:
+            raise ValueError(f"unknown runtime {wanted!r}: there are {', '.join(RUNTIMES)}")
+        self._nano, self._threads = nano, torch.get_num_threads()
+        self._preparing: threading.Thread | None = None
+        self._awaited = threading.Event()
+        if wanted == "torch" or (wanted == "auto" and nano.device.type != "cpu"):
+            return
+        try:
+            known = _remembered(nano, self._threads)
+            if wanted == "openvino":
+                nano.runtime = fastest(nano, self._threads, compiled_only=True)
+            elif known is not None:
+                self._open(known)
+            else:
+                self._preparing = threading.Thread(target=self._prepare, name="runtimes", daemon=True)
+                self._preparing.start()
+        except Exception as error:
+            if wanted != "auto":
+                raise ValueError(f"this world does not run by OpenVINO here ({error}): try --runtime torch") from error
+            logger.warning("OpenVINO does not serve here, PyTorch computes the frames: %s", error, exc_info=error)
+
+    def settle(self) -> None:
+        """Wait until the runtime is chosen."""
+        self._awaited.set()
+        if self._preparing is not None:
+            self._preparing.join()
+
+    def _open(self, known: str) -> None:
+        from .openvino_runtime import OpenVINO, precisions
+
+        if known in precisions():
+            self._nano.runtime = OpenVINO(self._nano, known, self._threads)
+
+    def _prepare(self) -> None:
+        nano = self._nano
+        self._awaited.wait(FIRST_TRIAL_DELAY_S)
+        command = [sys.executable, "-m", __name__, str(nano.weights), str(nano.columns / nano.rows), str(self._threads)]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise RuntimeError(done.stderr.strip() or f"it ended with {done.returncode}")
+            known = _remembered(nano, self._threads)
+            if known is None:
+                raise RuntimeError("its result cannot be read")
+            self._open(known)
+        except Exception as error:
+            logger.warning("no faster runtime was found, PyTorch computes the frames: %s", error, exc_info=error)
+
+
+def fastest(nano: Nano, threads: int, compiled_only: bool) -> Runtime:
+    """Try out the runtimes, and remember the fastest. Raises ValueError where none draws what PyTorch draws."""
+    if nano.device.type != "cpu":
+        raise ValueError("it serves CPUs only, and the device is " + nano.device.type)
+    from .openvino_runtime import OpenVINO, precisions
+
+    runtimes: dict[str, Runtime] = {REFERENCE: Eager(nano)}
+    runtimes |= {precision: OpenVINO(nano, precision, threads) for precision in precisions()}
+    trials = _try(nano, runtimes)
+    fit = [name for name, (_, parity) in trials.items() if parity >= PARITY_DB]
+    if compiled_only:
+        fit.remove(REFERENCE)
+    if not fit:
+        raise ValueError(f"its frames differ from PyTorch's: {trials}")
+    best = min(fit, key=lambda name: trials[name][0])
+    figures = {name: {"ms": round(ms, 2), "parity_db": round(parity, 1)} for name, (ms, parity) in trials.items()}
+    logger.info("runtimes of nano: %s", figures)
+    if not compiled_only:
+        file = _file(nano, threads)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps({"runtime": best, "trials": figures}))
+        unfinished.replace(file)
+    return runtimes[best]
+
+
+def _file(nano: Nano, threads: int) -> Path:
+    from .openvino_runtime import cache_folder
+
+    return cache_folder(nano) / f"runtime-{nano.rows}x{nano.columns}-{threads}.json"
+
+
+def _remembered(nano: Nano, threads: int) -> str | None:
+    file = _file(nano, threads)
+    try:
+        return str(json.loads(file.read_text())["runtime"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.info("%s cannot be read (%s): the runtimes are tried again", file, error)
+        return None
+
+
+def _try(nano: Nano, runtimes: Mapping[str, Runtime]) -> dict[str, tuple[float, float]]:
+    """Milliseconds a frame, and the parity to PyTorch's frame in dB, by name. The runtimes take turns at each frame, so
+    that whatever else the machine does slows all of them."""
+    before = nano.runtime
+    controls = Controls(nano.encode(Prompt(PROMPT)).values, acts={"dance": 1.0})
+    times: dict[str, list[float]] = {name: [] for name in runtimes}
+    frames: dict[str, np.ndarray] = {}
+    nano.reset(0)
+    try:
+        for _ in range(WARM_UP_FRAMES + FRAMES):
+            state = nano.snapshot()
+            for name, runtime in runtimes.items():
+                nano.runtime = runtime
+                nano.restore(state)
+                begin = time.perf_counter()
+                frames[name] = nano.step(controls).numpy()
+                times[name].append((time.perf_counter() - begin) * 1e3)
+    finally:
+        nano.runtime = before
+        nano.reset(0)
+    return {
+        name: (statistics.median(times[name][WARM_UP_FRAMES:]), _psnr(frames[name], frames[REFERENCE]))
+        for name in runtimes
+    }
+
+
+def _psnr(frame: np.ndarray, reference: np.ndarray) -> float:
+    error = float(((frame.astype(np.float32) - reference) ** 2).mean())
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def main(weights: str, aspect: str, threads: str) -> None:
+    """Try out the runtimes for these weights, in a process of low priority."""
+    from .world import Nano
+
+    with contextlib.suppress(psutil.Error, OSError):
+        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else 10)
+    torch.set_num_threads(int(threads))
+    nano = Nano.load(Path(weights), device="cpu", aspect=float(aspect), runtime="torch")
+    fastest(nano, int(threads), compiled_only=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
