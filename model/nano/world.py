@@ -23,6 +23,7 @@ from ..spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from ..stage.motion import Motion
 from ..stage.sample import DT_MAX, DT_MIN
 from ..stage.scene import NUMBERS, SEED_DIM, Scene
+from ..stage.scene import SOUND as SOUND_NAMES
 from ..stage.vocabulary import ATTRIBUTES, FIGURES, OPENING, WIDTH
 from .autoencoder import Autoencoder, AutoencoderConfig
 from .image_reader import ImageReader
@@ -48,6 +49,15 @@ def shape_for(config: WorldConfig, aspect: float | None) -> tuple[int, int]:
     if aspect is None:
         return r, c
     return min(((r, c), (r, r), (c, r)), key=lambda shape: abs(np.log(shape[1] / shape[0]) - np.log(aspect)))
+
+
+def opening_figure() -> Array:
+    return np.eye(len(FIGURES), dtype=np.float32)[FIGURES.index(OPENING["figure"])]
+
+
+def opening_look() -> list[Array]:
+    """The value of each attribute with which a world opens, (WIDTH,) each."""
+    return [np.eye(WIDTH, dtype=np.float32)[values.index(OPENING[k])] for k, values in ATTRIBUTES.items()]
 
 
 class Nano:
@@ -150,9 +160,8 @@ class Nano:
     def reset(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         shape = rng.uniform(-1, 1, SEED_DIM).astype(np.float32) if seed else np.zeros(SEED_DIM, np.float32)
-        figure = np.eye(len(FIGURES), dtype=np.float32)[FIGURES.index(OPENING["figure"])]
-        self.motion = Motion(seed=shape, figure=figure)
-        self.look = [np.eye(WIDTH, dtype=np.float32)[values.index(OPENING[k])] for k, values in ATTRIBUTES.items()]
+        self.motion = Motion(seed=shape, figure=opening_figure())
+        self.look = opening_look()
         self.noise = torch.Generator().manual_seed(seed)
         self.cache = KVCache()
         self.memory: Tensor | None = None  # (1, len(MEMORY_SPANS_S), look)
@@ -181,7 +190,9 @@ class Nano:
         look = self._remember(controls.tokens, controls.dt)
         prompted = look[list(ATTRIBUTES).index("figure")][: len(FIGURES)]
         self.motion.advance(controls.dt, controls.camera, controls.acts, prompted, float(sound[0]))
-        conditioning = self._conditioning(look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance)
+        conditioning = self._conditioning(
+            self.motion, look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance
+        )
         shape = (1, self.world.config.channels, self.rows, self.columns)
         noise = torch.randn(shape, generator=self.noise).to(self.device)
         vectors = conditioning.vectors()
@@ -218,8 +229,10 @@ class Nano:
             return getattr(self.runtime, method)(*inputs)
 
     def opening(self) -> Conditioning:
-        """The conditioning of the first frame after `reset`."""
-        return self._conditioning(self.look, np.zeros(WIDTH, np.float32), np.zeros(4, np.float32), DT_MIN, 1.0)
+        """The conditioning of the first frame after `reset(0)`, whatever is played now."""
+        motion = Motion(seed=np.zeros(SEED_DIM, np.float32), figure=opening_figure())
+        nothing = np.zeros(WIDTH, np.float32)
+        return self._conditioning(motion, opening_look(), nothing, np.zeros(len(SOUND_NAMES), np.float32), DT_MIN, 1.0)
 
     def _latent(self, image: NDArray[np.uint8]) -> Tensor:
         """(h, w, 3) RGB of any size -> (1, c, rows, columns), normalised."""
@@ -230,8 +243,9 @@ class Nano:
         latent = self.autoencoder.encode(x.contiguous(memory_format=torch.channels_last))
         return (latent - self.mean) / self.std
 
-    def _conditioning(self, look: list[Array], seen: Array, sound: Array, dt: float, guidance: float) -> Conditioning:
-        m = self.motion
+    def _conditioning(
+        self, m: Motion, look: list[Array], seen: Array, sound: Array, dt: float, guidance: float
+    ) -> Conditioning:
         rows = {k: torch.from_numpy(look[i][: len(v)])[None] for i, (k, v) in enumerate(ATTRIBUTES.items())}
         rows["figure"] = torch.from_numpy(m.figure)[None]
         numbers = {k: torch.tensor([getattr(m, k)], dtype=torch.float32) for k in NUMBERS}
