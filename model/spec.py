@@ -91,7 +91,7 @@ class Controls:
     tokens: Array  # (n, d), mixed by the deck from encoded prompts
     acts: Mapping[str, float] = field(default_factory=dict)  # act -> strength 0..1; empty is "none"
     camera: Mapping[str, float] = field(default_factory=dict)  # axis of CAMERA_AXES -> -1..1
-    dt: float = 1 / 20  # seconds of world time this step covers, 1/30..1/8
+    dt: float = 1 / 20  # seconds of world time this step covers, 1/120..1/8
     steps: int = 1  # prediction steps, 1..4
     energy: float = 0.0  # 0..1, how strongly a fader drives the scene
     sound: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # level, bass, treble, onset, 0..1 each

@@ -184,7 +184,7 @@ class Nano:
     @torch.inference_mode()
     def step(self, controls: Controls) -> Tensor:
         begin = time.perf_counter()
-        dt = min(max(controls.dt, DT_MIN), DT_MAX)
+        dt = min(max(controls.dt, DT_MIN), DT_MAX)  # as the network knows it; the world itself moves by controls.dt
         looped = pulse(controls.tokens[SOUND], self.motion.time)
         sound = np.clip(np.maximum(np.maximum(controls.sound, looped), controls.energy * ENERGY), 0, 1)
         look = self._remember(controls.tokens, controls.dt)
@@ -203,7 +203,7 @@ class Nano:
 
         frame = sample(predict, noise, controls.steps)
         self.cache.commit()
-        self._update_memory(self._compute("summarise", frame), dt)
+        self._update_memory(self._compute("summarise", frame), controls.dt)
         if controls.live is not None and controls.strength > 0:
             frame = relit(frame, self._latent(controls.live), min(controls.strength, 1.0))
         made = time.perf_counter()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from worldjockey.model import Controls, World
 
 logger = logging.getLogger(__name__)
-DT_MIN, DT_MAX = 1 / 30, 1 / 8  # seconds of world time that one step covers
+DT_MIN, DT_MAX = 1 / 120, 1 / 8  # seconds of world time that one step covers
 NATIVE_BYTES = 1920 * 1088 * 4  # the largest frame a world may make
 # Without a status, by state. Loading may take any time.
 WORLD_PATIENCE_S = {"running": 15.0}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,3 +138,19 @@ def test_a_step_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch, w
     finally:
         beat.stop()
         cell.unlink()
+
+
+def test_a_fast_world_keeps_its_pace(stepper: Callable[..., WorldStepper]) -> None:
+    played = stepper(Stumbling())
+    for _ in range(60):
+        assert played.step(1 / 60) is not None
+    assert played.world.seconds == pytest.approx(1.0)  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_a_show_of_60_frames_a_second_has_as_many_of_the_world(tmp_path: Path) -> None:
+    report = tmp_path / "run.json"
+    command = [sys.executable, "-m", "worldjockey.node", "play", "--headless", "--no-midi", "--no-osc", "--out", "none"]
+    command += ["--model", "testcard", "--fps", "60", "--size", "320x180", "--seconds", "4", "--report", str(report)]
+    subprocess.run(command, check=True, capture_output=True)
+    assert json.loads(report.read_text())["world"]["fps"] > 0.75 * 60
