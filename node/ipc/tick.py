@@ -11,13 +11,14 @@ from .cell import Cell
 from .frame_ring import FrameRing
 
 FLOW_BYTES = 1024 * 576  # two float16 for each 2x2 pixels of the largest frame with motion in-betweens
-_PLAN = struct.Struct("<qdd?xHHIHHIff")
+_PLAN = struct.Struct("<qddd?xHHIHHIff")
 
 
 @dataclass(frozen=True)
 class TickPlan:
-    """tick, due: on the output clock. newest_control_at: arrival time of the newest control that the frame obeys.
-    pixels: whether the ring of frames at the world's own size holds this one.
+    """tick, due: on the output clock. ahead: the clock takes the world's newest frame so many seconds before the next
+    tick is due. newest_control_at: arrival time of the newest control that the frame obeys. pixels: whether the ring of
+    frames at the world's own size holds this one.
 
     For a world's frame on a card: memory and slot that hold it; memory is 0 where the frame is not on a card. number,
     width, height, share, blackout: see `integrations.OnCard`. flow: number in the ring of flows, 0 for none.
@@ -25,6 +26,7 @@ class TickPlan:
 
     tick: int
     due: float
+    ahead: float = 0.0
     newest_control_at: float = 0.0
     pixels: bool = True
     memory: int = 0
@@ -38,8 +40,8 @@ class TickPlan:
 
     def packed(self) -> bytes:
         return _PLAN.pack(
-            self.tick, self.due, self.newest_control_at, self.pixels, self.memory, self.slot, self.number & 0xFFFFFFFF,
-            self.width, self.height, self.flow & 0xFFFFFFFF, self.share, self.blackout,
+            self.tick, self.due, self.ahead, self.newest_control_at, self.pixels, self.memory, self.slot,
+            self.number & 0xFFFFFFFF, self.width, self.height, self.flow & 0xFFFFFFFF, self.share, self.blackout,
         )  # fmt: skip
 
     @classmethod

@@ -44,7 +44,7 @@ class TickPublisher:
         new: the frame differs from the last tick's. due: time.monotonic() at which it is to be sent.
         """
         s = program.shown
-        plan = TickPlan(tick, due, s.newest_control_at)
+        plan = TickPlan(tick, due, newest_control_at=s.newest_control_at)
         if self._card is not None and s.info.memory:
             height, width = s.newest.shape[:2]
             plan = replace(
@@ -146,7 +146,7 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
             took = min(time.monotonic() - begin + 0.001, period / 2)
             ahead = max(took, ahead + 0.05 * (took - ahead))
         _sleep_until(pace.due)
-        clock.write(plan.packed())
+        clock.write(replace(plan, ahead=ahead).packed())
         for wake in wakes:
             wake.release()
         pace = passed(pace, time.monotonic())

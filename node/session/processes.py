@@ -127,7 +127,7 @@ class Processes:
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
             show.media(options.folder), (*show.ahead(), *prompts), feed,
-            card=card.memory if card else None, matte=matte,
+            card=card.memory if card else None, clock=tick, matte=matte,
         )  # fmt: skip
         target, target_options = _world(show, world_options, key)
         world = Supervisor("world", target, (target_options, mailbox, source), WORLD_PATIENCE_S)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 LATE_AFTER_S = 0.005  # a tick sent later than this after its due time counts as late
+LOCK_SHARE = 0.85  # of a period; a step that takes longer does not wait for the clock
+LOCK_MARGIN_S = 0.002  # by which a frame is ready before the clock takes it
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,17 @@ def passed(pace: Pace, now: float) -> Pace:
         missed=pace.missed + skipped,
         worst=max(pace.worst, behind),
     )
+
+
+def step_start(now: float, took: float, taken_at: float, period: float) -> float:
+    """When to start the world's next step so that it obeys the latest controls and its frame is just in time.
+
+    took: seconds that a step takes, at most LOCK_SHARE of a period. taken_at: a time at which the clock takes a frame,
+    as it does every `period` seconds before and after.
+    """
+    ready_at = taken_at - LOCK_MARGIN_S
+    ticks = math.ceil((now + took - ready_at) / period - 1e-9)
+    return ready_at + ticks * period - took
 
 
 def share(now: float, seen: float, span: float, period: float) -> float:

@@ -21,9 +21,11 @@ from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.mailbox import Mailbox, Triggers
 from ..ipc.process import exit_now, init_child, limit_threads, parent_died, publish_status, raise_priority, stay_offline
 from ..ipc.status import error_text
+from ..ipc.tick import TickPlan
 from ..parameters import PARAMETERS
 from ..show.media import Media
 from ..timing.easing import approach
+from ..timing.pacing import LOCK_SHARE, step_start
 from ..timing.percentiles import percentiles
 from .adaptive_quality import Governor
 from .frame_publisher import FramePublisher
@@ -45,6 +47,8 @@ WORLD_PATIENCE_S = {"running": 15.0}
 CHUNK_DT_MAX = 10.0  # the same for smoothing the faders of a world that makes chunks
 AUDIO_PARAMETERS = ("sound/level", "sound/bass", "sound/treble", "sound/onset")
 STEPS_KEPT = 512  # for percentiles
+DURATIONS_KEPT = 20  # steps whose durations say how long the next one takes
+CLOCK_SILENT_S = 1.0  # after which the clock's last tick says nothing of the next one
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class WorldOptions:
     """model: a name for `worldjockey.model.load`. top_fps: the show's rate, an upper limit of the world's. aspect: the
     show's width over height. media: images, sounds and clips on pads, by the text that stands for them. ahead: prompts
     to encode ahead of time. live: live video. returns: another world will be opened after this one. card: cell in
-    which the memory of frames on a graphics card is published; None where no output uses it. matte: frames shall be
+    which the memory of frames on a graphics card is published; None where no output uses it. clock: cell with the
+    clock's latest `TickPlan`; None where no clock is near. matte: frames shall be
     RGBA with the figure as alpha."""
 
     model: str
@@ -65,6 +70,7 @@ class WorldOptions:
     live: LiveFeed | None = None
     returns: bool = False
     card: Cell | None = None
+    clock: Cell | None = None
     matte: bool = False
 
 
@@ -280,6 +286,19 @@ def _play(stepper: WorldStepper, ring: FrameRing, status: Cell, fields: dict[str
         heartbeat.stop()
 
 
+def just_in_time(next_start: float, durations: deque[float], clock: Cell | None, period: float) -> float:
+    """When the next step starts: at `next_start`; where the clock is near and every tick can have a frame, so late that
+    the frame is just ready when the clock takes it. durations: of the latest steps, in seconds."""
+    data = clock.read()[1] if clock is not None else b""
+    if not data or len(durations) < DURATIONS_KEPT:
+        return next_start
+    plan, now = TickPlan.unpacked(data), time.monotonic()
+    took = sorted(durations)[-2]  # all but the longest: to be late costs a tick, to be early the difference
+    if now - plan.due > CLOCK_SILENT_S or took > LOCK_SHARE * period:
+        return next_start
+    return step_start(now, took, plan.due - plan.ahead, period)
+
+
 def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, fields: dict[str, Any], stop: Any) -> None:
     spec, show_fps = stepper.world.spec, stepper.options.top_fps
     period = max(1 / show_fps, DT_MIN)
@@ -288,6 +307,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
     )  # time at which a step was done, and its number of frames
     timings: dict[str, deque[float]] = {"step_ms": deque(maxlen=STEPS_KEPT), "decode_ms": deque(maxlen=STEPS_KEPT)}
     made, published_at, span = 0, 0.0, period
+    durations: deque[float] = deque(maxlen=DURATIONS_KEPT)
     begin = last = time.monotonic()
     next_start = begin
     publisher = FramePublisher(ring, stepper.options.card)
@@ -298,6 +318,8 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
         playout = Playout(publisher, spec.steps_per_chunk, lambda: stepper.rate, show_fps, lambda: frozen() != 0)
         playout.start()
     while not stop.is_set():
+        if playout is None:
+            next_start = just_in_time(next_start, durations, stepper.options.clock, period)
         now = time.monotonic()
         if now < next_start:
             time.sleep(next_start - now)
@@ -317,6 +339,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
             frames, info = result
             host_frames = publisher.take(frames)
             took = time.monotonic() - start
+            durations.append(took)
             governor.done(took, len(host_frames))
             span += 0.2 * (max(took, period) - span)
             if playout:

@@ -261,7 +261,7 @@ def test_memory_that_failed_is_not_tried_again_and_another_is(memory: int, refus
 
 @given(
     st.builds(
-        TickPlan, st.integers(-1, 2**40), st.floats(0, 1e6), st.floats(0, 1e6), st.booleans(),
+        TickPlan, st.integers(-1, 2**40), st.floats(0, 1e6), st.floats(0, 1), st.floats(0, 1e6), st.booleans(),
         st.integers(0, 2**16 - 1), st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1),
         st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.floats(0, 1, width=32), st.floats(0, 1, width=32),
     ),

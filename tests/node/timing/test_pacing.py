@@ -1,6 +1,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from worldjockey.node.timing.pacing import Pace, passed, share
+from worldjockey.node.timing.pacing import LOCK_MARGIN_S, LOCK_SHARE, Pace, passed, share, step_start
+
+
+@given(
+    now=st.floats(0, 1e6), share=st.floats(0, LOCK_SHARE), taken_at=st.floats(0, 1e6), period=st.floats(1 / 120, 1 / 12)
+)
+def test_a_step_is_ready_just_before_a_tick_takes_its_frame(now, share, taken_at, period):
+    took = share * period
+    start = step_start(now, took, taken_at, period)
+    assert now - 1e-6 <= start <= now + period + 1e-6
+    early = (taken_at - (start + took)) / period
+    assert abs(early - round(early) - LOCK_MARGIN_S / period) < 1e-4
 
 
 def test_ticks_do_not_drift():
