@@ -159,8 +159,10 @@ SINE = (6.28318279, -41.3414194, 81.5961388, -76.5796879, 41.2037436, -12.268859
 
 
 def sine(turns: Tensor) -> Tensor:
-    """sin(2 pi turns) within 1e-6: an odd polynomial, fitted by least squares over one turn. OpenVINO fuses it, where
-    its own sine was a third of reading a frame's textures."""
+    """sin(2 pi turns). In a graph it is an odd polynomial within 1e-6, fitted by least squares over one turn: OpenVINO
+    fuses that, where its own sine was a third of reading a frame's textures."""
+    if not torch.jit.is_tracing():
+        return (2 * pi * turns).sin()
     r = turns - turns.round()
     square = r * r
     y = torch.full_like(r, SINE[-1])

@@ -2,11 +2,12 @@
 
 The flow is dense inverse search (Kroeger et al. 2016, OpenCV's DISOpticalFlow, its ultrafast preset). Where the two
 frames, each warped halfway, match no better than the unwarped ones (occlusions, sparks, rain), the flow is set to 0,
-and a warp by 0 is a plain blend. After a cut there is no flow at all.
+and a warp by 0 is a plain blend. A cut and a flash are recognised, so that they can be shown at once.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -28,11 +29,21 @@ GAIN_SHARE, GAIN_SOFT_LEVELS = 0.8, 2.0
 WINDOW_PIXELS = 5  # side of the window, at half size, over which differences are averaged
 STILL_LEVELS = 0.25  # mean difference below which nothing moves
 CUT_LEVELS = 8.0  # mean difference that remains after the warp across a cut (1 to 4 within a shot)
+FLASH_LEVELS = 24.0  # by which a flash changes the mean brightness within one of the world's frames
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a frame changed to the next. flow: (h // 2, w // 2, 2), in pixels of the full size; None where no warp gains
+    anything. at_once: it is a cut or a flash, of which in-betweens would be a delay."""
+
+    flow: Flow | None = None
+    at_once: bool = False
 
 
 def flow(old: Pixels, new: Pixels, max_pixels: float = MAX_PIXELS) -> Flow | None:
     """How far each pixel moves from `old` to `new`: (h, w, 2), x and y in pixels; None where a warp gains nothing."""
-    found = coarse(old, new, max_pixels)
+    found = change(old, new, max_pixels).flow
     return None if found is None else upsampled(found, new)
 
 
@@ -42,28 +53,28 @@ def upsampled(found: Flow, frame: Pixels) -> Flow:
     return np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def coarse(old: Pixels, new: Pixels, max_pixels: float = MAX_PIXELS) -> Flow | None:
-    """The flow at half the size, (h // 2, w // 2, 2), in pixels of the full size.
-
-    old, new: (h, w, 3) RGB or (h, w, 4) RGBA. None for frames of two sizes or of more than `max_pixels` pixels, for
-    frames that are alike, and across a cut.
-    """
+def change(old: Pixels, new: Pixels, max_pixels: float = MAX_PIXELS) -> Change:
+    """old, new: (h, w, 3) RGB or (h, w, 4) RGBA. There is no flow for frames of two sizes or of more than `max_pixels`
+    pixels, for frames that are alike, and across a cut."""
     height, width, channels = new.shape
     if old.shape != new.shape or channels not in GREY or height * width > max_pixels:
-        return None
+        return Change()
     if min(height, width) < MIN_SIDE_PIXELS:
-        return None
+        return Change()
     a, b = (_half(cv2.cvtColor(p, GREY[channels])) for p in (old, new))
-    levelled = cv2.LUT(b, np.clip(np.arange(256) + round(a.mean() - b.mean()), 0, 255).astype(np.uint8))
+    darker = a.mean() - b.mean()
+    if abs(darker) > FLASH_LEVELS:
+        return Change(at_once=True)
+    levelled = cv2.LUT(b, np.clip(np.arange(256) + round(darker), 0, 255).astype(np.uint8))
     unwarped = cv2.absdiff(a, levelled)  # without the change of the whole frame's brightness: a flash is no cut
     if unwarped.mean() < STILL_LEVELS:
-        return None
+        return Change()
     half = _search().calc(a, b, None)
     warped = cv2.absdiff(_warped(a, half, -0.5), _warped(levelled, half, 0.5))
     if (rest := warped.mean()) > CUT_LEVELS and rest > 0.5 * unwarped.mean():
-        return None
+        return Change(at_once=True)
     gain = GAIN_SHARE * _windowed(unwarped) - _windowed(warped)
-    return np.asarray(half * (2 * np.clip(gain / GAIN_SOFT_LEVELS + 1, 0, 1))[..., None], np.float32)
+    return Change(np.asarray(half * (2 * np.clip(gain / GAIN_SOFT_LEVELS + 1, 0, 1))[..., None], np.float32))
 
 
 def between(old: Pixels, new: Pixels, along: Flow | None, share: float) -> Pixels:

@@ -35,6 +35,7 @@ class Shown:
     moves: bool = False
     flow: Flow | None = None
     full_flow: Flow | None = None  # the same at full size
+    at_once: bool = False  # a cut or a flash, which is shown whole at its first tick
     flow_estimated: bool = False
     composed: tuple[float, bool, Pixels] | None = None  # (share, moves, the frame that they gave)
 
@@ -84,6 +85,8 @@ class Program:
             self.shown = s = Shown(pixels, origin, number, now, info)
         s.share = share(now, s.received_at, s.info.span, self.period) if inbetween != "hold" and s.number else 1.0
         s.moves = inbetween == "motion" and s.share < 1 and self._find_motion(s)
+        if s.at_once:
+            s.share = 1.0
         key = (s.number, s.share, round(blackout, 3))
         if key == self._key:
             self.counts["repeated"] += 1
@@ -108,7 +111,8 @@ class Program:
         """Estimate the motion once for each of the world's frames; whether there is any."""
         if self._interpolation and not s.flow_estimated:
             try:
-                s.flow, s.flow_estimated = self._interpolation.coarse(s.origin, s.newest, self._max_pixels), True
+                found = self._interpolation.change(s.origin, s.newest, self._max_pixels)
+                s.flow, s.at_once, s.flow_estimated = found.flow, found.at_once, True
             except Exception as error:
                 self._disable_motion(error)
         return bool(self._interpolation) and s.flow is not None

@@ -109,6 +109,23 @@ def test_motion_moves_what_a_blend_doubles() -> None:
         ring.unlink()
 
 
+@pytest.mark.parametrize("flash", [False, True], ids=["cut", "flash"])
+def test_a_cut_and_a_flash_are_shown_whole_at_once(flash: bool) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (TALL // 8, WIDE // 8, 3), dtype=np.uint8)
+    other = np.kron(noise, np.ones((8, 8, 1), np.uint8))
+    before, after = lamp(80), np.minimum(lamp(80), 205) + 50 if flash else other
+    ring = FrameRing(TALL * WIDE * 3, 4)
+    try:
+        program = Program(ring, before, PERIOD)
+        for tick, image in enumerate((before, after)):
+            ring.write(image, FrameInfo(span=PERIOD * 4))
+            shown, _, _ = program.tick(tick * PERIOD, "motion", 0.0)
+        assert np.array_equal(shown, after)
+        assert program.advance(2 * PERIOD, "motion", 0.0) is False, "there is nothing between"
+    finally:
+        ring.unlink()
+
+
 def test_a_frame_that_comes_early_is_followed_from_what_is_shown_and_the_filling_can_change() -> None:
     ring = FrameRing(TALL * WIDE * 3, 4)
     try:
@@ -161,7 +178,7 @@ def test_a_search_that_fails_costs_its_motion_and_nothing_else(
         raise RuntimeError("out of memory")
 
     program = Program(ring, flat(0), PERIOD)
-    monkeypatch.setattr(interpolation, "coarse", fail)
+    monkeypatch.setattr(interpolation, "change", fail)
     for level in (0, 90):
         ring.write(flat(level), FrameInfo(span=PERIOD * 3))
         seen = levels(program, range(3 * bool(level), 3 * bool(level) + 3), fill="motion")
