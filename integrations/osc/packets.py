@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from pythonosc import osc_message, osc_message_builder
+from pythonosc import osc_message_builder
+from pythonosc.parsing import osc_types
 
 DATAGRAM_BYTES_MAX = 65_507  # of UDP over IPv4
 AHEAD_MAX_S = 10.0  # a later time tag is from another clock, and obeyed at once
@@ -20,7 +21,14 @@ BUNDLE_DEPTH_MAX = 8  # bundles in bundles
 ARGUMENTS_MAX = 64  # of one message
 PATTERN_CHARS_MAX = 64
 NTP_EPOCH_S = 2_208_988_800  # seconds from 1900 to 1970
-TYPES = frozenset(b"ifsbhtdrmTFNI[]")
+# What reads each type's bytes, and how many they are. Types without bytes have their value here; I is an impulse.
+FIXED: dict[str, tuple[Callable[[bytes, int], tuple[Any, int]], int]] = {
+    "i": (osc_types.get_int, 4), "f": (osc_types.get_float, 4), "h": (osc_types.get_int64, 8),
+    "d": (osc_types.get_double, 8), "t": (osc_types.get_timetag, 8), "r": (osc_types.get_rgba, 4),
+    "m": (osc_types.get_midi, 4), "c": (osc_types.get_int, 4),
+}  # fmt: skip
+CONSTANTS = {"T": True, "F": False, "N": None, "I": True}
+TYPES = frozenset(b"ifsbhtdrmcSTFNI[]")
 BUNDLE = b"#bundle\0"
 WILD = frozenset("*?[]{}")
 ASK = "?"  # the argument that asks for a value
@@ -41,15 +49,14 @@ def split(datagram: bytes, wall: float, depth: int = 0) -> Iterator[tuple[float,
         return
     if depth == BUNDLE_DEPTH_MAX or len(datagram) < 16:
         raise Malformed("a bundle that is truncated, or nested too deeply")
-    tag = struct.unpack_from(">Q", datagram, 8)[0]
-    due = tag / 2**32 - NTP_EPOCH_S - wall if tag != 1 else 0.0
+    due = due_in(datagram, wall)
     at, end = 16, len(datagram.rstrip(b"\0"))
     while at < end:
         if at + 4 > len(datagram):
             raise Malformed("a truncated bundle")
         size = struct.unpack_from(">i", datagram, at)[0]
         at += 4
-        if size < 0 or size % 4 or at + size > len(datagram):
+        if size < 0 or at + size > len(datagram):
             raise Malformed("a bundle with a wrong length")
         for later, message in split(datagram[at : at + size], wall, depth + 1) if size else ():
             wait = max(due, later)
@@ -57,44 +64,84 @@ def split(datagram: bytes, wall: float, depth: int = 0) -> Iterator[tuple[float,
         at += size
 
 
+def due_in(bundle: bytes, wall: float) -> float:
+    """Seconds from now until a bundle is due; 0 where it has no time. wall: time.time()."""
+    tag = struct.unpack_from(">Q", bundle, 8)[0]
+    return float(tag / 2**32 - NTP_EPOCH_S - wall if tag != 1 else 0.0)
+
+
 def head(message: bytes) -> tuple[bytes, bytes]:
     """A message's address, and its address with its type tags; Malformed if it has no address."""
     end = message.find(b"\0")
     if not message.startswith(b"/") or end < 0:
-        raise Malformed("a message without an address")
+        raise Malformed(_what_it_is(message))
     tags = (end + 4) & ~3
     if message[tags : tags + 1] != b",":
         return message[:end], message[:tags]
     stop = message.find(b"\0", tags)
-    if stop < 0:
-        raise Malformed("truncated type tags")
-    return message[:end], message[:stop]
+    return message[:end], message[:stop] if stop >= 0 else message
+
+
+def _what_it_is(datagram: bytes) -> str:
+    """What a datagram is that is no OSC message, and how to mend that."""
+    if datagram.startswith(b"\xc0/") or datagram[:5] == struct.pack(">I", max(len(datagram) - 4, 0)) + b"/":
+        return "OSC in a frame as for TCP: set the sender to UDP"
+    if b"\0," in datagram and datagram[:1].isalpha():
+        return f"the address {datagram.partition(bytes(1))[0][:40].decode('utf-8', 'replace')!r} needs a / in front"
+    if datagram.strip() and datagram.isascii() and b"\0" not in datagram:
+        return "plain text and not OSC: set the sender to OSC"
+    return "a message without an address"
 
 
 def parse(message: bytes) -> tuple[str, tuple[Any, ...]]:
-    """Address and arguments, with arrays flattened. Raises Malformed."""
+    """Address and arguments, with arrays flattened. Raises Malformed.
+
+    Some libraries count the zeros behind a text by its characters and not by its bytes, or leave them out at the end.
+    """
     address, key = head(message)
     tags = key[(len(address) + 4) & ~3 :]
-    if not TYPES.issuperset(tags[1:]) or len(tags) > ARGUMENTS_MAX + 1:
+    if not TYPES.issuperset(tags[1:]) or len(tags) > ARGUMENTS_MAX + 1 or tags.count(b"[") != tags.count(b"]"):
         raise Malformed("type tags that are not in OSC 1.1, or too many")
-    if b"I" in tags:  # the impulse, which python-osc does not know, is true: it is meant for triggers
-        message = key[: len(key) - len(tags)] + tags.replace(b"I", b"T") + message[len(key) :]
+    if not tags and message[len(key) :].strip(b"\0"):
+        raise Malformed("arguments without type tags")
     try:
-        parsed = osc_message.OscMessage(message)
-    except (osc_message.ParseError, ValueError, OverflowError, IndexError, struct.error) as error:
-        # python-osc wraps the error of a decoder in its own.
-        unicode = isinstance(error, UnicodeDecodeError) or "codec can't decode" in str(error)
-        what = "a text that is not UTF-8" if unicode else "arguments that do not fit its type tags"
-        raise Malformed(what) from None
-    return parsed.address, tuple(_flat(parsed.params))
+        return address.decode(), tuple(_arguments(message, (len(key) + 4) & ~3, tags[1:].decode()))
+    except UnicodeDecodeError:
+        raise Malformed("a text that is not UTF-8: set the sender to UTF-8") from None
+    except (osc_types.ParseError, ValueError, OverflowError, struct.error):
+        raise Malformed("arguments that do not fit its type tags") from None
 
 
-def _flat(values: list[Any]) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, list):  # no deeper than ARGUMENTS
-            yield from _flat(value)
-        else:
-            yield value
+def _arguments(message: bytes, at: int, tags: str) -> Iterator[Any]:
+    for n, tag in enumerate(tags):
+        if tag in "sS":
+            text, at = _text(message, at, tags[n + 1 :])
+            yield text
+        elif tag == "b":
+            blob, at = osc_types.get_blob(message, at)
+            yield blob
+        elif tag in FIXED:
+            value, at = FIXED[tag][0](message, at)
+            yield chr(value).encode().decode() if tag == "c" else tuple(value.to_bytes(4)) if tag == "r" else value
+        elif tag in CONSTANTS:
+            yield CONSTANTS[tag]
+
+
+def _text(message: bytes, at: int, tags: str) -> tuple[str, int]:
+    """The text at a place, and where the next argument begins. tags: of the arguments behind it."""
+    if at >= len(message):
+        raise ValueError("the message ends before its text")
+    end = message.find(b"\0", at)
+    if end < 0:
+        return message[at:].decode(), len(message)
+    behind = at + ((end - at + 4) & ~3)
+    if len(message) % 4:  # the zeros behind some text were counted by its characters
+        run = message[end : end + 4]
+        odd = end + len(run) - len(run.lstrip(b"\0"))
+        if not set("sSb") & set(tags):  # numbers may begin with zeros, too, but their lengths are known
+            odd = len(message) - sum(FIXED[tag][1] for tag in tags if tag in FIXED)
+        behind = odd if end < odd <= end + 4 else behind
+    return message[at:end].decode(), behind
 
 
 def asks(message: bytes, key: bytes) -> bool:

@@ -53,7 +53,9 @@ class Listener:
 
     def __init__(self, **options: object) -> None:
         self.controls: list[ControlEvent] = []
-        self.input = OSCInput(port=0, latest_wins=lambda t: t.startswith(("pad/", "cam/")), **options)
+        self.input = OSCInput(
+            port=0, latest_wins=lambda t: t.startswith(("pad/", "cam/")) and t != "cam/home", **options
+        )
         self.input.start(self.controls.append)
         self.out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.out.connect(("127.0.0.1", self.input.port))
@@ -811,9 +813,51 @@ def test_a_flood_of_patterns_that_fit_triggers_leaves_room_for_a_hand(wait_for):
         (b"/wj/a\0\0\0,s\0\0\xff\xfe\xfd\0", "a text that is not UTF-8"),
         (b"/wj/\xff\xff\0\0,f\0\0" + bytes(4), "a text that is not UTF-8"),
         (b"/wj/a\0\0\0,b\0\0\x7f\xff\xff\xff", "arguments that do not fit its type tags"),
+        (b"/wj/pad/1 0.5\n", "plain text and not OSC: set the sender to OSC"),
+        (b"pad/1 0.5;\n", "plain text and not OSC"), (b'{"address": "/wj/pad/1"}', "plain text and not OSC"),
+        (b"\xc0/wj/a\0\0\0,i\0\0\0\0\0\1\xc0", "in a frame as for TCP: set the sender to UDP"),
+        (b"\0\0\0\x10/wj/a\0\0\0,i\0\0\0\0\0\1", "in a frame as for TCP"),
+        (b"wj/pad/1\0\0\0\0,f\0\0\0\0\0\0", "the address 'wj/pad/1' needs a / in front"),
+        (b"/wj/a\0\0\0\x3f\0\0\0", "arguments without type tags"), (b"\0\0\0\x09,f\0\0\0\0\0\0", "without an address"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_datagram_is_said_in_words(listener, wait_for, datagram, reason):
     listener.send(datagram)
     wait_for(lambda: listener.input.status()["malformed"] == 1)
     assert reason in listener.input.status()["error"]
+
+
+def counted(text: str) -> bytes:
+    """A text as libraries write it that count its zeros by its characters."""
+    return text.encode() + bytes(4 - len(text) % 4)
+
+
+@pytest.mark.parametrize(
+    ("tags", "arguments", "args"),
+    [
+        ("s", counted("Nächtliche Straße"), ("Nächtliche Straße",)), ("s", counted("Nächte 海"), ("Nächte 海",)),
+        ("sf", counted("Nächtliche Straße") + struct.pack(">f", 2), ("Nächtliche Straße", 2.0)),
+        ("si", counted("é") + struct.pack(">i", 4), ("é", 4)), ("sT", counted("é"), ("é", True)),
+        ("ss", counted("é") + counted("sea"), ("é", "sea")), ("s", b"a calm sea", ("a calm sea",)),
+        ("S", counted("a sea"), ("a sea",)), ("c", struct.pack(">i", ord("B")), ("B",)),
+    ],
+)  # fmt: skip
+def test_texts_are_understood_from_libraries_that_pad_them_wrongly(listener, wait_for, tags, arguments, args):
+    """JUCE, F53OSC and JavaOSC did, and others leave the zeros at the end out."""
+    sent = b"/wj/prompt\0\0" + counted(f",{tags}") + arguments
+    listener.send(sent, bundle(IMMEDIATELY, sent, message("/wj/pad/2", 0.5)))
+    wait_for(lambda: len(listener.controls) == 3)
+    assert listener.said == [("prompt", *args), ("prompt", *args), ("pad/2", 0.5)]
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12), min_size=1, max_size=3
+    ),
+    st.booleans(),
+)
+def test_whatever_the_padding_the_last_text_and_the_number_behind_it_are_read(texts, number):
+    tags = "s" * len(texts) + "f" * number
+    datagram = b"/wj/a\0\0\0" + counted(f",{tags}") + b"".join(map(counted, texts)) + struct.pack(">f", 2.0) * number
+    if len(texts) == 1 or all(map(str.isascii, texts)):
+        assert parse(datagram) == ("/wj/a", (*texts, *[2.0] * number))
