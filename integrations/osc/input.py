@@ -32,11 +32,13 @@ from .. import ControlEvent, Deliver, Input
 from .packets import (
     AHEAD_MAX_S,
     ASK,
+    BUNDLE,
     DATAGRAM_BYTES_MAX,
     PATTERN_CHARS_MAX,
     Malformed,
     asks,
     build,
+    due_in,
     head,
     is_pattern,
     match,
@@ -50,7 +52,7 @@ from .scheduled import Scheduled
 __all__ = ["AHEAD_MAX_S", "Dialect", "Malformed", "OSCInput", "asks", "build", "head", "parse", "split", "thin"]
 
 PREFIX = "/wj/"
-STEP, VALUE = "/+", "/value"
+STEP, VALUE, TOUCH = "/+", "/value", "/z"
 RECEIVE_BUFFER_BYTES = 4 << 20  # requested of the kernel, which may give less
 GATHER_S = 0.002  # between two reads during a flood; a single message never waits
 BATCH_DATAGRAMS = 4096  # at most, in one read
@@ -84,11 +86,13 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True)
 class Meaning:
-    """The meaning of one of our addresses. step: the argument is relative. latest: only the newest value counts."""
+    """The meaning of one of our addresses. step: the argument is relative. latest: only the newest value counts. touch:
+    a finger is on a fader, which changes nothing here."""
 
     targets: tuple[str, ...]
     step: bool = False
     latest: bool = False
+    touch: bool = False
 
 
 def _never(_target: str) -> bool:
@@ -243,8 +247,14 @@ class OSCInput(Input):
         self._counts["superseded"] += len(pending) - len(kept)
         for datagram, (endpoint, arrived_at) in kept:
             try:
-                for wait, message in split(datagram, time.time()):
+                wall = time.time()
+                for wait, message in split(datagram, wall):
                     self._schedule(message, arrived_at, wait, endpoint)
+                if datagram.startswith(BUNDLE) and (ahead := due_in(datagram, wall)) > AHEAD_MAX_S:
+                    self._error = (
+                        f"a bundle from {endpoint[0]} is for {ahead:.1f} s from now and was played at once: "
+                        f"send it {AHEAD_MAX_S:g} s ahead at most, or without a time tag"
+                    )
             except Malformed as error:
                 self._refuse(error, endpoint)
 
@@ -299,6 +309,9 @@ class OSCInput(Input):
         return known
 
     def _find(self, name: str) -> Meaning:
+        name = "/".join(filter(None, map(str.strip, name.split("/"))))  # without a / or white space at its end
+        if name.endswith(TOUCH) and name.removesuffix(TOUCH) in self._targets:
+            return Meaning((), touch=True)
         step = name.endswith(STEP)
         name = name.removesuffix(STEP)
         if name.endswith(VALUE) and name not in self._targets:
@@ -361,7 +374,9 @@ class OSCInput(Input):
         meta = _meta(meaning.step)
         for target in meaning.targets:
             self._deliver_control(ControlEvent(target, args, arrived_at, source, meta))
-        if not meaning.targets:
+        if meaning.touch:
+            self._counts["foreign"] += 1
+        elif not meaning.targets:
             self._counts["foreign"] += 1
             self._error = f"{address[:PATTERN_CHARS_MAX]} fits no address; `wj reference` lists them all"
 

@@ -861,3 +861,22 @@ def test_whatever_the_padding_the_last_text_and_the_number_behind_it_are_read(te
     datagram = b"/wj/a\0\0\0" + counted(f",{tags}") + b"".join(map(counted, texts)) + struct.pack(">f", 2.0) * number
     if len(texts) == 1 or all(map(str.isascii, texts)):
         assert parse(datagram) == ("/wj/a", (*texts, *[2.0] * number))
+
+
+def test_a_slash_or_a_space_too_many_and_touches_are_no_other_address(wait_for):
+    listener = Listener(feedback_port=None, targets=["pad/1"])
+    try:
+        for address in ("/wj/pad/1/", "/wj/pad/1 ", "/wj//pad/1", "/wj/pad/1/z"):
+            listener.send(message(address, 0.5))
+        wait_for(lambda: listener.input.status()["received"] == 4 and len(listener.controls) == 3)
+        assert listener.said == [("pad/1", 0.5)] * 3
+        assert listener.input.status()["error"] == ""
+    finally:
+        listener.input.stop()
+        listener.out.close()
+
+
+def test_a_bundle_that_is_too_far_ahead_is_played_and_told(listener, wait_for):
+    listener.send(bundle(time.time() + 60, message("/wj/pad/1", 0.5)))
+    wait_for(lambda: listener.said == [("pad/1", 0.5)])
+    wait_for(lambda: "s from now and was played at once: send it 10 s ahead" in listener.input.status()["error"])
