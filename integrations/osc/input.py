@@ -53,6 +53,7 @@ __all__ = ["AHEAD_MAX_S", "Dialect", "Malformed", "OSCInput", "asks", "build", "
 
 PREFIX = "/wj/"
 STEP, VALUE, TOUCH = "/+", "/value", "/z"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 RECEIVE_BUFFER_BYTES = 4 << 20  # requested of the kernel, which may give less
 GATHER_S = 0.002  # between two reads during a flood; a single message never waits
 BATCH_DATAGRAMS = 4096  # at most, in one read
@@ -141,6 +142,7 @@ class OSCInput(Input):
         self._counts: Counter[str] = Counter()
         self._sender = self._answering = ""  # the last sender, and the last one that may get answers
         self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
         self._stop = threading.Event()
         self._changed = threading.Event()
         self._pending_feedback: dict[str, Any] = {}
@@ -153,8 +155,8 @@ class OSCInput(Input):
     def start(self, deliver: Deliver) -> None:
         """Listen. Raises OSError, with the fix, if the port is taken or the host is not an address of this machine."""
         self._deliver = deliver
-        self._socket = self._bound()
-        self.port = self._socket.getsockname()[1]
+        self._sockets = self._bound()
+        self.port = self._sockets[0].getsockname()[1]
         self._waker, self._wake = socket.socketpair()
         self._stop.clear()
         self._threads = [
@@ -164,11 +166,22 @@ class OSCInput(Input):
         for thread in self._threads:
             thread.start()
 
-    def _bound(self) -> socket.socket:
+    def _bound(self) -> list[socket.socket]:
+        """The sockets to listen on: to "localhost" some programs send by IPv4, and others by IPv6."""
+        if self.host not in LOOPBACK:
+            return [self._bind(self.host, self.port)]
+        first = self._bind("::1" if self.host == "::1" else "127.0.0.1", self.port)
         try:
-            family, kind, proto, _, endpoint = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)[0]
+            other = "127.0.0.1" if self.host == "::1" else "::1"
+            return [first, self._bind(other, first.getsockname()[1])]
+        except OSError:  # a machine without IPv6, or another program that has the port there
+            return [first]
+
+    def _bind(self, host: str, port: int) -> socket.socket:
+        try:
+            family, kind, proto, _, endpoint = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         except OSError as error:
-            message = f"OSC cannot listen on {self.host!r} ({error.strerror}): try --osc-host 127.0.0.1"
+            message = f"OSC cannot listen on {host!r} ({error.strerror}): try --osc-host 127.0.0.1"
             raise OSError(error.errno, message) from None
         bound = socket.socket(family, kind, proto)
         try:
@@ -179,12 +192,12 @@ class OSCInput(Input):
         except OSError as error:
             bound.close()
             if error.errno == errno.EADDRINUSE:
-                free = self.port + 10
-                message = f"OSC port {self.port} is taken: stop the other show or program, or use --osc-port {free}"
+                free = port + 10
+                message = f"OSC port {port} is taken: stop the other show or program, or use --osc-port {free}"
             elif error.errno == errno.EACCES:
-                message = f"OSC port {self.port} needs the rights of an administrator: use --osc-port 9010"
+                message = f"OSC port {port} needs the rights of an administrator: use --osc-port 9010"
             else:
-                message = f"OSC cannot listen on {self.host}:{self.port} ({error.strerror}): try --osc-host 127.0.0.1"
+                message = f"OSC cannot listen on {host}:{port} ({error.strerror}): try --osc-host 127.0.0.1"
             raise OSError(error.errno, message) from None
         return bound
 
@@ -221,20 +234,21 @@ class OSCInput(Input):
         for thread in self._threads:
             thread.join(5)
         self._threads = []
-        for end in (self._socket, self._waker, self._wake):
+        for end in (*self._sockets, self._waker, self._wake):
             end.close()
 
     # -- receiving ---------------------------------------------------------------------------------------------------
 
     def _receive(self) -> None:
         with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, selectors.EVENT_READ)
+            for source in self._sockets:
+                selector.register(source, selectors.EVENT_READ)
             selector.register(self._waker, selectors.EVENT_READ)
             received_at = 0.0
             while not self._stop.is_set():
                 due = self._scheduled.next_due
                 ready = selector.select(None if due is None else max(due - time.monotonic(), 0))
-                if any(key.fileobj is self._socket for key, _ in ready):
+                if any(key.fileobj is not self._waker for key, _ in ready):
                     self._stop.wait(max(received_at + GATHER_S - time.monotonic(), 0))
                     self._receive_pending()
                     received_at = time.monotonic()
@@ -275,14 +289,15 @@ class OSCInput(Input):
 
     def _pending(self) -> list[tuple[bytes, tuple[Endpoint, float]]]:
         found = []
-        for _ in range(BATCH_DATAGRAMS):
-            try:
-                datagram, endpoint = self._socket.recvfrom(DATAGRAM_BYTES_MAX + 1)
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError:  # Windows reports here that feedback had no receiver
-                continue
-            found.append((datagram, (endpoint, time.monotonic())))
+        for source in self._sockets:
+            for _ in range(BATCH_DATAGRAMS):
+                try:
+                    datagram, endpoint = source.recvfrom(DATAGRAM_BYTES_MAX + 1)
+                except (BlockingIOError, InterruptedError):
+                    break
+                except OSError:  # Windows reports here that feedback had no receiver
+                    continue
+                found.append((datagram, (endpoint, time.monotonic())))
         self._counts["received"] += len(found)
         return found
 
@@ -397,7 +412,8 @@ class OSCInput(Input):
     def _renew(self, endpoint: Endpoint, now: float) -> None:
         host = endpoint[0]
         if self._allowed(host) or host == self._feedback_host:
-            self._answering = host
+            # A program that sends to "localhost" by IPv6 may still listen to IPv4 only.
+            self._answering = host if self.host == "::1" else _host(endpoint)
             self._subscribers.renew(host, now)
 
     def _refuse(self, error: Exception, endpoint: Endpoint) -> None:
@@ -454,8 +470,13 @@ class OSCInput(Input):
     def _reply(self, endpoint: Endpoint, address: str, value: Any) -> None:
         # No receiver, a full buffer, or a value that OSC cannot represent: the client can ask again.
         with contextlib.suppress(OSError, ValueError, OverflowError, osc_message_builder.BuildError):
-            self._socket.sendto(build(address, value), endpoint)
+            self._socket_to(endpoint).sendto(build(address, value), endpoint)
             self._counts["answered"] += 1
+
+    def _socket_to(self, endpoint: Endpoint) -> socket.socket:
+        """Our socket of that endpoint's family: an IPv6 endpoint has two fields more."""
+        family = socket.AF_INET6 if len(endpoint) > 2 else socket.AF_INET
+        return next((s for s in self._sockets if s.family == family), self._sockets[0])
 
     # -- feedback ----------------------------------------------------------------------------------------------------
 
@@ -474,7 +495,8 @@ class OSCInput(Input):
                 if values and self._feedback_port and (host := self._feedback_target()):
                     self._send_all(values, host, self._feedback_port, out, stack)
                 for endpoint, news in self._subscribers.due(time.monotonic()):
-                    self._put(self._socket, endpoint, news)  # from our own port, as strict receivers require
+                    # From our own port, as strict receivers require.
+                    self._put(self._socket_to(endpoint), endpoint, news)
                 if self._subscribers.waiting:
                     self._changed.set()
                 self._stop.wait(FEEDBACK_INTERVAL_S)
@@ -488,7 +510,9 @@ class OSCInput(Input):
         stack: contextlib.ExitStack,
     ) -> None:
         try:
-            family, _, _, _, endpoint = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+            # A name may stand for both kinds of address, and most programs listen to IPv4 only.
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+            family, _, _, _, endpoint = min(found, key=lambda info: info[0] != socket.AF_INET)
             if family not in out:
                 out[family] = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         except OSError as error:
@@ -503,6 +527,11 @@ class OSCInput(Input):
                 # No receiver, a full buffer, or a value that OSC cannot represent: the next value follows soon.
                 with contextlib.suppress(OSError, ValueError, OverflowError, osc_message_builder.BuildError):
                     out.sendto(build(address, content), endpoint)
+
+
+def _host(endpoint: Endpoint) -> str:
+    """An endpoint's host, with one name for this machine."""
+    return "127.0.0.1" if endpoint[0] == "::1" else str(endpoint[0])
 
 
 def _meta(step: bool) -> dict[str, Any]:

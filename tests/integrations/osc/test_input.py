@@ -880,3 +880,25 @@ def test_a_bundle_that_is_too_far_ahead_is_played_and_told(listener, wait_for):
     listener.send(bundle(time.time() + 60, message("/wj/pad/1", 0.5)))
     wait_for(lambda: listener.said == [("pad/1", 0.5)])
     wait_for(lambda: "s from now and was played at once: send it 10 s ahead" in listener.input.status()["error"])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_program_on_this_machine_may_send_by_either_kind_of_address(host, wait_for):
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    controls: list[ControlEvent] = []
+    osc = OSCInput(host=host, port=0, read=lambda target: 0.5)
+    osc.start(controls.append)
+    try:
+        for n, (family, address) in enumerate([(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]):
+            with socket.socket(family, socket.SOCK_DGRAM) as out:
+                out.settimeout(5)
+                out.connect((address, osc.port))
+                out.send(message("/wj/pad/1", n))
+                wait_for(lambda: len(controls) == n + 1)  # noqa: B023
+                out.send(message("/wj/pad/1", "?"))
+                assert out.recv(4096) == message("/wj/pad/1", 0.5)
+                if host != "::1":
+                    assert osc.status()["feedback_to"] == "127.0.0.1:9011"
+    finally:
+        osc.stop()
