@@ -8,8 +8,8 @@
     /wj/subscribe [port] [rate] [pattern]     requests feedback to that port of the sender, or to the sending port
     /wj/unsubscribe [port]
 
-Bundles with a time tag are scheduled; late ones are obeyed at once. packets.py parses datagrams, and peers.py decides
-who gets answers.
+Bundles with a time tag are scheduled; late ones are obeyed at once. packets.py parses datagrams, peers.py decides who
+gets answers, and repeats.py which values are no moves.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from .packets import (
     thin,
 )
 from .peers import FEEDBACK_RATE_HZ, LEASE_S, Allowed, Budget, Endpoint, Subscribers
+from .repeats import Echoes, Streams
 from .scheduled import Scheduled
 
 __all__ = ["AHEAD_MAX_S", "Dialect", "Malformed", "OSCInput", "asks", "build", "head", "parse", "split", "thin"]
@@ -148,6 +149,7 @@ class OSCInput(Input):
         self._pending_feedback: dict[str, Any] = {}
         self._values_lock = threading.Lock()
         self._scheduled: Scheduled[Endpoint] = Scheduled()
+        self._streams, self._echoes = Streams(), Echoes()
         self._pattern_controls = Budget(PATTERN_CONTROLS_PER_S, PATTERN_CONTROLS_PER_S)
         self._error = ""
         self._logged = -LOG_INTERVAL_S
@@ -351,7 +353,8 @@ class OSCInput(Input):
             address, args = parse(message)
             if address.startswith(PREFIX) and len(address) > len(PREFIX):
                 self._renew(endpoint, arrived_at)
-                self._obey_ours(address, args, arrived_at, endpoint, f"osc {sender}")
+                if not self._moves_nothing(message, args, arrived_at, endpoint):
+                    self._obey_ours(address, args, arrived_at, endpoint, f"osc {sender}")
                 return
             translated = None if self._dialect is None else self._dialect.translate(address, args)
             if translated is None:
@@ -369,6 +372,17 @@ class OSCInput(Input):
         except Exception:  # an error of a dialect must not stop OSC either
             self._counts["failed"] += 1
             self._log_rarely("an OSC message from %s could not be obeyed", sender, exc_info=True)
+
+    def _moves_nothing(self, message: bytes, args: tuple[Any, ...], arrived_at: float, endpoint: Endpoint) -> bool:
+        """Whether a value is only repeated, or is our own feedback that comes back."""
+        address = message.partition(b"\0")[0]
+        if not args or args[0] == ASK or not self._supersedes(address):
+            return False
+        targets = self._meaning(address.decode()).targets
+        echo = len(targets) == 1 and self._echoes.is_echo(_host(endpoint), targets[0], args[0], arrived_at)
+        stands = self._streams.stands_still(message, endpoint, arrived_at)
+        self._counts["superseded"] += echo or stands
+        return echo or stands
 
     def _obey_ours(
         self, address: str, args: tuple[Any, ...], arrived_at: float, endpoint: Endpoint, source: str
@@ -522,6 +536,7 @@ class OSCInput(Input):
 
     def _put(self, out: socket.socket, endpoint: Endpoint, values: Mapping[str, Any]) -> None:
         for target, value in values.items():
+            self._echoes.note(_host(endpoint), target, value, time.monotonic())
             echoes = self._dialect.echo(target, value) if self._dialect else ()
             for address, content in ((PREFIX + target, value), *echoes):
                 # No receiver, a full buffer, or a value that OSC cannot represent: the next value follows soon.

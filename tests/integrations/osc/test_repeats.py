@@ -1,0 +1,87 @@
+"""What is a move of a fader, and what a sender only repeats or sends back."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from worldjockey.integrations import ControlEvent
+from worldjockey.integrations.osc.input import OSCInput
+from worldjockey.integrations.osc.packets import build
+from worldjockey.integrations.osc.repeats import ECHO_S, STREAM_GAP_S, STREAM_MESSAGES, Echoes, Streams
+
+FRAME_S = 1 / 60
+
+
+def obeyed(moves: list[tuple[float, bytes]]) -> list[int]:
+    streams = Streams()
+    return [n for n, (now, message) in enumerate(moves) if not streams.stands_still(message, "td", now)]
+
+
+def test_a_value_that_is_sent_in_every_frame_is_obeyed_for_a_moment_and_again_when_it_moves() -> None:
+    still = [(n * FRAME_S, build("/wj/pad/1", 0.5)) for n in range(60)]
+    assert obeyed(still) == list(range(STREAM_MESSAGES))
+    moved = [*still, (1.0, build("/wj/pad/1", 0.6)), (1.0 + FRAME_S, build("/wj/pad/1", 0.5))]
+    assert obeyed(moved)[-2:] == [60, 61]
+
+
+def test_a_hand_that_repeats_itself_is_obeyed() -> None:
+    slow = [(n * STREAM_GAP_S * 1.01, build("/wj/pad/1", 0.0)) for n in range(40)]
+    assert obeyed(slow) == list(range(40))
+    streams = Streams()
+    for n in range(100):  # one sender's stream is not another's
+        streams.stands_still(build("/wj/pad/1", 0.0), "td", n * FRAME_S)
+    assert not streams.stands_still(build("/wj/pad/1", 0.0), "a button", 100 * FRAME_S)
+
+
+def test_a_value_that_comes_back_is_no_move_and_a_button_may_go_to_and_fro() -> None:
+    echoes = Echoes()
+    for n in range(5):
+        echoes.note("here", "energy", n / 10, n * FRAME_S)
+    assert [echoes.is_echo("here", "energy", n / 10, 0.1) for n in range(5)] == [True] * 5
+    assert not echoes.is_echo("here", "energy", 0.4, 0.1), "which has come back already"
+    echoes.note("here", "freeze", True, 1.0)
+    assert not echoes.is_echo("here", "freeze", 0, 1.1)
+    assert not echoes.is_echo("here", "freeze", 1, 1.1)
+    echoes.note("here", "freeze", True, 2.0)
+    assert not echoes.is_echo("there", "freeze", 1, 2.1)
+    assert not echoes.is_echo("here", "freeze", 1, 2.0 + ECHO_S * 1.01)
+
+
+def test_feedback_that_a_program_sends_back_is_not_obeyed(wait_for) -> None:
+    controls: list[ControlEvent] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as program:
+        program.bind(("127.0.0.1", 0))
+        program.settimeout(5)
+        osc = OSCInput(port=0, feedback_port=program.getsockname()[1], latest_wins=lambda target: True)
+        osc.start(controls.append)
+        try:
+            program.sendto(build("/wj/energy", 0.3), ("127.0.0.1", osc.port))
+            wait_for(lambda: controls)
+            for value in (0.4, 0.5):  # as a cue moves it
+                osc.feedback("energy", value)
+                program.sendto(program.recv(4096), ("127.0.0.1", osc.port))
+            program.sendto(build("/wj/energy", 0.9), ("127.0.0.1", osc.port))
+            wait_for(lambda: len(controls) > 1)
+            assert [round(control.args[0], 3) for control in controls] == [0.3, 0.9]
+            assert osc.status()["superseded"] == 2
+        finally:
+            osc.stop()
+
+
+def test_a_stream_that_stands_still_leaves_the_fader_to_others(wait_for) -> None:
+    controls: list[ControlEvent] = []
+    osc = OSCInput(port=0, feedback_port=None, latest_wins=lambda target: target != "cue/go")
+    osc.start(controls.append)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            out.connect(("127.0.0.1", osc.port))
+            for _ in range(30):
+                for datagram in (build("/wj/energy", 0.2), build("/wj/cue/go", 1)):
+                    out.send(datagram)
+                time.sleep(0.005)
+            wait_for(lambda: osc.status()["received"] == 60 and osc.status()["superseded"] >= 20)
+            assert sum(control.target == "cue/go" for control in controls) == 30, "no trigger is lost"
+            assert controls[0].target == "energy"
+    finally:
+        osc.stop()
