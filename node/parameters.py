@@ -20,6 +20,8 @@ TEXT_BYTES = 16384  # longest prompt, UTF-8; a longer one is cut at a character'
 OSC_PREFIX = "/wj/"
 MODULATORS = 8
 CORNERS = ("top left", "top right", "bottom right", "bottom left")  # of a screen, as a keystone counts them
+SWITCH_WORDS = {"on": 1.0, "true": 1.0, "yes": 1.0, "off": 0.0, "false": 0.0, "no": 0.0}
+QUOTES = frozenset(('""', "''", "“”", "„“", "„”", "””", "‘’", "‚‘", "«»", "»«"))
 SHAPES = ("sine", "triangle", "saw", "square", "random", "sample-and-hold", "envelope")
 
 Kind = Literal["float", "int", "bool", "trigger", "enum", "text"]
@@ -53,18 +55,21 @@ class Parameter:
     def coerce(self, value: Any) -> Any:
         """The value as this parameter keeps it: clamped, never refused for its size. ValueError if it has no meaning.
 
-        Floats are taken for ints (rounded), numbers for bools, an index or a name for an enum.
+        Floats are taken for ints (rounded), numbers for bools, an index or a name in any case for an enum, and texts
+        for what they spell: "0,5", "on", "false".
         """
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
         if self.kind == "text":
-            text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-            raw = text.replace("\0", "").encode("utf-8", "replace")[:TEXT_BYTES]
+            raw = str(value).replace("\0", "").encode("utf-8", "replace")[:TEXT_BYTES]
             return raw.decode("utf-8", "ignore")
-        if self.kind == "enum" and isinstance(value, str):
-            if value not in self.choices:
+        if self.kind == "enum" and isinstance(value, str) and not is_number(value):
+            wanted = bare(value).lower().replace(" ", "-").replace("_", "-")
+            if wanted not in self.choices:
                 raise ValueError(f"{self.name} is one of {', '.join(self.choices)}, not {value!r}")
-            return value
+            return wanted
         try:
-            number = to_number(value)
+            number = to_switch(value)
         except (TypeError, ValueError):
             raise ValueError(f"{self.name} takes a number, not {value!r}") from None
         if number != number:  # NaN
@@ -217,13 +222,39 @@ def _played() -> list[Parameter]:
 PARAMETERS: dict[str, Parameter] = _table()
 
 
+def unquoted(text: str) -> str:
+    """A text without one pair of quotes around it, which some programs and all telephones add."""
+    whole = text.strip()
+    inside = whole[1:-1]
+    quoted = len(whole) > 1 and whole[0] + whole[-1] in QUOTES and whole[0] not in inside and whole[-1] not in inside
+    return inside if quoted else text
+
+
+def bare(text: str) -> str:
+    """A text without white space and quotes around it."""
+    return unquoted(text).strip()
+
+
 def to_number(value: Any) -> float:
     """A number, or a text that is one, with a point or a comma: 0.31, "0.31", "0,31". ValueError for anything else."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    if isinstance(value, str) and value.count(",") == 1 and "." not in value:
-        value = value.replace(",", ".")
+    if isinstance(value, str):
+        value = bare(value)
+        if value.count(",") == 1 and "." not in value:
+            value = value.replace(",", ".")
     return float(value)
+
+
+def to_switch(value: Any) -> float:
+    """As `to_number`, and 1 or 0 for a switch in words: "on", "true", "yes", "off", "false", "no", in any case."""
+    switch = SWITCH_WORDS.get(bare(value).lower()) if isinstance(value, str) else None
+    return to_number(value) if switch is None else switch
+
+
+def number_text(value: float) -> str:
+    """A number as a name has it: 2, 2.5, 20261130. A 32-bit float has six digits behind which it is rounded."""
+    return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
 
 
 def is_number(value: Any) -> bool:

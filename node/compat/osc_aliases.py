@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..parameters import PADS, PARAMETERS
+from ..parameters import PADS, PARAMETERS, unquoted
 
 Read = Callable[[str], Any]  # returns a parameter's current value
 TargetArgs = list[tuple[str, tuple[Any, ...]]]  # targets and their arguments; "seed/+" is a relative change
@@ -107,7 +107,7 @@ def _prompt_list(args: tuple[Any, ...], read: Read) -> TargetArgs:
     """Weighted prompts become weighted pads. A text stays on the pad that has it, so that only its weight changes."""
     weights: dict[str, float] = {}
     for raw_text, weight in _pairs(args):
-        text = PARAMETERS["prompt"].coerce(raw_text)
+        text = unquoted(PARAMETERS["prompt"].coerce(raw_text))  # as the pad will have it
         weights[text] = weights.get(text, 0.0) + weight
     heaviest = sorted(weights, key=lambda text: -weights[text])[:PADS]
     total = sum(weights[text] for text in heaviest) or 1.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from worldjockey.integrations import ControlEvent
 
-from ..parameters import Parameter, is_number
+from ..parameters import Parameter, bare, is_number, number_text, to_switch, unquoted
 from ..show.modulators import targets_of
 
 DEFAULT_TRANSITION = float("nan")  # in place of seconds: the time that the parameter `transition` gives
@@ -17,15 +17,30 @@ TRANSITION_MAX_S = 60.0  # of a prompt that brings its own
 Handler = Callable[[ControlEvent], "bool | None"]  # obeys a control; true where the control waits for its beat
 
 
-def on_press(handler: Handler) -> Handler:
-    """The same handler, but a button that comes up does not call it."""
+def on_press(handler: Handler, takes_name: bool = False) -> Handler:
+    """The same handler, but a button that comes up does not call it. takes_name: any text is a name."""
 
     def pressed(control: ControlEvent) -> bool | None:
-        first = control.args[0] if control.args else True
-        up = not isinstance(first, str) and not (isinstance(first, int | float) and first > 0)
-        return None if up else handler(control)
+        first = control.args[0] if control.args else None
+        down = has_no_value(control.args) or (takes_name and isinstance(first, str))
+        return handler(control) if down or _is_down(first) else None
 
     return pressed
+
+
+def _is_down(value: Any) -> bool:
+    """Whether a button that sends this value is down: not for 0, and for no text such as "0" or "off"."""
+    try:
+        return to_switch(value) > 0
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+
+
+def has_no_value(args: Sequence[Any]) -> bool:
+    """Whether a message only says "now": by no argument, by nil, or, as Max and Pd do, by the text "bang"."""
+    return not args or args[0] is None or (isinstance(args[0], str) and bare(args[0]).lower() in ("", "bang"))
 
 
 def value_given(p: Parameter, control: ControlEvent, read: Callable[[str], Any]) -> tuple[Any, float] | None:
@@ -41,9 +56,11 @@ def value_given(p: Parameter, control: ControlEvent, read: Callable[[str], Any])
         case "text":
             return _text(p, args)
         case "trigger":
-            return (True, DEFAULT_TRANSITION) if not args or p.coerce(args[0]) else None
-        case "bool" if not args:
+            return (True, DEFAULT_TRANSITION) if has_no_value(args) or p.coerce(args[0]) else None
+        case "bool" if has_no_value(args):
             return not read(p.name), DEFAULT_TRANSITION
+        case "enum":
+            args = named(args)
     if not args:
         raise ValueError(f"{p.name} takes a value")
     if p.kind != "enum" and len(args) > 1 and isinstance(args[0], str) and not is_number(args[0]):
@@ -59,7 +76,7 @@ def joined_text(name: str, args: Sequence[Any]) -> tuple[str, float] | None:
     by spaces; a number behind the last word is the seconds. A blob is UTF-8. None for a button that comes up. Raises
     ValueError where no text is among the arguments.
     """
-    words = [argument.decode("utf-8", "replace") if isinstance(argument, bytes) else argument for argument in args]
+    words = [arg.decode("utf-8", "replace") if isinstance(arg, bytes) else arg for arg in args]
     if not words or (words[0] in (0, False) and words[0] is not None and len(words) == 1):
         return None
     if not any(isinstance(word, str) for word in words):
@@ -67,7 +84,7 @@ def joined_text(name: str, args: Sequence[Any]) -> tuple[str, float] | None:
     seconds = DEFAULT_TRANSITION
     if len(words) > 1 and isinstance(words[-1], int | float) and not isinstance(words[-1], bool):
         seconds = float(words.pop())
-    return " ".join(_word(word) for word in words if word is not None), seconds
+    return unquoted(" ".join(_word(word) for word in words if word is not None)), seconds
 
 
 def _short(value: Any) -> str:
@@ -90,12 +107,14 @@ def _text(p: Parameter, args: tuple[Any, ...]) -> tuple[str, float] | None:
 
 def snapshot_name(args: tuple[Any, ...]) -> str:
     """A text or a number; empty for a button, which has no name to give."""
-    if not args or isinstance(args[0], bool):
+    if has_no_value(args) or isinstance(args[0], bool):
         return ""
-    return f"{args[0]:g}" if isinstance(args[0], int | float) else str(named(args)[0])
+    return number_text(args[0]) if isinstance(args[0], int | float) else str(named(args)[0])
 
 
 def named(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments whose first is a name that came in separate words, as Pd and Max send it, with the words joined."""
+    """Arguments whose first is a name that came in separate words, as Pd and Max send it, with the words joined. A
+    blob is UTF-8."""
+    args = tuple(arg.decode("utf-8", "replace") if isinstance(arg, bytes) else arg for arg in args)
     words = list(itertools.takewhile(lambda argument: isinstance(argument, str), args))
-    return (" ".join(words), *args[len(words) :]) if words else args
+    return (bare(" ".join(words)), *args[len(words) :]) if words else args

@@ -91,7 +91,7 @@ class CuePlayer:
     def select_bank(self, control: ControlEvent) -> None:
         if not control.args:
             raise ValueError("bank takes a number or a name")
-        key = control.args[0]
+        key = named(control.args)[0]
         if control.meta.get("relative"):
             key = PARAMETERS["bank"].stepped(self._store.values["bank"], key)
         self._store.switch_bank(self._store.banks.index(key), control.arrived_at)

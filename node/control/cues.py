@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..parameters import PADS, find, is_number, to_number
+from ..parameters import PADS, SWITCH_WORDS, bare, find, is_number, number_text, to_number
 from ..show.pads import Cue
 from ..show.schema import Show
 from ..timing.easing import Curve, curved
+from .arguments import has_no_value
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Change:
 def choose(cues: Sequence[Cue], args: Sequence[Any], current: int | None) -> int | None:
     """Index of the cue that `cue/go` with these arguments means; None for a button that comes up.
 
-    No argument or True means the next cue, and after the last the first; a text is a name in any case. A number is the
-    cue of that name, else it counts from 1. Raises ValueError, with the cues that exist, for one that does not, and
-    for a fraction that is no cue's name.
+    No argument, True or "bang" means the next cue, and after the last the first; a text is a name in any case, also
+    with underscores for its spaces. A number is the cue of that name, else it counts from 1. Raises ValueError, with
+    the cues that exist, for one that does not, and for a fraction that is no cue's name.
     """
     if not cues:
         raise ValueError("this show has no cues; add `cues:` to its file")
@@ -40,17 +41,20 @@ def choose(cues: Sequence[Cue], args: Sequence[Any], current: int | None) -> int
     if isinstance(key, int | float):
         if not key > 0:  # 0 is a released button; NaN is nothing
             return None
-        if (name := f"{key:.6g}") in names:  # a 32-bit float has no more digits
+        if (name := number_text(key)) in names:
             return names.index(name)
         if key < 1:
             return None
         if key > len(cues) or not float(key).is_integer():
             raise ValueError(f"there is no cue {key:g}: this show has {len(cues)}")
         return int(key) - 1
-    wanted = str(key).strip().lower()
-    if wanted in names:
-        return names.index(wanted)
-    if is_number(wanted) and to_number(wanted) > 0:
+    wanted = bare(str(key)).lower()
+    for spelt in (wanted, wanted.replace("_", " ")):
+        if spelt in names:
+            return names.index(spelt)
+    if has_no_value((wanted,)) or wanted in SWITCH_WORDS:
+        return choose(cues, (SWITCH_WORDS.get(wanted, 1.0) > 0,), current)
+    if is_number(wanted) and to_number(wanted) >= 0:
         return choose(cues, (to_number(wanted),), current)
     near = difflib.get_close_matches(wanted, names, 1)
     hint = f", did you mean {near[0]!r}?" if near else f": there is {', '.join(names)}"

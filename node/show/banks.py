@@ -14,7 +14,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..parameters import PADS, PARAMETERS
+from ..parameters import PADS, PARAMETERS, bare, is_number, number_text, to_number
 
 WEIGHTS = {f"pad/{n}": n for n in range(1, PADS + 1)}
 TEXTS = {f"pad/{n}/text": n for n in range(1, PADS + 1)}
@@ -54,15 +54,18 @@ class Banks:
     def index(self, key: Any) -> int:
         """The bank of a number from 1, which is clamped, or of a name. ValueError, with the names, for another name."""
         names = [name.lower() for name in self.names]
+        if isinstance(key, float) and not key.is_integer() and (name := number_text(key)) in names:
+            return names.index(name)
         if isinstance(key, str):
-            wanted = key.strip().lower()
-            if wanted in names:
-                return names.index(wanted)
-            if not wanted.isdecimal():
+            wanted = bare(key).lower()
+            for spelt in (wanted, wanted.replace("_", " ")):
+                if spelt in names:
+                    return names.index(spelt)
+            if not is_number(wanted):
                 near = difflib.get_close_matches(wanted, names, 1)
                 hint = f", did you mean {near[0]!r}?" if near else f": the show has {', '.join(self.names)}"
                 raise ValueError(f"there is no bank {key[:80]!r}{hint}")
-            key = min(int(wanted), len(names))
+            key = to_number(wanted)
         return int(min(PARAMETERS["bank"].coerce(key), len(names))) - 1
 
     def switched(self, to: int, active: Container[int] = ()) -> Banks:

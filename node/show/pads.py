@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
-from ..parameters import PADS, PARAMETERS, TEXT_BYTES
+from ..parameters import PADS, PARAMETERS, TEXT_BYTES, number_text
 from ..timing.tempo import Quantise, Span
 from .fields import ShowModel, check_values
 from .media import prompt_text
@@ -49,7 +49,7 @@ PadList = Annotated[list[Annotated[Pad, BeforeValidator(_pad)]], Field(max_lengt
 
 def _name(value: Any) -> Any:
     """A name may be written as a number: `name: 1.5`."""
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+    return number_text(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]  # of a bank or a cue

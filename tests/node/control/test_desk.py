@@ -7,6 +7,7 @@ import pytest
 from worldjockey.integrations import ControlEvent
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.ipc.mailbox import Mailbox
+from worldjockey.node.parameters import PARAMETERS
 from worldjockey.node.show.schema import Show
 from worldjockey.node.timing.show_clock import ShowClock
 
@@ -45,6 +46,7 @@ def seen(desk):
         ("prompt", (None,), "takes a text"), ("prompt", (True,), "takes a text"),
         ("pad/3", ("FaderMaster", 1, 0.66), "takes one number and nothing before it, as in /wj/pad/3 0.5"),
         ("energy", (None,), "takes a number"), ("energy", ("0,3,1",), "takes a number"),
+        ("energy", ("bang",), "takes a number"), ("act", ("",), "is one of"), ("act", ("9,5,1",), "is one of"),
         ("mod/1/to", ("prompt",), "a modulator moves faders"), ("volume", (1,), "there is no parameter 'volume'"),
         ("word/a/b", (1,), "there is no parameter"),
     ],
@@ -171,3 +173,85 @@ def test_names_of_cues_and_snapshots_may_come_in_separate_words(play, monkeypatc
     send(desk, "snapshot/recall", "my", "look", 0.0)
     desk.advance(1001.0)
     assert (desk.error, desk.read("energy")) == ("", pytest.approx(0.7))
+
+
+NOW = [(), (None,), ("bang",), ("Bang",), ("",), (1,), ("1",), ("on",), ("true",), (True,)]
+UP = [(0,), (0.0,), (False,), ("0",), ("off",), ("false",), ("0.0",)]
+
+
+@pytest.mark.parametrize(("args", "fires"), [(args, True) for args in NOW] + [(args, False) for args in UP])
+@pytest.mark.parametrize("target", ["cam/home", "cue/go", "bank/next", "snapshot/save", "panic"])
+def test_a_trigger_fires_on_all_that_programs_send_for_now(play, monkeypatch, target, args, fires):
+    """Max and Pd send the text "bang", MadMapper nil, Companion a text, and a button 1 and 0."""
+    monkeypatch.setattr(sys.modules[__name__], "SHOW", Show.parse("{cues: [{name: a}], banks: {x: [a], y: [b]}}"))
+    if target == "snapshot/save" and args and isinstance(args[0], str):
+        fires = True  # any text is a name
+    desk = play()
+    send(desk, target, *args)
+    counts = desk.mailbox.read().counts
+    fired = counts | {
+        "cue/go": desk.news()["cue"] == "a", "bank/next": desk.bank == "y", "snapshot/save": desk.state()["snapshots"],
+    }  # fmt: skip
+    assert (desk.error, bool(fired[target])) == ("", fires)
+
+
+@pytest.mark.parametrize(
+    ("values", "freeze"),
+    [(("on",), True), (("True",), True), (('"yes"',), True), (("off",), False), (("FALSE",), False), (("bang",), True),
+     (("on", None), False), ((b"on",), True)],
+)  # fmt: skip
+def test_a_switch_may_be_written_out(play, monkeypatch, values, freeze):
+    monkeypatch.setattr(sys.modules[__name__], "SHOW", Show())
+    desk = play()
+    for value in values:
+        send(desk, "freeze", value)
+    assert (desk.error, desk.read("freeze")) == ("", freeze)
+
+
+@pytest.mark.parametrize(
+    ("target", "args", "value"),
+    [
+        ("act", ("Dance",), "dance"), ("act", (" dance\n",), "dance"), ("act", ("“dance”",), "dance"),
+        ("act", (b"dance",), "dance"), ("act", ('"2"',), PARAMETERS["act"].choices[2]),
+        ("mod/1/shape", ("sample", "and", "hold"), "sample-and-hold"), ("mod/1/shape", ("Saw",), "saw"),
+        ("energy", ('"0,5"',), 0.5), ("energy", ("‘0.5’",), 0.5),
+        ("prompt", ('"a calm sea"',), "a calm sea"), ("prompt", ("“a", "calm", "sea”", 2.0), "a calm sea"),
+        ("prompt", ('"on" and "off"',), '"on" and "off"'),
+    ],
+)  # fmt: skip
+def test_names_in_any_case_and_texts_in_quotes_are_understood(play, target, args, value):
+    """Companion puts quotes around texts, and telephones make them curly."""
+    desk = play()
+    send(desk, target, *args)
+    assert (desk.error, desk.read(target)) == ("", value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Storm over the sea",
+        '"storm over the sea"',
+        "“storm over the sea”",
+        "storm_over_the_sea",
+        " storm over the sea\r\n",
+    ],
+)
+def test_cues_and_banks_are_found_by_their_names_however_programs_spell_them(play, monkeypatch, name):
+    show = Show.parse("cues: [{name: a}, {name: storm over the sea}]\nbanks: {first: [a], storm over the sea: [b]}")
+    monkeypatch.setattr(sys.modules[__name__], "SHOW", show)
+    desk = play()
+    send(desk, "cue/go", name)
+    send(desk, "bank", *name.split(" "))
+    assert (desk.error, desk.news()["cue"], desk.bank) == ("", "storm over the sea", "storm over the sea")
+
+
+def test_names_that_are_numbers_are_found(play, monkeypatch):
+    show = Show.parse("cues: [{name: a}, {name: 20261130}, {name: 20261131}]\nbanks: {first: [a], 2.5: [b], x: [c]}")
+    monkeypatch.setattr(sys.modules[__name__], "SHOW", show)
+    desk = play()
+    for key in (20261131, "20261131"):
+        send(desk, "cue/go", 1)
+        send(desk, "cue/go", key)
+        assert desk.news()["cue"] == "20261131"
+    send(desk, "bank", 2.5)
+    assert (desk.error, desk.bank) == ("", "2.5")
