@@ -97,7 +97,8 @@ class Desk:
         self.error = f"{control.source}: {error_text(error)}"[:PLAIN_CHARS]
         with self._lock:
             self.counts["refused"] += 1
-            self._refusals.note(control.source, error_text(error), control.arrived_at)
+            unknown = control.target[:80] if find(control.target) is None else ""
+            self._refusals.note(control.source, error_text(error), control.arrived_at, unknown)
 
     def refusal_to_show(self, now: float) -> str:
         """A refused control that the performer has not seen yet, in words; empty where there is none."""

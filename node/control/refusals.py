@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import OrderedDict, deque
 
+from ..parameters import find, nearest
+
 KNOWN_MAX = 256  # refusals that are remembered, so that they are shown once
 WAITING_MAX = 4  # that wait to be shown; more are counted
 SHOW_INTERVAL_S = 0.5  # between two lines on the terminal
@@ -18,12 +20,12 @@ class Refusals:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, float] = OrderedDict()  # when each was shown last
-        self._waiting: deque[str] = deque()
+        self._waiting: deque[tuple[str, str]] = deque()
         self._uncounted = 0  # new ones that found no place among the waiting
         self._shown_at = float("-inf")
 
-    def note(self, source: str, reason: str, now: float) -> None:
-        """source: "osc 127.0.0.1:53211", "midi APC mini"."""
+    def note(self, source: str, reason: str, now: float, name: str = "") -> None:
+        """source: "osc 127.0.0.1:53211", "midi APC mini". name: of a parameter that does not exist."""
         host = source.rpartition(":")[0] or source  # programs send from a new port each time they start
         line = f"{host}: {reason}"[:LINE_CHARS]
         key = NUMBER.sub("0", line)  # a fader on a wrong address is one refusal, whatever its value
@@ -35,7 +37,7 @@ class Refusals:
         while len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
         if len(self._waiting) < WAITING_MAX:
-            self._waiting.append(line)
+            self._waiting.append((line, name))
         else:
             self._uncounted += 1
 
@@ -45,6 +47,15 @@ class Refusals:
             return ""
         self._shown_at = now
         if self._waiting:
-            return self._waiting.popleft()
+            line, name = self._waiting.popleft()
+            return line + (advice(name) if name else "")  # here, because a search through all names takes its time
         more, self._uncounted = self._uncounted, 0
         return f"{more} more refused control{'s' if more > 1 else ''}; the run's report counts them all"
+
+
+def advice(name: str) -> str:
+    """The end of an error about a parameter that does not exist: what to send instead."""
+    p = find(re.split("[ =,]", name.lower())[0])
+    if p is not None and p.name != name.lower():  # programs whose field for an address takes no value
+        return f": send what follows {p.osc} as its argument, not in the address"
+    return nearest(name.lower())

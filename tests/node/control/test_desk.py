@@ -255,3 +255,17 @@ def test_names_that_are_numbers_are_found(play, monkeypatch):
         assert desk.news()["cue"] == "20261131"
     send(desk, "bank", 2.5)
     assert (desk.error, desk.bank) == ("", "2.5")
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        ("pad/1 0.5", "send what follows /wj/pad/1 as its argument"), ("pad/1=0.5", "/wj/pad/1 as its argument"),
+        ("pad/1,f,0.5", "/wj/pad/1 as its argument"), ("cue/go storm over the sea", "/wj/cue/go as its argument"),
+        ("cam/zom", "did you mean 'cam/zoom'?"), ("Pad/1", "did you mean 'pad/1'?"), ("volume", "'volume'"),
+    ],
+)  # fmt: skip
+def test_what_is_shown_of_an_unknown_parameter_names_the_right_one(play, target, hint):
+    desk = play()
+    send(desk, target, 1)
+    assert hint in desk.refusal_to_show(1000.0)
