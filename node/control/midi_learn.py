@@ -13,7 +13,7 @@ from worldjockey.integrations import ControlEvent
 from ..show.fields import known_parameter
 from ..show.midi_mapping import learned
 from ..show.schema import Show
-from ..show.yaml_file import ShowError, read, write
+from ..show.yaml_file import ShowError, ShowLoader, read, write
 
 
 def listen(target: str, seconds: float, backend: str = "auto") -> dict[str, Any] | None:
@@ -60,7 +60,7 @@ def insert(text: str, mapping: Mapping[str, Any]) -> str:
     Raises ShowError, with the line to write by hand, where the layout of the file has no place for it.
     """
     new = f"- {line(mapping)}"
-    root = yaml.compose(text, yaml.SafeLoader) if text.strip() else None
+    root = yaml.compose(text, ShowLoader) if text.strip() else None
     midi = _value(root, "midi")
     if midi is None:
         return text + ("" if not text or text.endswith("\n") else "\n") + f"\nmidi:\n  map:\n  {new}\n"
@@ -71,7 +71,7 @@ def insert(text: str, mapping: Mapping[str, Any]) -> str:
         return "\n".join([*lines[:at], f"{indent}map:", f"{indent}{new}", *lines[at:]])
     if not isinstance(entries, yaml.SequenceNode) or entries.flow_style or not entries.value:
         raise ShowError(f"write it by hand, below `map:` of `midi:`\n  {new}")
-    mappings = yaml.safe_load(text)["midi"]["map"]
+    mappings = yaml.load(text, ShowLoader)["midi"]["map"]
     for entry, before in zip(entries.value, mappings, strict=True):
         if _named(before) == _named(mapping):
             first, end = entry.start_mark.line, max(mark.line for mark in _ends(entry)) + 1

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ..parameters import SWITCH_WORDS
 from .fields import SHORT, ShowModel, known_parameter, path_from
 from .midi_controllers import known, rules
 from .midi_mapping import MidiMapping
@@ -137,9 +138,11 @@ class LiveInput(ShowModel):
 
 def parse_live(value: Any) -> Any:
     """ "ndi:NAME", "camera:0" or "file:clip.mp4" -> the fields of `LiveInput`. ValueError, with the right forms."""
-    if not isinstance(value, str):
+    if value is None or isinstance(value, dict | LiveInput):
         return value
-    kind, _, what = (part.strip() for part in value.partition(":"))
+    if SWITCH_WORDS.get(str(value).lower()) == 0:
+        return None
+    kind, _, what = (part.strip() for part in str(value).partition(":"))
     if kind not in ("ndi", "camera", "file") or (not what and kind != "camera"):
         raise ValueError(f"live takes ndi:NAME, camera:0 or file:clip.mp4, not {SHORT.repr(value)}")
     return {kind: int(what or 0) if kind == "camera" and not what.strip("0123456789") else what}

@@ -7,13 +7,13 @@ import reprlib
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..parameters import TEXT_BYTES, Parameter, find, nearest
+from ..parameters import SWITCH_WORDS, TEXT_BYTES, Parameter, find, nearest, to_switch
 
 T = TypeVar("T")
 WORLD_PORT = 9014  # default TCP port of a world on another machine
@@ -22,7 +22,31 @@ SHORT.maxstring = SHORT.maxother = 60
 
 
 class ShowModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, str_strip_whitespace=True)
+    """A part of a show. A line without a value, as where all lines below it are comments, counts as a missing one; a
+    number is also a text."""
+
+    model_config = ConfigDict(
+        extra="forbid", validate_assignment=True, str_strip_whitespace=True, coerce_numbers_to_str=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_lines(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if value is not None or not cls._is_optional(name)}
+
+    @classmethod
+    def _is_optional(cls, name: str) -> bool:
+        """Whether a line may be missing, and nothing is no value of its own."""
+        field = cls.model_fields.get(name)
+        return field is not None and not field.is_required() and type(None) not in get_args(field.annotation)
+
+
+def switched(value: Any) -> Any:
+    """`midi: off` -> the fields of that part."""
+    switch = SWITCH_WORDS.get(str(value).lower()) if isinstance(value, bool | str) else None
+    return value if switch is None else {"enabled": bool(switch)}
 
 
 def parse_size(value: Any) -> tuple[int, int]:
@@ -96,6 +120,8 @@ def plainly(detail: Mapping[str, Any]) -> str:
     if kind == "too_long":
         return PLAIN[kind].format(**context)
     words = PLAIN[kind].format(**context) if kind in PLAIN else f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
+    if detail["input"] is None:
+        return f"{words}, and here is nothing"
     return f"{words}, not {SHORT.repr(detail['input'])}"
 
 
@@ -129,10 +155,8 @@ def check_value(name: str, value: Any) -> Any:
         return p.coerce(value)
     if not isinstance(value, bool | int | float | str):
         raise ValueError(f"{name} takes one value, not {SHORT.repr(value)}")
-    if isinstance(value, str) and p.kind != "enum":
-        raise ValueError(f"{name} takes a number, not {SHORT.repr(value)}")
     coerced = p.coerce(value)
-    if p.kind in ("float", "int") and abs(float(coerced) - float(value)) > (0.5 if p.kind == "int" else 0):
+    if p.kind in ("float", "int") and abs(float(coerced) - to_switch(value)) > (0.5 if p.kind == "int" else 0):
         bounds = f"{p.low} to {p.high}" if p.kind == "int" else f"{p.low:g} to {p.high:g}"
         raise ValueError(f"{name} is {value}, out of its range {bounds}")
     return coerced

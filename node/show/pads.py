@@ -35,7 +35,7 @@ class Pad(ShowModel):
 def _pad(value: Any) -> Any:
     if value is None:
         return {}
-    return {"text": value} if isinstance(value, str) else value
+    return {"text": value} if isinstance(value, str | int | float) else value
 
 
 def short_pad(pad: Pad) -> Any:
@@ -62,6 +62,11 @@ def _span(value: Any) -> Any:
 Length = Annotated[Span | None, BeforeValidator(_span), PlainSerializer(lambda span: span and str(span))]
 
 
+def _pad_key(key: Any) -> Any:
+    """A pad's number or label; JSON has all keys in quotes."""
+    return int(key) if isinstance(key, str) and key.isdecimal() else key
+
+
 class Cue(ShowModel):
     """A named snapshot. Parameters that it does not mention keep their values.
 
@@ -75,7 +80,7 @@ class Cue(ShowModel):
     name: Name
     prompt: str | None = Field(default=None, max_length=TEXT_BYTES)
     bank: int | str | None = None
-    pads: dict[int | str, Annotated[float, Field(ge=0, le=1)]] | None = None
+    pads: dict[Annotated[int | str, BeforeValidator(_pad_key)], Annotated[float, Field(ge=0, le=1)]] | None = None
     values: dict[str, Any] = Field(default={})
     seconds: float = Field(default=0.0, ge=0, le=3600)
     transition: Length = None

@@ -23,7 +23,7 @@ from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
 from ..timing.tempo import Quantise
 from .banks import Banks
 from .connections import LiveInput, Midi, Osc, Sound, parse_live
-from .fields import ShowModel, check_values, or_refuse, parse_fps, parse_size, parse_world_address, path_from
+from .fields import ShowModel, check_values, or_refuse, parse_fps, parse_size, parse_world_address, path_from, switched
 from .media import Media
 from .midi_mapping import MidiMapping
 from .modulators import ModulatorLine
@@ -77,9 +77,9 @@ class Show(ShowModel):
     outputs: list[Annotated[OutputEntry, BeforeValidator(parse_output), PlainSerializer(OutputEntry.dump)]] = Field(
         default_factory=lambda: [OutputEntry("window"), OutputEntry("ndi")]
     )
-    osc: Osc = Field(default_factory=Osc)
-    midi: Midi = Field(default_factory=Midi)
-    sound: Sound = Field(default_factory=Sound)
+    osc: Annotated[Osc, BeforeValidator(switched)] = Field(default_factory=Osc)
+    midi: Annotated[Midi, BeforeValidator(switched)] = Field(default_factory=Midi)
+    sound: Annotated[Sound, BeforeValidator(switched)] = Field(default_factory=Sound)
     live: Annotated[LiveInput | None, BeforeValidator(parse_live)] = None
 
     @field_validator("values")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 import difflib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Hashable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from .fields import plainly
 
 MAX_FILE_BYTES = 1_000_000  # a larger file is not a show
+DIGITS_MAX = 1000  # of a whole number
 Owner = Callable[[tuple[Any, ...]], type[BaseModel]]  # a place in the file -> the model that a line there belongs to
 
 
@@ -25,6 +26,33 @@ YAML_HINTS = {
     "unexpected end of stream": ": a quote or a bracket is not closed",
     "end of stream": ": a quote or a bracket is not closed",
 }  # fmt: skip
+
+
+class ShowLoader(yaml.SafeLoader):
+    """A safe loader to which only what looks like a number, true, false or null is one. To YAML 1.1, 12:30 is 750, 010
+    is 8, 2026-11-30 a date, and yes, no, on and off are true or false. All that it does not take for a text, YAML 1.1
+    does not either, so that what PyYAML writes is read back the same."""
+
+
+def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    if len(text) > DIGITS_MAX:
+        problem = f"a number of more than {DIGITS_MAX} digits"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return int(text, 16 if "x" in text else 10)
+
+
+ShowLoader.yaml_implicit_resolvers = {}
+for _kind, _form, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?(0|[1-9][0-9]*|0x[0-9a-fA-F]+)", "-+0123456789"),
+    ("float", r"[-+]?([0-9]+\.[0-9]*([eE][-+][0-9]+)?|\.(inf|Inf|INF))|\.[0-9]+([eE][-+][0-9]+)?|\.(nan|NaN|NAN)",
+     "-+0123456789."),
+    ("merge", r"<<", "<"),
+):  # fmt: skip
+    ShowLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^({_form})$"), list(_first))
+ShowLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
 class ShowError(ValueError):
@@ -61,7 +89,7 @@ def decoded(raw: bytes, source: str) -> str:
 def parse(text: str | bytes, source: str) -> tuple[dict[str, Any], yaml.Node | None]:
     """The file's data, and the YAML node that knows the line of each value. ShowError if it is not YAML."""
     try:
-        loader = yaml.SafeLoader(decoded(text, source) if isinstance(text, bytes) else text)
+        loader = ShowLoader(decoded(text, source) if isinstance(text, bytes) else text)
         node = loader.get_single_node()
         _refuse_doubles(node, source)
         data = loader.construct_document(node) if node is not None else {}
@@ -113,11 +141,11 @@ def _refuse_doubles(node: yaml.Node | None, source: str) -> None:
         elif isinstance(node, yaml.MappingNode):
             seen: set[Hashable] = set()
             for key, value in node.value:
-                if key.value != "<<" and isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                if key.value != "<<" and isinstance(key, yaml.ScalarNode) and key.value in seen:
                     line = key.start_mark.line + 1
                     raise ShowError(f"{source}:{line}: {key.value!r} appears twice; keep one of the two")
                 if isinstance(key, yaml.ScalarNode):
-                    seen.add((key.tag, key.value))
+                    seen.add(key.value)
                 pending.append(value)
 
 
@@ -140,8 +168,8 @@ def _explain(source: str, root: yaml.Node | None, detail: Any, owner: Owner) -> 
         message = f"there is no {str(loc[-1])[:60]!r} here{_nearest_field(loc, owner)}"
     elif detail["type"] == "missing":
         message = "this line is missing: add it"
-    elif detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float | date):
-        message = f"this is a text: put it in quotes, as in '{detail['input']}'"
+    elif detail["type"] == "string_type" and isinstance(detail["input"], bool):
+        message = f"this is a text: put it in quotes, as in '{str(detail['input']).lower()}'"
     elif detail["type"] not in ("value_error", "errors"):
         message = plainly(detail)
     line = _line(root, loc)
