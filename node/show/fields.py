@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..parameters import SWITCH_WORDS, TEXT_BYTES, Parameter, find, nearest, to_switch
+from ..parameters import SWITCH_WORDS, TEXT_BYTES, Parameter, find, is_number, nearest, to_number, to_switch
 
 T = TypeVar("T")
 WORLD_PORT = 9014  # default TCP port of a world on another machine
@@ -122,6 +122,8 @@ def plainly(detail: Mapping[str, Any]) -> str:
     words = PLAIN[kind].format(**context) if kind in PLAIN else f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
     if detail["input"] is None:
         return f"{words}, and here is nothing"
+    if isinstance(detail["input"], str) and "," in detail["input"] and is_number(detail["input"]):
+        return f"{words}: write it with a point, as in {to_number(detail['input']):g}"
     return f"{words}, not {SHORT.repr(detail['input'])}"
 
 
@@ -169,6 +171,8 @@ def check_values(values: dict[str, Any], own_line: tuple[str, ...] = ("prompt",)
         try:
             if name in own_line:
                 raise ValueError(f"{name} has a line of its own outside `values`: write `{name}: ...`")
+            if value is None and name.isdigit():
+                raise ValueError("write numbers with a point, as in 0.8")
             value = check_value(name, value)
             p = find(name)
             checked[p.name if p else name] = value  # a word is written in any case

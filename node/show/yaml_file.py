@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from ..parameters import bare
 from .fields import plainly
 
 MAX_FILE_BYTES = 1_000_000  # a larger file is not a show
@@ -21,11 +22,33 @@ DIGITS_MAX = 1000  # of a whole number
 Owner = Callable[[tuple[Any, ...]], type[BaseModel]]  # a place in the file -> the model that a line there belongs to
 
 
-YAML_HINTS = {
-    "\\t": ": use spaces, not tabs", "mapping values are not allowed": ": put a text with a colon in quotes",
-    "unexpected end of stream": ": a quote or a bracket is not closed",
-    "end of stream": ": a quote or a bracket is not closed",
+YAML_HINTS = {  # in place of what the parser finds wrong, by a part of its words
+    "\\t": "use spaces, not tabs",
+    "mapping values are not allowed": "put a text with a colon in quotes; lines of one group begin in the same column",
+    "end of stream": "a quote or a bracket is not closed",
+    "could not find expected ':'": "this line needs a colon and a space, as in `fps: 30`, or `- ` for a list",
+    "expected <block end>": "begin the lines of one group in the same column, and put quotes around all of a text",
+    "expected ',' or": "a comma or a bracket is missing; put a text with commas or brackets in quotes",
+    "escape": "in double quotes a backslash begins a code: use single quotes, or / in a path",
+    "hexadecimal": "in double quotes a backslash begins a code: use single quotes, or / in a path",
+    "'`'": "remove lines of ```, and put a text that begins with ` in quotes",
+    "cannot start any token": "put a text that begins with {} in quotes",
+    "duplicate anchor": "two anchors have the same name: rename one of the two",
+    "alias": "put a text that begins with * or & in quotes", "anchor": "put a text that begins with * or & in quotes",
+    "tag": "put a text that begins with ! in quotes",
+    "single document": "this file has two documents: remove the line --- between them",
+    "block scalar": "put a text that begins with > or | in quotes",
 }  # fmt: skip
+OTHER_FILES = {  # by their first bytes: what people take for a text file
+    b"{\\rtf": "rich text: in TextEdit choose Format > Make Plain Text, and save it anew",
+    b"PK\x03\x04": "a document of a word processor, or an archive: save it as plain text",
+    b"%PDF": "a PDF: save it as plain text", b"<": "a web page: copy only the lines of the show into a text file",
+}  # fmt: skip
+SPACES = dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " ")  # that look like the usual one
+INVISIBLE = dict.fromkeys((0x200B, 0x2060, 0xFEFF))
+TABS = re.compile(r"(?<=\S)[ \t]*\t[ \t]*|^[ \t]*\t[ \t]*$", re.MULTILINE)  # behind something, or alone in a line
+COLON_ALONE = re.compile(r"\s*(- +)?[\w/]+:[^\s:/][^:]*$")  # a line whose colon has no space behind it
+CURLY = frozenset("“”„")
 
 
 class ShowLoader(yaml.SafeLoader):
@@ -77,28 +100,49 @@ def read(path: Path) -> str:
 
 
 def decoded(raw: bytes, source: str) -> str:
-    """The text of a file in UTF-8 or, as PowerShell's > writes it, in UTF-16. ShowError for another encoding."""
-    utf_16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    """The text of a file in UTF-8 or, as PowerShell's > and old editors write it, in UTF-16 or UTF-32. ShowError for
+    another encoding, and for files of other programs."""
+    for begin, what in OTHER_FILES.items():
+        if raw.lstrip().startswith(begin):
+            raise ShowError(f"{source}: this is {what}")
     try:
-        return raw.decode("utf-16" if utf_16 else "utf-8-sig")
+        return _plain(raw.decode(_encoding(raw)))
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ShowError(f"{source}:{line}: a character is not UTF-8: save the file as UTF-8") from None
 
 
+def _encoding(raw: bytes) -> str:
+    if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if raw[1:2] == b"\0" or raw[:1] == b"\0":  # without a mark: half of each letter is zero
+        return "utf-16-le" if raw[1:2] == b"\0" else "utf-16-be"
+    return "utf-8-sig"
+
+
+def _plain(text: str) -> str:
+    """With usual spaces for those that only look like them, as web pages and keyboards for Macs give them, and for tabs
+    that indent nothing."""
+    text = text.translate(SPACES | INVISIBLE)
+    return text.replace("\t", "  ") if text.startswith("{") else TABS.sub(" ", text)
+
+
 def parse(text: str | bytes, source: str) -> tuple[dict[str, Any], yaml.Node | None]:
     """The file's data, and the YAML node that knows the line of each value. ShowError if it is not YAML."""
+    text = decoded(text, source) if isinstance(text, bytes) else _plain(text)
+    if wrong := yaml.reader.Reader.NON_PRINTABLE.search(text):
+        line, code = text.count("\n", 0, wrong.start()) + 1, ord(wrong.group())
+        raise ShowError(f"{source}:{line}: there is an invisible character in this line (U+{code:04X}): delete it")
     try:
-        loader = ShowLoader(decoded(text, source) if isinstance(text, bytes) else text)
+        loader = ShowLoader(text)
         node = loader.get_single_node()
+        _tidy(node)
         _refuse_doubles(node, source)
         data = loader.construct_document(node) if node is not None else {}
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        problem = error.problem or error.context or ""
-        hint = next((hint for words, hint in YAML_HINTS.items() if words in f"{error.context} {problem}"), "")
-        raise ShowError(f"{source}{line}: this is not YAML: {problem}{hint}") from None
+        raise ShowError(_not_yaml(error, text, source)) from None
     except RecursionError:
         raise ShowError(f"{source}: this is not YAML: it is nested too deeply") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError) as error:
@@ -108,6 +152,46 @@ def parse(text: str | bytes, source: str) -> tuple[dict[str, Any], yaml.Node | N
     if not isinstance(data, dict):
         raise ShowError(f"{source}:1: a show is made of `name: value` lines; `wj show` prints an example")
     return data, node
+
+
+def _not_yaml(error: yaml.MarkedYAMLError, text: str, source: str) -> str:
+    """The line where the error begins, and what is to be done about it."""
+    words = f"{error.context} {error.problem}"
+    begins = error.context_mark if "expected ':'" in words or "quoted scalar" in words else None
+    mark = begins or error.problem_mark or error.context_mark
+    line, lines = mark.line if mark else 0, ["", *text.split("\n"), ""]
+    if "mapping values" in words and COLON_ALONE.match(lines[line]):  # the line before, which seems to go on
+        line, words = line - 1, "could not find expected ':'"
+    problem = next((hint for part, hint in YAML_HINTS.items() if part in words), error.problem or error.context or "")
+    problem = problem.replace("{}", (re.findall(r"found character '(.)'", words) or [""])[0])
+    if CURLY.intersection(lines[min(line + 1, len(lines) - 1)]):
+        problem = 'to YAML “ and ” are no quotes: write "'
+    return f"{source}:{line + 1}: this is not YAML: {problem}"
+
+
+def _nodes(node: yaml.Node | None) -> Iterator[yaml.Node]:
+    """A node and all below it, keys among them, each once."""
+    pending, seen = [node], set()
+    while pending:
+        node = pending.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        if isinstance(node, yaml.SequenceNode):
+            pending += node.value
+        elif isinstance(node, yaml.MappingNode):
+            pending += [part for pair in node.value for part in pair]
+
+
+def _tidy(node: yaml.Node | None) -> None:
+    """Take typographic quotes off texts, and make one letter of the halves by which JSON escapes it."""
+    for scalar in _nodes(node):
+        if isinstance(scalar, yaml.ScalarNode) and scalar.tag.endswith(":str"):
+            text = _plain(scalar.value.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+            while scalar.style is None and text != bare(text):
+                text = bare(text)
+            scalar.value = text
 
 
 def explained(error: ValidationError, source: str, root: yaml.Node | None, owner: Owner) -> ShowError:
@@ -130,23 +214,15 @@ def write(path: Path, text: str) -> None:
 
 def _refuse_doubles(node: yaml.Node | None, source: str) -> None:
     """Raise ShowError for a repeated key. YAML readers drop the first one silently, but a show must not lose a line."""
-    pending, seen_nodes = [node], set()
-    while pending:
-        node = pending.pop()
-        if node is None or id(node) in seen_nodes:
-            continue
-        seen_nodes.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            pending += node.value
-        elif isinstance(node, yaml.MappingNode):
-            seen: set[Hashable] = set()
-            for key, value in node.value:
-                if key.value != "<<" and isinstance(key, yaml.ScalarNode) and key.value in seen:
-                    line = key.start_mark.line + 1
-                    raise ShowError(f"{source}:{line}: {key.value!r} appears twice; keep one of the two")
-                if isinstance(key, yaml.ScalarNode):
-                    seen.add(key.value)
-                pending.append(value)
+    for mapping in _nodes(node):
+        seen: set[Hashable] = set()
+        for key, _ in mapping.value if isinstance(mapping, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value != "<<" and key.value in seen:
+                line = key.start_mark.line + 1
+                raise ShowError(f"{source}:{line}: {key.value!r} appears twice; keep one of the two")
+            seen.add(key.value)
 
 
 def _distinct(error: ValidationError) -> list[Any]:
@@ -165,7 +241,7 @@ def _explain(source: str, root: yaml.Node | None, detail: Any, owner: Owner) -> 
     loc: tuple[Any, ...] = detail["loc"]
     message: str = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
-        message = f"there is no {str(loc[-1])[:60]!r} here{_nearest_field(loc, owner)}"
+        message = f"there is no {str(loc[-1])[:60]!r} here{_nearest_field(loc, detail['input'], owner)}"
     elif detail["type"] == "missing":
         message = "this line is missing: add it"
     elif detail["type"] == "string_type" and isinstance(detail["input"], bool):
@@ -208,7 +284,12 @@ def _line(node: yaml.Node | None, loc: tuple[Any, ...]) -> int | None:
     return line
 
 
-def _nearest_field(loc: tuple[Any, ...], owner: Owner) -> str:
-    fields = list(owner(loc).model_fields)
-    near = difflib.get_close_matches(str(loc[-1]), fields, 1, 0.6)
-    return f", did you mean {near[0]!r}?" if near else f": the lines here are {', '.join(fields)}"
+def _nearest_field(loc: tuple[Any, ...], value: Any, owner: Owner) -> str:
+    name, fields = str(loc[-1]), list(owner(loc).model_fields)
+    if CURLY.intersection(name + (value if isinstance(value, str) else "")):
+        return ': to YAML “ and ” are no quotes: write "'
+    if near := difflib.get_close_matches(name, fields, 1, 0.6):
+        return f", did you mean {near[0]!r}?"
+    if "text" in fields and isinstance(value, str):
+        return f": put a text with a colon in quotes, as in '{name}: {value}'"
+    return f": the lines here are {', '.join(fields)}"

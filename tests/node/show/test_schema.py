@@ -350,3 +350,97 @@ def test_sections_without_lines_are_as_if_they_were_not_there():
     assert (cue.pads, cue.values, cue.seconds, cue.prompt) == (None, {}, 0.0, None)
     assert Show.parse("osc: {feedback: , query: , port: }").osc == Show.parse("osc: {feedback: null, query: null}").osc
     assert "this has lines of its own, as in {name: value}, and here is nothing" in error("cues:\n-\n")
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u2003", "\u3000", "\u202f"])
+def test_spaces_that_only_look_like_one_are_one(space):
+    """Macs type them, and web pages have them."""
+    show = Show.parse(
+        f"values:\n{space} energy:{space}0.5\n{space} morph: 0.2\n\u200bprompt:{space}neon\ufeff{space}city\n"
+    )
+    assert (show.values, show.prompt) == ({"energy": 0.5, "morph": 0.2}, "neon city")
+
+
+def test_tabs_that_indent_nothing_are_spaces():
+    show = Show.parse("fps: 25\t# slow\nprompt:\tneon\tcity \t\n\t\nvalues:\n  energy: 0.5\n \t \n  morph: 0.2\n")
+    assert (show.fps, show.prompt, show.values) == (25, "neon city", {"energy": 0.5, "morph": 0.2})
+    assert "use spaces, not tabs" in error("values:\n\tenergy: 0.5")
+
+
+def test_curly_quotes_are_no_part_of_a_text_and_are_named_where_they_do_not_do():
+    show = Show.parse(
+        "prompt: “neon city”\ncues:\n- name: „opening“\npads: [a sign: says “open”]".replace("sign: ", "sign ")
+    )
+    assert (show.prompt, show.cues[0].name, show.pads[0].text) == ("neon city", "opening", "a sign says “open”")
+    for text in ("pads:\n- {label: storm, text: “rain, wind”}", "name: a\nprompt: “neon: rain”"):
+        message = error(text)
+        assert message.startswith("my.yaml:2: ")
+        assert '“ and ” are no quotes: write "' in message
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("fps:30\nname: x", 1, "needs a colon and a space"), ("name: x\nprompt:neon\nfps: 30", 2, "colon and a space"),
+        ('name: x\nprompt: "neon\nfps: 30\n', 2, "a quote or a bracket is not closed"),
+        ("prompt: 'it's raining'", 1, "put quotes around all of a text"),
+        ("cues:\n  - name: a\n - name: b", 3, "in the same column"),
+        ("cues:\n- name: a\n   seconds: 1", 3, "begin in the same column"),
+        ("prompt: [neon] city", 1, "quotes"), ("prompt: *star light", 1, "begins with * or &"),
+        ("prompt: &\n", 1, "begins with * or &"), ("prompt: @home", 1, "begins with @ in quotes"),
+        ("prompt: !wow neon", 1, "begins with ! in quotes"), ("prompt: > neon", 1, "begins with > or |"),
+        ("```yaml\nname: x\n```", 1, "remove lines of ```"), ("name: x\n---\nname: y", 2, "two documents"),
+        ('pads:\n- {image: "C:\\Users\\look.jpg"}', 2, "use single quotes, or / in a path"),
+        ("name: x\nprompt: neon\x0bcity", 2, "invisible character in this line (U+000B): delete it"),
+        ("name: x\nprompt: \x1b[31mneon", 2, "U+001B"),
+        ("pads:\n- city: neon, rain", 2, "put a text with a colon in quotes, as in 'city: neon, rain'"),
+        ("fps: 30\npads:\n– neon\n– sea", 3, "or `- ` for a list"),
+        ("cues:\n- {name: a, pads: {1: 0.5, '1': 0.7}}", 2, "'1' appears twice"),
+        ("cues:\n- name: a\n  seconds: 1,5", 3, "write it with a point, as in 1.5"),
+        ("values: {energy: 0,8}", 1, "write numbers with a point, as in 0.8"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_yaml_are_told_with_their_line_and_the_right_form(text, line, words):
+    message = error(text)
+    assert message.startswith(f"my.yaml:{line}: ")
+    assert words in message
+    assert "<block" not in message
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"{\\rtf1\\ansi\n\\f0 prompt: neon\\\n}", "this is rich text: in TextEdit choose Format > Make Plain Text"),
+        (b"PK\x03\x04\x14\0\6\0" + bytes(range(256)), "a document of a word processor"),
+        (b"<!DOCTYPE html>\n<html></html>", "a web page"),
+    ],
+)  # fmt: skip
+def test_files_of_other_programs_are_told_apart(raw, words):
+    with pytest.raises(ShowError, match=words):
+        Show.parse(raw, "my.yaml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
+def test_a_show_is_read_in_wide_encodings_without_a_mark(encoding):
+    assert Show.parse("name: x\nprompt: Nächte".encode(encoding)).prompt == "Nächte"
+
+
+def test_a_show_may_be_json():
+    """As scripts write it: letters beyond 16 bits in two halves, and numbers of pads in quotes."""
+    text = json.dumps(
+        {"prompt": "a wave 🌊", "cues": [{"name": "a", "pads": {"1": 0.5}}], "values": {"prompt/b": "🌊"}}
+    )
+    assert "\\ud83c" in text
+    show = Show.parse(text)
+    assert (show.prompt, show.cues[0].pads, show.values["prompt/b"]) == ("a wave 🌊", {1: 0.5}, "🌊")
+    assert Show.parse(json.dumps({"prompt": "x", "values": {"energy": 1}}, indent="\t")).prompt == "x"
+    assert Show.parse('prompt: "half \\ud83c"').prompt == "half �"
+
+
+def test_hostile_yaml_takes_no_time():
+    bomb = "values:\n  a: &a [x, x, x, x, x, x, x, x]\n"
+    bomb += "".join(f"  {n}: &{n} [{', '.join([f'*{p}'] * 8)}]\n" for p, n in zip("abcdefgh", "bcdefghi", strict=True))
+    assert "there is no parameter 'a'" in error(bomb)
+    assert "there is no 'b' here" in error(bomb.replace("values:\n", "").replace("  ", ""))
+    assert "my.yaml:2: this is not YAML: a number of more than 1000 digits" in error("name: x\nfps: " + "9" * 5000)
+    assert "lines of its own" in error("pads: &p\n- *p\n")
