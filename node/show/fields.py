@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import reprlib
+import unicodedata
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..parameters import SWITCH_WORDS, TEXT_BYTES, Parameter, find, is_number, nearest, to_number, to_switch
+from ..parameters import SWITCH_WORDS, TEXT_BYTES, Parameter, bare, find, is_number, nearest, to_number, to_switch
 
 T = TypeVar("T")
 WORLD_PORT = 9014  # default TCP port of a world on another machine
@@ -128,8 +129,34 @@ def plainly(detail: Mapping[str, Any]) -> str:
 
 
 def path_from(folder: Path, path: str | Path) -> Path:
-    """A path of a show file: it starts at the file's folder, and ~ is the home folder."""
-    return folder / Path(path).expanduser()
+    """A path of a show file: it starts at the file's folder, and ~ is the home folder.
+
+    One that does not exist may be spelt for another system or another place: with backslashes, with accents as Macs or
+    others have them, in quotes, as a terminal takes it, or as a file:// address.
+    """
+    found = folder / Path(path).expanduser()
+    if not _exists(found):
+        for form in ("NFC", "NFD"):
+            text = unicodedata.normalize(form, bare(str(path)))
+            address = unquote(urlsplit(text).path) if text.startswith("file://") else text
+            for spelt in (address, text.replace("\\", "/"), re.sub(r"\\(.)", r"\1", text)):
+                if _exists(other := folder / Path(spelt).expanduser()):
+                    return other
+    return found
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or has a zero in it
+        return False
+
+
+def check_path(path: str | None) -> str | None:
+    """ValueError, with the fix, for a path with control characters: "C:\\temp" has a tab in it."""
+    if re.search(r"[\x00-\x1f]", path or ""):
+        raise ValueError("in double quotes a backslash begins a code: use single quotes, or / in a path")
+    return path
 
 
 def known_parameter(name: str) -> Parameter:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from ..parameters import PADS, PARAMETERS, TEXT_BYTES, number_text
 from ..timing.tempo import Quantise, Span
-from .fields import ShowModel, check_values
+from .fields import ShowModel, check_path, check_values
 from .media import prompt_text
+
+FilePath = Annotated[str | None, AfterValidator(check_path)]
 
 
 class Pad(ShowModel):
@@ -22,9 +24,9 @@ class Pad(ShowModel):
 
     text: str = Field(default="", max_length=TEXT_BYTES)
     label: str = ""
-    image: str | None = None
-    sound: str | None = None
-    video: str | None = None
+    image: FilePath = None
+    sound: FilePath = None
+    video: FilePath = None
 
     @property
     def prompt(self) -> str:

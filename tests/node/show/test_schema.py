@@ -394,6 +394,7 @@ def test_curly_quotes_are_no_part_of_a_text_and_are_named_where_they_do_not_do()
         ("name: x\nprompt: neon\x0bcity", 2, "invisible character in this line (U+000B): delete it"),
         ("name: x\nprompt: \x1b[31mneon", 2, "U+001B"),
         ("pads:\n- city: neon, rain", 2, "put a text with a colon in quotes, as in 'city: neon, rain'"),
+        ('pads:\n- {image: "C:\\temp\\beach.jpg"}', 2, "in double quotes a backslash begins a code"),
         ("fps: 30\npads:\n– neon\n– sea", 3, "or `- ` for a list"),
         ("cues:\n- {name: a, pads: {1: 0.5, '1': 0.7}}", 2, "'1' appears twice"),
         ("cues:\n- name: a\n  seconds: 1,5", 3, "write it with a point, as in 1.5"),
@@ -435,6 +436,19 @@ def test_a_show_may_be_json():
     assert (show.prompt, show.cues[0].pads, show.values["prompt/b"]) == ("a wave 🌊", {1: 0.5}, "🌊")
     assert Show.parse(json.dumps({"prompt": "x", "values": {"energy": 1}}, indent="\t")).prompt == "x"
     assert Show.parse('prompt: "half \\ud83c"').prompt == "half �"
+
+
+@pytest.mark.parametrize(
+    "written", ["img\\look.png", "'\"img/look.png\"'", "img/Cafe\u0301.png", "./img/../img/look.png"]
+)
+def test_paths_may_be_spelt_for_another_system(tmp_path, written):
+    (tmp_path / "img").mkdir()
+    for name in ("look.png", "Café.png", "my look.png"):
+        (tmp_path / "img" / name).write_bytes(b"")
+    show = Show.parse(f"pads:\n- image: {written.replace('HERE', str(tmp_path))}")
+    assert all(Path(file).is_file() for media in show.media(tmp_path).values() for file in media.paths)
+    gone = Show.parse("pads:\n- image: img\\gone.png").media(tmp_path)
+    assert str(next(iter(gone.values())).image) == str(tmp_path / "img\\gone.png")
 
 
 def test_hostile_yaml_takes_no_time():
