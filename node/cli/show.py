@@ -31,7 +31,7 @@ def show(
     check_folder_of(save)
     if save.exists() and not force:
         raise CommandError(f"{save} already exists: choose another name, or overwrite it with --force")
-    save.write_text(text, "utf-8")
+    save.write_text(text, "utf-8", newline="")  # the ends of lines as they are, on Windows too
     typer.echo(f"wrote {save}: play it with `wj play {save}`")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -81,10 +82,13 @@ def insert(text: str, mapping: Mapping[str, Any]) -> str:
 
 
 def save(path: Path, mapping: Mapping[str, Any]) -> None:
-    """Write a mapping into a show file, whole or not at all. Raises ShowError where the result is not a valid show."""
+    """Write a mapping into a show file, whole or not at all, with the ends of lines that the file has. Raises ShowError
+    where the result is not a valid show."""
     text = read(path)
     Show.parse(text, str(path))
-    after = insert(text, mapping)
+    end = re.search(r"\r\n|\r|\n", text + "\n")
+    assert end is not None
+    after = insert(re.sub(r"\r\n|\r", "\n", text), mapping).replace("\n", end.group())
     Show.parse(after, str(path))
     write(path, after)
 

@@ -203,7 +203,7 @@ def write(path: Path, text: str) -> None:
     """Replace the file by way of a temporary one, so that a full disk or a crash never leaves half a show."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:  # as the text has them, on Windows too
             file.write(text)
         Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
         Path(name).replace(path)

@@ -268,6 +268,17 @@ def test_a_line_is_written_into_a_show_and_the_rest_stays(text, tmp_path):
     assert all(part in path.read_text() for part in text.split("\n") if "#" in part)
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+def test_a_line_is_written_with_the_ends_that_the_lines_of_the_show_have(end, tmp_path):
+    path = tmp_path / "my.yaml"
+    lines = ["name: Nächte", "midi:", "  map:", "  - {note: 1, to: pad/1}", "  - {note: 2, to: pad/2}", ""]
+    path.write_bytes(end.join(lines).encode())
+    midi_learn.save(path, MINE)
+    raw = path.read_bytes().decode()
+    assert [m.to for m in Show.load(path).midi.map] == ["pad/3", "pad/1", "pad/2"]
+    assert raw.count(end) == raw.count("\n" if end == "\n" else "\r") == 6
+
+
 @pytest.mark.parametrize("text", ["midi: {map: [{note: 1, to: pad/1}]}", "midi: {}", "midi:\n  map: []\n"])
 def test_where_there_is_no_place_it_says_what_to_write(text, tmp_path):
     path = tmp_path / "my.yaml"
