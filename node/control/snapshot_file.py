@@ -19,8 +19,8 @@ from typing import Any
 
 import yaml
 
-from ..parameters import PARAMETERS, find
-from ..show.yaml_file import MAX_FILE_BYTES, ShowError, write
+from ..parameters import PARAMETERS, find, nearest
+from ..show.yaml_file import MAX_FILE_BYTES, ShowError, ShowLoader, decoded, write
 from .history import SNAPSHOTS_MAX
 
 WRITE_INTERVAL_S = 1.0  # however often a snapshot is saved
@@ -52,16 +52,18 @@ def dump(kept: SavedSnapshots, largest: int = MAX_FILE_BYTES) -> str:
     return "".join(reversed(pieces))
 
 
-def parse(text: str | bytes, source: str) -> dict[str, dict[str, Any]]:
+def parse(text: str | bytes, source: str, skipped: list[str] | None = None) -> dict[str, dict[str, Any]]:
     """Snapshots from the text of their file, oldest first. Raises ShowError where it is no such text.
 
-    Parameters that do not exist any more, and values that they cannot take, are skipped.
+    Parameters that do not exist any more, and values that they cannot take, are left out; skipped gets a line of each.
     """
+    skipped = [] if skipped is None else skipped
     what = f"{source}: this is no file of snapshots; name another, or move this one away"
     if len(text) > MAX_FILE_BYTES:
         raise ShowError(f"{source}: larger than {MAX_FILE_BYTES // 1000} kB, so no file of snapshots; name another")
+    text = decoded(text, source) if isinstance(text, bytes) else text
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, ShowLoader)
     except (yaml.YAMLError, ValueError, RecursionError, UnicodeDecodeError):
         raise ShowError(what) from None
     data = {} if data is None else data
@@ -72,12 +74,14 @@ def parse(text: str | bytes, source: str) -> dict[str, dict[str, Any]]:
         found[str(name)] = defaults()
         for target, value in values.items():
             p = find(str(target))
-            if p is None or not in_snapshots(p.name):
-                continue
             try:
+                if p is None or not in_snapshots(p.name):
+                    raise ValueError(
+                        f"no snapshot has a {str(target)[:80]!r}{nearest(str(target)) if p is None else ''}"
+                    )
                 found[str(name)][p.name] = p.coerce(value)
-            except (ValueError, OverflowError):
-                continue
+            except (ValueError, OverflowError) as error:
+                skipped.append(f"{str(name)[:80]}: {error}")
     return found
 
 
@@ -91,16 +95,23 @@ class SnapshotFile:
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
 
     def start(self) -> dict[str, dict[str, Any]]:
-        """Returns the snapshots of the file. Raises OSError or ShowError, with the fix, where it cannot be used."""
-        found = {}
+        """Returns the snapshots of the file. Raises OSError or ShowError, with the fix, where it cannot be used.
+
+        The file stays as it is, with its comments, until a snapshot is saved.
+        """
+        found, text, skipped = {}, "", list[str]()
         try:
             if self.path.exists():
                 with self.path.open("rb") as file:
-                    found = parse(file.read(MAX_FILE_BYTES + 1), str(self.path))
-            write(self.path, dump(found))
+                    raw = file.read(MAX_FILE_BYTES + 1)
+                found, text = parse(raw, str(self.path), skipped), decoded(raw, str(self.path))
+            write(self.path, text)  # whether it can be written is known now
         except OSError as error:
             right = "name a file that can be written to"
             raise OSError(f"--keep {self.path}: {error.strerror or error}; {right}") from None
+        if skipped:
+            more = f", and {len(skipped) - 1} more" if len(skipped) > 1 else ""
+            self.error = f"{self.path} has what cannot be used, and the next save will drop it: {skipped[0]}{more}"
         self._thread.start()
         return found
 

@@ -113,6 +113,24 @@ def test_the_oldest_are_left_out_of_a_file_that_would_be_too_large():
     assert next(iter(parse(dump(many), "looks.yaml"))) == "5"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_that_was_written_by_hand_stays_as_it_is_until_a_snapshot_is_saved(tmp_path, encoding):
+    path = tmp_path / "looks.yaml"
+    text = "# my looks\n12:30:\n  energy: 0,3  # low\n  freeze: on\n  cam/yawn: 0.5\n  morph: much\n"
+    path.write_bytes(text.encode(encoding))
+    snapshot_file = SnapshotFile(path)
+    found = snapshot_file.start()
+    assert path.read_text() == text
+    assert {name: found["12:30"][name] for name in ("energy", "freeze", "morph")} == {
+        "energy": 0.3, "freeze": True, "morph": 0,
+    }  # fmt: skip
+    assert "12:30: no snapshot has a 'cam/yawn', did you mean 'cam/yaw'?, and 1 more" in snapshot_file.status()["error"]
+    snapshot_file.keep({"now": {"energy": 1.0}})
+    snapshot_file.stop()
+    assert yaml.safe_load(path.read_text()) == {"now": {"energy": 1.0}}
+    assert "error" not in snapshot_file.status()
+
+
 def test_a_flood_of_saves_is_few_writes_and_the_last_is_kept(desks, tmp_path, monkeypatch):
     wrote = []
     monkeypatch.setattr(snapshot_files, "write", lambda path, text: wrote.append(text))
