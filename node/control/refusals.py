@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict, deque
 
-from ..parameters import find, nearest
+from ..parameters import PADS, PARAMETERS, find, nearest
 
 KNOWN_MAX = 256  # refusals that are remembered, so that they are shown once
 WAITING_MAX = 4  # that wait to be shown; more are counted
@@ -58,4 +58,8 @@ def advice(name: str) -> str:
     p = find(re.split("[ =,]", name.lower())[0])
     if p is not None and p.name != name.lower():  # programs whose field for an address takes no value
         return f": send what follows {p.osc} as its argument, not in the address"
+    if re.fullmatch(r"pad/\d+", name):
+        return f": pads are numbered from 1 to {PADS}"
+    if below := next((p.osc for p in PARAMETERS.values() if p.name.startswith(f"{name}/")), ""):
+        return f": each value has an address of its own, as in {below}"
     return nearest(name.lower())
