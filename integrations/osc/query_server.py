@@ -197,7 +197,7 @@ async def announce(server: Server) -> AsyncZeroconf:
         if at_home:
             for sender in zeroconf.zeroconf.engine.senders:
                 sender.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 0)
-        label = server.name.encode()[:60].decode("utf-8", "ignore")
+        label = server.name.replace(".", "-").encode()[:60].decode("utf-8", "ignore")  # at a dot, macOS ends it
         home = f"{socket.gethostname().partition('.')[0] or 'localhost'}-wj.local."
         services = [
             ServiceInfo(kind, f"{label}.{kind}", port=port, parsed_addresses=listed, server=home)

@@ -38,7 +38,7 @@ class Served:
         self.osc = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.osc.bind(("127.0.0.1", 0))
         self.osc.settimeout(5)
-        self.name = f"show {os.getpid()}"
+        self.name = f"show {os.getpid()}, v1.5"
         self.query = OSCQuery(ROWS, OPENING, self.name, port=0, osc_port=self.osc.getsockname()[1])
         self.query.start(lambda _: None)
 
@@ -214,7 +214,8 @@ def test_found_and_read_by_a_client_that_is_not_ours(served, wait_for):
     try:
 
         def ours() -> list[Any]:
-            return [s for s in browser.get_discovered_oscquery() if s and s.name.startswith(served.name)]
+            label = served.name.replace(".", "-")  # a dot ends the name of a service, to macOS
+            return [s for s in browser.get_discovered_oscquery() if s and s.name.startswith(f"{label}._")]
 
         wait_for(ours, 10)
         client = OSCQueryClient(ours()[0])
