@@ -33,6 +33,16 @@ class Osc(ShowModel):
     query: int | None = Field(default=9012, ge=1, le=65535)
     aliases: list[Literal["scope", "streamdiffusion"]] = Field(default=[])
 
+    @field_validator("host")
+    @classmethod
+    def _host(cls, host: str) -> str:
+        if host in ("*", "any", "all", ""):
+            return "0.0.0.0"
+        name, _, port = host.rpartition(":")
+        if port.isdigit() and ":" not in name:
+            raise ValueError(f"the port has a line of its own: write `host: {name}` and `port: {port}`")
+        return host
+
     @field_validator("allow")
     @classmethod
     def _allow(cls, allow: list[str]) -> list[str]:

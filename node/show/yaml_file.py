@@ -37,6 +37,7 @@ YAML_HINTS = {  # in place of what the parser finds wrong, by a part of its word
     "alias": "put a text that begins with * or & in quotes", "anchor": "put a text that begins with * or & in quotes",
     "tag": "put a text that begins with ! in quotes",
     "single document": "this file has two documents: remove the line --- between them",
+    "node content": "something is missing here, or put a text that begins with : , or ] in quotes",
     "block scalar": "put a text that begins with > or | in quotes",
 }  # fmt: skip
 OTHER_FILES = {  # by their first bytes: what people take for a text file

@@ -342,6 +342,13 @@ def test_switches_are_true_and_false_or_words():
     assert Show.parse("values: {energy: '0,5', act: Dance}").values == {"energy": 0.5, "act": "dance"}
 
 
+def test_an_osc_host_may_be_a_star_and_has_its_port_on_a_line_of_its_own():
+    assert [Show.parse(f"osc: {{host: {h}}}").osc.host for h in ("'*'", "any", "'::1'", "studio.local")] == [
+        "0.0.0.0", "0.0.0.0", "::1", "studio.local",
+    ]  # fmt: skip
+    assert "write `host: 127.0.0.1` and `port: 9010`" in error("osc: {host: '127.0.0.1:9010'}")
+
+
 def test_sections_without_lines_are_as_if_they_were_not_there():
     """As where all lines of a list are commented out."""
     empty = "".join(f"{name}:\n# - x\n" for name in Show.model_fields)
@@ -389,6 +396,7 @@ def test_curly_quotes_are_no_part_of_a_text_and_are_named_where_they_do_not_do()
         ("prompt: [neon] city", 1, "quotes"), ("prompt: *star light", 1, "begins with * or &"),
         ("prompt: &\n", 1, "begins with * or &"), ("prompt: @home", 1, "begins with @ in quotes"),
         ("prompt: !wow neon", 1, "begins with ! in quotes"), ("prompt: > neon", 1, "begins with > or |"),
+        ("osc: {host: ::1}", 1, "begins with : , or ] in quotes"), ("prompt: ]", 1, "in quotes"),
         ("```yaml\nname: x\n```", 1, "remove lines of ```"), ("name: x\n---\nname: y", 2, "two documents"),
         ('pads:\n- {image: "C:\\Users\\look.jpg"}', 2, "use single quotes, or / in a path"),
         ("name: x\nprompt: neon\x0bcity", 2, "invisible character in this line (U+000B): delete it"),
