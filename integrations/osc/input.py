@@ -53,7 +53,7 @@ from .scheduled import Scheduled
 __all__ = ["AHEAD_MAX_S", "Dialect", "Malformed", "OSCInput", "asks", "build", "head", "parse", "split", "thin"]
 
 PREFIX = "/wj/"
-STEP, VALUE, TOUCH = "/+", "/value", "/z"
+STEP, VALUE, TOUCH, STATUS = "/+", "/value", "/z", "status/"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 RECEIVE_BUFFER_BYTES = 4 << 20  # requested of the kernel, which may give less
 GATHER_S = 0.002  # between two reads during a flood; a single message never waits
@@ -65,6 +65,7 @@ NEW_PATTERNS_PER_S = 200  # that are not in the cache yet
 ANSWERS_PER_S = 2000
 FEEDBACK_INTERVAL_S = 1 / FEEDBACK_RATE_HZ
 CLOCK_AHEAD_S = 1.0  # by which a bundle's time is ahead where it is the sender's clock that is wrong
+LOOKUP_INTERVAL_S = 5.0  # between two look-ups of a name that is not known
 LOG_INTERVAL_S = 10.0  # between two lines about malformed datagrams
 log = logging.getLogger(__name__)
 
@@ -88,13 +89,13 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True)
 class Meaning:
-    """The meaning of one of our addresses. step: the argument is relative. latest: only the newest value counts. touch:
-    a finger is on a fader, which changes nothing here."""
+    """The meaning of one of our addresses. step: the argument is relative. latest: only the newest value counts. void:
+    it changes nothing here, as a finger on a fader, or our own status that comes back."""
 
     targets: tuple[str, ...]
     step: bool = False
     latest: bool = False
-    touch: bool = False
+    void: bool = False
 
 
 def _never(_target: str) -> bool:
@@ -152,6 +153,7 @@ class OSCInput(Input):
         self._streams, self._echoes = Streams(), Echoes()
         self._pattern_controls = Budget(PATTERN_CONTROLS_PER_S, PATTERN_CONTROLS_PER_S)
         self._error = ""
+        self._lookup_again_at = 0.0
         self._logged = -LOG_INTERVAL_S
 
     def start(self, deliver: Deliver) -> None:
@@ -327,8 +329,8 @@ class OSCInput(Input):
 
     def _find(self, name: str) -> Meaning:
         name = "/".join(filter(None, map(str.strip, name.split("/"))))  # without a / or white space at its end
-        if name.endswith(TOUCH) and name.removesuffix(TOUCH) in self._targets:
-            return Meaning((), touch=True)
+        if name.startswith(STATUS) or (name.endswith(TOUCH) and name.removesuffix(TOUCH) in self._targets):
+            return Meaning((), void=True)
         step = name.endswith(STEP)
         name = name.removesuffix(STEP)
         if name.endswith(VALUE) and name not in self._targets:
@@ -403,7 +405,7 @@ class OSCInput(Input):
         meta = _meta(meaning.step)
         for target in meaning.targets:
             self._deliver_control(ControlEvent(target, args, arrived_at, source, meta))
-        if meaning.touch:
+        if meaning.void:
             self._counts["foreign"] += 1
         elif not meaning.targets:
             self._counts["foreign"] += 1
@@ -523,6 +525,8 @@ class OSCInput(Input):
         out: dict[int, socket.socket],
         stack: contextlib.ExitStack,
     ) -> None:
+        if time.monotonic() < self._lookup_again_at:
+            return
         try:
             # A name may stand for both kinds of address, and most programs listen to IPv4 only.
             found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
@@ -530,7 +534,15 @@ class OSCInput(Input):
             if family not in out:
                 out[family] = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         except OSError as error:
-            self._log_rarely("OSC feedback cannot reach %s (%s)", host, error)
+            self._lookup_again_at = time.monotonic() + LOOKUP_INTERVAL_S
+            self._error = (
+                f"feedback cannot reach {host!r} ({error.strerror}): correct `feedback` in the show, or use an address"
+            )
+            return
+        if port == self.port and _host(endpoint) == "127.0.0.1":
+            self._error = (
+                f"feedback to port {port} of this machine would come back: use another, as in `feedback: {port + 1}`"
+            )
             return
         self._put(out[family], endpoint, values)
 

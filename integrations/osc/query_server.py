@@ -254,7 +254,8 @@ async def run() -> None:
             zeroconf = await announce(server)
             stack.push_async_callback(zeroconf.async_close)
         except Exception as error:  # it can still be reached by its address
-            problem = f"not announced: {error or type(error).__name__}"
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__  # without "[Errno -2]"
+            problem = f"not announced, so that programs have to be given its address: {why}"
         report: dict[str, Any] = {}
         while not ended.is_set():
             now = {"port": server.port, "announced": not problem, "error": problem, "clients": len(server.clients)}

@@ -866,9 +866,9 @@ def test_whatever_the_padding_the_last_text_and_the_number_behind_it_are_read(te
 def test_a_slash_or_a_space_too_many_and_touches_are_no_other_address(wait_for):
     listener = Listener(feedback_port=None, targets=["pad/1"])
     try:
-        for address in ("/wj/pad/1/", "/wj/pad/1 ", "/wj//pad/1", "/wj/pad/1/z"):
+        for address in ("/wj/pad/1/z", "/wj/status/frames", "/wj/pad/1/", "/wj/pad/1 ", "/wj//pad/1"):
             listener.send(message(address, 0.5))
-        wait_for(lambda: listener.input.status()["received"] == 4 and len(listener.controls) == 3)
+        wait_for(lambda: listener.input.status()["received"] == 5 and len(listener.controls) == 3)
         assert listener.said == [("pad/1", 0.5)] * 3
         assert listener.input.status()["error"] == ""
     finally:
@@ -902,3 +902,26 @@ def test_a_program_on_this_machine_may_send_by_either_kind_of_address(host, wait
                     assert osc.status()["feedback_to"] == "127.0.0.1:9011"
     finally:
         osc.stop()
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"), [(None, "would come back: use another"), ("nowhere.invalid", "cannot reach 'nowhere.invalid'")]
+)
+def test_feedback_that_arrives_nowhere_is_told(wait_for, host, reason):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    listener = Listener(feedback_host=host, feedback_port=port)
+    listener.input.stop()
+    listener.input.port = port
+    listener.input.start(listener.controls.append)
+    try:
+        listener.out.connect(("127.0.0.1", port))
+        listener.send(message("/wj/pad/1", 0.5))
+        wait_for(lambda: listener.controls)
+        listener.input.feedback("pad/1", 0.5)
+        wait_for(lambda: reason in listener.input.status()["error"])
+        assert len(listener.controls) == 1
+    finally:
+        listener.input.stop()
+        listener.out.close()
