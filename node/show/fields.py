@@ -111,6 +111,7 @@ PLAIN = {  # pydantic's kinds of errors, in the words of a show file
     "greater_than": "this is more than {gt:g}", "less_than": "this is less than {lt:g}",
     "literal_error": "this is {expected}", "string_too_short": "this is a text that is not empty",
     "string_too_long": "this is a text of {max_length} characters at most",
+    "invalid_key": "a line begins with a name",
     "too_long": "there are at most {max_length}, and here are {actual_length}",
 }  # fmt: skip
 

@@ -37,6 +37,9 @@ YAML_HINTS = {  # in place of what the parser finds wrong, by a part of its word
     "alias": "put a text that begins with * or & in quotes", "anchor": "put a text that begins with * or & in quotes",
     "tag": "put a text that begins with ! in quotes",
     "single document": "this file has two documents: remove the line --- between them",
+    "sequence entries": "begin a list on a line of its own, below its name",
+    "document start": "begin the lines of one group in the same column",
+    "alphabetic": "put a text that begins with * or & in quotes", "unhashable": "put a text with brackets in quotes",
     "node content": "something is missing here, or put a text that begins with : , or ] in quotes",
     "block scalar": "put a text that begins with > or | in quotes",
 }  # fmt: skip
@@ -220,6 +223,8 @@ def _refuse_doubles(node: yaml.Node | None, source: str) -> None:
         for key, _ in mapping.value if isinstance(mapping, yaml.MappingNode) else ():
             if not isinstance(key, yaml.ScalarNode):
                 continue
+            if key.tag.endswith(":null"):
+                raise ShowError(f"{source}:{key.start_mark.line + 1}: a name is missing in front of this colon")
             if key.value != "<<" and key.value in seen:
                 line = key.start_mark.line + 1
                 raise ShowError(f"{source}:{line}: {key.value!r} appears twice; keep one of the two")
