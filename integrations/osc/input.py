@@ -377,12 +377,16 @@ class OSCInput(Input):
 
     def _moves_nothing(self, message: bytes, args: tuple[Any, ...], arrived_at: float, endpoint: Endpoint) -> bool:
         """Whether a value is only repeated, or is our own feedback that comes back."""
-        address = message.partition(b"\0")[0]
-        if not args or args[0] == ASK or not self._supersedes(address):
+        meaning = self._meaning(message.partition(b"\0")[0].decode())
+        if not args or args[0] == ASK:
             return False
-        targets = self._meaning(address.decode()).targets
-        echo = len(targets) == 1 and self._echoes.is_echo(_host(endpoint), targets[0], args[0], arrived_at)
-        stands = self._streams.stands_still(message, endpoint, arrived_at)
+        if len(meaning.targets) != 1 or not meaning.latest:
+            for target in meaning.targets:
+                self._streams.moved(endpoint, target)
+            return False
+        target = meaning.targets[0]
+        echo = self._echoes.is_echo(_host(endpoint), target, args[0], arrived_at)
+        stands = self._streams.stands_still(message, endpoint, target, arrived_at)
         self._counts["superseded"] += echo or stands
         return echo or stands
 

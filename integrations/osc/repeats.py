@@ -22,19 +22,21 @@ class Streams:
     """Senders that repeat a value which does not change."""
 
     def __init__(self) -> None:
-        self._last: OrderedDict[tuple[Any, bytes], tuple[int, float, int]] = (
-            OrderedDict()
-        )  # hash, time, number in a row
+        self._last: OrderedDict[tuple[Any, str], tuple[int, float, int]] = OrderedDict()  # hash, time, number in a row
 
-    def stands_still(self, message: bytes, sender: Any, now: float) -> bool:
-        """Whether this message only repeats what the sender has been sending to its address for a while."""
-        key, same = (sender, message.partition(b"\0")[0]), hash(message)
-        before, at, count = self._last.get(key, (0, now, 0))
+    def stands_still(self, message: bytes, sender: Any, target: str, now: float) -> bool:
+        """Whether this message only repeats what the sender has been sending to its target for a while."""
+        same = hash(message)
+        before, at, count = self._last.get((sender, target), (0, now, 0))
         count = count + 1 if before == same and now - at < STREAM_GAP_S else 0
-        self._last[key] = (same, now, count)
+        self._last[sender, target] = (same, now, count)
         if len(self._last) > KNOWN_MAX:
             self._last.popitem(last=False)
         return count >= STREAM_MESSAGES
+
+    def moved(self, sender: Any, target: str) -> None:
+        """The sender has moved its target otherwise, by a step or a pattern: the same value is a move again."""
+        self._last.pop((sender, target), None)
 
 
 class Echoes:

@@ -15,7 +15,7 @@ FRAME_S = 1 / 60
 
 def obeyed(moves: list[tuple[float, bytes]]) -> list[int]:
     streams = Streams()
-    return [n for n, (now, message) in enumerate(moves) if not streams.stands_still(message, "td", now)]
+    return [n for n, (now, message) in enumerate(moves) if not streams.stands_still(message, "td", "pad/1", now)]
 
 
 def test_a_value_that_is_sent_in_every_frame_is_obeyed_for_a_moment_and_again_when_it_moves() -> None:
@@ -30,8 +30,11 @@ def test_a_hand_that_repeats_itself_is_obeyed() -> None:
     assert obeyed(slow) == list(range(40))
     streams = Streams()
     for n in range(100):  # one sender's stream is not another's
-        streams.stands_still(build("/wj/pad/1", 0.0), "td", n * FRAME_S)
-    assert not streams.stands_still(build("/wj/pad/1", 0.0), "a button", 100 * FRAME_S)
+        streams.stands_still(build("/wj/pad/1", 0.0), "td", "pad/1", n * FRAME_S)
+    assert streams.stands_still(build("/wj/pad/1", 0.0), "td", "pad/1", 100 * FRAME_S)
+    assert not streams.stands_still(build("/wj/pad/1", 0.0), "a button", "pad/1", 100 * FRAME_S)
+    streams.moved("td", "pad/1")  # by a step
+    assert not streams.stands_still(build("/wj/pad/1", 0.0), "td", "pad/1", 101 * FRAME_S)
 
 
 def test_a_value_that_comes_back_is_no_move_and_a_button_may_go_to_and_fro() -> None:
@@ -83,5 +86,9 @@ def test_a_stream_that_stands_still_leaves_the_fader_to_others(wait_for) -> None
             wait_for(lambda: osc.status()["received"] == 60 and osc.status()["superseded"] >= 20)
             assert sum(control.target == "cue/go" for control in controls) == 30, "no trigger is lost"
             assert controls[0].target == "energy"
+            out.send(build("/wj/energy/+", 0.1))
+            out.send(build("/wj/energy", 0.2))
+            wait_for(lambda: controls[-1].target == "energy" and not controls[-1].meta)
+            assert controls[-2].meta["relative"]
     finally:
         osc.stop()
