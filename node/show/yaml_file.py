@@ -50,7 +50,9 @@ OTHER_FILES = {  # by their first bytes: what people take for a text file
 }  # fmt: skip
 SPACES = dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " ")  # that look like the usual one
 INVISIBLE = dict.fromkeys((0x200B, 0x2060, 0xFEFF))
-TABS = re.compile(r"(?<=\S)[ \t]*\t[ \t]*|^[ \t]*\t[ \t]*$", re.MULTILINE)  # behind something, or alone in a line
+TABS = re.compile(
+    r"(?<=\S)[ \t]*\t[ \t]*|^[ \t]*\t[ \t]*(?=\r?$)", re.MULTILINE
+)  # behind something, or alone in a line
 COLON_ALONE = re.compile(r"\s*(- +)?[\w/]+:[^\s:/][^:]*$")  # a line whose colon has no space behind it
 CURLY = frozenset("“”„")
 

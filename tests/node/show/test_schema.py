@@ -368,8 +368,10 @@ def test_spaces_that_only_look_like_one_are_one(space):
     assert (show.values, show.prompt) == ({"energy": 0.5, "morph": 0.2}, "neon city")
 
 
-def test_tabs_that_indent_nothing_are_spaces():
-    show = Show.parse("fps: 25\t# slow\nprompt:\tneon\tcity \t\n\t\nvalues:\n  energy: 0.5\n \t \n  morph: 0.2\n")
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_tabs_that_indent_nothing_are_spaces(end):
+    text = "fps: 25\t# slow\nprompt:\tneon\tcity \t\n\t\nvalues:\n  energy: 0.5\n \t \n  morph: 0.2\n"
+    show = Show.parse(text.replace("\n", end))
     assert (show.fps, show.prompt, show.values) == (25, "neon city", {"energy": 0.5, "morph": 0.2})
     assert "use spaces, not tabs" in error("values:\n\tenergy: 0.5")
 
