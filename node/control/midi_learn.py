@@ -67,6 +67,10 @@ def insert(text: str, mapping: Mapping[str, Any]) -> str:
         return text + ("" if not text or text.endswith("\n") else "\n") + f"\nmidi:\n  map:\n  {new}\n"
     lines = text.split("\n")
     entries = _value(midi, "map")
+    if (empty := _empty(root, "midi") or _empty(midi, "map")) is not None:  # all lines below are comments, if any
+        at, indent = empty.start_mark.line + 1, " " * (empty.start_mark.column + 2)
+        below = [f"{indent}map:", f"{indent}{new}"] if empty.value == "midi" else [f"{indent}{new}"]
+        return "\n".join([*lines[:at], *below, *lines[at:]])
     if isinstance(midi, yaml.MappingNode) and not midi.flow_style and entries is None:
         at, indent = midi.start_mark.line, " " * midi.start_mark.column
         return "\n".join([*lines[:at], f"{indent}map:", f"{indent}{new}", *lines[at:]])
@@ -97,6 +101,13 @@ def _value(node: yaml.Node | None, key: str) -> yaml.Node | None:
     if not isinstance(node, yaml.MappingNode):
         return None
     return next((value for name, value in node.value if name.value == key), None)
+
+
+def _empty(node: yaml.Node | None, key: str) -> yaml.ScalarNode | None:
+    """The key, if nothing stands behind it in a mapping of lines."""
+    if not isinstance(node, yaml.MappingNode) or node.flow_style:
+        return None
+    return next((name for name, value in node.value if name.value == key and value.value == ""), None)
 
 
 def _ends(node: yaml.Node) -> Iterator[yaml.Mark]:
