@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..parameters import PADS, PARAMETERS, unquoted
+from ..parameters import PADS, PARAMETERS, to_switch, unquoted
 
 Read = Callable[[str], Any]  # returns a parameter's current value
 TargetArgs = list[tuple[str, tuple[Any, ...]]]  # targets and their arguments; "seed/+" is a relative change
@@ -42,13 +42,13 @@ def _first(args: Sequence[Any]) -> Any:
 
 
 def _number(value: Any) -> float:
-    """Raises ValueError for anything but a finite number."""
+    """A number, or a text that is one or a switch. Raises ValueError for anything but a finite number."""
     try:
-        number = float(value)
-    except TypeError:
-        raise ValueError(f"{value!r} is not a number") from None
+        number = to_switch(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"a number is expected, not {value!r}") from None
     if not math.isfinite(number):
-        raise ValueError(f"{number} is not a number")
+        raise ValueError(f"a number is expected, not {number}")
     return number
 
 

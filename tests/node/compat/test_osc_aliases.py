@@ -254,3 +254,21 @@ def test_prompts_of_other_programs_may_come_in_words_or_blobs(dialect, address, 
             Aliases([dialect], desk.read).translate(address, (1.0,))
     finally:
         mailbox.unlink()
+
+
+@pytest.mark.parametrize(
+    ("address", "value", "target", "expected"),
+    [
+        ("/scope/paused", "true", "freeze", True), ("/scope/paused", "off", "freeze", False),
+        ("/delta", "0,5", "energy", 0.5), ("/delta", '"0.5"', "energy", 0.5), ("/seed", "14.0", "seed", 14),
+    ],
+)  # fmt: skip
+def test_numbers_and_switches_may_be_texts(rig, address, value, target, expected):
+    rig.say(address, value)
+    assert rig.desk.read(target) == expected
+
+
+def test_what_is_wrong_with_a_value_is_said_in_words(rig):
+    for value in ("much", None, float("nan"), (1, 2)):
+        with pytest.raises(ValueError, match=r"^a number is expected, not"):
+            rig.words.translate("/delta", (value,))
