@@ -358,12 +358,17 @@ class OSCInput(Input):
                 if not self._moves_nothing(message, args, arrived_at, endpoint):
                     self._obey_ours(address, args, arrived_at, endpoint, f"osc {sender}")
                 return
-            translated = None if self._dialect is None else self._dialect.translate(address, args)
+            translated = self._translated(address, args)
             if translated is None:
                 self._counts["foreign"] += 1
                 self._hint(address)
                 return
             self._renew(endpoint, arrived_at)
+            if self._supersedes(address.encode()) and self._streams.stands_still(
+                message, endpoint, address, arrived_at
+            ):
+                self._counts["superseded"] += 1
+                return
             for target, values in translated:
                 step = target.endswith(STEP)
                 self._deliver_control(
@@ -374,6 +379,12 @@ class OSCInput(Input):
         except Exception:  # an error of a dialect must not stop OSC either
             self._counts["failed"] += 1
             self._log_rarely("an OSC message from %s could not be obeyed", sender, exc_info=True)
+
+    def _translated(self, address: str, args: tuple[Any, ...]) -> Iterable[tuple[str, tuple[Any, ...]]] | None:
+        try:
+            return None if self._dialect is None else self._dialect.translate(address, args)
+        except ValueError as error:
+            raise Malformed(f"{address[:PATTERN_CHARS_MAX]}: {error}") from None
 
     def _moves_nothing(self, message: bytes, args: tuple[Any, ...], arrived_at: float, endpoint: Endpoint) -> bool:
         """Whether a value is only repeated, or is our own feedback that comes back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Any
 
 from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.osc.input import OSCInput
@@ -70,6 +71,36 @@ def test_feedback_that_a_program_sends_back_is_not_obeyed(wait_for) -> None:
             assert osc.status()["superseded"] == 2
         finally:
             osc.stop()
+
+
+class Others:
+    """Another program's one address."""
+
+    def translate(self, address: str, args: tuple[Any, ...]) -> list[tuple[str, tuple[Any, ...]]] | None:
+        return [("prompt", args)] if address == "/prompt" else None
+
+    def latest_wins(self, address: str) -> bool:
+        return address == "/prompt"
+
+    def echo(self, target: str, value: Any) -> list[tuple[str, Any]]:
+        return []
+
+
+def test_another_programs_stream_is_obeyed_for_a_moment_too(wait_for) -> None:
+    controls: list[ControlEvent] = []
+    osc = OSCInput(port=0, feedback_port=None, dialect=Others())
+    osc.start(controls.append)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            out.connect(("127.0.0.1", osc.port))
+            for n in range(40):
+                out.send(build("/prompt", "a sea"))
+                wait_for(lambda: osc.status()["received"] == n + 1)  # noqa: B023
+            out.send(build("/prompt", "a city"))
+            wait_for(lambda: controls and controls[-1].args == ("a city",))
+            assert 1 <= len(controls) <= STREAM_MESSAGES + 1
+    finally:
+        osc.stop()
 
 
 def test_a_stream_that_stands_still_leaves_the_fader_to_others(wait_for) -> None:
