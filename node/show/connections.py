@@ -6,10 +6,10 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..parameters import SWITCH_WORDS
-from .fields import SHORT, ShowModel, known_parameter, path_from
+from .fields import SHORT, ShowModel, known_parameter, none_if_off, path_from
 from .midi_controllers import known, rules
 from .midi_mapping import MidiMapping
 from .yaml_file import ShowError
@@ -28,9 +28,9 @@ class Osc(ShowModel):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = Field(default=9010, ge=1, le=65535)
-    feedback: int | str | None = 9011
+    feedback: Annotated[int | str | None, BeforeValidator(none_if_off)] = 9011
     allow: list[str] = Field(default=[])
-    query: int | None = Field(default=9012, ge=1, le=65535)
+    query: Annotated[int | None, BeforeValidator(none_if_off)] = Field(default=9012, ge=1, le=65535)
     aliases: list[Literal["scope", "streamdiffusion"]] = Field(default=[])
 
     @field_validator("host")
@@ -103,7 +103,7 @@ class Sound(ShowModel):
     """
 
     enabled: bool = False
-    input: str | None = None
+    input: Annotated[str | None, BeforeValidator(none_if_off)] = None
     map: list[AudioMapping] = Field(default=[])
 
 

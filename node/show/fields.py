@@ -50,6 +50,11 @@ def switched(value: Any) -> Any:
     return value if switch is None else {"enabled": bool(switch)}
 
 
+def none_if_off(value: Any) -> Any:
+    """`query: off` -> None."""
+    return None if isinstance(value, bool | str) and SWITCH_WORDS.get(str(value).lower()) == 0 else value
+
+
 def parse_size(value: Any) -> tuple[int, int]:
     """ "1920x1080" or [1920, 1080] -> (1920, 1080), in pixels. ValueError, with an example, for anything else."""
     if isinstance(value, str):

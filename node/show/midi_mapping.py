@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ..parameters import Parameter, find
+from ..parameters import Parameter, find, to_switch
 from .fields import known_parameter
 
 Source = Literal["note", "cc", "cc14", "nrpn", "bend", "program", "pressure", "poly"]
@@ -56,6 +57,17 @@ class MidiMapping(BaseModel):
     relative: Literal["twos", "signed", "offset"] | None = None
     speed: float = Field(default=1.0, ge=-64, le=64)
     light: Literal["value"] | list[int | list[int]] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _value_of_its_kind(cls, data: Any) -> Any:
+        """`value: on` is a number to whatever takes one."""
+        if isinstance(data, dict) and isinstance(data.get("value"), str):
+            p = find(str(data.get("to")))
+            if p is not None and p.kind in ("bool", "float", "int"):
+                with contextlib.suppress(ValueError):
+                    return {**data, "value": to_switch(data["value"])}
+        return data
 
     @field_validator("to")
     @classmethod

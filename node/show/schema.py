@@ -23,7 +23,17 @@ from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
 from ..timing.tempo import Quantise
 from .banks import Banks
 from .connections import LiveInput, Midi, Osc, Sound, parse_live
-from .fields import ShowModel, check_values, or_refuse, parse_fps, parse_size, parse_world_address, path_from, switched
+from .fields import (
+    ShowModel,
+    check_values,
+    none_if_off,
+    or_refuse,
+    parse_fps,
+    parse_size,
+    parse_world_address,
+    path_from,
+    switched,
+)
 from .media import Media
 from .midi_mapping import MidiMapping
 from .modulators import ModulatorLine
@@ -62,8 +72,8 @@ class Show(ShowModel):
 
     name: str = Field(default="worldjockey", min_length=1, max_length=200)
     model: Annotated[str, BeforeValidator(_model)] = Field(default="nano", min_length=1)
-    world: Annotated[str | None, AfterValidator(_world)] = None
-    key: str | None = Field(default=None, min_length=1)
+    world: Annotated[str | None, BeforeValidator(none_if_off), AfterValidator(_world)] = None
+    key: Annotated[str | None, BeforeValidator(none_if_off)] = Field(default=None, min_length=1)
     size: Annotated[tuple[int, int], BeforeValidator(parse_size)] = (1920, 1080)
     fps: Annotated[Any, BeforeValidator(parse_fps)] = Fraction(30)
     prompt: str = Field(default="", max_length=TEXT_BYTES)
@@ -71,9 +81,9 @@ class Show(ShowModel):
     banks: dict[Name, PadList] = Field(default={}, max_length=BANKS)
     values: dict[str, Any] = Field(default={})
     cues: list[Cue] = Field(default=[])
-    quantise: Annotated[Quantise, BeforeValidator(lambda value: value or "none")] = "none"
+    quantise: Annotated[Quantise, BeforeValidator(lambda value: none_if_off(value) or "none")] = "none"
     modulators: list[ModulatorLine] = Field(default=[], max_length=MODULATORS)
-    snapshots: str | None = Field(default=None, min_length=1)
+    snapshots: Annotated[str | None, BeforeValidator(none_if_off)] = Field(default=None, min_length=1)
     outputs: list[Annotated[OutputEntry, BeforeValidator(parse_output), PlainSerializer(OutputEntry.dump)]] = Field(
         default_factory=lambda: [OutputEntry("window"), OutputEntry("ndi")]
     )

@@ -339,6 +339,14 @@ def test_switches_are_true_and_false_or_words():
         show = Show.parse(f"values: {{freeze: {on}}}\nmidi: {off}\nsound: {on}\nosc: {{enabled: {off}}}\nlive: {off}")
         assert show.values == {"freeze": True}
         assert (show.midi.enabled, show.sound.enabled, show.osc.enabled, show.live) == (False, True, False, None)
+    show = Show.parse(
+        "{snapshots: off, key: no, world: off, quantise: no, osc: {query: off, feedback: no}, sound: {input: no}}"
+    )
+    assert (show.snapshots, show.key, show.world, show.quantise, show.sound.input) == (None, None, None, "none", None)
+    assert (show.osc.query, show.osc.feedback_port) == (None, None)
+    lines = "{note: 1, to: freeze, value: on}, {note: 2, to: cue/go, value: on}, {note: 3, to: prompt, value: no}"
+    rules = [mapping.rule() for mapping in Show.parse(f"midi: {{map: [{lines}]}}").midi.map]
+    assert [rule["press"] for rule in rules] == [(1.0,), ("on",), ("no",)]
     assert Show.parse("values: {energy: '0,5', act: Dance}").values == {"energy": 0.5, "act": "dance"}
 
 
