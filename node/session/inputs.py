@@ -51,7 +51,7 @@ def _audio(show: Show, on_audio: Callable[[AudioChunk], None] | None, folder: Pa
     from worldjockey.integrations.audio.input import DEFAULT, AudioInput, FeatureMapping, is_file
 
     from ..parameters import find
-    from ..show.fields import path_from
+    from ..show.fields import file_from
 
     mappings = []
     for mapping in show.sound.map:
@@ -61,8 +61,8 @@ def _audio(show: Show, on_audio: Callable[[AudioChunk], None] | None, folder: Pa
         mappings.append(FeatureMapping(mapping.of, mapping.to, low if mapping.low is None else mapping.low,
                           high if mapping.high is None else mapping.high, mapping.attack, mapping.release))  # fmt: skip
     source = show.sound.input
-    if source is not None and (is_file(source) or path_from(folder, source).is_file()):
-        source = str(path_from(folder, source))
+    if source is not None and (is_file(source) or file_from(folder, source).is_file()):
+        source = str(file_from(folder, source))
     return AudioInput(source, tuple(mappings) or DEFAULT, on_audio)
 
 

@@ -23,7 +23,7 @@ from ..output import clock_process, worker
 from ..output.layouts import rings_for
 from ..output.worker import OutputSpec
 from ..remote.key import Key
-from ..show.fields import path_from
+from ..show.fields import file_from
 from ..show.outputs import OutputEntry, class_path
 from ..show.schema import Show
 from ..world import live_source
@@ -82,7 +82,7 @@ def _remote_key(show: Show, options: PlayOptions, matte: bool) -> Key | None:
     for media in show.media(options.folder).values():
         for path in media.paths:
             client.named(Path(path))
-    return remote_key.read(path_from(options.folder, show.key))
+    return remote_key.read(file_from(options.folder, show.key))
 
 
 def _world(show: Show, options: WorldOptions, key: Key | None) -> tuple[Callable[..., None], Any]:

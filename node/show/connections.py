@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..parameters import SWITCH_WORDS
-from .fields import SHORT, ShowModel, known_parameter, none_if_off, path_from
+from .fields import SHORT, ShowModel, file_from, known_parameter, none_if_off
 from .midi_controllers import known, rules
 from .midi_mapping import MidiMapping
 from .yaml_file import ShowError
@@ -140,7 +140,7 @@ class LiveInput(ShowModel):
             return {"camera": self.camera}
         if "://" in str(self.file):
             return {"file": self.file}
-        path = path_from(folder, str(self.file))
+        path = file_from(folder, str(self.file))
         if not path.is_file():
             raise ShowError(f"live: {path}: there is no such file; check the path, or give a URL, as in rtsp://...")
         return {"file": str(path)}

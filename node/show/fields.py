@@ -135,20 +135,43 @@ def plainly(detail: Mapping[str, Any]) -> str:
 
 
 def path_from(folder: Path, path: str | Path) -> Path:
-    """A path of a show file: it starts at the file's folder, and ~ is the home folder.
+    """A path of a show file: it starts at the file's folder, and ~ is the home folder."""
+    return folder / Path(path).expanduser()
 
-    One that does not exist may be spelt for another system or another place: with backslashes, with accents as Macs or
-    others have them, in quotes, as a terminal takes it, or as a file:// address.
+
+def file_from(folder: Path, path: str | Path) -> Path:
+    """The path of a file that a show reads, as `path_from`.
+
+    One that does not exist may be spelt for another system or another place: with backslashes, in another case, with
+    accents as Macs or others have them, in quotes, as a terminal takes it, or as a file:// address.
     """
-    found = folder / Path(path).expanduser()
-    if not _exists(found):
-        for form in ("NFC", "NFD"):
-            text = unicodedata.normalize(form, bare(str(path)))
-            address = unquote(urlsplit(text).path) if text.startswith("file://") else text
-            for spelt in (address, text.replace("\\", "/"), re.sub(r"\\(.)", r"\1", text)):
-                if _exists(other := folder / Path(spelt).expanduser()):
-                    return other
+    found, text = path_from(folder, path), bare(str(path))
+    if _exists(found):
+        return found
+    address = unquote(urlsplit(text).path) if text.startswith("file://") else text
+    spellings = (address, text.replace("\\", "/"), re.sub(r"\\(.)", r"\1", text))
+    return next(filter(None, (_on_disk(path_from(folder, spelt)) for spelt in spellings)), found)
+
+
+def _on_disk(path: Path) -> Path | None:
+    """The file of that name, in the case and with the form of accents that the disk has; None if there is none."""
+    found = Path(path.anchor)
+    for part in path.parts[1 if path.anchor else 0 :]:
+        name: str | None = part
+        if not _exists(found / part):
+            try:
+                names = sorted(other.name for other in found.iterdir())
+            except OSError:
+                return None
+            name = next((other for other in names if _any_spelling(other) == _any_spelling(part)), None)
+        if name is None:
+            return None
+        found /= name
     return found
+
+
+def _any_spelling(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _exists(path: Path) -> bool:

@@ -26,12 +26,12 @@ from .connections import LiveInput, Midi, Osc, Sound, parse_live
 from .fields import (
     ShowModel,
     check_values,
+    file_from,
     none_if_off,
     or_refuse,
     parse_fps,
     parse_size,
     parse_world_address,
-    path_from,
     switched,
 )
 from .media import Media
@@ -200,7 +200,7 @@ class Show(ShowModel):
     def media(self, folder: Path) -> dict[str, Media]:
         """The files on pads, by the pad's prompt. folder: where relative paths start."""
         return {
-            pad.prompt: Media(*(str(path_from(folder, v)) if v else None for v in (pad.image, pad.sound, pad.video)))
+            pad.prompt: Media(*(str(file_from(folder, v)) if v else None for v in (pad.image, pad.sound, pad.video)))
             for pad in (*self.pads, *(pad for bank in self.banks.values() for pad in bank))
             if pad.image or pad.sound or pad.video
         }

@@ -460,7 +460,17 @@ def test_a_show_may_be_json():
 
 
 @pytest.mark.parametrize(
-    "written", ["img\\look.png", "'\"img/look.png\"'", "img/Cafe\u0301.png", "./img/../img/look.png"]
+    "written",
+    [
+        "img\\look.png",
+        "'\"img/look.png\"'",
+        "img/Cafe\u0301.png",
+        "./img/../img/look.png",
+        "img/my\\ look.png",
+        "file://HERE/img/my%20look.png",
+        "IMG\\Look.PNG",
+        "img/CAFE\u0301.png",
+    ],
 )
 def test_paths_may_be_spelt_for_another_system(tmp_path, written):
     (tmp_path / "img").mkdir()
@@ -470,6 +480,12 @@ def test_paths_may_be_spelt_for_another_system(tmp_path, written):
     assert all(Path(file).is_file() for media in show.media(tmp_path).values() for file in media.paths)
     gone = Show.parse("pads:\n- image: img\\gone.png").media(tmp_path)
     assert str(next(iter(gone.values())).image) == str(tmp_path / "img\\gone.png")
+
+
+def test_files_that_are_written_have_the_name_that_the_show_gives(tmp_path):
+    (tmp_path / "take.mp4").write_bytes(b"an older one")
+    output = Show.parse("outputs: ['file:Take.mp4']").outputs[0].from_folder(tmp_path)
+    assert output.options["path"] == tmp_path / "Take.mp4"
 
 
 def test_hostile_yaml_takes_no_time():
