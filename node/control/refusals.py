@@ -60,6 +60,6 @@ def advice(name: str) -> str:
         return f": send what follows {p.osc} as its argument, not in the address"
     if re.fullmatch(r"pad/\d+", name):
         return f": pads are numbered from 1 to {PADS}"
-    if below := next((p.osc for p in PARAMETERS.values() if p.name.startswith(f"{name}/")), ""):
+    if below := next((p.osc for p in PARAMETERS.values() if p.name.startswith(f"{name}/") and p.kind != "trigger"), ""):
         return f": each value has an address of its own, as in {below}"
     return nearest(name.lower())

@@ -262,7 +262,7 @@ def test_names_that_are_numbers_are_found(play, monkeypatch):
     [
         ("pad/1 0.5", "send what follows /wj/pad/1 as its argument"), ("pad/1=0.5", "/wj/pad/1 as its argument"),
         ("pad/1,f,0.5", "/wj/pad/1 as its argument"), ("cue/go storm over the sea", "/wj/cue/go as its argument"),
-        ("pad", "each value has an address of its own, as in /wj/pad/1"), ("cam", "as in /wj/cam/"),
+        ("pad", "each value has an address of its own, as in /wj/pad/1"), ("cam", "as in /wj/cam/strafe"),
         ("pad/0", "pads are numbered from 1 to 16"), ("pad/17", "from 1 to 16"),
         ("cam/zom", "did you mean 'cam/zoom'?"), ("Pad/1", "did you mean 'pad/1'?"), ("volume", "'volume'"),
     ],
