@@ -1,7 +1,7 @@
 """Messages that move nothing, though they look like moves. Pure: time is an argument, in seconds of one clock.
 
-TouchDesigner's OSC Out CHOP sends all of its channels in every frame, and a two-way binding sends each value of our
-feedback back. Either would take a fader away from the cue that moves it.
+TouchDesigner's OSC Out CHOP sends all of its channels in every frame unless it is set not to, and a two-way binding
+sends each value of our feedback back. Either would take a fader away from the cue that moves it.
 """
 
 from __future__ import annotations
