@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from . import Pixels, Samples
-from .media.clip import Undecodable, audio_frames, reason, video_frames
+from .media.clip import Undecodable, audio_frames, best, reason, video_frames
 from .media.display import Display
 from .media.still import read_still
 
@@ -36,7 +36,7 @@ def read_video(path: Path, fps: float, seconds: float, max_height: int | None = 
     """
     wanted, frames, display = max(round(seconds * fps), 1), list[Any](), Display()
     with _opened(path, "video", "neither an image nor a video") as container:
-        aspect = container.streams.video[0].sample_aspect_ratio
+        aspect = best(container, "video").sample_aspect_ratio
         size: tuple[int, int] | None = None
         for time, frame in video_frames(container):
             due = min(int(time * fps + 1e-3) + 1, wanted)

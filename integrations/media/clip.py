@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 
@@ -16,6 +16,12 @@ BAD_PACKETS_MAX = 200  # in a row
 JUMP_MAX_S = 10.0  # between two frames; more is a joint between two files, or a damaged time stamp
 DEFAULT_FPS = 25.0  # of a stream that tells neither times nor a rate
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave the alpha out
+
+
+UNDECODABLE = {
+    "video": "FFmpeg cannot decode it: convert it to PNG or to H.264 in .mp4",
+    "audio": "FFmpeg cannot decode its audio: convert it to WAV or MP3",
+}
 
 
 class Undecodable(OSError):
@@ -63,10 +69,23 @@ def decoded(container: Any, stream: Any, decoder: Any) -> Iterator[Any]:
         yield from frames
 
 
+def best(container: Any, kind: Literal["video", "audio"]) -> Any:
+    """The stream that a player shows: no cover, the largest of several, and one that FFmpeg can decode.
+
+    Raises IndexError where the file has none of that kind, and Undecodable where FFmpeg can decode none of them.
+    """
+    streams = getattr(container.streams, kind)
+    known = [stream for stream in streams if stream.codec_context is not None]
+    if not known and streams:
+        raise Undecodable(UNDECODABLE[kind])
+    found = container.streams.best(kind)
+    return found if found in known else known[0]
+
+
 def video_decoder(stream: Any) -> Any:
     """What decodes a video stream, with its alpha where it has one. Undecodable where FFmpeg cannot."""
     if stream.codec_context is None:
-        raise Undecodable("FFmpeg cannot decode it: convert it to PNG or to H.264 in .mp4")
+        raise Undecodable(UNDECODABLE["video"])
     name = ALPHA_DECODERS.get(stream.codec_context.name)
     metadata = {key.lower(): value for key, value in stream.metadata.items()}
     if name is not None and metadata.get("alpha_mode") == "1":
@@ -79,12 +98,12 @@ def video_decoder(stream: Any) -> Any:
 
 
 def video_frames(container: Any) -> Iterator[tuple[float, Any]]:
-    """(seconds since the first frame, frame) of the first video stream; the seconds never run backwards.
+    """(seconds since the first frame, frame) of the video; the seconds never run backwards.
 
     Frames without a usable time stamp follow the one before at the stream's average rate. Raises IndexError where the
     file has no video, and as `decoded`.
     """
-    stream = container.streams.video[0]
+    stream = best(container, "video")
     period = 1 / float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
     now, last = -period, None
     for frame in decoded(container, stream, video_decoder(stream)):
@@ -96,6 +115,6 @@ def video_frames(container: Any) -> Iterator[tuple[float, Any]]:
 
 
 def audio_frames(container: Any) -> Iterator[Any]:
-    """Frames of the first audio stream. Raises IndexError where the file has no audio, and as `decoded`."""
-    stream = container.streams.audio[0]
+    """Frames of the audio. Raises IndexError where the file has no audio, and as `decoded`."""
+    stream = best(container, "audio")
     return decoded(container, stream, stream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from quarters import quarters
+from quarters import near, quarters
 from worldjockey.integrations.media import clip
 from worldjockey.integrations.media.clip import BAD_PACKETS_MAX, Undecodable, audio_frames, video_frames
 from worldjockey.integrations.media.display import Display
+from worldjockey.integrations.media_files import read_audio, read_image, read_video
 
 
 def write(form: str, frames: int = 20, codec: str = "h264", start: int = 0, **options: str) -> bytes:
@@ -123,3 +125,51 @@ def test_a_clip_with_alpha_is_shown_over_black(tmp_path: Path) -> None:
     assert len(shown) == 3
     assert shown[1][:, 4:40].max() <= 6
     assert shown[1][:, 60:].max() > 150
+
+
+def two_streams(path: Path) -> Path:
+    """A clip whose first stream is its cover, as tag editors write it, and the second one the video."""
+    with av.open(str(path), "w") as container:
+        cover, video = container.add_stream("mjpeg", rate=10), container.add_stream("h264", rate=10)
+        cover.width, cover.height, cover.pix_fmt = 128, 128, "yuvj420p"
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(np.full((128, 128, 3), 9, np.uint8), format="rgb24")))
+        for _ in range(10):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(quarters(96, 64), format="rgb24")))
+        for stream in (cover, video):
+            container.mux(stream.encode())
+    return path
+
+
+def test_a_cover_is_not_taken_for_the_video(tmp_path: Path) -> None:
+    path = two_streams(tmp_path / "cover.mkv")
+    with av.open(str(path)) as container:
+        assert [(frame.width, frame.height) for _, frame in video_frames(container)] == [(96, 64)] * 10
+    assert near(read_image(path), quarters(96, 64))
+    assert read_video(path, 10, 1.0).shape == (10, 64, 96, 3)
+
+
+@pytest.mark.parametrize("unknown", [(0,), (0, 1)])
+def test_audio_that_ffmpeg_does_not_know_is_passed_over(tmp_path: Path, unknown: tuple[int, ...]) -> None:
+    """A phone records its spatial audio (apac) beside ordinary audio."""
+    path = tmp_path / "phone.mp4"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("aac", rate=48000, layout="mono") for _ in range(2)]
+        for stream in streams:
+            frame = av.AudioFrame.from_ndarray(np.full((1, 48000), 0.1, np.float32), format="fltp", layout="mono")
+            frame.sample_rate = 48000
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    data = bytearray(path.read_bytes())
+    for number in unknown:
+        at = [found.start() for found in re.finditer(b"mp4a|apac", data)][number]
+        data[at : at + 4] = b"apac"
+        box = data.index(b"esds", at)
+        data[box : box + 4] = b"free"
+    path.write_bytes(data)
+    if len(unknown) == 1:
+        samples, _ = read_audio(path, 1.0)
+        assert len(samples) > 40000
+    else:
+        with pytest.raises(ValueError, match="FFmpeg cannot decode its audio: convert it to WAV or MP3"):
+            read_audio(path, 1.0)
