@@ -11,8 +11,9 @@ import av
 import numpy as np
 
 from . import Pixels, Samples
-from .media.clip import Undecodable, audio_frames, best, reason, video_frames
+from .media.clip import Undecodable, best, reason, video_frames
 from .media.display import Display
+from .media.samples import samples
 from .media.still import read_still
 
 SAMPLE_RATE_HZ = 48000
@@ -58,10 +59,8 @@ def read_audio(path: Path, seconds: float) -> tuple[Samples, int]:
     """
     wanted, parts = int(seconds * SAMPLE_RATE_HZ), list[Samples]()
     with _opened(path, "audio", "not audio") as container:
-        to_mono = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
-        for frame in audio_frames(container):
-            frame.pts = None
-            parts += [out.to_ndarray()[0].astype(np.float32) for out in to_mono.resample(frame)]
+        for part in samples(container, SAMPLE_RATE_HZ, "mono"):
+            parts.append(part[:, 0])
             if sum(map(len, parts)) >= wanted:
                 break
     if not parts:

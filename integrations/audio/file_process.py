@@ -16,23 +16,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
-import numpy as np
 
-from ..media.clip import Undecodable, audio_frames, reason
+from ..media.clip import Undecodable, best, reason
+from ..media.samples import samples
 from .device_process import BLOCK_HEAD, end_with_input, write_message
 
 
 def blocks(path: Path, rate: int, size: int) -> Iterator[tuple[int, bytes]]:
-    """(channels, interleaved float32) of the whole file, once, in blocks of `size` samples. Raises OSError."""
+    """(channels, interleaved float32) of the whole file, once, in blocks of `size` samples and a last one of what is
+    left, so that a loop keeps its length. Raises OSError."""
     try:
         with av.open(str(path)) as container:
-            channels = 1 if container.streams.audio[0].codec_context.channels == 1 else 2
-            layout = "mono" if channels == 1 else "stereo"
-            resampler = av.AudioResampler(format="flt", layout=layout, rate=rate, frame_size=size)
-            for frame in audio_frames(container):
-                frame.pts = None  # the next sample follows the last, whatever the file says
-                for block in resampler.resample(frame):
-                    yield channels, block.to_ndarray().astype(np.float32).tobytes()
+            channels = 1 if best(container, "audio").codec_context.channels == 1 else 2
+            for block in samples(container, rate, "mono" if channels == 1 else "stereo", size):
+                yield channels, block.tobytes()
     except FileNotFoundError:
         raise OSError(f"{path} does not exist: check the path") from None
     except IndexError:

@@ -54,6 +54,8 @@ def decoded(container: Any, stream: Any, decoder: Any) -> Iterator[Any]:
             packet = next(source, None)
         except av.error.InvalidDataError as error:
             reason = error
+        except av.error.PatchWelcomeError:
+            raise Undecodable("it changes on the way to what FFmpeg cannot read: convert it to one format") from None
         else:
             if packet is None:
                 return

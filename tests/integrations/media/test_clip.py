@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,18 @@ def test_a_file_of_nothing_but_bad_packets_is_given_up() -> None:
 
     with av.open(io.BytesIO(write("matroska", BAD_PACKETS_MAX + 2))) as container, pytest.raises(Undecodable):
         list(clip.decoded(container, container.streams.video[0], Decoder()))
+
+
+def test_a_file_that_changes_to_what_ffmpeg_cannot_read_says_what_helps() -> None:
+    """As a recording of a web radio does, whose programmes follow each other as streams of their own."""
+
+    class Chained:
+        def demux(self, stream: Any) -> Iterator[Any]:
+            raise av.error.PatchWelcomeError(1, "Not yet implemented in FFmpeg, patches welcome")
+            yield
+
+    with pytest.raises(Undecodable, match="convert it to one format"):
+        list(clip.decoded(Chained(), None, None))
 
 
 def test_a_stream_without_time_stamps_runs_at_its_rate() -> None:
