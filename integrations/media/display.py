@@ -20,9 +20,12 @@ from .. import Pixels
 from .hdr import table
 
 HD_HEIGHT = 720  # rows from which on frames that do not name their colour matrix are BT.709, and BT.601 below
+GRAPHS_MAX = 4  # a broadcast may change between interlaced and progressive frames with each cut
 EXACT = "bicubic+accurate_rnd+full_chroma_int"
 # By the numbers of H.273, as FFmpeg's filters call them.
 MATRICES = {0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc", 10: "bt2020c"}
+LINEAR = 8  # light itself, as OpenEXR stores it, with its alpha multiplied already
+TO_SRGB = "maxval*if(lte(val,0.0031308*maxval),12.92*val/maxval,1.055*pow(val/maxval,1/2.4)-0.055)"  # IEC 61966-2-1
 HDR_TRANSFERS = {16: "smpte2084", 18: "arib-std-b67"}  # PQ and HLG
 # The filters that do what a display matrix (a, b, c, d) does to the frame: turns and mirrors.
 Turn = tuple[int, int, int, int]
@@ -39,11 +42,13 @@ TURNS: dict[Turn, tuple[str, ...]] = {
 
 
 class Display:
-    """Turns frames into RGB. Frames may change their size, shape and colours on the way."""
+    """Turns frames into RGB. Frames may change their size, shape and colours on the way.
+
+    Of an interlaced frame, which shows two moments in alternate rows, one is shown.
+    """
 
     def __init__(self) -> None:
-        self._key: tuple[Any, ...] = ()
-        self._graph: Graph | None = None
+        self._graphs: dict[tuple[Any, ...], Graph] = {}
 
     def rgb(self, frame: av.VideoFrame, size: tuple[int, int] | None = None, max_height: int | None = None,
             pixel_aspect: Fraction | None = None) -> Pixels:  # fmt: skip
@@ -55,13 +60,15 @@ class Display:
         aspect = pixel_aspect or Fraction(1)
         shape = frame.width, frame.height, frame.format.name
         colours = int(frame.colorspace), int(frame.color_range), int(frame.color_primaries), int(frame.color_trc)
-        key = (*shape, *colours, _matrix(frame), aspect, size, max_height)
-        if key != self._key or self._graph is None:
-            self._graph = _graph(frame, size, max_height, aspect)
-            self._key = key
+        key = (*shape, *colours, frame.interlaced_frame, _matrix(frame), aspect, size, max_height)
+        graph = self._graphs.get(key)
+        if graph is None:
+            if len(self._graphs) >= GRAPHS_MAX:
+                self._graphs.clear()
+            graph = self._graphs[key] = _graph(frame, size, max_height, aspect)
         frame.pts = None  # the graph has no use for time
-        self._graph.push(frame)
-        shown = self._graph.vpull()
+        graph.push(frame)
+        shown = graph.vpull()
         return np.ascontiguousarray(shown.to_ndarray(format="rgb24"))
 
 
@@ -93,8 +100,11 @@ def _graph(frame: av.VideoFrame, size: tuple[int, int] | None, max_height: int |
     matrix = MATRICES.get(int(frame.colorspace), "bt709" if height >= HD_HEIGHT else "smpte170m")
     full = int(frame.color_range) == 2 or form.name.startswith("yuvj") or form.is_rgb
     turn = _matrix(frame)
+    linear = int(frame.color_trc) == LINEAR
     chain = []
-    if any(component.is_alpha for component in form.components):  # over black
+    if frame.interlaced_frame:  # one of the two moments that it shows, in half of the rows
+        chain.append("field=type=top")
+    if any(component.is_alpha for component in form.components) and not linear:  # over black
         chain += ["format=gbrap", "premultiply=inplace=1", "format=gbrp"]
         matrix, full = "gbr", True
     chain += TURNS[turn]
@@ -103,6 +113,12 @@ def _graph(frame: av.VideoFrame, size: tuple[int, int] | None, max_height: int |
         wide, tall = tall, wide
     if size is not None:
         scale = max(size[0] / wide, size[1] / tall)
+        # Of a banner or an LED strip only the middle is seen: the rest is not scaled to the size, which may be huge.
+        kept = [min(1.0, 2 * seen / (of * scale)) for seen, of in zip(size, (wide, tall), strict=True)]
+        if min(kept) < 1:
+            chain.append(f"crop=iw*{kept[0]}:ih*{kept[1]}:exact=1")
+            wide, tall = max(round(wide * kept[0]), 1), max(round(tall * kept[1]), 1)
+            scale = max(size[0] / wide, size[1] / tall)
     else:
         scale = min(1.0, max_height / tall) if max_height else 1.0
     wide, tall = max(round(wide * scale), size[0] if size else 1), max(round(tall * scale), size[1] if size else 1)
@@ -110,6 +126,8 @@ def _graph(frame: av.VideoFrame, size: tuple[int, int] | None, max_height: int |
     chain.append(scaler)
     if transfer := HDR_TRANSFERS.get(int(frame.color_trc)):
         chain += ["format=gbrp10le", f"lut3d=file={escaped(table(transfer))}:interp=tetrahedral"]
+    if linear:
+        chain += ["format=gbrp16le", f"lutrgb=r='{TO_SRGB}':g='{TO_SRGB}':b='{TO_SRGB}'"]
     if size is not None:
         chain.append(f"crop={size[0]}:{size[1]}:{(wide - size[0]) // 2}:{(tall - size[1]) // 2}")
     chain.append("format=rgb24")

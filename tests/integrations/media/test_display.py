@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import struct
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import av
 import numpy as np
+import psutil
 import pytest
+from av.codec.context import Flags
 from quarters import QUARTERS, near, quarters, turn, write
 from worldjockey.integrations.media.clip import video_frames
 from worldjockey.integrations.media.display import TURNS, Display, escaped
@@ -124,3 +127,55 @@ def test_frames_may_change_their_size_and_form_on_the_way() -> None:
 
 def test_paths_are_written_for_filters() -> None:
     assert escaped(Path("C:/Users/O'Neil/x.cube")) == r"C\:/Users/O\'Neil/x.cube"
+
+
+def interlaced(width: int = 64, height: int = 64) -> av.VideoFrame:
+    """White at one moment, in the even rows, and black at the next."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[::2] = 255
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv422p")
+    container = io.BytesIO()
+    with av.open(container, "w", format="mov") as out:
+        stream = out.add_stream("prores_ks", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv422p10le"
+        stream.codec_context.flags |= Flags.interlaced_dct
+        out.mux([*stream.encode(frame), *stream.encode(None)])
+    container.seek(0)
+    with av.open(container) as back:
+        return next(back.decode(video=0))
+
+
+def test_of_an_interlaced_frame_one_moment_is_shown() -> None:
+    frame = interlaced()
+    assert frame.interlaced_frame
+    shown = Display().rgb(frame)
+    assert shown.shape == (64, 64, 3)
+    assert shown[8:-8].min() > 200, "no comb of two moments"
+    assert Display().rgb(interlaced(), (32, 32)).min() > 200
+
+
+@pytest.mark.parametrize("form", ["rgb24", "yuv420p"])
+@pytest.mark.parametrize(("width", "height"), [(3840, 16), (16, 3840), (3000, 2), (3000, 1), (1, 1)])
+def test_the_middle_of_a_banner_or_an_led_strip_fills_a_size(width: int, height: int, form: str) -> None:
+    image = np.zeros((height, width, 3), np.uint8)
+    top, left = max(height // 2 - 50, 0), max(width // 2 - 50, 0)
+    image[top : top + 100, left : left + 100] = 200
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=form)
+    display = Display()
+    shown = display.rgb(frame, (1024, 576))
+    assert shown.shape == (576, 1024, 3)
+    assert abs(int(shown[288, 512].mean()) - 200) < 6
+    begin = psutil.Process().cpu_times().user
+    for _ in range(4):
+        display.rgb(frame, (1024, 576))
+    assert psutil.Process().cpu_times().user - begin < 1.0, "what is not seen is not scaled"
+
+
+def test_linear_light_is_coded_for_a_screen() -> None:
+    """As OpenEXR files have it, also with alpha, which is multiplied already."""
+    for form in ("gbrpf32le", "gbrapf32le"):
+        frame = av.VideoFrame(32, 32, form)
+        for plane, light in zip(frame.planes, (0.2140, 0.0, 4.0, 0.5), strict=False):  # G, B, R, A
+            plane.update(struct.pack("<f", light) * (plane.buffer_size // 4))
+        frame.color_trc = 8
+        assert Display().rgb(frame)[16, 16].tolist() == pytest.approx([255, 127.5, 0], abs=2)
