@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,31 +23,54 @@ with warnings.catch_warnings():
 if pi_heif is not None:
     pi_heif.register_heif_opener()
 
-FFMPEG_ANIMATES = ("GIF", "PNG")  # of an animated WebP the first frame is shown
-HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
+FFMPEG_ANIMATES = ("GIF", "PNG", "AVIF")  # of an animated WebP the first frame is shown
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}  # ISO/IEC 23008-12, 10.2
+SIDE_MAX = 4096  # pixels; more than any world draws
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image, whatever Pillow thinks of its size and metadata: its warnings are for programmers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            yield image
+
+
+def _lacks_decoder(path: Path) -> bool:
+    """Whether the file is HEIC, by its content, as phones and their programs exchange its name with JPEG's, and no
+    package for it is here."""
+    if pi_heif is not None:
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS
 
 
 def is_still(path: Path) -> bool:
     """Whether the file is an image that does not move."""
-    if pi_heif is None and path.suffix.lower() in HEIC_SUFFIXES:
+    if _lacks_decoder(path):
         return True
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             return not (image.format in FFMPEG_ANIMATES and getattr(image, "is_animated", False))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
 
 
 def read_still(path: Path) -> Pixels | None:
-    """(height, width, 3) RGB; None where the file is no image that Pillow knows.
+    """(height, width, 3) RGB, at most SIDE_MAX pixels a side; None where the file is no image that Pillow knows.
 
     Obeys what the file says: EXIF's orientation, an ICC profile, tiles. Transparent parts are black. Raises ValueError,
     with the fix, for an image that is damaged or too large, and OSError where it cannot be read.
     """
-    if pi_heif is None and path.suffix.lower() in HEIC_SUFFIXES:
+    if _lacks_decoder(path):
         raise ValueError(f"{path}: HEIC needs a package: pip install pi-heif, or save the image as JPEG")
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             return _shown(image)
     except UnidentifiedImageError:
         return None
@@ -60,10 +85,14 @@ def read_still(path: Path) -> Pixels | None:
 
 
 def _shown(image: Image.Image) -> Pixels:
+    image.draft(None, (SIDE_MAX, SIDE_MAX))  # a panorama as JPEG is decoded smaller at once
     upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith(("I", "F")):  # 16 bits of grey
+    if max(upright.size) > SIDE_MAX:
+        upright.thumbnail((SIDE_MAX, SIDE_MAX), Image.Resampling.BOX)
+    if upright.mode.startswith(("I", "F")):  # grey of 16 bits, or as a floating-point number
         values = np.asarray(upright, np.float64)
-        scale = 257 if values.max(initial=0) > 255 else 1
+        most = values.max(initial=0)
+        scale = 257 if most > 255 else 1 / 255 if upright.mode == "F" and most <= 1 else 1
         upright = Image.fromarray((values / scale).clip(0, 255).astype(np.uint8))
     screen = _on_screen(upright)
     if "A" in screen.getbands() or "transparency" in screen.info:

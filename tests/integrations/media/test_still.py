@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import heic
@@ -41,8 +42,34 @@ def test_a_phones_image_in_tiles_is_whole(tmp_path: Path, monkeypatch: pytest.Mo
     assert shown is not None
     assert near(shown, quarters(3 * heic.TILE, 2 * heic.TILE))
     monkeypatch.setattr(still, "pi_heif", None)
+    renamed = sample.rename(tmp_path / "phone.jpg")
     with pytest.raises(ValueError, match="pip install pi-heif"):
-        read_still(sample)
+        read_still(renamed)
+
+
+def test_a_jpeg_that_a_phone_called_heic_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(quarters(96, 64)).save(tmp_path / "IMG_3564.HEIC", "JPEG", quality=95)
+    monkeypatch.setattr(still, "pi_heif", None)
+    assert still.is_still(tmp_path / "IMG_3564.HEIC")
+    shown = read_still(tmp_path / "IMG_3564.HEIC")
+    assert shown is not None
+    assert near(shown, quarters(96, 64))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tiff"])
+def test_a_panorama_is_made_smaller_without_a_warning_on_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 15_000)  # from which Pillow warns; from twice as many it refuses
+    monkeypatch.setattr(still, "SIDE_MAX", 64)
+    path = tmp_path / f"panorama{suffix}"
+    Image.fromarray(quarters(200, 100)).save(path, quality=95)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert still.is_still(path)
+        shown = read_still(path)
+    assert shown is not None
+    assert near(shown, quarters(64, 32))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
@@ -102,10 +129,18 @@ def test_what_is_no_image_and_what_is_damaged(tmp_path: Path) -> None:
 
 def test_an_animation_that_ffmpeg_cannot_play_shows_its_first_frame(tmp_path: Path) -> None:
     frames = [Image.fromarray(np.roll(quarters(96, 64), 12 * n, 1)) for n in range(3)]
-    for suffix, moves in ((".webp", False), (".gif", True)):
+    for suffix, moves in ((".webp", False), (".gif", True), (".avif", True)):
         path = tmp_path / f"loop{suffix}"
         frames[0].save(path, save_all=True, append_images=frames[1:], duration=100, quality=95)
         assert still.is_still(path) != moves
         shown = read_still(path)
         assert shown is not None
         assert near(shown, quarters(96, 64), 20)
+
+
+def test_floating_point_grey_is_scaled(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None].repeat(8, 0)
+    Image.fromarray(ramp).save(tmp_path / "height.tiff")
+    shown = read_still(tmp_path / "height.tiff")
+    assert shown is not None
+    assert np.abs(shown[4, :, 0].astype(int) - np.arange(256)).max() <= 1
