@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
-import mido
-
 Encoding = Literal["twos", "signed", "offset"]
 ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123
 DATA, DATA_FINE, INCREMENT, DECREMENT = 6, 38, 96, 97
@@ -107,29 +105,47 @@ class Pair:
 
 
 class Messages:
-    """Splits the bytes of one port into messages. A packet that is exactly one message is passed on as it is."""
+    """Splits the bytes of one port into messages. A packet that is exactly one message is passed on as it is.
+
+    Bytes may come in any pieces: with the clock's messages between any two of them, and without the status byte where
+    it is that of the message before (running status). System exclusive messages are left out.
+    """
 
     def __init__(self) -> None:
-        self._parser: mido.Parser | None = None  # while a message is in pieces
+        self._status, self._data = 0, list[int]()  # of the message that is not complete, or of the last one
 
     def feed(self, data: Sequence[int]) -> list[Sequence[int]]:
         if whole(data):
             if data[0] < 0xF8:  # a status byte ends an unfinished message, except for those of the clock
-                self._parser = None
+                self._status, self._data = data[0] if data[0] < 0xF0 else 0, []
             return [data]
-        if self._parser is None:
-            self._parser = mido.Parser()
-        self._parser.feed(data)
-        return [message.bytes() for message in self._parser]
+        found: list[Sequence[int]] = []
+        for byte in data:
+            if byte >= 0xF8:
+                found.append([byte])
+                continue
+            if byte >= 0x80:
+                self._status, self._data = byte, []
+            else:
+                self._data.append(byte)
+            if len(self._data) + 1 == length(self._status):
+                found.append([self._status, *self._data])
+                self._data = []
+                if self._status >= 0xF0:
+                    self._status = 0
+            elif not length(self._status):
+                self._data = []
+        return found
+
+
+def length(status: int) -> int:
+    """Bytes of a message; 0 for system exclusive and for what is no status byte of a message."""
+    return CHANNEL.get(status >> 4, 0) if status < 0xF0 else 1 if status >= 0xF8 else LENGTHS.get(status, 0)
 
 
 def whole(data: Sequence[int]) -> bool:
     """Whether these bytes are exactly one message, and not system exclusive."""
-    if not data:
-        return False
-    status = data[0]
-    length = CHANNEL.get(status >> 4) if status < 0xF0 else 1 if status >= 0xF8 else LENGTHS.get(status)
-    return length == len(data) and all(0 <= byte < 0x80 for byte in data[1:])
+    return bool(data) and length(data[0]) == len(data) and all(0 <= byte < 0x80 for byte in data[1:])
 
 
 class Decoder:

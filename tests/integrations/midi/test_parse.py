@@ -40,12 +40,38 @@ def test_messages_in_pieces_are_what_another_parser_reads(messages, random):
     assert [list(m) for piece in pieces for m in port.feed(piece)] == [m.bytes() for m in parser] == messages
 
 
+@given(st.lists(CHANNEL_BYTES), st.lists(st.sampled_from([0xF8, 0xFA, 0xFE]), max_size=9), st.randoms())
+def test_running_status_and_a_clock_between_any_two_bytes_lose_no_message(messages, clock, random):
+    """As a drum machine sends them on a cable, and a program that passes its bytes on."""
+    stream, status = [], 0
+    for message in messages:
+        stream += message[1:] if message[0] == status else message
+        status = message[0]
+    pieces = [[byte] for byte in stream]
+    for tick in clock:
+        pieces.insert(random.randint(0, len(pieces)), [tick])
+    port = Messages()
+    split = [list(message) for piece in pieces for message in port.feed(piece)]
+    assert [message for message in split if message[0] < 0xF8] == messages
+    assert sorted(message[0] for message in split if message[0] >= 0xF8) == sorted(clock)
+    at_once = [list(message) for message in Messages().feed([byte for piece in pieces for byte in piece])]
+    assert at_once == split
+
+
+def test_system_exclusive_in_pieces_is_left_out_and_ends_with_any_message():
+    port = Messages()
+    assert port.feed([0xF0, 0, 0x20]) == port.feed([1, 2, 3]) == port.feed([4, 0xF7]) == port.feed([5, 6]) == []
+    assert port.feed([0xF0, 1]) == []
+    assert port.feed([0x90, 36, 127]) == [[0x90, 36, 127]]
+    assert port.feed([37, 100, 0xF0, 1, 0xF8, 2]) == [[0x90, 37, 100], [0xF8]]
+
+
 @given(st.lists(st.binary(max_size=8)))
 def test_noise_is_never_more_than_whole_messages(packets):
     port, decoder = Messages(), Decoder(range(32), True)
     for packet in packets:
         for message in port.feed(list(packet)):
-            assert whole(message) or message[0] == 0xF0
+            assert whole(message)
             for event in decoder.decode(message):
                 assert 0 <= event.channel <= 16
                 assert 0 <= event.number <= 16382
