@@ -103,7 +103,8 @@ class Translator:
         elif kind == "step":
             for rule in self.table(port).find("nrpn", event.number, channel):
                 yield from self._turn(rule, event.value)
-        elif kind == "cc" and event.number in (ALL_SOUND_OFF, ALL_NOTES_OFF):  # sequencers send it when they stop
+        elif kind == "cc" and event.number in (ALL_SOUND_OFF, ALL_NOTES_OFF) and not rules:
+            # Sequencers send it when they stop; a controller may have a fader there, which the show maps.
             yield from self._release([key for key in self._held if key[:2] == (port, channel)])
         elif kind in MOVES:
             yield from self._move(event, port, rules)

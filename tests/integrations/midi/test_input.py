@@ -112,6 +112,12 @@ def test_a_sequencer_that_stops_lets_go_of_its_notes():
     assert played(note(36), note(37, channel=2), cc(123, 0))[2:] == [("pad/1", (0.0,))]
 
 
+def test_a_fader_on_a_number_that_sequencers_use_is_played_where_the_show_maps_it():
+    player = Translator([Rule("cc", 123, "energy"), Rule("note", 36, "pad/1")])
+    controls = [control for event in (note(36), cc(123, 127), cc(120, 0)) for control in player.play(event, "knobs")]
+    assert controls == [("pad/1", (1.0,)), ("energy", (1.0,)), ("pad/1", (0.0,))]
+
+
 def test_a_port_that_goes_away_lets_go_of_its_notes_and_gates():
     gate = {"kind": "cc", "number": 30, "target": "cam/yaw", "mode": "gate"}
     player = Translator(Rule(**rule) for rule in [*RULES, gate])
