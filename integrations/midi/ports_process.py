@@ -105,7 +105,10 @@ class Ports:
     def _names(self, lister: Any) -> dict[str, int]:
         seen: Counter[str] = Counter()
         names = {}
-        for index, name in enumerate(lister.get_ports()):
+        for index, found in enumerate(
+            lister.get_ports("utf-8")
+        ):  # by default rtmidi takes other systems' names as Latin
+            name = found or "unnamed"
             seen[name] += 1
             if not name.startswith(self._name):
                 names[name if seen[name] == 1 else f"{name} ({seen[name]})"] = index
