@@ -207,6 +207,8 @@ class MIDIInput(Input):
         if not ports:
             self._inputs = {}
             self._deliver_controls(self._player.release(), time.monotonic(), "all ports")
+        self._player.connect(ports)
+        self._update_decoders()
         with self._lights_lock:
             for port, output in list(self._partners.items()):
                 if port not in ports or output not in outputs:
@@ -256,14 +258,17 @@ class MIDIInput(Input):
         self._deliver_controls([(LEARN, ("",))], arrived_at, port)
 
     def _refresh_tables(self) -> None:
-        for port, (_, decoder) in self._inputs.items():
-            table = self._player.table(port)
-            decoder.wanted, decoder.nrpn = table.fine, table.nrpn
+        self._update_decoders()
         with self._lights_lock:
             for port in [*self._partners]:
                 self._lights.unplug(port)
                 del self._partners[port]
                 self._light(port)
+
+    def _update_decoders(self) -> None:
+        for port, (_, decoder) in self._inputs.items():
+            table = self._player.table(port)
+            decoder.wanted, decoder.nrpn = table.fine, table.nrpn
 
     def _deliver_controls(self, controls: Iterable[TargetArgs], arrived_at: float, port: str) -> None:
         for target, args in controls:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .parse import Event, fourteen, seven
 from .player import MOVES, nothing
-from .rules import Rule, Table
+from .rules import Rule, Table, unnumbered
 
 ROUND_S = 0.04
 MESSAGES_PER_ROUND = 32  # to one output
@@ -25,7 +25,7 @@ Send = tuple[str, tuple[int, ...]]  # an output's name, a message
 
 def plain(port: str) -> str:
     """A port's name without the numbers of the system, which may change ("... 24:0", " 3")."""
-    return re.sub(r"(\s+\d+:\d+)?(\s+\(?\d+\)?)?$", "", port)
+    return re.sub(r"\s+\(?\d+\)?$", "", unnumbered(port))
 
 
 def partner(port: str, outputs: Iterable[str], parts: Iterable[str], skip: Iterable[str] = ()) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .parse import ALL_NOTES_OFF, ALL_SOUND_OFF, Event, fraction, ticks
-from .rules import TAKEOVER_DISTANCE, Controller, Rule, Table, pickup, scale, table
+from .rules import TAKEOVER_DISTANCE, Controller, Rule, Table, pickup, scale, table, unnumbered
 
 TargetArgs = tuple[str, tuple[Any, ...]]  # a target and its arguments
 MOVES = ("cc", "cc14", "nrpn", "bend", "pressure")
@@ -54,6 +54,7 @@ class Translator:
         self._rules, self._controllers = list(rules), tuple(controllers)
         self._read, self._own, self._feedback = read, own, tuple(feedback)
         self._tables: dict[str, Table] = {}
+        self._ports: tuple[str, ...] = ()
         # By port, channel and note: the rules that a note holds, and the value of each.
         self._held: dict[tuple[str, int, int], dict[Rule, float]] = {}
         self._down: dict[
@@ -69,8 +70,14 @@ class Translator:
     def table(self, port: str) -> Table:
         known = self._tables.get(port)
         if known is None:
-            known = self._tables[port] = table(port, self._rules, self._controllers, self._feedback)
+            known = self._tables[port] = table(port, self._rules, self._controllers, self._feedback, self._ports)
         return known
+
+    def connect(self, ports: Iterable[str]) -> None:
+        """Take note of all ports that are connected: a mapping to a numbered device may depend on the others."""
+        self._ports = tuple(ports)
+        if any(rule.device and unnumbered(rule.device) != rule.device for rule in self._rules):
+            self._tables.clear()
 
     def add(self, rule: Rule) -> None:
         """Add a learned mapping, which replaces an earlier one of the same control."""

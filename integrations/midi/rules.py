@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -35,6 +36,11 @@ def straight(y: float, curve: Curve) -> float:
     if curve == "log":
         return bent(y, "exp")
     return 0.5 - math.sin(math.asin(1 - 2 * y) / 3) if curve == "s" else y
+
+
+def unnumbered(port: str) -> str:
+    """A port's name without the numbers that the system gives it: "2- " (Windows), " 24:0" (ALSA), " [20]" (JACK)."""
+    return re.sub(r"^\d+- |\s+\d+:\d+(?=$|\s)|\s*\[\d+\]", "", port)
 
 
 # Soft takeover: a fader takes over a parameter with another value without a jump. Positions are 0..1.
@@ -99,8 +105,20 @@ class Rule:
     default: bool = False
     learned: bool = False
 
-    def on(self, port: str) -> bool:
-        return self.device is None or self.device.lower() in port.lower()
+    def on(self, port: str, ports: Iterable[str] = ()) -> bool:
+        """Whether this mapping is for a port. ports: all that are connected.
+
+        The system numbers a controller anew each time it is connected: where no port has the number that the device's
+        name has, the rest of the name counts.
+        """
+        if self.device is None or self.device.lower() in port.lower():
+            return True
+        rest = unnumbered(self.device)
+        return (
+            rest != ""
+            and rest.lower() in unnumbered(port).lower()
+            and not any(self.device.lower() in other.lower() for other in ports)
+        )
 
     def at(self, x: float) -> float:
         """The value at a fader's position x, 0..1."""
@@ -191,14 +209,19 @@ class Table:
 
 
 def table(
-    port: str, rules: Iterable[Rule], controllers: Iterable[Controller] = (), feedback: Iterable[str] = ()
+    port: str,
+    rules: Iterable[Rule],
+    controllers: Iterable[Controller] = (),
+    feedback: Iterable[str] = (),
+    ports: Iterable[str] = (),
 ) -> Table:
     """The show's rules for this port, and below them its controller's map, or the defaults for an unknown controller.
 
     A control that the show maps differently keeps the light of its controller's map. feedback: parts of the names of
-    unknown ports whose controls are sent values, too.
+    unknown ports whose controls are sent values, too. ports: all that are connected.
     """
-    rules = [rule for rule in rules if rule.on(port)]
+    connected = list(ports)
+    rules = [rule for rule in rules if rule.on(port, connected)]
     known = next((c for c in controllers if c.named(port)), None)
     own = [rule for rule in rules if not rule.default]
     learned = {source for rule in own if rule.learned for source in rule.sources}

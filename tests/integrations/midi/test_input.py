@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.midi.input import MIDIInput, backend_name, list_ports
+from worldjockey.integrations.midi.lights import plain
 from worldjockey.integrations.midi.parse import Decoder, Event, Messages
 from worldjockey.integrations.midi.player import Translator, thin
 from worldjockey.integrations.midi.rules import Controller, Rule, bent, straight, table
@@ -106,6 +107,27 @@ def test_channel_and_device_narrow_a_mapping():
     assert played(note(61, channel=10)) == [("pad/1", (1.0,))]
     assert played(note(62)) == []
     assert played(note(62), port="Akai apc mini") == [("pad/2", (1.0,))]
+
+
+@pytest.mark.parametrize(("written", "now", "other"), [
+    ("APC Key 25:APC Key 25 MIDI 1 20:0", "APC Key 25:APC Key 25 MIDI 1 24:0", "nanoKONTROL2:nanoKONTROL2 MIDI 1 20:0"),
+    ("a2j:ReMOTE25 [20] (capture): ReMOTE25 MIDI 1", "a2j:ReMOTE25 [24] (capture): ReMOTE25 MIDI 1", "a2j:box [20]"),
+    ("3- Launchpad S 1", "4- Launchpad S 1", "3- UM-ONE 0"),
+])  # fmt: skip
+def test_a_controller_whose_number_changed_keeps_its_mappings(written: str, now: str, other: str) -> None:
+    player = Translator([Rule("note", 1, "pad/1", device=written)])
+
+    def plays(port: str, *ports: str) -> bool:
+        player.connect(ports)
+        return list(player.play(note(1), port)) != []
+
+    assert plays(written, written, other)
+    assert plays(now, now, other)
+    assert not plays(other, now, other)
+    assert not plays(now, now, written), "of two alike, the one that is written"
+    player = Translator([Rule("note", 1, "pad/1", device=plain(written))])
+    assert plays(now, now), "as it was learned"
+    assert not plays(other, now, other)
 
 
 def test_a_sequencer_that_stops_lets_go_of_its_notes():

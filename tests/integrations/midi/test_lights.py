@@ -117,3 +117,5 @@ def test_a_controllers_output_is_found_by_name():
     assert partner("keys", outputs, []) is None
     assert plain("APC mini mk2:APC mini mk2 Control 24:0") == "APC mini mk2:APC mini mk2 Control"
     assert plain("MPK mini 3 1") == "MPK mini 3"
+    assert plain("2- Launchpad S 1") == "Launchpad S"
+    assert plain("a2j:ReMOTE25 [20] (capture): ReMOTE25 MIDI 1") == "a2j:ReMOTE25 (capture): ReMOTE25 MIDI"
