@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -42,6 +43,17 @@ def matrix(metadata: str) -> int:
     """The number of the colour matrix that a frame's metadata names; BT.709 where it names none."""
     found = MATRIX.search(metadata)
     return MATRICES.get(found[1].lower() if found else "", MATRICES["bt_709"])
+
+
+def pixel_rows(data: Pixels, row_bytes: int) -> Pixels:
+    """(height, row_bytes) of a frame whose rows may be longer, as the library pads those of narrow frames."""
+    return np.lib.stride_tricks.as_strided(data, (len(data), row_bytes), (data.strides[0], 1), writeable=False)
+
+
+def pixel_aspect(picture_aspect: float, width: int, height: int) -> Fraction:
+    """Width over height of a pixel. picture_aspect: of the frame, 0 where its pixels are square."""
+    ratio = picture_aspect * height / width if width and height else 0.0
+    return Fraction(1) if ratio <= 0 or abs(ratio - 1) < 0.01 else Fraction(ratio).limit_denominator(1000)
 
 
 class NDISource(FrameSource):
@@ -110,22 +122,24 @@ class NDISource(FrameSource):
             return None
         try:
             self._last_seen, self._frames = now, self._frames + 1
-            coded = matrix(newest.metadata or "")
-            return self._rgb(np.asarray(newest.data), newest.xres, newest.yres, coded, size)
+            return self._rgb(newest, size)
         finally:
             ndi.recv_free_video_v2(self._receiver, newest)
 
-    def _rgb(self, data: Pixels, width: int, height: int, coded: int, size: tuple[int, int]) -> Pixels:
+    def _rgb(self, video: Any, size: tuple[int, int]) -> Pixels:
+        data, width, height = np.asarray(video.data), video.xres, video.yres
         self._size = (width, height)
-        rows = data.reshape(height, -1)
-        if rows.shape[1] == 4 * width:
+        uyvy = video.FourCC == self._ndi.FourCCVideoType.FOURCC_VIDEO_TYPE_UYVY
+        rows = pixel_rows(data, width * (2 if uyvy else 4))
+        aspect = pixel_aspect(video.picture_aspect_ratio, width, height)
+        if not uyvy:
             rgba = np.ascontiguousarray(rows.reshape(height, width, 4))
-            return self._display.rgb(av.VideoFrame.from_numpy_buffer(rgba, "rgba"), size)
+            return self._display.rgb(av.VideoFrame.from_numpy_buffer(rgba, "rgba"), size, pixel_aspect=aspect)
         frame = av.VideoFrame(width, height, "uyvy422")
         plane: Any = frame.planes[0]
         np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : rows.shape[1]] = rows
-        frame.colorspace, frame.color_range = coded, 1  # limited
-        return self._display.rgb(frame, size)
+        frame.colorspace, frame.color_range = matrix(video.metadata or ""), 1  # limited
+        return self._display.rgb(frame, size, pixel_aspect=aspect)
 
     def status(self) -> Mapping[str, Any]:
         return {"source": self._source, "size": list(self._size), "pictures": self._frames}

@@ -172,3 +172,43 @@ def test_a_source_is_found_by_the_name_that_was_typed(discovery: None, name: str
     """NDI announces some characters as spaces."""
     with on_air(name, "00ff00"), receiving(name) as source:
         assert source.status()["source"].endswith(")")
+
+
+def seen_of(image: np.ndarray, size: tuple[int, int], picture_aspect: float = 0.0) -> np.ndarray:
+    """What arrives of an image, uyvy (h, w, 2) or rgba (h, w, 4), that another program sends."""
+    lib, name = ndi.runtime(), f"wj shape {os.getpid()} {image.shape}"
+    sender = lib.send_create(lib.SendCreate(name, None, False, False))
+    video = lib.VideoFrameV2(frame_rate_N=25, frame_rate_D=1)
+    video.data = image
+    video.FourCC = getattr(lib.FourCCVideoType, f"FOURCC_VIDEO_TYPE_{'UYVY' if image.shape[2] == 2 else 'RGBA'}")
+    video.picture_aspect_ratio = picture_aspect
+    try:
+        with receiving(name) as source:
+            seen = None
+            while seen is None:
+                lib.send_send_video_v2(sender, video)
+                seen = source.read(size)
+            return seen.astype(int)
+    finally:
+        lib.send_destroy(sender)
+
+
+@pytest.mark.parametrize(("width", "depth"), [(8, 2), (10, 4), (300, 4)])
+def test_narrow_frames_whose_rows_are_padded_arrive_whole(discovery: None, width: int, depth: int) -> None:
+    image = np.empty((64, width, depth), np.uint8)
+    image[...] = (128, 180) if depth == 2 else (200, 100, 50, 255)
+    image[32:, :] = (128, 60) if depth == 2 else (20, 60, 40, 255)
+    seen = seen_of(image, (64, 64))
+    top, bottom = ((191,) * 3, (51,) * 3) if depth == 2 else ((200, 100, 50), (20, 60, 40))
+    assert np.abs(seen[2] - top).max() <= 12
+    assert np.abs(seen[-3] - bottom).max() <= 12
+
+
+def test_frames_of_pixels_that_are_not_square_are_made_square(discovery: None) -> None:
+    """A camera in PAL sends 720x576 for a frame of 16:9."""
+    image = np.empty((576, 720, 2), np.uint8)
+    image[...] = 128, 60
+    image[:60] = 128, 200
+    seen = seen_of(image, (256, 144), 16 / 9)
+    assert seen[5].min() > 190, "the top, which would be cut off if its pixels were square"
+    assert seen[40].max() < 70
