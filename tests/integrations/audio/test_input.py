@@ -270,3 +270,68 @@ def test_a_damaged_file_is_played_around_its_damage(tmp_path, wait_for):
         assert source.status()["state"] == "listening"
     finally:
         source.stop()
+
+
+FAKE_SOUNDDEVICE = '''
+"""A USB microphone as Windows lists it, once for each sound system, and an interface that only takes 44.1 kHz."""
+import threading, time
+import numpy as np
+
+class PortAudioError(Exception):
+    pass
+
+class WasapiSettings:
+    def __init__(self, auto_convert=False):
+        assert auto_convert
+
+SYSTEMS = ["MME", "Windows DirectSound", "Windows WASAPI", "ALSA"]
+DEVICES = [("Microphone (Razer Seiren Mini)", 0, 1, 44100.0), ("Microphone (Razer Seiren Mini)", 1, 1, 44100.0),
+           ("Microphone (Razer Seiren Mini)", 2, 1, 44100.0), ("UMC204: USB Audio (hw:1,0)", 3, 4, 44100.0)]
+
+def query_hostapis(number=None):
+    found = [{"name": name} for name in SYSTEMS]
+    return found if number is None else found[number]
+
+def query_devices(number=None, kind=None):
+    keys = ("name", "hostapi", "max_input_channels", "default_samplerate")
+    found = [dict(zip(keys, device)) for device in DEVICES]
+    return found if number is None else found[number]
+
+class RawInputStream:
+    def __init__(self, samplerate, blocksize, device, channels, dtype, latency, extra_settings=None, callback=None):
+        if isinstance(device, str):
+            raise ValueError(f"Multiple input devices found for {device!r}")
+        if device == 3 and samplerate != 44100:
+            raise PortAudioError("Error opening RawInputStream: Invalid sample rate [PaErrorCode -9997]")
+        if device < 3 and extra_settings is None:
+            raise PortAudioError("Error opening RawInputStream: Invalid device [PaErrorCode -9996]")
+        self.samplerate, self.channels, self.size = samplerate, DEVICES[device][2], blocksize
+        self.callback, self.count = callback, 0
+    def start(self):
+        threading.Thread(target=self.run, daemon=True).start()
+    def run(self):
+        while True:
+            t = (self.count + np.arange(self.size)) / self.samplerate
+            self.count += self.size
+            wave = 0.5 * np.sin(2 * np.pi * 440 * t).astype(np.float32)
+            self.callback(np.repeat(wave[:, None], self.channels, 1).tobytes(), self.size, None, None)
+            time.sleep(self.size / self.samplerate)
+'''
+
+
+@pytest.mark.parametrize("name", ["Microphone (Razer Seiren Mini)", "razer mini", "UMC204"])
+def test_a_device_is_opened_that_is_listed_several_times_or_has_a_rate_of_its_own(
+    tmp_path, monkeypatch, wait_for, name
+):
+    (tmp_path / "sounddevice.py").write_text(FAKE_SOUNDDEVICE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    chunks = []
+    source = AudioInput(name, on_audio=chunks.append)
+    source.start(lambda control: None)
+    try:
+        wait_for(lambda: sum(len(chunk.samples) for chunk in chunks) >= SAMPLE_RATE_HZ, 20, source.status())
+    finally:
+        source.stop()
+    wave = np.concatenate([chunk.samples for chunk in chunks])[:SAMPLE_RATE_HZ, 0]
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+    assert np.argmax(spectrum) == pytest.approx(440, abs=1)
