@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from . import Pixels, Samples
-from .media.clip import Undecodable, best, reason, video_frames
+from .media.clip import Undecodable, best, misnamed, reason, video_frames
 from .media.display import Display
 from .media.samples import samples
 from .media.still import read_still
@@ -48,7 +48,7 @@ def read_video(path: Path, fps: float, seconds: float, max_height: int | None = 
             if len(frames) >= wanted:
                 break
     if not frames:
-        raise ValueError(f"{path}: this is neither an image nor a video: it has no frames")
+        raise ValueError(f"{path}: this is neither an image nor a video: {misnamed(path) or 'it has no frames'}")
     return np.stack(frames)
 
 
@@ -82,5 +82,5 @@ def _opened(path: Path, kind: str, otherwise: str) -> Iterator[Any]:
     except Undecodable as error:
         raise ValueError(f"{path}: {error}") from None
     except (av.FFmpegError, IndexError) as error:
-        why = "it has no such stream" if isinstance(error, IndexError) else reason(error, path)
+        why = misnamed(path) or "it has no such stream" if isinstance(error, IndexError) else reason(error, path)
         raise ValueError(f"{path}: this is {otherwise}: {why}") from None

@@ -6,15 +6,18 @@ so do these readers: one bad packet costs its frames, and only many in a row are
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import av
 
 BAD_PACKETS_MAX = 200  # in a row
 JUMP_MAX_S = 10.0  # between two frames; more is a joint between two files, or a damaged time stamp
 DEFAULT_FPS = 25.0  # of a stream that tells neither times nor a rate
+APPLE_DOUBLE = b"\x00\x05\x16\x07"  # RFC 1740
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave the alpha out
 
 
@@ -33,11 +36,54 @@ def reason(error: Exception, path: Path | None = None) -> str:
 
     path: of a local file.
     """
-    if path is not None and path.is_file() and path.stat().st_size == 0:
-        return "the file is empty"
+    if path is not None and (what := misnamed(path)):
+        return what
     if isinstance(error, av.error.InvalidDataError):
         return "the file is damaged, or of a kind that FFmpeg does not know"
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return "FFmpeg does not know such addresses: use rtsp://, rtmp://, udp://, tcp:// or http://"
     return str(getattr(error, "strerror", None) or error)
+
+
+def misnamed(path: Path) -> str:
+    """What a path is that has the name of a media file and is none; empty where it may be one."""
+    if path.is_dir():
+        return "it is a folder, not a file"
+    if path.is_file():
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            return _misnamed(file)
+    return ""
+
+
+def _misnamed(file: BinaryIO) -> str:
+    head = file.read(64)
+    if not head:
+        return "the file is empty"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "it is a web page: download the file itself"
+    if head.startswith(APPLE_DOUBLE):
+        return "it only has macOS's notes about a file: take the one whose name lacks the ._ in front"
+    if head[4:8] == b"ftyp" and not _has_index(file):
+        return "its end is missing: stop the recording, or download it again; a recording as .mkv can always be played"
+    return ""
+
+
+def _has_index(file: BinaryIO) -> bool:
+    """Whether an MP4 or QuickTime file has its `moov`, which recorders write last (ISO/IEC 14496-12, 8.2.1)."""
+    end = file.seek(0, io.SEEK_END)
+    at = 0
+    while at + 8 <= end:
+        file.seek(at)
+        head = file.read(16)
+        size, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if kind == b"moov":
+            return at + size <= end
+        if size == 1:  # 64 bits follow
+            size = int.from_bytes(head[8:], "big")
+        if size < 8:  # to the end of the file
+            break
+        at += size
+    return False
 
 
 def decoded(container: Any, stream: Any, decoder: Any) -> Iterator[Any]:

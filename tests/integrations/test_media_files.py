@@ -17,6 +17,10 @@ from worldjockey.integrations.media_files import read_audio, read_image, read_vi
         ("empty.png", b"", "the file is empty"), ("empty.mp4", b"", "the file is empty"),
         ("notes.jpg", b"no image", "neither an image nor a video"),
         ("torn.mp4", b"\0\0\0\x18ftypisom" + bytes(900), "neither an image nor a video"),
+        ("unfinished.mp4", b"\0\0\0\x18ftypisom" + bytes(12) + b"\0\0\0\0mdat" + bytes(900), "stop the recording"),
+        ("half.mov", b"\0\0\0\x14ftypqt  " + bytes(8) + b"\0\1\0\0moov" + bytes(900), "download it again"),
+        ("404.mp4", b"\n<!DOCTYPE html><html><title>Not found", "a web page: download the file itself"),
+        ("._clip.mov", b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(900), "lacks the ._ in front"),
         ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "convert it to PNG"),
     ],
 )  # fmt: skip
@@ -33,6 +37,14 @@ def test_what_is_no_image_is_named_without_the_words_of_a_library(
         assert "Invalid data" not in str(error.value)
     with pytest.raises(OSError, match=name):
         first_frame(VideoSource(file=str(path)))
+
+
+def test_a_folder_and_an_address_of_another_kind_are_named_so(tmp_path: Path) -> None:
+    for read in (read_image, lambda path: read_video(path, 24, 1.0), lambda path: read_audio(path, 1.0)):
+        with pytest.raises(ValueError, match=r"folder|directory"):
+            read(tmp_path)
+    with pytest.raises(OSError, match=r"does not know such addresses: use rtsp://"):
+        VideoSource(file="strange://127.0.0.1:9710").open()
 
 
 def first_frame(source: VideoSource) -> object:
