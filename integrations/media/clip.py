@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, Literal
 import av
 
 BAD_PACKETS_MAX = 200  # in a row
-JUMP_MAX_S = 10.0  # between two frames; more is a joint between two files, or a damaged time stamp
+JUMP_MAX_S = 10.0  # between two frames; more is a pause within the file's length, or a joint between two files
+JOINTS = 0x0200  # AVFMT_TS_DISCONT: of formats whose files may be joined, so that their length tells nothing
 DEFAULT_FPS = 25.0  # of a stream that tells neither times nor a rate
 APPLE_DOUBLE = b"\x00\x05\x16\x07"  # RFC 1740
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave the alpha out
@@ -153,11 +154,13 @@ def video_frames(container: Any) -> Iterator[tuple[float, Any]]:
     """
     stream = best(container, "video")
     period = 1 / float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
+    length = 0.0 if container.format.flags & JOINTS else (container.duration or 0) / av.time_base
+    jump_max = max(JUMP_MAX_S, length)  # a screen recording has no frames while nothing moves
     now, last = -period, None
     for frame in decoded(container, stream, video_decoder(stream)):
         stamp = frame.time if frame.pts is not None else None
         step = period if stamp is None or last is None else stamp - last
-        now += step if 0 < step <= JUMP_MAX_S else period
+        now += step if 0 < step <= jump_max else period
         last = stamp if stamp is not None else None
         yield max(now, 0.0), frame
 

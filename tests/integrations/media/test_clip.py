@@ -114,6 +114,20 @@ def test_time_never_runs_backwards_where_files_were_joined() -> None:
     assert seconds[-1] == pytest.approx(len(seconds) / 10, rel=0.2)
 
 
+@pytest.mark.parametrize("form", ["mp4", "matroska"])
+def test_a_pause_of_a_screen_recording_keeps_its_length(form: str) -> None:
+    file = io.BytesIO()
+    with av.open(file, "w", format=form) as container:
+        stream = container.add_stream("h264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        for stamp in (0, 1, 2, 152, 153, 154):
+            frame = av.VideoFrame(96, 64, "yuv420p")
+            frame.pts, frame.time_base = stamp, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert times(file.getvalue()) == pytest.approx([0, 0.1, 0.2, 15.2, 15.3, 15.4], abs=0.02)
+
+
 @pytest.mark.parametrize("start", [-15, 0, 40])
 def test_the_first_frame_comes_at_once_whatever_its_time_stamp(start: int) -> None:
     seconds = times(write("matroska", start=start, avoid_negative_ts="disabled"))
