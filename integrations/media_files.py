@@ -75,7 +75,7 @@ def _opened(path: Path, kind: str, otherwise: str) -> Iterator[Any]:
     kind: of file, for one that is missing. otherwise: what a file is that cannot be read as that kind.
     """
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path.absolute())) as container:  # a relative 12:30.mp4 would be an address
             yield container
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such {kind} file") from None

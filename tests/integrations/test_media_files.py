@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from wav import wav
+from worldjockey.integrations.audio.file_process import blocks
 from worldjockey.integrations.camera import VideoSource
 from worldjockey.integrations.media_files import read_audio, read_image, read_video
 
@@ -60,3 +62,12 @@ def test_a_sound_is_no_image_and_the_other_way_round(tmp_path: Path) -> None:
         read_audio(Path(__file__), 1.0)
     with pytest.raises(ValueError, match="no such video file"):
         read_video(tmp_path / "gone.mp4", 24, 1.0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no colons in names")
+@pytest.mark.parametrize("name", ["12:30.wav", "rtsp:take.wav", "50%03d?.wav", "étoile ☆.wav", "#1 'x'.wav"])
+def test_a_name_is_never_an_address_or_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)  # as a show's folder is where wj is started
+    wav(Path("x.wav"), 48000, np.zeros(4800)).rename(name)
+    assert len(read_audio(Path(name), 1.0)[0]) == 4800
+    assert sum(len(data) for _, data in blocks(Path(name), 48000, 480)) == 4 * 4800
