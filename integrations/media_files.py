@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from . import Pixels, Samples
 from .media.clip import Undecodable, best, misnamed, reason, video_frames
 from .media.display import Display
 from .media.samples import samples
-from .media.still import read_still
+from .media.still import animation, read_still
 
 SAMPLE_RATE_HZ = 48000
+NO_VIDEO = "neither an image nor a video"
 
 
 def read_image(path: Path) -> Pixels:
@@ -36,10 +38,9 @@ def read_video(path: Path, fps: float, seconds: float, max_height: int | None = 
     max_height: a taller clip is scaled down. ValueError, with the path, for a file that cannot be read.
     """
     wanted, frames, display = max(round(seconds * fps), 1), list[Any](), Display()
-    with _opened(path, "video", "neither an image nor a video") as container:
-        aspect = best(container, "video").sample_aspect_ratio
-        size: tuple[int, int] | None = None
-        for time, frame in video_frames(container):
+    size: tuple[int, int] | None = None
+    with _errors_named(path, "video", NO_VIDEO), contextlib.closing(_moving(path)) as moving:
+        for time, frame, aspect in moving:
             due = min(int(time * fps + 1e-3) + 1, wanted)
             frames += frames[-1:] * (due - len(frames) - 1)  # a slower clip holds its frames
             if len(frames) < due:
@@ -48,8 +49,21 @@ def read_video(path: Path, fps: float, seconds: float, max_height: int | None = 
             if len(frames) >= wanted:
                 break
     if not frames:
-        raise ValueError(f"{path}: this is neither an image nor a video: {misnamed(path) or 'it has no frames'}")
+        raise ValueError(f"{path}: this is {NO_VIDEO}: {misnamed(path) or 'it has no frames'}")
     return np.stack(frames)
+
+
+def _moving(path: Path) -> Generator[tuple[float, av.VideoFrame, Fraction | None]]:
+    """(seconds, frame, its pixels' aspect) of a clip."""
+    count = 0
+    for time, image in animation(path):
+        count += 1
+        yield time, av.VideoFrame.from_ndarray(image, format="rgb24"), None
+    if not count:
+        with av.open(str(path.absolute())) as container:  # a relative 12:30.mp4 would be an address
+            aspect = best(container, "video").sample_aspect_ratio
+            for time, frame in video_frames(container):
+                yield time, frame, aspect
 
 
 def read_audio(path: Path, seconds: float) -> tuple[Samples, int]:
@@ -58,7 +72,7 @@ def read_audio(path: Path, seconds: float) -> tuple[Samples, int]:
     ValueError, with the path, for a file that cannot be read.
     """
     wanted, parts = int(seconds * SAMPLE_RATE_HZ), list[Samples]()
-    with _opened(path, "audio", "not audio") as container:
+    with _errors_named(path, "audio", "not audio"), av.open(str(path.absolute())) as container:
         for part in samples(container, SAMPLE_RATE_HZ, "mono"):
             parts.append(part[:, 0])
             if sum(map(len, parts)) >= wanted:
@@ -69,14 +83,13 @@ def read_audio(path: Path, seconds: float) -> tuple[Samples, int]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, kind: str, otherwise: str) -> Iterator[Any]:
-    """The file's container. What goes wrong with it becomes a ValueError with the path.
+def _errors_named(path: Path, kind: str, otherwise: str) -> Iterator[None]:
+    """What goes wrong with a file within the block becomes a ValueError with the path.
 
     kind: of file, for one that is missing. otherwise: what a file is that cannot be read as that kind.
     """
     try:
-        with av.open(str(path.absolute())) as container:  # a relative 12:30.mp4 would be an address
-            yield container
+        yield
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such {kind} file") from None
     except Undecodable as error:

@@ -25,6 +25,7 @@ if pi_heif is not None:
 
 FFMPEG_ANIMATES = ("GIF", "PNG", "AVIF")  # of an animated WebP the first frame is shown
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}  # ISO/IEC 23008-12, 10.2
+DEFAULT_DELAY_MS = 100  # of an animation's frame that tells none, as in browsers
 SIDE_MAX = 4096  # pixels; more than any world draws
 
 
@@ -82,6 +83,22 @@ def read_still(path: Path) -> Pixels | None:
         if error.errno is not None:
             raise
         raise ValueError(f"{path}: this image is damaged ({error}); save it again as PNG or JPEG") from None
+
+
+def animation(path: Path) -> Iterator[tuple[float, Pixels]]:
+    """(seconds since the first, (height, width, 3) RGB) of the frames of an animated WebP, which FFmpeg cannot decode;
+    none of any other file."""
+    try:
+        with _opened(path) as image:
+            if image.format != "WEBP" or not getattr(image, "is_animated", False):
+                return
+            at_ms = 0
+            for number in range(image.n_frames):  # type: ignore[attr-defined]
+                image.seek(number)
+                yield at_ms / 1000, _shown(image)
+                at_ms += image.info.get("duration", 0) or DEFAULT_DELAY_MS
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+        return
 
 
 def _shown(image: Image.Image) -> Pixels:

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 from quarters import near, quarters
 from worldjockey.integrations.media import still
 from worldjockey.integrations.media.still import read_still
+from worldjockey.integrations.media_files import read_video
 
 # EXIF's orientations 1 to 8: what was done to the frame before it was stored.
 STORED = {
@@ -144,3 +145,11 @@ def test_floating_point_grey_is_scaled(tmp_path: Path) -> None:
     shown = read_still(tmp_path / "height.tiff")
     assert shown is not None
     assert np.abs(shown[4, :, 0].astype(int) - np.arange(256)).max() <= 1
+
+
+def test_an_animated_webp_is_a_clip(tmp_path: Path) -> None:
+    images = [Image.fromarray(np.full((64, 96, 3), 40 * n, np.uint8)) for n in (1, 2, 3)]
+    images[0].save(tmp_path / "sticker.webp", save_all=True, append_images=images[1:], duration=[100, 300, 100])
+    clip = read_video(tmp_path / "sticker.webp", 10, 5.0, 32)
+    assert clip.shape == (5, 32, 48, 3)
+    assert clip[:, 16, 24, 0].tolist() == pytest.approx([40, 80, 80, 80, 120], abs=4)
