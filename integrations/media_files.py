@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from . import Pixels, Samples
-from .media.clip import Undecodable, best, misnamed, reason, video_frames
+from .media.clip import Undecodable, best, misnamed, opened, reason, video_frames
 from .media.display import Display
 from .media.samples import samples
 from .media.still import animation, read_still
@@ -60,7 +60,7 @@ def _moving(path: Path) -> Generator[tuple[float, av.VideoFrame, Fraction | None
         count += 1
         yield time, av.VideoFrame.from_ndarray(image, format="rgb24"), None
     if not count:
-        with av.open(str(path.absolute())) as container:  # a relative 12:30.mp4 would be an address
+        with opened(path) as container:
             aspect = best(container, "video").sample_aspect_ratio
             for time, frame in video_frames(container):
                 yield time, frame, aspect
@@ -72,7 +72,7 @@ def read_audio(path: Path, seconds: float) -> tuple[Samples, int]:
     ValueError, with the path, for a file that cannot be read.
     """
     wanted, parts = int(seconds * SAMPLE_RATE_HZ), list[Samples]()
-    with _errors_named(path, "audio", "not audio"), av.open(str(path.absolute())) as container:
+    with _errors_named(path, "audio", "not audio"), opened(path) as container:
         for part in samples(container, SAMPLE_RATE_HZ, "mono"):
             parts.append(part[:, 0])
             if sum(map(len, parts)) >= wanted:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import av
 
-from ..media.clip import Undecodable, best, reason
+from ..media.clip import Undecodable, best, opened, reason
 from ..media.samples import samples
 from .device_process import BLOCK_HEAD, end_with_input, write_message
 
@@ -26,7 +26,7 @@ def blocks(path: Path, rate: int, size: int) -> Iterator[tuple[int, bytes]]:
     """(channels, interleaved float32) of the whole file, once, in blocks of `size` samples and a last one of what is
     left, so that a loop keeps its length. Raises OSError."""
     try:
-        with av.open(str(path.absolute())) as container:  # a relative 12:30.mp4 would be an address
+        with opened(path) as container:
             channels = 1 if best(container, "audio").codec_context.channels == 1 else 2
             for block in samples(container, rate, "mono" if channels == 1 else "stereo", size):
                 yield channels, block.tobytes()

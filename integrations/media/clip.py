@@ -32,6 +32,14 @@ class Undecodable(OSError):
     """A file that cannot be played as it is. The message is the reason, with the fix."""
 
 
+def opened(path: Path) -> Any:
+    """The container of a file, which closes with a `with` block.
+
+    Its path is absolute, since a relative "12:30.mp4" would be an address, and its tags may be in any encoding.
+    """
+    return av.open(str(path.absolute()), metadata_errors="replace")
+
+
 def reason(error: Exception, path: Path | None = None) -> str:
     """Why a file cannot be opened or decoded, without FFmpeg's own words for damage.
 

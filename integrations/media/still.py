@@ -25,6 +25,8 @@ if pi_heif is not None:
 
 FFMPEG_ANIMATES = ("GIF", "PNG", "AVIF")  # of an animated WebP the first frame is shown
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}  # ISO/IEC 23008-12, 10.2
+DAMAGED = (SyntaxError, ValueError, EOFError, RuntimeError)  # what Pillow raises for damaged files, beside OSError
+UNREADABLE = (OSError, *DAMAGED, Image.DecompressionBombError)
 DEFAULT_DELAY_MS = 100  # of an animation's frame that tells none, as in browsers
 SIDE_MAX = 4096  # pixels; more than any world draws
 
@@ -58,7 +60,7 @@ def is_still(path: Path) -> bool:
     try:
         with _opened(path) as image:
             return not (image.format in FFMPEG_ANIMATES and getattr(image, "is_animated", False))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except UNREADABLE:
         return False
 
 
@@ -77,7 +79,7 @@ def read_still(path: Path) -> Pixels | None:
         return None
     except Image.DecompressionBombError:
         raise ValueError(f"{path}: this image is too large; make it 4096 pixels wide or smaller") from None
-    except (SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for damaged files
+    except DAMAGED as error:
         raise ValueError(f"{path}: this image is damaged ({error}); save it again as PNG or JPEG") from None
     except OSError as error:
         if error.errno is not None:
@@ -97,7 +99,7 @@ def animation(path: Path) -> Iterator[tuple[float, Pixels]]:
                 image.seek(number)
                 yield at_ms / 1000, _shown(image)
                 at_ms += image.info.get("duration", 0) or DEFAULT_DELAY_MS
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+    except UNREADABLE:
         return
 
 

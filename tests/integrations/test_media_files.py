@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from wav import wav
 from worldjockey.integrations.audio.file_process import blocks
 from worldjockey.integrations.camera import VideoSource
@@ -71,3 +72,30 @@ def test_a_name_is_never_an_address_or_a_pattern(tmp_path: Path, monkeypatch: py
     wav(Path("x.wav"), 48000, np.zeros(4800)).rename(name)
     assert len(read_audio(Path(name), 1.0)[0]) == 4800
     assert sum(len(data) for _, data in blocks(Path(name), 48000, 480)) == 4 * 4800
+
+
+@pytest.mark.parametrize("title", ["Bj\u00f6rk".encode("latin1"), "\u97f3\u697d".encode("shift_jis"), b"\xff\xfe"])
+def test_tags_in_the_encoding_of_an_old_program_do_no_harm(tmp_path: Path, title: bytes) -> None:
+    """As a tag editor wrote them before UTF-8: in the INFO chunk of a WAV file."""
+    path = wav(tmp_path / "song.wav", 48000, np.zeros(4800))
+    text = title + bytes(len(title) % 2)
+    tags = b"INFOINAM" + len(text).to_bytes(4, "little") + text
+    path.write_bytes(path.read_bytes() + b"LIST" + len(tags).to_bytes(4, "little") + tags)
+    assert len(read_audio(path, 1.0)[0]) == 4800
+    assert sum(len(data) for _, data in blocks(path, 48000, 480)) == 4 * 4800
+
+
+@pytest.mark.parametrize("suffix", [".avif", ".png", ".webp", ".gif", ".jpg", ".tiff"])
+def test_a_damaged_image_is_read_or_named_with_the_fix(tmp_path: Path, suffix: str) -> None:
+    whole, path, random = tmp_path / f"whole{suffix}", tmp_path / f"damaged{suffix}", np.random.default_rng(1)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)).save(whole)
+    errors = []
+    for _ in range(60):
+        data = bytearray(whole.read_bytes())
+        data[random.integers(len(data))] = random.integers(256)
+        path.write_bytes(data[: random.integers(len(data) // 2, len(data) + 1)])
+        try:
+            read_image(path)
+        except ValueError as error:
+            errors.append(str(error))
+    assert [error for error in errors if not error.startswith(str(path)) or "Errno" in error] == []
