@@ -7,7 +7,9 @@ from typing import Any
 from .parse import FINE_OFFSET, Encoding, Event
 
 BEND_MIN = 1024  # from the rest position, for a pitch wheel to count
-RELATIVE: dict[int, Encoding] = {1: "twos", 65: "offset"}  # an encoder turned slowly to the right
+# Of an encoder turned slowly to the right; 63 is to the left. 127 may be a button's that sends no release.
+RELATIVE: dict[int, Encoding] = {1: "twos", 65: "offset", 63: "offset"}
+REST = 64  # some encoders of the kind "offset" send this after each tick
 
 
 class Gather:
@@ -22,6 +24,7 @@ class Gather:
     def __init__(self) -> None:
         self._last: tuple[str, int, int] | None = None
         self._first: dict[tuple[str, int, int], int] = {}  # by port, channel, controller: its first value
+        self._rested: set[tuple[str, int, int]] = set()  # controls that sent REST after it
 
     def add(self, event: Event, port: str) -> dict[str, Any] | None:
         channel = {"channel": event.channel}
@@ -40,9 +43,12 @@ class Gather:
         if last == (port, event.channel, event.number - FINE_OFFSET):
             return {"cc14": event.number - FINE_OFFSET, **channel}
         before = self._first.get(control)
-        self._first[control] = event.value
+        self._first.setdefault(control, event.value)
         if before is None:
             return None
         if before == event.value and before in RELATIVE:
             return {"cc": event.number, "relative": RELATIVE[before], **channel}
+        if event.value == REST and RELATIVE.get(before) == "offset" and control not in self._rested:
+            self._rested.add(control)  # the next one tells it from a fader that crosses the middle
+            return None
         return {"cc": event.number, **channel}

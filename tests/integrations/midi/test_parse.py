@@ -181,6 +181,9 @@ def test_encoders_turn_as_far_either_way(value):
         ([Event("cc", 1, 7, 10), Event("cc", 1, 39, 11)], {"cc14": 7, "channel": 1}),
         ([Event("cc", 1, 7, 1), Event("cc", 1, 7, 1)], {"cc": 7, "relative": "twos", "channel": 1}),
         ([Event("cc", 1, 7, 65), Event("cc", 1, 7, 65)], {"cc": 7, "relative": "offset", "channel": 1}),
+        ([Event("cc", 1, 7, 63), Event("cc", 1, 7, 63)], {"cc": 7, "relative": "offset", "channel": 1}),
+        ([Event("cc", 1, 7, v) for v in (65, 64, 65)], {"cc": 7, "relative": "offset", "channel": 1}),
+        ([Event("cc", 1, 7, v) for v in (65, 64, 63)], {"cc": 7, "channel": 1}),
         ([Event("cc", 1, 7, 10), Event("cc", 1, 8, 10), Event("cc", 1, 8, 11)], {"cc": 8, "channel": 1}),
     ],
 )
