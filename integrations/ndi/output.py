@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -119,10 +120,12 @@ class Metadata:
 
     def xml(self) -> str:
         """One XML element, without characters that XML 1.0 forbids."""
-        prompt, cue = (quoteattr("".join(c for c in v if c >= " " or c in "\t\n")) for v in (self.prompt, self.cue))
+        prompt, cue = (quoteattr(NOT_XML.sub("", text)) for text in (self.prompt, self.cue))
         return f'<worldjockey prompt={prompt} cue={cue} latency_ms="{self.latency_ms}"/>'
 
 
+# Controls, halves of UTF-16 pairs (of an emoji that a browser cut in two), and what is no character (XML 1.0, 2.2).
+NOT_XML = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 SYSTEMD, INIT_SCRIPTS = Path("/run/systemd/system"), Path("/etc/init.d")
 DIRECT_STARTS = {
     "dbus": "sudo mkdir -p /run/dbus && sudo dbus-daemon --system --fork", "avahi-daemon": "sudo avahi-daemon -D",

@@ -204,7 +204,7 @@ def test_the_figures_matte_arrives_as_alpha(ndi_receiver: Any) -> None:
 def test_receivers_get_metadata_and_not_too_often(ndi_receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"wj news {os.getpid()}"
     output = NDIOutput(name)
-    news: dict[str, Any] = {"prompt": 'a "calm" sea <at> noon\x01', "cue": "öffnen", "latency_ms": 81.6}
+    news: dict[str, Any] = {"prompt": 'a "calm" sea <at> noon\x01\ud83d\ufffe', "cue": "öffnen", "latency_ms": 81.6}
     calls = 0
 
     def send(frame: Frame, plain: Callable[[Frame], None] = output.send) -> None:
