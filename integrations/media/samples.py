@@ -38,7 +38,8 @@ def _interleaved(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> I
     """The resampler's output for a frame; with None, what it still has."""
     for out in resampler.resample(frame):
         if out is not None:
-            yield out.to_ndarray().astype(np.float32).reshape(-1, out.layout.nb_channels)
+            data = out.to_ndarray().astype(np.float32).reshape(-1, out.layout.nb_channels)
+            yield np.clip(np.nan_to_num(data), -1, 1)  # floating-point files may have anything
 
 
 def _first_two(frame: av.AudioFrame) -> av.AudioFrame:

@@ -65,3 +65,14 @@ def test_files_that_were_joined_play_to_the_end_at_their_own_rates(tmp_path: Pat
 def test_a_loop_keeps_its_length(tmp_path: Path, rate: int) -> None:
     loop = tone(tmp_path / "loop.wav", rate, codec="pcm_s16le")
     assert length(loop) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_floating_point_samples_are_finite_and_in_range(tmp_path: Path) -> None:
+    """A mixdown that clips, with a plug-in's error in it."""
+    path = tone(tmp_path / "mix.wav", 48000, codec="pcm_f32le")
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"data") + 8
+    data[begin : begin + 16] = struct.pack("<4f", float("nan"), float("inf"), -1e9, 0.25)
+    path.write_bytes(data)
+    wave, _ = read_audio(path, 1.0)
+    assert wave[:4].tolist() == [0, 1, -1, 0.25]
