@@ -7,6 +7,7 @@ so do these readers: one bad packet costs its frames, and only many in a row are
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,8 @@ def reason(error: Exception, path: Path | None = None) -> str:
         return "the file is damaged, or of a kind that FFmpeg does not know"
     if isinstance(error, av.error.ProtocolNotFoundError):
         return "FFmpeg does not know such addresses: use rtsp://, rtmp://, udp://, tcp:// or http://"
+    if getattr(error, "errno", None) == errno.EIO and path is not None and not path.exists():  # an address
+        return "it cannot be reached, or sends no video: check its address"
     return str(getattr(error, "strerror", None) or error)
 
 

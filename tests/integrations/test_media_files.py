@@ -48,6 +48,8 @@ def test_a_folder_and_an_address_of_another_kind_are_named_so(tmp_path: Path) ->
             read(tmp_path)
     with pytest.raises(OSError, match=r"does not know such addresses: use rtsp://"):
         VideoSource(file="strange://127.0.0.1:9710").open()
+    with pytest.raises(OSError, match=r"cannot be reached, or sends no video: check its address"):
+        VideoSource(file="http://camera.invalid/video").open()
 
 
 def first_frame(source: VideoSource) -> object:
