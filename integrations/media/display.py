@@ -58,6 +58,9 @@ class Display:
         smaller where it is taller than max_height. pixel_aspect: width over height of the stream's pixels.
         """
         aspect = pixel_aspect or Fraction(1)
+        if int(frame.color_range) == 0 and not frame.format.is_rgb and len(frame.format.components) > 2:
+            # FFmpeg takes YUV with alpha as of full range where nothing tells, and other YUV as limited.
+            frame.color_range = 2 if frame.format.name.startswith("yuvj") else 1
         shape = frame.width, frame.height, frame.format.name
         colours = int(frame.colorspace), int(frame.color_range), int(frame.color_primaries), int(frame.color_trc)
         key = (*shape, *colours, frame.interlaced_frame, _matrix(frame), aspect, size, max_height)

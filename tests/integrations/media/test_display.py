@@ -179,3 +179,12 @@ def test_linear_light_is_coded_for_a_screen() -> None:
             plane.update(struct.pack("<f", light) * (plane.buffer_size // 4))
         frame.color_trc = 8
         assert Display().rgb(frame)[16, 16].tolist() == pytest.approx([255, 127.5, 0], abs=2)
+
+
+@pytest.mark.parametrize(
+    "form", ["yuv420p", "yuva420p", "yuva444p10le", "yuva444p12le", "uyvy422", "gbrap12le", "nv12"]
+)
+def test_a_clip_that_tells_no_range_has_the_same_white_with_alpha_and_without(form: str) -> None:
+    frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 220, np.uint8), format="rgb24").reformat(format=form)
+    frame.color_range = 0
+    assert Display().rgb(frame)[32, 32].tolist() == pytest.approx([220] * 3, abs=2)
