@@ -16,7 +16,7 @@ from typing import Any
 import av
 
 from . import FrameSource, Pixels
-from .media.clip import Undecodable, decoded, reason, video_decoder, video_frames
+from .media.clip import Undecodable, best, decoded, reason, video_decoder, video_frames
 from .media.display import Display
 from .media.still import is_still, read_still
 
@@ -97,10 +97,15 @@ class VideoSource(FrameSource):
                 if sys.platform not in DEVICE_FORMATS:
                     raise OSError(f"cameras do not work on {sys.platform}: use a `file:` or `ndi:` source")
                 url, form = camera_url(self._camera), DEVICE_FORMATS[sys.platform]
-            self._container = av.open(url, format=form, timeout=NETWORK_TIMEOUT_S if "://" in url else None)
-            self._aspect = self._container.streams.video[0].sample_aspect_ratio
+            if self._camera is None and Path(url).is_file():
+                url = str(Path(url).absolute())  # a relative 12:30.mp4 would be an address
+            timeout = NETWORK_TIMEOUT_S if "://" in url else None
+            self._container = av.open(url, format=form, timeout=timeout, metadata_errors="replace")
+            self._aspect = best(self._container, "video").sample_aspect_ratio
         except IndexError:
             raise OSError(f"{self.name} has no video") from None
+        except Undecodable as error:
+            raise OSError(f"{self.name}: {error}") from None
         except FileNotFoundError:
             what = "connect it; `wj ports` lists cameras" if self._camera is not None else "check the path"
             raise OSError(f"{self.name} does not exist: {what}") from None
@@ -132,7 +137,7 @@ class VideoSource(FrameSource):
             yield None
 
     def _live(self) -> Iterator[Show | None]:
-        stream = self._container.streams.video[0]
+        stream = best(self._container, "video")
         for frame in decoded(self._container, stream, video_decoder(stream)):
             yield partial(self._shown, frame)
 
@@ -143,6 +148,7 @@ class VideoSource(FrameSource):
             count, last, period = 0, 0.0, 0.0
             for seconds, frame in video_frames(self._container):
                 count, last, period = count + 1, seconds, seconds - last if count else 0.0
+                own = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
                 if time.monotonic() - begin - seconds > LATE_MAX_S:
                     begin = time.monotonic() - seconds
                 while (ahead := begin + seconds - time.monotonic()) > 0:
@@ -156,7 +162,7 @@ class VideoSource(FrameSource):
                 time.sleep(STILL_INTERVAL_S)
                 yield None
             self._open_container()  # not every format can be sought in
-            begin += last + min(period, STILL_INTERVAL_S)  # the last frame is shown for its time, too
+            begin += last + (own or min(period, STILL_INTERVAL_S))  # the last frame is shown for its time, too
 
     def read(self, size: tuple[int, int]) -> Pixels | None:
         """The next frame, (height, width, 3) RGB, once it is due; None without a new one within half a second.
