@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .world import Nano
 
 OTHERS = 7  # vectors of `Vectors.others`
+MASKED = -30.0  # added to attention's scores, within 5 of 0, for frames that are padding; infinity can't be quantised
 
 
 class ReadGraph(nn.Module):
@@ -95,15 +96,15 @@ def cached_layers(world: WorldModel) -> list[tuple[int, str]]:
 
 
 def padded(cache: KVCache, world: WorldModel, places: int) -> tuple[Tensor, list[Tensor]]:
-    """A mask (1, window) that is 0 for the frames in a cache and for the present one and minus infinity for those that
-    it lacks, and its keys and values with zeros for the latter: (1, places, heads, window - 1, size) each."""
+    """A mask (1, window), which is 0 for the frames in a cache and the present one and MASKED for those that it lacks,
+    and its keys and values with zeros for the latter: (1, places, heads, window - 1, size) each."""
     c = world.config
     kept, size = c.window - 1, c.width // c.heads
     mask, tensors = torch.zeros(1, c.window), []
     for layer in cached_layers(world):
         pair = cache.committed.get(layer) or (torch.zeros(1, places, c.heads, 0, size),) * 2
         lacks = kept - pair[0].shape[-2]
-        mask[:, :lacks] = float("-inf")
+        mask[:, :lacks] = MASKED
         tensors += [F.pad(tensor, (0, 0, lacks, 0)) if lacks else tensor for tensor in pair]
     return mask, tensors
 

@@ -55,7 +55,7 @@ class OpenVINO:
         self._core = openvino.Core()
         folder = cache_folder(nano)
         folder.mkdir(parents=True, exist_ok=True)
-        self._core.set_property({"CACHE_DIR": str(folder / "compiled")})
+        # Without OpenVINO's own cache of compiled graphs: one that it had written gave nothing but NaN from then on.
         self._settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
         shape = f"{nano.rows}x{nano.columns}"
         opening = nano.opening()
@@ -85,6 +85,8 @@ class OpenVINO:
 
     def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
         latents, *kept = self._denoise(self._inputs(noisy, level, vectors, readings, cache))
+        if not bool(latents.isfinite().all()):
+            raise RuntimeError("it computed values that are not numbers")
         extend(cache, self._world, kept)
         return latents.clone()
 

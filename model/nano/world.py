@@ -83,6 +83,10 @@ class Nano:
         self.weights = WEIGHTS  # the file that it was loaded from
 
     @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        return 1, self.world.config.channels, self.rows, self.columns
+
+    @property
     def spec(self) -> WorldSpec:
         return replace(self._spec, runtime=self.runtime.name)
 
@@ -193,8 +197,7 @@ class Nano:
         conditioning = self._conditioning(
             self.motion, look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance
         )
-        shape = (1, self.world.config.channels, self.rows, self.columns)
-        noise = torch.randn(shape, generator=self.noise).to(self.device)
+        noise = torch.randn(self.latent_shape, generator=self.noise).to(self.device)
         vectors = conditioning.vectors()
         readings = self._compute("read", conditioning.scene)
 

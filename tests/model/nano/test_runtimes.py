@@ -100,7 +100,9 @@ def test_the_first_start_plays_at_once_and_the_second_knows_the_fastest(pair, ca
     world.settle()
     (file,) = cache.glob("**/runtime-*.json")
     best = json.loads(file.read_text())["runtime"]
-    for again in (world, Nano.load(device="cpu", runtime="auto")):
+    second = Nano.load(device="cpu", runtime="auto")
+    second.settle()
+    for again in (world, second):
         assert again.runtime.name == ("torch" if best == "torch" else f"openvino {best}")
         assert again.step(now).shape == (1, 288, 512, 3)
 
@@ -159,7 +161,7 @@ def trials(monkeypatch, tmp_path):
         opened_one.name = f"openvino {precision}"
         return opened_one
 
-    given = SimpleNamespace(results={"torch": (9.0, 99.0), "f32": (1.0, 90.0)}, tried=0, stderr="", cache=tmp_path)
+    given = SimpleNamespace(results={"torch": (9.0, 99.0), "f32": (1.0, 90.0)}, tried=0, parity=90.0, cache=tmp_path)
 
     def attempt(nano, runtimes):
         given.tried += 1
@@ -178,6 +180,7 @@ def trials(monkeypatch, tmp_path):
     monkeypatch.setattr(openvino_runtime, "OpenVINO", opened)
     monkeypatch.setattr(openvino_runtime, "precisions", lambda: ["f32"])
     monkeypatch.setattr(runtime_choice, "_try", attempt)
+    monkeypatch.setattr(runtime_choice, "parity", lambda nano, runtime: given.parity)
     return given
 
 
@@ -209,6 +212,28 @@ def test_a_runtime_whose_frames_differ_or_that_is_slower_is_not_taken(trials):
         file.unlink()
     assert settled("auto") == "torch"
     assert settled("openvino") == "openvino f32", "it was asked for"
+
+
+def test_a_known_runtime_that_has_become_wrong_is_not_taken(trials):
+    """A graph that OpenVINO had kept compiled gave nothing but NaN."""
+    assert settled("auto") == "openvino f32"
+    trials.parity = 9.0
+    assert settled("auto") == "torch"
+
+
+@pytest.mark.slow
+def test_values_that_are_no_numbers_do_not_reach_the_screen(pair, monkeypatch):
+    reference, compiled = pair
+    monkeypatch.setattr(compiled, "runtime", compiled.runtime)
+    monkeypatch.setattr(compiled, "message", "")
+    real = compiled.runtime._denoise
+    monkeypatch.setattr(compiled.runtime, "_denoise", lambda inputs: [tensor * torch.nan for tensor in real(inputs)])
+    for world in pair:
+        world.reset(4)
+    now = controls(reference, "a temple in the snow")
+    frames = [(reference.step(now), compiled.step(now)) for _ in range(3)]
+    assert min(parity(*frame) for frame in frames) >= PARITY_DB
+    assert "failed" in compiled.message
 
 
 def test_a_cache_that_cannot_be_written_leaves_pytorch(trials):
