@@ -87,6 +87,9 @@ def bench(
             "--outputs", help="measure each output: its CPU time, and the latency from control to received pixel"
         ),
     ] = False,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="measure each part of the delay from a control to the sent frame")
+    ] = False,
     rig: Annotated[
         bool,
         typer.Option("--rig", help="rehearse a show with all outputs at once while processes fail and receivers stall"),
@@ -116,6 +119,9 @@ def bench(
             "worldjockey.node.measure.rehearsal", "run", json_path, minutes or 10.0, model, size or "1280x720"
         )
         raise typer.Exit(int(not result["passed"]))
+    if latency:
+        call("worldjockey.node.measure.latency", "run", json_path, seconds, model, size or "1920x1080")
+        return
     if outputs:
         call("worldjockey.node.measure.outputs", "run", json_path, seconds, size or "1920x1080")
         return

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import platform
+import random
 import socket
 import subprocess
 import sys
@@ -27,7 +28,8 @@ from . import memory as resident
 from .show_process import free_port
 
 STEPS = (1, 2, 3, 4)
-CONTROL_INTERVAL_S = 0.5
+CONTROL_INTERVAL_S = 0.4
+CONTROL_JITTER_S = 0.2  # at most, so that controls do not stay in phase with a clock
 FLOOD_HZ = 10_000  # messages for one fader
 OSC_HANDS_HZ, MIDI_HANDS_HZ = 5_000, 3_000  # messages for many faders
 PROMPTS = ("a figure dancing by the sea at sunset", "city skyline at night, neon lights", "snowy mountains at dawn")
@@ -130,7 +132,7 @@ def _stimulate(port: int, stop: threading.Event) -> None:
 
     client = SimpleUDPClient("127.0.0.1", port)
     for number in range(1_000_000):
-        if stop.wait(CONTROL_INTERVAL_S):
+        if stop.wait(CONTROL_INTERVAL_S + random.uniform(0, CONTROL_JITTER_S)):
             return
         if number % 4 == 3:
             client.send_message("/wj/prompt", [PROMPTS[number // 4 % len(PROMPTS)], 0.0])

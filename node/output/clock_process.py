@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from ..ipc.mailbox import Mailbox
 from ..ipc.process import init_child, parent_died, publish_status, raise_priority, read_status
 from ..ipc.tick import CardLine, TickPlan
 from ..timing.pacing import Pace, passed
+from ..timing.percentiles import percentiles
 from .layouts import shape_of
 from .program import Program, Shown, glide, inbetween_mode, standby
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from .scaling import Scaler
 
 STATUS_INTERVAL_S = 0.25
+TICKS_KEPT = 512  # for percentiles
 
 
 class TickPublisher:
@@ -126,10 +129,12 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         pace = pick_up(fmt, last.tick, last.due, time.monotonic(), last_status)
     else:
         pace = Pace(time.monotonic() + 0.05, fmt.fps_num, fmt.fps_den)
+    parts = {name: deque[float](maxlen=TICKS_KEPT) for name in ("ring_ms", "compose_ms")}
     cpu = time.process_time() - last_status.get("cpu_s", 0.0)  # CPU time of the frames, without starting up
 
     def publish(state: str) -> None:
         current = _status(state, pace, program.counts, time.process_time() - cpu, program.error)
+        current |= {name: percentiles(values) for name, values in parts.items()}
         publish_status(status, current)
         if lead is not None:
             lead.publish(current)
@@ -138,7 +143,11 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         _sleep_until(pace.due - ahead)
         begin = time.monotonic()
         blackout = glide(blackout, mailbox.value("blackout"))
+        before = program.shown.number
         new = program.advance(pace.due, inbetween_mode(mailbox), blackout)
+        if program.shown.number != before:
+            parts["ring_ms"].append((begin - program.shown.info.made) * 1e3)
+            parts["compose_ms"].append((pace.due - begin) * 1e3)
         plan = publisher.send(program, new, pace.tick, pace.due)
         if new:
             # Composing starts as early as it needs to, so that the frame leaves on time. A world frame's first tick

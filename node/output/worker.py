@@ -21,6 +21,7 @@ from ..ipc.mailbox import Mailbox
 from ..ipc.process import CLOSED, UNSUITABLE, init_child, parent_died, publish_status, raise_priority
 from ..ipc.status import error_text
 from ..ipc.tick import CardLine, TickPlan
+from ..timing.percentiles import percentiles
 
 logger = logging.getLogger(__name__)
 NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)
@@ -74,7 +75,7 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
     forwarder = AudioForwarder(output, audio) if audio is not None and output.wants_audio else None
     raise_priority()
     cpu = time.process_time()  # so that the status counts the frames alone, without starting up
-    latencies: deque[float] = deque(maxlen=LATENCIES_MAX)
+    latencies, sendings = deque[float](maxlen=LATENCIES_MAX), deque[float](maxlen=LATENCIES_MAX)
     sent, last, latest_control_at, published_at = 0, -1, _newest_control_at(ring), 0.0
     code = 0
     try:
@@ -95,7 +96,9 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                     sent, last, newest_control_at = sent + 1, plan.tick, info.newest_control_at
                 if newest_control_at > latest_control_at:
                     latest_control_at = newest_control_at
-                    latencies.append((time.monotonic() - newest_control_at) * 1e3)
+                    now = time.monotonic()
+                    latencies.append((now - newest_control_at) * 1e3)
+                    sendings.append((now - plan.due) * 1e3)
             if forwarder:  # after the frame, which must not wait for the audio
                 forwarder.forward()
             now = time.monotonic()
@@ -104,6 +107,7 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                 output.set_metadata(json.loads(metadata.read()[1] or b"{}"))
                 facts = dict(output.status())
                 current |= (gpu_path.status if gpu_path else {}) | (forwarder.status if forwarder else {})
+                current["send_ms"] = percentiles(sendings)
                 publish_status(status, _running(current, sent, latencies, time.process_time() - cpu, facts))
                 if facts.get("closed"):
                     code = CLOSED

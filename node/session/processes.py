@@ -182,6 +182,7 @@ class Processes:
         report.frames_sent = clock.get("ticks", 0)
         for name in ("late", "missed", "worst_ms", "fresh", "between", "repeated"):
             setattr(report, name, clock.get(name, 0))
+        report.clock = {name: clock[name] for name in ("ring_ms", "compose_ms") if name in clock}
         report.latency_ms = latency(report.outputs)
         for status in report.outputs.values():
             status.pop("latency_ms", None)

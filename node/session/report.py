@@ -19,7 +19,8 @@ class Report:
     size: "WIDTHxHEIGHT" in pixels. fps: frames a second that the show sends. frames_sent, late, missed: ticks of the
     clock; worst_ms: the latest tick's delay. fresh, between, repeated: ticks that showed a new frame of the world, an
     in-between, or the last frame again. latency_ms: from a control's arrival to the sent frame. node_cpu_ms: CPU time
-    of control and clock for each sent frame; the world's and the outputs' own stand in `world` and `outputs`.
+    of control and clock for each sent frame; the world's and the outputs' own stand in `world` and `outputs`. clock:
+    ring_ms, how long a frame of the world waits for the clock, and compose_ms, from then until its tick is due.
     """
 
     seconds: float = 0.0
@@ -33,6 +34,7 @@ class Report:
     between: int = 0
     repeated: int = 0
     world: dict[str, Any] = field(default_factory=dict)
+    clock: dict[str, Any] = field(default_factory=dict)
     latency_ms: dict[str, float] = field(default_factory=dict)
     restarts: int = 0
     events: list[str] = field(default_factory=list)

@@ -305,8 +305,8 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
     arrived: deque[tuple[float, int]] = deque(
         maxlen=STEPS_KEPT
     )  # time at which a step was done, and its number of frames
-    timings: dict[str, deque[float]] = {"step_ms": deque(maxlen=STEPS_KEPT), "decode_ms": deque(maxlen=STEPS_KEPT)}
-    made, published_at, span = 0, 0.0, period
+    timings = {name: deque[float](maxlen=STEPS_KEPT) for name in ("wait_ms", "step_ms", "decode_ms")}
+    made, published_at, obeyed, span = 0, 0.0, 0.0, period
     durations: deque[float] = deque(maxlen=DURATIONS_KEPT)
     begin = last = time.monotonic()
     next_start = begin
@@ -340,6 +340,9 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
             host_frames = publisher.take(frames)
             took = time.monotonic() - start
             durations.append(took)
+            if info.newest_control_at > obeyed:
+                obeyed = info.newest_control_at
+                timings["wait_ms"].append((start - obeyed) * 1e3)
             governor.done(took, len(host_frames))
             span += 0.2 * (max(took, period) - span)
             if playout:
