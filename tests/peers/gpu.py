@@ -35,24 +35,30 @@ def gpu(memory: float = 80e9, name: str = "a GPU of the tests") -> Iterator[Simp
     """asked: what was asked of torch.cuda, by name; compiled: (module, options) of each `Module.compile`."""
     seen = SimpleNamespace(asked=[], compiled=[])
 
+    def compiled(module: torch.nn.Module, *args: Any, **options: Any) -> None:
+        seen.compiled.append((module, options))
+
+    with pytest.MonkeyPatch.context() as patch, OnTheCPU():
+        answer_as_cuda(patch, seen.asked, memory, name)
+        patch.setattr(torch.nn.Module, "compile", compiled)
+        yield seen
+
+
+def answer_as_cuda(patch: pytest.MonkeyPatch, asked: list[tuple[str, Any]], memory: float, name: str) -> None:
+    """Let torch.cuda answer as on a machine with one GPU. asked: is given what was asked, and for which device."""
+
     def answer(what: str, value: Any = None) -> Any:
         def answered(device: Any = None) -> Any:
-            seen.asked.append((what, device))
+            asked.append((what, device))
             return value
 
         return answered
 
-    def compiled(module: torch.nn.Module, *args: Any, **options: Any) -> None:
-        seen.compiled.append((module, options))
-
     properties = SimpleNamespace(name=name, total_memory=int(memory), major=9, minor=0, multi_processor_count=132)
-    with pytest.MonkeyPatch.context() as patch, OnTheCPU():
-        patch.setattr(torch.cuda, "is_available", lambda: True)
-        patch.setattr(torch.cuda, "device_count", lambda: 1)
-        patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
-        patch.setattr(torch.cuda, "get_device_properties", answer("properties", properties))
-        patch.setattr(torch.cuda, "get_device_name", answer("name", name))
-        patch.setattr(torch.cuda, "synchronize", answer("synchronize"))
-        patch.setattr(torch.cuda, "set_device", answer("set"))
-        patch.setattr(torch.nn.Module, "compile", compiled)
-        yield seen
+    patch.setattr(torch.cuda, "is_available", lambda: True)
+    patch.setattr(torch.cuda, "device_count", lambda: 1)
+    patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    patch.setattr(torch.cuda, "get_device_properties", answer("properties", properties))
+    patch.setattr(torch.cuda, "get_device_name", answer("name", name))
+    patch.setattr(torch.cuda, "synchronize", answer("synchronize"))
+    patch.setattr(torch.cuda, "set_device", answer("set"))
