@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..stage.constants import constant, indices
 from ..stage.figure import FEET, TALL, contact, radii, skeleton, surface
 from ..stage.geometry import DEPTH_PLANES, FLOWS, MOTES, SPIRALS, SWELLS, Rays, hypot, smoothstep
 from ..stage.scene import PANORAMA, ROAD, STREET, Scene
@@ -26,6 +27,7 @@ TAPS = 4  # readings across a latent
 HARMONICS = (1, 2, 4, 8)
 BEARING_CHANNELS = 4 * len(HARMONICS)
 GROUNDED = (*SCENES, "grid")  # places with a horizon
+GROUNDED_PLACES = tuple(PLACES.index(place) for place in GROUNDED)
 TOP, BOTTOM = 1.8, -1.2  # screen units over the horizon that a panorama covers
 PLANE_HEIGHT = 2.4  # world units that a near plane covers
 PLANE_REACH = 1.6  # world units left and right of the camera's own path
@@ -135,7 +137,7 @@ def bearings(s: Scene, rows: int, columns: int) -> Tensor:
     sun's."""
     r = Rays.of(s, rows, columns)
     turns = torch.stack([r.pan, r.sun()], 1)[:, :, None] * (2 * pi / PANORAMA)
-    a = (turns * torch.tensor(HARMONICS, dtype=turns.dtype, device=turns.device)[:, None]).flatten(1, 2)
+    a = (turns * constant(HARMONICS, turns)[:, None]).flatten(1, 2)
     return torch.cat([a.sin(), a.cos()], 1)[:, :, None].expand(-1, -1, rows, -1)
 
 
@@ -204,7 +206,7 @@ class NeuralTextures(nn.Module):
         shape = (len(s), r.y.shape[1], r.x.shape[1])
         y, pan = r.y[:, :, None].expand(shape), r.pan[:, None, :].expand(shape)
         turns = torch.remainder(r.pan / PANORAMA, 1.0)[:, None, :].expand(shape)
-        grounded = s.place[:, [PLACES.index(p) for p in GROUNDED]]
+        grounded = s.place[:, indices(GROUNDED_PLACES, s.place.device)]
         wx, wz, reach = r.ground()
         below = (y < 0.02).to(y.dtype)
         near = below * (1.6 / reach).clamp(max=1)[:, :, None]
@@ -259,8 +261,10 @@ class NeuralTextures(nn.Module):
         scenes = s.place[:, : len(SCENES)]
         laid, through = torch.zeros(1, device=s.time.device), torch.ones(1, device=s.time.device)
         for level, p in enumerate(r.planes(first)):
-            content = F.one_hot(p.content[:, 0].long(), DEPTH_PLANES).to(scenes.dtype)
-            weights = (scenes[:, :, None] * content[:, None, :]).flatten(1)
+            weights = scenes
+            if first is None:  # else they were selected before
+                content = F.one_hot(p.content[:, 0].long(), DEPTH_PLANES).to(scenes.dtype)
+                weights = (scenes[:, :, None] * content[:, None, :]).flatten(1)
             u = (p.u / STREET)[:, None, :].expand(-1, p.height.shape[1], -1)
             v = _unit(-p.height, -PLANE_HEIGHT, 0.1)[:, :, None].expand_as(u)
             read = planes(weights, u, v, level) * p.seen[:, :, None, None]

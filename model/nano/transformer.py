@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..stage.constants import constant
 from ..stage.scene import CLOCK_PERIODS_S, PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene, circle
 from ..stage.vocabulary import ATTRIBUTES
 from ..stage.vocabulary import WIDTH as PROMPT_DIM
@@ -28,6 +29,7 @@ MEMORY_SPANS_S = (2.0, 30.0)  # seconds over which each memory token averages wh
 POSE_DIM, CLOCK_DIM, PHASE_DIM = 26, 2 * 2 * len(CLOCK_PERIODS_S) + 1, 6
 RECALL_FRAMES = {"sinks": 1, "local": 2, "far": 4}  # frames of each kind that sparse recall sees
 NO_GUIDANCE = 1.0  # guidance that exaggerates nothing
+NOISE_FREQUENCIES = (0.25, 0.5, 1.0, 2.0)  # half turns from level 0 to 1
 GUIDANCE_MAX = 2.0  # the most guidance that training shows it
 
 
@@ -160,7 +162,7 @@ GLOBAL_DIM = PROMPT_TOKENS * PROMPT_DIM + PHASE_DIM + POSE_DIM + CLOCK_DIM + SEE
 
 def noise_features(level: Tensor) -> Tensor:
     """(n,) noise level 0..1 -> (n, 8)."""
-    k = torch.tensor([0.25, 0.5, 1.0, 2.0], device=level.device) * torch.pi
+    k = constant(NOISE_FREQUENCIES, level) * torch.pi
     a = level[:, None] * k
     return torch.cat([a.sin(), a.cos()], -1)
 

@@ -7,6 +7,7 @@ from math import pi
 import torch
 from torch import Tensor
 
+from .constants import constant
 from .geometry import hypot
 from .vocabulary import FIGURES
 
@@ -118,7 +119,7 @@ RADII = (
 
 def radii(ends: Tensor) -> Tensor:
     """(10, 2) radii at both ends of the bones whose ends are (n, 10, 4)."""
-    return torch.tensor(RADII, dtype=ends.dtype, device=ends.device)
+    return constant(RADII, ends)
 
 
 def _reach(x: Tensor, y: Tensor, end: Tensor, radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:

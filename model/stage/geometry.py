@@ -13,6 +13,7 @@ from math import pi
 import torch
 from torch import Tensor
 
+from .constants import constant
 from .scene import PANORAMA, ROAD, STREET, Scene
 
 CAMERA_HEIGHT = 0.55
@@ -142,7 +143,7 @@ class Rays:
     def disc(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Sun or moon: screen units right of it (n, w) and over it (n, h), its radius (n,), and how bass swells it."""
         s = self.scene
-        height, radius = (s.light @ torch.tensor(v, device=s.time.device) for v in (SUN_HEIGHT, SUN_RADIUS))
+        height, radius = (s.light @ constant(v, s.light) for v in (SUN_HEIGHT, SUN_RADIUS))
         return self.sun(), self.y - height[:, None], radius, 1 + 0.25 * s.sound[:, 1]
 
     def glitter(self) -> Tensor:
@@ -152,7 +153,7 @@ class Rays:
     def flows(self) -> Tensor:
         """(n, 8, h, w) phases in turns of the travelling waves FLOWS. Strafe and forward push them too."""
         s = self.scene
-        k = torch.tensor(FLOWS, dtype=s.time.dtype, device=s.time.device)
+        k = constant(FLOWS, s.time)
         push = (s.x / STREET)[:, None] * k[:, 0] + (s.z / ROAD)[:, None] * k[:, 1] + s.time[:, None] / 16 * k[:, 2]
         x = (self.pan / PANORAMA)[:, None, None, :] * k[:, 0, None, None]
         y = (self.y / 4)[:, None, :, None] * k[:, 1, None, None]
@@ -161,7 +162,7 @@ class Rays:
     def swells(self, wx: Tensor, wz: Tensor) -> Tensor:
         """(n, 8, h, w) phases in turns of the travelling waves SWELLS, where the ground is met (`ground`)."""
         s = self.scene
-        k = torch.tensor(SWELLS, dtype=s.time.dtype, device=s.time.device)
+        k = constant(SWELLS, s.time)
         x = (wx / STREET)[:, None] * k[:, 0, None, None]
         z = (wz / ROAD)[:, None, :, None] * k[:, 1, None, None]
         return x + z + ((s.time / 4)[:, None] * k[:, 2])[:, :, None, None]

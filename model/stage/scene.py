@@ -8,6 +8,7 @@ from math import pi
 import torch
 from torch import Tensor
 
+from .constants import constant
 from .vocabulary import ATTRIBUTES
 
 PANORAMA = 64 / 9  # screen units around one full turn: two screens of 16:9
@@ -69,5 +70,5 @@ class Scene:
 
 def circle(value: Tensor, period: float, harmonics: tuple[int, ...]) -> Tensor:
     """(n, 2 * len(harmonics)): a value that wraps, as sines and cosines."""
-    angles = value[:, None] * (2 * pi / period) * torch.tensor(harmonics, dtype=value.dtype, device=value.device)
+    angles = value[:, None] * (2 * pi / period) * constant(harmonics, value)
     return torch.cat([angles.sin(), angles.cos()], -1)
