@@ -6,7 +6,7 @@ selected on the host (`texture_selection`), and a memory that is still short is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..stage.scene import Scene
 from .neural_textures import bearings
-from .texture_selection import Selection, Selector
+from .texture_selection import Selection
 from .transformer import KVCache, Readings, Vectors, WorldModel
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ MASKED = -30.0  # added to attention's scores, within 5 of 0, for frames that ar
 class ReadGraph(nn.Module):
     """(1, SCENE_DIM) scene and the tensors of `Selector.select` -> the two tensors of `Readings`."""
 
-    def __init__(self, world: WorldModel, selector: Selector, names: Sequence[str], rows: int, columns: int) -> None:
+    def __init__(self, world: WorldModel, wrap_rows: Mapping[str, bool], names: Sequence[str], rows: int,
+                 columns: int) -> None:  # fmt: skip
         super().__init__()
-        self.world, self.names, self.wrap_rows = world, tuple(names), selector.wrap_rows
+        self.world, self.names, self.wrap_rows = world, tuple(names), wrap_rows
         self.rows, self.columns = rows, columns
 
     def forward(self, flat: Tensor, *selected: Tensor) -> tuple[Tensor, Tensor]:

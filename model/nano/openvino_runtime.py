@@ -60,14 +60,12 @@ class OpenVINO:
         shape = f"{nano.rows}x{nano.columns}"
         opening = nano.opening()
         scene = opening.scene
-        self._readers = []
+        self._selector, self._readers = Selector(self._world.textures), {}
         for slots in SLOTS:
-            selector = Selector(self._world.textures, slots)
-            selected = selector.select(scene)
-            assert selected is not None
-            graph = ReadGraph(self._world, selector, list(selected), nano.rows, nano.columns)
+            selected = self._selector.select(scene, slots)
+            graph = ReadGraph(self._world, self._selector.wrap_rows, list(selected), nano.rows, nano.columns)
             path = folder / f"read-{slots}-{shape}.xml"
-            self._readers.append((selector, self._open(path, graph, (scene.flat(), *selected.values()), "f32")))
+            self._readers[slots] = self._open(path, graph, (scene.flat(), *selected.values()), "f32")
         with torch.inference_mode():
             readings = self._world.read(scene, nano.rows, nano.columns)
         latents = torch.zeros(1, nano.world.config.channels, nano.rows, nano.columns)
@@ -77,11 +75,10 @@ class OpenVINO:
         self._decode = self._open(folder / f"decode-{shape}.xml", DecodeGraph(nano), (latents,), precision)
 
     def read(self, scene: Scene) -> Readings:
-        for selector, infer in self._readers:
-            selected = selector.select(scene)
-            if selected is not None:
-                return Readings(*infer((scene.flat(), *selected.values())))
-        return self._world.read(scene, self._nano.rows, self._nano.columns)
+        slots = self._selector.slots(scene)
+        if slots not in self._readers:
+            return self._world.read(scene, self._nano.rows, self._nano.columns)
+        return Readings(*self._readers[slots]((scene.flat(), *self._selector.select(scene, slots).values())))
 
     def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
         latents, *kept = self._denoise(self._inputs(noisy, level, vectors, readings, cache))

@@ -6,9 +6,10 @@ read from their weighted sum at once. Only near planes, whose opacity is no line
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,11 @@ from ..stage.figure import skeleton
 from ..stage.geometry import DEPTH_PLANES, MOTES, SPIRALS, Rays, first_content
 from ..stage.scene import Scene
 from ..stage.vocabulary import FIGURES, PLACES, SCENES
-from .neural_textures import GROUNDED, WEIGHT_MIN, NeuralTextures, Texture, falling, pooled, sample, wrapped
+from .neural_textures import GROUNDED_PLACES, WEIGHT_MIN, NeuralTextures, Texture, falling, pooled, sample, wrapped
 
 MIXED = ("panorama", "ground", "far_ground", "path", "clouds", "sun", "skin")  # textures whose values are mixed
 LAYERS = 2  # of spirals, and of drops
+Ways: TypeAlias = Mapping[str, Sequence[tuple[float, float]]]
 WAY = "_way"  # behind a layer's name: the two numbers by which it moves (`SPIRALS`, `MOTES`)
 
 
@@ -53,7 +55,7 @@ class SelectedPlanes:
 class Selection:
     """`neural_textures.SelectedTextures` of the tensors that `Selector.select` returned."""
 
-    def __init__(self, tensors: dict[str, Tensor], wrap_rows: dict[str, bool]) -> None:
+    def __init__(self, tensors: dict[str, Tensor], wrap_rows: Mapping[str, bool]) -> None:
         self._tensors = tensors
         for name in MIXED:
             setattr(self, name, Selected(tensors[name], wrap_rows[name]))
@@ -78,10 +80,9 @@ class Selection:
 
 
 class Selector:
-    """Selects what a scene shows. slots: how many places, and kinds of spirals and drops, may be shown at once."""
+    """Selects what a scene shows: on the host, of textures that lie on the textures' device."""
 
-    def __init__(self, textures: NeuralTextures, slots: int) -> None:
-        self.slots = slots
+    def __init__(self, textures: NeuralTextures) -> None:
         self.wrap_rows = {name: self._of(textures, name).wrap_rows for name in MIXED}
         with torch.no_grad():
             self._tables = {
@@ -95,7 +96,7 @@ class Selector:
                 for layer, texture in enumerate(layers):
                     assert isinstance(texture, Texture)
                     self._layered[kind, layer] = wrapped(texture.table.detach(), True)
-        self._mixed: dict[str, tuple[Tensor, Tensor]] = {}
+        self._mixed: dict[str, tuple[Sequence[float], Tensor]] = {}
 
     @staticmethod
     def _of(textures: NeuralTextures, name: str) -> Texture:
@@ -103,57 +104,69 @@ class Selector:
         assert isinstance(texture, Texture)
         return texture
 
-    def select(self, s: Scene) -> dict[str, Tensor] | None:
-        """s: one scene, on the CPU. The tensors by name, whose shapes are always the same; None for a scene that shows
-        more than the slots hold."""
-        grounded = s.place[0, [PLACES.index(p) for p in GROUNDED]]
+    @staticmethod
+    def slots(s: Scene) -> int:
+        """How many slots one scene needs, on the CPU: the most places, or kinds of spirals or drops in one layer, that
+        are shown at once; at least 1."""
+        scenes = _shown(s.place[0, : len(SCENES)].tolist())
+        kinds = [len(_shown_kinds(ways, shares, layer)) for _, ways, shares in _layers(s) for layer in range(LAYERS)]
+        return max(len(scenes), *kinds, 1)
+
+    def select(self, s: Scene, slots: int) -> dict[str, Tensor]:
+        """s: one scene, on the CPU. slots: at least as many as `slots(s)`. The tensors by name, whose shapes depend on
+        `slots` alone: textures on their device, small numbers on the CPU."""
+        place = s.place[0].tolist()
+        grounded = [place[i] for i in GROUNDED_PLACES]
         weights = {
-            **dict.fromkeys(("panorama", "ground", "far_ground", "path"), grounded), "clouds": grounded.sum()[None],
-            "sun": s.light[0], "skin": 1 - s.figure[0, FIGURES.index("none")][None],
+            **dict.fromkeys(("panorama", "ground", "far_ground", "path"), grounded), "clouds": [sum(grounded)],
+            "sun": s.light[0].tolist(), "skin": [1 - float(s.figure[0, FIGURES.index("none")])],
         }  # fmt: skip
         out = {name: self._mix(name, self._tables[name], weights[name]) for name in MIXED}
         out["first"], out["ends"] = first_content(s), skeleton(s.figure, s.phase)[0]
-        scenes = s.place[0, : len(SCENES)]
-        shown = _shown(scenes)
-        if len(shown) > self.slots:
-            return None
-        rows = torch.tensor((shown + [0] * self.slots)[: self.slots])
-        out["plane_weights"] = torch.where(torch.arange(self.slots) < len(shown), scenes[rows], 0.0)
+        shown = _shown(place[: len(SCENES)])
+        rows = (shown + [0] * slots)[:slots]
+        out["plane_weights"] = torch.tensor([place[i] for i in shown] + [0.0] * (slots - len(shown)))
         for level, table in enumerate(self._planes):
             content = (level + int(out["first"])) % DEPTH_PLANES
-            out[f"plane_{level}"] = table[rows * DEPTH_PLANES + content]
-        spirals = {k: s.place[0, PLACES.index(k)] for k in SPIRALS}
-        drops = {k: v[0] for k, v in falling(s).items()}
-        for kind, ways, shares in (("spiral", SPIRALS, spirals), ("mote", MOTES, drops)):
+            each = [table[i : i + 1] for i in (row * DEPTH_PLANES + content for row in rows)]
+            out[f"plane_{level}"] = torch.cat(each) if slots > 1 else each[0]
+        for name, ways, shares in _layers(s):
             for layer in range(LAYERS):
-                there = [k for k in ways if len(ways[k]) > layer]
-                shown_kinds = [k for k in there if float(shares[k]) > WEIGHT_MIN]
-                if len(shown_kinds) > self.slots:
-                    return None
-                for slot in range(self.slots):
-                    name = f"{kind}_{layer}_{slot}"
-                    if slot < len(shown_kinds):
-                        k = shown_kinds[slot]
-                        out[name] = self._mix(name + k, self._layered[k, layer], shares[k][None])
-                        out[name + WAY] = torch.tensor(ways[k][layer], dtype=torch.float32)
-                    else:
-                        out[name] = self._mix(name, self._layered[there[0], layer], torch.zeros(1))
-                        out[name + WAY] = torch.zeros(2)
+                kinds = _shown_kinds(ways, shares, layer)
+                some = next(k for k in ways if len(ways[k]) > layer)
+                for slot in range(slots):
+                    k, share = (kinds[slot], shares[kinds[slot]]) if slot < len(kinds) else (some, 0.0)
+                    key = f"{name}_{layer}_{slot}"
+                    out[key] = self._mix(f"{key}_{k}", self._layered[k, layer], [share])
+                    out[key + WAY] = torch.tensor(ways[k][layer], dtype=torch.float32)
         return out
 
-    def _mix(self, name: str, table: Tensor, weights: Tensor) -> Tensor:
+    def _mix(self, name: str, table: Tensor, weights: Sequence[float]) -> Tensor:
         """(1, channels, rows, columns): a texture's values summed by weight, kept as long as these stay the same."""
         kept = self._mixed.get(name)
-        if kept is not None and torch.equal(kept[0], weights):
+        if kept is not None and kept[0] == weights:
             return kept[1]
-        shown = _shown(weights)
-        if len(shown) == 1 and float(weights[shown[0]]) == 1.0:
-            mixed = table[shown[0] : shown[0] + 1]
-        else:
-            mixed = torch.einsum("k,kchw->chw", weights[shown], table[shown])[None].contiguous()
-        self._mixed[name] = (weights.clone(), mixed)
+        # By numbers rather than a tensor of weights, which would have to be sent to the device.
+        first, *others = _shown(weights) or [0]
+        mixed = table[first : first + 1]
+        if weights[first] != 1.0 or others:
+            mixed = mixed * weights[first]
+        for i in others:
+            mixed = torch.add(mixed, table[i : i + 1], alpha=weights[i])
+        self._mixed[name] = (weights, mixed)
         return mixed
 
 
-def _shown(weights: Tensor) -> list[int]:
-    return [i for i, w in enumerate(weights.tolist()) if w > WEIGHT_MIN]
+def _shown(weights: Sequence[float]) -> list[int]:
+    return [i for i, w in enumerate(weights) if w > WEIGHT_MIN]
+
+
+def _layers(s: Scene) -> list[tuple[str, Ways, dict[str, float]]]:
+    """Spirals and drops: how the layers of each kind move, and how much of each kind one scene shows."""
+    spirals = {k: float(s.place[0, PLACES.index(k)]) for k in SPIRALS}
+    drops = {k: float(v[0]) for k, v in falling(s).items()}
+    return [("spiral", SPIRALS, spirals), ("mote", MOTES, drops)]
+
+
+def _shown_kinds(ways: Ways, shares: Mapping[str, float], layer: int) -> list[str]:
+    return [k for k in ways if len(ways[k]) > layer and shares[k] > WEIGHT_MIN]
