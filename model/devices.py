@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -50,6 +51,22 @@ def choose_device(wanted: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"no device {wanted!r} on this machine ({error}); try --device auto") from None
     return device
+
+
+def upload(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Copy tensors of the host to a device in one transfer, for which the program does not wait on CUDA. Those that are
+    not on the CPU stay where they are.
+
+    tensors: those on the CPU are of one type.
+    """
+    on_host = [tensor for tensor in tensors if tensor.device.type == "cpu"]
+    if device.type == "cpu" or not on_host:
+        return list(tensors)
+    packed, cuda = torch.cat([tensor.flatten() for tensor in on_host]), device.type == "cuda"
+    if cuda:
+        packed = packed.pin_memory()  # CUDA's allocator keeps it until the copy is done
+    parts = iter(packed.to(device, non_blocking=cuda).split([tensor.numel() for tensor in on_host]))
+    return [next(parts).view(tensor.shape) if tensor.device.type == "cpu" else tensor for tensor in tensors]
 
 
 def gpu_memory(device: torch.device) -> int:

@@ -6,19 +6,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..stage.figure import FEET, TALL, distance, skeleton
+from ..stage.figure import FEET, TALL, distance, radii
 from ..stage.geometry import screen
-from ..stage.vocabulary import FIGURES
 
 GRID_PX = 4  # pixels between the places where the distance to the figure is worked out: it is smooth, its edge is not
 EDGE_PX = 1.5  # pixels that the edge is wide, as the world draws it
 
 
-def matte(figure: Tensor, phase: Tensor, height: int, width: int) -> Tensor:
-    """figure: (n, k) weights of the acts. phase: (n,) 0..1. (n, height, width) uint8, 255 where all is figure."""
-    xs, ys = screen(height // GRID_PX, width // GRID_PX, figure.device)
-    far = distance(xs / TALL, (ys - FEET) / TALL, *skeleton(figure, phase)) * TALL
+def matte(ends: Tensor, there: float, height: int, width: int) -> Tensor:
+    """ends: (n, bones, 4) of the figure's `skeleton`. there: 0..1, how much of the figure is shown. (n, height, width)
+    uint8, 255 where all is figure."""
+    xs, ys = screen(height // GRID_PX, width // GRID_PX, ends.device)
+    far = distance(xs / TALL, (ys - FEET) / TALL, ends, radii(ends)) * TALL
     pixels = F.interpolate(far[:, None], (height, width), mode="bilinear")[:, 0] * (min(height, width) / 2)
-    there = 1 - figure[:, FIGURES.index("none")]
-    alpha = (0.5 - pixels / EDGE_PX).clamp_(0, 1) * there[:, None, None]
+    alpha = (0.5 - pixels / EDGE_PX).clamp_(0, 1) * there
     return (alpha * 255 + 0.5).to(torch.uint8)

@@ -1,4 +1,5 @@
-"""What computes the frames of nano: `Eager` here is the reference, `openvino_runtime` serves CPUs."""
+"""What computes the frames of nano: `Eager` is the reference, `Static` is its like for GPUs; `openvino_runtime` serves
+CPUs."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from ..devices import upload
 from ..stage.scene import Scene
-from .frame_graphs import DecodeGraph
+from .frame_graphs import DecodeGraph, ReadGraph
+from .texture_selection import Selector
 from .transformer import KVCache, Readings, Vectors
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ class Runtime(Protocol):
     name: str
 
     def read(self, scene: Scene) -> Readings:
-        """Read the textures that one scene shows. The readings are valid until the next call."""
+        """Read the textures that one scene shows, which is on the CPU. The readings are valid until the next call."""
         ...
 
     def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
@@ -38,7 +41,7 @@ class Runtime(Protocol):
 
 
 class Eager:
-    """PyTorch, operation by operation, on any device."""
+    """PyTorch, operation by operation, on a CPU."""
 
     def __init__(self, nano: Nano) -> None:
         self.name = "torch"
@@ -59,3 +62,27 @@ class Eager:
     def decode(self, latents: Tensor) -> Tensor:
         frame: Tensor = self._decode(latents)
         return frame
+
+
+class Static(Eager):
+    """PyTorch, operation by operation, on a GPU. It reads textures that were selected on the host (`Selector`), so that
+    no operation waits for the GPU, and sends all numbers of a scene at once."""
+
+    def __init__(self, nano: Nano) -> None:
+        super().__init__(nano)
+        self._device = nano.device
+        self._selector = Selector(nano.world.textures)
+        self._graphs: dict[int, ReadGraph] = {}  # by slots
+
+    def read(self, scene: Scene) -> Readings:
+        slots = self._selector.slots(scene)
+        selected = self._selector.select(scene, slots)
+        if slots not in self._graphs:
+            names = list(selected)
+            self._graphs[slots] = ReadGraph(self._world, self._selector.wrap_rows, names, self._rows, self._columns)
+        return Readings(*self._graphs[slots](*upload([scene.flat(), *selected.values()], self._device)))
+
+
+def pytorch(nano: Nano) -> Eager:
+    """The runtime that needs nothing but PyTorch."""
+    return Eager(nano) if nano.device.type == "cpu" else Static(nano)

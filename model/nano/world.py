@@ -17,9 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..devices import choose_device
+from ..devices import choose_device, upload
 from ..errors import WeightsMissing
 from ..spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
+from ..stage.figure import skeleton
 from ..stage.motion import Motion
 from ..stage.sample import DT_MAX, DT_MIN
 from ..stage.scene import NUMBERS, SEED_DIM, Scene
@@ -30,11 +31,20 @@ from .image_reader import ImageReader
 from .matte import matte
 from .media_prompts import LOOK, SOUND, TOKENS, encode_image, encode_sound, pulse
 from .relight import relit
-from .runtime import Eager, Runtime
+from .runtime import Eager, Runtime, pytorch
 from .runtime_choice import RuntimeChoice
 from .sampler import sample
 from .text_encoder import TextConfig, TextEncoder
-from .transformer import GUIDANCE_MAX, MEMORY_SPANS_S, Conditioning, KVCache, WorldConfig, WorldModel, current_names
+from .transformer import (
+    GUIDANCE_MAX,
+    MEMORY_SPANS_S,
+    Conditioning,
+    KVCache,
+    Vectors,
+    WorldConfig,
+    WorldModel,
+    current_names,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +88,7 @@ class Nano:
         self.message = ""  # an error that did not stop the world; empty without one
         self.timings: dict[str, float] = {}
         self.reset(0)
-        self.runtime: Runtime = Eager(self)
+        self.runtime: Runtime = pytorch(self)
         self.choice: RuntimeChoice | None = None
         self.weights = WEIGHTS  # the file that it was loaded from
 
@@ -197,9 +207,15 @@ class Nano:
         conditioning = self._conditioning(
             self.motion, look, controls.tokens[LOOK], sound.astype(np.float32), dt, controls.guidance
         )
-        noise = torch.randn(self.latent_shape, generator=self.noise).to(self.device)
+        noise = torch.randn(self.latent_shape, generator=self.noise)
+        scene = conditioning.scene
         vectors = conditioning.vectors()
-        readings = self._compute("read", conditioning.scene)
+        bones = [skeleton(scene.figure, scene.phase)[0]] if controls.matte else []
+        noise, prompt, guidance, *rest = upload(
+            [noise, vectors.prompt, vectors.guidance, *vectors.others, *bones], self.device
+        )
+        vectors = Vectors(prompt, tuple(rest[: len(vectors.others)]), guidance)
+        readings = self._compute("read", scene)
 
         def predict(noisy: Tensor, level: float) -> Tensor:
             return self._compute("denoise", noisy, level, vectors, readings, self.cache)
@@ -212,8 +228,8 @@ class Nano:
         made = time.perf_counter()
         pixels: Tensor = self._compute("decode", frame)
         if controls.matte:
-            scene = conditioning.scene
-            pixels = torch.cat([pixels, matte(scene.figure, scene.phase, *pixels.shape[1:3])[..., None]], -1)
+            there = 1 - float(scene.figure[0, FIGURES.index("none")])
+            pixels = torch.cat([pixels, matte(rest[-1], there, *pixels.shape[1:3])[..., None]], -1)
         self.timings = {"step_ms": (made - begin) * 1e3, "decode_ms": (time.perf_counter() - made) * 1e3}
         return pixels
 
@@ -228,7 +244,7 @@ class Nano:
                 f"{self.runtime.name} failed, PyTorch computes the frames from now on, slower: --runtime torch"
             )
             logger.exception("%s failed in %s", self.runtime.name, method, exc_info=error)
-            self.runtime = Eager(self)
+            self.runtime = pytorch(self)
             return getattr(self.runtime, method)(*inputs)
 
     def opening(self) -> Conditioning:
@@ -239,7 +255,7 @@ class Nano:
 
     def _latent(self, image: NDArray[np.uint8]) -> Tensor:
         """(h, w, 3) RGB of any size -> (1, c, rows, columns), normalised."""
-        x = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
+        x = upload([torch.from_numpy(np.array(image))], self.device)[0].permute(2, 0, 1)[None].float() / 255
         size = (self._spec.height, self._spec.width)
         if x.shape[-2:] != size:
             x = F.interpolate(x, size, mode="bilinear", antialias=True)
@@ -256,8 +272,7 @@ class Nano:
         seed = (1 - share) * m.seed + seen[:SEED_DIM]
         scene = Scene(**rows, **numbers, sound=torch.from_numpy(sound)[None],
                       seed=torch.from_numpy(seed.astype(np.float32))[None])  # fmt: skip
-        conditioning = Conditioning.of(Scene.of(scene.flat().to(self.device)), torch.tensor([dt], device=self.device),
-                           self.world.config.look)  # fmt: skip
+        conditioning = Conditioning.of(Scene.of(scene.flat()), torch.tensor([dt]), self.world.config.look)
         conditioning.guidance = conditioning.guidance * min(max(guidance, 1.0), GUIDANCE_MAX)
         if self.memory is not None:
             conditioning.memory = self.memory
@@ -267,8 +282,9 @@ class Nano:
         """Update the memory tokens, each a running average over its own span."""
         if self.memory is None:
             self.memory = code[:, None].repeat(1, len(MEMORY_SPANS_S), 1)
-        rate = torch.tensor([min(1.0, dt / span) for span in MEMORY_SPANS_S], device=code.device)[None, :, None]
-        self.memory = self.memory + (code[:, None] - self.memory) * rate
+        rates = [min(1.0, dt / span) for span in MEMORY_SPANS_S]
+        before = self.memory.unbind(1)
+        self.memory = torch.stack([old + (code - old) * rate for old, rate in zip(before, rates, strict=True)], 1)
 
     def snapshot(self) -> WorldState:
         return WorldState({
