@@ -126,7 +126,7 @@ def _family(name: str, network: Source, licence: str, rate: str, rank: int, swit
 BUILTIN_WORLDS = (
     WorldEntry(
         "nano", _nano, memory=0.5, rank=0, devices=("cuda", "mps", "cpu"),
-        options={"runtime": ("auto", "torch", "openvino")},
+        options={"runtime": ("auto", "torch", "openvino", "cuda-graphs")},
     ),
     WorldEntry("testcard", _testcard, rank=1),
     WorldEntry(

@@ -96,14 +96,14 @@ def cached_layers(world: WorldModel) -> list[tuple[int, str]]:
     return [block.layer for block in world.blocks if block.time is not None]  # type: ignore[misc]
 
 
-def padded(cache: KVCache, world: WorldModel, places: int) -> tuple[Tensor, list[Tensor]]:
+def padded(cache: KVCache, world: WorldModel, places: int, device: torch.device) -> tuple[Tensor, list[Tensor]]:
     """A mask (1, window), which is 0 for the frames in a cache and the present one and MASKED for those that it lacks,
     and its keys and values with zeros for the latter: (1, places, heads, window - 1, size) each."""
     c = world.config
     kept, size = c.window - 1, c.width // c.heads
-    mask, tensors = torch.zeros(1, c.window), []
+    mask, tensors = torch.zeros(1, c.window, device=device), []
     for layer in cached_layers(world):
-        pair = cache.committed.get(layer) or (torch.zeros(1, places, c.heads, 0, size),) * 2
+        pair = cache.committed.get(layer) or (torch.zeros(1, places, c.heads, 0, size, device=device),) * 2
         lacks = kept - pair[0].shape[-2]
         mask[:, :lacks] = MASKED
         tensors += [F.pad(tensor, (0, 0, lacks, 0)) if lacks else tensor for tensor in pair]

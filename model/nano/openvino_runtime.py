@@ -96,7 +96,7 @@ class OpenVINO:
     def _inputs(
         self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache
     ) -> tuple[Tensor, ...]:
-        missing, kept = padded(cache, self._world, self._places)
+        missing, kept = padded(cache, self._world, self._places, noisy.device)
         return (noisy, torch.full((1,), level), readings.detail, readings.bearings, vectors.prompt, vectors.guidance,
                 missing, *vectors.others, *kept)  # fmt: skip
 

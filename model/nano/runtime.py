@@ -1,8 +1,9 @@
-"""What computes the frames of nano: `Eager` is the reference, `Static` is its like for GPUs; `openvino_runtime` serves
-CPUs."""
+"""What computes the frames of nano: `Eager` is the reference, `Static` is its like for GPUs; `openvino_runtime` and
+`cuda_graphs` are faster."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -74,13 +75,24 @@ class Static(Eager):
         self._selector = Selector(nano.world.textures)
         self._graphs: dict[int, ReadGraph] = {}  # by slots
 
-    def read(self, scene: Scene) -> Readings:
-        slots = self._selector.slots(scene)
-        selected = self._selector.select(scene, slots)
+    def slots(self, scene: Scene) -> int:
+        return self._selector.slots(scene)
+
+    def selected(self, scene: Scene, slots: int) -> dict[str, Tensor]:
+        """A scene, flat, and what it shows (`Selector.select`), on the GPU: the inputs of a `ReadGraph`."""
+        found = {"scene": scene.flat(), **self._selector.select(scene, slots)}
+        return dict(zip(found, upload(list(found.values()), self._device), strict=True))
+
+    def graph(self, selected: Mapping[str, Tensor], slots: int) -> ReadGraph:
         if slots not in self._graphs:
-            names = list(selected)
+            names = [name for name in selected if name != "scene"]
             self._graphs[slots] = ReadGraph(self._world, self._selector.wrap_rows, names, self._rows, self._columns)
-        return Readings(*self._graphs[slots](*upload([scene.flat(), *selected.values()], self._device)))
+        return self._graphs[slots]
+
+    def read(self, scene: Scene) -> Readings:
+        slots = self.slots(scene)
+        selected = self.selected(scene, slots)
+        return Readings(*self.graph(selected, slots)(*selected.values()))
 
 
 def pytorch(nano: Nano) -> Eager:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REFERENCE = "torch"
-RUNTIMES = ("auto", REFERENCE, "openvino")
+CUDA_GRAPHS = "cuda-graphs"
+RUNTIMES = ("auto", REFERENCE, "openvino", CUDA_GRAPHS)
 PROMPT = "a dancer in a neon city at night in the rain"
 WARM_UP_FRAMES, FRAMES = 2, 7  # of each trial: the graphs' first frames are slow
 FIRST_TRIAL_DELAY_S = 10.0  # after which a show that has just begun is disturbed by the trial of the runtimes
@@ -39,10 +40,11 @@ PARITY_DB = 38.0  # peak signal to noise ratio to PyTorch's frame, below which a
 class RuntimeChoice:
     """The runtime of one world: `wanted` is one of RUNTIMES.
 
-    "auto" takes the fastest whose frames are those of PyTorch; on a GPU that is PyTorch. On the first start on a
-    machine a process of low priority tries them out, which takes about 20 s, while PyTorch computes the frames. A
-    runtime that is missing or fails is not taken. Raises ValueError for another name, and for "openvino" where that
-    does not serve.
+    "auto" takes the fastest whose frames are those of PyTorch. On a CUDA GPU those are CUDA graphs, captured before the
+    first frame; on other GPUs it is PyTorch. On a CPU a process of low priority tries the runtimes out at the first
+    start on a machine, which takes about 20 s, while PyTorch computes the frames. A runtime that is missing or fails is
+    not taken. Raises ValueError for another name, for "openvino" where that does not serve, and for "cuda-graphs"
+    without a CUDA GPU.
     """
 
     def __init__(self, nano: Nano, wanted: str) -> None:
@@ -51,7 +53,12 @@ class RuntimeChoice:
         self._nano, self._threads = nano, torch.get_num_threads()
         self._preparing: threading.Thread | None = None
         self._awaited = threading.Event()
-        if wanted == "torch" or (wanted == "auto" and nano.device.type != "cpu"):
+        cuda = nano.device.type == "cuda"
+        if wanted == CUDA_GRAPHS and not cuda:
+            raise ValueError("CUDA graphs need a CUDA GPU, and the device is " + nano.device.type)
+        if cuda and wanted in ("auto", CUDA_GRAPHS):
+            self._capture()
+        if wanted in (REFERENCE, CUDA_GRAPHS) or (wanted == "auto" and nano.device.type != "cpu"):
             return
         try:
             if wanted == "openvino":
@@ -69,6 +76,26 @@ class RuntimeChoice:
         self._awaited.set()
         if self._preparing is not None:
             self._preparing.join()
+
+    def _capture(self) -> None:
+        """Take CUDA graphs of the first precision whose frames are those of PyTorch."""
+        nano = self._nano
+        try:
+            from .cuda_graphs import DTYPES, CudaGraphs
+
+            found = {}
+            for precision in DTYPES:
+                graphs = CudaGraphs(nano, precision)
+                _, db = _try(nano, {REFERENCE: nano.runtime, graphs.name: graphs})[graphs.name]
+                found[graphs.name] = round(db, 1)
+                if db >= PARITY_DB:
+                    logger.info("parity of CUDA graphs to PyTorch in dB: %s", found)
+                    nano.runtime = graphs
+                    return
+            raise RuntimeError(f"its frames differ from PyTorch's: {found} dB")
+        except Exception as error:
+            if not nano.message:  # else it failed at a frame and was reported
+                nano.report(CUDA_GRAPHS, "the start", error)
 
     def _open(self, known: str) -> None:
         from .openvino_runtime import OpenVINO, precisions
@@ -174,7 +201,9 @@ def _try(nano: Nano, runtimes: Mapping[str, Runtime]) -> dict[str, tuple[float, 
                 nano.runtime = runtime
                 nano.restore(state)
                 begin = time.perf_counter()
-                frames[name] = nano.step(controls).numpy()
+                frames[name] = nano.step(controls).cpu().numpy()
+                if nano.runtime is not runtime:
+                    raise RuntimeError(nano.message)
                 times[name].append((time.perf_counter() - begin) * 1e3)
     finally:
         nano.runtime = before

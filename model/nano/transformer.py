@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..devices import upload
 from ..stage.constants import constant
 from ..stage.scene import CLOCK_PERIODS_S, PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene, circle
 from ..stage.vocabulary import ATTRIBUTES
@@ -146,6 +147,10 @@ class Vectors:
     prompt: Tensor
     others: tuple[Tensor, ...]
     guidance: Tensor
+
+    def to(self, device: torch.device) -> Vectors:
+        prompt, guidance, *others = upload([self.prompt, self.guidance, *self.others], device)
+        return Vectors(prompt, tuple(others), guidance)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ class Nano:
         self.message = ""  # an error that did not stop the world; empty without one
         self.timings: dict[str, float] = {}
         self.reset(0)
-        self.runtime: Runtime = pytorch(self)
+        self.pytorch = pytorch(self)  # the runtime that always serves
+        self.runtime: Runtime = self.pytorch
         self.choice: RuntimeChoice | None = None
         self.weights = WEIGHTS  # the file that it was loaded from
 
@@ -240,12 +241,14 @@ class Nano:
         except Exception as error:
             if isinstance(self.runtime, Eager):
                 raise
-            self.message = (
-                f"{self.runtime.name} failed, PyTorch computes the frames from now on, slower: --runtime torch"
-            )
-            logger.exception("%s failed in %s", self.runtime.name, method, exc_info=error)
-            self.runtime = pytorch(self)
+            self.report(self.runtime.name, method, error)
+            self.runtime = self.pytorch
             return getattr(self.runtime, method)(*inputs)
+
+    def report(self, runtime: str, where: str, error: Exception) -> None:
+        """Say that a runtime failed, to the performer and in the log."""
+        self.message = f"{runtime} failed, PyTorch computes the frames from now on, slower: --runtime torch"
+        logger.error("%s failed in %s", runtime, where, exc_info=error)
 
     def opening(self) -> Conditioning:
         """The conditioning of the first frame after `reset(0)`, whatever is played now."""

@@ -82,7 +82,7 @@ def play(
     device: Annotated[str, run_option(help=DEVICES)] = "auto",
     runtime: Annotated[
         str | None,
-        run_option(help="library that computes nano's frames: auto (the fastest here), torch or openvino"),
+        run_option(help="library that computes nano's frames: auto (the fastest here), torch, openvino or cuda-graphs"),
     ] = None,
     threads: Annotated[
         int | None, run_option(help="CPU threads of the world (default: all cores but one)", min=1)

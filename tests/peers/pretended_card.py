@@ -8,10 +8,10 @@ which are counted with the line of our code.
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from traceback import walk_stack
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,15 +56,12 @@ counted = Card()
 
 def at(operation: object) -> str:
     """The operation, and the innermost line of our own code, or else of a test, that asked for it."""
-    frame, test = sys._getframe(1), "unknown"
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(OURS):
-            return f"{operation} at {Path(name).relative_to(ROOT)}:{frame.f_lineno}"
-        if test == "unknown" and name != __file__ and name.startswith(f"{ROOT}/tests"):
-            test = f"{Path(name).relative_to(ROOT)}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return f"{operation} at {test}"
+    stack = [(frame.f_code.co_filename, line) for frame, line in walk_stack(None)]
+    for folders in (OURS, f"{ROOT}/tests/"):
+        for name, line in stack:
+            if name.startswith(folders) and name != __file__:
+                return f"{operation} at {Path(name).relative_to(ROOT)}:{line}"
+    return f"{operation}"
 
 
 class CardTensor(Tensor):
@@ -153,6 +150,7 @@ class OnTheCard(TorchFunctionMode):
                 counted.waits.append(at(func.__name__))
             if func in ASKING or func is Tensor.contiguous:
                 return run(func, args, kwargs)
+            func = torch.ops.aten.copy_ if func is Tensor.copy_ else func  # the method looks for CUDA
             return func(*args, **{k: v for k, v in kwargs.items() if k != "device" or not is_cuda(v)})
         if not is_cuda(kwargs.get("device")):
             return func(*args, **kwargs)
@@ -168,11 +166,12 @@ def moved(func: Any, tensor: Tensor, args: Any, kwargs: Any) -> Tensor:
     device, dtype, non_blocking, form = torch._C._nn._parse_to(*args, **kwargs)  # type: ignore[attr-defined]
     device = {Tensor.cpu: CPU, Tensor.cuda: CUDA}.get(func, device or tensor.device)
     across = device.type != tensor.device.type
-    if across:
-        counted.copied(tensor, device, not non_blocking)
-    inner = lowered(tensor)
-    made = inner.to(dtype or inner.dtype, copy=copy or across, memory_format=form or torch.preserve_format)
-    return tensor if made is inner else CardTensor(made) if device.type == "cuda" else made
+    form = {"dtype": dtype, "copy": copy or across, "memory_format": form or torch.preserve_format}
+    if device.type == "cuda" and not across:
+        return run(Tensor.to, (tensor, CPU), form)
+    counted.copied(tensor, device, across and not non_blocking)
+    made = lowered(tensor).to(CPU, **form)
+    return CardTensor(made) if device.type == "cuda" else made
 
 
 def indexed(func: Any, args: Any) -> Any:

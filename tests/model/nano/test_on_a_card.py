@@ -27,6 +27,7 @@ PLAYED = {
     "live image": ("a temple under the aurora", {"live": CAMERA, "strength": 0.6}),
     "matte and live image": ("kaleidoscope with embers", {"live": CAMERA, "strength": 0.3, "matte": True}),
 }
+FAST = ("one step", "four steps", "matte and live image")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def assert_hardly_waits(card: Card) -> None:
     assert len(card.uploads) <= UPLOADS, "\n".join(card.uploads)
 
 
-@pytest.mark.parametrize("name", PLAYED)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in FAST else pytest.mark.slow) for n in PLAYED])
 def test_it_draws_what_it_draws_on_a_cpu_and_hardly_waits(reference: Nano, world: Nano, card: Card, name: str) -> None:
     text, more = PLAYED[name]
     controls = Controls(reference.encode(Prompt(text)).values, dt=0.05, **more)

@@ -253,7 +253,7 @@ def test_without_openvino_pytorch_plays(monkeypatch):
 
 
 def test_an_unknown_runtime_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="auto or torch or openvino"):
+    with pytest.raises(ValueError, match="auto or torch or openvino or cuda-graphs"):
         load("nano:runtime=tensorrt")
 
 
