@@ -26,7 +26,7 @@ def read_image(path: Path) -> Pixels:
     try:
         image = read_still(path)
     except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such image file") from None
+        raise ValueError(f"{path}: {missing('image', path)}") from None
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from None
     return image if image is not None else read_video(path, 1.0, 0.0)[0]
@@ -49,8 +49,15 @@ def read_video(path: Path, fps: float, seconds: float, max_height: int | None = 
             if len(frames) >= wanted:
                 break
     if not frames:
-        raise ValueError(f"{path}: this is {NO_VIDEO}: {misnamed(path) or 'it has no frames'}")
+        raise ValueError(f"{path}: this is {NO_VIDEO}: {misnamed(path) or 'save it as PNG, JPEG or .mp4'}")
     return np.stack(frames)
+
+
+def missing(kind: str, path: Path) -> str:
+    """What is wrong with the path of a file that is not there."""
+    if ":" in path.parts[0] and path.parts[0].lower() in ("http:", "https:"):
+        return f"an address is no {kind} file: download the file and name it here"
+    return f"there is no such {kind} file"
 
 
 def _moving(path: Path) -> Generator[tuple[float, av.VideoFrame, Fraction | None]]:
@@ -91,9 +98,9 @@ def _errors_named(path: Path, kind: str, otherwise: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such {kind} file") from None
+        raise ValueError(f"{path}: {missing(kind, path)}") from None
     except Undecodable as error:
         raise ValueError(f"{path}: {error}") from None
     except (av.FFmpegError, IndexError) as error:
-        why = misnamed(path) or "it has no such stream" if isinstance(error, IndexError) else reason(error, path)
+        why = misnamed(path) or f"it has no {kind}" if isinstance(error, IndexError) else reason(error, path)
         raise ValueError(f"{path}: this is {otherwise}: {why}") from None

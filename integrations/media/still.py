@@ -27,6 +27,7 @@ FFMPEG_ANIMATES = ("GIF", "PNG", "AVIF")  # of an animated WebP the first frame 
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}  # ISO/IEC 23008-12, 10.2
 DAMAGED = (SyntaxError, ValueError, EOFError, RuntimeError)  # what Pillow raises for damaged files, beside OSError
 UNREADABLE = (OSError, *DAMAGED, Image.DecompressionBombError)
+CUT_SHORT = ("truncated", "end of file", "outside of file")  # in what Pillow and libheif say of half a file
 DEFAULT_DELAY_MS = 100  # of an animation's frame that tells none, as in browsers
 SIDE_MAX = 4096  # pixels; more than any world draws
 
@@ -79,12 +80,12 @@ def read_still(path: Path) -> Pixels | None:
         return None
     except Image.DecompressionBombError:
         raise ValueError(f"{path}: this image is too large; make it 4096 pixels wide or smaller") from None
-    except DAMAGED as error:
-        raise ValueError(f"{path}: this image is damaged ({error}); save it again as PNG or JPEG") from None
-    except OSError as error:
-        if error.errno is not None:
+    except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ValueError(f"{path}: this image is damaged ({error}); save it again as PNG or JPEG") from None
+        cut = any(word in str(error).lower() for word in CUT_SHORT)
+        fix = "is not complete: copy or download it again" if cut else "is damaged: save it again as PNG or JPEG"
+        raise ValueError(f"{path}: this image {fix}") from error
 
 
 def animation(path: Path) -> Iterator[tuple[float, Pixels]]:

@@ -487,6 +487,10 @@ class OSCInput(Input):
         if not self._may_answer(endpoint):
             return
         pattern = next((arg for arg in args if isinstance(arg, str) and arg.startswith("/")), None)
+        if wrong := [
+            arg for arg in args if arg is not pattern and not (isinstance(arg, int | float) and 0 < arg < 65536)
+        ]:
+            raise Malformed(f"{PREFIX}subscribe takes a port and a rate, as in 9123 10, not {str(wrong[0])[:40]}")
         numbers = [arg for arg in args if isinstance(arg, int | float) and arg == arg]
         if pattern is not None:
             match(pattern, PREFIX)  # an invalid pattern is refused now

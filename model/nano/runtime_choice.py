@@ -107,6 +107,7 @@ class RuntimeChoice:
         runtime = OpenVINO(self._nano, known, self._threads)
         if (found := parity(self._nano, runtime)) < PARITY_DB:
             raise RuntimeError(f"its frames differ from PyTorch's ({found:.1f} dB)")
+        logger.info("%s computes nano's frames from now on", runtime.name)
         self._nano.runtime = runtime
 
     def _prepare(self) -> None:
@@ -122,13 +123,15 @@ class RuntimeChoice:
 
     def _tried(self) -> str:
         nano = self._nano
-        command = [sys.executable, "-m", __name__, str(nano.weights), str(nano.columns / nano.rows), str(self._threads)]
+        command = [sys.executable, "-m", __name__, str(nano.weights), str(nano.columns / nano.rows)]
+        command += [str(self._threads), str(os.getpid())]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip() or f"it ended with {done.returncode}")
         known = _remembered(nano, self._threads)
         if known is None:
             raise RuntimeError("its result cannot be read")
+        logger.info("runtimes of nano: %s", _file(nano, self._threads).read_text())
         return known
 
 
@@ -223,12 +226,22 @@ def _psnr(frame: np.ndarray, reference: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
-def main(weights: str, aspect: str, threads: str) -> None:
+def _end_with(world: int) -> None:
+    """End this process as soon as that of the world, a process id, has ended."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(world)
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.5)
+    os._exit(1)
+
+
+def main(weights: str, aspect: str, threads: str, world: str) -> None:
     """Try out the runtimes for these weights, in a process of low priority."""
     from .world import Nano
 
     with contextlib.suppress(psutil.Error, OSError):
         psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else 10)
+    threading.Thread(target=_end_with, args=(int(world),), daemon=True).start()
     torch.set_num_threads(int(threads))
     nano = Nano.load(Path(weights), device="cpu", aspect=float(aspect), runtime="torch")
     fastest(nano, int(threads), compiled_only=False)

@@ -89,6 +89,8 @@ def check_files(show: Show, folder: Path) -> None:
     checks: tuple[Callable[[], Any], ...] = (
         lambda: call("worldjockey.node.show.media", "check", show.media(folder).values()),
         lambda: show.live.options(folder) if show.live else None,
+        lambda: _check_world(show),
+        lambda: _check_sound(show, folder),
         *(partial(check_folder_of, entry.options["path"]) for entry in show.outputs if "path" in entry.options),
         *(partial(check_folder_of, path_from(folder, path)) for path in [show.snapshots] if path is not None),
     )
@@ -99,6 +101,21 @@ def check_files(show: Show, folder: Path) -> None:
             errors.append(str(error))
     if errors:
         raise CommandError("\n".join(errors))
+
+
+def _check_world(show: Show) -> None:
+    if show.world is None and show.model != "auto":  # another machine may have other worlds
+        call("worldjockey.model.registry", "check", show.model)
+
+
+def _check_sound(show: Show, folder: Path) -> None:
+    from worldjockey.integrations.audio.input import is_file
+
+    from ..show.fields import file_from
+
+    source = show.sound.input
+    if show.sound.enabled and source is not None and is_file(source) and not file_from(folder, source).is_file():
+        raise CommandError(f"sound: {file_from(folder, source)}: there is no such audio file; check the path")
 
 
 def run_logged(log_file: Path | None, verbose: bool, run: Callable[[], Any]) -> Any:

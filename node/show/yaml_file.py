@@ -48,6 +48,10 @@ OTHER_FILES = {  # by their first bytes: what people take for a text file
     b"PK\x03\x04": "a document of a word processor, or an archive: save it as plain text",
     b"%PDF": "a PDF: save it as plain text", b"<": "a web page: copy only the lines of the show into a text file",
 }  # fmt: skip
+MEDIA_BEGIN = (
+    b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"ID3", b"\xff\xfb", b"OggS", b"fLaC", b"FORM", b"II*\0", b"MM\0*",
+    b"\x1aE\xdf\xa3",
+)  # fmt: skip
 SPACES = dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " ")  # that look like the usual one
 INVISIBLE = dict.fromkeys((0x200B, 0x2060, 0xFEFF))
 TABS = re.compile(
@@ -111,6 +115,11 @@ def decoded(raw: bytes, source: str) -> str:
     for begin, what in OTHER_FILES.items():
         if raw.lstrip().startswith(begin):
             raise ShowError(f"{source}: this is {what}")
+    if raw.startswith(MEDIA_BEGIN) or raw[4:8] == b"ftyp":
+        raise ShowError(
+            f"{source}: this is a picture, clip or sound, not a show: put it on a pad of a show, or use "
+            f"`wj play --live file:{source}` or `--sound {source}`"
+        )
     try:
         return _plain(raw.decode(_encoding(raw)))
     except UnicodeDecodeError as error:

@@ -361,7 +361,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
             since = arrived[-1][0] - arrived[0][0] if len(arrived) > 1 else 0.0
             rate = sum(n for _, n in list(arrived)[1:]) / since if since else 0.0
             heartbeat.publish({
-                **fields, "state": "running", "device": spec.device, "runtime": spec.runtime,
+                **fields, "state": "running", "device": spec.device, "runtime": stepper.world.spec.runtime,
                 "width": spec.width, "height": spec.height,
                 "fps": round(rate, 2), "frames": made, "encode_ms": round(stepper.encoder.encode_ms, 2),
                 "quality": governor.message(), "message": stepper.error, "card": publisher.error,

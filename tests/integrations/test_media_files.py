@@ -59,7 +59,7 @@ def first_frame(source: VideoSource) -> object:
 
 def test_a_sound_is_no_image_and_the_other_way_round(tmp_path: Path) -> None:
     tone = wav(tmp_path / "tone.wav", 48000, np.zeros(4800))
-    with pytest.raises(ValueError, match="neither an image nor a video: it has no such stream"):
+    with pytest.raises(ValueError, match="neither an image nor a video: it has no video"):
         read_image(tone)
     with pytest.raises(ValueError, match="this is not audio"):
         read_audio(Path(__file__), 1.0)

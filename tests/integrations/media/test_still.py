@@ -122,7 +122,7 @@ def test_what_is_no_image_and_what_is_damaged(tmp_path: Path) -> None:
     data = io.BytesIO()
     Image.fromarray(quarters(256, 256)).save(data, "PNG")
     (tmp_path / "cut.png").write_bytes(data.getvalue()[:-200])
-    with pytest.raises(ValueError, match=r"damaged .* save it again"):
+    with pytest.raises(ValueError, match=r"this image is (not complete|damaged)"):
         read_still(tmp_path / "cut.png")
     with pytest.raises(FileNotFoundError):
         read_still(tmp_path / "nowhere.png")

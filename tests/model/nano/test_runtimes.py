@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from worldjockey.model import Controls, Prompt, load
@@ -174,7 +175,7 @@ def trials(monkeypatch, tmp_path):
     def run(command, **options):
         """The trials in this process, instead of in one of their own."""
         try:
-            runtime_choice.fastest(Nano.load(device="cpu"), int(command[-1]), compiled_only=False)
+            runtime_choice.fastest(Nano.load(device="cpu"), int(command[-2]), compiled_only=False)
         except Exception as error:
             return subprocess.CompletedProcess(command, 1, "", str(error))
         return subprocess.CompletedProcess(command, 0, "", "")
@@ -261,3 +262,21 @@ def test_openvino_reports_to_nobody():
     code = "import sys; from worldjockey.model.nano import openvino_runtime; print(sys.modules['openvino_telemetry'])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "None", "the package that sends reports is not loaded"
+
+
+@pytest.mark.slow
+def test_a_trial_ends_with_its_show(cache, wait_for):
+    code = (
+        "import os, subprocess, sys\n"
+        "from worldjockey.model.nano.world import WEIGHTS\n"
+        "command = [sys.executable, '-m', 'worldjockey.model.nano.runtime_choice', str(WEIGHTS), '0.5', '1']\n"
+        "command.append(str(os.getpid()))\n"
+        "print(subprocess.Popen(command).pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    show = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    trial = psutil.Process(int(show.stdout.readline()))
+    wait_for(lambda: trial.num_threads() > 1)  # it works, and watches its parent
+    show.kill()
+    show.wait()
+    wait_for(lambda: not trial.is_running() or trial.status() == psutil.STATUS_ZOMBIE)

@@ -55,6 +55,7 @@ def test_help_teaches():
         (["play", "--osc-port", "99999"], ["--osc-port", "65535"]),
         (["play", "--report", "nowhere/r.json"], ["the folder nowhere does not exist"]),
         (["play", "--out", "file:nowhere/a.mp4"], ["the folder nowhere does not exist"]),
+        (["play", "--sound", "gone.wav"], ["gone.wav", "there is no such audio file"]),
         (["show", "nowhere.yaml"], ["nowhere.yaml"]),
     ],
 )
@@ -65,6 +66,21 @@ def test_mistakes_are_one_line_with_the_remedy_and_exit_code_2(arguments, words,
     assert line.startswith("wj: ")
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model: nanoo", "unknown world 'nanoo'"),
+        ("model: nano:steps=9", "nano has no option steps=9"),
+        ("sound: {enabled: true, input: gone.wav}", "there is no such audio file"),
+    ],
+)
+def test_a_show_is_checked_as_it_is_played(text, words, tmp_path):
+    (tmp_path / "my.yaml").write_text(text)
+    result = wj("show", "my.yaml", cwd=tmp_path)
+    assert result.returncode == 2
+    assert words in result.stderr
 
 
 def test_a_run_that_fails_names_its_log_which_has_the_traceback(tmp_path):

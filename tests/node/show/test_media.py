@@ -100,7 +100,7 @@ def test_media_are_checked_before_the_show_without_a_codec_in_this_process(image
     check([Media(image=str(image[0]))])
     check([])
     (tmp_path / "torn.png").write_bytes(image[0].read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"torn\.png: this image is damaged"):
+    with pytest.raises(ValueError, match=r"torn\.png: this image is not complete"):
         check([Media(image=str(image[0])), Media(image=str(tmp_path / "torn.png"))])
 
 

@@ -432,6 +432,8 @@ def test_mistakes_in_yaml_are_told_with_their_line_and_the_right_form(text, line
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
+        (b"\xff\xd8\xff\xe0 a photograph", "this is a picture, clip or sound, not a show"),
+        (b"\0\0\0\x18ftypmp42 a clip", "this is a picture, clip or sound, not a show"),
         (b"{\\rtf1\\ansi\n\\f0 prompt: neon\\\n}", "this is rich text: in TextEdit choose Format > Make Plain Text"),
         (b"PK\x03\x04\x14\0\6\0" + bytes(range(256)), "a document of a word processor"),
         (b"<!DOCTYPE html>\n<html></html>", "a web page"),
