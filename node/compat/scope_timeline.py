@@ -10,13 +10,12 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_validator
 
 from ..ipc.status import plain_text
 from ..parameters import PADS, PARAMETERS, TEXT_BYTES
 from ..show.schema import Show
-from ..show.yaml_file import ShowError
+from ..show.yaml_file import ShowError, dumped
 from .osc_aliases import SCOPE_STEP_S
 
 TIMELINE_BYTES_MAX = 4_000_000
@@ -146,7 +145,7 @@ def to_yaml(text: str | bytes, source: str = "timeline") -> str:
 
 
 def _yaml(part: Any) -> str:
-    return yaml.safe_dump(part, sort_keys=False, allow_unicode=True, width=110)
+    return dumped(part, width=110)
 
 
 def load(path: Path) -> str:

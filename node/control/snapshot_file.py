@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from ..parameters import PARAMETERS, find, nearest
-from ..show.yaml_file import MAX_FILE_BYTES, ShowError, ShowLoader, decoded, write
+from ..show.yaml_file import MAX_FILE_BYTES, ShowError, ShowLoader, decoded, dumped, write
 from .history import SNAPSHOTS_MAX
 
 WRITE_INTERVAL_S = 1.0  # however often a snapshot is saved
@@ -44,7 +44,7 @@ def dump(kept: SavedSnapshots, largest: int = MAX_FILE_BYTES) -> str:
     plain, pieces, size = defaults(), list[str](), 0
     for name, values in reversed(list(kept.items())):
         changed = {n: v for n, v in values.items() if n not in plain or v != plain[n]}
-        piece = yaml.safe_dump({name: changed}, sort_keys=False, allow_unicode=True, width=120)
+        piece = dumped({name: changed})
         size += len(piece.encode())
         if size > largest:
             break

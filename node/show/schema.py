@@ -6,7 +6,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -39,7 +38,7 @@ from .midi_mapping import MidiMapping
 from .modulators import ModulatorLine
 from .outputs import OutputEntry, parse_output
 from .pads import Cue, Name, Pad, PadList, short_pad
-from .yaml_file import explained, parse, read, write
+from .yaml_file import dumped, explained, parse, read, write
 
 EMBEDDED = Path(__file__).parent / "default.yaml"
 DEFAULT_LIVE_STRENGTH = 0.5  # where the show sets none: both the live picture and the world are visible
@@ -231,7 +230,7 @@ class Show(ShowModel):
         if self.banks:
             data["banks"] = {name: [short_pad(pad) for pad in bank] for name, bank in self.banks.items()}
         data = {name: data[name] for name in type(self).model_fields if name in data}
-        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
+        text = dumped(data)
         if path is not None:
             write(Path(path), text)
         return text

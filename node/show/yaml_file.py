@@ -144,6 +144,16 @@ def _plain(text: str) -> str:
     return text.replace("\t", "  ") if text.startswith("{") else TABS.sub(" ", text)
 
 
+def dumped(data: Any, width: int = 120) -> str:
+    """As YAML that `parse` reads back the same: letters of all languages as they are, but where a character is among
+    those that are read as usual spaces, in codes."""
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=width)
+    if not any(ord(character) in SPACES or ord(character) in INVISIBLE for character in text):
+        return text
+    coded: str = yaml.safe_dump(data, sort_keys=False, width=width)
+    return coded
+
+
 def parse(text: str | bytes, source: str) -> tuple[dict[str, Any], yaml.Node | None]:
     """The file's data, and the YAML node that knows the line of each value. ShowError if it is not YAML."""
     text = decoded(text, source) if isinstance(text, bytes) else _plain(text)

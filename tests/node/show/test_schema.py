@@ -10,7 +10,7 @@ from worldjockey.node.parameters import PARAMETERS
 from worldjockey.node.show.fields import parse_fps
 from worldjockey.node.show.outputs import split_outputs
 from worldjockey.node.show.schema import Show
-from worldjockey.node.show.yaml_file import ShowError, read
+from worldjockey.node.show.yaml_file import ShowError, dumped, read
 
 
 def error(text: str) -> str:
@@ -283,7 +283,7 @@ def test_what_is_dumped_is_read_back_the_same(data, pads, cue_parts, banked):
         if not banked or "bank" in cue:
             cue["pads"] = weights
     data |= {"banks": {"x": pads, "y": ["sea"]}} if banked else {"pads": pads}
-    show = Show.parse(yaml.safe_dump({**data, "cues": cues}, allow_unicode=True))
+    show = Show.parse(dumped({**data, "cues": cues}))
     assert Show.parse(show.dump()) == show
 
 
