@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass, replace
 
 LATE_AFTER_S = 0.005  # a tick sent later than this after its due time counts as late
+# Periods between the frames of a world that is nearly as fast as the clock: in-betweens would show most of the newest
+# frame anyway, and to make them takes a third of a tick.
+NEARLY_EVERY_TICK = 1.25
 LOCK_SHARE = 0.85  # of a period; a step that takes longer does not wait for the clock
 LOCK_MARGIN_S = 0.002  # by which a frame is ready before the clock takes it
 
@@ -63,6 +66,6 @@ def share(now: float, seen: float, span: float, period: float) -> float:
     seen: when the output first read that frame. span: seconds between world frames. The first tick of a frame already
     shows a share of it, so a change is visible at the very next tick; the last tick before the next frame shows all.
     """
-    if span <= period:
+    if span <= NEARLY_EVERY_TICK * period:
         return 1.0
     return min(1.0, (now - seen + period) / span)

@@ -198,7 +198,7 @@ def test_playout_ends_with_frames_waiting() -> None:
 
 @pytest.mark.parametrize("fps", [50, 25, 10])
 def test_a_rendered_log_shows_each_frame_at_its_own_moment(tmp_path, fps) -> None:
-    show = Show.parse(f"model: chunky\nsize: 64x64\nfps: {fps}\nprompt: '1'\nvalues: {{inbetween: off}}")
+    show = Show.parse(f"model: chunky\nsize: 64x64\nfps: {fps}\nprompt: '1'\nvalues: {{inbetween: hold}}")
     box = Mailbox()
     try:
         log = ControlLog(tmp_path, Desk(show, box, ShowClock(120, now=1000.0)).state)
