@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ExtraMissing, WeightsMissing
+from .nano.runtime_names import RUNTIMES
 from .weights_store import Source, home, missing
 from .worlds import sources
 
@@ -126,7 +127,7 @@ def _family(name: str, network: Source, licence: str, rate: str, rank: int, swit
 BUILTIN_WORLDS = (
     WorldEntry(
         "nano", _nano, memory=0.5, rank=0, devices=("cuda", "mps", "cpu"),
-        options={"runtime": ("auto", "torch", "openvino", "cuda-graphs")},
+        options={"runtime": RUNTIMES},
     ),
     WorldEntry("testcard", _testcard, rank=1),
     WorldEntry(

@@ -13,42 +13,40 @@ import torch
 from torch import Tensor, nn
 
 from ..stage.scene import Scene
-from .frame_graphs import DecodeGraph, DenoiseGraph, MemoryGraph, extend, padded
+from .frame_graphs import DecodeGraph, DenoiseGraph, MemoryGraph
+from .graph_runtime import SLOTS, GraphRuntime
 from .runtime import Static
-from .transformer import KVCache, Readings, Vectors
+from .transformer import KVCache
 
 if TYPE_CHECKING:
     from .world import Nano
 
-SLOTS = (1, 2)  # places, spirals and drops shown at once, for which there is a graph; more are read by PyTorch
 WARM_UP_CALLS = 3  # before a capture: libraries choose their kernels and allocate memory in the first calls
 # The precisions to try, the first in front. bf16 has too few digits for this network: 6 dB to fp32 in a tunnel, 23 dB
 # at sea, where fp16, which is as fast, has 60 dB.
 DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 
 
-class CudaGraphs:
-    """A `runtime.Runtime`. precision: one of `DTYPES`, for the network and the decoder; textures are read in fp32.
+class CudaGraphs(GraphRuntime):
+    """precision: one of `DTYPES`, for the network and the decoder; textures are read in fp32.
 
-    Raises RuntimeError for a world that has no static graph, and where the GPU cannot capture it.
+    Raises RuntimeError also where the GPU cannot capture the graphs.
     """
 
     def __init__(self, nano: Nano, precision: str) -> None:
-        if nano.world.config.recall:
-            raise RuntimeError("a world with sparse recall has no static graph")
-        self.name = f"cuda-graphs {precision}"
-        self._world, self._places = nano.world, nano.rows * nano.columns // nano.world.config.patch**2
+        super().__init__(nano, f"cuda-graphs {precision}")
         assert isinstance(nano.pytorch, Static)
         self._static = nano.pytorch
-        self._readers: dict[int, Captured] = {}
         with torch.inference_mode(), torch.cuda.device(nano.device):
             self._capture(nano, DTYPES[precision])
 
     def _capture(self, nano: Nano, dtype: torch.dtype) -> None:
         opening = nano.opening()
+        readers = {}
         for slots in SLOTS:
             selected = self._static.selected(opening.scene, slots)
-            self._readers[slots] = Captured(self._static.graph(selected, slots), [*selected.values()], torch.float32)
+            readers[slots] = Captured(self._static.graph(selected, slots), [*selected.values()], torch.float32)
+        self._readers = readers
         latents = torch.zeros(nano.latent_shape, device=nano.device)
         readings, vectors = self._static.read(opening.scene), opening.vectors().to(nano.device)
         example = self._inputs(latents, 1.0, vectors, readings, KVCache())
@@ -56,30 +54,8 @@ class CudaGraphs:
         self._summarise = Captured(MemoryGraph(nano.world), [latents], dtype)
         self._decode = Captured(DecodeGraph(nano), [latents], dtype)
 
-    def read(self, scene: Scene) -> Readings:
-        slots = self._static.slots(scene)
-        if slots not in self._readers:
-            return self._static.read(scene)
-        return Readings(*self._readers[slots]([*self._static.selected(scene, slots).values()]))
-
-    def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
-        latents, *kept = self._denoise(self._inputs(noisy, level, vectors, readings, cache))
-        extend(cache, self._world, kept)
-        return latents.clone()
-
-    def summarise(self, latents: Tensor) -> Tensor:
-        return self._summarise([latents])[0].clone()
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return self._decode([latents])[0].clone()
-
-    def _inputs(
-        self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache
-    ) -> list[Tensor]:
-        missing, kept = padded(cache, self._world, self._places, noisy.device)
-        at = torch.full((1,), level, device=noisy.device)
-        return [noisy, at, readings.detail, readings.bearings, vectors.prompt, vectors.guidance, missing,
-                *vectors.others, *kept]  # fmt: skip
+    def _selected(self, scene: Scene, slots: int) -> list[Tensor]:
+        return [*self._static.selected(scene, slots).values()]
 
 
 class Captured:

@@ -21,7 +21,6 @@ from .transformer import KVCache, Readings, Vectors, WorldModel
 if TYPE_CHECKING:
     from .world import Nano
 
-OTHERS = 7  # vectors of `Vectors.others`
 MASKED = -30.0  # added to attention's scores, within 5 of 0, for frames that are padding; infinity can't be quantised
 
 
@@ -51,7 +50,8 @@ class DenoiseGraph(nn.Module):
 
     def forward(self, noisy: Tensor, level: Tensor, detail: Tensor, turns: Tensor, prompt: Tensor, guidance: Tensor,
                 missing: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:  # fmt: skip
-        others, kept = rest[:OTHERS], rest[OTHERS:]
+        count = len(self.world.others)
+        others, kept = rest[:count], rest[count:]
         layers = cached_layers(self.world)
         cache = KVCache()
         cache.missing = missing

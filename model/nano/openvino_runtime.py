@@ -15,7 +15,8 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from ..stage.scene import Scene
-from .frame_graphs import DecodeGraph, DenoiseGraph, MemoryGraph, ReadGraph, extend, padded
+from .frame_graphs import DecodeGraph, DenoiseGraph, MemoryGraph, ReadGraph
+from .graph_runtime import SLOTS, GraphRuntime
 from .texture_selection import Selector
 from .transformer import KVCache, Readings, Vectors
 
@@ -30,7 +31,6 @@ from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noq
 
 logger = logging.getLogger(__name__)
 
-SLOTS = (1, 2)  # places, spirals and drops shown at once, for which there is a graph; more are read by PyTorch
 SOURCES = (Path(__file__).parent, Path(__file__).parents[1] / "stage")  # code that the converted graphs depend on
 
 
@@ -40,18 +40,11 @@ def precisions() -> list[str]:
     return ["bf16", "f32"] if "BF16" in able else ["f32"]
 
 
-class OpenVINO:
-    """A `runtime.Runtime`. precision: of the network and the decoder; textures are always read in f32.
-
-    Raises RuntimeError for a world that has no static graph.
-    """
+class OpenVINO(GraphRuntime):
+    """precision: of the network and the decoder; textures are always read in f32."""
 
     def __init__(self, nano: Nano, precision: str, threads: int) -> None:
-        if nano.world.config.recall:
-            raise RuntimeError("a world with sparse recall has no static graph")
-        self.name = f"openvino {precision}"
-        self._nano, self._world = nano, nano.world
-        self._places = nano.rows * nano.columns // nano.world.config.patch**2
+        super().__init__(nano, f"openvino {precision}")
         self._core = openvino.Core()
         folder = cache_folder(nano)
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,45 +53,29 @@ class OpenVINO:
         shape = f"{nano.rows}x{nano.columns}"
         opening = nano.opening()
         scene = opening.scene
-        self._selector, self._readers = Selector(self._world.textures), {}
+        self._selector, readers = Selector(self._world.textures), {}
         for slots in SLOTS:
             selected = self._selector.select(scene, slots)
             graph = ReadGraph(self._world, self._selector.wrap_rows, list(selected), nano.rows, nano.columns)
             path = folder / f"read-{slots}-{shape}.xml"
-            self._readers[slots] = self._open(path, graph, (scene.flat(), *selected.values()), "f32")
+            readers[slots] = self._open(path, graph, (scene.flat(), *selected.values()), "f32")
+        self._readers = readers
         with torch.inference_mode():
-            readings = self._world.read(scene, nano.rows, nano.columns)
-        latents = torch.zeros(1, nano.world.config.channels, nano.rows, nano.columns)
+            readings = self._pytorch.read(scene)
+        latents = torch.zeros(nano.latent_shape)
         example = self._inputs(latents, 1.0, opening.vectors(), readings, KVCache())
         self._denoise = self._open(folder / f"denoise-{shape}.xml", DenoiseGraph(self._world), example, precision)
         self._summarise = self._open(folder / f"memory-{shape}.xml", MemoryGraph(self._world), (latents,), precision)
         self._decode = self._open(folder / f"decode-{shape}.xml", DecodeGraph(nano), (latents,), precision)
 
-    def read(self, scene: Scene) -> Readings:
-        slots = self._selector.slots(scene)
-        if slots not in self._readers:
-            return self._world.read(scene, self._nano.rows, self._nano.columns)
-        return Readings(*self._readers[slots]((scene.flat(), *self._selector.select(scene, slots).values())))
+    def _selected(self, scene: Scene, slots: int) -> list[Tensor]:
+        return [scene.flat(), *self._selector.select(scene, slots).values()]
 
     def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
-        latents, *kept = self._denoise(self._inputs(noisy, level, vectors, readings, cache))
+        latents = super().denoise(noisy, level, vectors, readings, cache)
         if not bool(latents.isfinite().all()):
             raise RuntimeError("it computed values that are not numbers")
-        extend(cache, self._world, kept)
-        return latents.clone()
-
-    def summarise(self, latents: Tensor) -> Tensor:
-        return self._summarise((latents,))[0].clone()
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return self._decode((latents,))[0].clone()
-
-    def _inputs(
-        self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache
-    ) -> tuple[Tensor, ...]:
-        missing, kept = padded(cache, self._world, self._places, noisy.device)
-        return (noisy, torch.full((1,), level), readings.detail, readings.bearings, vectors.prompt, vectors.guidance,
-                missing, *vectors.others, *kept)  # fmt: skip
+        return latents
 
     def _open(self, path: Path, graph: nn.Module, example: Sequence[Tensor], precision: str) -> Infer:
         model = self._core.read_model(path) if path.exists() else _convert(graph, example, path)
@@ -141,7 +118,5 @@ def cache_folder(nano: Nano) -> Path:
     for folder in SOURCES:
         for source in sorted(folder.glob("*.py")):
             digest.update(source.read_bytes())
-    for module in (nano.world, nano.autoencoder):
-        for tensor in module.state_dict().values():
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    digest.update(nano.weights_digest)
     return user_cache_path("worldjockey") / "openvino" / digest.hexdigest()[:16]

@@ -21,7 +21,8 @@ import psutil
 import torch
 
 from ..spec import Controls, Prompt
-from .runtime import Eager, Runtime
+from .runtime import Runtime
+from .runtime_names import CUDA_GRAPHS, OPENVINO, REFERENCE, RUNTIMES
 from .transformer import KVCache
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REFERENCE = "torch"
-CUDA_GRAPHS = "cuda-graphs"
-RUNTIMES = ("auto", REFERENCE, "openvino", CUDA_GRAPHS)
 # Scenes of a trial: a precision that serves the first may have too few digits for the others.
 PROMPTS = ("a dancer in a neon city at night in the rain", "an endless tunnel", "a calm sea at noon")
 FRAMES = 4  # of each scene; the first one is slow, because the textures change
@@ -63,7 +61,7 @@ class RuntimeChoice:
         if wanted in (REFERENCE, CUDA_GRAPHS) or (wanted == "auto" and nano.device.type != "cpu"):
             return
         try:
-            if wanted == "openvino":
+            if wanted == OPENVINO:
                 nano.runtime = fastest(nano, self._threads, compiled_only=True)
             else:
                 self._preparing = threading.Thread(target=self._prepare, name="runtimes", daemon=True)
@@ -140,7 +138,7 @@ def parity(nano: Nano, runtime: Runtime) -> float:
     opening = nano.opening()
     noise = torch.randn(nano.latent_shape, generator=torch.Generator().manual_seed(0))
     frames = []
-    for each in (runtime, Eager(nano)):
+    for each in (runtime, nano.pytorch):
         with torch.inference_mode():
             readings = each.read(opening.scene)
             latents = each.denoise(noise, 1.0, opening.vectors(), readings, KVCache())
@@ -154,7 +152,7 @@ def fastest(nano: Nano, threads: int, compiled_only: bool) -> Runtime:
         raise ValueError("it serves CPUs only, and the device is " + nano.device.type)
     from .openvino_runtime import OpenVINO, precisions
 
-    runtimes: dict[str, Runtime] = {REFERENCE: Eager(nano)}
+    runtimes: dict[str, Runtime] = {REFERENCE: nano.pytorch}
     runtimes |= {precision: OpenVINO(nano, precision, threads) for precision in precisions()}
     trials = _try(nano, runtimes)
     fit = [name for name, (_, parity) in trials.items() if parity >= PARITY_DB]
@@ -202,7 +200,7 @@ def _try(nano: Nano, runtimes: Mapping[str, Runtime]) -> dict[str, tuple[float, 
         for prompt, number in product(PROMPTS, range(FRAMES)):
             if number == 0:
                 nano.reset(0)
-            controls = Controls(nano.encode(Prompt(prompt)).values, acts={"dance": 1.0})
+                controls = Controls(nano.encode(Prompt(prompt)).values, acts={"dance": 1.0})
             state = nano.snapshot()
             for name, runtime in runtimes.items():
                 nano.runtime = runtime

@@ -273,7 +273,7 @@ class KVCache:
     `extend` appends those of the present frame for one forward pass; `commit` makes them the newest of the cache.
     """
 
-    missing: Tensor | None = None  # (1, length) added to attention's scores: minus infinity for frames that are padding
+    missing: Tensor | None = None  # (1, length), added to attention's scores: far below 0 for padding
 
     def __init__(self) -> None:
         self.committed: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}

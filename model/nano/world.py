@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,15 @@ class Nano:
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
         return 1, self.world.config.channels, self.rows, self.columns
+
+    @cached_property
+    def weights_digest(self) -> bytes:
+        """SHA-256 of all that draws frames; they are weights that stay as they are once a runtime is chosen."""
+        digest = hashlib.sha256()
+        for module in (self.world, self.autoencoder):
+            for tensor in module.state_dict().values():
+                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.digest()
 
     @property
     def spec(self) -> WorldSpec:

@@ -1,0 +1,68 @@
+"""A runtime of nano that is made of compiled graphs (`frame_graphs`), whatever compiles them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..stage.scene import Scene
+from .frame_graphs import extend, padded
+from .texture_selection import Selector
+from .transformer import KVCache, Readings, Vectors
+
+if TYPE_CHECKING:
+    from .world import Nano
+
+Compiled = Callable[[Sequence[Tensor]], list[Tensor]]  # what it returns is valid until its next call
+SLOTS = (1, 2)  # places, spirals and drops shown at once, for which there is a graph; more are read by PyTorch
+
+
+class GraphRuntime:
+    """A `runtime.Runtime`. A subclass compiles `_readers`, by slots, `_denoise`, `_summarise` and `_decode`.
+
+    Raises RuntimeError for a world that has no static graph.
+    """
+
+    _readers: Mapping[int, Compiled]
+    _denoise: Compiled
+    _summarise: Compiled
+    _decode: Compiled
+
+    def __init__(self, nano: Nano, name: str) -> None:
+        if nano.world.config.recall:
+            raise RuntimeError("a world with sparse recall has no static graph")
+        self.name, self._world, self._pytorch = name, nano.world, nano.pytorch
+        self._places = nano.rows * nano.columns // nano.world.config.patch**2
+
+    def read(self, scene: Scene) -> Readings:
+        slots = Selector.slots(scene)
+        if slots not in self._readers:
+            return self._pytorch.read(scene)
+        return Readings(*self._readers[slots](self._selected(scene, slots)))
+
+    def _selected(self, scene: Scene, slots: int) -> Sequence[Tensor]:
+        """The inputs of a `ReadGraph`, on the device."""
+        raise NotImplementedError
+
+    def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
+        latents, *kept = self._denoise(self._inputs(noisy, level, vectors, readings, cache))
+        extend(cache, self._world, kept)
+        return latents.clone()
+
+    def summarise(self, latents: Tensor) -> Tensor:
+        return self._summarise([latents])[0].clone()
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self._decode([latents])[0].clone()
+
+    def _inputs(
+        self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache
+    ) -> list[Tensor]:
+        """The inputs of a `DenoiseGraph`."""
+        missing, kept = padded(cache, self._world, self._places, noisy.device)
+        at = torch.full((1,), level, device=noisy.device)
+        return [noisy, at, readings.detail, readings.bearings, vectors.prompt, vectors.guidance, missing,
+                *vectors.others, *kept]  # fmt: skip
