@@ -89,7 +89,7 @@ def check_files(show: Show, folder: Path) -> None:
     checks: tuple[Callable[[], Any], ...] = (
         lambda: call("worldjockey.node.show.media", "check", show.media(folder).values()),
         lambda: show.live.options(folder) if show.live else None,
-        lambda: _check_world(show),
+        lambda: check_world(show),
         lambda: _check_sound(show, folder),
         *(partial(check_folder_of, entry.options["path"]) for entry in show.outputs if "path" in entry.options),
         *(partial(check_folder_of, path_from(folder, path)) for path in [show.snapshots] if path is not None),
@@ -103,7 +103,8 @@ def check_files(show: Show, folder: Path) -> None:
         raise CommandError("\n".join(errors))
 
 
-def _check_world(show: Show) -> None:
+def check_world(show: Show) -> None:
+    """Raises CommandError for a world or an option that does not exist."""
     if show.world is None and show.model != "auto":  # another machine may have other worlds
         call("worldjockey.model.registry", "check", show.model)
 

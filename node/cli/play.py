@@ -21,6 +21,7 @@ from .command import (
     call,
     check_files,
     check_folder_of,
+    check_world,
     input_option,
     is_torchrun_worker,
     output_option,
@@ -145,8 +146,7 @@ def play(
         loaded.model = call("worldjockey.node.measure.model_choice", "choose", device, float(loaded.fps), print_dim)
     if runtime is not None:
         loaded.model = call("worldjockey.model.registry", "with_option", loaded.model, "runtime", runtime)
-    if loaded.world is None:  # another machine may have other worlds
-        call("worldjockey.model.registry", "check", loaded.model)
+        check_world(loaded)
     options = PlayOptions(
         seconds=seconds,
         report=report,

@@ -76,7 +76,7 @@ def joined_text(name: str, args: Sequence[Any]) -> tuple[str, float] | None:
     by spaces; a number behind the last word is the seconds. A blob is UTF-8. None for a button that comes up. Raises
     ValueError where no text is among the arguments.
     """
-    words = [arg.decode("utf-8", "replace") if isinstance(arg, bytes) else arg for arg in args]
+    words = _decoded(args)
     if not words or (words[0] in (0, False) and words[0] is not None and len(words) == 1):
         return None
     if not any(isinstance(word, str) for word in words):
@@ -115,6 +115,10 @@ def snapshot_name(args: tuple[Any, ...]) -> str:
 def named(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Arguments whose first is a name that came in separate words, as Pd and Max send it, with the words joined. A
     blob is UTF-8."""
-    args = tuple(arg.decode("utf-8", "replace") if isinstance(arg, bytes) else arg for arg in args)
-    words = list(itertools.takewhile(lambda argument: isinstance(argument, str), args))
-    return (bare(" ".join(words)), *args[len(words) :]) if words else args
+    decoded = tuple(_decoded(args))
+    words = list(itertools.takewhile(lambda argument: isinstance(argument, str), decoded))
+    return (bare(" ".join(words)), *decoded[len(words) :]) if words else decoded
+
+
+def _decoded(args: Sequence[Any]) -> list[Any]:
+    return [arg.decode("utf-8", "replace") if isinstance(arg, bytes) else arg for arg in args]
