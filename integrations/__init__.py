@@ -218,6 +218,9 @@ class Input(ABC):
     def feedback(self, target: str, value: Any) -> None:  # noqa: B027
         """Pass a parameter's new value to the controllers (LEDs, motor faders, OSC feedback). Must not block."""
 
+    def publish(self, state: Mapping[str, Any]) -> None:  # noqa: B027
+        """Pass on how the show goes, as JSON can hold it; called ten times a second. Must not block."""
+
     def status(self) -> Mapping[str, Any]:
         """JSON-able facts. "error" or "message": why it does not work now, in words for the performer."""
         return {}

@@ -1,0 +1,1 @@
+"""The surface: the page in a browser from which a show is played."""
