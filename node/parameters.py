@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ BANKS = 16  # that a show may have, each of as many pads
 WORDS_MAX = 64  # live word weights kept at once
 TEXT_BYTES = 16384  # longest prompt, UTF-8; a longer one is cut at a character's edge
 OSC_PREFIX = "/wj/"
+PREVIEW = "preview/"  # before a parameter's name: the preview's own, as in preview/pad/3
 MODULATORS = 8
 CORNERS = ("top left", "top right", "bottom right", "bottom left")  # of a screen, as a keystone counts them
 SWITCH_WORDS = {"on": 1.0, "true": 1.0, "yes": 1.0, "off": 0.0, "false": 0.0, "no": 0.0}
@@ -196,6 +197,10 @@ def _played() -> list[Parameter]:
         p("snapshot/save", "trigger", "keep the deck and the faders as they are", takes="[name]"),
         p("snapshot/recall", "trigger", "back to a snapshot; without a name, the last", takes="[name [seconds]]"),
         p("undo", "trigger", "take back the last change; again, the one before"),
+        p("preview/on", "bool", "open the preview, which begins as the program is now", False),
+        p("preview/take", "trigger", "put on the program what the preview shows", takes="[seconds]"),
+        p("preview/back", "trigger", "swap back: program and preview as before the last take", takes="[seconds]"),
+        p("preview/copy", "trigger", "make the preview what the program is now"),
         p("tempo", "float", "of the show clock", 120.0, 20.0, 300.0, "bpm"),
         p("tempo/source", "enum", "who keeps the tempo; auto is a MIDI clock if there is one, or taps", "auto",
           choices=("auto", "tap", "midi", "link")),
@@ -220,6 +225,17 @@ def _played() -> list[Parameter]:
 
 
 PARAMETERS: dict[str, Parameter] = _table()
+# What the preview has not: the show's clock and what follows it, the sound and the screens, which both buses share.
+_PROGRAM_ONLY = ("sound/", "keystone/", "tempo", "mod/", "preview/", "blackout", "inbetween", "quantise", "learn",
+                 "snapshot/save")  # fmt: skip
+
+
+def preview_name(name: str) -> str:
+    """The name of the preview's parameter: "pad/3" -> "preview/pad/3"; empty where the preview has none."""
+    return "" if name.startswith(_PROGRAM_ONLY) else PREVIEW + name
+
+
+_PREVIEWED = {named: replace(p, name=named, local=True) for p in PARAMETERS.values() if (named := preview_name(p.name))}
 
 
 def unquoted(text: str) -> str:
@@ -267,10 +283,14 @@ def is_number(value: Any) -> bool:
 
 
 def find(name: str) -> Parameter | None:
-    """The parameter of that name; `word/<word>` is a family and exists for every word."""
-    known = PARAMETERS.get(name)
+    """The parameter of that name. `word/<word>` is a family and exists for every word; `preview/...` are the preview's
+    own, and no part of the table."""
+    known = PARAMETERS.get(name) or _PREVIEWED.get(name)
     if known is not None:
         return known
+    if name.startswith(PREVIEW + "word/"):
+        p = find(name.removeprefix(PREVIEW))
+        return p and replace(p, name=PREVIEW + p.name, local=True)
     word = unicodedata.normalize("NFKC", name.removeprefix("word/")).lower()
     if name.startswith("word/") and word and "/" not in word and len(word) <= 64:
         doc = f"weight of the word {word!r} in every prompt; below 0 pushes it away"

@@ -16,6 +16,7 @@ import pytest
 from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.osc.input import OSCInput
 from worldjockey.node.control.desk import Desk
+from worldjockey.node.control.preview import Preview
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.parameters import PARAMETERS, latest_wins
@@ -64,7 +65,8 @@ class Rig:
 
     def __init__(self) -> None:
         self.box = Mailbox()
-        self.desk = Desk(Show.parse(SHOW), self.box)
+        self.desk, self.preview_box = Desk(Show.parse(SHOW), self.box), Mailbox()
+        self.desk.preview = Preview(self.desk, self.preview_box)
         port = free_port()
         self.panel = Panel(port)  # its feedback goes where it listens
         self.osc = OSCInput(
@@ -86,6 +88,7 @@ def rig() -> Iterator[Rig]:
     made.panel.close()
     made.osc.stop()
     made.box.unlink()
+    made.preview_box.unlink()
 
 
 def widgets() -> dict[str, dict[str, Any]]:
@@ -113,7 +116,7 @@ def test_every_widget_reaches_the_node(rig, wait_for):
         value = PARAMETERS[name].coerce(far(widget))
         wait_for(lambda name=name, value=value: rig.desk.read(name) == value, what=name)
     for name in (name for name, widget in widgets().items() if widget["type"] == "button"):
-        if name in ("cue/back", "snapshot/recall", "undo"):  # need something to go back to
+        if name in ("cue/back", "snapshot/recall", "undo", "preview/back"):  # need something to go back to
             continue
         before = rig.desk.counts["obeyed"]
         rig.panel.move(id=name, value=1)

@@ -30,6 +30,7 @@ class CuePlayer:
 
     Methods that take a ControlEvent obey that control; those that return a bool return whether it waits for its beat.
     An action is a `cue/go` or `snapshot/recall` with all that it needs: its cue's number, or its name and seconds.
+    others: what carries out actions of other targets.
 
     latency: seconds from a control to the frame that shows it. What waits for a beat is fired so much earlier.
     on_cue: called with the arrival time of each cue that was fired. replaying: a log gives the moment of each cue.
@@ -41,6 +42,7 @@ class CuePlayer:
         self.ramps, self.schedule, self.snapshots = ramps, Schedule(), Snapshots()
         self._show, self._store, self._clock = show, store, clock
         self._on_cue, self._replaying = on_cue, replaying
+        self.others: dict[str, Callable[[ControlEvent], None]] = {}
 
     def go(self, control: ControlEvent) -> bool:
         index = cues.choose(self._show.cues, named(control.args), self._store.cue)
@@ -78,7 +80,7 @@ class CuePlayer:
         given = named(control.args)[1:2]
         seconds = PARAMETERS["transition"].coerce(given[0]) if given else values["transition"]
         action = ControlEvent("snapshot/recall", (name, seconds), control.arrived_at)
-        return self._ask(action, values["quantise"], control)
+        return self.ask(action, values["quantise"], control)
 
     def undo(self, control: ControlEvent) -> None:
         change = self._store.history.undo(self._store.read)
@@ -102,9 +104,9 @@ class CuePlayer:
 
     def _ask_cue(self, index: int, control: ControlEvent) -> bool:
         action = ControlEvent("cue/go", (index + 1,), control.arrived_at)
-        return self._ask(action, self._show.cues[index].quantise or self._store.values["quantise"], control)
+        return self.ask(action, self._show.cues[index].quantise or self._store.values["quantise"], control)
 
-    def _ask(self, action: ControlEvent, quantise: str, control: ControlEvent) -> bool:
+    def ask(self, action: ControlEvent, quantise: str, control: ControlEvent) -> bool:
         """Carry it out, or schedule it for its beat; returns whether it waits."""
         now, every = control.arrived_at, self._clock.meter.beats(quantise)
         waits = bool(every) and not self._replaying and not control.meta.get("now")
@@ -127,9 +129,11 @@ class CuePlayer:
     def perform(self, action: ControlEvent, lands_at: float) -> None:
         if action.target == "cue/go":
             self._fire(action.args[0] - 1, action.arrived_at, lands_at)
-        else:
+        elif action.target == "snapshot/recall":
             name, seconds = action.args
-            self._return_to(name, seconds, action.arrived_at)
+            self.move_to(self.snapshots.recall(name), seconds, ("snapshot", action.arrived_at), action.arrived_at)
+        else:
+            self.others[action.target](action)
 
     def advance_ramp(self, name: str, now: float) -> None:
         """Move one fader on; its arrival time stays that of its cue, since it is no new control."""
@@ -153,9 +157,9 @@ class CuePlayer:
             self.schedule.follow(after, cue.follow, line, lands_at, meter, self._clock.jumped)
         self._on_cue(arrived_at)
 
-    def _return_to(self, name: str, seconds: float, arrived_at: float) -> None:
-        """Start the way back to a snapshot."""
-        saved, store = self.snapshots.recall(name), self._store
+    def move_to(self, saved: Mapping[str, Any], seconds: float, key: Hashable, arrived_at: float) -> None:
+        """Start the way to these values, as one change to undo. Words that they do not mention go back to 1."""
+        store = self._store
         wanted = {**dict.fromkeys(store.words(), 1.0), **saved}
         banks = store.banks.recalled(saved, store.active_pads())
         dealt = banks.values
@@ -164,7 +168,7 @@ class CuePlayer:
             for target, value in wanted.items()
             if target not in dealt and store.read(target) != value
         ]
-        self._start(("snapshot", arrived_at), changes, banks, arrived_at)
+        self._start(key, changes, banks, arrived_at)
 
     def _start(self, key: Hashable, changes: list[Change], banks: Banks, arrived_at: float) -> None:
         """Start many changes at once, as one change to undo."""

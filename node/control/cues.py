@@ -122,6 +122,11 @@ class Ramps:
     def targets(self) -> list[str]:
         return list(self._ramps)
 
+    @property
+    def ends(self) -> dict[str, float]:
+        """Where each moving fader is going."""
+        return {target: ramp.end for target, ramp in self._ramps.items()}
+
     def touch(self, target: str) -> None:
         """End the ramp of a fader that something else has set."""
         self._ramps.pop(target, None)

@@ -1,7 +1,7 @@
 """The desk: every control that arrives, from whichever input, becomes parameter values in the mailbox.
 
-input ── deliver ── _obey ─┬─ a command: CuePlayer's methods, banks ─┬─ ParameterStore.set ── Mailbox.post
-                           └─ a trigger, a text or a number ─────────┘
+input ── deliver ── obey ─┬─ a command: CuePlayer's methods, banks ─┬─ ParameterStore.set ── Mailbox.post
+                          └─ a trigger, a text or a number ─────────┘
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worldjockey.integrations import ControlEvent
 
 from ..ipc.mailbox import Mailbox
 from ..ipc.status import PLAIN_CHARS, error_text, plain_text
-from ..parameters import PARAMETERS, Parameter, find
+from ..parameters import PARAMETERS, PREVIEW, Parameter, find
 from ..show.schema import Show
 from ..timing.show_clock import ShowClock
 from .arguments import Handler, on_press, value_given
@@ -31,6 +31,10 @@ from .modulators import Modulators
 from .parameter_store import ParameterStore
 from .refusals import Refusals
 from .snapshot_file import SavedSnapshots
+from .taking import Taking
+
+if TYPE_CHECKING:
+    from .preview import Preview
 
 logger = logging.getLogger(__name__)
 DELAYS_MAX = 1 << 16  # of the latest controls, how long each took from its arrival to the mailbox
@@ -44,11 +48,12 @@ class Desk:
     values: every parameter's present value. counts: controls that were obeyed, and refused. error: the latest refused
     control. errors: what failed and was no control's doing, each once; survived: how often in all. delays: seconds from
     arrival to mailbox, of the latest controls. on_saved: called with all snapshots after one was saved; must not wait.
-    replaying: controls come from a log, which gives the moment of each cue and the beat.
+    replaying: controls come from a log, which gives the moment of each cue and the beat. modulated: modulators move
+    faders. preview: gets the controls whose names begin with "preview/"; None where there is none.
     """
 
     def __init__(self, show: Show, mailbox: Mailbox, clock: ShowClock | None = None, log: ControlLog | None = None,
-                 replaying: bool = False) -> None:  # fmt: skip
+                 replaying: bool = False, modulated: bool = True) -> None:  # fmt: skip
         now = time.monotonic()
         self.show, self.mailbox, self.log = show, mailbox, log
         self.clock = clock or ShowClock(now=now)
@@ -65,7 +70,10 @@ class Desk:
         self.store = ParameterStore(show, mailbox, self.clock, ramps, now, replaying)
         self.player = CuePlayer(show, self.store, ramps, self.clock, partial(self._play_envelopes, "cue/go", None),
                                 replaying)  # fmt: skip
+        self.taking = Taking(self.player, self.store, ramps, partial(self._log_control, waits=False))
+        self.preview: Preview | None = None
         self.values = self.store.values
+        self._modulated = modulated
         self._modulators = Modulators(line.modulator(n) for n, line in enumerate(show.modulators, 1))
         self._commands: dict[str, Handler] = {
             "cue/go": self.player.go,
@@ -78,6 +86,9 @@ class Desk:
             "bank": self.player.select_bank,
             "bank/next": on_press(partial(self.player.step_bank, 1)),
             "bank/previous": on_press(partial(self.player.step_bank, -1)),
+            "preview/take": self.taking.take,
+            "preview/back": self.taking.back,
+            "preview/copy": on_press(self._copy_to_preview),
         }
 
     def deliver(self, control: ControlEvent) -> None:
@@ -86,8 +97,9 @@ class Desk:
             control = replace(control, arrived_at=time.monotonic())
         try:
             with self._lock:
-                waits = self._obey(control)
-                self._log_control(control, waits)
+                waits = self.obey(control)
+                if not control.target.startswith(PREVIEW):  # of the preview, a log has what is taken
+                    self._log_control(control, waits)
             self.counts["obeyed"] += 1
             self.delays.append(time.monotonic() - control.arrived_at)
         except Exception as error:
@@ -109,11 +121,14 @@ class Desk:
             logger.warning("not obeyed: %s", line)
         return line
 
-    def _obey(self, control: ControlEvent) -> bool:
-        """Carry out one control; returns whether it waits for its beat. Raises what is wrong with it."""
+    def obey(self, control: ControlEvent) -> bool:
+        """Carry out one control, with the lock; returns whether it waits for its beat. Raises what is wrong with it."""
         p = find(control.target)
         if p is None:
             raise ValueError(f"there is no parameter {control.target[:80]!r}")
+        if p.name.startswith(PREVIEW) and p.name not in PARAMETERS:
+            self._preview_or_refuse().obey(replace(control, target=p.name))
+            return False
         if command := self._commands.get(p.name):
             return bool(command(control))
         if given := value_given(p, control, self.store.read):
@@ -126,12 +141,25 @@ class Desk:
                 self._play_envelopes(p.name, value, control.arrived_at)
         return False
 
+    def _preview_or_refuse(self) -> Preview:
+        if self.preview is None:
+            raise ValueError("this show has no preview")
+        return self.preview
+
+    def _copy_to_preview(self, control: ControlEvent) -> None:
+        preview = self._preview_or_refuse()
+        if not preview.on:
+            raise ValueError("the preview is closed: open it with preview/on, and it is as the program")
+        preview.copy(control.arrived_at)
+
     def _set(self, p: Parameter, value: Any, seconds: float, control: ControlEvent) -> None:
         """A new value from outside: it can be undone, and takes its fader over from a cue."""
         if not control.source.startswith("sound"):
             self.store.remember_value(p.name, control.arrived_at)
         self.player.ramps.touch(p.name)
         self.store.set(p, value, control.arrived_at, seconds)
+        if p.name == "preview/on" and self.preview is not None:
+            self.preview.follow(control.arrived_at)
 
     def _fire(self, name: str, arrived_at: float) -> None:
         """A trigger that is no command."""
@@ -168,12 +196,17 @@ class Desk:
                 for action, lands_at in self.player.due(self._line, now):
                     with self._surviving(f"{action.target} {action.args[0]}"):
                         self.player.perform(action, lands_at)
-                        self._log_control(action, waits=False)
+                        if not action.target.startswith(PREVIEW):  # a take is logged with its values
+                            self._log_control(action, waits=False)
             for name in self.player.ramps.targets:
                 with self._surviving(f"the ramp of {name}", partial(self.player.ramps.touch, name)):
                     self.player.advance_ramp(name, now)
-            with self._surviving("the modulators"):
-                self._modulate(now)
+            if self._modulated:
+                with self._surviving("the modulators"):
+                    self._modulate(now)
+            if self.preview is not None:
+                with self._surviving("the preview"):
+                    self.preview.advance(now)
             with self._surviving("the tempo"):
                 self.store.follow_tempo(self._line)
             if self.log is not None:
@@ -224,12 +257,21 @@ class Desk:
 
     def read(self, name: str) -> Any:
         """A parameter's present value; None for a trigger and for an unknown name. From any thread."""
+        if self.preview is not None and name.startswith(PREVIEW) and name not in PARAMETERS:
+            return self.preview.read(name)
         return self.store.read(name)
+
+    def all_values(self) -> dict[str, Any]:
+        """The present value of every parameter, words and, where it is open, the preview's among them."""
+        with self._lock:
+            shown = self.preview.values if self.preview is not None and self.preview.on else {}
+            return {**self.values, **self.store.words(), **shown}
 
     def changed(self) -> dict[str, Any]:
         """The latest value of each parameter that changed since the last call: for feedback to controllers."""
         with self._lock:
-            return self.store.take_changed()
+            previewed = self.preview.take_changed() if self.preview is not None else {}
+            return {**self.store.take_changed(), **previewed}
 
     @property
     def latency(self) -> float:

@@ -16,7 +16,12 @@ from ..timing.tempo import Line
 from .arguments import DEFAULT_TRANSITION
 from .history import History, PastChange
 
-NOT_UNDONE = ("tempo", "learn", "sound/")  # set by programs as well, so that undo would surprise a performer
+NOT_UNDONE = (
+    "tempo",
+    "learn",
+    "sound/",
+    "preview/",
+)  # set by programs as well, so that undo would surprise a performer
 SAFE = ("pad/", "cam/", "act", "freeze", "blackout", "morph", "energy", "sound/", "guidance", "speed", "live/")
 RESET_BY_PANIC = [p for p in PARAMETERS.values() if p.name.startswith(SAFE) and p.kind not in ("text", "trigger")]
 RESET_BY_PANIC += [PARAMETERS[f"mod/{n}/depth"] for n in range(1, MODULATORS + 1)]

@@ -11,6 +11,7 @@ from worldjockey.integrations import VideoFormat
 
 from ..control.control_log import ControlLog
 from ..control.desk import Desk
+from ..control.preview import Preview
 from ..control.snapshot_file import SnapshotFile
 from ..ipc.audio_ring import AudioRing
 from ..ipc.mailbox import Mailbox
@@ -56,6 +57,9 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         mailbox = Mailbox()
         stack.callback(mailbox.unlink)
         desk = Desk(show, mailbox)
+        prepared = Mailbox()
+        stack.callback(prepared.unlink)
+        desk.preview = Preview(desk, prepared)
         log = None
         if folder := options.log or default_log_folder(show.outputs):
             with contextlib.nullcontext() if options.log else contextlib.suppress(OSError):

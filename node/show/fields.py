@@ -14,7 +14,19 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..parameters import SWITCH_WORDS, TEXT_BYTES, Parameter, bare, find, is_number, nearest, to_number, to_switch
+from ..parameters import (
+    PARAMETERS,
+    PREVIEW,
+    SWITCH_WORDS,
+    TEXT_BYTES,
+    Parameter,
+    bare,
+    find,
+    is_number,
+    nearest,
+    to_number,
+    to_switch,
+)
 
 T = TypeVar("T")
 WORLD_PORT = 9014  # default TCP port of a world on another machine
@@ -203,6 +215,10 @@ def check_value(name: str, value: Any) -> Any:
     corrected.
     """
     p = known_parameter(name)
+    if p.name.startswith(PREVIEW) and p.name not in PARAMETERS:
+        raise ValueError(
+            f"{name} is the preview's: a show file sets the program, so write {name.removeprefix(PREVIEW)}"
+        )
     if p.kind == "trigger":
         raise ValueError(f"{name} is a trigger, which has no value: remove it, or fire it from a control")
     if p.kind == "text":

@@ -444,3 +444,22 @@ def test_snapshots_that_cannot_be_written_are_shown(
 
     report = stage.play(show(), scenario)
     assert "error" in report.controls["snapshots"]
+
+
+def test_what_was_prepared_is_fed_back_by_its_own_name_and_taken_to_the_frame(
+    stage: Stage, wait_for: Callable[..., None]
+) -> None:
+    stage.output("audience")
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        stage.hand.play("preview/on", 1)
+        stage.hand.play("preview/prompt", "#00ff00")
+        wait_for(lambda: stage.hand.feedback_values.get("preview/prompt", [""])[-1] == "#00ff00")
+        assert stage.shows(RED)
+        stage.hand.play("preview/take", "cut")
+        wait_for(lambda: stage.shows(GREEN), what="what was prepared")
+        stage.hand.play("preview/back", "cut")
+        wait_for(lambda: stage.shows(RED), what="what was there before")
+
+    stage.play(show(), scenario)
