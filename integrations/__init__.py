@@ -125,7 +125,9 @@ class Output(ABC):
     layout: of the pixels that `send` gets. holds: number of earlier frames whose pixels must stay untouched.
     wants_audio: `send_audio` gets the show's audio. accepts_gpu_frames: frames may lie on a CUDA card (`Frame.card`);
     if `send` raises CardError for one, the frames from the next tick on have pixels. copies: a description of each copy
-    of a whole frame that this output makes, for `wj bench`.
+    of a whole frame that this output makes, for `wj bench`. background: its process gets no higher priority than other
+    programs. wants_pixels: false while this output would drop the frames that it gets; an output of the layout "native"
+    then need not get any.
     """
 
     short: str = "name"
@@ -135,6 +137,11 @@ class Output(ABC):
     wants_audio: bool = False
     accepts_gpu_frames: bool = False
     copies: tuple[str, ...] = ()
+    background: bool = False
+
+    @property
+    def wants_pixels(self) -> bool:
+        return True
 
     def open(self, fmt: VideoFormat) -> None:  # noqa: B027
         """Prepare to send. OSError or RuntimeError, with the fix, if that fails; Unsuitable if a retry is useless."""

@@ -62,13 +62,16 @@ class WebOutput(Output):
         self._thread = threading.Thread(target=self._loop.run_forever, name="web", daemon=True)
         self._thread.start()
         try:
-            self._server = self._wait(Server.start(fmt, self._host, self._port, self.wants_audio))
+            self._server = self._wait(self._serve(Server))
         except OSError as error:
             self.close()
             number = error.errno or 0
             reason = os.strerror(number) if number > 0 else error.strerror or str(error)
             fix = FIXES.get(number, "host must be an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them")
             raise OSError(f"cannot serve browsers on {self._host} port {self._port}: {reason}; {fix}") from None
+
+    def _serve(self, server: type[Server]) -> Coroutine[Any, Any, Server]:
+        return server.start(self._fmt, self._host, self._port, self.wants_audio)
 
     def _wait(self, work: Coroutine[Any, Any, Server]) -> Server:
         assert self._loop is not None

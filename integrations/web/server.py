@@ -11,7 +11,6 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-import ipaddress
 import re
 import socket
 import time
@@ -23,6 +22,7 @@ from typing import Any
 from aiohttp import web
 
 from .. import VideoFormat
+from ..same_origin import HEADERS, is_ours, own_names, same_origin
 from .audio import AudioFeed
 from .video import EncodedFrame, Feeds, unix_ms
 
@@ -32,32 +32,6 @@ STALL_TIMEOUT_S = 5.0  # after which a player that takes no data is disconnected
 SEND_BUFFER_BYTES = 128 * 1024  # in the system, for a player; more would delay the frames
 MAX_OFFER_BYTES = 64 * 1024
 BOUNDARY = "frame"
-HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-
-
-def own_names(host: str) -> set[str]:
-    """The names of this machine by which a browser may ask for it, in lower case."""
-    name = socket.gethostname().lower()
-    return {"localhost", host.lower(), name, f"{name.partition('.')[0]}.local"}
-
-
-def is_ours(host_header: str, names: set[str]) -> bool:
-    """Whether a request is meant for this machine, by its Host header. An address always is. Another name that resolves
-    to it is not: so foreign pages reach local programs (DNS rebinding)."""
-    match = re.fullmatch(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([^:\[\]]+)(?::\d+)?", host_header.strip())
-    if match is None:
-        return False
-    name = (match[1] or match[2]).lower().rstrip(".")
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return name in names or name.endswith(".localhost")
-    return True
-
-
-def same_origin(origin: str | None, host_header: str) -> bool:
-    """Whether a request that changes something comes from our own page, or from no page at all."""
-    return origin is None or origin.lower() in (f"http://{host_header.lower()}", f"https://{host_header.lower()}")
 
 
 def policy(page: str) -> str:
@@ -104,8 +78,12 @@ class Server:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
 
     @classmethod
-    async def start(cls, fmt: VideoFormat, host: str, port: int, audio: bool = False) -> Server:
-        """OSError if the port is in use, or the host is not an address of this machine."""
+    async def start(cls, fmt: VideoFormat, host: str, port: int, audio: bool = False,
+                    media_host: str | None = None) -> Server:  # fmt: skip
+        """OSError if the port is in use, or the host is not an address of this machine.
+
+        media_host: the address that frames are sent from by WebRTC, where it is not the page's own.
+        """
         server = cls(fmt, host, port, audio)
         await server._runner.setup()
         try:
@@ -117,7 +95,7 @@ class Server:
         try:
             from . import webrtc
 
-            webrtc.listen_on(server._runner.addresses[0][0])
+            webrtc.listen_on(media_host or server._runner.addresses[0][0])
             server._webrtc = webrtc
         except ImportError as error:
             server._note = f"frames arrive later, as MJPEG: WebRTC is missing ({error}): pip install aiortc"

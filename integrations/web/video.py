@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal, Protocol
 
@@ -25,6 +25,7 @@ Codec = Literal["H264", "VP8", "JPEG"]
 RTP_CLOCK_HZ = 90_000  # of every video payload (RFC 3551)
 BT709, LIMITED_RANGE = 1, 1  # ITU-T H.273 matrix and AVCOL_RANGE_MPEG
 MAX_BITS_A_PIXEL = 0.13  # 8 Mbit/s for 1920x1080 at 30 frames a second
+LEAST_MAX_BIT_RATE = 2_000_000  # bits a second; small frames need more bits for each pixel
 RECENT_FRAMES = 15  # kept for viewers that are a little late
 MIN_KEY_INTERVAL_S = 0.5  # between key frames, so that one bad link does not cost the others their quality
 # By default PyAV 17 converts in a pool of threads, which is late on a busy machine.
@@ -52,7 +53,7 @@ class Encode(Protocol):
 
 def _max_bit_rate(fmt: VideoFormat) -> int:
     """Bits a second."""
-    return math.ceil(fmt.width * fmt.height * fmt.fps * MAX_BITS_A_PIXEL)
+    return max(math.ceil(fmt.width * fmt.height * fmt.fps * MAX_BITS_A_PIXEL), LEAST_MAX_BIT_RATE)
 
 
 def _coder(codec: str, fmt: VideoFormat, options: dict[str, str]) -> Any:
@@ -143,6 +144,11 @@ def jpeg(fmt: VideoFormat) -> Encode:
 ENCODERS: dict[Codec, Callable[[VideoFormat], Encode]] = {"H264": h264, "VP8": vp8, "JPEG": jpeg}
 
 
+def _not_yet(pixels: Pixels, due: float, key: bool) -> tuple[bytes, bool]:
+    """The encoder before the first frame."""
+    return b"", False
+
+
 class Feed:
     """The show in one codec, encoded in a thread of its own, and only while there are viewers.
 
@@ -213,9 +219,12 @@ class Feed:
 
     def _run(self) -> None:
         try:
-            encode, keyed_at = ENCODERS[self.codec](self.fmt), -math.inf
+            encode, shape, keyed_at = _not_yet, (0, 0), -math.inf
             while (found := self._take()) is not None:
                 pixels, due = found
+                if pixels.shape != shape:  # at first, and where frames change their size
+                    shape = pixels.shape
+                    encode = ENCODERS[self.codec](replace(self.fmt, width=shape[1], height=shape[0] * 2 // 3))
                 key = self._key and due - keyed_at >= MIN_KEY_INTERVAL_S
                 if key:
                     self._key, keyed_at = False, due
@@ -258,12 +267,18 @@ class Feeds:
     def __getitem__(self, codec: Codec) -> Feed:
         return self._feeds[codec]
 
-    def send(self, pixels: Pixels, due: float) -> None:
-        """Pass one copy of the frame to the codecs that have viewers. due: time.monotonic() of its tick."""
+    @property
+    def watched(self) -> bool:
+        """Whether there are viewers of any codec."""
+        return any(feed.viewers for feed in self._feeds.values())
+
+    def send(self, pixels: Pixels, due: float, copy: bool = True) -> None:
+        """Pass one copy of the frame to the codecs that have viewers. due: time.monotonic() of its tick. copy: false
+        where the pixels do not change any more."""
         self.frames += 1
         watched = [feed for feed in self._feeds.values() if feed.viewers]
         if watched:
-            own = np.array(pixels)
+            own = np.array(pixels) if copy else pixels
             for feed in watched:
                 feed.send(own, due)
 

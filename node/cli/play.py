@@ -73,6 +73,16 @@ def play(
         str | None,
         input_option(help="live video that the world takes in: ndi:NAME, camera:0, file:clip.mp4, or none"),
     ] = None,
+    surface: Annotated[
+        bool, input_option("--surface/--no-surface", help="serve the page in a browser that plays the show")
+    ] = True,
+    surface_host: Annotated[
+        str | None,
+        input_option(help="address of that page: 127.0.0.1 (this machine only), or lan (also the network, by a link)"),
+    ] = None,
+    surface_port: Annotated[
+        int | None, input_option(help="TCP port of that page (default: 9080, or the next one that is free)")
+    ] = None,
     link: Annotated[bool, input_option("--link", help="follow the tempo of an Ableton Link session")] = False,
     seconds: Annotated[
         float | None, run_option(help="stop after this many seconds (default: play until Ctrl-C)", min=0)
@@ -122,6 +132,10 @@ def play(
     for field, value in {"host": osc_host, "port": osc_port, "feedback": osc_feedback}.items():
         if value is not None:
             override(loaded.osc, field, None if value == "none" else value, f"--osc-{field}")
+    override(loaded.surface, "enabled", surface and loaded.surface.enabled, "--surface")
+    for field, value in {"host": surface_host, "port": surface_port}.items():
+        if value is not None:
+            override(loaded.surface, field, value, f"--surface-{field}")
     loaded.midi.enabled = midi and loaded.midi.enabled
     if sound is not None:
         here = str(Path(sound).absolute()) if Path(sound).is_file() else sound
@@ -156,6 +170,9 @@ def play(
         keep=keep,
         log=log,
         headless=headless,
+        surface=True,
+        browser=True,
+        file=show,
     )
     run_logged(log_file, verbose, lambda: call("worldjockey.node.session.play", "play", loaded, options))
 

@@ -134,6 +134,13 @@ class Ramps:
     def clear(self) -> None:
         self._ramps.clear()
 
+    def left(self, now: float) -> dict[str, float] | None:
+        """Of the ramp that ends last: the seconds that are "left", and its length ("of"); None where nothing moves."""
+        last = max(list(self._ramps.values()), key=lambda ramp: ramp.begin + ramp.seconds, default=None)
+        if last is None:
+            return None
+        return {"left": round(max(last.begin + last.seconds - now, 0.0), 2), "of": round(last.seconds, 2)}
+
     def began(self, target: str) -> float:
         """When the ramp began. It is the arrival time of all values on it, since they are no new controls. 0 without a
         ramp."""

@@ -63,7 +63,9 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
     init_child()
     current: dict[str, Any] = {"state": "opening", "sent": 0, "cpu_s": 0.0}
     publish_status(status, current)
-    gpu_path = CardPath(card, spec.name) if card and spec.name in card.paths else None
+    own_path = card.paths.get(spec.name) if card else None
+    gpu_path = CardPath(card, spec.name) if card and own_path and spec.accepts_gpu_frames else None
+    pixels_path = PixelsPath(own_path) if own_path and not gpu_path else None
     try:
         output = spec.make()
         output.open(fmt)
@@ -73,7 +75,8 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         raise SystemExit(UNSUITABLE if _is_permanent(error) else 1) from None
     corners = mailbox if type(output).set_keystone is not Output.set_keystone else None
     forwarder = AudioForwarder(output, audio) if audio is not None and output.wants_audio else None
-    raise_priority()
+    if not output.background:
+        raise_priority()
     cpu = time.process_time()  # so that the status counts the frames alone, without starting up
     latencies, sendings = deque[float](maxlen=LATENCIES_MAX), deque[float](maxlen=LATENCIES_MAX)
     sent, last, latest_control_at, published_at = 0, -1, _newest_control_at(ring), 0.0
@@ -86,6 +89,8 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
             plan = TickPlan.unpacked(data) if woken and not stop.is_set() and (data := clock.read()[1]) else None
             if plan and plan.tick > last:  # a late output has already sent the tick that this wake announces
                 newest_control_at = 0.0
+                if pixels_path:
+                    pixels_path.publish(output.wants_pixels)
                 if corners is not None:
                     output.set_keystone([[corners.value(f"keystone/{n}/{axis}") for axis in "xy"] for n in range(1, 5)])
                 if gpu_path and gpu_path.send(output, plan):
@@ -145,6 +150,19 @@ class AudioForwarder:
         except Exception as error:
             logger.exception("audio of an output failed")
             self.status = {"message": f"goes on without audio: {error_text(error)}"}
+
+
+class PixelsPath:
+    """Publishes whether an output at the world's own size wants pixels, so that the clock composes none in vain."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell, self._wanted = cell, False
+        cell.write(b"card")
+
+    def publish(self, wanted: bool) -> None:
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._cell.write(b"pixels" if wanted else b"card")
 
 
 class CardPath:

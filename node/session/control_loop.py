@@ -24,6 +24,7 @@ from ..ipc.status import plain_text
 from . import status_line
 from .processes import Processes
 from .report import latency, tally
+from .surface_state import SurfaceState
 from .terminal import Terminal
 
 logger = logging.getLogger(__name__)
@@ -43,15 +44,18 @@ class Statuses:
     world: dict[str, Any]
     clock: dict[str, Any]
     outputs: dict[str, Any]
+    monitors: dict[str, Any]  # by bus
 
     @classmethod
     def of(cls, processes: Processes) -> Statuses:
-        return cls(processes.world.status(), processes.clock.status(), processes.output_statuses())
+        monitors = {"program": processes.monitor.status()} if processes.monitor else {}
+        return cls(processes.world.status(), processes.clock.status(), processes.output_statuses(), monitors)
 
     @cached_property
     def latency(self) -> dict[str, float]:
-        """From a control's arrival to the sent frame, as `report.latency`, in ms."""
-        return latency(self.outputs)
+        """From a control's arrival to the sent frame, as `report.latency`, in ms. A show that only the surface shows
+        has that of its monitor."""
+        return latency(self.outputs or self.monitors)
 
     @property
     def all_outputs_ended(self) -> bool:
@@ -61,12 +65,14 @@ class Statuses:
 
 class ControlLoop:
     """seconds: how long to play, counted from the clock's first tick; None is until a stop is requested. files: what is
-    written besides recordings, by name; their errors are shown like those of inputs."""
+    written besides recordings, by name; their errors are shown like those of inputs. state: builds what inputs publish;
+    None where none of them does."""
 
     def __init__(self, desk: Desk, inputs: Mapping[str, Input], processes: Processes, terminal: Terminal,
-                 seconds: float | None = None, files: Mapping[str, HasStatus] | None = None) -> None:  # fmt: skip
+                 seconds: float | None = None, files: Mapping[str, HasStatus] | None = None,
+                 state: SurfaceState | None = None) -> None:  # fmt: skip
         self._desk, self._inputs, self._processes, self._terminal = desk, inputs, processes, terminal
-        self._seconds = seconds
+        self._seconds, self._state = seconds, state
         self._sources: dict[str, HasStatus] = {**inputs, **(files or {})}
         self._first_tick_at: float | None = None
         self._announced = _Announced(processes)
@@ -90,6 +96,7 @@ class ControlLoop:
                     self._first_tick_at = now
                 self._announce(statuses)
                 self._publish(now, statuses)
+                self._publish_state(now, statuses)
                 self._show_status(now, statuses)
                 if statuses.all_outputs_ended or (watch is not None and watch(self._processes)):
                     return
@@ -136,6 +143,18 @@ class ControlLoop:
             "status/bank": desk.bank,
             "status/tally": tally(statuses.outputs), "status/beat": round(desk.clock.line(now).beat_at(now), 2),
         })  # fmt: skip
+
+    def _publish_state(self, now: float, statuses: Statuses) -> None:
+        """Hand what the surface shows to the inputs."""
+        if self._state is None:
+            return
+        try:
+            s, inputs = statuses, _statuses(self._inputs)
+            state = self._state.build(now, s.world, s.clock, s.outputs, s.latency, inputs, s.monitors)
+            for source in self._inputs.values():
+                source.publish(state)
+        except Exception as error:
+            self._desk.mishap("the surface", error)
 
     def _show_status(self, now: float, statuses: Statuses) -> None:
         if self._terminal.live:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from platformdirs import user_cache_path
 from worldjockey.integrations import AudioChunk, Input
 
 from ..control.desk import Desk
 from ..show.schema import Show
+from .requests import Requests
 
 
 def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | None = None,
@@ -34,6 +38,28 @@ def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | N
         found["sound"] = _audio(show, on_audio, folder)
     found["link"] = _link(desk)
     return found
+
+
+def surface_of(show: Show, desk: Desk, requests: Requests, folder: Path,
+               on_served: Callable[[Mapping[str, Any]], None]) -> Input:  # fmt: skip
+    """The surface, not started yet. folder: of the show. on_served: called once, with the facts of its server."""
+    from worldjockey.integrations.surface.input import SurfaceInput, SurfaceOptions
+
+    from ..control import reference
+    from ..parameters import PARAMETERS
+
+    surface = show.surface
+    options = SurfaceOptions(
+        surface.host, surface.port, surface.token, surface.viewer_token, show.name, version("worldjockey"),
+        folder.absolute() / "media", stills_folder(),
+    )  # fmt: skip
+    values = {name: desk.read(name) for name, p in PARAMETERS.items() if p.kind != "trigger"}
+    return SurfaceInput(reference.rows(), values, options, requests.answer, on_served)
+
+
+def stills_folder() -> Path:
+    """The folder of the pictures that the world drew of prompts."""
+    return user_cache_path("worldjockey", appauthor=False) / "stills"
 
 
 def _link(desk: Desk) -> Input:

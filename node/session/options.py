@@ -18,3 +18,6 @@ class PlayOptions:
     keep: Path | None = None  # file that keeps the snapshots from one run to the next
     log: Path | None = None  # folder for the log of every control
     headless: bool = False  # no window and no live status line: for machines without a screen, and for tests
+    surface: bool = False  # serve the surface, where the show enables it
+    browser: bool = False  # open the surface in the browser of this machine, where there is a display
+    file: Path | None = None  # the show's file; None for the embedded show

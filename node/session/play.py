@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from worldjockey.integrations import VideoFormat
 
@@ -20,11 +22,14 @@ from ..show.fingerprint import digests
 from ..show.outputs import OutputEntry
 from ..show.schema import Show
 from ..timing.percentiles import percentiles
+from . import browser
 from .control_loop import ControlLoop
-from .inputs import inputs_of
+from .inputs import inputs_of, surface_of
 from .options import PlayOptions
-from .processes import Processes, output_specs
+from .processes import Processes, monitor_spec, output_specs
 from .report import Report
+from .requests import Requests
+from .surface_state import SurfaceState
 from .terminal import Terminal
 
 
@@ -33,6 +38,15 @@ def default_log_folder(entries: list[OutputEntry]) -> Path | None:
     rendered again. None without a recording."""
     path = next((Path(entry.options["path"]).expanduser() for entry in entries if entry.kind == "file"), None)
     return path.with_name(f"{path.stem}-log") if path is not None and path.parent.is_dir() else None
+
+
+def _served(terminal: Terminal, options: PlayOptions, facts: Mapping[str, Any]) -> None:
+    """Print where the surface is, and open it. Called from the surface's thread."""
+    terminal.print_line(f"surface: {facts['url']}")
+    if link := facts.get("link"):
+        terminal.print_line(f"surface for other devices: {link} (watch only: {facts['viewer_link']})")
+    if options.browser and not options.headless and browser.can_open():
+        browser.open_page(facts["url"])
 
 
 def _start_log(show: Show, desk: Desk, folder: Path, media: Path) -> ControlLog:
@@ -77,18 +91,23 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         if audio is not None:
             stack.callback(audio.unlink)
         inputs = inputs_of(show, desk, audio.write if audio else None, options.folder)
+        requests, terminal = Requests(), Terminal(live=not options.headless)
+        stack.callback(terminal.close)
+        state, monitor = None, None
+        if options.surface and show.surface.enabled:
+            inputs["surface"] = surface_of(show, desk, requests, options.folder, partial(_served, terminal, options))
+            state = SurfaceState(desk, terminal.recent, options.file)
+            monitor = monitor_spec("0.0.0.0" if show.surface.everywhere else "127.0.0.1")
         for source in inputs.values():  # first, so that a port in use is reported before anything is on air
             source.start(desk.deliver)
             stack.callback(source.stop)
-        processes = Processes.assemble(show, options, specs, fmt, mailbox, prompts, audio)
-        terminal = Terminal(live=not options.headless)
-        stack.callback(terminal.close)
+        processes = Processes.assemble(show, options, specs, fmt, mailbox, prompts, audio, monitor)
         report = Report(size=f"{fmt.width}x{fmt.height}", fps=fmt.fps)
         cpu = time.process_time()
         begin = time.monotonic()
         files = {name: file for name, file in (("snapshots", snapshot_file), ("control log", log)) if file is not None}
         try:
-            ControlLoop(desk, inputs, processes, terminal, options.seconds, files).run(stop, watch)
+            ControlLoop(desk, inputs, processes, terminal, options.seconds, files, state).run(stop, watch)
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
             processes.finish(report, time.process_time() - cpu)

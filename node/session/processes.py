@@ -35,6 +35,7 @@ from .options import PlayOptions
 from .report import Report, latency
 
 METADATA_BYTES = 16 * 1024
+MONITOR = "worldjockey.integrations.web.monitor:MonitorOutput"
 # After how many seconds without a new status a process is killed, by state. A world may load for any length of time.
 OUTPUT_PATIENCE = {"opening": 20.0, "running": 4.0}
 CLOCK_PATIENCE = {"opening": 20.0, "running": 2.0}
@@ -52,6 +53,12 @@ def output_specs(entries: list[OutputEntry]) -> list[OutputSpec]:
                        output.accepts_gpu_frames, output.wants_audio)
         )  # fmt: skip
     return specs
+
+
+def monitor_spec(media_host: str) -> OutputSpec:
+    """The specification of the program's monitor, through which the surface shows it. media_host: see
+    `MonitorOutput`."""
+    return OutputSpec("monitor", MONITOR, "native", 0, {"media_host": media_host})
 
 
 def live_spec(show: Show, folder: Path) -> LiveSpec | None:
@@ -104,25 +111,30 @@ class Processes:
     memory: list[Cell | FrameRing]
     metadata: Cell  # prompt, cue and latency as JSON, for outputs that send them on
     live: Supervisor | None = None  # reads the live picture
+    monitor: Supervisor | None = None  # shows the program to the surface; none of the show's own outputs
 
     @classmethod
     def assemble(cls, show: Show, options: PlayOptions, specs: list[OutputSpec], fmt: VideoFormat,
-                 mailbox: Mailbox, prompts: list[str], audio: AudioRing | None) -> Processes:  # fmt: skip
+                 mailbox: Mailbox, prompts: list[str], audio: AudioRing | None,
+                 monitor: OutputSpec | None = None) -> Processes:  # fmt: skip
         """Start every process of the show.
 
         prompts: those of the snapshots, which may be recalled. audio: the show's, for outputs that carry it.
+        monitor: of the program, for the surface.
         """
         matte = any(spec.layout == "uyva" for spec in specs)
         key = _remote_key(show, options, matte)
         spec = live_spec(show, options.folder)  # raises where its file is missing: before any memory is shared
         source, tick, metadata = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(METADATA_BYTES)
-        rings = rings_for(specs, fmt, source.size)
-        wakes = [SPAWN.Semaphore(0) for _ in specs]
+        all_specs = [*specs, *([monitor] if monitor else [])]
+        rings = rings_for(all_specs, fmt, source.size)
+        wakes = [SPAWN.Semaphore(0) for _ in all_specs]
         feed, live = None, None
         if spec:
             feed = live_source.LiveFeed(FrameRing(NATIVE_BYTES, 4), Cell(64))
             live = Supervisor("live picture", live_source.run, (spec, feed), live_source.PATIENCE_S)
-        paths = {spec.name: Cell(8) for spec in specs if spec.accepts_gpu_frames}
+        on_card = any(spec.accepts_gpu_frames for spec in specs)
+        paths = {spec.name: Cell(8) for spec in all_specs if on_card and spec.layout == "native"}
         card = CardLine(paths=paths) if paths and key is None else None
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
@@ -138,16 +150,18 @@ class Processes:
             spec.name: Supervisor(
                 spec.name, run_output, (spec, fmt, rings[spec.layout], tick, wake, metadata), OUTPUT_PATIENCE
             )
-            for spec, wake in zip(specs, wakes, strict=True)
+            for spec, wake in zip(all_specs, wakes, strict=True)
         }
+        shown = outputs.pop(monitor.name) if monitor else None
         memory: list[Cell | FrameRing] = [source, tick, metadata, *rings.values()]
         memory += [feed.ring, feed.size] if feed else []
         memory += card.cells if card else []
-        return cls(world, clock, outputs, memory, metadata, live)
+        return cls(world, clock, outputs, memory, metadata, live, shown)
 
     @property
     def supervisors(self) -> list[Supervisor | ClockPair]:
-        return [*self.outputs.values(), self.clock, self.world, *([self.live] if self.live else [])]
+        others = [other for other in (self.live, self.monitor) if other]
+        return [*self.outputs.values(), self.clock, self.world, *others]
 
     def watch(self, now: float) -> None:
         """Restart processes that died or hang.
@@ -177,6 +191,8 @@ class Processes:
         report.outputs = {name: supervisor.finish(deadline) for name, supervisor in self.outputs.items()}
         if self.live:
             report.live = self.live.finish(deadline)
+        if self.monitor:
+            self.monitor.finish(deadline)
         clock = self.clock.finish(deadline)
         report.world = self.world.finish(deadline)
         report.frames_sent = clock.get("ticks", 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections import deque
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from ..ipc.status import plain_text
 
+RECENT_MAX = 20  # messages that the surface lists
 MESSAGES_MAX = 100  # in the queue; when it is full, the oldest are dropped
 REFRESH_S = 0.25
 CLOSE_TIMEOUT_S = 0.5
@@ -33,13 +35,17 @@ class QuietConsole(Console):
 
 
 class Terminal:
-    """Messages and a status line. `print_line` and `show_status` never wait for the terminal."""
+    """Messages and a status line. `print_line` and `show_status` never wait for the terminal.
+
+    recent: the latest messages, each with its time in seconds of UTC since 1970.
+    """
 
     def __init__(self, live: bool) -> None:
         """live: show a status line, where standard error is a terminal."""
         self._console = QuietConsole(stderr=True)
         self.live = live and self._console.is_terminal
         self._messages: deque[str] = deque(maxlen=MESSAGES_MAX)
+        self.recent: deque[tuple[float, str]] = deque(maxlen=RECENT_MAX)
         self._status = "opening the world…"
         self._wake, self._closing = threading.Event(), False
         self._thread = threading.Thread(target=self._write, name="terminal", daemon=True)
@@ -47,7 +53,9 @@ class Terminal:
 
     def print_line(self, text: str) -> None:
         """Print one line, which stays above the status line."""
-        self._messages.append(plain_text(text, MESSAGE_CHARS))
+        line = plain_text(text, MESSAGE_CHARS)
+        self._messages.append(line)
+        self.recent.append((time.time(), line))
         self._wake.set()
 
     def show_status(self, text: str) -> None:

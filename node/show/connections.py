@@ -158,6 +158,45 @@ def parse_live(value: Any) -> Any:
     return {kind: int(what or 0) if kind == "camera" and not what.strip("0123456789") else what}
 
 
+class Surface(ShowModel):
+    """The surface: the page in a browser from which the show is played.
+
+    host: 127.0.0.1 serves this machine only; lan serves the network too, to those who have the link. port: of the page;
+    where another program uses it, the next one that is free. token, viewer_token: the secrets in the links of operators
+    and viewers; by default they are new for each run.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(default=9080, ge=1, le=65535)
+    token: str | None = Field(default=None, min_length=8, max_length=100, pattern="^[A-Za-z0-9_-]+$")
+    viewer_token: str | None = Field(default=None, min_length=8, max_length=100, pattern="^[A-Za-z0-9_-]+$")
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, host: str) -> str:
+        if host in ("lan", "*", "any", "all", "0.0.0.0"):
+            return "0.0.0.0"
+        if host in ("", "local", "localhost"):
+            return "127.0.0.1"
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise ValueError(f"{host!r} is not an address: use 127.0.0.1, lan, or an address of this machine") from None
+        return host
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether other machines reach it."""
+        return not ipaddress.ip_address(self.host).is_loopback
+
+    @model_validator(mode="after")
+    def _two_tokens(self) -> Surface:
+        if self.token is not None and self.token == self.viewer_token:
+            raise ValueError("token and viewer_token must differ: viewers could play the show")
+        return self
+
+
 class Midi(ShowModel):
     """The MIDI input.
 

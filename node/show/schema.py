@@ -21,7 +21,7 @@ from worldjockey.model.registry import preset_values, split_options
 from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
 from ..timing.tempo import Quantise
 from .banks import Banks
-from .connections import LiveInput, Midi, Osc, Sound, parse_live
+from .connections import LiveInput, Midi, Osc, Sound, Surface, parse_live
 from .fields import (
     ShowModel,
     check_values,
@@ -89,6 +89,7 @@ class Show(ShowModel):
     osc: Annotated[Osc, BeforeValidator(switched)] = Field(default_factory=Osc)
     midi: Annotated[Midi, BeforeValidator(switched)] = Field(default_factory=Midi)
     sound: Annotated[Sound, BeforeValidator(switched)] = Field(default_factory=Sound)
+    surface: Annotated[Surface, BeforeValidator(switched)] = Field(default_factory=Surface)
     live: Annotated[LiveInput | None, BeforeValidator(parse_live)] = None
 
     @field_validator("values")
@@ -245,7 +246,7 @@ def _owner(loc: tuple[Any, ...]) -> type[BaseModel]:
     if loc[:2] == ("midi", "map"):
         return MidiMapping
     parts: dict[str, type[BaseModel]] = {
-        "pads": Pad, "banks": Pad, "cues": Cue, "osc": Osc, "midi": Midi,
+        "pads": Pad, "banks": Pad, "cues": Cue, "osc": Osc, "midi": Midi, "surface": Surface,
         "modulators": ModulatorLine, "live": LiveInput,
     }  # fmt: skip
     return Show if len(loc) == 1 else parts.get(str(loc[0]), Show)

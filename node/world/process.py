@@ -363,7 +363,8 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
             heartbeat.publish({
                 **fields, "state": "running", "device": spec.device, "runtime": stepper.world.spec.runtime,
                 "width": spec.width, "height": spec.height,
-                "fps": round(rate, 2), "frames": made, "encode_ms": round(stepper.encoder.encode_ms, 2),
+                "fps": round(rate, 2), "wanted_fps": round(stepper.rate if playout else 1 / period, 2),
+                "frames": made, "encode_ms": round(stepper.encoder.encode_ms, 2),
                 "quality": governor.message(), "message": stepper.error, "card": publisher.error,
                 "unread": stepper.encoder.unread,
                 "cues_to_encode": stepper.encoder.waiting,

@@ -25,8 +25,8 @@ from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParam
 from hypothesis import given
 from hypothesis import strategies as st
 from worldjockey.integrations import Frame, VideoFormat
+from worldjockey.integrations.same_origin import is_ours
 from worldjockey.integrations.web.output import WebOutput
-from worldjockey.integrations.web.server import is_ours
 from worldjockey.integrations.web.webrtc import PLAYOUT_DELAY, NoDelay
 from worldjockey.node.measure.receivers import Receiver
 from worldjockey.node.measure.show_process import free_port
