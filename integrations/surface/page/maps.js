@@ -1,0 +1,91 @@
+// Map mode: click anything, then move a MIDI control, press a key, a gamepad button or stick, or send an OSC message.
+
+import { cls, computed, html } from './html.js';
+import { ask } from './socket.js';
+import { drawer, editable, learning, mapMode, parameter, show } from './state.js';
+import { keyName } from './widgets.js';
+
+/** Sources that play more than one parameter. */
+const doubled = computed(() => {
+  /** @type {Map<string, number>} */
+  const count = new Map();
+  for (const map of show.value.maps) count.set(`${map.kind} ${map.text}`, (count.get(`${map.kind} ${map.text}`) ?? 0) + 1);
+  return new Set([...count].filter(([, times]) => times > 1).map(([text]) => text));
+});
+
+/** @param {boolean} on */
+export function setMapMode(on) {
+  mapMode.value = on && editable.value;
+  if (on) drawer.value = 'maps';
+  else {
+    if (learning.value) ask('map/cancel');
+    if (drawer.value === 'maps') drawer.value = '';
+  }
+}
+
+// In Map mode a click on a control chooses it, and does nothing else.
+const chosen = (/** @type {Event} */ event) => {
+  if (!mapMode.value) return;
+  const target = event.target instanceof Element ? event.target : null, control = target?.closest('[data-map]');
+  if (!control) return;
+  event.preventDefault();
+  event.stopPropagation();
+  if (event.type === 'pointerdown') ask('map/learn', { to: /** @type {HTMLElement} */ (control).dataset.map });
+};
+for (const kind of ['pointerdown', 'mousedown', 'click', 'dblclick']) addEventListener(kind, chosen, true);
+
+/** A key while something waits to be mapped. Returns whether it was taken.
+ * @param {KeyboardEvent} event
+ * @param {string} key */
+export function learnKey(event, key) {
+  const to = learning.value?.to;
+  if (!mapMode.value) return false;
+  if (event.key === 'Enter' && !to) {
+    const control = /** @type {HTMLElement | null} */ (document.activeElement?.closest?.('[data-map]') ?? null);
+    if (!control) return false;
+    ask('map/learn', { to: control.dataset.map });
+  } else if (!to || event.key === 'Tab' || event.key === 'Shift') return false;
+  else if (event.key === 'Escape') ask('map/cancel');
+  else {
+    const row = parameter(to), camera = /(^|\/)cam\//.test(to) && row?.kind === 'float';
+    ask('key/set', { key, to: camera ? `${to} 1` : to });
+    ask('map/cancel');
+  }
+  event.preventDefault();
+  return true;
+}
+
+export function Maps() {
+  const { maps } = show.value, to = learning.value?.to;
+  const curves = ['linear', 'log', 'exp', 's'], takeovers = ['pickup', 'scale', 'jump'];
+  return html`<div class="maps">
+    <p class=${cls('learning', to && 'on')} aria-live="polite">${to ? html`Now move a MIDI control, press a key or a gamepad button, or send an OSC message for <b>${to}</b>.
+        <button class="button" onClick=${() => ask('map/cancel')}>Cancel</button>`
+      : mapMode.value ? 'Click the control that you want to map.' : editable.value ? html`<button class="button" onClick=${() => setMapMode(true)}>Map a control</button>` : ''}</p>
+    <ul aria-label="maps">${maps.map((map, index) => {
+      const clash = doubled.value.has(`${map.kind} ${map.text}`);
+      /** @param {string} field
+       * @param {any} worth */
+      const edit = (field, worth) => ask('map/edit', { index, fields: { [field]: worth } });
+      const fixed = map.locked || !editable.value, fader = ['float', 'int'].includes(parameter(map.to)?.kind ?? '');
+      /** @param {'low' | 'high'} field */
+      const number = field => html`<input type="text" inputmode="decimal" aria-label=${`${field} end of ${map.text} for ${map.to}`} disabled=${fixed} value=${map[field] ?? ''}
+        onChange=${(/** @type {any} */ event) => edit(field, event.currentTarget.value.trim() === '' ? null : Number(event.currentTarget.value))} />`;
+      /** @param {'curve' | 'takeover'} field
+       * @param {string[]} choices */
+      const choice = (field, choices) => html`<select aria-label=${`${field} of ${map.text} for ${map.to}`} disabled=${fixed} value=${map[field]} onChange=${(/** @type {any} */ event) => edit(field, event.currentTarget.value)}>
+        ${choices.map(one => html`<option value=${one} selected=${one === map[field]}>${one}</option>`)}</select>`;
+      return html`<li key=${`${map.text} ${map.to}`} class=${cls(clash && 'clash', to === map.to && 'on')}><span class="kind">${map.kind}</span><span class="source">${map.text}</span><span class="to">${map.to}</span>
+        ${editable.value && !map.locked ? html`<button class="button icon" aria-label=${`unmap ${map.text} from ${map.to}`} onClick=${() => ask('map/remove', { index })}>×</button>` : html`<span class="faint">${map.locked ? 'default' : ''}</span>`}
+        ${fader && !map.locked && html`<span class="range">${number('low')}–${number('high')}${choice('curve', curves)}${map.kind === 'midi' ? choice('takeover', takeovers) : ''}</span>`}
+        ${clash && html`<small class="why">${map.text} plays more than one parameter</small>`}</li>`;
+    })}${!maps.length && html`<li class="faint">nothing is mapped yet</li>`}</ul>
+    <h3>Keys</h3><${KeyList} /></div>`;
+}
+
+/** All keys and what they do. */
+export function KeyList() {
+  return html`<ul class="keys" aria-label="keys">${Object.entries(show.value.keys).map(([key, to]) => html`<li key=${key}><kbd>${keyName(key)}</kbd><span class="to">${to}</span>
+    ${mapMode.value && editable.value && html`<button class="button icon" aria-label=${`unmap key ${keyName(key)}`} onClick=${() => ask('key/remove', { key })}>×</button>`}</li>`)}
+    <li><kbd>?</kbd><span class="to">this list</span></li></ul>`;
+}

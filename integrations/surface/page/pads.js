@@ -1,0 +1,203 @@
+// Sixteen pads of the open bank. A tap toggles a pad, a longer press holds it only while pressed, a drag sets its weight.
+
+import { cls, computed, effect, html, signal, useRef, useState } from './html.js';
+import { ask, fire, press, request, set, upload } from './socket.js';
+import { bus, editable, editing, grab, kept, letGo, line, onBus, operator, part, say, show, stills, value } from './state.js';
+import { Dialog } from './dialog.js';
+import { clamp, keyName, mapped } from './widgets.js';
+
+const HOLD_MS = 350;
+const DRAG_PX = 6;
+const TRAVEL_PX = 110; // from 0 to 1
+
+/** What a tap does. @type {import('./vendor/signals.js').Signal<'toggle' | 'hold' | 'solo'>} */
+export const tapMode = kept('tap', /** @type {'toggle' | 'hold' | 'solo'} */ ('toggle'));
+const programBank = part(status => status.bank);
+export const bankIndex = computed(() => Math.max(0, Math.round(Number(bus.value === 'preview' ? value('preview/bank').value : programBank.value) || 1) - 1));
+/** The pad whose editor is open, from 1. @type {import('./vendor/signals.js').Signal<number | null>} */
+export const edited = signal(null);
+
+/** Press and release of a pad, by finger or key alike.
+ * @param {string} name the pad's whole name */
+export function padPress(name) {
+  const before = Number(value(name).peek()), at = performance.now(), mode = tapMode.peek();
+  grab(name);
+  if (mode === 'solo') for (let n = 1; n <= 16; n++) {
+    const other = name.replace(/\d+$/, String(n));
+    if (other !== name && Number(value(other).peek()) > 0) press(other, 0);
+  }
+  if (before < 1) set(name, 1);
+  return () => {
+    const long = performance.now() - at > HOLD_MS;
+    if (mode === 'hold' || (mode === 'toggle' && (before > 0 ? !long : long))) set(name, 0);
+    letGo(name);
+  };
+}
+
+/** @type {import('./vendor/signals.js').Signal<Record<string, string>>} */
+const thumbnails = signal({});
+let askedFor = '';
+effect(() => { // ask again whenever the bank's prompts or the drawn stills have changed
+  if (line.value !== 'open' || !operator.value) {
+    askedFor = '';
+    return;
+  }
+  const bank = bankIndex.value, drawn = JSON.stringify({ ...stills.value, try: null });
+  const what = JSON.stringify([bank, drawn, show.value.banks[bank]?.pads.map(pad => pad.prompt || pad.text)]);
+  if (what === askedFor) return;
+  askedFor = what;
+  request('stills/pads', { bank: bank + 1 }).then(result => thumbnails.value = result?.stills ?? {}, () => {});
+});
+
+/** @param {{n: number}} props */
+function PadCell({ n }) {
+  const pad = show.value.banks[bankIndex.value]?.pads[n - 1], name = onBus(`pad/${n}`), weight = Number(value(name).value) || 0;
+  const finger = useRef(/** @type {any} */ (null));
+  const [over, setOver] = useState(false);
+  const label = pad?.label || pad?.prompt || pad?.text || pad?.image || pad?.sound || '', picture = thumbnails.value[String(n)];
+  const key = Object.entries(show.value.keys).find(([, to]) => to === `pad/${n}`)?.[0];
+  const edit = editing.value && editable.value;
+
+  /** @param {PointerEvent} event */
+  function down(event) {
+    if (event.button || finger.current || !operator.value || edit) return;
+    /** @type {Element} */ (event.currentTarget).setPointerCapture(event.pointerId);
+    finger.current = { id: event.pointerId, y: event.clientY, from: weight, dragging: false, up: padPress(name) };
+  }
+  /** @param {PointerEvent} event */
+  function move(event) {
+    const held = finger.current;
+    if (held?.id !== event.pointerId) return;
+    if (!held.dragging && Math.abs(event.clientY - held.y) > DRAG_PX) {
+      held.dragging = true;
+      held.y = event.clientY;
+    }
+    if (held.dragging) set(name, clamp(held.from + (held.y - event.clientY) / TRAVEL_PX, 0, 1));
+  }
+  /** @param {PointerEvent} event */
+  function up(event) {
+    const held = finger.current;
+    if (held?.id !== event.pointerId) return;
+    finger.current = null;
+    if (held.dragging && tapMode.value !== 'hold') letGo(name);
+    else held.up();
+  }
+  /** @param {KeyboardEvent} event */
+  function keydown(event) {
+    const steps = /** @type {Record<string, number>} */ ({ ArrowUp: 0.05, ArrowRight: 0.05, ArrowDown: -0.05, ArrowLeft: -0.05 });
+    if (event.key in steps) press(name, clamp(weight + steps[event.key], 0, 1));
+    else if (event.key === 'Enter' || event.key === ' ') {
+      if (edit) edited.value = n;
+      else press(name, weight > 0 ? 0 : 1);
+    } else if (event.key === 'F2' && editable.value) edited.value = n;
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+  /** @param {DragEvent} event */
+  async function drop(event) {
+    event.preventDefault();
+    setOver(false);
+    const file = event.dataTransfer?.files[0];
+    if (file && editable.value) await putFile(n, file);
+  }
+  return html`<div class=${cls('pad', weight > 0 && 'up', over && 'over', !label && 'bare', edit && 'editing')} role="slider" tabindex="0"
+      aria-label=${`pad ${n}${label ? `: ${label}` : ''}`} aria-valuemin="0" aria-valuemax="1" aria-valuenow=${weight} aria-valuetext=${`${Math.round(weight * 100)}%`}
+      title=${pad?.prompt || pad?.text || undefined} style=${{ '--at': weight }}
+      onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${up} onKeyDown=${keydown}
+      onClick=${() => { if (edit) edited.value = n; }} onContextMenu=${(/** @type {Event} */ event) => {
+        event.preventDefault();
+        if (editable.value && /** @type {PointerEvent} */ (event).pointerType !== 'touch') edited.value = n;
+      }}
+      onDragOver=${(/** @type {DragEvent} */ event) => { event.preventDefault(); setOver(editable.value); }} onDragLeave=${() => setOver(false)} onDrop=${drop}
+      ...${mapped(name)}>
+    ${picture && html`<img src=${picture} alt="" draggable=${false} />`}
+    <i class="weight"></i>
+    <span class="n">${n}${key && key !== String(n) ? html`<kbd>${keyName(key)}</kbd>` : ''}</span>
+    ${weight > 0 && html`<output>${Math.round(weight * 100)}</output>`}
+    <span class="label">${label}</span>
+  </div>`;
+}
+
+/** @param {number} n
+ * @param {File} file */
+async function putFile(n, file) {
+  const kind = /^(image|audio|video)\//.exec(file.type)?.[1] ?? '';
+  const field = /** @type {Record<string, string>} */ ({ image: 'image', audio: 'sound', video: 'video' })[kind];
+  if (!field) return say(`${file.name}: a pad takes a picture, a sound or a video`, true);
+  try {
+    const path = await upload(file);
+    await ask('pad/edit', { bank: bankIndex.value + 1, pad: n, [field]: path });
+    say(`${file.name} is on pad ${n}`);
+  } catch (error) {
+    say(/** @type {Error} */ (error).message, true);
+  }
+}
+
+/** @param {{count?: number}} props */
+export function Pads({ count = 16 }) {
+  const { banks } = show.value, index = bankIndex.value;
+  return html`<div class="pads" role="group" aria-label=${`pads of bank ${banks[index]?.name ?? index + 1}`}>
+    ${Array.from({ length: count }, (_, i) => html`<${PadCell} key=${i} n=${i + 1} />`)}
+    ${edited.value && editable.value && html`<${PadEditor} n=${edited.value} />`}
+  </div>`;
+}
+
+/** The banks, what a tap does, and whether pads are being edited. */
+export function PadsBar() {
+  const { banks } = show.value;
+  const modes = { toggle: 'tap: on and off; press longer: only while pressed; drag: weight', hold: 'only while pressed', solo: 'one pad alone' };
+  return html`<div class="banks" role="group" aria-label="bank">${banks.map((bank, i) => html`<button aria-pressed=${i === bankIndex.value}
+      disabled=${!operator.value} onClick=${() => press(onBus('bank'), i + 1)} ...${mapped(onBus('bank'))}>${bank.name || i + 1}</button>`)}</div>
+    <span class="end"></span>
+    ${operator.value && html`<div class="segments" role="group" aria-label="what a tap does">${/** @type {('toggle' | 'hold' | 'solo')[]} */ (['toggle', 'hold', 'solo']).map(mode => html`<button
+      aria-pressed=${tapMode.value === mode} title=${modes[mode]} onClick=${() => tapMode.value = mode}>${mode}</button>`)}</div>`}
+    ${operator.value && html`<button class="button" title="all pads down" onClick=${() => {
+      for (let n = 1; n <= 16; n++) if (Number(value(onBus(`pad/${n}`)).peek()) > 0) press(onBus(`pad/${n}`), 0);
+    }}>all down</button>`}
+    ${editable.value && html`<button class="button toggle" aria-pressed=${editing.value} title="edit pads: click one" onClick=${() => editing.value = !editing.value}>edit</button>`}`;
+}
+
+/** @param {{n: number}} props */
+function PadEditor({ n }) {
+  const bank = bankIndex.value + 1, pad = show.value.banks[bank - 1]?.pads[n - 1];
+  const [fields, setFields] = useState({ label: pad?.label ?? '', text: pad?.text ?? '', image: pad?.image ?? '', sound: pad?.sound ?? '', video: pad?.video ?? '' });
+  const [to, setTo] = useState({ bank, pad: n });
+  const close = () => edited.value = null;
+  const save = async () => {
+    try {
+      await request('pad/edit', { bank, pad: n, ...fields });
+      close();
+    } catch (error) { // the editor stays open, with what was typed
+      say(/** @type {Error} */ (error).message, true);
+    }
+  };
+  /** @param {'pad/copy' | 'pad/move'} what */
+  const carry = async what => {
+    await ask(what, { bank, pad: n, to_bank: to.bank, to_pad: to.pad });
+    close();
+  };
+  /** @param {keyof typeof fields} field
+   * @param {string} label */
+  const row = (field, label) => html`<label><span>${label}</span><input type="text" value=${fields[field]} spellcheck=${false}
+    onInput=${(/** @type {any} */ event) => setFields({ ...fields, [field]: event.currentTarget.value })} /></label>`;
+  return html`<${Dialog} title=${`Pad ${n}, ${show.value.banks[bank - 1]?.name || `bank ${bank}`}`} onClose=${close}>
+    <form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(); }}>
+      ${row('label', 'label')}${row('text', 'prompt')}${row('image', 'picture')}${row('sound', 'sound')}${row('video', 'video')}
+      <label><span>file</span><input type="file" accept="image/*,audio/*,video/*" onChange=${async (/** @type {any} */ event) => {
+        const file = event.currentTarget.files[0];
+        if (file) { await putFile(n, file); close(); }
+      }} /></label>
+      <div class="row"><span>to</span>
+        <select aria-label="to bank" value=${to.bank} onChange=${(/** @type {any} */ event) => setTo({ ...to, bank: Number(event.currentTarget.value) })}>
+          ${show.value.banks.map((b, i) => html`<option value=${i + 1}>${b.name || `bank ${i + 1}`}</option>`)}</select>
+        <select aria-label="to pad" value=${to.pad} onChange=${(/** @type {any} */ event) => setTo({ ...to, pad: Number(event.currentTarget.value) })}>
+          ${Array.from({ length: 16 }, (_, i) => html`<option value=${i + 1}>pad ${i + 1}</option>`)}</select>
+        <button type="button" class="button" onClick=${() => carry('pad/copy')}>Copy</button>
+        <button type="button" class="button" onClick=${() => carry('pad/move')}>Move</button></div>
+      <div class="row ends"><button type="button" class="button" onClick=${() => fire(`pad/${n}/text`, fields.text)} title="play it now, without saving it">Try it</button>
+        <span class="end"></span>
+        <button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary">Save to the show</button></div>
+    </form>
+  </${Dialog}>`;
+}

@@ -1,0 +1,76 @@
+// Program and preview side by side, and between them what carries the one to the other.
+
+import { cls, html, useEffect, useRef, useState } from './html.js';
+import { fire, press } from './socket.js';
+import { bus, kept, operator, parameter, previewStatus, status, value } from './state.js';
+import { watch } from './video.js';
+import { mapped, Slider } from './widgets.js';
+
+/** @param {{which: 'program' | 'preview'}} props */
+export function Screen({ which }) {
+  const stage = useRef(/** @type {any} */ (null));
+  const [picture, setPicture] = useState(/** @type {import('./video.js').Picture | null} */ (null));
+  const preview = previewStatus.value;
+  const wanted = which === 'program' || ['running', 'resting', 'opening'].includes(preview.state);
+  useEffect(() => {
+    if (!wanted) return setPicture(null);
+    return watch(which, stage.current, setPicture);
+  }, [wanted, which]);
+  const program = which === 'program';
+  return html`<section class=${cls('screen', which, bus.value === which && 'aimed')} aria-label=${which}>
+    <header><b>${which}</b>${program ? html`<${ProgramFacts} />` : html`<span>${preview.state === 'running' ? `${Math.round(preview.fps)} fps` : preview.state}</span>`}
+      <span class="end faint">${picture ? `${picture.width}×${picture.height} ${picture.way}` : ''}</span></header>
+    <div class="stage" ref=${stage} data-way=${picture?.way}></div>
+    ${!picture && html`<${Empty} program=${program} />`}
+  </section>`;
+}
+
+function ProgramFacts() {
+  const tally = status.value.tally;
+  return html`<span class=${cls('tally', tally)}>${tally === 'program' ? 'ON AIR' : tally === 'preview' ? 'NEXT' : ''}</span>`;
+}
+
+/** @param {{program: boolean}} props */
+function Empty({ program }) {
+  const { state, message } = previewStatus.value;
+  if (program) return html`<p class="empty">waiting for the program</p>`;
+  /** @type {Record<string, string>} */
+  const why = {
+    off: 'Prepare what comes next without anybody seeing it.', opening: 'the preview opens', running: 'waiting for the preview',
+    resting: 'the preview rests: the program needs the machine', 'too large': 'This world is too large to open twice.', error: 'the preview failed',
+  };
+  return html`<div class="empty"><p>${message || why[state] || state}</p>
+    ${state === 'off' && operator.value && parameter('preview/on') && html`<button class="button" onClick=${() => press('preview/on', true)}>Open preview</button>`}</div>`;
+}
+
+const fade = kept('fade', 2);
+
+/** Take, swap back, copy; and which bus the controls play. */
+export function Take() {
+  if (!operator.value || !parameter('preview/take')) return null;
+  const running = ['running', 'resting'].includes(previewStatus.value.state);
+  return html`<section class="take" aria-label="take">
+    <button class="button big" disabled=${!running} onClick=${() => fire('preview/take', fade.value)} ...${mapped('preview/take')}>
+      <b>TAKE</b><small>${fade.value ? `fade ${fade.value.toFixed(1)} s` : 'cut'}</small></button>
+    <${Slider} label="fade" now=${fade.value} low=${0} high=${10} step=${0.5} text=${`${fade.value.toFixed(1)} s`}
+      onInput=${(/** @type {number} */ x) => fade.value = x} />
+    <button class="button" disabled=${!running} onClick=${() => fire('preview/take', 0)} title="take without a fade">Cut</button>
+    <button class="button" disabled=${!running} onClick=${() => fire('preview/back')} title="what was on air before" ...${mapped('preview/back')}>Swap back</button>
+    <button class="button" disabled=${!running} onClick=${() => fire('preview/copy')} title="the preview becomes what the program is now"
+      ...${mapped('preview/copy')}>Copy</button>
+    <button class="button toggle" aria-pressed=${Boolean(value('preview/on').value)} onClick=${() => press('preview/on', !value('preview/on').value)}
+      title="whether the preview's world runs" ...${mapped('preview/on')}>Preview</button>
+  </section>`;
+}
+
+/** Which bus the controls play: "blind" is the preview. */
+export function Bus() {
+  if (!operator.value) return null;
+  return html`<div class="segments bus" role="group" aria-label="the controls play">
+    ${/** @type {('program' | 'preview')[]} */ (['program', 'preview']).map(which => html`<button class=${which} aria-pressed=${bus.value === which}
+      title=${which === 'preview' ? 'blind: all controls play the preview' : 'all controls play what is on air'}
+      onClick=${() => {
+        bus.value = which;
+        if (which === 'preview' && previewStatus.value.state === 'off') press('preview/on', true);
+      }}>${which}</button>`)}</div>`;
+}

@@ -1,0 +1,425 @@
+"""The page, in Debian's Chromium, against a show that pretends (peers/surface_mock.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from surface_mock import Mock
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+
+SIZES = {"desk": (1440, 900), "tablet": (1180, 820), "phone": (390, 844)}
+CHECKS = (Path(__file__).resolve().parents[2] / "peers/page_checks.js").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def mock() -> Iterator[Mock]:
+    with Mock.serve(preview="running") as served:
+        yield served
+
+
+Opener = Callable[..., Any]
+
+
+@pytest.fixture
+def open_page(chromium: Any, mock: Mock) -> Iterator[Opener]:
+    """`open_page("phone")` opens the page. The test fails if it logs an error, or breaks its security policy."""
+    with contextlib.ExitStack() as stack:
+        problems: list[str] = []
+
+        def start(size: str = "desk", server: Mock = mock) -> Any:
+            width, height = SIZES[size]
+            context = chromium.new_context(
+                viewport={"width": width, "height": height}, has_touch=size != "desk", is_mobile=size == "phone"
+            )
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(5000)
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
+            page.goto(server.url + "?mjpeg")
+            page.wait_for_selector(".screen canvas")
+            return page
+
+        yield start
+        assert problems == []
+
+
+def check(page: Any, what: str, *args: str) -> Any:
+    """One of peers/page_checks.js."""
+    return page.evaluate(f"{CHECKS.rstrip()}.{what}(...{json.dumps(args)})")
+
+
+def middle(page: Any, selector: str) -> tuple[float, float]:
+    box = page.locator(selector).first.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def pad(page: Any, n: int) -> Any:
+    return page.locator(f".pad[aria-label^='pad {n}:']")
+
+
+def drag(page: Any, selector: str, dx: float, dy: float, steps: int = 8) -> None:
+    x, y = middle(page, selector)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + dx, y + dy, steps=steps)
+    page.mouse.up()
+
+
+def last(mock: Mock, name: str) -> Any:
+    return next((value for known, value in reversed(mock.sets) if known == name), None)
+
+
+def test_a_short_show_by_mouse(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page()
+    pad(page, 3).click()
+    wait_for(lambda: mock.values["pad/3"] == 1, what="a click puts pad 3 up")
+    pad(page, 3).click()
+    wait_for(lambda: mock.values["pad/3"] == 0, what="another click puts it down")
+    drag(page, ".pad[aria-label^='pad 5:']", 0, 50)
+    wait_for(lambda: 0 < (last(mock, "pad/5") or 0) < 1 or last(mock, "pad/5") == 0, what="a drag downwards")
+    drag(page, ".pad[aria-label^='pad 6:']", 0, -60)
+    wait_for(lambda: 0.3 < mock.values["pad/6"] < 0.7, what="a drag upwards sets a part of the weight")
+    page.get_by_role("button", name="dance", exact=True).click()
+    wait_for(lambda: ["act/dance"] in mock.fires)
+    drag(page, ".slider[aria-label='energy']", 40, 0)
+    wait_for(lambda: mock.values["energy"] > 0.6)
+    x, y = middle(page, ".xy >> nth=0")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 50, y - 50, steps=4)
+    wait_for(lambda: mock.values["cam/strafe"] > 0.5 and mock.values["cam/forward"] > 0.5)
+    page.mouse.up()
+    wait_for(
+        lambda: mock.values["cam/strafe"] == 0 and mock.values["cam/forward"] == 0, what="the camera stops when let go"
+    )
+    page.get_by_label("prompt of the program").fill("a volcano at night")
+    page.locator(".reading").wait_for()
+    page.keyboard.press("Enter")
+    wait_for(lambda: mock.values["prompt"] == "a volcano at night")
+    assert mock.fires[-1] == ["prompt", "a volcano at night", 1.5]
+    page.locator(".transport .go").click()
+    wait_for(lambda: mock.fires[-1] == ["cue/go"] and page.locator(".cue.now").inner_text().startswith("2"))
+    page.get_by_role("button", name="cue 5: snow falls").dblclick()
+    wait_for(lambda: ["cue/go", "snow falls"] in mock.fires)
+
+
+def test_a_long_press_holds_a_pad_only_while_pressed(
+    open_page: Opener, mock: Mock, wait_for: Callable[..., None]
+) -> None:
+    page = open_page()
+    page.mouse.move(*middle(page, ".pad[aria-label^='pad 2:']"))
+    page.mouse.down()
+    wait_for(lambda: mock.values["pad/2"] == 1)
+    page.wait_for_timeout(400)
+    page.mouse.up()
+    wait_for(lambda: mock.values["pad/2"] == 0)
+
+
+def test_blind_prepares_the_preview_and_take_carries_it(
+    open_page: Opener, mock: Mock, wait_for: Callable[..., None]
+) -> None:
+    page = open_page()
+    page.get_by_role("group", name="the controls play").get_by_role("button", name="preview").click()
+    pad(page, 4).click()
+    wait_for(lambda: mock.values.get("preview/pad/4") == 1)
+    assert mock.values["pad/4"] == 0
+    page.locator(".take .big").click()
+    wait_for(lambda: ["preview/take", 2] in mock.fires)
+    page.get_by_role("group", name="the controls play").get_by_role("button", name="program").click()
+    wait_for(lambda: pad(page, 4).get_attribute("aria-valuenow") == "1")
+
+
+def test_a_short_show_by_keyboard(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page()
+    page.keyboard.press("2")
+    wait_for(lambda: mock.values["pad/2"] == 1)
+    page.keyboard.press("q")
+    wait_for(lambda: mock.values["pad/9"] == 1)
+    page.keyboard.press("Space")
+    wait_for(lambda: ["cue/go"] in mock.fires)
+    page.keyboard.down("ArrowLeft")
+    wait_for(lambda: mock.values["cam/yaw"] == -1)
+    page.keyboard.up("ArrowLeft")
+    wait_for(lambda: mock.values["cam/yaw"] == 0)
+    page.keyboard.press("x")
+    wait_for(lambda: ["act/dance"] in mock.fires)
+    page.keyboard.press("Escape")
+    page.get_by_text("Press it again for panic").wait_for()
+    assert ["panic"] not in mock.fires
+    page.keyboard.press("Escape")
+    wait_for(lambda: ["panic"] in mock.fires)
+    page.keyboard.press("?")
+    page.locator(".drawer.keys").wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".drawer").wait_for(state="detached")
+    count = len(mock.fires)
+    page.get_by_label("prompt of the program").focus()
+    page.keyboard.type("1 x q ")
+    assert len(mock.fires) == count, "a text field keeps its letters"
+    page.keyboard.press("Escape")
+    page.locator(".slider[aria-label='energy']").focus()
+    before = mock.values["energy"]
+    page.keyboard.press("ArrowUp")
+    wait_for(lambda: mock.values["energy"] == pytest.approx(before + 0.01))
+    page.keyboard.press("End")
+    wait_for(lambda: mock.values["energy"] == 1)
+
+
+def test_everything_is_reached_by_tab(open_page: Opener) -> None:
+    page = open_page()
+    wanted, reached = check(page, "reached")
+    assert reached == wanted
+    assert wanted > 80
+
+
+def test_fingers_play_at_once(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page("tablet")
+    touch = page.context.new_cdp_session(page)
+    places = [middle(page, f".pad[aria-label^='pad {n}:']") for n in (1, 4, 10)]
+    energy = middle(page, ".slider[aria-label='energy']")
+    points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate([*places, energy])]
+    for count in range(1, len(points) + 1):
+        touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[:count]})
+    wait_for(lambda: all(mock.values[f"pad/{n}"] == 1 for n in (1, 4, 10)))
+    points[3]["x"] += 60
+    touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": points})
+    wait_for(lambda: mock.values["energy"] > 0.7, what="a fourth finger moves a fader")
+    page.wait_for_timeout(400)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    wait_for(lambda: all(mock.values[f"pad/{n}"] == 0 for n in (1, 4, 10)), what="held pads fall when let go")
+
+
+def test_a_phone_plays_the_favourites(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page("phone")
+    page.get_by_role("button", name="a calm sea at dawn").tap()
+    wait_for(lambda: ["prompt", "a calm sea at dawn", 1.5] in mock.fires)
+    page.locator(".favourites .thumb .big").tap()
+    wait_for(lambda: ["cue/go"] in mock.fires)
+    page.get_by_role("tab", name="pads").last.tap()
+    pad(page, 16).tap()
+    wait_for(lambda: mock.values["pad/16"] == 1)
+
+
+def test_the_programs_picture_changes(open_page: Opener, wait_for: Callable[..., None]) -> None:
+    page = open_page()
+    wait_for(lambda: check(page, "red") > 20, what="a red sunset")
+    pad(page, 10).click()
+    wait_for(lambda: check(page, "red") < -20, what="a blue night")
+
+
+def test_two_pages_stay_in_step(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    one, two = open_page(), open_page("tablet")
+    drag(one, ".slider[aria-label='speed']", -60, 0)
+    wait_for(
+        lambda: two.locator(".slider[aria-label='speed']").get_attribute("aria-valuenow") == str(mock.values["speed"])
+    )
+    assert mock.values["speed"] < 1
+
+
+def test_a_finger_is_stronger_than_the_echo(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page()
+    energy = page.locator(".slider[aria-label='energy']")
+    x, y = middle(page, ".slider[aria-label='energy']")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 20, y)
+    held = energy.get_attribute("aria-valuenow")
+    mock.change({"energy": 0.05, "speed": 0.5})
+    wait_for(lambda: page.locator(".slider[aria-label='speed']").get_attribute("aria-valuenow") == "0.5")
+    assert energy.get_attribute("aria-valuenow") == held
+    page.mouse.up()
+    wait_for(lambda: energy.get_attribute("aria-valuenow") == "0.05", what="then what the show says")
+
+
+def test_a_fast_drag_sends_no_more_than_a_value_each_frame(
+    open_page: Opener, mock: Mock, wait_for: Callable[..., None]
+) -> None:
+    page = open_page()
+    check(page, "fastDrag", ".slider[aria-label='energy']")
+    wait_for(lambda: mock.values["energy"] == pytest.approx(0.5, abs=0.02), what="the last value arrives")
+    assert len([name for name, _ in mock.sets if name == "energy"]) <= 3
+
+
+def test_a_reload_and_a_lost_line_end_in_the_true_state(
+    open_page: Opener, mock: Mock, wait_for: Callable[..., None]
+) -> None:
+    page = open_page()
+    pad(page, 7).click()
+    wait_for(lambda: mock.values["pad/7"] == 1)
+    page.reload()
+    wait_for(lambda: pad(page, 7).get_attribute("aria-valuenow") == "1")
+    mock.break_line()
+    mock.change({"pad/7": 0.25})
+    wait_for(lambda: pad(page, 7).get_attribute("aria-valuenow") == "0.25")
+    assert page.locator(".notice .bad").count() == 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_everything_has_a_name_and_keeps_to_its_place(open_page: Opener, size: str) -> None:
+    page = open_page(size)
+    tabs = page.locator(".phone nav [role=tab]").all() if size == "phone" else [None]
+    for tab in tabs:
+        if tab is not None:
+            tab.tap()
+        assert check(page, "nameless") == []
+        assert check(page, "overflowing") == [], tab and tab.inner_text()
+    if size != "phone":
+        page.get_by_role("tab", name="try").click()
+        page.get_by_role("button", name="light").click()
+        page.locator(".still img").first.wait_for()
+        assert check(page, "nameless") + check(page, "overflowing") == []
+        page.get_by_role("button", name="Perform").click()
+        assert check(page, "nameless") + check(page, "overflowing") == []
+    for drawer in ("parameters", "favourites", "maps", "health", "keys", "modulators", "link"):
+        if size == "phone" and page.locator("select.open").count() == 0:
+            page.locator(".phone nav [role=tab]").last.tap()
+        page.locator("select.open").select_option(drawer)
+        page.locator(f".drawer.{drawer}").wait_for()
+        assert check(page, "nameless") == []
+        assert check(page, "overflowing") == [], drawer
+        page.locator(".drawer > header button").click()
+
+
+def test_a_desk_shows_a_whole_show_without_scrolling(open_page: Opener) -> None:
+    page = open_page()
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    for part in (
+        ".screen.program",
+        ".screen.preview",
+        ".take",
+        "#prompt",
+        ".pads",
+        ".acts",
+        ".levels",
+        ".meters",
+        ".waves",
+        ".cues",
+        ".camera",
+        ".tempo",
+    ):
+        box = page.locator(part).bounding_box()
+        assert box["width"] > 40, part
+        assert 0 <= box["y"] <= 900 - box["height"], part
+        assert 0 <= box["x"] <= 1440 - box["width"], part
+
+
+def test_a_viewer_sees_and_cannot_play(open_page: Opener, wait_for: Callable[..., None]) -> None:
+    with Mock.serve(role="viewer") as served:
+        page = open_page(server=served)
+        assert page.locator(".prompt-panel, .take, .acts, .levels, .transport, .safety, .camera, .bus").count() == 0
+        page.keyboard.press("1")
+        page.keyboard.press("Space")
+        pad(page, 3).click()
+        page.get_by_label("health").click()
+        page.locator(".drawer.health").wait_for()
+        assert served.sets == served.fires == []
+        assert all(request["do"] == "" for request in served.requests)
+
+
+def test_a_new_parameter_appears_by_itself(open_page: Opener, wait_for: Callable[..., None]) -> None:
+    with Mock.serve() as served:
+        row = next(row for row in served._rows if row["name"] == "energy")
+        served._rows.append({**row, "name": "wind/gusts", "osc": "/wj/wind/gusts", "doc": "how the wind blows"})
+        served._kinds["wind/gusts"] = "float"
+        page = open_page(server=served)
+        page.locator("select.open").select_option("parameters")
+        page.get_by_label("find a parameter").fill("wind")
+        page.get_by_role("slider", name="wind/gusts").press("End")
+        wait_for(lambda: served.values.get("wind/gusts") == 1)
+
+
+def test_map_mode_maps_what_is_clicked(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Map", exact=True).click()
+    page.locator(".slider[aria-label='energy']").click()
+    wait_for(lambda: mock.requests[-1]["do"] == "map/learn" and mock.requests[-1]["to"] == "energy")
+    assert last(mock, "energy") is None, "in Map mode a click moves nothing"
+    page.get_by_text("Now move a MIDI control").wait_for()
+    page.keyboard.press("g")
+    wait_for(lambda: mock.show["keys"].get("g") == "energy")
+    assert page.locator(".maps .clash").count() == 2
+    page.get_by_label("curve of CC 1 for energy").select_option("exp")
+    wait_for(lambda: mock.show["maps"][0]["curve"] == "exp")
+    page.get_by_role("button", name="unmap CC 1 from energy").click()
+    wait_for(lambda: all(one["text"] != "CC 1" for one in mock.show["maps"]))
+
+
+def test_cues_are_stored_edited_and_moved(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Store", exact=True).click()
+    page.get_by_label("name").fill("finale")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="cue 7: finale").wait_for()
+    page.get_by_role("button", name="edit cue 7").click(force=True)
+    page.get_by_label("follow").fill("8 bars")
+    page.get_by_role("textbox", name="time").fill("2 beats")
+    page.get_by_role("button", name="Save to the show").click()
+    wait_for(lambda: mock.show["cues"][6]["follow"] == "8 bars" and mock.show["cues"][6]["transition"] == "2 beats")
+    assert set(mock.requests[-1]["fields"]) == {"follow", "transition", "seconds"}, "only what was changed"
+    page.get_by_role("button", name="edit cue 7").click(force=True)
+    page.get_by_role("button", name="Move up").click()
+    wait_for(lambda: mock.show["cues"][5]["name"] == "finale")
+    page.get_by_role("button", name="Delete").click()
+    wait_for(lambda: all(cue["name"] != "finale" for cue in mock.show["cues"]))
+    page.get_by_role("button", name="Save", exact=True).click()
+    wait_for(lambda: mock.requests[-1]["do"] == "show/save")
+
+
+def test_pads_are_edited_and_take_files(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page()
+    pads = mock.show["banks"][0]["pads"]
+    pad(page, 2).click(button="right")
+    page.get_by_label("label").fill("dunes")
+    page.get_by_role("button", name="Save to the show").click()
+    wait_for(lambda: pads[1]["label"] == "dunes")
+    assert mock.values["pad/2"] == 0
+    data = page.evaluate_handle(
+        """() => {
+            const carried = new DataTransfer();
+            carried.items.add(new File(['abc'], 'look.png', { type: 'image/png' }));
+            return carried;
+        }"""
+    )
+    pad(page, 3).dispatch_event("drop", {"dataTransfer": data})
+    wait_for(lambda: pads[2]["image"] == "media/look.png")
+    assert mock.files["look.png"] == b"abc"
+    page.get_by_role("button", name="edit", exact=True).click()
+    pad(page, 1).click()
+    page.get_by_label("to pad").select_option("9")
+    page.get_by_role("button", name="Copy", exact=True).last.click()
+    wait_for(lambda: pads[8]["label"] == "sea")
+
+
+def test_try_takes_a_still(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page()
+    page.get_by_role("tab", name="try").click()
+    page.get_by_role("button", name="light").click()
+    page.get_by_role("button", name="light: night").click()
+    wait_for(lambda: mock.fires and mock.fires[-1][:2] == ["prompt", "night"])
+
+
+def test_perform_mode_edits_nothing(open_page: Opener) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Perform").click()
+    for name in ("Store", "edit", "Map", "Save", "Saved"):
+        assert page.get_by_role("button", name=name, exact=True).count() == 0
+    assert page.locator(".cue .edit").count() == 0
