@@ -19,6 +19,7 @@ from typing import Any
 from .. import ControlEvent, Deliver, Input
 from ..child import Child
 from .access import new_token
+from .messages import is_plain_word
 
 MODULE = "worldjockey.integrations.surface.server"
 VALUES_INTERVAL_S = 1 / 60
@@ -109,7 +110,7 @@ class SurfaceInput(Input):
             return
         with self._lock:
             self._values[target] = self._news[target] = value
-            if target.startswith("word/") and value == 1:  # there are endless words
+            if is_plain_word(target, value):
                 del self._values[target]
         self._fresh.set()
 
@@ -175,7 +176,7 @@ class SurfaceInput(Input):
     def _write(self) -> None:
         """Send what changed, at most every VALUES_INTERVAL_S; what cannot be sent yet is kept for the next time."""
         while not self._stop.is_set():
-            self._fresh.wait()
+            self._fresh.wait(UNWATCHED_INTERVAL_S)
             self._fresh.clear()
             with self._lock:
                 state = self._state

@@ -41,6 +41,11 @@ class Request:
     fields: Mapping[str, Any]
 
 
+def is_plain_word(name: str, value: Any) -> bool:
+    """Whether it is a word of the weight that all words have. There are endless words, so these are not kept."""
+    return value == 1 and name.removeprefix("preview/").startswith("word/")
+
+
 def parse(text: str) -> Values | Fire | Request:
     """ValueError, in plain words, for anything that is not one of the three messages."""
     try:

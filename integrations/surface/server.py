@@ -32,9 +32,9 @@ from aiohttp import web
 
 from ..same_origin import HEADERS, is_ours, own_names, same_origin
 from .access import Access, Role, TokenBucket, is_loopback, link, own_address, qr_code
-from .messages import MESSAGE_BYTES_MAX, Fire, Request, Values, parse
+from .messages import MESSAGE_BYTES_MAX, Fire, Request, Values, is_plain_word, parse
 from .proxy import Monitors
-from .uploads import FILE_BYTES_MAX, store
+from .uploads import store
 
 PAGE = Path(__file__).with_name("page")
 KINDS = {
@@ -47,6 +47,8 @@ VALUES_INTERVAL_S = 1 / 60  # between two messages with values, to each page
 CONTROLS_INTERVAL_S = 1 / 120  # between two lines with values, to the control process
 CONTROLS_MAX = 64  # values in one such line; more wait for the next
 PENDING_MAX = 1024  # names of values that wait
+CONNECTIONS_MAX = 64  # from one address
+REQUEST_TIMEOUT_S = 10.0  # from the beginning of a connection
 REPORT_INTERVAL_S = 0.5
 SEND_TIMEOUT_S = 10.0  # after which a page that takes nothing is disconnected
 HEARTBEAT_S = 10.0
@@ -56,6 +58,7 @@ FIRES_PER_S, FIRES_AT_ONCE = 100.0, 100.0
 REQUESTS_PER_S, REQUESTS_AT_ONCE = 20.0, 40.0
 OPEN_REQUESTS_MAX = 16  # of each page
 UPLOADS_MAX = 4  # at the same time
+STATE_TIMEOUT_S = 10.0  # for the first state of a show that is just starting
 STILL = re.compile(r"[0-9a-zA-Z_-]{4,128}\.jpg")
 TOKEN_HINT = "this page needs its link: open the one that `wj play` printed, or scan its code"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -161,6 +164,8 @@ class Surface:
         self.counts = {"requests": 0, "refused": 0}
         self.port = 0
         self.uploads = 0
+        self.ready = asyncio.Event()  # there is a show and a status
+        self.on_admitted: Callable[[Any], None] = lambda protocol: None
         self._write = write
         self._open: dict[int, tuple[Client, int]] = {}  # the page and its own number, of each open request
         self._requests = 0
@@ -185,8 +190,8 @@ class Surface:
         """One line of the control process."""
         if values := message.get("values"):
             self.values.update(values)
-            for name in [name for name, value in values.items() if name.startswith("word/") and value == 1]:
-                del self.values[name]  # there are endless words
+            for name in [name for name, value in values.items() if is_plain_word(name, value)]:
+                del self.values[name]
             for client in self.clients:
                 client.queue_values(values)
         for kind in ("show", "status"):
@@ -195,6 +200,8 @@ class Surface:
                 text = json.dumps({kind: message[kind]})
                 for client in self.clients:
                     client.queue_latest(kind, text)
+        if self.show and self.status:
+            self.ready.set()
         if "monitors" in message:
             self.monitors.urls = message["monitors"]
         if (reply := message.get("reply")) and (asked := self._open.pop(reply.get("id"), None)) is not None:
@@ -223,8 +230,11 @@ class Surface:
         role = self.access.role(peer, token or ("" if near else request.cookies.get(self._cookie, "")))
         if role is None:
             self.counts["refused"] += 1
-            raise web.HTTPUnauthorized(text=TOKEN_HINT)
+            unknown = web.HTTPUnauthorized(text=TOKEN_HINT)
+            unknown.force_close()
+            raise unknown
         request["role"] = role
+        self.on_admitted(request.protocol)
         response = await handler(request)
         if token and not near and not response.prepared:  # the page's own requests carry the cookie from now on
             response.set_cookie(self._cookie, token, httponly=True, samesite="Lax", path="/", max_age=30 * 24 * 3600)
@@ -263,11 +273,10 @@ class Surface:
             content = request.content.iter_chunked(256 * 1024)
             stored = await store(folder, name, request.content_length or 0, content)
         except ValueError as error:
-            too_large = (request.content_length or 0) > FILE_BYTES_MAX
-            return web.json_response({"error": str(error)}, status=413 if too_large else 415, headers=HEADERS)
+            return web.Response(text=str(error), status=415, headers=HEADERS)
         except OSError as error:
-            text = error.strerror or str(error)
-            return web.json_response({"error": f"the file cannot be stored: {text}"}, status=507, headers=HEADERS)
+            text = f"the file cannot be stored: {error.strerror or error}"
+            return web.Response(text=text, status=507, headers=HEADERS)
         finally:
             self.uploads -= 1
         return web.json_response({"path": f"{folder.name}/{stored}"}, headers=HEADERS)
@@ -277,6 +286,10 @@ class Surface:
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         if len(self.clients) >= CLIENTS_MAX:
             raise web.HTTPServiceUnavailable(text=f"{CLIENTS_MAX} pages are open, which is the most: close one")
+        try:
+            await asyncio.wait_for(self.ready.wait(), STATE_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            raise web.HTTPServiceUnavailable(text="the show is starting: try again") from None
         socket = web.WebSocketResponse(
             heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_BYTES_MAX, compress=False, timeout=2.0
         )
@@ -403,18 +416,48 @@ def policy(host: str) -> str:
     )
 
 
-async def listen(runner: web.AppRunner, host: str, port: int) -> int:
-    """Listen on the port, or on the next that is free, and return it. OSError for a host that is not this machine's."""
+class Gate:
+    """Makes the protocol of each connection, and closes those that send no whole request in time, or are too many."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._peers: dict[Any, str] = {}  # addresses of the open connections
+        self._asked: set[Any] = set()  # connections that sent a request
+
+    def admitted(self, protocol: Any) -> None:
+        """A request of this connection was let in."""
+        if protocol in self._peers:
+            self._asked.add(protocol)
+
+    def __call__(self) -> Any:
+        protocol, loop = self._make(), asyncio.get_running_loop()
+        loop.call_later(0, self._count, protocol)  # it has a transport by then
+        loop.call_later(REQUEST_TIMEOUT_S, self._close_idle, protocol)
+        return protocol
+
+    def _count(self, protocol: Any) -> None:
+        if (transport := protocol.transport) is None:
+            return
+        self._peers = {other: address for other, address in self._peers.items() if other.transport is not None}
+        self._asked &= self._peers.keys()
+        peer = self._peers[protocol] = str((transport.get_extra_info("peername") or [""])[0])
+        if sum(address == peer for address in self._peers.values()) > CONNECTIONS_MAX:
+            transport.abort()
+
+    def _close_idle(self, protocol: Any) -> None:
+        if protocol not in self._asked and protocol.transport is not None:
+            protocol.transport.abort()
+
+
+async def listen(gate: Gate, host: str, port: int) -> asyncio.Server:
+    """Listen on the port, or on the next that is free. OSError for a host that is not this machine's."""
     tried = [*range(port, min(port + PORTS_TRIED, 65536)), 0] if port else [0]
     for number in tried:
-        site = web.TCPSite(runner, host or None, number)
         try:
-            await site.start()
+            return await asyncio.get_running_loop().create_server(gate, host or None, number)
         except OSError:
             if number == tried[-1]:
                 raise
-            continue
-        return int(runner.addresses[0][1])
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -454,12 +497,15 @@ async def run() -> None:
     runner = web.AppRunner(surface.app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        surface.port = await listen(runner, surface.config.host, surface.config.port)
+        gate = Gate(runner.server)  # type: ignore[arg-type]
+        surface.on_admitted = gate.admitted
+        server = await listen(gate, surface.config.host, surface.config.port)
     except OSError as error:
         text = f"cannot listen on {surface.config.host}: {error.strerror or error}; host must be 127.0.0.1, lan, or an "
         write_line({"facts": {"port": 0, "error": f"{text}address of this machine"}})
         await asyncio.wait_for(ended.wait(), 30.0)
         return
+    surface.port = server.sockets[0].getsockname()[1]
     report: dict[str, Any] = {}
     while not ended.is_set():
         if (facts := surface.facts()) != report:
@@ -467,6 +513,7 @@ async def run() -> None:
             write_line({"facts": facts})
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(ended.wait(), REPORT_INTERVAL_S)
+    server.close()
     await surface.monitors.close()
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(runner.cleanup(), 1.0)

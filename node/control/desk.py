@@ -270,8 +270,11 @@ class Desk:
     def changed(self) -> dict[str, Any]:
         """The latest value of each parameter that changed since the last call: for feedback to controllers."""
         with self._lock:
-            previewed = self.preview.take_changed() if self.preview is not None else {}
-            return {**self.store.take_changed(), **previewed}
+            found, preview = self.store.take_changed(), self.preview
+            if preview is None:
+                return found
+            opened = preview.on and found.get("preview/on")  # nobody has seen its values yet
+            return {**found, **(preview.values if opened else {}), **preview.take_changed()}
 
     @property
     def latency(self) -> float:

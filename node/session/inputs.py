@@ -46,15 +46,13 @@ def surface_of(show: Show, desk: Desk, requests: Requests, folder: Path,
     from worldjockey.integrations.surface.input import SurfaceInput, SurfaceOptions
 
     from ..control import reference
-    from ..parameters import PARAMETERS
 
     surface = show.surface
     options = SurfaceOptions(
         surface.host, surface.port, surface.token, surface.viewer_token, show.name, version("worldjockey"),
         folder.absolute() / "media", stills_folder(),
     )  # fmt: skip
-    values = {name: desk.read(name) for name, p in PARAMETERS.items() if p.kind != "trigger"}
-    return SurfaceInput(reference.rows(), values, options, requests.answer, on_served)
+    return SurfaceInput(reference.rows(), desk.all_values(), options, requests.answer, on_served)
 
 
 def stills_folder() -> Path:

@@ -1,0 +1,101 @@
+"""The monitor: frames of the world's own size for the surface, encoded only while somebody watches."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from worldjockey.integrations import Frame, VideoFormat
+from worldjockey.integrations.web.monitor import FPS_MAX, MonitorOutput
+
+pytestmark = pytest.mark.slow
+
+
+class Playing:
+    """A monitor that gets frames at 60 a second."""
+
+    def __init__(self) -> None:
+        self.colour, self.size, self.sent = (255, 0, 0), (96, 160), 0
+        self.output = MonitorOutput()
+        self.output.open(VideoFormat(1920, 1080, 60))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._send)
+        self._thread.start()
+
+    def _send(self) -> None:
+        while not self._stop.wait(1 / 60):
+            self.output.send(Frame(np.full((*self.size, 3), self.colour, np.uint8), self.sent, time.monotonic()))
+            self.sent += 1
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(self.output.status())
+
+    def frame(self) -> Any:
+        with urllib.request.urlopen(self.status["url"] + "frame.jpg", timeout=20) as answer:
+            return Image.open(io.BytesIO(answer.read())).convert("RGB")
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.output.close()
+
+
+@pytest.fixture
+def monitor() -> Iterator[Playing]:
+    found = Playing()
+    yield found
+    found.stop()
+
+
+def test_a_frame_has_the_worlds_own_size_and_colours(monitor):
+    assert monitor.output.layout == "native"
+    for size, shown in (((96, 160), (160, 96)), ((121, 65), (64, 120)), ((48, 64), (64, 48))):
+        monitor.size, monitor.colour = size, (200, 40, 90)
+        frame = monitor.frame()
+        while frame.size != shown:
+            frame = monitor.frame()
+        assert np.abs(np.array(frame, int) - (200, 40, 90)).max() <= 6
+
+
+def test_a_viewer_stays_connected_when_the_size_changes(monitor):
+    with urllib.request.urlopen(monitor.status["url"] + "video.mjpeg", timeout=20) as stream:
+        data = b""
+
+        def sizes() -> set[tuple[int, int]]:
+            nonlocal data
+            data = (data + stream.read1(1 << 16))[-(1 << 20) :]
+            parts = [part for part in data.split(b"\r\n\r\n")[1:] if part.startswith(b"\xff\xd8")]
+            return {Image.open(io.BytesIO(part)).size for part in parts}
+
+        while (160, 96) not in sizes():
+            pass
+        monitor.size = (72, 128)
+        while (128, 72) not in sizes():
+            pass
+        assert monitor.status["mjpeg"] == 1
+
+
+def test_nothing_is_encoded_without_viewers_and_at_most_the_rate_with_them(monitor, wait_for):
+    wait_for(lambda: monitor.sent > 30)
+    assert not monitor.output.wants_pixels
+    assert monitor.status["coded"] == {"H264": 0, "VP8": 0, "JPEG": 0}
+    line = http.client.HTTPConnection(monitor.status["url"].split("/")[2], timeout=20)
+    line.request("GET", "/video.mjpeg")
+    answer = line.getresponse()
+    wait_for(lambda: monitor.status["coded"]["JPEG"] > 0)
+    assert monitor.output.wants_pixels
+    first, began, coded = monitor.sent, time.monotonic(), monitor.status["coded"]["JPEG"]
+    wait_for(lambda: monitor.sent > first + 120, 30)
+    assert monitor.status["coded"]["JPEG"] - coded <= FPS_MAX * (time.monotonic() - began) + 2
+    answer.close()
+    line.close()
+    wait_for(lambda: not monitor.output.wants_pixels, what="the viewer to be gone")

@@ -1,0 +1,273 @@
+"""The surface of a whole show, by the real command: it plays, it is killed, it comes back, and no tick is missed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from websockets.sync.client import ClientConnection, connect
+from worldjockey.node.measure.show_process import free_port
+from worldjockey.node.session import browser
+
+pytestmark = pytest.mark.slow
+SHOW = """
+name: a show
+model: testcard
+size: 640x360
+fps: 20
+prompt: "#ff0000"
+pads: ["#ffffff", "#00ff00"]
+cues:
+- {name: sea, prompt: "#0000ff", seconds: 0.1}
+values: {transition: 0.1}
+outputs: []
+osc: off
+midi: off
+"""
+
+
+class Playing:
+    """`wj play` in a process of its own."""
+
+    def __init__(self, folder: Path, *options: str, show: str = SHOW, env: dict[str, str] | None = None) -> None:
+        self.report_path, self.folder = folder / "report.json", folder
+        (folder / "show.yaml").write_text(show)
+        command = [sys.executable, "-m", "worldjockey.node", "play", str(folder / "show.yaml"), "--headless",
+                   "--report", str(self.report_path), "--surface-port", str(free_port()), *options]  # fmt: skip
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}, cwd=folder
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        self.lines.extend(self.process.stderr)
+
+    @property
+    def url(self) -> str:
+        return next((found[1] for line in self.lines if (found := re.match(r"surface: (http://\S+)", line))), "")
+
+    def page(self) -> Any:
+        return connect(self.url.replace("http", "ws") + "ws", max_size=None)
+
+    def frame(self) -> Any:
+        with urllib.request.urlopen(self.url + "program/frame.jpg", timeout=20) as answer:
+            return Image.open(io.BytesIO(answer.read())).convert("RGB")
+
+    def shows(self, colour: tuple[int, int, int]) -> bool:
+        with contextlib.suppress(OSError):
+            frame = self.frame()
+            return max(abs(a - b) for a, b in zip(frame.getpixel((256, 200)), colour, strict=True)) < 12
+        return False
+
+    def end(self) -> dict[str, Any]:
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(60) == 0, self.lines
+        return dict(json.loads(self.report_path.read_text()))
+
+
+def send(page: ClientConnection, **message: Any) -> None:
+    page.send(json.dumps(message))
+
+
+def until(page: ClientConnection, kind: str, wanted: Callable[[Any], object] = lambda found: True) -> Any:
+    deadline = time.monotonic() + 30
+    while True:
+        message = json.loads(page.recv(timeout=max(deadline - time.monotonic(), 0)))
+        if kind in message and wanted(message[kind]):
+            return message[kind]
+
+
+@pytest.fixture
+def play(tmp_path: Path, wait_for: Callable[..., None]) -> Iterator[Callable[..., Playing]]:
+    started: list[Playing] = []
+
+    def start(*options: str, **more: Any) -> Playing:
+        started.append(Playing(tmp_path, *options, **more))
+        wait_for(lambda: started[-1].url or started[-1].process.poll() is not None, 60, "the address")
+        return started[-1]
+
+    yield start
+    for playing in started:
+        playing.process.kill()
+        playing.process.wait()
+
+
+def test_a_show_without_a_display_is_played_and_seen_by_its_surface(play, wait_for):
+    show = play()
+    with show.page() as left, show.page() as right:
+        hello = until(left, "hello")
+        until(right, "hello")
+        assert (hello["role"], hello["show"]["name"], hello["show"]["cues"][0]["name"]) == ("operator", "a show", "sea")
+        assert hello["values"]["prompt"] == "#ff0000"
+        names = {row["name"] for row in hello["parameters"]}
+        assert {"prompt", "pad/16", "cue/go", "preview/take"} <= names
+        wait_for(lambda: show.shows((255, 0, 0)), 60, "the show's prompt")
+        status = until(left, "status", lambda status: status["world"].get("fps", 0) > 0)
+        assert status["clock"]["ticks"] > 0
+        assert status["outputs"] == {}, "the monitor is none of the show's outputs"
+        assert status["tempo"]["beats_a_bar"] == 4
+        assert status["cue"] == {"now": None, "next": 0, "waiting": None, "follow": None, "moving": None}
+        send(left, fire=["cue/go", "sea"])
+        assert until(right, "values", lambda values: "prompt" in values)["prompt"] == "#0000ff"
+        assert until(right, "status", lambda status: status["cue"]["now"] == 0)["surfaces"] == 2
+        wait_for(lambda: show.shows((0, 0, 255)), 30, "the cue")
+        send(right, set={"pad/2": 1.0})
+        assert until(left, "values", lambda values: "pad/2" in values)["pad/2"] == 1.0
+        wait_for(lambda: show.shows((0, 255, 0)), 30, "the pad")
+        send(left, set={"cam/yaw": "left"})
+        until(left, "status", lambda status: any("cam/yaw" in m["text"] for m in status["messages"]))
+        send(left, request={"id": 1, "do": "no such thing"})
+        assert "no request" in until(left, "reply")["error"]
+        until(left, "status", lambda status: status["latency_ms"]["p50"] > 0)
+    report = show.end()
+    assert report["missed"] == 0
+    assert report["outputs"] == {}
+    assert report["controls"]["obeyed"] == 2
+    assert report["controls"]["refused"] == 1
+
+
+def test_a_killed_surface_costs_no_tick_and_pages_come_back_to_the_true_state(play, wait_for):
+    show = play()
+    with show.page() as page:
+        until(page, "hello")
+        wait_for(lambda: show.shows((255, 0, 0)), 60, "the show's prompt")
+        send(page, set={"energy": 0.25})
+        until(page, "values", lambda values: values.get("energy") == 0.25)
+        status = until(page, "status", lambda status: status["clock"]["ticks"] > 0)
+        missed = status["clock"]["missed"]
+    pids = set()
+    for _ in range(3):
+        with show.page() as page:
+            hello = until(page, "hello")
+            assert hello["values"]["energy"] == 0.25
+            pid = until(page, "status")["inputs"]["surface"]["pid"]
+            pids.add(pid)
+            ticks = until(page, "status")["clock"]["ticks"]
+            os.kill(pid, signal.SIGKILL)
+        back = f"http{show.url.removeprefix('http')}"
+        wait_for(lambda back=back: _answers(back), 60, "the same address again")
+        with show.page() as page:
+            until(page, "hello")
+            until(page, "status", lambda status, ticks=ticks: status["clock"]["ticks"] > ticks)
+            send(page, fire=["act/dance"])
+            until(page, "values", lambda values: values.get("act") == "dance")
+            send(page, fire=["act/none"])
+            until(page, "values", lambda values: values.get("act") == "none")
+    assert len(pids) == 3
+    report = show.end()
+    assert report["missed"] == missed
+    assert report["inputs"]["surface"]["restarts"] == 3
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+        return True
+    return False
+
+
+def test_drags_of_three_pages_at_1_khz_cost_no_tick_and_no_rate(play, wait_for):
+    show = play()
+    with contextlib.ExitStack() as stack:
+        pages = [stack.enter_context(show.page()) for _ in range(3)]
+        for page in pages:
+            until(page, "hello")
+        wait_for(lambda: show.shows((255, 0, 0)), 60, "the show's prompt")
+        calm = until(pages[0], "status", lambda status: status["clock"]["ticks"] > 60 and status["world"].get("fps"))
+        end = time.monotonic() + 6
+        sent = [0, 0, 0]
+
+        def drag(n: int) -> None:
+            begin, page = time.monotonic(), pages[n]
+            while (now := time.monotonic()) < end:
+                if sent[n] < (now - begin) * 1000:
+                    sent[n] += 1
+                    send(page, set={f"pad/{n + 3}": sent[n] % 100 / 200, "cam/yaw": sent[n] % 200 / 100 - 1})
+                else:
+                    time.sleep(0.001)
+
+        def listen(page: ClientConnection) -> None:
+            with contextlib.suppress(Exception):
+                for _ in page:
+                    pass
+
+        threads = [threading.Thread(target=drag, args=(n,)) for n in range(3)]
+        threads += [threading.Thread(target=listen, args=(page,), daemon=True) for page in pages[1:]]
+        for thread in threads:
+            thread.start()
+        for thread in threads[:3]:
+            thread.join()
+        assert min(sent) > 2000
+        busy = until(pages[0], "status", lambda status: status["clock"]["ticks"] > calm["clock"]["ticks"] + 100)
+    assert busy["clock"]["missed"] == calm["clock"]["missed"]
+    assert busy["world"]["fps"] > 0.8 * calm["world"]["fps"]
+    report = show.end()
+    assert report["missed"] == calm["clock"]["missed"]
+    assert report["controls"]["obeyed"] < sum(sent), "of values only the latest are obeyed"
+
+
+def test_the_surface_can_be_turned_off(play):
+    show = play("--no-surface", "--seconds", "1")
+    assert show.process.wait(60) == 0
+    assert show.url == ""
+    assert "surface" not in json.loads(show.report_path.read_text())["inputs"]
+
+
+def test_on_a_network_the_links_are_printed(play, wait_for):
+    show = play("--surface-host", "lan")
+    wait_for(lambda: any("for other devices" in line for line in show.lines) or "127." in show.url, 20)
+    line = next((line for line in show.lines if "for other devices" in line), "")
+    if not line:
+        pytest.skip("this machine has no network")
+    operator, viewer = re.findall(r"http://\S+\?token=[\w-]{20,}", line)
+    assert operator != viewer
+    for link, role in ((operator, "operator"), (viewer, "viewer")):
+        address, _, token = link.partition("/?")
+        with connect(f"{address.replace('http', 'ws')}/ws?{token}", max_size=None) as page:
+            assert until(page, "hello")["role"] == role
+    with pytest.raises(OSError, match="401"):
+        urllib.request.urlopen(operator.partition("?")[0], timeout=20)
+
+
+def test_the_browser_opens_only_where_somebody_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not browser.can_open(), "a test runs"
+    monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert not browser.can_open()
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    assert browser.can_open()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.delenv("WAYLAND_DISPLAY")
+    assert browser.can_open()
+
+
+def test_the_browser_gets_the_address_and_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+) -> None:
+    opened = tmp_path / "opened"
+    slow = tmp_path / "slow-browser"
+    slow.write_text(f'#!/bin/sh\necho "$@" > {opened}\nexec sleep 60\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(slow))
+    before = threading.active_count()
+    browser.open_page("http://127.0.0.1:9080/")
+    assert threading.active_count() <= before + 1
+    wait_for(opened.exists, 30)
+    wait_for(lambda: "http://127.0.0.1:9080/" in opened.read_text())
