@@ -8,6 +8,7 @@ export function Dialog({ title, onClose, children }) {
   useEffect(() => {
     const before = /** @type {HTMLElement | null} */ (document.activeElement), dialog = /** @type {HTMLDialogElement} */ (box.current);
     dialog.showModal();
+    /** @type {HTMLElement | null} */ (dialog.querySelector('.content input, .content button'))?.focus();
     return () => {
       dialog.close();
       before?.focus?.();

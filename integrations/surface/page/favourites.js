@@ -8,7 +8,7 @@ import { Pads } from './pads.js';
 import { prompt } from './prompt.js';
 
 export function Favourites() {
-  const { favourites, cues } = show.value, { now, next } = cueStatus.value, current = String(value(onBus('prompt')).value ?? '');
+  const { favourites, cues } = show.value, { next } = cueStatus.value, current = String(value(onBus('prompt')).value ?? '');
   return html`<div class="favourites">
     <div class="pinned">${pinned.value.filter(name => parameter(onBus(name))).map(name => html`<${Widget} key=${name} name=${name} label=${name.replace('/', ' ')} />`)}</div>
     <${Pads} count=${8} />
@@ -16,6 +16,5 @@ export function Favourites() {
       ${!favourites.length && html`<li class="faint">A star beside the prompt line keeps a prompt here.</li>`}</ul>
     ${operator.value && html`<div class="thumb"><button class="button" onClick=${() => fire(onBus('cue/back'))}>◀ Back</button>
       <button class="button" onClick=${() => fire('tempo/tap')}>Tap</button>
-      <button class="button primary big" aria-label=${`go: ${cues[next ?? -1]?.name ?? 'the next cue'}`} onClick=${() => fire(onBus('cue/go'))}><b>GO</b><small>${cues[next ?? -1]?.name ?? ''}</small></button></div>`}
-    <p class="faint nowcue">${now === null ? '' : `now: ${cues[now]?.name ?? ''}`}</p></div>`;
+      <button class="button primary big" aria-label=${`go: ${cues[next ?? -1]?.name ?? 'the next cue'}`} onClick=${() => fire(onBus('cue/go'))}><b>GO</b><small>${cues[next ?? -1]?.name ?? ''}</small></button></div>`}</div>`;
 }

@@ -17,12 +17,13 @@ const othersRead = () => here && status.peek().inputs.gamepad?.state === 'runnin
 
 /** Where an axis stands in the range of what it plays.
  * @param {number} x -1..1, or 0..1 of a trigger
- * @param {{low: number, high: number, curve: string}} map
+ * @param {import('./state.js').Mapping} map
  * @param {boolean} trigger */
 export function along(x, { low, high, curve }, trigger) {
   const far = Math.abs(x) < DEAD ? 0 : Math.sign(x) * ((Math.abs(x) - DEAD) / (1 - DEAD));
   const bent = curve === 'exp' ? far * Math.abs(far) : curve === 'log' ? Math.sign(far) * Math.sqrt(Math.abs(far)) : far;
-  return low + (trigger ? bent : (bent + 1) / 2) * (high - low);
+  const from = low ?? -1, to = high ?? 1;
+  return from + (trigger ? bent : (bent + 1) / 2) * (to - from);
 }
 
 function poll() {

@@ -29,7 +29,7 @@ export function Glance() {
   return html`<button class=${cls('glance', how.grade)} aria-label=${`health: ${how.why}`} title=${how.why} aria-expanded=${drawer.value === 'health'}
       onClick=${() => drawer.value = drawer.value === 'health' ? '' : 'health'}>
     <i></i>${line.value === 'open' ? html`<span><b>${number(world.fps, 0)}</b><small>/${number(world.wanted_fps, 0)} fps</small></span>
-      <span class="latency"><b>${number(latency.p50)}</b><small>ms</small></span>${how.grade !== 'good' ? html`<span class="why">${how.why}</span>` : ''}` : html`<span>${line.value === 'lost' ? 'no connection' : 'connecting'}</span>`}
+      <span class="latency"><b>${latency.p50 ? number(latency.p50) : '–'}</b><small>ms</small></span>${how.grade !== 'good' ? html`<span class="why">${how.why}</span>` : ''}` : html`<span>${line.value === 'lost' ? 'no connection' : 'connecting'}</span>`}
   </button>`;
 }
 
@@ -51,7 +51,7 @@ export function Health() {
       ['preview', `${preview.state}${preview.fps ? `, ${number(preview.fps, 1)} fps` : ''}${preview.message ? `: ${preview.message}` : ''}`],
     ]} />
     <h3>Time</h3><${Table} rows=${[
-      ['control to frame', `${number(latency.p50)} ms, p95 ${number(latency.p95)} ms`], ['ticks', number(clock.ticks)], ['late, missed', `${number(clock.late)}, ${number(clock.missed)}`],
+      ['control to frame', latency.p50 ? `${number(latency.p50)} ms, p95 ${number(latency.p95)} ms` : 'no control yet'], ['ticks', number(clock.ticks)], ['late, missed', `${number(clock.late)}, ${number(clock.missed)}`],
       ['worst', `${number(clock.worst_ms, 1)} ms`], ['sent', `${show.value.size}, ${show.value.fps} fps`], ['tally', tally],
     ]} />
     <h3>Outputs</h3><${Table} rows=${Object.entries(outputs).map(([name, output]) => [name, html`<b>${output.state}</b> ${output.message || inShort(output.facts ?? {})}`, output.state === 'running' ? '' : 'warn'])} />

@@ -3,6 +3,7 @@
 import { Acts } from './acts.js';
 import { Camera, CameraBar } from './camera.js';
 import { Cues, CuesBar } from './cues.js';
+import { Dialog } from './dialog.js';
 import { Favourites } from './favourites.js';
 import { listen as listenToGamepads } from './gamepad.js';
 import { Glance, Health } from './health.js';
@@ -15,7 +16,7 @@ import { Pads, PadsBar } from './pads.js';
 import { Parameters } from './parameters.js';
 import { PromptB, PromptLine, PromptWords } from './prompt.js';
 import { Bus, Screen, Take } from './screens.js';
-import { ask, connect, request } from './socket.js';
+import { connect, request } from './socket.js';
 import { Sound, SoundBar } from './sound.js';
 import { bus, drawer, editable, editing, line, mapMode, notice, operator, performing, role, say, show } from './state.js';
 import { BeatLights, Tempo } from './tempo.js';
@@ -85,12 +86,29 @@ function Title() {
   return html`<div class="title"><h1 title=${file || 'the embedded show'}>${name || 'worldjockey'}</h1>
     ${error ? html`<span class="bad" title=${error}>!</span>` : ''}
     ${editable.value && html`<button class=${cls('button', unsaved && 'primary')} disabled=${!unsaved} title=${unsaved ? `write ${file || 'a show file'}` : 'everything is saved'}
-      onClick=${() => { if (file) ask('show/save').then(() => say('saved')); else saveAs(); }}>${unsaved ? 'Save' : 'Saved'}</button>`}</div>`;
+      onClick=${() => { if (file) save(); else naming.value = true; }}>${unsaved ? 'Save' : 'Saved'}</button>`}
+    ${naming.value && html`<${SaveAs} />`}</div>`;
 }
 
-async function saveAs() {
-  const name = window.prompt('Save the show as', `${show.peek().name || 'show'}.yaml`);
-  if (name) ask('show/save', { name });
+/** @param {string} [name] */
+async function save(name) {
+  try {
+    await request('show/save', name ? { name } : {});
+    say('Saved');
+    naming.value = false;
+  } catch (error) {
+    say(/** @type {Error} */ (error).message, true);
+  }
+}
+
+const naming = signal(false);
+
+/** The embedded show has no file yet. */
+function SaveAs() {
+  const [name, setName] = useState(show.peek().name || 'show');
+  return html`<${Dialog} title="Save the show as" onClose=${() => naming.value = false}><form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(name); }}>
+    <label><span>file</span><input type="text" value=${name} onInput=${(/** @type {any} */ event) => setName(event.currentTarget.value)} /></label>
+    <div class="row ends"><button type="button" class="button" onClick=${() => naming.value = false}>Cancel</button><button class="button primary">Save</button></div></form></${Dialog}>`;
 }
 
 function Desk() {
@@ -123,7 +141,7 @@ function Phone() {
       ${now === 'prompt' && html`<${PromptPanel} />`}
       ${now === 'cues' && html`<${Panel} name="cues-panel" title="cues" bar=${html`<${CuesBar} />`}><${Cues} /></${Panel}>`}
       ${now === 'camera' && html`<${Panel} name="camera-panel" title="camera" bar=${html`<${CameraBar} />`}><${Camera} /></${Panel}><${Panel} name="acts-panel" title="acts"><${Acts} /></${Panel}>`}
-      ${now === 'more' && html`<div class="more"><${Title} /><${Safety} /><${Take} /><${Tempo} />${operator.value && html`<${Levels} />`}<${Sound} /><${Menu} /></div>`}</main>
+      ${now === 'more' && html`<div class="more"><${Title} /><${Menu} /><${Safety} /><${Take} /><${Tempo} />${operator.value && html`<${Levels} />`}<${Sound} /></div>`}</main>
     <nav role="tablist" aria-label="parts">${tabs.map(name => html`<button role="tab" aria-selected=${now === name} onClick=${() => { tab.value = name; drawer.value = ''; }}>${name}</button>`)}</nav>
     <${Drawer} /></div>`;
 }

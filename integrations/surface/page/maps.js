@@ -9,7 +9,7 @@ import { keyName } from './widgets.js';
 const doubled = computed(() => {
   /** @type {Map<string, number>} */
   const count = new Map();
-  for (const map of show.value.maps) count.set(`${map.kind} ${map.text}`, (count.get(`${map.kind} ${map.text}`) ?? 0) + 1);
+  for (const map of show.value.maps) if (!map.locked) count.set(`${map.kind} ${map.text}`, (count.get(`${map.kind} ${map.text}`) ?? 0) + 1);
   return new Set([...count].filter(([, times]) => times > 1).map(([text]) => text));
 });
 
@@ -55,32 +55,40 @@ export function learnKey(event, key) {
   return true;
 }
 
+const CURVES = ['linear', 'log', 'exp', 's'], TAKEOVERS = ['pickup', 'scale', 'jump'];
+
+/** @param {{map: import('./state.js').Mapping, index: number}} props */
+function MapRow({ map, index }) {
+  const clash = doubled.value.has(`${map.kind} ${map.text}`), ranged = ['float', 'int'].includes(parameter(map.to)?.kind ?? '');
+  /** @param {string} field
+   * @param {any} worth */
+  const edit = (field, worth) => ask('map/edit', { index, fields: { [field]: worth } });
+  /** @param {'low' | 'high'} field */
+  const number = field => html`<input type="text" inputmode="decimal" aria-label=${`${field} end of ${map.text} for ${map.to}`} disabled=${!editable.value} value=${map[field] ?? ''}
+    onChange=${(/** @type {any} */ event) => edit(field, event.currentTarget.value.trim() === '' ? null : Number(event.currentTarget.value))} />`;
+  /** @param {'curve' | 'takeover'} field
+   * @param {string[]} choices */
+  const choice = (field, choices) => html`<select aria-label=${`${field} of ${map.text} for ${map.to}`} disabled=${!editable.value} value=${map[field]}
+    onChange=${(/** @type {any} */ event) => edit(field, event.currentTarget.value)}>${choices.map(one => html`<option value=${one} selected=${one === map[field]}>${one}</option>`)}</select>`;
+  return html`<li class=${cls(clash && 'clash', learning.value?.to === map.to && 'on')}><span class="kind">${map.kind}</span><span class="source">${map.text}</span><span class="to">${map.to}</span>
+    ${editable.value ? html`<button class="button icon" aria-label=${`unmap ${map.text} from ${map.to}`} onClick=${() => ask('map/remove', { index })}>×</button>` : ''}
+    ${ranged && !map.locked && html`<span class="range">${number('low')}–${number('high')}${choice('curve', CURVES)}${map.takeover ? choice('takeover', TAKEOVERS) : ''}</span>`}
+    ${clash && html`<small class="why">${map.text} plays more than one parameter</small>`}</li>`;
+}
+
 export function Maps() {
   const { maps } = show.value, to = learning.value?.to;
-  const curves = ['linear', 'log', 'exp', 's'], takeovers = ['pickup', 'scale', 'jump'];
+  const rows = maps.map((map, index) => ({ map, index })).filter(({ map }) => map.kind !== 'key'); // keys have a list of their own
+  const own = rows.filter(({ map }) => !map.locked), defaults = rows.filter(({ map }) => map.locked);
+  /** @param {{map: import('./state.js').Mapping, index: number}} row */
+  const draw = row => html`<${MapRow} key=${`${row.map.kind} ${row.map.text} ${row.map.to}`} ...${row} />`;
   return html`<div class="maps">
     <p class=${cls('learning', to && 'on')} aria-live="polite">${to ? html`Now move a MIDI control, press a key or a gamepad button, or send an OSC message for <b>${to}</b>.
         <button class="button" onClick=${() => ask('map/cancel')}>Cancel</button>`
       : mapMode.value ? 'Click the control that you want to map.' : editable.value ? html`<button class="button" onClick=${() => setMapMode(true)}>Map a control</button>` : ''}</p>
-    <ul aria-label="maps">${maps.map((map, index) => {
-      const clash = doubled.value.has(`${map.kind} ${map.text}`);
-      /** @param {string} field
-       * @param {any} worth */
-      const edit = (field, worth) => ask('map/edit', { index, fields: { [field]: worth } });
-      const fixed = map.locked || !editable.value, fader = ['float', 'int'].includes(parameter(map.to)?.kind ?? '');
-      /** @param {'low' | 'high'} field */
-      const number = field => html`<input type="text" inputmode="decimal" aria-label=${`${field} end of ${map.text} for ${map.to}`} disabled=${fixed} value=${map[field] ?? ''}
-        onChange=${(/** @type {any} */ event) => edit(field, event.currentTarget.value.trim() === '' ? null : Number(event.currentTarget.value))} />`;
-      /** @param {'curve' | 'takeover'} field
-       * @param {string[]} choices */
-      const choice = (field, choices) => html`<select aria-label=${`${field} of ${map.text} for ${map.to}`} disabled=${fixed} value=${map[field]} onChange=${(/** @type {any} */ event) => edit(field, event.currentTarget.value)}>
-        ${choices.map(one => html`<option value=${one} selected=${one === map[field]}>${one}</option>`)}</select>`;
-      return html`<li key=${`${map.text} ${map.to}`} class=${cls(clash && 'clash', to === map.to && 'on')}><span class="kind">${map.kind}</span><span class="source">${map.text}</span><span class="to">${map.to}</span>
-        ${editable.value && !map.locked ? html`<button class="button icon" aria-label=${`unmap ${map.text} from ${map.to}`} onClick=${() => ask('map/remove', { index })}>×</button>` : html`<span class="faint">${map.locked ? 'default' : ''}</span>`}
-        ${fader && !map.locked && html`<span class="range">${number('low')}–${number('high')}${choice('curve', curves)}${map.kind === 'midi' ? choice('takeover', takeovers) : ''}</span>`}
-        ${clash && html`<small class="why">${map.text} plays more than one parameter</small>`}</li>`;
-    })}${!maps.length && html`<li class="faint">nothing is mapped yet</li>`}</ul>
-    <h3>Keys</h3><${KeyList} /></div>`;
+    <ul aria-label="maps">${own.map(draw)}${!own.length && html`<li class="none faint">nothing but the defaults</li>`}</ul>
+    <h3>Keys</h3><${KeyList} />
+    ${defaults.length ? html`<h3>Defaults</h3><ul aria-label="default maps">${defaults.map(draw)}</ul>` : ''}</div>`;
 }
 
 /** All keys and what they do. */

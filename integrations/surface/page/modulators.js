@@ -46,7 +46,7 @@ function Wave({ n }) {
       const phase = beats > 0 ? beatNow() / beats : (performance.now() / 1000) * Number(of('rate')), live = depth !== 0 && of('to');
       pen.clearRect(0, 0, width, height);
       const style = getComputedStyle(box);
-      pen.strokeStyle = live ? style.getPropertyValue('--accent') : style.getPropertyValue('--faint');
+      pen.strokeStyle = live ? style.getPropertyValue('--accent') : '#454b54';
       pen.lineWidth = 1.5 * scale;
       /** @param {number} at */
       const y = at => height / 2 - (Math.max(-1, Math.min(1, wave(shape, at) * Math.sign(depth || 1) + offset)) * (height / 2 - 3 * scale));

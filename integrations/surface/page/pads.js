@@ -13,7 +13,11 @@ const TRAVEL_PX = 110; // from 0 to 1
 /** What a tap does. @type {import('./vendor/signals.js').Signal<'toggle' | 'hold' | 'solo'>} */
 export const tapMode = kept('tap', /** @type {'toggle' | 'hold' | 'solo'} */ ('toggle'));
 const programBank = part(status => status.bank);
-export const bankIndex = computed(() => Math.max(0, Math.round(Number(bus.value === 'preview' ? value('preview/bank').value : programBank.value) || 1) - 1));
+export const bankIndex = computed(() => {
+  const open = bus.value === 'preview' ? value('preview/bank').value : programBank.value; // by number, or by name
+  const named = show.value.banks.findIndex(bank => bank.name === open);
+  return Math.max(0, named >= 0 ? named : Math.round(Number(open) || 1) - 1);
+});
 /** The pad whose editor is open, from 1. @type {import('./vendor/signals.js').Signal<number | null>} */
 export const edited = signal(null);
 
@@ -115,6 +119,7 @@ function PadCell({ n }) {
     <i class="weight"></i>
     <span class="n">${n}${key && key !== String(n) ? html`<kbd>${keyName(key)}</kbd>` : ''}</span>
     ${weight > 0 && html`<output>${Math.round(weight * 100)}</output>`}
+    ${!picture && pad?.label && (pad.prompt || pad.text) && html`<span class="said">${pad.prompt || pad.text}</span>`}
     <span class="label">${label}</span>
   </div>`;
 }

@@ -70,7 +70,7 @@ export function PromptLine() {
       onFocus=${() => list.value = ''} onKeyDown=${key} onBlur=${() => { if (typed.value === now) done(); }} />
       ${ready && html`<button class="button primary" aria-label="send the prompt" onClick=${() => { prompt(text, name); done(); }}>Send ↵</button>`}</div>
     <${Fader} name="transition" label="time" class="time" high=${16} />
-    ${operator.value && html`<button class="button icon" aria-pressed=${favourite} aria-label="favourite" title="keep this prompt among the favourites" disabled=${!editable.value || !text}
+    ${operator.value && html`<button class="button icon star" aria-pressed=${favourite} aria-label="favourite" title="keep this prompt among the favourites" disabled=${!editable.value || !text}
       onClick=${() => ask(favourite ? 'favourite/remove' : 'favourite/add', { text })}>${favourite ? '★' : '☆'}</button>
     <button class="button" aria-expanded=${list.value === 'favourites'} onClick=${() => list.value = list.value === 'favourites' ? '' : 'favourites'}>Favourites</button>
     <button class="button" aria-expanded=${list.value === 'history'} onClick=${() => list.value = list.value === 'history' ? '' : 'history'}>History</button>

@@ -11,12 +11,15 @@ import { computed, signal } from './html.js';
 /** @typedef {{name: string, pads: Pad[]}} Bank */
 /** @typedef {{name: string, prompt: string | null, bank: any, pads: Record<string, number> | null, values: Record<string, any>,
  *   seconds: number | null, transition: string | null, curve: string, quantise: string | null, follow: string | number | null}} Cue */
-/** @typedef {{kind: string, source: any, text: string, to: string, low: number, high: number, curve: string, takeover: string,
- *   locked: boolean}} Mapping */
+/** @typedef {{kind: string, source: any, text: string, to: string, low: number | null, high: number | null, curve: string,
+ *   takeover: string | null, locked: boolean}} Mapping */
 /** @typedef {{name: string, file: string, model: string, size: string, fps: number, unsaved: boolean, error: string, banks: Bank[],
  *   cues: Cue[], maps: Mapping[], keys: Record<string, string>, favourites: string[], attributes: Record<string, string[]>}} Show */
 /** @typedef {{state: string, message: string, facts: Record<string, any>}} OutputStatus */
-/** @typedef {{id: number, attribute: string, items: {value: string, url: string | null}[], done: boolean}} Tried */
+/** One value of an attribute, and the controls that give it on the program, texts among them.
+ * @typedef {{value: string, url: string | null, controls?: Record<string, any>}} Still */
+/** @typedef {{id: number, attribute: string, items: Still[], done: boolean,
+ *   message?: string}} Tried */
 /** @typedef {{world: Record<string, any>, clock: Record<string, number>, latency_ms: Record<string, number>,
  *   outputs: Record<string, OutputStatus>, inputs: Record<string, any>, messages: {at: number, text: string}[], log: string,
  *   tempo: {bpm: number, source: string, beat: number, beats_a_bar: number, bars_a_phrase: number},

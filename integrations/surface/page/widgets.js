@@ -3,7 +3,7 @@
 
 import { cls, html, useRef, useState } from './html.js';
 import { fire, press, set } from './socket.js';
-import { grab, learning, letGo, mapMode, onBus, operator, parameter, show, value } from './state.js';
+import { bus, grab, learning, letGo, mapMode, onBus, operator, parameter, show, value } from './state.js';
 
 /** @param {number} x
  * @param {number} low
@@ -27,7 +27,7 @@ export const shortName = name => name.replace(/^preview\//, '').split('/').slice
  * @param {string} name whole, with its bus */
 export function mapped(name) {
   if (!mapMode.value) return {};
-  const maps = show.value.maps.filter(map => map.to === name);
+  const maps = show.value.maps.filter(map => map.kind !== 'key' && map.to.split(' ', 1)[0] === name);
   const keys = Object.entries(show.value.keys).filter(([, to]) => to === name || to.startsWith(`${name} `)).map(([key]) => keyName(key));
   return {
     'data-map': name,
@@ -36,11 +36,16 @@ export function mapped(name) {
   };
 }
 
-/** @param {string} key */
+/** @param {string} key as the show has it
+ * @returns {string} */
 export function keyName(key) {
   /** @type {Record<string, string>} */
-  const names = { ' ': 'Space', ArrowLeft: '←', ArrowRight: '→', ArrowUp: '↑', ArrowDown: '↓', Escape: 'Esc', Backspace: '⌫' };
-  return names[key] ?? (key.length === 1 ? key.toUpperCase() : key);
+  const names = {
+    ' ': 'Space', arrowleft: '←', arrowright: '→', arrowup: '↑', arrowdown: '↓', escape: 'Esc', backspace: '⌫', delete: 'Del', enter: '↵',
+    pageup: 'PgUp', pagedown: 'PgDn', home: 'Home', end: 'End', tab: 'Tab',
+  };
+  if (key.startsWith('shift+')) return `⇧${keyName(key.slice(6))}`;
+  return names[key.toLowerCase()] ?? (key.length === 1 ? key.toUpperCase() : key);
 }
 
 /** A slider of anything, horizontal or vertical. The finger sets its value where it is; with Shift it moves ten times finer.
@@ -117,7 +122,8 @@ export function Slider(props) {
 export function Fader({ name, label, vertical, off, class: more, low, high }) {
   const whole = onBus(name), row = parameter(whole);
   if (!row) return null;
-  return html`<${Slider} label=${label ?? shortName(name)} vertical=${vertical} off=${off || !operator.value} class=${more}
+  return html`<${Slider} label=${label ?? shortName(name)} vertical=${vertical} off=${off || !operator.value}
+    class=${cls(more, bus.value === 'preview' && whole === name && 'on-air')}
     now=${Number(value(whole).value ?? row.default ?? 0)} low=${low ?? row.low ?? 0} high=${high ?? row.high ?? 1} rest=${Number(row.default ?? 0)}
     step=${row.kind === 'int' ? 1 : 0} unit=${row.unit ? ` ${row.unit}` : ''} title=${row.doc}
     onGrab=${() => grab(whole)} onRelease=${() => letGo(whole)} onInput=${(/** @type {number} */ x) => set(whole, x)}
