@@ -153,7 +153,7 @@ class Sheet:
     def cell(self, row: int, column: int) -> Image.Image:
         if (row, column) not in self._cells:
             left, top = round(17 + 201.6 * column), round(46 + 130.9 * row)
-            self._cells[row, column] = self._sheet.crop((left, top, left + 194, top + 109)).resize((512, 288))
+            self._cells[row, column] = self._sheet.crop((left, top, left + 194, top + 109)).resize((320, 180))
         return self._cells[row, column]
 
     def jpeg(self, prompt: str) -> bytes:
@@ -551,7 +551,7 @@ class Mock:
             weight = float(value(f"pad/{n}") or 0)
             if weight > 0:
                 image = Image.blend(image, self._sheet.cell(*look_of(pad["prompt"], self._look[bus])), min(weight, 1))
-        image = ImageChops.offset(image, int(time.monotonic() * 20) % 512, 0)
+        image = ImageChops.offset(image, int(time.monotonic() * 20) % 320, 0)
         return encoded(ImageEnhance.Brightness(image).enhance(1 - float(value("blackout") or 0)))
 
     async def _mjpeg(self, request: web.Request) -> web.StreamResponse:
@@ -566,7 +566,7 @@ class Mock:
                 await response.write(
                     b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(jpeg), jpeg)
                 )
-                await asyncio.sleep(1 / 15)
+                await asyncio.sleep(1 / 8)
         return response
 
     async def _file(self, request: web.Request) -> web.Response:

@@ -46,6 +46,11 @@ function releaseAll() {
   down.clear();
 }
 
+function full() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else document.documentElement.requestFullscreen?.().catch(() => {});
+}
+
 /** @param {KeyboardEvent} event */
 function keydown(event) {
   const target = event.target instanceof HTMLElement ? event.target : document.body;
@@ -62,6 +67,7 @@ function keydown(event) {
   });
   else {
     const to = show.value.keys[key] ?? show.value.keys[event.key]; // a show of before names them as browsers do
+    if (key === 'f' && !to) full();
     if (!to || !operator.value) return;
     event.preventDefault();
     if (event.repeat || down.has(event.code)) return;

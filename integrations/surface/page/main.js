@@ -162,6 +162,11 @@ effect(() => {
 });
 effect(() => { document.title = show.value.name ? `${show.value.name} · worldjockey` : 'worldjockey'; });
 
+/** A screen that goes dark cannot be played. */
+const stayAwake = () => { if (!document.hidden) navigator.wakeLock?.request('screen').catch(() => {}); };
+document.addEventListener('visibilitychange', stayAwake);
+stayAwake();
+
 listenToKeys();
 listenToGamepads();
 connect();

@@ -95,5 +95,5 @@ export function Maps() {
 export function KeyList() {
   return html`<ul class="keys" aria-label="keys">${Object.entries(show.value.keys).map(([key, to]) => html`<li key=${key}><kbd>${keyName(key)}</kbd><span class="to">${to}</span>
     ${mapMode.value && editable.value && html`<button class="button icon" aria-label=${`unmap key ${keyName(key)}`} onClick=${() => ask('key/remove', { key })}>×</button>`}</li>`)}
-    <li><kbd>?</kbd><span class="to">this list</span></li></ul>`;
+    <li><kbd>F</kbd><span class="to">full screen</span></li><li><kbd>?</kbd><span class="to">this list</span></li></ul>`;
 }

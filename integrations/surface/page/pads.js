@@ -1,4 +1,5 @@
-// Sixteen pads of the open bank. A tap toggles a pad, a longer press holds it only while pressed, a drag sets its weight.
+// Sixteen pads of the open bank. A tap toggles a pad, a longer press holds it only while pressed, a drag sets its weight: from the press
+// up or down, or along the bar at its lower edge.
 
 import { cls, computed, effect, html, signal, useRef, useState } from './html.js';
 import { ask, fire, press, request, set, upload } from './socket.js';
@@ -9,6 +10,8 @@ import { clamp, keyName, mapped } from './widgets.js';
 const HOLD_MS = 350;
 const DRAG_PX = 6;
 const TRAVEL_PX = 110; // from 0 to 1
+const BAR_PX = 24; // of a pad's lower edge, where a drag sets its weight
+const BAR_MS = 120;
 
 /** What a tap does. @type {import('./vendor/signals.js').Signal<'toggle' | 'hold' | 'solo'>} */
 export const tapMode = kept('tap', /** @type {'toggle' | 'hold' | 'solo'} */ ('toggle'));
@@ -30,7 +33,7 @@ export function padPress(name) {
     const other = name.replace(/\d+$/, String(n));
     if (other !== name && Number(value(other).peek()) > 0) press(other, 0);
   }
-  if (before < 1) set(name, 1);
+  if (before <= 0 || mode !== 'toggle') set(name, 1);
   return () => {
     const long = performance.now() - at > HOLD_MS;
     if (mode === 'hold' || (mode === 'toggle' && (before > 0 ? !long : long))) set(name, 0);
@@ -62,29 +65,44 @@ function PadCell({ n }) {
   const key = Object.entries(show.value.keys).find(([, to]) => to === `pad/${n}`)?.[0];
   const edit = editing.value && editable.value;
 
+  // A press acts at once, and a drag from there is relative to what it made of the pad. Only above the bar along the lower edge does it
+  // wait for a moment, so that a drag of the bar does not flash the whole weight.
   /** @param {PointerEvent} event */
   function down(event) {
     if (event.button || finger.current || !operator.value || edit) return;
-    /** @type {Element} */ (event.currentTarget).setPointerCapture(event.pointerId);
-    finger.current = { id: event.pointerId, y: event.clientY, from: weight, dragging: false, up: padPress(name) };
+    const cell = /** @type {Element} */ (event.currentTarget), box = cell.getBoundingClientRect();
+    cell.setPointerCapture(event.pointerId);
+    const bar = box.bottom - event.clientY < Math.min(BAR_PX, box.height * 0.3), waits = bar && tapMode.value !== 'hold';
+    const held = finger.current = {
+      id: event.pointerId, x: event.clientX, y: event.clientY, box, bar, from: weight > 0 && tapMode.value === 'toggle' ? weight : 1, dragging: false, timer: 0,
+      up: /** @type {null | (() => void)} */ (waits ? null : padPress(name)),
+    };
+    if (waits) held.timer = window.setTimeout(() => held.up = padPress(name), BAR_MS);
   }
   /** @param {PointerEvent} event */
   function move(event) {
     const held = finger.current;
     if (held?.id !== event.pointerId) return;
-    if (!held.dragging && Math.abs(event.clientY - held.y) > DRAG_PX) {
+    if (!held.dragging && Math.abs(held.bar ? event.clientX - held.x : event.clientY - held.y) > DRAG_PX) {
       held.dragging = true;
       held.y = event.clientY;
+      clearTimeout(held.timer);
+      grab(name);
     }
-    if (held.dragging) set(name, clamp(held.from + (held.y - event.clientY) / TRAVEL_PX, 0, 1));
+    if (!held.dragging) return;
+    set(name, clamp(held.bar ? (event.clientX - held.box.left) / held.box.width : held.from + (held.y - event.clientY) / TRAVEL_PX, 0, 1));
   }
   /** @param {PointerEvent} event */
   function up(event) {
     const held = finger.current;
     if (held?.id !== event.pointerId) return;
     finger.current = null;
-    if (held.dragging && tapMode.value !== 'hold') letGo(name);
-    else held.up();
+    clearTimeout(held.timer);
+    if (!held.dragging) (held.up ?? padPress(name))();
+    else {
+      if (tapMode.value === 'hold') set(name, 0);
+      letGo(name);
+    }
   }
   /** @param {KeyboardEvent} event */
   function keydown(event) {
@@ -105,7 +123,7 @@ function PadCell({ n }) {
     const file = event.dataTransfer?.files[0];
     if (file && editable.value) await putFile(n, file);
   }
-  return html`<div class=${cls('pad', weight > 0 && 'up', over && 'over', !label && 'bare', edit && 'editing')} role="slider" tabindex="0"
+  return html`<div class=${cls('pad', weight > 0 && 'up', over && 'over', !label && 'bare', edit && 'editing')} role="slider" tabindex=${operator.value ? 0 : -1} aria-disabled=${!operator.value || undefined}
       aria-label=${`pad ${n}${label ? `: ${label}` : ''}`} aria-valuemin="0" aria-valuemax="1" aria-valuenow=${weight} aria-valuetext=${`${Math.round(weight * 100)}%`}
       title=${pad?.prompt || pad?.text || undefined} style=${{ '--at': weight }}
       onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${up} onKeyDown=${keydown}
@@ -151,7 +169,7 @@ export function Pads({ count = 16 }) {
 /** The banks, what a tap does, and whether pads are being edited. */
 export function PadsBar() {
   const { banks } = show.value;
-  const modes = { toggle: 'tap: on and off; press longer: only while pressed; drag: weight', hold: 'only while pressed', solo: 'one pad alone' };
+  const modes = { toggle: 'tap: on and off; press longer: only while pressed; drag up or down, or along the lower edge: weight', hold: 'only while pressed', solo: 'one pad alone' };
   return html`<div class="banks" role="group" aria-label="bank">${banks.map((bank, i) => html`<button aria-pressed=${i === bankIndex.value}
       disabled=${!operator.value} onClick=${() => press(onBus('bank'), i + 1)} ...${mapped(onBus('bank'))}>${bank.name || i + 1}</button>`)}</div>
     <span class="end"></span>

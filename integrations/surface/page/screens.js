@@ -2,7 +2,7 @@
 
 import { cls, html, useEffect, useRef, useState } from './html.js';
 import { fire, press } from './socket.js';
-import { bus, kept, operator, parameter, previewStatus, status, value } from './state.js';
+import { bus, kept, operator, parameter, previewStatus, status, tempoStatus, value } from './state.js';
 import { watch } from './video.js';
 import { mapped, Slider } from './widgets.js';
 
@@ -44,18 +44,24 @@ function Empty({ program }) {
 }
 
 const fade = kept('fade', 2);
+/** @type {import('./vendor/signals.js').Signal<'s' | 'beats'>} */
+const fadeUnit = kept('fadeUnit', 's');
+const fadeText = () => fadeUnit.value === 's' ? `${fade.value.toFixed(1)} s` : `${fade.value.toFixed(fade.value % 1 ? 1 : 0)} ${fade.value === 1 ? 'beat' : 'beats'}`;
+const fadeSeconds = () => fadeUnit.value === 's' ? fade.value : (fade.value * 60) / (tempoStatus.value.bpm || 120);
 
 /** Take, swap back, copy; and which bus the controls play. */
 export function Take() {
   if (!operator.value || !parameter('preview/take')) return null;
   const running = ['running', 'resting'].includes(previewStatus.value.state);
   return html`<section class="take" aria-label="take">
-    <button class="button big" disabled=${!running} onClick=${() => fire('preview/take', fade.value)} ...${mapped('preview/take')}>
-      <b>TAKE</b><small>${fade.value ? `fade ${fade.value.toFixed(1)} s` : 'cut'}</small></button>
-    <${Slider} label="fade" now=${fade.value} low=${0} high=${10} step=${0.5} text=${`${fade.value.toFixed(1)} s`}
+    <button class="button big" disabled=${!running} onClick=${() => fire('preview/take', fadeSeconds())} ...${mapped('preview/take')}>
+      <b>TAKE</b><small>${fade.value ? `fade ${fadeText()}` : 'cut'}</small></button>
+    <${Slider} label="fade" now=${fade.value} low=${0} high=${fadeUnit.value === 's' ? 10 : 16} step=${fadeUnit.value === 's' ? 0.5 : 1} text=${fadeText()}
       onInput=${(/** @type {number} */ x) => fade.value = x} />
+    <div class="segments" role="group" aria-label="fade in">${/** @type {('s' | 'beats')[]} */ (['s', 'beats']).map(unit => html`<button aria-pressed=${fadeUnit.value === unit}
+      aria-label=${unit === 's' ? 'seconds' : 'beats'} onClick=${() => fadeUnit.value = unit}>${unit}</button>`)}</div>
     <button class="button" disabled=${!running} onClick=${() => fire('preview/take', 0)} title="take without a fade">Cut</button>
-    <button class="button" disabled=${!running} onClick=${() => fire('preview/back')} title="what was on air before" ...${mapped('preview/back')}>Swap back</button>
+    <button class="button" disabled=${!running} onClick=${() => fire('preview/back', fadeSeconds())} title="what was on air before" ...${mapped('preview/back')}>Swap back</button>
     <button class="button" disabled=${!running} onClick=${() => fire('preview/copy')} title="the preview becomes what the program is now"
       ...${mapped('preview/copy')}>Copy</button>
     <button class="button toggle" aria-pressed=${Boolean(value('preview/on').value)} onClick=${() => press('preview/on', !value('preview/on').value)}

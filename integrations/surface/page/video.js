@@ -88,14 +88,15 @@ async function webrtc(bus, stage, signal, front) {
     };
     const frame = () => {
       last = performance.now();
-      video.requestVideoFrameCallback?.(frame);
+      video.requestVideoFrameCallback(frame);
     };
-    video.requestVideoFrameCallback?.(frame);
+    if ('requestVideoFrameCallback' in video) video.requestVideoFrameCallback(frame);
+    else Object.assign(video, { ontimeupdate: () => last = performance.now() });
     stage.append(video);
     await peer.setLocalDescription(await peer.createOffer());
     const response = await fetch(`${bus}/offer`, {
       method: 'POST', body: peer.localDescription?.sdp, headers: { 'Content-Type': 'application/sdp' },
-      signal: AbortSignal.any([signal, AbortSignal.timeout(5000)]),
+      signal: AbortSignal.any?.([signal, AbortSignal.timeout(5000)]) ?? signal,
     });
     if (!response.ok) return false;
     place = response.headers.get('Location') ?? '';
