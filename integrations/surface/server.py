@@ -22,7 +22,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ PORTS_TRIED = 20  # after the one that the show names
 VALUES_INTERVAL_S = 1 / 60  # between two messages with values, to each page
 CONTROLS_INTERVAL_S = 1 / 120  # between two lines with values, to the control process
 CONTROLS_MAX = 64  # values in one such line; more wait for the next
-PENDING_MAX = 1024  # names of values that wait
+PENDING_MAX = 1024  # values of one page that wait
 CONNECTIONS_MAX = 64  # from one address
 REQUEST_TIMEOUT_S = 10.0  # from the beginning of a connection
 REPORT_INTERVAL_S = 0.5
@@ -108,40 +108,55 @@ class Client:
 
 class Controls:
     """Controls on their way to the control process. Of values only the latest are sent, at most 120 times a second;
-    what is fired is sent at once, after the values that came before it."""
+    what is fired is sent at once, after the values that came before it. Pages share the way: one with many values waits
+    for itself, and not the others for it."""
 
     def __init__(self, write: Callable[[dict[str, Any]], None]) -> None:
         self._write = write
-        self._waiting: dict[str, tuple[Any, float, str]] = {}
+        self._waiting: dict[Client, dict[str, list[Any]]] = {}  # rows by name
+        self._owners: dict[str, Client] = {}  # of the value of each name that waits
         self._timer: asyncio.TimerHandle | None = None
         self._sent_at = 0.0
         self.sent = 0
 
-    def set(self, values: Any, arrived_at: float, sender: str) -> None:
-        """ValueError where too many names wait already."""
+    def set(self, values: Mapping[str, Any], arrived_at: float, client: Client) -> None:
+        """ValueError where too many values of this page wait already."""
+        own = self._waiting.setdefault(client, {})
         for name, value in values.items():
-            if name not in self._waiting and len(self._waiting) >= PENDING_MAX:
+            owner = self._owners.get(name)
+            if owner is None and len(own) >= PENDING_MAX:
                 raise ValueError("too many different parameters at once: send fewer")
-            self._waiting[name] = value, arrived_at, sender
+            if owner is not None and owner is not client:
+                self._waiting[owner].pop(name, None)  # an older value must not be sent after this one
+            self._owners[name] = client
+            own[name] = [name, [value], arrived_at, client.sender]
         if self._timer is None:
             loop = asyncio.get_running_loop()
             wait = self._sent_at + CONTROLS_INTERVAL_S - loop.time()
             self._timer = loop.call_later(max(wait, 0.0), self._flush)
 
-    def fire(self, control: Fire, arrived_at: float, sender: str) -> None:
-        rows = self._take(PENDING_MAX)
-        self._send([*rows, [control.name, list(control.args), arrived_at, sender]])
+    def fire(self, control: Fire, arrived_at: float, client: Client) -> None:
+        rows = self._take(client, PENDING_MAX)
+        self._send([*rows, [control.name, list(control.args), arrived_at, client.sender]])
 
     def _flush(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer, self._sent_at = None, loop.time()
-        self._send(self._take(CONTROLS_MAX))
+        share = max(CONTROLS_MAX // max(len(self._waiting), 1), 1)
+        rows = [row for client in list(self._waiting) for row in self._take(client, share)]
+        self._send(sorted(rows, key=lambda row: row[2]))
         if self._waiting:
             self._timer = loop.call_later(CONTROLS_INTERVAL_S, self._flush)
 
-    def _take(self, most: int) -> list[list[Any]]:
-        names = list(self._waiting)[:most]
-        return [[name, [value], at, sender] for name in names for value, at, sender in [self._waiting.pop(name)]]
+    def _take(self, client: Client, most: int) -> list[list[Any]]:
+        """The values of a page that wait longest."""
+        own = self._waiting.get(client, {})
+        rows = [own.pop(name) for name in list(own)[:most]]
+        for row in rows:
+            del self._owners[row[0]]
+        if not own:
+            self._waiting.pop(client, None)
+        return rows
 
     def _send(self, rows: list[list[Any]]) -> None:
         if rows:
@@ -330,10 +345,10 @@ class Surface:
                     raise ValueError("viewers watch only")
                 elif isinstance(message, Values):
                     wait = messages.take(1 + len(message.values) / NAMES_PER_MESSAGE)
-                    self.controls.set(message.values, arrived_at, client.sender)
+                    self.controls.set(message.values, arrived_at, client)
                 else:
                     wait = fires.take()
-                    self.controls.fire(message, arrived_at, client.sender)
+                    self.controls.fire(message, arrived_at, client)
             except ValueError:
                 self.counts["refused"] += 1
                 wait = max(wait, messages.take(10.0))
