@@ -37,6 +37,9 @@ class WorldSpec:
     qualities: tuple[str, ...] = ()  # best first, each later one cheaper (size, window, ...); frames may be smaller
     matte: bool = False  # it can return the matte of its figure
     runtime: str = ""  # what computes its frames, for worlds that have several: "openvino bf16"
+    # What its tokens say, for worlds whose tokens can be read: row i of `Tokens.values` belongs to the i-th attribute,
+    # and column j of it holds the weight of that attribute's j-th value. Each value is a word that its prompts know.
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,9 @@ class WorldState:
 class World(Protocol):
     """A running generative model with its memory, which produces frames for ever. If its spec names `qualities`, it
     also has `set_quality(level: int)`, which takes effect with its next step or its next chunk. A world that becomes
-    faster after it was opened has `settle()`, which waits for that."""
+    faster after it was opened has `settle()`, which waits for that. A world whose state can go on in another process
+    with the same weights has `pack(state: WorldState) -> bytes` and `unpack(data: bytes) -> WorldState`; the second
+    raises ValueError for anything else."""
 
     @property
     def spec(self) -> WorldSpec: ...

@@ -28,6 +28,7 @@ from ..stage.sample import DT_MAX, DT_MIN
 from ..stage.scene import NUMBERS, SEED_DIM, Scene
 from ..stage.scene import SOUND as SOUND_NAMES
 from ..stage.vocabulary import ATTRIBUTES, FIGURES, OPENING, WIDTH
+from . import state as packed_state
 from .autoencoder import Autoencoder, AutoencoderConfig
 from .image_reader import ImageReader
 from .matte import matte
@@ -86,7 +87,8 @@ class Nano:
         self.rows, self.columns = shape_for(world.config, aspect)
         f = autoencoder.config.factor
         self._spec = WorldSpec("nano", self.columns * f, self.rows * f, 20.0, 1, ACTS,
-                               ("text", "image", "sound", "action", "live"), str(device), matte=True)  # fmt: skip
+                               ("text", "image", "sound", "action", "live"), str(device), matte=True,
+                               attributes=ATTRIBUTES)  # fmt: skip
         self.message = ""  # an error that did not stop the world; empty without one
         self.timings: dict[str, float] = {}
         self.reset(0)
@@ -311,6 +313,12 @@ class Nano:
         self.motion = replace(d["motion"])
         self.look, self.memory, self.cache = list(d["look"]), d["memory"], d["cache"].copy()
         self.noise.set_state(d["noise"])
+
+    def pack(self, state: WorldState) -> bytes:
+        return packed_state.pack(self, state)
+
+    def unpack(self, data: bytes) -> WorldState:
+        return packed_state.unpack(self, data)
 
 
 def _tuple(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from typing import TYPE_CHECKING
 
@@ -62,3 +63,9 @@ class TestCard:
 
     def restore(self, state: WorldState) -> None:
         self.seconds = float(state.data["seconds"])
+
+    def pack(self, state: WorldState) -> bytes:
+        return json.dumps(dict(state.data)).encode()
+
+    def unpack(self, data: bytes) -> WorldState:
+        return WorldState(json.loads(data))

@@ -97,11 +97,15 @@ def bench(
     kill: Annotated[
         bool, typer.Option("--kill", help="kill a random process of a show every 5 s, and count the missed ticks")
     ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="measure what an open preview costs the program, in turns of one show")
+    ] = False,
     minutes: Annotated[
         float | None, typer.Option(help="length of --rig (default: 10) or --kill (default: 2)", min=0.2)
     ] = None,
     size: Annotated[
-        str | None, typer.Option(help="size of sent frames (default: 1920x1080; with --rig and --kill 1280x720)")
+        str | None,
+        typer.Option(help="size of sent frames (default: 1920x1080; with --rig, --kill and --preview 1280x720)"),
     ] = None,
 ) -> None:
     """Measure this machine: speed, latency and regularity, alone and while another program uses a core.
@@ -109,7 +113,7 @@ def bench(
     Before a show: `wj bench --rig --minutes 10`. The exit code of --rig is 1 if an output caused a missed tick, if more
     than 1% of all ticks were missed, if a failure of one output cost another a fifth of its frames, or if an output did
     not recover. The exit code of --kill is 1 if the death of the clock cost more than 3 ticks, or that of another
-    process any.
+    process any. The exit code of --preview is 1 if the program keeps less than nine tenths of its rate.
     """
     if kill:
         result = call("worldjockey.node.measure.kill", "run", json_path, minutes or 2.0, model, size or "1280x720")
@@ -118,6 +122,9 @@ def bench(
         result = call(
             "worldjockey.node.measure.rehearsal", "run", json_path, minutes or 10.0, model, size or "1280x720"
         )
+        raise typer.Exit(int(not result["passed"]))
+    if preview:
+        result = call("worldjockey.node.measure.preview", "run", json_path, seconds, model, size or "1280x720")
         raise typer.Exit(int(not result["passed"]))
     if latency:
         call("worldjockey.node.measure.latency", "run", json_path, seconds, model, size or "1920x1080")

@@ -10,6 +10,8 @@ import signal
 import sys
 from typing import Any, NoReturn
 
+import psutil
+
 from .cell import Cell
 from .status import packed_status
 
@@ -53,6 +55,12 @@ def raise_priority(real_time: bool = False) -> None:
     if real_time:
         with contextlib.suppress(AttributeError, OSError):
             os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+
+
+def lower_priority() -> None:
+    """Lower the priority of this process below all others: it works with what they leave."""
+    with contextlib.suppress(psutil.Error, OSError):
+        psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS if sys.platform == "win32" else 19)
 
 
 def parent_died() -> bool:

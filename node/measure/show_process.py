@@ -54,9 +54,10 @@ def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pi
             outputs = {name: {k: v for k, v in message.items() if k != "latency_ms"}
                        for name, message in processes.output_statuses().items()}  # fmt: skip
             live = processes.live.status() if processes.live else {}
+            preview = processes.preview.status() if processes.preview else {}
             pipe.send({
                 "time": now, "clock": processes.clock.status(), "world": processes.world.status(), "outputs": outputs,
-                "live": live,
+                "live": live, "preview": preview,
             })  # fmt: skip
         except (OSError, EOFError):
             return True
@@ -99,7 +100,7 @@ class ShowProcess:
 
     @property
     def now(self) -> dict[str, Any]:
-        """The newest sample: {time, clock, world, outputs, live}; empty before the first."""
+        """The newest sample: {time, clock, world, outputs, live, preview}; empty before the first."""
         return self.samples[-1] if self.samples else {}
 
     def check(self) -> None:

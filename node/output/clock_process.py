@@ -16,7 +16,7 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.leadership import Leadership
 from ..ipc.mailbox import Mailbox
-from ..ipc.process import init_child, parent_died, publish_status, raise_priority, read_status
+from ..ipc.process import init_child, lower_priority, parent_died, publish_status, raise_priority, read_status
 from ..ipc.tick import CardLine, TickPlan
 from ..timing.pacing import Pace, passed
 from ..timing.percentiles import percentiles
@@ -103,20 +103,21 @@ def pick_up(fmt: VideoFormat, last: int, due: float, now: float, last_status: Ma
 
 def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layout, FrameRing], wakes: list[Any],
         clock: Cell, status: Cell, stop: Any, card: CardLine | None = None,
-        lead: Leadership | None = None) -> None:  # fmt: skip
+        lead: Leadership | None = None, background: bool = False) -> None:  # fmt: skip
     """The process's main.
 
     rings: from which the outputs read their frames, by layout. wakes: one semaphore for each output, released at every
     tick. clock: receives each tick's `TickPlan`. card: shared by the world and the outputs that may draw from its
     graphics card. lead: decides which of several clock processes keeps time; the others are ready, and wait for it to
-    die. This process only keeps time, in one thread: work that may block belongs to the control process.
+    die. background: with the least priority, for a bus that is not the program.
+    This process only keeps time, in one thread: work that may block belongs to the control process.
     """
     init_child()
     _keep_freed_memory()
     publisher = TickPublisher(fmt, rings, card)
     period = fmt.fps_den / fmt.fps_num
     program = Program(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), period)
-    raise_priority(real_time=True)
+    lower_priority() if background else raise_priority(real_time=True)
     if lead is not None:
         lead.wait(status, stop)
         if stop.is_set():

@@ -18,9 +18,18 @@ from ..ipc.cell import Cell
 from ..ipc.class_path import load_class
 from ..ipc.frame_ring import FrameRing, Pixels
 from ..ipc.mailbox import Mailbox
-from ..ipc.process import CLOSED, UNSUITABLE, init_child, parent_died, publish_status, raise_priority
+from ..ipc.process import (
+    CLOSED,
+    UNSUITABLE,
+    init_child,
+    lower_priority,
+    parent_died,
+    publish_status,
+    raise_priority,
+)
 from ..ipc.status import error_text
 from ..ipc.tick import CardLine, TickPlan
+from ..show.outputs import Bus
 from ..timing.percentiles import percentiles
 
 logger = logging.getLogger(__name__)
@@ -35,7 +44,7 @@ class OutputSpec:
     """What an output is made from.
 
     name: as the status lists it. class_path: "module:class". layout, holds, accepts_gpu_frames, wants_audio: as the
-    output declares them.
+    output declares them. bus: whose frames it sends.
     """
 
     name: str
@@ -45,6 +54,7 @@ class OutputSpec:
     options: dict[str, Any] = field(default_factory=dict)
     accepts_gpu_frames: bool = False
     wants_audio: bool = False
+    bus: Bus = "program"
 
     def make(self) -> Output:
         made: Output = load_class(self.class_path)(**self.options)
@@ -75,7 +85,9 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         raise SystemExit(UNSUITABLE if _is_permanent(error) else 1) from None
     corners = mailbox if type(output).set_keystone is not Output.set_keystone else None
     forwarder = AudioForwarder(output, audio) if audio is not None and output.wants_audio else None
-    if not output.background:
+    if spec.bus == "preview":
+        lower_priority()
+    elif not output.background:
         raise_priority()
     cpu = time.process_time()  # so that the status counts the frames alone, without starting up
     latencies, sendings = deque[float](maxlen=LATENCIES_MAX), deque[float](maxlen=LATENCIES_MAX)

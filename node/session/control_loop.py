@@ -49,6 +49,8 @@ class Statuses:
     @classmethod
     def of(cls, processes: Processes) -> Statuses:
         monitors = {"program": processes.monitor.status()} if processes.monitor else {}
+        if processes.preview and (shown := processes.preview.monitor_status()):
+            monitors["preview"] = shown
         return cls(processes.world.status(), processes.clock.status(), processes.output_statuses(), monitors)
 
     @cached_property
@@ -180,7 +182,7 @@ class _Announced:
         new = []
         for supervisor in processes.supervisors:
             event = supervisor.events[-1] if supervisor.events else ""
-            if event != self._last_event[id(supervisor)]:  # the same error again is not announced again
+            if event and event != self._last_event.get(id(supervisor)):  # the same error again is not announced again
                 self._last_event[id(supervisor)] = event
                 then = "playing on without it" if supervisor.unsuitable else "starting it again"
                 new.append(f"{event}; {then}{self._details}")

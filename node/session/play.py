@@ -24,7 +24,7 @@ from ..show.schema import Show
 from ..timing.percentiles import percentiles
 from . import browser
 from .control_loop import ControlLoop
-from .inputs import inputs_of, surface_of
+from .inputs import inputs_of, stills_folder, surface_of
 from .options import PlayOptions
 from .processes import Processes, monitor_spec, output_specs
 from .report import Report
@@ -101,7 +101,9 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         for source in inputs.values():  # first, so that a port in use is reported before anything is on air
             source.start(desk.deliver)
             stack.callback(source.stop)
-        processes = Processes.assemble(show, options, specs, fmt, mailbox, prompts, audio, monitor)
+        processes = Processes.assemble(
+            show, options, specs, fmt, mailbox, prompts, audio, monitor, desk.preview, stills_folder()
+        )
         report = Report(size=f"{fmt.width}x{fmt.height}", fps=fmt.fps)
         cpu = time.process_time()
         begin = time.monotonic()

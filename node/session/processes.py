@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from worldjockey.integrations import VideoFormat
 
+from ..control.preview import Preview
 from ..ipc.audio_ring import AudioRing
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing
@@ -24,14 +25,16 @@ from ..output.layouts import rings_for
 from ..output.worker import OutputSpec
 from ..remote.key import Key
 from ..show.fields import file_from
-from ..show.outputs import OutputEntry, class_path
+from ..show.outputs import Bus, OutputEntry, class_path
 from ..show.schema import Show
 from ..world import live_source
 from ..world import process as world_process
 from ..world.live_source import LiveSpec
 from ..world.process import NATIVE_BYTES, WORLD_PATIENCE_S, WorldOptions
+from ..world.prompt_reading import ReadingLine
 from .clock_pair import ClockPair
 from .options import PlayOptions
+from .preview_bus import PreviewBus, new_handover
 from .report import Report, latency
 
 METADATA_BYTES = 16 * 1024
@@ -48,17 +51,19 @@ def output_specs(entries: list[OutputEntry]) -> list[OutputSpec]:
         output = entry.make()
         before = sum(earlier.kind == entry.kind for earlier in entries[: len(specs)])
         label = f"{entry.kind} {before + 1}" if before else entry.kind
+        program = entry.bus == "program"  # of the preview, frames and no audio
         specs.append(
-            OutputSpec(label, class_path(entry.kind), output.layout, output.holds, dict(entry.options),
-                       output.accepts_gpu_frames, output.wants_audio)
+            OutputSpec(label if program else f"preview {label}", class_path(entry.kind), output.layout, output.holds,
+                       dict(entry.options), output.accepts_gpu_frames and program, output.wants_audio and program,
+                       entry.bus)
         )  # fmt: skip
     return specs
 
 
-def monitor_spec(media_host: str) -> OutputSpec:
-    """The specification of the program's monitor, through which the surface shows it. media_host: see
-    `MonitorOutput`."""
-    return OutputSpec("monitor", MONITOR, "native", 0, {"media_host": media_host})
+def monitor_spec(media_host: str, bus: Bus = "program") -> OutputSpec:
+    """The specification of a bus's monitor, through which the surface shows it. media_host: see `MonitorOutput`."""
+    name = "monitor" if bus == "program" else "preview monitor"
+    return OutputSpec(name, MONITOR, "native", 0, {"media_host": media_host}, bus=bus)
 
 
 def live_spec(show: Show, folder: Path) -> LiveSpec | None:
@@ -112,16 +117,21 @@ class Processes:
     metadata: Cell  # prompt, cue and latency as JSON, for outputs that send them on
     live: Supervisor | None = None  # reads the live picture
     monitor: Supervisor | None = None  # shows the program to the surface; none of the show's own outputs
+    preview: PreviewBus | None = None
+    reading: ReadingLine | None = None  # to ask what the world reads of a text
 
     @classmethod
     def assemble(cls, show: Show, options: PlayOptions, specs: list[OutputSpec], fmt: VideoFormat,
                  mailbox: Mailbox, prompts: list[str], audio: AudioRing | None,
-                 monitor: OutputSpec | None = None) -> Processes:  # fmt: skip
-        """Start every process of the show.
+                 monitor: OutputSpec | None = None, prepared: Preview | None = None,
+                 stills: Path = Path()) -> Processes:  # fmt: skip
+        """Start every process of the show; those of the preview start when it is opened.
 
         prompts: those of the snapshots, which may be recalled. audio: the show's, for outputs that carry it.
-        monitor: of the program, for the surface.
+        monitor: of the program, for the surface. prepared: the preview's side of control. stills: folder for the stills
+        that it draws.
         """
+        previewed, specs = [s for s in specs if s.bus == "preview"], [s for s in specs if s.bus == "program"]
         matte = any(spec.layout == "uyva" for spec in specs)
         key = _remote_key(show, options, matte)
         spec = live_spec(show, options.folder)  # raises where its file is missing: before any memory is shared
@@ -136,10 +146,11 @@ class Processes:
         on_card = any(spec.accepts_gpu_frames for spec in specs)
         paths = {spec.name: Cell(8) for spec in all_specs if on_card and spec.layout == "native"}
         card = CardLine(paths=paths) if paths and key is None else None
+        handover, reading = (new_handover(), ReadingLine()) if prepared is not None and key is None else (None, None)
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
             show.media(options.folder), (*show.ahead(), *prompts), feed,
-            card=card.memory if card else None, clock=tick, matte=matte,
+            card=card.memory if card else None, clock=tick, matte=matte, handover=handover, reading=reading,
         )  # fmt: skip
         target, target_options = _world(show, world_options, key)
         world = Supervisor("world", target, (target_options, mailbox, source), WORLD_PATIENCE_S)
@@ -156,11 +167,18 @@ class Processes:
         memory: list[Cell | FrameRing] = [source, tick, metadata, *rings.values()]
         memory += [feed.ring, feed.size] if feed else []
         memory += card.cells if card else []
-        return cls(world, clock, outputs, memory, metadata, live, shown)
+        memory += reading.cells if reading else []
+        preview = None
+        if prepared is not None:
+            watched = replace(monitor, name="preview monitor", bus="preview") if monitor else None
+            preview = PreviewBus(prepared, world_options, mailbox, world.status_cell, fmt, previewed, watched, metadata,
+                                 stills, remote=key is not None)  # fmt: skip
+        return cls(world, clock, outputs, memory, metadata, live, shown, preview, reading)
 
     @property
     def supervisors(self) -> list[Supervisor | ClockPair]:
         others = [other for other in (self.live, self.monitor) if other]
+        others += self.preview.supervisors if self.preview else []
         return [*self.outputs.values(), self.clock, self.world, *others]
 
     def watch(self, now: float) -> None:
@@ -171,6 +189,8 @@ class Processes:
         """
         for supervisor in self.supervisors:
             supervisor.watch(now)
+        if self.preview:
+            self.preview.watch(now)
         needs: list[Supervisor | ClockPair] = [self.world, self.clock]
         for needed in needs:
             if needed.error and not needed.ran:
@@ -193,6 +213,8 @@ class Processes:
             report.live = self.live.finish(deadline)
         if self.monitor:
             self.monitor.finish(deadline)
+        if self.preview:
+            self.preview.finish(deadline)
         clock = self.clock.finish(deadline)
         report.world = self.world.finish(deadline)
         report.frames_sent = clock.get("ticks", 0)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from worldjockey.integrations import Output
@@ -18,6 +18,7 @@ from ..ipc.class_path import load_class
 from .fields import SHORT, or_refuse, path_from, plainly
 
 logger = logging.getLogger(__name__)
+Bus = Literal["program", "preview"]
 GROUP = "worldjockey.outputs"  # the group of entry points in which other packages declare outputs
 # The class of each kind, "module:name". Other packages add more by entry points.
 BUILTIN_OUTPUTS = {
@@ -63,13 +64,14 @@ def output_class(kind: str) -> type[Output]:
 
 @dataclass(frozen=True)
 class OutputEntry:
-    """One output of a show: its kind, and the options that the show sets.
+    """One output of a show: its kind, the options that the show sets, and the bus whose frames it sends.
 
     ValueError, with the right ones, for a kind or an option that does not exist.
     """
 
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    bus: Bus = "program"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", _checked(self.kind, self.options))
@@ -86,19 +88,22 @@ class OutputEntry:
     def from_folder(self, folder: Path) -> OutputEntry:
         """With its paths as they are in a show file of that folder."""
         paths = {name: path_from(folder, value) for name, value in self.options.items() if isinstance(value, Path)}
-        return OutputEntry(self.kind, {**self.options, **paths})
+        return OutputEntry(self.kind, {**self.options, **paths}, self.bus)
 
     def with_options(self, **options: Any) -> OutputEntry:
-        return OutputEntry(self.kind, {**self.options, **options})
+        return OutputEntry(self.kind, {**self.options, **options}, self.bus)
 
     def dump(self) -> str | dict[str, Any]:
         """The entry as `parse_output` reads it: the short form where one option or none is set."""
+        plain = {key: _plain(value) for key, value in self.options.items()}
+        if self.bus != "program":
+            return {"kind": self.kind, "bus": self.bus, **plain}
         if not self.options:
             return self.kind
         name = output_class(self.kind).short
         if self.options.keys() == {name} and str(self.options[name]).strip():
             return f"{self.kind}:{self.options[name]}"
-        return {"kind": self.kind, **{key: _plain(value) for key, value in self.options.items()}}
+        return {"kind": self.kind, **plain}
 
 
 def parse_output(value: Any) -> OutputEntry:
@@ -113,7 +118,11 @@ def parse_output(value: Any) -> OutputEntry:
         kind, _, option = (part.strip() for part in value.partition(":"))
         return OutputEntry(kind, {output_class(kind).short: option} if option else {})
     if isinstance(value, dict) and isinstance(value.get("kind"), str):
-        return OutputEntry(value["kind"].strip(), {k: v for k, v in value.items() if k != "kind" and v is not None})
+        bus: Bus | None = next((bus for bus in get_args(Bus) if bus == value.get("bus", "program")), None)
+        if bus is None:
+            raise ValueError(f"bus is program or preview, not {SHORT.repr(value.get('bus'))}")
+        options = {k: v for k, v in value.items() if k not in ("kind", "bus") and v is not None}
+        return OutputEntry(value["kind"].strip(), options, bus)
     if isinstance(value, OutputEntry):
         return value
     raise ValueError(f"write an output as ndi, file:clip.mp4 or {{kind: ndi, name: x}}, not as {SHORT.repr(value)}")

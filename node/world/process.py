@@ -19,7 +19,17 @@ from worldjockey.model.spec import CAMERA_AXES
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.mailbox import Mailbox, Triggers
-from ..ipc.process import exit_now, init_child, limit_threads, parent_died, publish_status, raise_priority, stay_offline
+from ..ipc.process import (
+    CLOSED,
+    exit_now,
+    init_child,
+    limit_threads,
+    lower_priority,
+    parent_died,
+    publish_status,
+    raise_priority,
+    stay_offline,
+)
 from ..ipc.status import error_text
 from ..ipc.tick import TickPlan
 from ..parameters import PARAMETERS
@@ -29,15 +39,19 @@ from ..timing.pacing import LOCK_SHARE, step_start
 from ..timing.percentiles import percentiles
 from .adaptive_quality import Governor
 from .frame_publisher import FramePublisher
+from .handover import Handover, StateGiver
 from .heartbeat import Heartbeat
 from .live_conditioning import LiveConditioning
 from .live_source import LiveFeed
 from .playout import Playout
+from .preview import PreviewLine, PreviewSide
 from .prompt_deck import Deck
 from .prompt_encoder import Encoder
+from .prompt_reading import Reader, ReadingLine
 
 if TYPE_CHECKING:
     from worldjockey.model import Controls, World
+    from worldjockey.model.spec import WorldState
 
 logger = logging.getLogger(__name__)
 DT_MIN, DT_MAX = 1 / 120, 1 / 8  # seconds of world time that one step covers
@@ -47,6 +61,7 @@ WORLD_PATIENCE_S = {"running": 15.0}
 CHUNK_DT_MAX = 10.0  # the same for smoothing the faders of a world that makes chunks
 AUDIO_PARAMETERS = ("sound/level", "sound/bass", "sound/treble", "sound/onset")
 STEPS_KEPT = 512  # for percentiles
+RATE_S = 3.0  # over which a preview's rate is counted: it rests from time to time
 DURATIONS_KEPT = 20  # steps whose durations say how long the next one takes
 CLOCK_SILENT_S = 1.0  # after which the clock's last tick says nothing of the next one
 
@@ -58,7 +73,8 @@ class WorldOptions:
     to encode ahead of time. live: live video. returns: another world will be opened after this one. card: cell in
     which the memory of frames on a graphics card is published; None where no output uses it. clock: cell with the
     clock's latest `TickPlan`; None where no clock is near. matte: frames shall be
-    RGBA with the figure as alpha."""
+    RGBA with the figure as alpha. handover: to give the world's state to a preview. reading: to answer what the world
+    reads of a text. preview: this is the preview's world."""
 
     model: str
     device: str = "auto"
@@ -72,10 +88,14 @@ class WorldOptions:
     card: Cell | None = None
     clock: Cell | None = None
     matte: bool = False
+    handover: Handover | None = None
+    reading: ReadingLine | None = None
+    preview: PreviewLine | None = None
 
 
 STEP_ATTEMPTS = 3  # of one step; then the process is started anew
 STEP_ERROR_S = 10.0  # that the error of a step stays in the status
+TOO_LARGE = "two worlds of this size have no room here, so there is no preview"
 NO_MATTE = "this world has no matte, so key: figure makes the whole frame opaque: use key: luma or key: green"
 
 
@@ -94,6 +114,8 @@ class WorldStepper:
         self._controls: Controls | None = None  # of the current chunk
         self._turn, self._waited = 0, 0.0  # steps in that chunk so far, and seconds
         self._step_error, self._failed_at = "", float("-inf")  # of the latest step that failed
+        if options.reading is not None:
+            self.encoder.reader = Reader(world, options.reading)
 
     @property
     def bursts(self) -> bool:
@@ -174,6 +196,19 @@ class WorldStepper:
         self._turn += 1
         return frames, FrameInfo(time.monotonic(), self.newest_control_at, wall)
 
+    def start_from(self, state: WorldState | None) -> None:
+        """Go on from the state of another world of the same weights; None begins anew. Triggers that were fired before
+        are over, since their world has obeyed them."""
+        reading = self.mailbox.read()
+        self.triggers.fired(reading.counts)
+        self.take_prompts()
+        if state is None:
+            self.world.reset(reading.values["seed"])
+        else:
+            self.world.restore(state)
+        self.new, self._controls, self._turn, self._waited = False, None, 0, 0.0
+        self.smoothed.clear()
+
     def _stepped(self, controls: Controls, seed: int) -> Any:
         """One step of the world. A step that fails (a GPU out of memory for a moment, an image that it cannot use) is
         taken again from the state before it, and then from the world's beginning; the frame holds meanwhile."""
@@ -247,9 +282,12 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
         import torch
 
         torch.set_num_threads(threads)
-        raise_priority()  # before torch starts threads
+        lower_priority() if options.preview else raise_priority()  # before torch starts threads
         from worldjockey.model import load
 
+        if options.preview and (too_large := _too_large(options)):
+            publish_status(status, {**fields, "state": "too large", "message": too_large})
+            raise SystemExit(CLOSED)
         with _torchrun_team(options, threads) as (device, shared):
             world = shared(load(options.model, device=device, aspect=options.aspect))
             stepper = WorldStepper(world, mailbox, options)
@@ -258,9 +296,26 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
             _play(stepper, ring, status, fields, stop)
     except Exception as error:
         logger.exception("the world failed")
+        if options.preview and "out of memory" in str(error).lower():
+            publish_status(status, {**fields, "state": "too large", "message": TOO_LARGE})
+            raise SystemExit(CLOSED) from None
         publish_status(status, {**fields, "state": "error", "message": error_text(error)})
         raise SystemExit(1) from None
     exit_now()
+
+
+def _too_large(options: WorldOptions) -> str:
+    """Why a second world has no room beside the program's; empty where it has. The registry declares the memory."""
+    import psutil
+    import torch
+    from worldjockey.model.registry import entry_for
+
+    needed = entry_for(options.model).memory * 1e9
+    on_gpu = options.device.startswith("cuda") or (options.device == "auto" and torch.cuda.is_available())
+    free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
+    if needed <= free:
+        return ""
+    return f"{TOO_LARGE}: it needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
 
 
 @contextlib.contextmanager
@@ -312,12 +367,45 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
     next_start = begin
     publisher = FramePublisher(ring, stepper.options.card)
     playout, governor = None, Governor(spec.fps, show_fps, stepper.bursts, spec.steps_per_chunk, spec.qualities)
-    level = 0
+    level, busy = 0, 0.0
+    giver = StateGiver(stepper.world, stepper.options.handover) if stepper.options.handover else None
+    preview = PreviewSide(stepper, stepper.options.preview) if stepper.options.preview else None
+
+    def publish() -> bool:
+        """Publish the status from time to time; whether the process goes on."""
+        nonlocal published_at
+        if time.monotonic() - published_at <= 0.25:
+            return True
+        published_at = time.monotonic()
+        if parent_died():
+            return False
+        recent = [(at, n) for at, n in arrived if preview is None or published_at - at < RATE_S]
+        since = recent[-1][0] - recent[0][0] if len(recent) > 1 else 0.0
+        rate = sum(n for _, n in recent[1:]) / since if since else 0.0
+        heartbeat.publish({
+            **fields, "state": "running", "device": spec.device, "runtime": stepper.world.spec.runtime,
+            "width": spec.width, "height": spec.height,
+            "fps": round(rate, 2), "wanted_fps": round(stepper.rate if playout else 1 / period, 2),
+            "frames": made, "busy_s": round(busy, 4), "encode_ms": round(stepper.encoder.encode_ms, 2),
+            "quality": governor.message(), "message": stepper.error, "card": publisher.error,
+            "unread": stepper.encoder.unread,
+            "cues_to_encode": stepper.encoder.waiting,
+            **{key: percentiles(values) for key, values in timings.items()},
+            **(preview.status() if preview else {}),
+        })  # fmt: skip
+        return True
+
     if stepper.bursts:
         frozen = partial(stepper.mailbox.value, "freeze")
         playout = Playout(publisher, spec.steps_per_chunk, lambda: stepper.rate, show_fps, lambda: frozen() != 0)
         playout.start()
     while not stop.is_set():
+        if giver is not None:
+            giver.give()
+        if preview is not None and not preview.ready():
+            if not publish():
+                return
+            continue
         if playout is None:
             next_start = just_in_time(next_start, durations, stepper.options.clock, period)
         now = time.monotonic()
@@ -339,6 +427,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
             frames, info = result
             host_frames = publisher.take(frames)
             took = time.monotonic() - start
+            busy += took
             durations.append(took)
             if info.newest_control_at > obeyed:
                 obeyed = info.newest_control_at
@@ -354,21 +443,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
             arrived.append((time.monotonic(), len(host_frames)))
             for key, value in getattr(stepper.world, "timings", {}).items():
                 timings.setdefault(key, deque(maxlen=STEPS_KEPT)).append(value)
-        if time.monotonic() - published_at > 0.25:
-            published_at = time.monotonic()
-            if parent_died():
-                return
-            since = arrived[-1][0] - arrived[0][0] if len(arrived) > 1 else 0.0
-            rate = sum(n for _, n in list(arrived)[1:]) / since if since else 0.0
-            heartbeat.publish({
-                **fields, "state": "running", "device": spec.device, "runtime": stepper.world.spec.runtime,
-                "width": spec.width, "height": spec.height,
-                "fps": round(rate, 2), "wanted_fps": round(stepper.rate if playout else 1 / period, 2),
-                "frames": made, "encode_ms": round(stepper.encoder.encode_ms, 2),
-                "quality": governor.message(), "message": stepper.error, "card": publisher.error,
-                "unread": stepper.encoder.unread,
-                "cues_to_encode": stepper.encoder.waiting,
-                **{key: percentiles(values) for key, values in timings.items()},
-            })  # fmt: skip
+        if not publish():
+            return
     if playout:
         playout.end()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from worldjockey.model import World
     from worldjockey.model.spec import Tokens
 
+    from .prompt_reading import Reader
+
 CACHE_BYTES = 256 << 20  # tokens of prompts that were encoded
 POLL_INTERVAL_S = 0.003
 PROMPT_CHARS = 60  # of a prompt in a message
@@ -51,6 +53,8 @@ class Encoder(threading.Thread):
         self._cache: dict[str, Tokens] = {}  # in the order of their last use
         self._room = CACHE_BYTES
         self._lock, self._ended = threading.Lock(), threading.Event()
+        self._encoding = threading.Lock()  # a world encodes one prompt at a time
+        self.reader: Reader | None = None  # answers what the world reads of a text
         self.done: queue.SimpleQueue[tuple[str, TextValue, Tokens | None]] = queue.SimpleQueue()
         self.encode_ms = 0.0
         self.error = ""
@@ -112,11 +116,19 @@ class Encoder(threading.Thread):
     def run(self) -> None:
         while not self._ended.is_set():
             self.once()
+            if self.reader is not None:
+                self.reader.answer()
             if not self.prepare():
                 self._ended.wait(POLL_INTERVAL_S)
 
     def end(self) -> None:
         self._ended.set()
+
+    def encode(self, text: str) -> Tokens:
+        """The tokens of a prompt, from the cache or encoded now."""
+        with self._lock:
+            tokens = self._cache.get(text)
+        return self._encode(text) if tokens is None else tokens
 
     def _encode(self, text: str) -> Tokens:
         from worldjockey.model import Prompt
@@ -124,7 +136,8 @@ class Encoder(threading.Thread):
         begin = time.perf_counter()
         media = self._media.get(text)
         prompt = Prompt(text_alone(text), **media.prompt(self._world.spec.fps)) if media else Prompt(text)
-        tokens = self._world.encode(prompt)
+        with self._encoding:
+            tokens = self._world.encode(prompt)
         self.encode_ms = (time.perf_counter() - begin) * 1e3
         with self._lock:
             self._keep(text, tokens)

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -463,3 +464,37 @@ def test_what_was_prepared_is_fed_back_by_its_own_name_and_taken_to_the_frame(
         wait_for(lambda: stage.shows(RED), what="what was there before")
 
     stage.play(show(), scenario)
+
+
+def test_a_preview_shows_what_is_prepared_and_its_death_costs_the_program_nothing(
+    stage: Stage, wait_for: Callable[..., None]
+) -> None:
+    stage.output("audience")
+    stage.output("desk")
+    stage.specs[-1] = replace(stage.specs[-1], bus="preview")
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        stage.hand.play("pad/1/text", "#00ff00")
+        assert pid_of("preview world") == 0, "closed, it costs nothing"
+        stage.hand.play("preview/on", 1)
+        wait_for(lambda: stage.shows(RED, "desk"), 40, "the program's picture on the preview")
+        stage.hand.play("preview/pad/1", 1.0)
+        wait_for(lambda: stage.shows(GREEN, "desk"), what="what is prepared")
+        assert stage.shows(RED)
+        first = pid_of("preview world")
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: pid_of("preview world") not in (0, first), what="another preview world")
+        stage.hand.play("preview/prompt", "#0000ff", 0.0)
+        stage.hand.play("preview/pad/1", 0.0)
+        wait_for(lambda: stage.shows(BLUE, "desk"), 40, "the new world has what was prepared")
+        stage.hand.play("preview/take", "cut")
+        wait_for(lambda: stage.shows(BLUE), what="the take")
+        stage.hand.play("preview/on", 0)
+        wait_for(lambda: not any(map(pid_of, ("preview world", "preview clock", "desk"))), what="the end of it")
+
+    report = stage.play(show(), scenario)
+    assert report.missed == 0
+    assert longest_gap(stage.frames("audience")) < GAP
+    assert report.restarts == 0
+    assert not any(colour == GREEN for _, colour in stage.frames("audience"))
