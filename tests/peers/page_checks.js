@@ -33,7 +33,7 @@
 
   /** How much redder than blue the program is, 0..255. */
   red: () => {
-    const shown = document.querySelector('.screen.program :is(canvas, video)'), copy = document.createElement('canvas');
+    const shown = document.querySelector('.screen.program .on'), copy = document.createElement('canvas');
     [copy.width, copy.height] = [64, 36];
     const pen = copy.getContext('2d', { willReadFrequently: true });
     pen.drawImage(shown, 0, 0, 64, 36);

@@ -15,7 +15,9 @@ export function watch(bus, stage, onChange) {
   /** @param {HTMLElement} element
    * @param {Picture} picture */
   const front = (element, picture) => {
-    for (const other of [...stage.children]) if (other !== element) other.remove();
+    if (!element.isConnected) stage.append(element);
+    element.classList.add('on');
+    for (const other of stage.querySelectorAll('.on')) if (other !== element) other.remove(); // no black in between
     shown = true;
     onChange(picture);
   };
@@ -144,7 +146,6 @@ async function mjpeg(bus, stage, signal, front) {
         if (canvas.width !== frame.width || canvas.height !== frame.height) [canvas.width, canvas.height] = [frame.width, frame.height];
         pen.drawImage(frame, 0, 0);
         if (!canvas.isConnected) {
-          stage.append(canvas);
           front(canvas, { way: 'JPEG', width: frame.width, height: frame.height });
         }
         frame.close();

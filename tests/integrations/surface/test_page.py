@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from surface_mock import Mock
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-
-SIZES = {"desk": (1440, 900), "tablet": (1180, 820), "phone": (390, 844)}
-CHECKS = (Path(__file__).resolve().parents[2] / "peers/page_checks.js").read_text("utf-8")
+from surface_page import SIZES, check, chromium, drag, middle, open_at, pad
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
+@pytest.fixture(scope="module", name="chromium")
+def chromium_fixture() -> Iterator[Any]:
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -45,43 +33,13 @@ def open_page(chromium: Any, mock: Mock) -> Iterator[Opener]:
         problems: list[str] = []
 
         def start(size: str = "desk", server: Mock = mock) -> Any:
-            width, height = SIZES[size]
-            context = chromium.new_context(
-                viewport={"width": width, "height": height}, has_touch=size != "desk", is_mobile=size == "phone"
-            )
-            stack.callback(context.close)
-            page = context.new_page()
-            page.set_default_timeout(5000)
-            page.on("pageerror", lambda error: problems.append(str(error)))
-            page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
-            page.goto(server.url + "?mjpeg")
+            page = open_at(chromium, server.url + "?mjpeg", size, problems)
+            stack.callback(page.context.close)
             page.wait_for_selector(".screen canvas")
             return page
 
         yield start
         assert problems == []
-
-
-def check(page: Any, what: str, *args: str) -> Any:
-    """One of peers/page_checks.js."""
-    return page.evaluate(f"{CHECKS.rstrip()}.{what}(...{json.dumps(args)})")
-
-
-def middle(page: Any, selector: str) -> tuple[float, float]:
-    box = page.locator(selector).first.bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-
-
-def pad(page: Any, n: int) -> Any:
-    return page.locator(f".pad[aria-label^='pad {n}:']")
-
-
-def drag(page: Any, selector: str, dx: float, dy: float, steps: int = 8) -> None:
-    x, y = middle(page, selector)
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + dx, y + dy, steps=steps)
-    page.mouse.up()
 
 
 def last(mock: Mock, name: str) -> Any:

@@ -1,0 +1,163 @@
+"""The page, in Debian's Chromium, against a real show."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from surface_page import check, chromium, drag, open_at, pad
+from worldjockey.node.measure.show_process import free_port
+
+pytestmark = pytest.mark.slow
+PATIENCE_S = 90.0  # a world that shares its processor takes seconds for a step
+SHOW = """\
+name: small
+size: 512x288
+fps: 20
+prompt: the open sea at noon, clear air, natural colours   # the light of day
+pads:
+  - {label: night, text: "midnight, moonlight, deep blue"}
+  - {label: red, text: "sunset, red"}
+  - city skyline, neon lights
+cues:
+  - {name: opening, pads: {}, values: {energy: 0}, seconds: 1}
+  # the storm is long
+  - {name: storm, pads: {night: 0.5}, values: {energy: 0.7}, seconds: 1}
+outputs: []
+midi: {enabled: false}
+"""
+
+
+class Show:
+    """`wj play` of a file, without a window; `url` of its page."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file, self.url = folder / "small.yaml", ""
+        self._log = folder / "play.log"
+
+    @contextlib.contextmanager
+    def play(self) -> Iterator[Show]:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}/"
+        command = [sys.executable, "-m", "worldjockey.node", "play", str(self.file), "--headless"]
+        command += ["--surface-port", str(port), "--osc-port", str(free_port())]
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "DISPLAY": ""})
+        try:
+            yield self
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def show(tmp_path: Path) -> Show:
+    show = Show(tmp_path)
+    show.file.write_text(SHOW, "utf-8")
+    return show
+
+
+Opener = Callable[..., Any]
+
+
+@pytest.fixture
+def open_page(browser: Any, wait_for: Callable[..., None]) -> Iterator[Opener]:
+    """Opens the page of a show once it is served, and waits for the program's picture."""
+    problems: list[str] = []
+    with contextlib.ExitStack() as stack:
+
+        def start(show: Show, size: str = "desk") -> Any:
+            def served() -> bool:
+                with contextlib.suppress(OSError), urllib.request.urlopen(show.url, timeout=PATIENCE_S) as answer:
+                    return bool(answer.status == 200)
+                return False
+
+            wait_for(served, PATIENCE_S, "the page to be served")
+            page = open_at(browser, show.url, size, problems, PATIENCE_S)
+            stack.callback(page.context.close)
+            page.locator(".screen.program .on").first.wait_for()
+            return page
+
+        yield start
+    # The monitor starts with the world, and a browser logs what is refused until then, or while the server is away.
+    assert [problem for problem in problems if not problem.startswith(("Failed to load", "WebSocket connection"))] == []
+
+
+def state(page: Any, what: str) -> Any:
+    """What the page knows, by an expression over the exports of its state.js."""
+    return page.evaluate(f"import('./state.js').then(state => {what})")
+
+
+def test_a_real_show_by_mouse(show: Show, open_page: Opener, wait_for: Callable[..., None]) -> None:
+    with show.play():
+        page = open_page(show)
+        wait_for(lambda: state(page, "state.status.value.world.state") == "running", PATIENCE_S)
+        pad(page, 2).click()
+        wait_for(lambda: check(page, "red") > 25, PATIENCE_S, "a red sunset")
+        pad(page, 2).click()
+        pad(page, 1).click()
+        wait_for(lambda: check(page, "red") < -5, PATIENCE_S, "a blue night")
+        pad(page, 1).click()
+        drag(page, ".slider[aria-label='energy']", 40, 0)
+        page.get_by_role("button", name="jump", exact=True).click()
+        wait_for(lambda: state(page, "state.value('act').value") == "jump", PATIENCE_S)
+        assert state(page, "state.value('energy').value") > 0.5
+        page.get_by_label("prompt of the program").fill("a volcano, red, sunset")
+        page.keyboard.press("Enter")
+        wait_for(lambda: check(page, "red") > 25, PATIENCE_S, "what was typed")
+        page.locator(".transport .go").click()
+        page.locator(".transport .go").click()
+        wait_for(lambda: state(page, "state.status.value.cue.now") == 1, PATIENCE_S)
+        wait_for(lambda: pad(page, 1).get_attribute("aria-valuenow") == "0.5", PATIENCE_S, "the cue's pad")
+
+
+def test_by_keyboard_and_touch_on_two_pages_in_step(
+    show: Show, open_page: Opener, wait_for: Callable[..., None]
+) -> None:
+    with show.play():
+        desk, phone = open_page(show), open_page(show, "phone")
+        desk.locator(".slider[aria-label='energy']").press("End")
+        wait_for(
+            lambda: phone.locator(".slider[aria-label='energy']").get_attribute("aria-valuenow") == "1", PATIENCE_S
+        )
+        phone.get_by_role("tab", name="pads").last.tap()
+        pad(phone, 2).tap()
+        wait_for(lambda: pad(desk, 2).get_attribute("aria-valuenow") == "1", PATIENCE_S)
+        phone.get_by_role("tab", name="cues").tap()
+        phone.locator(".transport .go").tap()
+        wait_for(lambda: desk.locator(".cue.now").inner_text().startswith("1"), PATIENCE_S)
+        wait_for(lambda: pad(desk, 2).get_attribute("aria-valuenow") == "0", PATIENCE_S, "the cue lowers all pads")
+        desk.reload()
+        wait_for(lambda: desk.locator(".cue.now").count() == 1, PATIENCE_S, "the same after a reload")
+
+
+def test_kill_9_of_the_surface_is_survived(show: Show, open_page: Opener, wait_for: Callable[..., None]) -> None:
+    with show.play():
+        page = open_page(show)
+        pad(page, 1).click()
+        wait_for(lambda: state(page, "state.value('pad/1').value") == 1, PATIENCE_S)
+        os.kill(int(state(page, "state.status.value.inputs.surface.pid")), signal.SIGKILL)
+        wait_for(lambda: state(page, "state.line.value") != "open", PATIENCE_S)
+        wait_for(lambda: state(page, "state.line.value") == "open", PATIENCE_S, "the page comes back by itself")
+        assert pad(page, 1).get_attribute("aria-valuenow") == "1"
+        assert state(page, "state.status.value.clock.missed") == 0
+        pad(page, 1).click()
+        wait_for(lambda: state(page, "state.value('pad/1').value") == 0, PATIENCE_S)
