@@ -3,16 +3,60 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from ..parameters import SWITCH_WORDS
+from ..parameters import OSC_PREFIX, SWITCH_WORDS
 from .fields import SHORT, ShowModel, file_from, known_parameter, none_if_off
 from .midi_controllers import known, rules
 from .midi_mapping import MidiMapping
 from .yaml_file import ShowError
+
+
+class OscMapping(ShowModel):
+    """One line of a show's `osc: map:`: an address of another program that plays a parameter.
+
+    address: as that program sends it, as in /1/fader3. to: the parameter. low, high: the values for 0 and 1 of the
+    message's first argument, by default the ends of the parameter's range. value: what a press sends, as a cue's name
+    or a prompt's text. curve: of the way from low to high.
+    """
+
+    address: str = Field(min_length=2, max_length=200)
+    to: str
+    low: float | None = None
+    high: float | None = None
+    value: str | float | None = None
+    curve: Literal["linear", "log", "exp", "s"] = "linear"
+
+    @field_validator("address")
+    @classmethod
+    def _address(cls, address: str) -> str:
+        if not address.startswith("/") or re.search(r"[\s#*,?\[\]{}]", address):
+            raise ValueError(f"{SHORT.repr(address)} is not an OSC address: write it as in /1/fader3")
+        if address.startswith(OSC_PREFIX):
+            raise ValueError(f"{address} is an address of the node's own: map one of another program")
+        return address
+
+    @model_validator(mode="after")
+    def _fits(self) -> OscMapping:
+        p = known_parameter(self.to)
+        if p.kind == "text" and self.value is None:
+            raise ValueError(f"{self.to} is a text: add `value: ...` with the text that a press is to send")
+        return self
+
+    def rule(self) -> dict[str, Any]:
+        """The fields of the OSC input's `AddressRule`."""
+        p = known_parameter(self.to)
+        ranged = p.kind in ("float", "int")
+        low = (p.low if ranged else 0.0) if self.low is None else self.low
+        high = (p.high if ranged else len(p.choices) - 1.0 if p.kind == "enum" else 1.0) if (
+            self.high is None) else self.high  # fmt: skip
+        press = None if self.value is None and p.kind != "trigger" else () if self.value is None else (self.value,)
+        return {"address": self.address, "target": p.name, "low": low, "high": high, "curve": self.curve,
+                "press": press, "latest": press is None}  # fmt: skip
 
 
 class Osc(ShowModel):
@@ -22,7 +66,7 @@ class Osc(ShowModel):
     feedback: a port on the last sender's machine, or "host:port".
     allow: hosts that get answers besides this machine: addresses, networks as in 192.168.1.0/24, lan, or any.
     query: the TCP port of OSCQuery, where other programs list the parameters; null turns it off.
-    aliases: programs whose addresses are accepted too (compat/osc_aliases.py).
+    aliases: programs whose addresses are accepted too (compat/osc_aliases.py). map: addresses of other programs.
     """
 
     enabled: bool = True
@@ -32,6 +76,7 @@ class Osc(ShowModel):
     allow: list[str] = Field(default=[])
     query: Annotated[int | None, BeforeValidator(none_if_off)] = Field(default=9012, ge=1, le=65535)
     aliases: list[Literal["scope", "streamdiffusion"]] = Field(default=[])
+    map: list[OscMapping] = Field(default=[])
 
     @field_validator("host")
     @classmethod

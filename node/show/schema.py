@@ -21,7 +21,7 @@ from worldjockey.model.registry import preset_values, split_options
 from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
 from ..timing.tempo import Quantise
 from .banks import Banks
-from .connections import LiveInput, Midi, Osc, Sound, Surface, parse_live
+from .connections import LiveInput, Midi, Osc, OscMapping, Sound, Surface, parse_live
 from .fields import (
     ShowModel,
     check_values,
@@ -33,6 +33,8 @@ from .fields import (
     parse_world_address,
     switched,
 )
+from .gamepad import Gamepad, GamepadMapping
+from .keys import check_keys
 from .media import Media
 from .midi_mapping import MidiMapping
 from .modulators import ModulatorLine
@@ -58,6 +60,10 @@ def _world(value: str | None) -> str | None:
     return None if value is None else parse_world_address(value)
 
 
+def _keys(value: Any) -> Any:
+    return check_keys(value) if isinstance(value, dict) else value
+
+
 class Show(ShowModel):
     """Everything that one performance needs.
 
@@ -67,6 +73,8 @@ class Show(ShowModel):
     the show file's folder.
     banks: pads by the name of their bank, in place of `pads`. The show opens with the first bank, or with the one that
     `values: {bank: 2}` selects.
+    keys: what the keys of a computer keyboard do, where that is not their default (keys.py). favourites: prompts that
+    the performer's page offers.
     """
 
     name: str = Field(default="worldjockey", min_length=1, max_length=200)
@@ -82,12 +90,15 @@ class Show(ShowModel):
     cues: list[Cue] = Field(default=[])
     quantise: Annotated[Quantise, BeforeValidator(lambda value: none_if_off(value) or "none")] = "none"
     modulators: list[ModulatorLine] = Field(default=[], max_length=MODULATORS)
+    keys: Annotated[dict[str, str | None], BeforeValidator(_keys)] = Field(default={})
+    favourites: list[Annotated[str, Field(min_length=1, max_length=TEXT_BYTES)]] = Field(default=[], max_length=500)
     snapshots: Annotated[str | None, BeforeValidator(none_if_off)] = Field(default=None, min_length=1)
     outputs: list[Annotated[OutputEntry, BeforeValidator(parse_output), PlainSerializer(OutputEntry.dump)]] = Field(
         default_factory=lambda: [OutputEntry("window"), OutputEntry("ndi")]
     )
     osc: Annotated[Osc, BeforeValidator(switched)] = Field(default_factory=Osc)
     midi: Annotated[Midi, BeforeValidator(switched)] = Field(default_factory=Midi)
+    gamepad: Annotated[Gamepad, BeforeValidator(switched)] = Field(default_factory=Gamepad)
     sound: Annotated[Sound, BeforeValidator(switched)] = Field(default_factory=Sound)
     surface: Annotated[Surface, BeforeValidator(switched)] = Field(default_factory=Surface)
     live: Annotated[LiveInput | None, BeforeValidator(parse_live)] = None
@@ -245,8 +256,12 @@ def _owner(loc: tuple[Any, ...]) -> type[BaseModel]:
     """The model that a line at this place of the file belongs to."""
     if loc[:2] == ("midi", "map"):
         return MidiMapping
+    if loc[:2] == ("osc", "map"):
+        return OscMapping
+    if loc[:2] == ("gamepad", "map"):
+        return GamepadMapping
     parts: dict[str, type[BaseModel]] = {
         "pads": Pad, "banks": Pad, "cues": Cue, "osc": Osc, "midi": Midi, "surface": Surface,
-        "modulators": ModulatorLine, "live": LiveInput,
+        "modulators": ModulatorLine, "gamepad": Gamepad, "live": LiveInput,
     }  # fmt: skip
     return Show if len(loc) == 1 else parts.get(str(loc[0]), Show)

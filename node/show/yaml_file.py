@@ -121,7 +121,7 @@ def decoded(raw: bytes, source: str) -> str:
             f"`wj play --live file:{source}` or `--sound {source}`"
         )
     try:
-        return _plain(raw.decode(_encoding(raw)))
+        return plain_spaces(raw.decode(_encoding(raw)))
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ShowError(f"{source}:{line}: a character is not UTF-8: save the file as UTF-8") from None
@@ -137,7 +137,7 @@ def _encoding(raw: bytes) -> str:
     return "utf-8-sig"
 
 
-def _plain(text: str) -> str:
+def plain_spaces(text: str) -> str:
     """With usual spaces for those that only look like them, as web pages and keyboards for Macs give them, and for tabs
     that indent nothing."""
     text = text.translate(SPACES | INVISIBLE)
@@ -156,7 +156,7 @@ def dumped(data: Any, width: int = 120) -> str:
 
 def parse(text: str | bytes, source: str) -> tuple[dict[str, Any], yaml.Node | None]:
     """The file's data, and the YAML node that knows the line of each value. ShowError if it is not YAML."""
-    text = decoded(text, source) if isinstance(text, bytes) else _plain(text)
+    text = decoded(text, source) if isinstance(text, bytes) else plain_spaces(text)
     if wrong := yaml.reader.Reader.NON_PRINTABLE.search(text):
         line, code = text.count("\n", 0, wrong.start()) + 1, ord(wrong.group())
         raise ShowError(f"{source}:{line}: there is an invisible character in this line (U+{code:04X}): delete it")
@@ -213,7 +213,7 @@ def _tidy(node: yaml.Node | None) -> None:
     """Take typographic quotes off texts, and make one letter of the halves by which JSON escapes it."""
     for scalar in _nodes(node):
         if isinstance(scalar, yaml.ScalarNode) and scalar.tag.endswith(":str"):
-            text = _plain(scalar.value.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+            text = plain_spaces(scalar.value.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
             while scalar.style is None and text != bare(text):
                 text = bare(text)
             scalar.value = text
@@ -230,6 +230,8 @@ def write(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:  # as the text has them, on Windows too
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
         Path(name).replace(path)
     except BaseException:

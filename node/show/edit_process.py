@@ -1,0 +1,199 @@
+"""Writes edits into a show file, in a process of its own: to read and write YAML takes Python tenths of a second, in
+which no cue may wait for it."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import errno
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..ipc.process import SPAWN, init_child
+from .edit import Edit, apply, edited, unshared
+from .schema import Show
+from .yaml_file import ShowError, dumped, parse, read, write
+
+ANSWER_TIMEOUT_S = 30.0  # a file on a network may take long
+STOP_TIMEOUT_S = 2.0
+ATTEMPTS = 3  # where another program writes the file at the same time
+WRITABLE = 0o222
+READ_ONLY = "the file is read-only: allow writing to it, or save the show under another name"
+
+
+class EditProcess:
+    """The process is started by the first call, and again when it died. `save` may be called from one thread."""
+
+    def __init__(self) -> None:
+        self._process: Any = None
+        self._pipe: Any = None
+        self._lock = threading.Lock()
+
+    def save(self, path: Path, edits: Sequence[Edit], base: str | None = None, overwrite: bool = True,
+             source: Path | None = None) -> dict[str, Any]:  # fmt: skip
+        """Apply edits to a show file, and write it whole or not at all.
+
+        base: the text to start from, in place of the file's. source: the file to start from, in place of `path`.
+        overwrite: replace a file that exists already.
+        Returns {"written": indices of the edits that are in the file now, "refused": {index: why not}}. Raises OSError or
+        ShowError, with the fix, where nothing was written.
+        """
+        request = {"path": str(path), "edits": list(edits), "base": base, "overwrite": overwrite,
+                   "source": None if source is None else str(source)}  # fmt: skip
+        with self._lock:
+            answer = self._ask(json.dumps(request).encode())
+        if "error" in answer:
+            raise OSError(answer["error"]) if answer["os"] else ShowError(answer["error"])
+        return {"written": answer["written"], "refused": {int(n): why for n, why in answer["refused"].items()}}
+
+    def _ask(self, request: bytes) -> dict[str, Any]:
+        for last in (False, True):
+            try:
+                if self._process is None or not self._process.is_alive():
+                    self._start()
+                self._pipe.send_bytes(request)
+                if not self._pipe.poll(ANSWER_TIMEOUT_S):
+                    self._kill()
+                    raise TimeoutError("the show could not be saved within 30 s: the edits are kept; save again")
+                answer: dict[str, Any] = json.loads(self._pipe.recv_bytes())
+                return answer
+            except (EOFError, BrokenPipeError, ConnectionError):
+                self._kill()
+                if last:
+                    raise OSError("the show could not be saved: the edits are kept; save again") from None
+        raise AssertionError
+
+    def _start(self) -> None:
+        self._kill()
+        self._pipe, theirs = SPAWN.Pipe()
+        self._process = SPAWN.Process(target=run, args=(theirs,), name="show editor", daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._pipe.close()
+            self._process = None
+
+    def stop(self) -> None:
+        """End the process, after what it writes just now."""
+        with self._lock:
+            if self._process is not None:
+                self._pipe.close()
+                self._process.join(STOP_TIMEOUT_S)
+                self._process.kill()
+                self._process = None
+
+
+def run(pipe: Any) -> None:
+    """The process's main: it ends when the other end of the pipe is closed."""
+    init_child()
+    with contextlib.suppress(AttributeError, OSError):
+        os.nice(10)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            pipe.send_bytes(json.dumps(_answer(json.loads(pipe.recv_bytes()))).encode())
+
+
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    path = Path(request["path"])
+    try:
+        source = Path(request["source"]) if request["source"] else path
+        written, refused = save(path, request["edits"], request["base"], request["overwrite"], source)
+        return {"written": written, "refused": refused}
+    except OSError as error:
+        return {"error": _explained(path, error), "os": True}
+    except Exception as error:  # RecursionError for a hostile file, ...
+        return {"error": str(error) or type(error).__name__, "os": False}
+
+
+def _explained(path: Path, error: OSError) -> str:
+    reasons = {
+        errno.ENOSPC: "the disk is full: make room",
+        errno.EDQUOT: "your disk quota is used up: make room",
+        errno.EROFS: "the disk is read-only: save the show elsewhere",
+        errno.EACCES: "you may not write there: change the rights of the file and its folder",
+        errno.EPERM: "you may not write there: change the rights of the file and its folder",
+        errno.ENOENT: "the file or its folder is gone: put it back, or save the show under another name",
+        errno.EEXIST: "it already exists: choose another name, or overwrite it",
+    }  # fmt: skip
+    if error.strerror == READ_ONLY:
+        return f"{path.name}: {READ_ONLY}"
+    return f"{path.name}: {reasons.get(error.errno or 0, error.strerror or str(error))}"
+
+
+def save(path: Path, edits: Sequence[Edit], base: str | None, overwrite: bool, source: Path
+         ) -> tuple[list[int], dict[int, str]]:  # fmt: skip
+    """As `EditProcess.save`, in this process."""
+    path = path.resolve()  # the file that a link points to
+    elsewhere = base is not None or source.resolve() != path
+    if path.exists():
+        if elsewhere and not overwrite:
+            raise OSError(errno.EEXIST, "it already exists")
+        if not path.stat().st_mode & WRITABLE:  # replacing it would be possible, but it was locked for a reason
+            raise OSError(errno.EACCES, READ_ONLY)
+    for _ in range(ATTEMPTS):
+        before = None if base is not None else _stamp(source)
+        text = base if base is not None else _text(source)
+        after, written, refused = applied(text, edits, str(source))
+        if elsewhere and refused:
+            after, written, refused = rewritten(text, edits, str(source))
+        if after == text and not elsewhere:
+            return written, refused
+        if before == (None if base is not None else _stamp(source)):
+            break
+    write(path, after)
+    return written, refused
+
+
+def applied(text: str, edits: Sequence[Edit], source: str) -> tuple[str, list[int], dict[int, str]]:
+    """The text with the edits that fit, their indices, and why the others do not. ShowError for a text that is no
+    show."""
+    Show.parse(text, source)
+    written, refused = [], {}
+    for n, edit in enumerate(edits):
+        try:
+            text = edited(text, edit, source)
+            written.append(n)
+        except ValueError as error:
+            refused[n] = str(error)
+    return text, written, refused
+
+
+def rewritten(text: str, edits: Sequence[Edit], source: str) -> tuple[str, list[int], dict[int, str]]:
+    """As `applied`, for a layout that has no place for the edits: the same show, without its comments."""
+    data = unshared(parse(text, source)[0])
+    written, refused = [], {}
+    for n, edit in enumerate(edits):
+        try:
+            trial = unshared(data)
+            apply(trial, edit)
+            Show.parse(dumped(trial), source)
+        except ValueError as error:
+            refused[n] = str(error)
+        else:
+            data = trial
+            written.append(n)
+    return dumped(data), written, refused
+
+
+def _text(path: Path) -> str:
+    """The text with its mark of UTF-8, which some editors write in front."""
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, "gone")
+    with path.open("rb") as file:
+        marked = file.read(3) == codecs.BOM_UTF8
+    return ("\ufeff" if marked else "") + read(path)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_mtime_ns, found.st_size, found.st_ino
+    return None
