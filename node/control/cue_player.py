@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from . import cues
 from .arguments import DEFAULT_TRANSITION, named, snapshot_name
 from .cues import Change, Ramps
 from .history import Snapshots
-from .parameter_store import ParameterStore
+from .parameter_store import ParameterStore, renumbered
 from .snapshot_file import SavedSnapshots, in_snapshots
 
 LATENCY_S = 0.08  # from a control to the frame that shows it, until it is measured
@@ -116,6 +116,18 @@ class CuePlayer:
             self.schedule.clear()
             self.perform(action, now + self.latency)
         return waits
+
+    def renumber(self, order: Sequence[int | None]) -> None:
+        """Keep what waits and what follows, after an edit of the cues. order: the new index of each, None for one that
+        is gone."""
+
+        def moved(action: ControlEvent) -> ControlEvent | None:
+            if action.target != "cue/go" or not action.args:
+                return action
+            index = renumbered(action.args[0] - 1, order)
+            return None if index is None else replace(action, args=(index + 1,))
+
+        self.schedule.rewrite(moved)
 
     # -- what is due -------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from worldjockey.integrations import ControlEvent
 from ..ipc.mailbox import Mailbox
 from ..ipc.status import PLAIN_CHARS, error_text, plain_text
 from ..parameters import PARAMETERS, PREVIEW, Parameter, find
+from ..show.banks import TEXTS
 from ..show.schema import Show
 from ..timing.show_clock import ShowClock
 from .arguments import Handler, on_press, value_given
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .preview import Preview
 
 logger = logging.getLogger(__name__)
+EDITED_PARTS = ("pads", "banks", "cues", "midi", "osc", "gamepad", "keys", "favourites")  # of a show, while it plays
 DELAYS_MAX = 1 << 16  # of the latest controls, how long each took from its arrival to the mailbox
 ERRORS_MAX = 20  # different errors that are kept as text
 
@@ -275,6 +277,30 @@ class Desk:
                 return found
             opened = preview.on and found.get("preview/on")  # nobody has seen its values yet
             return {**found, **(preview.values if opened else {}), **preview.take_changed()}
+
+    def adopt(self, edited: Show, order: Sequence[int | None]) -> None:
+        """Go on with an edited show: new texts lie on the pads at once, and what waits and follows keeps its cue.
+
+        order: the new index of each cue, None for one that is gone.
+        """
+        with self._lock:
+            now, before = time.monotonic(), self.show.prompts()
+            for field in EDITED_PARTS:
+                self.show.__dict__[field] = edited.__dict__[field]
+            after, texts = self.show.prompts(), self.store.banks.values
+            desks = [self, *([self.preview.desk] if self.preview is not None else [])]
+            for desk in desks:
+                desk.player.renumber(order)
+                desk.store.rewrite(before, after, order, now)
+            for name, n in TEXTS.items():
+                if self.store.banks.text(n) != texts[name]:
+                    text = self.store.banks.text(n)
+                    self._log_control(ControlEvent(name, (text,), now, "show editor"), waits=False)
+
+    def set_cue(self, index: int) -> None:
+        """The present state is that of a cue, which was stored just now."""
+        with self._lock:
+            self.store.cue = index
 
     @property
     def latency(self) -> float:

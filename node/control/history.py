@@ -37,6 +37,11 @@ class History:
         else:
             self._changes.append(PastChange(key, dict(before), context, now))
 
+    def rewrite(self, context: Callable[[Any], Any]) -> None:
+        """Replace the context of each change."""
+        for change in self._changes:
+            change.context = context(change.context)
+
     def undo(self, read: Callable[[str], Any]) -> PastChange | None:
         """Remove and return the last change that still makes a difference; None where there is nothing to undo.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Hashable, Mapping
+from collections.abc import Collection, Container, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict
 from typing import Any
@@ -26,6 +26,11 @@ SAFE = ("pad/", "cam/", "act", "freeze", "blackout", "morph", "energy", "sound/"
 RESET_BY_PANIC = [p for p in PARAMETERS.values() if p.name.startswith(SAFE) and p.kind not in ("text", "trigger")]
 RESET_BY_PANIC += [PARAMETERS[f"mod/{n}/depth"] for n in range(1, MODULATORS + 1)]
 TEMPO_STEP_BPM = 0.1  # by which another program's tempo has to differ before controllers are shown it
+
+
+def renumbered(cue: int | None, order: Sequence[int | None]) -> int | None:
+    """The index of a cue after an edit."""
+    return order[cue] if cue is not None and cue < len(order) else None
 
 
 class ParameterStore:
@@ -162,6 +167,19 @@ class ParameterStore:
         """A pad is down: from now on it has the prompt of the present bank."""
         if self.banks.of[pad - 1] != self.banks.now and f"pad/{pad}" not in self._moving:
             self.deal(self.banks.released(pad), arrived_at)
+
+    def rewrite(self, before: Banks, after: Banks, order: Sequence[int | None], arrived_at: float) -> None:
+        """Take over what an edit of the show wrote on its pads, also in what undo would bring back.
+
+        before, after: the show's banks. order: the new index of each cue, None for one that is gone.
+        """
+
+        def rewritten(banks: Banks) -> Banks:
+            return banks.rewritten(before, after)
+
+        self.cue = renumbered(self.cue, order)
+        self.history.rewrite(lambda context: (renumbered(context[0], order), rewritten(context[1])))
+        self.deal(rewritten(self.banks), arrived_at)
 
     # -- undo, and the head of a log ---------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from worldjockey.integrations import VideoFormat
 from ..control.control_log import ControlLog
 from ..control.desk import Desk
 from ..control.preview import Preview
+from ..control.show_editor import ShowEditor
 from ..control.snapshot_file import SnapshotFile
 from ..ipc.audio_ring import AudioRing
 from ..ipc.mailbox import Mailbox
@@ -87,16 +88,22 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             desk.remember(snapshots)
             desk.on_saved = snapshot_file.keep
             stack.callback(snapshot_file.stop)
+        editor = ShowEditor(desk, options.file, options.folder, remote=show.world is not None)
+        editor.start()
+        stack.callback(editor.stop)
         audio = AudioRing() if any(spec.wants_audio for spec in specs) else None
         if audio is not None:
             stack.callback(audio.unlink)
         inputs = inputs_of(show, desk, audio.write if audio else None, options.folder)
-        requests, terminal = Requests(), Terminal(live=not options.headless)
+        editor.register(requests := Requests())
+        terminal = Terminal(live=not options.headless)
         stack.callback(terminal.close)
         state, monitor = None, None
         if options.surface and show.surface.enabled:
             inputs["surface"] = surface_of(show, desk, requests, options.folder, partial(_served, terminal, options))
             state = SurfaceState(desk, terminal.recent, options.file)
+            state.show_parts |= editor.parts()
+            editor.on_changed = state.show_changed
             monitor = monitor_spec("0.0.0.0" if show.surface.everywhere else "127.0.0.1")
         for source in inputs.values():  # first, so that a port in use is reported before anything is on air
             source.start(desk.deliver)
@@ -104,10 +111,12 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         processes = Processes.assemble(
             show, options, specs, fmt, mailbox, prompts, audio, monitor, desk.preview, stills_folder()
         )
+        editor.on_prompts = processes.offer_prompts
         report = Report(size=f"{fmt.width}x{fmt.height}", fps=fmt.fps)
         cpu = time.process_time()
         begin = time.monotonic()
-        files = {name: file for name, file in (("snapshots", snapshot_file), ("control log", log)) if file is not None}
+        written = (("snapshots", snapshot_file), ("control log", log), ("show file", editor))
+        files = {name: file for name, file in written if file is not None}
         try:
             ControlLoop(desk, inputs, processes, terminal, options.seconds, files, state).run(stop, watch)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,12 +25,14 @@ from ..output.layouts import rings_for
 from ..output.worker import OutputSpec
 from ..remote.key import Key
 from ..show.fields import file_from
+from ..show.media import Media
 from ..show.outputs import Bus, OutputEntry, class_path
 from ..show.schema import Show
 from ..world import live_source
 from ..world import process as world_process
 from ..world.live_source import LiveSpec
 from ..world.process import NATIVE_BYTES, WORLD_PATIENCE_S, WorldOptions
+from ..world.prompt_encoder import PROMPTS_BYTES, packed_prompts
 from ..world.prompt_reading import ReadingLine
 from .clock_pair import ClockPair
 from .options import PlayOptions
@@ -115,6 +117,7 @@ class Processes:
     outputs: dict[str, Supervisor]
     memory: list[Cell | FrameRing]
     metadata: Cell  # prompt, cue and latency as JSON, for outputs that send them on
+    edits: Cell  # what edits of the show bring to the world: prompts and the files of pads
     live: Supervisor | None = None  # reads the live picture
     monitor: Supervisor | None = None  # shows the program to the surface; none of the show's own outputs
     preview: PreviewBus | None = None
@@ -136,6 +139,7 @@ class Processes:
         key = _remote_key(show, options, matte)
         spec = live_spec(show, options.folder)  # raises where its file is missing: before any memory is shared
         source, tick, metadata = FrameRing(NATIVE_BYTES, 4), Cell(64), Cell(METADATA_BYTES)
+        edits = Cell(PROMPTS_BYTES)
         all_specs = [*specs, *([monitor] if monitor else [])]
         rings = rings_for(all_specs, fmt, source.size)
         wakes = [SPAWN.Semaphore(0) for _ in all_specs]
@@ -150,7 +154,8 @@ class Processes:
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
             show.media(options.folder), (*show.ahead(), *prompts), feed,
-            card=card.memory if card else None, clock=tick, matte=matte, handover=handover, reading=reading,
+            card=card.memory if card else None, clock=tick, matte=matte, edits=edits, handover=handover,
+            reading=reading,
         )  # fmt: skip
         target, target_options = _world(show, world_options, key)
         world = Supervisor("world", target, (target_options, mailbox, source), WORLD_PATIENCE_S)
@@ -164,7 +169,7 @@ class Processes:
             for spec, wake in zip(all_specs, wakes, strict=True)
         }
         shown = outputs.pop(monitor.name) if monitor else None
-        memory: list[Cell | FrameRing] = [source, tick, metadata, *rings.values()]
+        memory: list[Cell | FrameRing] = [source, tick, metadata, edits, *rings.values()]
         memory += [feed.ring, feed.size] if feed else []
         memory += card.cells if card else []
         memory += reading.cells if reading else []
@@ -173,7 +178,11 @@ class Processes:
             watched = replace(monitor, name="preview monitor", bus="preview") if monitor else None
             preview = PreviewBus(prepared, world_options, mailbox, world.status_cell, fmt, previewed, watched, metadata,
                                  stills, remote=key is not None)  # fmt: skip
-        return cls(world, clock, outputs, memory, metadata, live, shown, preview, reading)
+        return cls(world, clock, outputs, memory, metadata, edits, live, shown, preview, reading)
+
+    def offer_prompts(self, media: Mapping[str, Media], ahead: Sequence[str]) -> None:
+        """Tell the world of the files of all pads, and of prompts that may be needed. One caller at a time."""
+        self.edits.write(packed_prompts(media, ahead))
 
     @property
     def supervisors(self) -> list[Supervisor | ClockPair]:

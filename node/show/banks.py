@@ -86,6 +86,15 @@ class Banks:
         texts = (*self.texts[: self.now], bank, *self.texts[self.now + 1 :])
         return replace(self.released(pad), texts=texts)
 
+    def rewritten(self, before: Banks, after: Banks) -> Banks:
+        """With the texts that differ between two states of the show's file. All others stay, also where a control has
+        written them."""
+        texts = tuple(
+            tuple(new if new != old else text for text, old, new in zip(bank, was, becomes, strict=True))
+            for bank, was, becomes in zip(self.texts, before.texts, after.texts, strict=True)
+        )
+        return replace(self, texts=texts)
+
     def recalled(self, values: Mapping[str, Any], active: Container[int] = ()) -> Banks:
         """The banks whose pads have the texts of `values`. An active pad whose weight in `values` is 0 keeps its prompt
         until its weight gets there."""

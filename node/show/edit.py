@@ -260,11 +260,11 @@ def control(kind: str, mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _maps(data: dict[str, Any], kind: str) -> list[Any]:
-    section = data.get(kind)
-    if section is not None and not isinstance(section, Mapping):
-        raise ValueError(f"{kind} is off in this show: remove `{kind}: {section}` to map controls")
+    section = data.setdefault(kind, {})
     if section is None:
         section = data[kind] = {}
+    if not isinstance(section, dict):
+        raise ValueError(f"{kind} is off in this show: remove `{kind}: {section}` to map controls")
     if not isinstance(section.get("map"), list):
         section["map"] = []
     maps: list[Any] = section["map"]
@@ -311,7 +311,9 @@ def _set_key(data: dict[str, Any], key: str, to: str | None) -> None:
 
 def _remove_key(data: dict[str, Any], key: str) -> None:
     keys = data.get("keys")
-    for name in list(keys) if isinstance(keys, dict) else []:
+    if not isinstance(keys, dict):
+        return
+    for name in list(keys):
         if key_name(name) == key_name(key):
             del keys[name]
     if keys == {}:

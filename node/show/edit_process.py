@@ -39,8 +39,8 @@ class EditProcess:
 
         base: the text to start from, in place of the file's. source: the file to start from, in place of `path`.
         overwrite: replace a file that exists already.
-        Returns {"written": indices of the edits that are in the file now, "refused": {index: why not}}. Raises OSError or
-        ShowError, with the fix, where nothing was written.
+        Returns {"written": indices of the edits that are in the file now, "refused": {index: why not}}. Raises OSError
+        or ShowError, with the fix, where nothing was written.
         """
         request = {"path": str(path), "edits": list(edits), "base": base, "overwrite": overwrite,
                    "source": None if source is None else str(source)}  # fmt: skip

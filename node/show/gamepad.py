@@ -59,26 +59,29 @@ class GamepadMapping(ShowModel):
     def rule(self) -> dict[str, Any]:
         """The fields of the gamepad input's `AxisRule`."""
         p = find(str(self.to))
-        assert p is not None and self.axis is not None
+        assert p is not None
+        assert self.axis is not None
         trigger = self.axis.endswith("trigger")
         low = (max(p.low, 0.0) if trigger and p.low < 0 else p.low) if self.low is None else self.low
         high = p.high if self.high is None else self.high
         return {"axis": self.axis, "target": p.name, "low": low, "high": high, "curve": self.curve, "dead": self.dead}
 
 
-DEFAULT_MAP: tuple[GamepadMapping, ...] = (
-    *(GamepadMapping(axis=axis, to=to) for axis, to in (
-        ("left_x", "cam/strafe"), ("left_y", "cam/forward"), ("right_x", "cam/yaw"), ("right_y", "cam/pitch"),
-        ("right_trigger", "cam/zoom"),
-    )),
-    GamepadMapping(axis="left_trigger", to="cam/zoom", low=0.0, high=-1.0),
-    *(GamepadMapping(button=button, to=to) for button, to in (
-        ("a", "cue/go"), ("b", "cue/back"), ("x", "act/dance"), ("y", "act/jump"),
-        ("left_bumper", "bank/previous"), ("right_bumper", "bank/next"), ("start", "cam/home"), ("back", "freeze"),
-        ("dpad_up", "act/wave"), ("dpad_right", "act/run"), ("dpad_down", "act/bow"), ("dpad_left", "act/none"),
-        ("left_thumb", "undo"), ("right_thumb", "tempo/tap"),
-    )),
+_AXES: tuple[tuple[Axis, str], ...] = (
+    ("left_x", "cam/strafe"), ("left_y", "cam/forward"), ("right_x", "cam/yaw"), ("right_y", "cam/pitch"),
+    ("right_trigger", "cam/zoom"),
 )  # fmt: skip
+_BUTTONS: tuple[tuple[Button, str], ...] = (
+    ("a", "cue/go"), ("b", "cue/back"), ("x", "act/dance"), ("y", "act/jump"),
+    ("left_bumper", "bank/previous"), ("right_bumper", "bank/next"), ("start", "cam/home"), ("back", "freeze"),
+    ("dpad_up", "act/wave"), ("dpad_right", "act/run"), ("dpad_down", "act/bow"), ("dpad_left", "act/none"),
+    ("left_thumb", "undo"), ("right_thumb", "tempo/tap"),
+)  # fmt: skip
+DEFAULT_MAP: tuple[GamepadMapping, ...] = (
+    *(GamepadMapping(axis=axis, to=to) for axis, to in _AXES),
+    GamepadMapping(axis="left_trigger", to="cam/zoom", low=0.0, high=-1.0),
+    *(GamepadMapping(button=button, to=to) for button, to in _BUTTONS),
+)
 
 
 class Gamepad(ShowModel):

@@ -18,7 +18,7 @@ import yaml
 from .yaml_file import ShowLoader
 
 LINE_END = re.compile(r"\r\n|\r|\n")
-EMPTY = ([], {}, None)
+EMPTY: tuple[Any, ...] = ([], {}, None)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -60,7 +60,7 @@ def patched(text: str, old: Mapping[str, Any], new: Mapping[str, Any], quoting: 
     """
     end = match.group() if (match := LINE_END.search(text)) else "\n"
     root = yaml.compose(text, ShowLoader)
-    patch = _Patch(text, end, _QuotingDumper if quoting else _Dumper)
+    patch = _Patch(text, end, _QuotingDumper if quoting else _Dumper, root)
     if isinstance(root, yaml.MappingNode):
         patch.change(root, old, new, False)
     else:
@@ -71,12 +71,15 @@ def patched(text: str, old: Mapping[str, Any], new: Mapping[str, Any], quoting: 
 class _Patch:
     """The replacements in one text. Nodes' marks are places in it, so that it stays as it is until the end."""
 
-    def __init__(self, text: str, end: str, dumper: type[_Dumper]) -> None:
+    def __init__(self, text: str, end: str, dumper: type[_Dumper], root: yaml.Node | None) -> None:
         self._text, self._end, self._dumper = text, end, dumper
+        self._root, self._document_end = root, len(text)
         self._splices: list[tuple[int, int, str]] = []
         self._dashes: dict[int, list[int]] = {}  # by column: where the lines of lists begin
         for token in yaml.scan(text, ShowLoader):
-            if isinstance(token, yaml.BlockEntryToken):
+            if isinstance(token, yaml.DocumentEndToken):
+                self._document_end = min(self._document_end, token.start_mark.index)
+            elif isinstance(token, yaml.BlockEntryToken):
                 self._dashes.setdefault(token.start_mark.column, []).append(token.start_mark.index)
 
     @property
@@ -143,11 +146,7 @@ class _Patch:
             else:
                 self._splices.append((start, end, ""))
         if added:
-            at = self._line_end(spans[-1][1])
-            if node.start_mark.column == 0 and all(
-                line.strip() == "" or line.lstrip().startswith("#") for line in LINE_END.split(self._text[at:])
-            ):
-                at = len(self._text)
+            at = self._document_end if node is self._root else self._line_end(spans[-1][1])
             self.insert(at, self.block(added, node.start_mark.column))
 
     def _change_list(self, node: yaml.SequenceNode, old: list[Any], new: list[Any], flow: bool) -> None:
@@ -306,10 +305,10 @@ class _Patch:
         return self._dump([value], False).strip().removeprefix("- ")
 
     def _dump(self, value: Any, flow: bool | None, quote: str | None = None) -> str:
-        unicode = self._dumper is not _QuotingDumper
+        unicode, dumper = self._dumper is not _QuotingDumper, self._dumper if quote is None else yaml.SafeDumper
         written: str = yaml.dump(
-            value, Dumper=self._dumper if quote is None else yaml.SafeDumper, default_flow_style=flow, default_style=quote,
-            sort_keys=False, allow_unicode=unicode, width=10**9,
+            value, Dumper=dumper, default_flow_style=flow, default_style=quote, sort_keys=False, allow_unicode=unicode,
+            width=10**9,
         )  # fmt: skip
         return written
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .tempo import Line, Meter, Span, boundary, landing
@@ -50,6 +51,13 @@ class Schedule:
 
     def clear(self) -> None:
         self.asked = self.following = None
+
+    def rewrite(self, what: Callable[[Any], Any]) -> None:
+        """Replace each item; None cancels it."""
+        for name in ("asked", "following"):
+            waiting: Waiting | None = getattr(self, name)
+            new = None if waiting is None else what(waiting.what)
+            setattr(self, name, None if waiting is None or new is None else replace(waiting, what=new))
 
     def due(self, line: Line, now: float, latency: float, jumped: float) -> list[tuple[Any, float]]:
         """Items to start now so that they land in time, each with its landing time, in that order. Each is returned

@@ -74,7 +74,8 @@ class WorldOptions:
     which the memory of frames on a graphics card is published; None where no output uses it. clock: cell with the
     clock's latest `TickPlan`; None where no clock is near. matte: frames shall be
     RGBA with the figure as alpha. handover: to give the world's state to a preview. reading: to answer what the world
-    reads of a text. preview: this is the preview's world."""
+    reads of a text. preview: this is the preview's world. edits: cell
+    with the prompts and media that the show gets while it plays."""
 
     model: str
     device: str = "auto"
@@ -91,6 +92,7 @@ class WorldOptions:
     handover: Handover | None = None
     reading: ReadingLine | None = None
     preview: PreviewLine | None = None
+    edits: Cell | None = None
 
 
 STEP_ATTEMPTS = 3  # of one step; then the process is started anew
@@ -105,7 +107,7 @@ class WorldStepper:
     def __init__(self, world: World, mailbox: Mailbox, options: WorldOptions) -> None:
         self.world, self.mailbox, self.options = world, mailbox, options
         self.deck, self.triggers = Deck(), Triggers(mailbox.consumed)
-        self.encoder = Encoder(world, mailbox, options.media, options.ahead)
+        self.encoder = Encoder(world, mailbox, options.media, options.ahead, options.edits)
         self.conditioning = LiveConditioning(world, options.live) if options.live else None
         self.smoothed: dict[str, float] = {}
         self.arrived_at = 0.0  # arrival time of the newest control

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import queue
 import threading
 import time
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..ipc.cell import Cell
 from ..ipc.mailbox import TEXTS, Mailbox, TextValue
 from ..ipc.status import plain_text
 from ..show.media import Media, text_alone
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from .prompt_reading import Reader
 
 CACHE_BYTES = 256 << 20  # tokens of prompts that were encoded
+PROMPTS_BYTES = 1 << 18  # of the cell with what edits brought
 POLL_INTERVAL_S = 0.003
 PROMPT_CHARS = 60  # of a prompt in a message
 UNDERSTOOD_MIN = 0.3  # of `Tokens.understood`: "potato" has 0.2, and what the world knows 0.5 and more
@@ -38,18 +42,24 @@ class Encoder(threading.Thread):
     """Puts (slot, text, tokens) in `done`. Of several texts for one slot only the newest is encoded.
 
     tokens is None for a slot without a prompt. media: images, sounds and clips, by the text that stands for them.
-    ahead: prompts that may be needed, in that order; they are encoded while no others wait. Tokens are cached, up to
-    CACHE_BYTES.
+    ahead: prompts that may be needed, in that order; they are encoded while no others wait. edits: a cell with what the
+    show got of both while it plays (`packed_prompts`). Tokens are cached, up to CACHE_BYTES.
     """
 
     def __init__(
-        self, world: World, mailbox: Mailbox, media: Mapping[str, Media] | None = None, ahead: Iterable[str] = ()
+        self,
+        world: World,
+        mailbox: Mailbox,
+        media: Mapping[str, Media] | None = None,
+        ahead: Iterable[str] = (),
+        edits: Cell | None = None,
     ) -> None:
         super().__init__(daemon=True, name="encoder")
         self._world, self._mailbox = world, mailbox
         self._seen = dict.fromkeys(TEXTS, 0)
         self._media = dict(media or {})
         self._ahead = list(dict.fromkeys(text for text in ahead if text))
+        self._edits, self._edits_version = edits, 0
         self._cache: dict[str, Tokens] = {}  # in the order of their last use
         self._room = CACHE_BYTES
         self._lock, self._ended = threading.Lock(), threading.Event()
@@ -80,8 +90,19 @@ class Encoder(threading.Thread):
                     self._seen[name] = value.version
                     self.done.put((name, value, tokens))
 
+    def _take_edits(self) -> None:
+        """Take over the files and prompts that an edit brought to the show."""
+        if self._edits is None or self._edits.version == self._edits_version:
+            return
+        self._edits_version, data = self._edits.read()
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            news = json.loads(data)
+            self._media = {text: Media(*paths) for text, paths in news["media"].items()}
+            self._ahead += [text for text in news["ahead"] if text not in self._cache and text not in self._ahead]
+
     def once(self) -> None:
         """Encode the prompts that changed since the last call."""
+        self._take_edits()
         for name in TEXTS:
             self.recall()
             with self._lock:
@@ -151,6 +172,16 @@ class Encoder(threading.Thread):
         self._room -= size
         while self._room < 0:  # the least recently used go first
             self._room += _bytes(self._cache.pop(next(iter(self._cache))))
+
+
+def packed_prompts(media: Mapping[str, Media], ahead: Iterable[str]) -> bytes:
+    """The content of an encoder's cell: the files of all pads, and prompts to encode ahead of time. The latter are left
+    out where they do not fit."""
+    files = {text: [one.image, one.sound, one.video] for text, one in media.items()}
+    for prompts in (list(ahead), []):
+        if len(data := json.dumps({"media": files, "ahead": prompts}).encode()) <= PROMPTS_BYTES:
+            break
+    return data
 
 
 def _bytes(tokens: Tokens) -> int:

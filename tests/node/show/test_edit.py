@@ -17,9 +17,11 @@ from worldjockey.node.show.schema import EMBEDDED, Show
 from worldjockey.node.show.yaml_file import ShowError, parse, read
 from worldjockey.node.show.yaml_patch import same
 
-TEXTS = ["a calm sea", "rain: heavy", "#1 city", "it's night", 'say "hi"', "Nächte über 東京 🌊", "no", "12:30", "1.5", "- x",
-         "{braces}", "[x], y", "* star", "& and", "! tag", "a\nb", "true", "null", "~", " x ", "“curly”", "ends with:",
-         "a # comment", "%percent", "@at", "`tick", "|", ">", "back\\slash", "tab\there", "\u2028", "x" * 300]  # fmt: skip
+TEXTS = [
+    "a calm sea", "rain: heavy", "#1 city", "it's night", 'say "hi"', "Nächte über 東京 🌊", "no", "12:30", "1.5",
+    "- x", "{braces}", "[x], y", "* star", "& and", "! tag", "a\nb", "true", "null", "~", " x ", "“curly”", 
+    "ends with:", "|", "a # comment", "%percent", "@at", "`tick", ">", "back\\slash", "tab\there", "\u2028", "x" * 300,
+]  # fmt: skip
 words = st.sampled_from(TEXTS) | st.text(st.characters(codec="utf-8"), max_size=20)
 pad_numbers = st.integers(1, PADS)
 
@@ -57,7 +59,8 @@ def test_only_the_lines_that_were_asked_for_change(edit: Any, went: list[str], c
 
 
 def test_pads_and_cues_move_with_their_comments_and_headings_stay() -> None:
-    text = "pads:\n# one\n- a  # first\n# two\n- 'b'\n- {text: c} # last\ncues:\n- name: x # X\n  seconds: 2\n# Y:\n- {name: y}\n"
+    text = "pads:\n# one\n- a  # first\n# two\n- 'b'\n- {text: c} # last\n"
+    text += "cues:\n- name: x # X\n  seconds: 2\n# Y:\n- {name: y}\n"
     swapped = edited(text, {"do": "pad/move", "bank": "1", "pad": 1, "to_bank": "1", "to_pad": 3})
     assert swapped.startswith("pads:\n# one\n- {text: c} # last\n# two\n- 'b'\n- a  # first\ncues:\n")
     assert edited(swapped, {"do": "pad/move", "bank": "1", "pad": 3, "to_bank": "1", "to_pad": 1}) == text
@@ -69,7 +72,7 @@ def test_pads_and_cues_move_with_their_comments_and_headings_stay() -> None:
 
 
 def test_a_short_pad_stays_short_and_a_far_one_gets_the_empty_ones_before_it() -> None:
-    text = "pads: # mine\n- neon\n- \"rain\"\n"
+    text = 'pads: # mine\n- neon\n- "rain"\n'
     assert edited(text, {"do": "pad/edit", "bank": "1", "pad": 2, "fields": {"text": "snow"}}).endswith('- "snow"\n')
     assert edited(text, {"do": "pad/edit", "bank": "1", "pad": 1, "fields": {"label": "n"}}).startswith(
         "pads: # mine\n- {label: n, text: neon}\n"
@@ -112,7 +115,9 @@ def test_an_impossible_edit_is_refused_with_the_reason(edit: Any, reason: str) -
 
 def test_anchors_are_kept_or_the_edit_is_refused() -> None:
     text = "pads:\n- &a {label: one, text: x}\n- *a\n- {<<: *a, label: three}\n- four\n"
-    assert edited(text, {"do": "pad/edit", "bank": "1", "pad": 4, "fields": {"text": "5"}}) == text.replace("four", "'5'")
+    assert edited(text, {"do": "pad/edit", "bank": "1", "pad": 4, "fields": {"text": "5"}}) == text.replace(
+        "four", "'5'"
+    )
     own = edited(text, {"do": "pad/edit", "bank": "1", "pad": 3, "fields": {"text": "y"}})
     assert [pad.text for pad in Show.parse(own).pads] == ["x", "x", "y", "four"]
     for pad in (1, 2):
@@ -124,7 +129,8 @@ def test_json_stays_json() -> None:
     text = json.dumps({"pads": ["a", {"text": "b", "label": "x"}], "cues": [{"name": "c", "pads": {"x": 1}}]}, indent=2)
     for edit in ({"do": "pad/edit", "bank": "1", "pad": 2, "fields": {"image": "ü.jpg"}},
                  {"do": "cue/put", "cue": {"name": "d", "values": {"energy": 0.5}}},
-                 {"do": "key/set", "key": " ", "to": "cue/go"}, {"do": "favourite/add", "text": 'so "it" is'}):  # fmt: skip
+                 {"do": "key/set", "key": " ", "to": "cue/go"},
+                 {"do": "favourite/add", "text": 'so "it" is'}):  # fmt: skip
         text = edited(text, edit)
         assert same(json.loads(text), parse(text, "x")[0])
     assert Show.parse(text).pads[1].image == "ü.jpg"
@@ -144,15 +150,23 @@ class Writer:
         if self.random.random() > chance:
             return ""
         self.comments += 1
-        return f"# {self.comments}: it's \"here\"{self.random.choice(['', ', äöü', ' - {x}'])}"
+        return f'# {self.comments}: it\'s "here"{self.random.choice(["", ", äöü", " - {x}"])}'
 
     def scalar(self, value: Any) -> str:
         text = json.dumps(value, ensure_ascii=True)
         if isinstance(value, str):
             ways = [text]
-            if value.isprintable() and not re.search("[\u00a0\u2000-\u206f\u3000\ufeff]", value) and value == value.strip():
+            if (
+                value.isprintable()
+                and not re.search("[\u00a0\u2000-\u206f\u3000\ufeff]", value)
+                and value == value.strip()
+            ):
                 ways.append("'" + value.replace("'", "''") + "'")
-            if re.fullmatch(r"[a-zäöü][a-zäöü 0-9/.]*", value) and value == value.strip() and value not in ("true", "null"):
+            if (
+                re.fullmatch(r"[a-zäöü][a-zäöü 0-9/.]*", value)
+                and value == value.strip()
+                and value not in ("true", "null")
+            ):
                 ways += [value] * 3
             return self.random.choice(ways)
         return text
@@ -161,7 +175,11 @@ class Writer:
         if isinstance(value, dict):
             pairs = [f"{self.scalar(name)}: {self.flow(item)}" for name, item in value.items()]
             return "{" + self.join(pairs) + "}"
-        return "[" + self.join([self.flow(item) for item in value]) + "]" if isinstance(value, list) else self.scalar(value)
+        return (
+            "[" + self.join([self.flow(item) for item in value]) + "]"
+            if isinstance(value, list)
+            else self.scalar(value)
+        )
 
     def join(self, parts: list[str]) -> str:
         return self.random.choice([", ", ",", " , "]).join(parts)
@@ -182,8 +200,11 @@ class Writer:
                     found.append(first)
                     first, *others = others
                 found += [pad + "- " + first.strip(), *others]
-            elif isinstance(item, str) and "\n" not in item and re.fullmatch(r"[a-z ]+", item.strip()) and (
-                item == item.strip() and self.random.random() < 0.2
+            elif (
+                isinstance(item, str)
+                and "\n" not in item
+                and re.fullmatch(r"[a-z ]+", item.strip())
+                and (item == item.strip() and self.random.random() < 0.2)
             ):
                 found += [f"{pad}- |-", f"{pad}  {item}"]
             else:
@@ -214,8 +235,8 @@ cues = st.lists(st.fixed_dictionaries({"name": st.sampled_from(["a", "storm over
     "pads": st.dictionaries(pad_numbers, st.sampled_from([0, 0.5, 1]), max_size=3)}),
     max_size=4, unique_by=lambda cue: cue["name"])  # fmt: skip
 midi = st.fixed_dictionaries({}, optional={"takeover": st.just("jump"), "map": st.lists(
-    st.builds(lambda n, to: {"note": n, "channel": 1, "to": to}, st.integers(0, 9), st.sampled_from(["pad/1", "energy"])),
-    max_size=3)})  # fmt: skip
+    st.builds(lambda n, to: {"note": n, "channel": 1, "to": to}, st.integers(0, 9),
+              st.sampled_from(["pad/1", "energy"])), max_size=3)})  # fmt: skip
 shows = st.fixed_dictionaries({}, optional={
     "name": st.just("my show"), "pads": pads, "cues": cues, "midi": midi, "values": st.just({"energy": 0.2}),
     "keys": st.dictionaries(st.sampled_from(["z", "1", "arrowup"]), st.sampled_from(["pad/1", "cue/go"]), max_size=2),
@@ -224,12 +245,15 @@ shows = st.fixed_dictionaries({}, optional={
 names = st.sampled_from(["a", "storm over", "Ü", "1.5", "no", "new"])
 edits = st.one_of(
     st.builds(lambda p, f: {"do": "pad/edit", "bank": "1", "pad": p, "fields": f}, pad_numbers,
-              st.fixed_dictionaries({}, optional={"text": words | st.none(), "label": labels, "image": st.just("b.png")})),
+              st.fixed_dictionaries({}, optional={"text": words | st.none(), "label": labels,
+                                                  "image": st.just("b.png")})),
     st.builds(lambda do, p, q: {"do": do, "bank": "1", "pad": p, "to_bank": "1", "to_pad": q},
               st.sampled_from(["pad/copy", "pad/move"]), st.integers(1, 6), st.integers(1, 6)),
-    st.builds(lambda n, t, i: {"do": "cue/put", "cue": {"name": n, "prompt": t, "values": {"energy": 1}}, "index": i},
+    st.builds(lambda n, t, i: {"do": "cue/put", "cue": {"name": n, "prompt": t, "values": {"energy": 1}},
+                               "index": i},
               names, words, st.none() | st.integers(0, 4)),
-    st.builds(lambda n, t: {"do": "cue/edit", "name": n, "fields": {"prompt": t, "seconds": 2, "values": {"act": "jump"}}},
+    st.builds(lambda n, t: {"do": "cue/edit", "name": n, "fields": {"prompt": t, "seconds": 2,
+                                                                    "values": {"act": "jump"}}},
               names, words | st.none()),
     st.builds(lambda n, i: {"do": "cue/move", "name": n, "to": i}, names, st.integers(0, 4)),
     st.builds(lambda n: {"do": "cue/delete", "name": n}, names),

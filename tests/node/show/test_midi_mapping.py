@@ -254,6 +254,9 @@ MINE = {"note": 9, "channel": 1, "to": "pad/3"}
         "midi:\n  takeover: jump\n  map:\n  # - {note: 1, to: pad/1}\nname: mine\n",
         "name: mine\nmidi:",
         "midi:\n    map:\n        - {note: 9, channel: 1, to: morph}\n        - {note: 1, to: pad/1}\n",
+        "midi: {map: [{note: 1, to: pad/1}]}",
+        "midi: {}",
+        "midi:\n  map: []\n",
         "midi:\n  map:\n  - note: 9\n    channel: 1\n    to: morph\n  # and\n  - {note: 1, to: pad/1}\n",
     ],
 )
@@ -282,11 +285,10 @@ def test_a_line_is_written_with_the_ends_that_the_lines_of_the_show_have(end, tm
     assert raw.count(end) == raw.count("\n" if end == "\n" else "\r") == 6
 
 
-@pytest.mark.parametrize("text", ["midi: {map: [{note: 1, to: pad/1}]}", "midi: {}", "midi:\n  map: []\n"])
-def test_where_there_is_no_place_it_says_what_to_write(text, tmp_path):
+def test_where_there_is_no_place_it_says_what_to_write(tmp_path):
     path = tmp_path / "my.yaml"
-    path.write_text(text)
-    with pytest.raises(ShowError, match=r"\{note: 9, channel: 1, to: pad/3\}"):
+    path.write_text(text := "midi: off\n")
+    with pytest.raises(ShowError, match=r"midi is off[^\n]*\n  - \{note: 9, channel: 1, to: pad/3\}"):
         midi_learn.save(path, MINE)
     assert path.read_text() == text
 

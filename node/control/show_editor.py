@@ -1,0 +1,471 @@
+"""Edits of the running show: at once in memory, and then in its file.
+
+edit ── apply to the show's data ── check ── desk.adopt ──┬─ pads, cues, maps and keys play on with the edit
+                                                           └─ a thread: EditProcess ── the file, whole or not at all
+
+What cannot be written (a full disk, a file that is gone) stays in memory, and is written with the next edit.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from ..ipc.status import error_text
+from ..parameters import PADS, PARAMETERS, number_text
+from ..show import media
+from ..show.banks import WEIGHTS
+from ..show.edit import Edit, apply, control, plain
+from ..show.edit_process import EditProcess
+from ..show.keys import DEFAULT_KEYS, check_keys, key_name, table
+from ..show.media import Media
+from ..show.pads import short_pad
+from ..show.schema import EMBEDDED, Show
+from ..show.yaml_file import ShowError, read
+from .desk import Desk
+from .maps import Map, map_rows
+from .snapshot_file import in_snapshots
+
+NOT_IN_CUES = ("prompt", "bank", "pad/", "tempo", "learn", "preview/", "sound/", "keystone/", "transition", "quantise")
+NAME = re.compile(r"[^\x00-\x1f/\\:*?\"<>|.][^\x00-\x1f/\\:*?\"<>|]{0,99}")  # of a file, on every system
+STOP_TIMEOUT_S = 5.0  # for the last edits to be written
+TIMING = ("seconds", "transition", "curve", "quantise", "follow")
+logger = logging.getLogger(__name__)
+
+
+class Registry(Protocol):
+    def register(self, do: str, handler: Callable[..., Any]) -> None: ...
+
+
+class ShowEditor:
+    """Edits the show of a desk. All methods may be called from any thread but the control loop's: they wait for the
+    desk's lock, some for a disk.
+
+    file: of the show; None for the embedded one. folder: where its paths start, and new show files are written.
+    on_changed: called after each edit and each save; must not wait. on_prompts: called with the media of all pads by
+    their prompt, and with prompts to encode ahead. on_maps: called with the show after its maps or keys changed.
+    remote: the world is on another machine, which has the files that the show began with.
+    """
+
+    def __init__(self, desk: Desk, file: Path | None = None, folder: Path = Path(), remote: bool = False) -> None:
+        self.file, self.folder, self._remote = file, folder, remote
+        self.error = ""
+        self.changes = 0
+        self.on_changed: Callable[[], None] = lambda: None
+        self.on_prompts: Callable[[Mapping[str, Media], Sequence[str]], None] = lambda files, prompts: None
+        self.on_maps: Callable[[Show], None] = lambda show: None
+        self._desk, self._show = desk, desk.show
+        self._lock = threading.RLock()  # for the show's data, and for what waits to be written
+        self._pending: list[Edit] = []
+        self._process = EditProcess()
+        self._saving = threading.Lock()
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._write_edits, name="show file", daemon=True)
+        self._known_media = set(map(_key, desk.show.media(folder).values()))
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, as far as that is possible, and end."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_TIMEOUT_S)
+        self._process.stop()
+
+    def status(self) -> Mapping[str, Any]:
+        return {"file": "" if self.file is None else str(self.file), "unsaved": self.unsaved, "error": self.error}
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether there are edits that are in no file."""
+        return bool(self._pending)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """What each key does, by its name."""
+        return table(self._show.keys)
+
+    @property
+    def maps(self) -> list[Map]:
+        """The show's maps of controls, and below them the defaults, which are locked."""
+        return map_rows(self._show)
+
+    def parts(self) -> dict[str, Callable[[], Any]]:
+        """What the surface lists of the show besides its pads and cues, by field."""
+        return {
+            "file": lambda: "" if self.file is None else str(self.file),
+            "unsaved": lambda: self.unsaved, "error": lambda: self.error, "keys": lambda: self.keys,
+            "favourites": lambda: list(self._show.favourites),
+            "maps": lambda: [row.as_dict() for row in self.maps],
+        }  # fmt: skip
+
+    def register(self, requests: Registry) -> None:
+        """Register the requests of the surface that edit the show."""
+        handlers: dict[str, Callable[..., Any]] = {
+            "show/save": self.save, "pad/edit": self.edit_pad, "pad/copy": self.copy_pad, "pad/move": self.move_pad,
+            "cue/store": self.store_cue, "cue/edit": self.edit_cue, "cue/move": self.move_cue,
+            "cue/delete": self.delete_cue, "map/edit": self.edit_map, "map/remove": self.remove_map,
+            "key/set": self.set_key, "key/remove": self.remove_key, "favourite/add": self.add_favourite,
+            "favourite/remove": self.remove_favourite,
+        }  # fmt: skip
+        for do, handler in handlers.items():
+            requests.register(do, handler)
+
+    # -- edits -------------------------------------------------------------------------------------------------------
+
+    def edit(self, edit: Edit) -> None:
+        """Carry out an edit (show/edit.py) on the running show, and have it written. ValueError, with the reason, for
+        one that is not possible; then nothing changes."""
+        with self._lock:
+            edited, order = checked(self._show, edit)
+            if str(edit["do"]).startswith(("pad/", "cue/")):  # before a pad asks the world for them
+                known = {*self._show.ahead(), *(pad.prompt for pad in self._show.pads)}
+                prompts = (*edited.ahead(), *(pad.prompt for pad in edited.pads))
+                self.on_prompts(edited.media(self.folder), [text for text in prompts if text and text not in known])
+            self._desk.adopt(edited, order)
+            self._pending.append(edit)
+            self.changes += 1
+        if str(edit["do"]).startswith(("map/", "key/")):
+            self.on_maps(self._show)
+        self._wake.set()
+        self.on_changed()
+
+    def edit_pad(self, bank: int | str, pad: int, **fields: str | None) -> None:
+        """fields: label, text, image, sound, video; files are paths within the show's folder."""
+        files = Media(*(plain(fields.get(kind)) or None for kind in ("image", "sound", "video")))
+        self._check_files(files)
+        self.edit({"do": "pad/edit", "bank": self._bank(bank), "pad": _pad(pad), "fields": fields})
+
+    def copy_pad(self, bank: int | str, pad: int, to_bank: int | str, to_pad: int) -> None:
+        self.edit({"do": "pad/copy", "bank": self._bank(bank), "pad": _pad(pad), "to_bank": self._bank(to_bank),
+                   "to_pad": _pad(to_pad)})  # fmt: skip
+
+    def move_pad(self, bank: int | str, pad: int, to_bank: int | str, to_pad: int) -> None:
+        """The two pads change places."""
+        self.edit({"do": "pad/move", "bank": self._bank(bank), "pad": _pad(pad), "to_bank": self._bank(to_bank),
+                   "to_pad": _pad(to_pad)})  # fmt: skip
+
+    def store_cue(self, name: str = "", seconds: float | None = None, index: int | None = None) -> dict[str, Any]:
+        """Keep the present state as a cue; one of that name is replaced, and keeps its timing. Returns its index."""
+        name = plain(str(name)) or self._free_name()
+        cue = {"name": name, **self._captured()}
+        before = next((one for one in self._show.cues if one.name.lower() == name.lower()), None)
+        if before is not None:
+            timing = cue_data(before)
+            cue |= {"name": before.name, **{field: timing[field] for field in TIMING if field in timing}}
+        if seconds is not None:
+            cue.pop("transition", None)
+            cue["seconds"] = float(seconds)
+        self.edit({"do": "cue/put", "cue": cue, "index": None if index is None else int(index)})
+        found = next(n for n, one in enumerate(self._show.cues) if one.name.lower() == name.lower())
+        self._desk.set_cue(found)
+        return {"index": found, "name": self._show.cues[found].name}
+
+    def edit_cue(self, index: int, fields: Mapping[str, Any]) -> None:
+        """fields: of a cue in a show file; None goes back to the default."""
+        fields = dict(fields)
+        if isinstance(fields.get("pads"), Mapping):
+            fields["pads"] = {int(k) if str(k).isdecimal() else k: weight for k, weight in fields["pads"].items()}
+        self.edit({"do": "cue/edit", "name": self._cue_name(index), "fields": fields})
+
+    def move_cue(self, index: int, to: int) -> None:
+        self.edit({"do": "cue/move", "name": self._cue_name(index), "to": int(to)})
+
+    def delete_cue(self, index: int) -> None:
+        self.edit({"do": "cue/delete", "name": self._cue_name(index)})
+
+    def put_map(self, kind: str, mapping: Mapping[str, Any]) -> None:
+        """Map a control, in place of what the show has mapped it to. kind: midi, osc or gamepad."""
+        self.edit({"do": "map/put", "kind": kind, "mapping": dict(mapping)})
+
+    def edit_map(self, index: int, fields: Mapping[str, Any]) -> None:
+        """fields: of a mapping in a show file; None goes back to the default."""
+        row = self._map(index)
+        if row.locked:
+            raise ValueError(f"{row.text} is a default: map it anew to change it")
+        if row.kind == "key":
+            self.set_key(row.source["key"], str(fields.get("to", row.to)))
+        else:
+            self.edit({"do": "map/edit", "kind": row.kind, "mapping": row.line, "fields": dict(fields)})
+
+    def remove_map(self, index: int) -> None:
+        """Remove a map of the show's own; what the control does by default it does again. A default is switched
+        off."""
+        row = self._map(index)
+        if row.kind == "key":
+            self.remove_key(row.source["key"])
+        elif row.locked and row.kind != "osc":
+            self.put_map(row.kind, {**control(row.kind, row.line), "to": None})
+        else:
+            self.edit({"do": "map/remove", "kind": row.kind, "mapping": row.line})
+
+    def set_key(self, key: str, to: str) -> None:
+        name = key_name(key)
+        check_keys({name: to})
+        if self._show.keys.get(name) is None and DEFAULT_KEYS.get(name) == to:
+            self.edit({"do": "key/remove", "key": name})
+        else:
+            self.edit({"do": "key/set", "key": name, "to": str(to).strip()})
+
+    def remove_key(self, key: str) -> None:
+        """The key does nothing any more."""
+        name = key_name(key)
+        if name in DEFAULT_KEYS:
+            self.edit({"do": "key/set", "key": name, "to": None})
+        else:
+            self.edit({"do": "key/remove", "key": name})
+
+    def add_favourite(self, text: str) -> None:
+        if not plain(str(text)):
+            raise ValueError("a favourite is a prompt: write one")
+        self.edit({"do": "favourite/add", "text": str(text)})
+
+    def remove_favourite(self, text: str) -> None:
+        self.edit({"do": "favourite/remove", "text": str(text)})
+
+    # -- what edits name ---------------------------------------------------------------------------------------------
+
+    def _bank(self, bank: int | str) -> str:
+        """The name of a bank, by number from 1 or by name. ValueError where there is none."""
+        names = self._show.prompts().names
+        if isinstance(bank, int | float) and not isinstance(bank, bool):
+            if number_text(bank) in names:
+                return number_text(bank)
+            if bank == int(bank) and 1 <= bank <= len(names):
+                return names[int(bank) - 1]
+            raise ValueError(f"there is no bank {bank}: the show has {', '.join(names)}")
+        return names[self._show.prompts().index(bank)]
+
+    def _cue_name(self, index: int) -> str:
+        cues = self._show.cues
+        if not isinstance(index, int) or not 0 <= index < len(cues):
+            raise ValueError(f"there is no cue {index}: the show has {len(cues)}")
+        return cues[index].name
+
+    def _map(self, index: int) -> Map:
+        rows = self.maps
+        if not isinstance(index, int) or not 0 <= index < len(rows):
+            raise ValueError(f"there is no map {index}: there are {len(rows)}")
+        return rows[index]
+
+    def _free_name(self) -> str:
+        taken = {cue.name.lower() for cue in self._show.cues}
+        return next(name for n in range(1, len(taken) + 2) if (name := f"cue {n}") not in taken)
+
+    def _check_files(self, files: Media) -> None:
+        """ValueError, with the fix, for a file that is none, that cannot be read, or that lies outside the show's
+        folder."""
+        if not files.paths:
+            return
+        if self._remote:
+            raise ValueError("a world on another machine gets new files when the show starts: write them into the file")
+        root = self.folder.resolve()
+        for path in files.paths:
+            found = (root / path).resolve()
+            if not found.is_relative_to(root) and path not in {p for known in self._known_media for p in known}:
+                raise ValueError(f"{path} is outside the show's folder: copy it to {root}")
+            if not found.is_file():
+                raise ValueError(f"{path}: there is no such file in {root}")
+        there = Media(*(str(root / path) if path else None for path in (files.image, files.sound, files.video)))
+        if _key(there) not in self._known_media:
+            media.check([there])
+            self._known_media.add(_key(there))
+
+    # -- the present state as a cue ----------------------------------------------------------------------------------
+
+    def _captured(self) -> dict[str, Any]:
+        """The prompt, the bank, the pads and the values that a cue needs to bring the present state back."""
+        show, state = self._show, self._desk.state()
+        values, words, banks = state["values"], state["words"], state["banks"]
+        labels = [pad.label for pad in list(show.banks.values() or [show.pads])[banks["now"]]]
+        pads: dict[int | str, float] = {}
+        for name, n in WEIGHTS.items():
+            if values[name] > 0 and banks["of"][n - 1] == banks["now"]:
+                label = labels[n - 1] if n <= len(labels) else ""
+                pads[label if label and labels.count(label) == 1 else n] = _rounded(values[name])
+        initial, mentioned = show.initial(), {name for cue in show.cues for name in cue.values}
+        kept = {
+            name: _rounded(value)
+            for name, value in values.items()
+            if _in_cues(name) and (value != initial.get(name) or name in mentioned)
+        }
+        kept |= {name: 1.0 for name in mentioned if name.startswith("word/")}
+        kept |= {name: _rounded(weight) for name, weight in words.items()}
+        captured: dict[str, Any] = {"prompt": values["prompt"]}
+        if show.banks:
+            captured["bank"] = banks["names"][banks["now"]]
+        return captured | {"pads": pads, **({"values": kept} if kept else {})}
+
+    # -- the file ----------------------------------------------------------------------------------------------------
+
+    def save(self, name: str | None = None, overwrite: bool = False) -> dict[str, Any]:
+        """Write what is not written yet, with `name` into a new file of the show's folder, which is then the show's.
+
+        Returns {"file"}. Raises ValueError or OSError, with the fix, where that fails; the edits are kept.
+        """
+        if name is None:
+            if self.file is None:
+                raise ValueError("the embedded show has no file yet: save it under a name")
+            self._save_pending()
+            if self.error:
+                raise OSError(self.error)
+            return {"file": str(self.file)}
+        path = self.folder / f"{_file_name(name)}.yaml"
+        if self.file is not None and path.resolve() == self.file.resolve():
+            return self.save()
+        with self._saving:
+            with self._lock:
+                pending = list(self._pending)
+            base = read(EMBEDDED) if self.file is None else None if self.file.exists() else self._show.dump()
+            try:
+                done = self._process.save(path, pending, base, bool(overwrite), self.file)
+            except OSError as error:
+                raise OSError(str(error)) from None
+            self._written(pending, done, path)
+        return {"file": str(path)}
+
+    def _write_edits(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            self._save_pending()
+        self._save_pending()
+
+    def _save_pending(self) -> None:
+        """Write all edits that are not in the file yet. What fails is in `error`, and tried again later."""
+        with self._saving:
+            with self._lock:
+                pending, file = list(self._pending), self.file
+            if file is None or not pending:
+                return
+            try:
+                self._written(pending, self._process.save(file, pending), file)
+            except Exception as error:
+                logger.warning("the show was not saved: %s", error, exc_info=not isinstance(error, OSError | ShowError))
+                self.error = f"not saved: {error_text(error)}"
+                self.on_changed()
+
+    def _written(self, pending: Sequence[Edit], done: Mapping[str, Any], file: Path) -> None:
+        refused: Mapping[int, str] = done["refused"]
+        with self._lock:
+            self._pending = [*(edit for n, edit in enumerate(pending) if n in refused and _may_fit(refused[n])),
+                             *self._pending[len(pending) :]]  # fmt: skip
+            self.file = file
+            self.error = f"not saved: {next(iter(refused.values()))}" if refused else ""
+        self.on_changed()
+
+
+def _may_fit(reason: str) -> bool:
+    """Whether an edit that a file refused is tried again: what is gone from it will not come back."""
+    return "any more" not in reason and "no longer" not in reason
+
+
+def data_of(show: Show) -> dict[str, Any]:
+    """The parts of a show that can be edited, as its file has them."""
+    data: dict[str, Any] = {
+        "cues": [cue_data(cue) for cue in show.cues], "keys": dict(show.keys), "favourites": list(show.favourites),
+        "midi": {"map": [_unset(line) for line in show.midi.map]},
+        "osc": {"map": [_unset(line) for line in show.osc.map]},
+        "gamepad": {"map": [_unset(line) for line in show.gamepad.map]},
+    }  # fmt: skip
+    if show.banks:
+        data["banks"] = {name: [short_pad(pad) for pad in bank] for name, bank in show.banks.items()}
+    elif show.pads:
+        data["pads"] = [short_pad(pad) for pad in show.pads]
+    return data
+
+
+def cue_data(cue: Any) -> dict[str, Any]:
+    found: dict[str, Any] = cue.model_dump(mode="python", exclude_defaults=True)
+    return {"name": cue.name, **{name: value for name, value in found.items() if name != "name"}}
+
+
+def _unset(line: Any) -> dict[str, Any]:
+    found: dict[str, Any] = line.model_dump(mode="python", exclude_defaults=True)
+    return {**found, "to": line.to}
+
+
+def checked(show: Show, edit: Edit) -> tuple[Show, list[int | None]]:
+    """The show with an edit, and the new index of each of its cues, None for one that is gone. ValueError, with the
+    reason, for an edit that is not possible. The show given stays as it is."""
+    data = data_of(show)
+    renamed = {}
+    if edit["do"] == "cue/edit" and (name := edit["fields"].get("name")) is not None:
+        renamed = {str(edit["name"]).lower(): plain(_plain_name(name)).lower()}
+    apply(data, edit)
+    try:
+        parts = Show.model_validate({**data, "outputs": [], "values": _bank_only(show)})
+    except ValidationError as error:
+        raise ValueError(_first(error)) from None
+    new = show.model_copy()
+    for field in ("pads", "banks", "cues", "keys", "favourites"):
+        new.__dict__[field] = getattr(parts, field)
+    for field in ("midi", "osc", "gamepad"):
+        new.__dict__[field] = getattr(show, field).model_copy(update={"map": getattr(parts, field).map})
+    names = [cue.name.lower() for cue in new.cues]
+    found = [renamed.get(cue.name.lower(), cue.name.lower()) for cue in show.cues]
+    return new, [names.index(name) if name in names else None for name in found]
+
+
+def _plain_name(name: Any) -> str:
+    return number_text(name) if isinstance(name, int | float) else str(name)
+
+
+def _bank_only(show: Show) -> dict[str, Any]:
+    return {"bank": show.values["bank"]} if "bank" in show.values else {}
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors(include_url=False)[0]
+    loc: tuple[Any, ...] = detail["loc"]
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "errors":
+        below, message = detail["ctx"]["errors"][0]
+        loc = (*loc, *below)
+    elif detail["type"] != "value_error":
+        from ..show.fields import plainly
+
+        message = plainly(detail)
+    if detail["type"] == "extra_forbidden":
+        message = f"there is no {str(loc[-1])[:60]!r} here"
+    where = next(
+        (str(part) for part in reversed(loc) if isinstance(part, str) and part not in ("map", "int", "str")), ""
+    )
+    return message if where in ("", "cues", "pads", "keys") or where in message else f"{where}: {message}"
+
+
+def _in_cues(name: str) -> bool:
+    p = PARAMETERS.get(name)
+    if p is None or name.startswith(NOT_IN_CUES):
+        return name == "prompt/b"
+    return p.kind != "trigger" and (in_snapshots(name) or name.startswith("mod/"))
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _pad(pad: Any) -> int:
+    if not isinstance(pad, int) or not 1 <= pad <= PADS:
+        raise ValueError(f"there is no pad {pad}: use 1 to {PADS}")
+    return pad
+
+
+def _file_name(name: Any) -> str:
+    """A plain file name, the same on every system."""
+    text = str(name).strip().removesuffix(".yaml").removesuffix(".yml").strip()
+    if not NAME.fullmatch(text):
+        raise ValueError(f"{str(name)[:80]!r} is no file name: use letters, numbers, spaces, - and _")
+    return text
+
+
+def _key(files: Media) -> tuple[str, ...]:
+    return tuple(path or "" for path in (files.image, files.sound, files.video))
