@@ -271,3 +271,31 @@ def test_the_browser_gets_the_address_and_is_not_waited_for(
     assert threading.active_count() <= before + 1
     wait_for(opened.exists, 30)
     wait_for(lambda: "http://127.0.0.1:9080/" in opened.read_text())
+
+
+def test_a_cue_is_stored_from_the_page_and_is_there_when_wj_starts_again(play, tmp_path, wait_for):
+    show = play()
+    with show.page() as page:
+        until(page, "hello")
+        send(page, set={"pad/2": 0.5})
+        until(page, "values", lambda values: values.get("pad/2") == 0.5)
+        send(page, request={"id": 1, "do": "cue/store", "name": "green", "seconds": 2})
+        assert until(page, "reply") == {"id": 1, "result": {"index": 1, "name": "green"}}
+        send(page, request={"id": 2, "do": "pad/edit", "bank": 1, "pad": 1, "label": "white"})
+        wanted = until(page, "show", lambda show: show["banks"][0]["pads"][0]["label"] and not show["unsaved"])
+        assert (wanted["cues"][1]["name"], wanted["error"], wanted["keys"]["1"]) == ("green", "", "pad/1")
+        send(page, request={"id": 3, "do": "show/save", "name": "../outside"})
+        assert "no file name" in until(page, "reply", lambda reply: reply["id"] == 3)["error"]
+        send(page, request={"id": 4, "do": "pad/edit", "bank": 1, "pad": 1, "text": "#0000ff"})
+        send(page, set={"pad/1": 1.0, "pad/2": 0.0})
+        wait_for(lambda: show.shows((0, 0, 255)), 30, "the new prompt of the pad")
+    assert show.end()["missed"] == 0
+    text = (tmp_path / "show.yaml").read_text()
+    assert "pads: [{label: white, text: '#0000ff'}, \"#00ff00\"]" in text
+    assert "- {name: sea, prompt: \"#0000ff\", seconds: 0.1}\n- {name: green, prompt: '#ff0000', pads: {2: 0.5}" in text
+    again = play(show=text)
+    with again.page() as page:
+        hello = until(page, "hello")
+        assert [cue["name"] for cue in hello["show"]["cues"]] == ["sea", "green"]
+        send(page, fire=["cue/jump", "green"])
+        until(page, "values", lambda values: values.get("pad/2") == 0.5)
