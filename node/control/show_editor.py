@@ -171,10 +171,7 @@ class ShowEditor:
 
     def edit_cue(self, index: int, fields: Mapping[str, Any]) -> None:
         """fields: of a cue in a show file; None goes back to the default."""
-        fields = dict(fields)
-        if isinstance(fields.get("pads"), Mapping):
-            fields["pads"] = {int(k) if str(k).isdecimal() else k: weight for k, weight in fields["pads"].items()}
-        self.edit({"do": "cue/edit", "name": self._cue_name(index), "fields": fields})
+        self.edit({"do": "cue/edit", "name": self._cue_name(index), "fields": dict(fields)})
 
     def move_cue(self, index: int, to: int) -> None:
         self.edit({"do": "cue/move", "name": self._cue_name(index), "to": int(to)})

@@ -80,6 +80,8 @@ def plain(value: Any) -> Any:
         return value if value == " " else plain_spaces(value).strip()
     if isinstance(value, Mapping):
         return {plain(name): plain(item) for name, item in value.items()}
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
@@ -217,19 +219,26 @@ def _cue(data: dict[str, Any], name: str) -> int:
     raise ValueError(f"there is no cue {name[:80]!r} any more")
 
 
+def _numbered(cue: Mapping[str, Any]) -> dict[str, Any]:
+    """With numbers of pads as numbers: JSON has all keys in quotes."""
+    if not isinstance(cue.get("pads"), Mapping):
+        return dict(cue)
+    return {**cue, "pads": {int(k) if str(k).isdecimal() else k: weight for k, weight in cue["pads"].items()}}
+
+
 def _put_cue(data: dict[str, Any], cue: Mapping[str, Any], index: int | None = None) -> None:
     if not isinstance(data.get("cues"), list):
         data["cues"] = []
     cues = data["cues"]
     try:
-        cues[_cue(data, str(cue["name"]))] = dict(cue)
+        cues[_cue(data, str(cue["name"]))] = _numbered(cue)
     except ValueError:
-        cues.insert(len(cues) if index is None else min(max(index, 0), len(cues)), dict(cue))
+        cues.insert(len(cues) if index is None else min(max(index, 0), len(cues)), _numbered(cue))
 
 
 def _edit_cue(data: dict[str, Any], name: str, fields: Mapping[str, Any]) -> None:
     cue = _cues(data)[_cue(data, name)]
-    fields = dict(fields)
+    fields = _numbered(fields)
     if fields.get("transition") is not None:
         fields["seconds"] = None
     elif fields.get("seconds") is not None:

@@ -106,6 +106,8 @@ class _Patch:
     def _replace(self, node: yaml.Node, new: Any, flow: bool) -> None:
         start, end = node.start_mark.index, self._end_of(node)
         quote = node.style if isinstance(node, yaml.ScalarNode) and node.style in ("'", '"') else None
+        if not isinstance(new, str) and not self._text.lstrip().startswith("{"):  # which is JSON
+            quote = None
         content = self._text[start:end]
         if not flow and new not in EMPTY and isinstance(new, Mapping | list) and content.strip("[]{} ") == "":
             before = self._text[:start].rstrip(" ")
