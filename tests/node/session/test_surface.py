@@ -21,7 +21,10 @@ import pytest
 from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 from worldjockey.node.measure.show_process import free_port
-from worldjockey.node.session import browser
+from worldjockey.node.session import browser as system_browser
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "peers"))
+from browser import chromium
 
 pytestmark = pytest.mark.slow
 SHOW = """
@@ -221,6 +224,46 @@ def test_drags_of_three_pages_at_1_khz_cost_no_tick_and_no_rate(play, wait_for):
     assert report["controls"]["obeyed"] < sum(sent), "of values only the latest are obeyed"
 
 
+WATCH = """
+window.seen = [];
+(async () => {
+  const peer = new RTCPeerConnection(), video = document.createElement('video');
+  video.muted = true;
+  peer.addTransceiver('video', {direction: 'recvonly'});
+  peer.ontrack = event => { video.srcObject = new MediaStream([event.track]); };
+  await peer.setLocalDescription(await peer.createOffer());
+  const answer = await fetch('program/offer', {
+    method: 'POST', body: peer.localDescription.sdp, headers: {'Content-Type': 'application/sdp'}});
+  window.place = answer.headers.get('Location');
+  await peer.setRemoteDescription({type: 'answer', sdp: await answer.text()});
+  const canvas = document.createElement('canvas'), pen = canvas.getContext('2d');
+  setInterval(() => {
+    video.play().catch(() => {});
+    if (!video.videoWidth) return;
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    pen.drawImage(video, 0, 0);
+    window.seen = [...pen.getImageData(256, 200, 1, 1).data.slice(0, 3), video.videoWidth, video.videoHeight];
+  }, 50);
+})()
+"""
+
+
+def test_a_browser_sees_the_program_by_webrtc_under_the_pages_own_address(play, wait_for, tmp_path):
+    show = play()
+    with chromium(tmp_path) as browser, show.page() as page:
+        until(page, "hello")
+        wait_for(lambda: show.shows((255, 0, 0)), 60, "the show's prompt")
+        tab = browser.open(show.url)
+        tab.wait("document.readyState == 'complete'")
+        tab.run(WATCH)
+        tab.wait("seen[0] > 220 && seen[1] < 40 && seen[3] == 512 && seen[4] == 288", 60)
+        send(page, fire=["prompt", "#0000ff", 0.0])
+        tab.wait("seen[2] > 220 && seen[0] < 40", 60)
+        assert tab.run("fetch(place, {method: 'DELETE'}).then(answer => answer.status)") == 200
+        assert tab.run("fetch('http://127.0.0.1:1/').then(() => 'sent', () => 'refused')") == "refused"
+    assert show.end()["missed"] == 0
+
+
 def test_the_surface_can_be_turned_off(play):
     show = play("--no-surface", "--seconds", "1")
     assert show.process.wait(60) == 0
@@ -245,17 +288,17 @@ def test_on_a_network_the_links_are_printed(play, wait_for):
 
 
 def test_the_browser_opens_only_where_somebody_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not browser.can_open(), "a test runs"
+    assert not system_browser.can_open(), "a test runs"
     monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    assert not browser.can_open()
+    assert not system_browser.can_open()
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
-    assert browser.can_open()
+    assert system_browser.can_open()
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.delenv("WAYLAND_DISPLAY")
-    assert browser.can_open()
+    assert system_browser.can_open()
 
 
 def test_the_browser_gets_the_address_and_is_not_waited_for(
@@ -267,7 +310,7 @@ def test_the_browser_gets_the_address_and_is_not_waited_for(
     slow.chmod(0o755)
     monkeypatch.setenv("BROWSER", str(slow))
     before = threading.active_count()
-    browser.open_page("http://127.0.0.1:9080/")
+    system_browser.open_page("http://127.0.0.1:9080/")
     assert threading.active_count() <= before + 1
     wait_for(opened.exists, 30)
     wait_for(lambda: "http://127.0.0.1:9080/" in opened.read_text())
