@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ExtraMissing, WeightsMissing
-from .nano.runtime_names import RUNTIMES
+from .nano.runtime_names import RUNTIMES, SIZES
 from .weights_store import Source, home, missing
 from .worlds import sources
 
@@ -92,7 +92,8 @@ def _nano(opening: Opening) -> World:
 def _load_nano(opening: Opening, device: str) -> Nano:
     from .nano.world import Nano
 
-    return Nano.load(device=device, aspect=opening.aspect, runtime=opening.options.get("runtime", "auto"))
+    runtime, size = (opening.options.get(option, "auto") for option in ("runtime", "size"))
+    return Nano.load(device=device, aspect=opening.aspect, runtime=runtime, size=size)
 
 
 def _turbo(opening: Opening) -> World:
@@ -127,7 +128,7 @@ def _family(name: str, network: Source, licence: str, rate: str, rank: int, swit
 BUILTIN_WORLDS = (
     WorldEntry(
         "nano", _nano, memory=0.5, rank=0, devices=("cuda", "mps", "cpu"),
-        options={"runtime": RUNTIMES},
+        options={"runtime": RUNTIMES, "size": SIZES},
     ),
     WorldEntry("testcard", _testcard, rank=1),
     WorldEntry(

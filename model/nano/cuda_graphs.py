@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ..stage.scene import Scene
-from .frame_graphs import DecodeGraph, DenoiseGraph, MemoryGraph
+from .frame_graphs import DecodeGraph, DenoiseGraph, GuidedDecodeGraph, MemoryGraph
 from .graph_runtime import SLOTS, GraphRuntime
 from .runtime import Static
-from .transformer import KVCache
+from .transformer import KVCache, Vectors
 
 if TYPE_CHECKING:
     from .world import Nano
@@ -36,9 +36,9 @@ class CudaGraphs(GraphRuntime):
     def __init__(self, nano: Nano, precision: str) -> None:
         super().__init__(nano, f"cuda-graphs {precision}")
         assert isinstance(nano.pytorch, Static)
-        self._static = nano.pytorch
+        self._static, self._nano, self._dtype = nano.pytorch, nano, DTYPES[precision]
         with torch.inference_mode(), torch.cuda.device(nano.device):
-            self._capture(nano, DTYPES[precision])
+            self._capture(nano, self._dtype)
 
     def _capture(self, nano: Nano, dtype: torch.dtype) -> None:
         opening = nano.opening()
@@ -54,8 +54,26 @@ class CudaGraphs(GraphRuntime):
         self._summarise = Captured(MemoryGraph(nano.world), [latents], dtype)
         self._decode = Captured(DecodeGraph(nano), [latents], dtype)
 
+    def prepare_large(self) -> None:
+        with torch.inference_mode(), torch.cuda.device(self._nano.device):
+            self._capture_large(self._nano, self._dtype)
+
+    def _capture_large(self, nano: Nano, dtype: torch.dtype) -> None:
+        assert nano.guided is not None
+        opening, latents = nano.opening(), torch.zeros(nano.latent_shape, device=nano.device)
+        scene, vectors, fine_readers = opening.scene, opening.vectors(), {}
+        for slots in SLOTS:
+            example = self._static.selected_fine(scene, slots, vectors)
+            fine_readers[slots] = Captured(self._static.fine_graph(slots, scene), example, torch.float32)
+        self._fine_readers = fine_readers
+        _, guide = self._static.read_fine(scene, vectors)
+        self._decode_large = Captured(GuidedDecodeGraph(nano, nano.guided), [latents, guide], dtype)
+
     def _selected(self, scene: Scene, slots: int) -> list[Tensor]:
         return [*self._static.selected(scene, slots).values()]
+
+    def _selected_fine(self, scene: Scene, slots: int, vectors: Vectors) -> list[Tensor]:
+        return self._static.selected_fine(scene, slots, vectors)
 
 
 class Captured:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..stage.scene import Scene
+from .guided_decoder import SCALE, GuidedDecoder
 from .neural_textures import bearings
-from .texture_selection import Selection
+from .texture_selection import Selection, Selector
 from .transformer import KVCache, Readings, Vectors, WorldModel
 
 if TYPE_CHECKING:
@@ -38,6 +39,58 @@ class ReadGraph(nn.Module):
         selection = Selection(dict(zip(self.names, selected, strict=True)), self.wrap_rows)
         detail = self.world.textures(scene, self.rows, self.columns, selection)
         return detail, bearings(scene, self.rows, self.columns)
+
+
+class FineReadGraph(nn.Module):
+    """(1, SCENE_DIM) scene, the tensors of `Selector.select` for the network's textures and then for the decoder's, and
+    `guiding` -> the two tensors of `Readings`, and the guide of the decoder."""
+
+    def __init__(self, world: WorldModel, decoder: GuidedDecoder, wrap_rows: Sequence[Mapping[str, bool]],
+                 names: Sequence[Sequence[str]], rows: int, columns: int) -> None:  # fmt: skip
+        super().__init__()
+        self.world, self.decoder, self.wrap_rows = world, decoder, tuple(wrap_rows)
+        self.names, self.rows, self.columns = tuple(map(tuple, names)), rows, columns
+
+    @classmethod
+    def of(cls, world: WorldModel, decoder: GuidedDecoder, selectors: tuple[Selector, Selector], scene: Scene,
+           slots: int, rows: int, columns: int) -> FineReadGraph:  # fmt: skip
+        """scene: any; the shapes depend on `slots` alone."""
+        names = [list(selector.select(scene, slots)) for selector in selectors]
+        return cls(world, decoder, [selector.wrap_rows for selector in selectors], names, rows, columns)
+
+    def forward(self, flat: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        scene, (own, fine) = Scene.of(flat), self.names
+        ends = len(own), len(own) + len(fine)
+        first = Selection(dict(zip(own, tensors[: ends[0]], strict=True)), self.wrap_rows[0])
+        second = Selection(dict(zip(fine, tensors[ends[0] : ends[1]], strict=True)), self.wrap_rows[1])
+        return fine_readings(
+            self.world, self.decoder, scene, tensors[ends[1] :], self.rows, self.columns, (first, second)
+        )
+
+
+def fine_readings(
+    world: WorldModel, decoder: GuidedDecoder, scene: Scene, guiding: Sequence[Tensor], rows: int, columns: int,
+    selected: tuple[Selection | None, Selection | None] = (None, None),
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """`Readings` from textures that are read as finely as the decoder needs, and the decoder's guide."""
+    fine = world.textures(scene, rows * SCALE, columns * SCALE, selected[0])
+    edges = decoder.textures(scene, rows, columns, selected[1])
+    guide = decoder.shade(torch.cat([fine, edges], 1), guiding)
+    return F.avg_pool2d(fine, SCALE), bearings(scene, rows, columns), guide
+
+
+def fine_inputs(scene: Scene, slots: int, selectors: tuple[Selector, Selector], vectors: Vectors,
+                decoder: GuidedDecoder) -> list[Tensor]:  # fmt: skip
+    """The inputs of a `FineReadGraph`."""
+    found = [scene.flat()]
+    for selector in selectors:
+        found += selector.select(scene, slots).values()
+    return found + guiding(vectors, decoder)
+
+
+def guiding(vectors: Vectors, decoder: GuidedDecoder) -> list[Tensor]:
+    """What the decoder takes of the conditioning."""
+    return [vectors.prompt, *vectors.others[: len(decoder.config.others)]]
 
 
 class DenoiseGraph(nn.Module):
@@ -87,8 +140,28 @@ class DecodeGraph(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         latents = (latents * self.std + self.mean).contiguous(memory_format=torch.channels_last)
-        image = self.autoencoder.decode(latents)
-        return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return to_pixels(self.autoencoder.decode(latents))
+
+
+class GuidedDecodeGraph(nn.Module):
+    """(1, c, rows, columns) normalised latents and the guide of `FineReadGraph` -> (1, height, width, 3) uint8 RGB."""
+
+    def __init__(self, nano: Nano, decoder: GuidedDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", nano.mean, persistent=False)
+        self.register_buffer("std", nano.std, persistent=False)
+
+    def forward(self, latents: Tensor, guide: Tensor) -> Tensor:
+        latents = (latents * self.std + self.mean).contiguous(memory_format=torch.channels_last)
+        return to_pixels(self.decoder(latents, guide))
+
+
+def to_pixels(image: Tensor) -> Tensor:
+    """(n, 3, h, w) in 0..1 -> (n, h, w, 3) uint8."""
+    return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def cached_layers(world: WorldModel) -> list[tuple[int, str]]:

@@ -21,12 +21,15 @@ SLOTS = (1, 2)  # places, spirals and drops shown at once, for which there is a 
 
 
 class GraphRuntime:
-    """A `runtime.Runtime`. A subclass compiles `_readers`, by slots, `_denoise`, `_summarise` and `_decode`.
+    """A `runtime.Runtime`. A subclass compiles `_readers`, by slots, `_denoise`, `_summarise` and `_decode`; and in
+    `prepare_large` `_fine_readers` and `_decode_large`, for frames of twice the size.
 
     Raises RuntimeError for a world that has no static graph.
     """
 
     _readers: Mapping[int, Compiled]
+    _fine_readers: Mapping[int, Compiled] = {}
+    _decode_large: Compiled
     _denoise: Compiled
     _summarise: Compiled
     _decode: Compiled
@@ -43,8 +46,19 @@ class GraphRuntime:
             return self._pytorch.read(scene)
         return Readings(*self._readers[slots](self._selected(scene, slots)))
 
+    def read_fine(self, scene: Scene, vectors: Vectors) -> tuple[Readings, Tensor]:
+        slots = Selector.slots(scene)
+        if slots not in self._fine_readers:
+            return self._pytorch.read_fine(scene, vectors)
+        detail, turns, guide = self._fine_readers[slots](self._selected_fine(scene, slots, vectors))
+        return Readings(detail, turns), guide
+
     def _selected(self, scene: Scene, slots: int) -> Sequence[Tensor]:
         """The inputs of a `ReadGraph`, on the device."""
+        raise NotImplementedError
+
+    def _selected_fine(self, scene: Scene, slots: int, vectors: Vectors) -> Sequence[Tensor]:
+        """The inputs of a `FineReadGraph`, on the device."""
         raise NotImplementedError
 
     def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
@@ -57,6 +71,9 @@ class GraphRuntime:
 
     def decode(self, latents: Tensor) -> Tensor:
         return self._decode([latents])[0].clone()
+
+    def decode_large(self, latents: Tensor, guide: Tensor) -> Tensor:
+        return self._decode_large([latents, guide])[0].clone()
 
     def _inputs(
         self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache

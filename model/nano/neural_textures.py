@@ -128,7 +128,8 @@ def sample(texture: Tensor, u: Tensor, v: Tensor, wrap_rows: bool, covers: bool)
     return read
 
 
-def _unit(v: Tensor, low: float, high: float) -> Tensor:
+def unit(v: Tensor, low: float, high: float) -> Tensor:
+    """Where v stands between low and high, 0..1."""
     return ((v - low) / (high - low)).clamp(0, 1)
 
 
@@ -211,19 +212,19 @@ class NeuralTextures(nn.Module):
         below = (y < 0.02).to(y.dtype)
         near = below * (1.6 / reach).clamp(max=1)[:, :, None]
         along, ahead = torch.remainder(wx / STREET, 1.0), torch.remainder(wz / ROAD, 1.0)[:, :, None].expand(shape)
-        lateral = _unit(pan * reach[:, :, None], -PLANE_REACH, PLANE_REACH) * 0.998 + 0.001
-        beside = (_unit(r.sun(), -SUN_REACH, SUN_REACH) * 0.998 + 0.001)[:, None, :].expand(shape)
+        lateral = unit(pan * reach[:, :, None], -PLANE_REACH, PLANE_REACH) * 0.998 + 0.001
+        beside = (unit(r.sun(), -SUN_REACH, SUN_REACH) * 0.998 + 0.001)[:, None, :].expand(shape)
         drift = torch.remainder(turns + (s.time / 64)[:, None, None], 1.0)
-        height = _unit(-y, -TOP, -BOTTOM)
+        height = unit(-y, -TOP, -BOTTOM)
         behind = torch.cat([
             t.panorama(grounded, turns, height),
             t.ground(grounded, along, ahead) * near[:, None],
             t.far_ground(grounded, along, ahead) * below[:, None],
             t.path(grounded, lateral, ahead) * near[:, None],
-            t.clouds(grounded.sum(-1, keepdim=True), drift, _unit(-y, -1.35, 0)),
+            t.clouds(grounded.sum(-1, keepdim=True), drift, unit(-y, -1.35, 0)),
             t.sun(s.light, beside, height),
         ], 1)  # fmt: skip
-        in_front, through = self._near(r, s, t.planes, selected.first if selected else None)
+        in_front, through = near_planes(r, s, t.planes, selected.first if selected else None)
         layers = selected.layers(r) if selected else self._spirals_and_motes(r, s)
         figure = self._figure(r, s, selected.skin, selected.ends) if selected else self._figure_if_there(r, s)
         return torch.cat(
@@ -234,8 +235,8 @@ class NeuralTextures(nn.Module):
     def _spirals_and_motes(self, r: Rays, s: Scene) -> list[Tensor]:
         places = {k: s.place[:, PLACES.index(k)] for k in SPIRALS}
         return [
-            *self._layers(self.spirals, places, lambda k, i: r.spiral(*SPIRALS[k][i])[:2]),
-            *self._layers(self.motes, falling(s), lambda k, i: r.falling(*MOTES[k][i])),
+            *two_layers(self.spirals, places, lambda k, i: r.spiral(*SPIRALS[k][i])[:2]),
+            *two_layers(self.motes, falling(s), lambda k, i: r.falling(*MOTES[k][i])),
         ]
 
     def _rays(self, r: Rays, y: Tensor, near: Tensor, below: Tensor, wx: Tensor, wz: Tensor, always: bool) -> Tensor:
@@ -256,34 +257,6 @@ class NeuralTextures(nn.Module):
         plain = [y, smoothstep(-0.1, 0.1, y), near, below, x, up, growth, edge, within, stripe]
         return torch.cat([torch.stack(plain, 1), flows, swells], 1)
 
-    def _near(self, r: Rays, s: Scene, planes: Reader, first: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The near planes laid over each other, and how much of what is behind them shows (Porter & Duff 1984)."""
-        scenes = s.place[:, : len(SCENES)]
-        laid, through = torch.zeros(1, device=s.time.device), torch.ones(1, device=s.time.device)
-        for level, p in enumerate(r.planes(first)):
-            weights = scenes
-            if first is None:  # else they were selected before
-                content = F.one_hot(p.content[:, 0].long(), DEPTH_PLANES).to(scenes.dtype)
-                weights = (scenes[:, :, None] * content[:, None, :]).flatten(1)
-            u = (p.u / STREET)[:, None, :].expand(-1, p.height.shape[1], -1)
-            v = _unit(-p.height, -PLANE_HEIGHT, 0.1)[:, :, None].expand_as(u)
-            read = planes(weights, u, v, level) * p.seen[:, :, None, None]
-            seen, opaque = read[:, :-1], read[:, -1:]
-            laid = laid + seen * through
-            through = through * (1 - opaque)
-        return laid, through
-
-    def _layers(self, kinds: nn.ModuleDict, weights: dict[str, Tensor],
-                where: Callable[[str, int], tuple[Tensor, Tensor]]) -> list[Tensor]:  # fmt: skip
-        """Two slots: the first and the second layer of whatever kinds are shown."""
-        slots: list[Tensor | None] = [None, None]
-        for kind, layers in kinds.items():
-            assert isinstance(layers, nn.ModuleList)
-            for i, texture in enumerate(layers):
-                read = texture(weights[kind][:, None], *where(kind, i))
-                slots[i] = read if slots[i] is None else slots[i] + read
-        return [slot for slot in slots if slot is not None]
-
     def _figure_if_there(self, r: Rays, s: Scene) -> Tensor:
         there = 1 - s.figure[:, FIGURES.index("none")]
         if float(there.detach().max()) < WEIGHT_MIN:
@@ -299,10 +272,40 @@ class NeuralTextures(nn.Module):
         x, y = r.screen_x / TALL, (r.screen_y - FEET) / TALL
         d, facing_x, facing_y = surface(x, y, ends, radii(ends))
         facing_x = facing_x * torch.sign(r.sun()[:, len(r.screen_x) // 2])[:, None, None]
-        read = skin(there[:, None], torch.atan2(facing_y, facing_x) / (2 * pi) + 0.5, _unit(d, *SKIN_DEPTH))
+        read = skin(there[:, None], torch.atan2(facing_y, facing_x) / (2 * pi) + 0.5, unit(d, *SKIN_DEPTH))
         halo = torch.exp(-d.abs() / HALO)
         body = torch.stack([torch.tanh(-d / EDGE), facing_x * halo, facing_y * halo, contact(x, y, ends)], 1)
         return torch.cat([read, body * there[:, None, None, None]], 1)
+
+
+def near_planes(r: Rays, s: Scene, planes: Reader, first: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The near planes laid over each other, and how much of what is behind them shows (Porter & Duff 1984)."""
+    scenes = s.place[:, : len(SCENES)]
+    laid, through = torch.zeros(1, device=s.time.device), torch.ones(1, device=s.time.device)
+    for level, p in enumerate(r.planes(first)):
+        weights = scenes
+        if first is None:  # else they were selected before
+            content = F.one_hot(p.content[:, 0].long(), DEPTH_PLANES).to(scenes.dtype)
+            weights = (scenes[:, :, None] * content[:, None, :]).flatten(1)
+        u = (p.u / STREET)[:, None, :].expand(-1, p.height.shape[1], -1)
+        v = unit(-p.height, -PLANE_HEIGHT, 0.1)[:, :, None].expand_as(u)
+        read = planes(weights, u, v, level) * p.seen[:, :, None, None]
+        seen, opaque = read[:, :-1], read[:, -1:]
+        laid = laid + seen * through
+        through = through * (1 - opaque)
+    return laid, through
+
+
+def two_layers(kinds: nn.ModuleDict, weights: dict[str, Tensor],
+               where: Callable[[str, int], tuple[Tensor, Tensor]]) -> list[Tensor]:  # fmt: skip
+    """Two slots: the first and the second layer of whatever kinds are shown."""
+    slots: list[Tensor | None] = [None, None]
+    for kind, layers in kinds.items():
+        assert isinstance(layers, nn.ModuleList)
+        for i, texture in enumerate(layers):
+            read = texture(weights[kind][:, None], *where(kind, i))
+            slots[i] = read if slots[i] is None else slots[i] + read
+    return [slot for slot in slots if slot is not None]
 
 
 def falling(s: Scene) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,18 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from ..stage.scene import Scene
-from .frame_graphs import DecodeGraph, DenoiseGraph, MemoryGraph, ReadGraph
+from .frame_graphs import (
+    DecodeGraph,
+    DenoiseGraph,
+    FineReadGraph,
+    GuidedDecodeGraph,
+    MemoryGraph,
+    ReadGraph,
+    fine_inputs,
+)
 from .graph_runtime import SLOTS, GraphRuntime
 from .texture_selection import Selector
-from .transformer import KVCache, Readings, Vectors
+from .transformer import Conditioning, KVCache, Readings, Vectors
 
 if TYPE_CHECKING:
     from .world import Nano
@@ -67,6 +76,31 @@ class OpenVINO(GraphRuntime):
         self._denoise = self._open(folder / f"denoise-{shape}.xml", DenoiseGraph(self._world), example, precision)
         self._summarise = self._open(folder / f"memory-{shape}.xml", MemoryGraph(self._world), (latents,), precision)
         self._decode = self._open(folder / f"decode-{shape}.xml", DecodeGraph(nano), (latents,), precision)
+        self._open_large = partial(self._opened_large, nano, folder, opening, precision)
+
+    def prepare_large(self) -> None:
+        self._open_large()
+
+    def _opened_large(self, nano: Nano, folder: Path, opening: Conditioning, precision: str) -> None:
+        decoder = nano.guided
+        assert decoder is not None
+        selectors = self._selector, Selector(decoder.textures)
+        scene, vectors, shape = opening.scene, opening.vectors(), f"{nano.rows}x{nano.columns}"
+        self._fine_inputs = partial(fine_inputs, selectors=selectors, decoder=decoder)
+        readers = {}
+        for slots in SLOTS:
+            graph = FineReadGraph.of(self._world, decoder, selectors, scene, slots, nano.rows, nano.columns)
+            example = self._selected_fine(scene, slots, vectors)
+            readers[slots] = self._open(folder / f"fine-read-{slots}-{shape}.xml", graph, example, "f32")
+        self._fine_readers = readers
+        with torch.inference_mode():
+            _, guide = self._pytorch.read_fine(scene, vectors)
+        example = [torch.zeros(nano.latent_shape), guide]
+        path = folder / f"decode-large-{shape}.xml"
+        self._decode_large = self._open(path, GuidedDecodeGraph(nano, decoder), example, precision)
+
+    def _selected_fine(self, scene: Scene, slots: int, vectors: Vectors) -> list[Tensor]:
+        return self._fine_inputs(scene, slots, vectors=vectors)
 
     def _selected(self, scene: Scene, slots: int) -> list[Tensor]:
         return [scene.flat(), *self._selector.select(scene, slots).values()]

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from ..devices import upload
 from ..stage.scene import Scene
-from .frame_graphs import DecodeGraph, ReadGraph
+from .frame_graphs import (
+    DecodeGraph,
+    FineReadGraph,
+    GuidedDecodeGraph,
+    ReadGraph,
+    fine_inputs,
+    fine_readings,
+    guiding,
+)
 from .texture_selection import Selector
 from .transformer import KVCache, Readings, Vectors
 
@@ -28,6 +36,14 @@ class Runtime(Protocol):
         """Read the textures that one scene shows, which is on the CPU. The readings are valid until the next call."""
         ...
 
+    def prepare_large(self) -> None:
+        """Make ready what frames of twice the size need; called once before the first of them."""
+        ...
+
+    def read_fine(self, scene: Scene, vectors: Vectors) -> tuple[Readings, Tensor]:
+        """The same for a frame of twice the size, and the guide of its decoder. vectors: on the CPU."""
+        ...
+
     def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
         """(1, c, rows, columns) noisy latents -> clean ones. Keys and values of this frame wait in `cache`."""
         ...
@@ -40,6 +56,10 @@ class Runtime(Protocol):
         """(1, c, rows, columns) normalised latents -> (1, height, width, 3) uint8 RGB."""
         ...
 
+    def decode_large(self, latents: Tensor, guide: Tensor) -> Tensor:
+        """The same to twice the size, with the guide of `read_fine`."""
+        ...
+
 
 class Eager:
     """PyTorch, operation by operation, on a CPU."""
@@ -47,10 +67,22 @@ class Eager:
     def __init__(self, nano: Nano) -> None:
         self.name = "torch"
         self._world, self._rows, self._columns = nano.world, nano.rows, nano.columns
+        self._device = nano.device
         self._decode = DecodeGraph(nano)
+        self._guided = nano.guided
+        self._decode_large = None if nano.guided is None else GuidedDecodeGraph(nano, nano.guided)
 
     def read(self, scene: Scene) -> Readings:
         return self._world.read(scene, self._rows, self._columns)
+
+    def prepare_large(self) -> None:
+        pass
+
+    def read_fine(self, scene: Scene, vectors: Vectors) -> tuple[Readings, Tensor]:
+        assert self._guided is not None
+        taken = guiding(vectors, self._guided)
+        detail, turns, guide = fine_readings(self._world, self._guided, scene, taken, self._rows, self._columns)
+        return Readings(detail, turns), guide
 
     def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
         at = torch.full((1,), level, device=noisy.device)
@@ -64,6 +96,11 @@ class Eager:
         frame: Tensor = self._decode(latents)
         return frame
 
+    def decode_large(self, latents: Tensor, guide: Tensor) -> Tensor:
+        assert self._decode_large is not None
+        frame: Tensor = self._decode_large(latents, guide)
+        return frame
+
 
 class Static(Eager):
     """PyTorch, operation by operation, on a GPU. It reads textures that were selected on the host (`Selector`), so that
@@ -71,9 +108,10 @@ class Static(Eager):
 
     def __init__(self, nano: Nano) -> None:
         super().__init__(nano)
-        self._device = nano.device
         self._selector = Selector(nano.world.textures)
+        self._fine_selector = None if nano.guided is None else Selector(nano.guided.textures)
         self._graphs: dict[int, ReadGraph] = {}  # by slots
+        self._fine_graphs: dict[int, FineReadGraph] = {}
 
     def slots(self, scene: Scene) -> int:
         return self._selector.slots(scene)
@@ -93,6 +131,26 @@ class Static(Eager):
         slots = self.slots(scene)
         selected = self.selected(scene, slots)
         return Readings(*self.graph(selected, slots)(*selected.values()))
+
+    def selected_fine(self, scene: Scene, slots: int, vectors: Vectors) -> list[Tensor]:
+        """The inputs of a `FineReadGraph`, on the GPU."""
+        assert self._fine_selector is not None and self._guided is not None  # noqa: PT018
+        found = fine_inputs(scene, slots, (self._selector, self._fine_selector), vectors, self._guided)
+        return upload(found, self._device)
+
+    def fine_graph(self, slots: int, scene: Scene) -> FineReadGraph:
+        if slots not in self._fine_graphs:
+            assert self._fine_selector is not None and self._guided is not None  # noqa: PT018
+            self._fine_graphs[slots] = FineReadGraph.of(
+                self._world, self._guided, (self._selector, self._fine_selector), scene, slots, self._rows,
+                self._columns,
+            )  # fmt: skip
+        return self._fine_graphs[slots]
+
+    def read_fine(self, scene: Scene, vectors: Vectors) -> tuple[Readings, Tensor]:
+        slots = self.slots(scene)
+        detail, turns, guide = self.fine_graph(slots, scene)(*self.selected_fine(scene, slots, vectors))
+        return Readings(detail, turns), guide
 
 
 def pytorch(nano: Nano) -> Eager:

@@ -1,4 +1,4 @@
-"""Which runtime computes nano's frames: the fastest one on this machine, found once and remembered."""
+"""The fastest runtime of nano on this machine, and the largest size that it has time for; found once, remembered."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ import torch
 
 from ..spec import Controls, Prompt
 from .runtime import Runtime
-from .runtime_names import CUDA_GRAPHS, OPENVINO, REFERENCE, RUNTIMES
+from .runtime_names import CUDA_GRAPHS, LARGE, OPENVINO, REFERENCE, RUNTIMES, SMALL
 from .transformer import KVCache
 
 if TYPE_CHECKING:
@@ -34,11 +35,22 @@ logger = logging.getLogger(__name__)
 PROMPTS = ("a dancer in a neon city at night in the rain", "an endless tunnel", "a calm sea at noon")
 FRAMES = 4  # of each scene; the first one is slow, because the textures change
 FIRST_TRIAL_DELAY_S = 10.0  # after which a show that has just begun is disturbed by the trial of the runtimes
+LARGE_MIN_FPS = 24.0  # with which the large size is the default
+STEPS_NOTED = 20  # of the small size, from whose durations those of the large one are estimated
 PARITY_DB = 38.0  # peak signal to noise ratio to PyTorch's frame, below which a runtime is not used
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a trial has found: the fastest runtime, "torch" or a precision of OpenVINO, and how many times longer a step
+    of the large size takes with it; 0 where there is no large size."""
+
+    runtime: str
+    large_cost: float
+
+
 class RuntimeChoice:
-    """The runtime of one world: `wanted` is one of RUNTIMES.
+    """The runtime of one world: `wanted` is one of RUNTIMES, `size` one of SIZES.
 
     "auto" takes the fastest whose frames are those of PyTorch. On a CUDA GPU those are CUDA graphs, captured before the
     first frame; on other GPUs it is PyTorch. On a CPU a process of low priority tries the runtimes out at the first
@@ -47,35 +59,69 @@ class RuntimeChoice:
     without a CUDA GPU.
     """
 
-    def __init__(self, nano: Nano, wanted: str) -> None:
+    def __init__(self, nano: Nano, wanted: str, size: str = SMALL) -> None:
         if wanted not in RUNTIMES:
             raise ValueError(f"unknown runtime {wanted!r}: there are {', '.join(RUNTIMES)}")
         self._nano, self._threads = nano, torch.get_num_threads()
+        self._size = SMALL if nano.guided is None else size
+        self._durations: list[float] | None = None  # of steps, while these are noted
+        self._noted = threading.Event()
         self._preparing: threading.Thread | None = None
-        self._awaited = threading.Event()
+        self._awaited, self._opened = threading.Event(), threading.Event()
         cuda = nano.device.type == "cuda"
         if wanted == CUDA_GRAPHS and not cuda:
             raise ValueError("CUDA graphs need a CUDA GPU, and the device is " + nano.device.type)
         if cuda and wanted in ("auto", CUDA_GRAPHS):
             self._capture()
         if wanted in (REFERENCE, CUDA_GRAPHS) or (wanted == "auto" and nano.device.type != "cpu"):
+            if self._size == LARGE or (self._size == "auto" and cuda):
+                self._enlarge()
             return
         try:
             if wanted == OPENVINO:
                 nano.runtime = fastest(nano, self._threads, compiled_only=True)
-            else:
-                self._preparing = threading.Thread(target=self._prepare, name="runtimes", daemon=True)
-                self._preparing.start()
+                if self._size == LARGE:
+                    self._enlarge()
+                elif self._size == "auto":
+                    cost = _large_cost(nano, nano.runtime)
+                    threading.Thread(target=self._enlarge_if_fast, args=(cost,), name="size", daemon=True).start()
+                return
+            self._preparing = threading.Thread(target=self._prepare, name="runtimes", daemon=True)
+            self._preparing.start()
         except Exception as error:
             if wanted != "auto":
                 raise ValueError(f"this world does not run by OpenVINO here ({error}): try --runtime torch") from error
             logger.warning("OpenVINO does not serve here, PyTorch computes the frames: %s", error, exc_info=error)
 
     def settle(self) -> None:
-        """Wait until the runtime is chosen."""
+        """Wait until the runtime is chosen, and the size where the show's steps have no say in it."""
         self._awaited.set()
         if self._preparing is not None:
-            self._preparing.join()
+            self._opened.wait()
+
+    def note_step(self, seconds: float) -> None:
+        """How long a step took."""
+        if self._durations is not None:
+            self._durations.append(seconds)
+            if len(self._durations) >= STEPS_NOTED:
+                self._noted.set()
+
+    def _enlarge(self) -> None:
+        """Let frames have twice the size from now on."""
+        self._nano.runtime.prepare_large()
+        self._nano.allow_large(True)
+
+    def _enlarge_if_fast(self, large_cost: float) -> None:
+        """The same where that keeps LARGE_MIN_FPS, by how long the steps of this show take.
+
+        large_cost: how many times longer a step of the large size takes."""
+        self._durations = []
+        self._noted.wait()
+        expected = statistics.median(self._durations) * large_cost
+        self._durations = None
+        logger.info("a step of the large size would take %.0f ms here", expected * 1e3)
+        if expected * LARGE_MIN_FPS <= 1:
+            self._enlarge()
 
     def _capture(self) -> None:
         """Take CUDA graphs of the first precision whose frames are those of PyTorch."""
@@ -109,20 +155,28 @@ class RuntimeChoice:
         self._nano.runtime = runtime
 
     def _prepare(self) -> None:
-        """Open the fastest runtime, and find it before where it is not known. PyTorch computes the frames meanwhile."""
+        """Open the fastest runtime, and find it before where it is not known. PyTorch computes the frames meanwhile.
+        Then take the large size, where it is asked for or fast enough."""
         try:
             known = _remembered(self._nano, self._threads)
             if known is None:
                 self._awaited.wait(FIRST_TRIAL_DELAY_S)
                 known = self._tried()
-            self._open(known)
+            self._open(known.runtime)
+            if self._size == LARGE:
+                self._enlarge()
+            elif self._size == "auto":
+                self._opened.set()
+                self._enlarge_if_fast(known.large_cost)
         except Exception as error:
             logger.warning("no faster runtime was found, PyTorch computes the frames: %s", error, exc_info=error)
+        finally:
+            self._opened.set()
 
-    def _tried(self) -> str:
+    def _tried(self) -> Known:
         nano = self._nano
         command = [sys.executable, "-m", __name__, str(nano.weights), str(nano.columns / nano.rows)]
-        command += [str(self._threads), str(os.getpid())]
+        command += [SMALL if nano.guided is None else "auto", str(self._threads), str(os.getpid())]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip() or f"it ended with {done.returncode}")
@@ -167,7 +221,8 @@ def fastest(nano: Nano, threads: int, compiled_only: bool) -> Runtime:
         file = _file(nano, threads)
         file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps({"runtime": best, "trials": figures}))
+        found = {"runtime": best, "large_cost": round(_large_cost(nano, runtimes[best]), 3), "trials": figures}
+        unfinished.write_text(json.dumps(found))
         unfinished.replace(file)
     return runtimes[best]
 
@@ -178,10 +233,11 @@ def _file(nano: Nano, threads: int) -> Path:
     return cache_folder(nano) / f"runtime-{nano.rows}x{nano.columns}-{threads}.json"
 
 
-def _remembered(nano: Nano, threads: int) -> str | None:
+def _remembered(nano: Nano, threads: int) -> Known | None:
     file = _file(nano, threads)
     try:
-        return str(json.loads(file.read_text())["runtime"])
+        found = json.loads(file.read_text())
+        return Known(str(found["runtime"]), float(found["large_cost"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -219,6 +275,29 @@ def _try(nano: Nano, runtimes: Mapping[str, Runtime]) -> dict[str, tuple[float, 
     return {name: (statistics.median(times[name]), min(parities[name])) for name in runtimes}
 
 
+def _large_cost(nano: Nano, runtime: Runtime) -> float:
+    """How many times longer a step of the large size takes; the sizes take turns. 0 where there is none."""
+    if nano.guided is None:
+        return 0.0
+    before = nano.runtime
+    times: dict[bool, list[float]] = {False: [], True: []}
+    try:
+        nano.runtime = runtime
+        runtime.prepare_large()
+        controls = Controls(nano.encode(Prompt(PROMPTS[0])).values, acts={"dance": 1.0})
+        for _ in range(2 * FRAMES):
+            for large in times:
+                nano.allow_large(large)
+                begin = time.perf_counter()
+                nano.step(controls).cpu()
+                times[large].append(time.perf_counter() - begin)
+    finally:
+        nano.runtime = before
+        nano.allow_large(False)
+        nano.reset(0)
+    return statistics.median(times[True][1:]) / statistics.median(times[False][1:])
+
+
 def _psnr(frame: np.ndarray, reference: np.ndarray) -> float:
     error = float(((frame.astype(np.float32) - reference) ** 2).mean())
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
@@ -233,7 +312,7 @@ def _end_with(world: int) -> None:
     os._exit(1)
 
 
-def main(weights: str, aspect: str, threads: str, world: str) -> None:
+def main(weights: str, aspect: str, size: str, threads: str, world: str) -> None:
     """Try out the runtimes for these weights, in a process of low priority."""
     from .world import Nano
 
@@ -241,7 +320,7 @@ def main(weights: str, aspect: str, threads: str, world: str) -> None:
         psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else 10)
     threading.Thread(target=_end_with, args=(int(world),), daemon=True).start()
     torch.set_num_threads(int(threads))
-    nano = Nano.load(Path(weights), device="cpu", aspect=float(aspect), runtime="torch")
+    nano = Nano.load(Path(weights), device="cpu", aspect=float(aspect), runtime=REFERENCE, size=size)
     fastest(nano, int(threads), compiled_only=False)
 
 

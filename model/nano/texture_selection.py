@@ -18,6 +18,7 @@ from ..stage.figure import skeleton
 from ..stage.geometry import DEPTH_PLANES, MOTES, SPIRALS, Rays, first_content
 from ..stage.scene import Scene
 from ..stage.vocabulary import FIGURES, PLACES, SCENES
+from .guided_decoder import FineTextures
 from .neural_textures import GROUNDED_PLACES, WEIGHT_MIN, NeuralTextures, Texture, falling, pooled, sample, wrapped
 
 MIXED = ("panorama", "ground", "far_ground", "path", "clouds", "sun", "skin")  # textures whose values are mixed
@@ -57,8 +58,8 @@ class Selection:
 
     def __init__(self, tensors: dict[str, Tensor], wrap_rows: Mapping[str, bool]) -> None:
         self._tensors = tensors
-        for name in MIXED:
-            setattr(self, name, Selected(tensors[name], wrap_rows[name]))
+        for name, wraps in wrap_rows.items():
+            setattr(self, name, Selected(tensors[name], wraps))
         weights = tensors["plane_weights"]
         self.planes = SelectedPlanes([Selected(tensors[f"plane_{i}"], False, weights) for i in range(DEPTH_PLANES)])
         self.first, self.ends = tensors["first"], tensors["ends"]
@@ -82,12 +83,11 @@ class Selection:
 class Selector:
     """Selects what a scene shows: on the host, of textures that lie on the textures' device."""
 
-    def __init__(self, textures: NeuralTextures) -> None:
-        self.wrap_rows = {name: self._of(textures, name).wrap_rows for name in MIXED}
+    def __init__(self, textures: NeuralTextures | FineTextures) -> None:
+        mixed: dict[str, Texture] = {name: getattr(textures, name) for name in MIXED if hasattr(textures, name)}
+        self.wrap_rows = {name: texture.wrap_rows for name, texture in mixed.items()}
         with torch.no_grad():
-            self._tables = {
-                name: wrapped(t.table.detach(), t.wrap_rows) for name in MIXED if (t := self._of(textures, name))
-            }
+            self._tables = {name: wrapped(t.table.detach(), t.wrap_rows) for name, t in mixed.items()}
             planes = textures.planes.table.detach()
             self._planes = [wrapped(pooled(planes, level), False) for level in range(DEPTH_PLANES)]
             self._layered: dict[tuple[str, int], Tensor] = {}
@@ -97,12 +97,6 @@ class Selector:
                     assert isinstance(texture, Texture)
                     self._layered[kind, layer] = wrapped(texture.table.detach(), True)
         self._mixed: dict[str, tuple[Sequence[float], Tensor]] = {}
-
-    @staticmethod
-    def _of(textures: NeuralTextures, name: str) -> Texture:
-        texture = getattr(textures, name)
-        assert isinstance(texture, Texture)
-        return texture
 
     @staticmethod
     def slots(s: Scene) -> int:
@@ -121,7 +115,7 @@ class Selector:
             **dict.fromkeys(("panorama", "ground", "far_ground", "path"), grounded), "clouds": [sum(grounded)],
             "sun": s.light[0].tolist(), "skin": [1 - float(s.figure[0, FIGURES.index("none")])],
         }  # fmt: skip
-        out = {name: self._mix(name, self._tables[name], weights[name]) for name in MIXED}
+        out = {name: self._mix(name, table, weights[name]) for name, table in self._tables.items()}
         out["first"], out["ends"] = first_content(s), skeleton(s.figure, s.phase)[0]
         shown = _shown(place[: len(SCENES)])
         rows = (shown + [0] * slots)[:slots]

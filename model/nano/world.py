@@ -30,12 +30,14 @@ from ..stage.scene import SOUND as SOUND_NAMES
 from ..stage.vocabulary import ATTRIBUTES, FIGURES, OPENING, WIDTH
 from . import state as packed_state
 from .autoencoder import Autoencoder, AutoencoderConfig
+from .guided_decoder import SCALE, GuidedDecoder
 from .image_reader import ImageReader
 from .matte import matte
 from .media_prompts import LOOK, SOUND, TOKENS, encode_image, encode_sound, pulse
 from .relight import relit
 from .runtime import Eager, Runtime, pytorch
 from .runtime_choice import RuntimeChoice
+from .runtime_names import LARGE, SMALL
 from .sampler import sample
 from .text_encoder import TextConfig, TextEncoder
 from .transformer import (
@@ -52,6 +54,7 @@ from .transformer import (
 logger = logging.getLogger(__name__)
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "nano.safetensors"
+LARGE_SUFFIX = "-large"  # of the file, beside a nano's weights, that decodes to frames of twice the size
 ENERGY = np.array([1.0, 1.0, 0.6, 0.0])  # what the energy fader gives to level, bass, treble and onset
 SETTLE_S = 0.2  # in which the prompt's values become those that the world remembers
 
@@ -77,18 +80,24 @@ class Nano:
     """A `World`. Make one with `Nano.load`."""
 
     def __init__(self, text: TextEncoder, reader: ImageReader, autoencoder: Autoencoder, world: WorldModel,
-                 mean: Tensor, std: Tensor, device: torch.device, aspect: float | None = None) -> None:  # fmt: skip
+                 mean: Tensor, std: Tensor, device: torch.device, aspect: float | None = None,
+                 guided: GuidedDecoder | None = None) -> None:  # fmt: skip
+        """guided: for frames of twice the size; without one there are none."""
         self.device = device
         form = torch.channels_last
         self.text, self.reader = text.eval(), reader.eval()
         self.autoencoder = autoencoder.eval().to(device, memory_format=form)  # type: ignore[call-overload]
         self.world = world.eval().to(device, memory_format=form)  # type: ignore[call-overload]
+        self.guided = guided
+        if guided is not None:
+            guided.eval().to(device, memory_format=form)  # type: ignore[call-overload]
         self.mean, self.std = mean.view(1, -1, 1, 1).to(device), std.view(1, -1, 1, 1).to(device)
         self.rows, self.columns = shape_for(world.config, aspect)
         f = autoencoder.config.factor
         self._spec = WorldSpec("nano", self.columns * f, self.rows * f, 20.0, 1, ACTS,
                                ("text", "image", "sound", "action", "live"), str(device), matte=True,
                                attributes=ATTRIBUTES)  # fmt: skip
+        self._large, self._level = False, 0
         self.message = ""  # an error that did not stop the world; empty without one
         self.timings: dict[str, float] = {}
         self.reset(0)
@@ -105,20 +114,37 @@ class Nano:
     def weights_digest(self) -> bytes:
         """SHA-256 of all that draws frames; they are weights that stay as they are once a runtime is chosen."""
         digest = hashlib.sha256()
-        for module in (self.world, self.autoencoder):
+        for module in filter(None, (self.world, self.autoencoder, self.guided)):
             for tensor in module.state_dict().values():
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.digest()
 
     @property
     def spec(self) -> WorldSpec:
-        return replace(self._spec, runtime=self.runtime.name)
+        """The size is that of the next frame."""
+        width, height = self._spec.width, self._spec.height
+        large = SCALE * width, SCALE * height
+        sizes = ("x".join(map(str, large)), f"{width}x{height}") if self._large else ()
+        width, height = large if self.is_large else (width, height)
+        return replace(self._spec, width=width, height=height, qualities=sizes, runtime=self.runtime.name)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether frames have twice the size."""
+        return self._large and self._level == 0
+
+    def allow_large(self, allowed: bool) -> None:
+        """Whether the best quality has twice the size, for which the runtime must be prepared."""
+        self._large = allowed
+
+    def set_quality(self, level: int) -> None:
+        self._level = level
 
     @classmethod
     def load(cls, path: Path = WEIGHTS, device: str = "auto", aspect: float | None = None,
-             runtime: str = "torch") -> Nano:  # fmt: skip
+             runtime: str = "torch", size: str = SMALL) -> Nano:  # fmt: skip
         """aspect: width over height of the show; the nearest native shape is taken. runtime: as `RuntimeChoice` takes
-        it.
+        it. size: one of SIZES; "auto" is the large one where this machine is fast enough for it.
 
         Raises WeightsMissing for a missing file, ValueError for a file that is not a nano's and for a runtime that does
         not serve.
@@ -143,9 +169,13 @@ class Nano:
                 module.load_state_dict(current_names(part) if module is world else part)
             except RuntimeError as error:
                 raise ValueError(f"{path} does not fit this version of worldjockey: reinstall worldjockey") from error
-        nano = cls(text, reader, autoencoder, world, tensors["mean"], tensors["std"], chosen, aspect)
+        large = path.with_stem(path.stem + LARGE_SUFFIX)
+        guided = GuidedDecoder.load(large, autoencoder.config) if size != SMALL and large.exists() else None
+        nano = cls(text, reader, autoencoder, world, tensors["mean"], tensors["std"], chosen, aspect, guided)
         nano.weights = path
-        nano.choice = RuntimeChoice(nano, runtime)
+        if size == LARGE and guided is None:
+            raise ValueError(f"{large} is missing: reinstall worldjockey, or use size=small")
+        nano.choice = RuntimeChoice(nano, runtime, size)
         return nano
 
     def settle(self) -> None:
@@ -225,11 +255,15 @@ class Nano:
         scene = conditioning.scene
         vectors = conditioning.vectors()
         bones = [skeleton(scene.figure, scene.phase)[0]] if controls.matte else []
+        guide = None
+        if self.is_large:
+            readings, guide = self._compute("read_fine", scene, vectors)
+        else:
+            readings = self._compute("read", scene)
         noise, prompt, guidance, *rest = upload(
             [noise, vectors.prompt, vectors.guidance, *vectors.others, *bones], self.device
         )
         vectors = Vectors(prompt, tuple(rest[: len(vectors.others)]), guidance)
-        readings = self._compute("read", scene)
 
         def predict(noisy: Tensor, level: float) -> Tensor:
             return self._compute("denoise", noisy, level, vectors, readings, self.cache)
@@ -238,13 +272,19 @@ class Nano:
         self.cache.commit()
         self._update_memory(self._compute("summarise", frame), controls.dt)
         if controls.live is not None and controls.strength > 0:
-            frame = relit(frame, self._latent(controls.live), min(controls.strength, 1.0))
+            strength = min(controls.strength, 1.0)
+            frame = relit(frame, self._latent(controls.live), strength)
+            guide = None if guide is None else guide * (1 - strength)  # it knows nothing of the live picture
         made = time.perf_counter()
-        pixels: Tensor = self._compute("decode", frame)
+        decoded = self._compute("decode", frame) if guide is None else self._compute("decode_large", frame, guide)
+        pixels: Tensor = decoded
         if controls.matte:
             there = 1 - float(scene.figure[0, FIGURES.index("none")])
             pixels = torch.cat([pixels, matte(rest[-1], there, *pixels.shape[1:3])[..., None]], -1)
-        self.timings = {"step_ms": (made - begin) * 1e3, "decode_ms": (time.perf_counter() - made) * 1e3}
+        ended = time.perf_counter()
+        self.timings = {"step_ms": (made - begin) * 1e3, "decode_ms": (ended - made) * 1e3}
+        if self.choice is not None:
+            self.choice.note_step(ended - begin)
         return pixels
 
     def _compute(self, method: str, *inputs: Any) -> Any:

@@ -115,7 +115,9 @@ def enough(fps: float, show_fps: float, bursts: bool) -> float:
 
 
 class Governor:
-    """Controls the quality of one world. bursts: it makes several frames at a time. show_fps: the show's rate."""
+    """Controls the quality of one world. bursts: it makes several frames at a time. show_fps: the show's rate.
+
+    levels: the world's own qualities, the best first; they may become more while it runs."""
 
     def __init__(
         self, fps: float, show_fps: float, bursts: bool, steps_per_chunk: int, qualities: tuple[str, ...]
@@ -123,7 +125,7 @@ class Governor:
         self.frame_s = 1 / enough(fps, show_fps, bursts)  # seconds a frame
         self._least = 1 / (min(fps, show_fps) if bursts else show_fps)  # shortest time between frames
         self.quality = Quality()
-        self._round, self._names = steps_per_chunk, qualities
+        self._round, self.levels = steps_per_chunk, qualities
         self._asked, self._seconds, self._frames, self._steps = 1, 0.0, 0, 0
 
     def allow(self, auto: bool) -> int:
@@ -145,7 +147,7 @@ class Governor:
                 each = max(self._seconds / self._frames, 1e-6)
                 for _ in range(self._frames if self.quality.held else 1):
                     self.quality = passed(
-                        self.quality, each, self.frame_s, self._asked, max(len(self._names), 1), self._least
+                        self.quality, each, self.frame_s, self._asked, max(len(self.levels), 1), self._least
                     )
                     if not self.quality.held:  # the rung changed: the other frames do not count for it
                         break
@@ -158,5 +160,5 @@ class Governor:
             return ""
         steps = used(q, self._asked)
         what = [f"{steps} of {self._asked} steps"] if steps < self._asked else []
-        what += [self._names[q.level]] if q.level else []
+        what += [self.levels[q.level]] if q.level else []
         return f"{', '.join(what)}: the world is too slow for {1 / self.frame_s:.0f} frames a second"

@@ -384,9 +384,10 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
         recent = [(at, n) for at, n in arrived if preview is None or published_at - at < RATE_S]
         since = recent[-1][0] - recent[0][0] if len(recent) > 1 else 0.0
         rate = sum(n for _, n in recent[1:]) / since if since else 0.0
+        here = stepper.world.spec  # its size and runtime may change
         heartbeat.publish({
-            **fields, "state": "running", "device": spec.device, "runtime": stepper.world.spec.runtime,
-            "width": spec.width, "height": spec.height,
+            **fields, "state": "running", "device": here.device, "runtime": here.runtime,
+            "width": here.width, "height": here.height,
             "fps": round(rate, 2), "wanted_fps": round(stepper.rate if playout else 1 / period, 2),
             "frames": made, "busy_s": round(busy, 4), "encode_ms": round(stepper.encoder.encode_ms, 2),
             "quality": governor.message(), "message": stepper.error, "card": publisher.error,
@@ -417,6 +418,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
         next_start = max(next_start + period, start)
         result = None
         if playout is None or not playout.full:
+            governor.levels = stepper.world.spec.qualities
             if (wanted := governor.allow(stepper.mailbox.value("quality") == 0)) != level:
                 level = wanted
                 stepper.world.set_quality(level)

@@ -203,7 +203,7 @@ def test_the_choice_is_remembered_and_a_broken_memory_of_it_is_not_obeyed(trials
     file.write_text('{"runtime": ')
     assert settled("auto") == "openvino f32"
     assert trials.tried == 2
-    file.write_text(json.dumps({"runtime": "torch"}))
+    file.write_text(json.dumps({"runtime": "torch", "large_cost": 0.0}))
     assert settled("auto") == "torch"
 
 
