@@ -90,6 +90,10 @@ def bench(
     latency: Annotated[
         bool, typer.Option("--latency", help="measure each part of the delay from a control to the sent frame")
     ] = False,
+    gpu: Annotated[
+        bool,
+        typer.Option("--gpu", help="measure nano alone on the graphics card, in each size and by each runtime"),
+    ] = False,
     rig: Annotated[
         bool,
         typer.Option("--rig", help="rehearse a show with all outputs at once while processes fail and receivers stall"),
@@ -126,6 +130,9 @@ def bench(
     if preview:
         result = call("worldjockey.node.measure.preview", "run", json_path, seconds, model, size or "1280x720")
         raise typer.Exit(int(not result["passed"]))
+    if gpu:
+        call("worldjockey.node.measure.gpu", "run", json_path, seconds)
+        return
     if latency:
         call("worldjockey.node.measure.latency", "run", json_path, seconds, model, size or "1920x1080")
         return

@@ -80,13 +80,18 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
             frames = 0
             for number in range(1_000_000):
                 begin = time.perf_counter()
-                pixels = world.step(controls).cpu()
+                pixels = world.step(controls)
+                if pixels.is_cuda:
+                    torch.cuda.synchronize()
+                made = time.perf_counter()
+                pixels = pixels.cpu()
+                ended = time.perf_counter()
                 if number < warm_up:
                     start = time.perf_counter()
                     continue
-                whole.append((time.perf_counter() - begin) * 1e3)
+                whole.append((ended - begin) * 1e3)
                 frames += len(pixels)
-                for key, value in getattr(world, "timings", {}).items():
+                for key, value in {**getattr(world, "timings", {}), "copy_ms": (ended - made) * 1e3}.items():
                     timings.setdefault(key, deque()).append(value)
                 if ((number + 1) % chunk == 0 and time.perf_counter() - start > seconds) or parent_died():
                     break
