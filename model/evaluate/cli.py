@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from ..nano.runtime_names import LARGE, SMALL
 from ..nano.world import WEIGHTS, Nano
 from ..spec import World
 from ..stage.vocabulary import ATTRIBUTES, SCENES
@@ -29,6 +30,7 @@ from .scorecard import (
     memory,
     obedience,
     reaction,
+    sharpness,
     sound,
     speed,
 )
@@ -66,6 +68,7 @@ def measures(
         "drift": lambda: drift.rows(world, probe, seconds, dt),
         "memory": lambda: memory.rows(world, truth, probe, scenes[:5]),
         "sound": lambda: sound.rows(world, truth),
+        "sharpness": lambda: sharpness.rows(world),
         "speed": lambda: speed.rows(world, truth, scenes[1:5]),
     }
 
@@ -105,6 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--only", action="append", metavar="MEASURE", help="run only this measure (repeatable; default: all)"
     )
+    parser.add_argument("--size", choices=(SMALL, LARGE), default=SMALL, help="size of its frames (default: small)")
     parser.add_argument("--json", type=Path, help="also write the scorecard to this file")
     parser.add_argument(
         "--count", type=int, default=60, help="number of prompts for each obedience figure (default: 60)"
@@ -127,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        world: Any = StageWorld() if args.stage else Nano.load(args.weights)
+        world: Any = StageWorld() if args.stage else Nano.load(args.weights, size=args.size)
         probe = None if args.no_score else load_probe(args.probe)
     except (ValueError, FileNotFoundError) as error:
         parser.exit(2, f"wj eval: {error}\n")
