@@ -123,7 +123,7 @@ def rows(world: Any) -> list[Row]:
         error.append(float(((fine_band(frame) - fine_band(stage)) ** 2).mean()))
     ratio = float(np.median(np.concatenate(ours)) / np.median(np.concatenate(true)))
     over = float(np.median(np.concatenate(beyond)))
-    band = float(-10 * np.log10(max(np.mean(error), 1e-12)))
+    band = float(-10 * np.log10(max(float(np.mean(error)), 1e-12)))
     detail = {
         "edges": len(np.concatenate(ours)), "width_px": float(np.median(np.concatenate(ours))),
         "true_width_px": float(np.median(np.concatenate(true))),
