@@ -17,8 +17,9 @@ import { Parameters } from './parameters.js';
 import { PromptB, PromptLine, PromptWords } from './prompt.js';
 import { Bus, Screen, Take } from './screens.js';
 import { connect, request } from './socket.js';
+import { Snapshots } from './snapshots.js';
 import { Sound, SoundBar } from './sound.js';
-import { bus, drawer, editable, editing, line, mapMode, notice, operator, performing, role, say, show } from './state.js';
+import { bus, drawer, editable, editing, line, mapMode, notice, operator, part, performing, role, say, show, value } from './state.js';
 import { BeatLights, Tempo } from './tempo.js';
 import { Try, TryBar } from './try.js';
 
@@ -45,7 +46,7 @@ const PromptPanel = () => html`<section class="panel prompt-panel" aria-label="p
 /** @type {Record<string, {title: string, part: any, operators?: boolean}>} */
 const DRAWERS = {
   parameters: { title: 'All parameters', part: Parameters, operators: true }, favourites: { title: 'Favourites', part: Favourites, operators: true },
-  modulators: { title: 'Modulators', part: Modulators, operators: true }, maps: { title: 'Maps', part: Maps, operators: true },
+  snapshots: { title: 'Snapshots', part: Snapshots, operators: true }, modulators: { title: 'Modulators', part: Modulators, operators: true }, maps: { title: 'Maps', part: Maps, operators: true },
   health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Link, operators: true },
 };
 
@@ -116,7 +117,7 @@ function Desk() {
     <header class="top"><${Title} /><${Bus} /><${Tempo} /><span class="end"></span><${Safety} /><${Glance} /><${Menu} /></header>
     <main><div class="left">
       <div class="screens"><${Screen} which="program" /><${Take} /><${Screen} which="preview" /></div>
-      ${operator.value && html`<${PromptPanel} />`}
+      ${operator.value ? html`<${PromptPanel} />` : html`<p class="panel prompt-shown">${value('prompt').value}</p>`}
       <${PadsOrTry} />
       <div class="bottom">${operator.value && html`<${Panel} name="acts-panel" title="acts"><${Acts} /></${Panel}>
         <${Panel} name="levels-panel" title="levels"><${Levels} /></${Panel}>`}
@@ -159,6 +160,14 @@ effect(() => {
   classList.toggle('perform', performing.value);
   classList.toggle('lost', role.value !== '' && line.value !== 'open');
   classList.toggle('viewer', role.value === 'viewer');
+});
+const newest = part(status => status.messages.at(-1) ?? null);
+let told = Date.now() / 1000;
+effect(() => { // what happens from now on; all else stands under Health
+  const message = newest.value;
+  if (!message || message.at <= told) return;
+  told = message.at;
+  say(message.text);
 });
 effect(() => { document.title = show.value.name ? `${show.value.name} · worldjockey` : 'worldjockey'; });
 

@@ -209,5 +209,5 @@ let noticeTimer = 0;
 export function say(text, bad = false) {
   notice.value = { text, bad };
   clearTimeout(noticeTimer);
-  noticeTimer = window.setTimeout(() => notice.value = null, bad ? 8000 : 3000);
+  noticeTimer = window.setTimeout(() => notice.value = null, bad ? 8000 : 4000);
 }

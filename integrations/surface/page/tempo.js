@@ -22,7 +22,7 @@ export function BeatLights() {
 export function Tempo() {
   const { bpm, source } = tempoStatus.value;
   return html`<div class="tempo" role="group" aria-label="tempo"><${BeatLights} />
-    ${operator.value ? html`<${NumberField} name="tempo" label="tempo in beats a minute" class="bpm" />` : html`<b>${bpm.toFixed(1)}</b>`}<small>bpm</small>
-    <${Trigger} name="tempo/tap" label="Tap" /><${Trigger} name="tempo/downbeat" label="1" title="a bar begins at the beat nearest to now" />
-    <label class="source" title="who keeps the tempo"><small>${source}</small><${Choice} name="tempo/source" label="tempo source" /></label></div>`;
+    ${operator.value ? html`<${NumberField} name="tempo" label="tempo in beats a minute" class="bpm" now=${bpm} />` : html`<b>${bpm.toFixed(1)}</b>`}<small>bpm</small>
+    ${operator.value ? html`<${Trigger} name="tempo/tap" label="Tap" /><${Trigger} name="tempo/downbeat" label="downbeat" title="a bar begins at the beat nearest to now">1</${Trigger}>
+    <label class="source" title="who keeps the tempo"><small>${source}</small><${Choice} name="tempo/source" label="tempo source" /></label>` : html`<small>${source}</small>`}</div>`;
 }

@@ -160,20 +160,20 @@ export function Choice({ name, label, seg }) {
     ${row.choices.map(choice => html`<option value=${choice} selected=${choice === now}>${choice}</option>`)}</select>`;
 }
 
-/** A number that is typed, or stepped by arrows.
- * @param {{name: string, label?: string, class?: string}} props */
-export function NumberField({ name, label, class: more }) {
+/** A number that is typed, or stepped by arrows. now: shown in place of the parameter's own value.
+ * @param {{name: string, label?: string, class?: string, now?: number}} props */
+export function NumberField({ name, label, class: more, now: shown }) {
   const whole = onBus(name), row = parameter(whole);
   const [typed, setTyped] = useState(/** @type {string | null} */ (null));
   if (!row) return null;
-  const now = value(whole).value;
+  const now = shown ?? value(whole).value;
   const send = () => {
     if (typed !== null && typed.trim() !== '' && Number.isFinite(Number(typed)))
       press(whole, clamp(Number(typed), row.low ?? -Infinity, row.high ?? Infinity));
     setTyped(null);
   };
   return html`<input class=${cls('number', more)} type="text" inputmode="decimal" aria-label=${label ?? shortName(name)} title=${row.doc}
-    value=${typed ?? String(typeof now === 'number' ? Math.round(now * 1000) / 1000 : now ?? '')} disabled=${!operator.value} ...${mapped(whole)}
+    value=${typed ?? String(typeof now === 'number' ? Math.round(now * 100) / 100 : now ?? '')} disabled=${!operator.value} ...${mapped(whole)}
     onInput=${(/** @type {any} */ event) => setTyped(event.currentTarget.value)} onBlur=${send}
     onKeyDown=${(/** @type {any} */ event) => {
       if (event.key === 'Enter' || event.key === 'Escape') {

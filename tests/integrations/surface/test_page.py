@@ -275,7 +275,7 @@ def test_everything_has_a_name_and_keeps_to_its_place(open_page: Opener, size: s
         assert check(page, "nameless") + check(page, "overflowing") == []
         page.get_by_role("button", name="Perform").click()
         assert check(page, "nameless") + check(page, "overflowing") == []
-    for drawer in ("parameters", "favourites", "maps", "health", "keys", "modulators", "link"):
+    for drawer in ("parameters", "favourites", "maps", "health", "keys", "modulators", "snapshots", "link"):
         if size == "phone" and page.locator("select.open").count() == 0:
             page.locator(".phone nav [role=tab]").last.tap()
         page.locator("select.open").select_option(drawer)
