@@ -161,3 +161,28 @@ def test_kill_9_of_the_surface_is_survived(show: Show, open_page: Opener, wait_f
         assert state(page, "state.status.value.clock.missed") == 0
         pad(page, 1).click()
         wait_for(lambda: state(page, "state.value('pad/1').value") == 0, PATIENCE_S)
+
+
+def test_a_stored_cue_is_in_the_file_and_in_the_next_show(
+    show: Show, open_page: Opener, wait_for: Callable[..., None]
+) -> None:
+    with show.play():
+        page = open_page(show)
+        page.keyboard.press("2")
+        wait_for(lambda: state(page, "state.value('pad/2').value") == 1, PATIENCE_S, "a key of the show's table")
+        page.get_by_role("button", name="Store", exact=True).click()
+        page.get_by_label("name").fill("finale")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="cue 3: finale").wait_for()
+        page.get_by_role("button", name="edit cue 3").click(force=True)
+        page.get_by_label("follow").fill("8 bars")
+        page.get_by_role("button", name="Save to the show").click()
+        wait_for(lambda: "follow: 8 bars" in show.file.read_text("utf-8"), PATIENCE_S)
+    text = show.file.read_text("utf-8")
+    assert "name: finale" in text
+    assert "# the light of day" in text
+    assert "  # the storm is long\n" in text
+    with show.play():
+        page = open_page(show)
+        page.get_by_role("button", name="cue 3: finale").dblclick()
+        wait_for(lambda: pad(page, 2).get_attribute("aria-valuenow") == "1", PATIENCE_S)
