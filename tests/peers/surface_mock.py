@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import functools
 import hashlib
 import io
 import json
@@ -156,13 +157,19 @@ class Sheet:
             self._cells[row, column] = self._sheet.crop((left, top, left + 194, top + 109)).resize((320, 180))
         return self._cells[row, column]
 
+    @functools.cache  # noqa: B019 - there is one sheet
     def jpeg(self, prompt: str) -> bytes:
         return encoded(self.cell(*look_of(prompt)).resize((256, 144)))
 
 
+@functools.cache
+def sheet() -> Sheet:
+    return Sheet()
+
+
 def encoded(image: Image.Image) -> bytes:
     out = io.BytesIO()
-    image.save(out, "JPEG", quality=80)
+    image.save(out, "JPEG", quality=70)
     return out.getvalue()
 
 
@@ -176,7 +183,7 @@ class Mock:
         self.requests: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
         self._sockets: set[web.WebSocketResponse] = set()
-        self._sheet = Sheet()
+        self._sheet = sheet()
         self._began = time.monotonic()
         self._cue_at: float | None = None
         self._look = {"program": (0, 2), "preview": (0, 2)}
@@ -481,8 +488,14 @@ class Mock:
                     result["stills"][str(n)] = self._still(pad["prompt"])
         elif do == "stills/try":
             number = len(self.requests)
+            attribute, prompt = f["attribute"], self.values["prompt"]
             items = [
-                {"value": v, "url": self._still(f"{self.values['prompt']}, {v}")} for v in ATTRIBUTES[f["attribute"]]
+                {
+                    "value": value,
+                    "url": self._still(f"{prompt}, {value}"),
+                    "controls": {"act": value} if attribute == "act" else {"prompt": f"{prompt}, {value}"},
+                }
+                for value in ATTRIBUTES[attribute]
             ]
             self.status["stills"]["try"] = {"id": number, "attribute": f["attribute"], "items": items, "done": True}
             result = {"id": number}

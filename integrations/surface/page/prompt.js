@@ -1,6 +1,6 @@
 // The prompt line: what the world is, what it will read of what is typed, every word of it a fader, and prompt B to morph to.
 
-import { cls, computed, html, signal, useRef, useState } from './html.js';
+import { cls, computed, html, signal, useEffect, useRef, useState } from './html.js';
 import { ask, fire, request } from './socket.js';
 import { bus, editable, kept, onBus, operator, parameter, previewStatus, show, value } from './state.js';
 import { Fader, figures, mapped } from './widgets.js';
@@ -81,6 +81,12 @@ export function PromptLine() {
 
 /** @param {{name: string, done: () => void}} props */
 function PromptList({ name, done }) {
+  useEffect(() => {
+    /** @param {Event} event */
+    const close = event => { if (event.target instanceof Element && !event.target.closest('.prompt-line')) list.value = ''; };
+    addEventListener('pointerdown', close);
+    return () => removeEventListener('pointerdown', close);
+  }, []);
   const texts = list.value === 'favourites' ? show.value.favourites : history.value;
   return html`<ul class="prompt-list" aria-label=${list.value}>${texts.length ? texts.map(text => html`<li>
     <button class="text" onClick=${() => { prompt(text, name); done(); list.value = ''; }}>${text}</button>

@@ -49,11 +49,12 @@ export function keyName(key) {
 }
 
 /** A slider of anything, horizontal or vertical. The finger sets its value where it is; with Shift it moves ten times finer.
- * @param {{label: string, now: number, low: number, high: number, rest?: number, step?: number, vertical?: boolean, unit?: string,
+ * base: where its filling begins. rest: where a double click takes it.
+ * @param {{label: string, now: number, low: number, high: number, base?: number, rest?: number, step?: number, vertical?: boolean, unit?: string,
  *   text?: string, title?: string, off?: boolean, class?: string, onInput: (x: number) => void, onGrab?: () => void,
  *   onRelease?: () => void, extra?: Record<string, any>}} props */
 export function Slider(props) {
-  const { label, now, low, high, rest = low < 0 ? 0 : low, step = 0, vertical = false } = props;
+  const { label, now, low, high, base = low < 0 ? 0 : low, rest = base, step = 0, vertical = false } = props;
   const span = high - low, drag = useRef(/** @type {null | {id: number, at: number, from: number}} */ (null));
   /** @param {number} x */
   const put = x => props.onInput(clamp(step ? Math.round(x / step) * step : x, low, high));
@@ -105,7 +106,7 @@ export function Slider(props) {
     put(to[event.key]);
     props.onRelease?.();
   }
-  const share = span ? clamp((now - low) / span, 0, 1) : 0, from = span ? clamp((rest - low) / span, 0, 1) : 0;
+  const share = span ? clamp((now - low) / span, 0, 1) : 0, from = span ? clamp((base - low) / span, 0, 1) : 0;
   const text = props.text ?? figures(now, step ? 1000 : span) + (props.unit ?? '');
   return html`<div class=${cls('slider', vertical && 'vertical', props.off && 'off', props.class)} role="slider" tabindex=${props.off ? -1 : 0}
       aria-label=${label} aria-valuemin=${low} aria-valuemax=${high} aria-valuenow=${now} aria-valuetext=${text}
@@ -124,7 +125,7 @@ export function Fader({ name, label, vertical, off, class: more, low, high }) {
   if (!row) return null;
   return html`<${Slider} label=${label ?? shortName(name)} vertical=${vertical} off=${off || !operator.value}
     class=${cls(more, bus.value === 'preview' && whole === name && 'on-air')}
-    now=${Number(value(whole).value ?? row.default ?? 0)} low=${low ?? row.low ?? 0} high=${high ?? row.high ?? 1} rest=${Number(row.default ?? 0)}
+    now=${Number(value(whole).value ?? row.default ?? 0)} low=${low ?? row.low ?? 0} high=${high ?? row.high ?? 1} rest=${Number(row.default ?? 0)} base=${/(^|\/)word\//.test(whole) ? 1 : undefined}
     step=${row.kind === 'int' ? 1 : 0} unit=${row.unit ? ` ${row.unit}` : ''} title=${row.doc}
     onGrab=${() => grab(whole)} onRelease=${() => letGo(whole)} onInput=${(/** @type {number} */ x) => set(whole, x)}
     extra=${mapped(whole)} />`;

@@ -257,6 +257,12 @@ def test_a_reload_and_a_lost_line_end_in_the_true_state(
     mock.change({"pad/7": 0.25})
     wait_for(lambda: pad(page, 7).get_attribute("aria-valuenow") == "0.25")
     assert page.locator(".notice .bad").count() == 0
+    sleep = page.context.new_cdp_session(page)
+    sleep.send("Page.setWebLifecycleState", {"state": "frozen"})
+    mock.break_line()
+    mock.change({"pad/7": 0.5})
+    sleep.send("Page.setWebLifecycleState", {"state": "active"})
+    wait_for(lambda: pad(page, 7).get_attribute("aria-valuenow") == "0.5", what="the same after sleep")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -395,12 +401,33 @@ def test_pads_are_edited_and_take_files(open_page: Opener, mock: Mock, wait_for:
     wait_for(lambda: pads[8]["label"] == "sea")
 
 
-def test_try_takes_a_still(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+def test_try_takes_a_still_or_holds_it(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
     page = open_page()
+    before = mock.values["prompt"]
     page.get_by_role("tab", name="try").click()
     page.get_by_role("button", name="light").click()
+    page.locator(".still img").first.wait_for()
+    page.mouse.move(*middle(page, ".still[aria-label='light: neon']"))
+    page.mouse.down()
+    wait_for(lambda: mock.values["prompt"] == f"{before}, neon")
+    page.wait_for_timeout(400)
+    page.mouse.up()
+    wait_for(lambda: mock.values["prompt"] == before, what="a still that was held goes when it is let go")
     page.get_by_role("button", name="light: night").click()
-    wait_for(lambda: mock.fires and mock.fires[-1][:2] == ["prompt", "night"])
+    wait_for(lambda: mock.fires[-1][:2] == ["prompt", f"{before}, night"])
+    page.get_by_role("button", name="act", exact=True).click()
+    page.get_by_role("button", name="act: jump").click()
+    wait_for(lambda: mock.values["act"] == "jump")
+
+
+def test_what_the_show_refuses_is_said_and_nothing_typed_is_lost(open_page: Opener, mock: Mock) -> None:
+    page = open_page()
+    pad(page, 2).click(button="right")
+    mock.show["banks"][0]["pads"] = []  # so that the edit fails
+    page.get_by_label("label").fill("dunes")
+    page.get_by_role("button", name="Save to the show").click()
+    page.locator(".notice .bad").wait_for()
+    assert page.get_by_label("label").input_value() == "dunes"
 
 
 def test_perform_mode_edits_nothing(open_page: Opener) -> None:
