@@ -9,6 +9,7 @@ Another package adds worlds by the entry point group `worldjockey.worlds`. An en
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ExtraMissing, WeightsMissing
 from .nano.runtime_names import RUNTIMES, SIZES
-from .weights_store import Source, home, missing
+from .spec import ACTS
+from .stage.vocabulary import ATTRIBUTES
+from .weights_store import Source, commit, home, missing
 from .worlds import sources
 
 if TYPE_CHECKING:
@@ -70,6 +73,8 @@ class WorldEntry:
     values: Mapping[str, float | str] = field(default_factory=dict)
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     further: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    embedded: tuple[Path, ...] = ()
 
     def needs(self, options: Mapping[str, str]) -> tuple[Source, ...]:
         """The weights needed to open it with these options."""
@@ -128,9 +133,10 @@ def _family(name: str, network: Source, licence: str, rate: str, rank: int, swit
 BUILTIN_WORLDS = (
     WorldEntry(
         "nano", _nano, memory=0.5, rank=0, devices=("cuda", "mps", "cpu"),
-        options={"runtime": RUNTIMES, "size": SIZES},
+        options={"runtime": RUNTIMES, "size": SIZES}, attributes={**ATTRIBUTES, "act": ACTS},
+        embedded=(Path(__file__).parent / "weights" / "nano.safetensors",),
     ),
-    WorldEntry("testcard", _testcard, rank=1),
+    WorldEntry("testcard", _testcard, rank=1, attributes={"act": ACTS}),
     WorldEntry(
         "turbo", _turbo, "turbo", (sources.TURBO, sources.TAESD),
         "Stability AI Community License (free below 1 M$ of revenue a year); MIT for the decoder",
@@ -236,6 +242,31 @@ def load(name: str = "nano", *, device: str = "auto", aspect: float | None = Non
     """
     entry, (name, options) = entry_for(name), split_options(name)
     return _open(entry, Opening(name, home(), device, aspect, options))
+
+
+def attributes_of(model: str) -> Mapping[str, tuple[str, ...]]:
+    """What a world's prompts can say, by attribute, and its acts; empty for a world of another package, which is not
+    imported here, and for one whose prompts are free."""
+    name = model.partition(":")[0].strip()
+    return next((entry.attributes for entry in BUILTIN_WORLDS if entry.name == name), {})
+
+
+def lightest(model: str) -> str:
+    """The same world in its smallest size, where it has several; its state and its prompts are those of the others."""
+    sizes = next((e.options.get("size", ()) for e in BUILTIN_WORLDS if e.name == model.partition(":")[0].strip()), ())
+    return with_option(model, "size", "small") if "small" in sizes else model
+
+
+def weights_digest(model: str) -> str:
+    """Changes whenever the weights of a world do, or its options. Reads embedded files, and of others their commits.
+    Raises ValueError for an unknown world, and OSError for a file that cannot be read."""
+    entry, (name, options) = entry_for(model), split_options(model)
+    digest = hashlib.sha256(repr((name, sorted(options.items()), entry.package)).encode())
+    for path in entry.embedded:
+        digest.update(path.read_bytes())
+    for source in entry.needs(options):
+        digest.update(f"{source.repository} {commit(source, home())}".encode())
+    return digest.hexdigest()
 
 
 def check_options(entry: WorldEntry, options: Mapping[str, str]) -> None:

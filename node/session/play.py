@@ -30,6 +30,7 @@ from .options import PlayOptions
 from .processes import Processes, monitor_spec, output_specs
 from .report import Report
 from .requests import Requests
+from .stills import Stills, tried
 from .surface_state import SurfaceState
 from .terminal import Terminal
 
@@ -112,6 +113,12 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             show, options, specs, fmt, mailbox, prompts, audio, monitor, desk.preview, stills_folder()
         )
         editor.on_prompts = processes.offer_prompts
+        if processes.preview is not None:
+            stills = Stills(desk, processes.preview, processes.reading, stills_folder(), options.folder)
+            stills.register(requests)
+            if state is not None:
+                state.status_parts |= {"preview": processes.preview.status, "stills": stills.status}
+                state.show_parts["attributes"] = lambda: tried(show.model)
         report = Report(size=f"{fmt.width}x{fmt.height}", fps=fmt.fps)
         cpu = time.process_time()
         begin = time.monotonic()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from worldjockey.integrations import VideoFormat
+from worldjockey.model.registry import lightest
 
 from ..control.preview import Preview
 from ..ipc.cell import Cell
@@ -95,6 +96,8 @@ class PreviewBus:
         """Start what is needed, one process at a time, and end what is not."""
         if self._line is None:
             return
+        if self.world is not None and not self.world.closed and self.orders.busy_until > now and self.drawn()[1]:
+            self.orders.busy_until = now + IDLE_S  # the time begins when all is drawn
         drawing = now < self.orders.busy_until
         self._send_orders(self._line)
         wanted = self._wanted(drawing)
@@ -108,7 +111,7 @@ class PreviewBus:
 
     def _wanted(self, drawing: bool) -> list[str]:
         """The names of the processes that are to run, in the order of their starts."""
-        if not self._desk.on:
+        if not self._desk.on and not drawing:
             self._too_large = ""  # it is tried again when the preview is opened again
         if self._desk.on or drawing:
             self._assemble()
@@ -126,7 +129,7 @@ class PreviewBus:
         metadata = self._metadata or Cell(1024)
         self._memory = [source, tick, *rings.values(), *([] if self._metadata else [metadata])]
         options = replace(
-            self._options, top_fps=RATE, threads=self._threads, ahead=(), card=None, clock=None, handover=None,
+            self._options, model=lightest(self._options.model), top_fps=RATE, threads=self._threads, ahead=(), card=None, clock=None, handover=None,
             reading=None, preview=self._line, live=self._feed(),
         )  # fmt: skip
         world_args = (options, self._desk.mailbox, source)
@@ -208,6 +211,17 @@ class PreviewBus:
         """Of the monitor; empty while it does not run."""
         running = self._running.get(self._monitor.name) if self._monitor else None
         return running.status() if running is not None else {}
+
+    @property
+    def unable(self) -> str:
+        """Why no second world can be opened; empty where it can."""
+        return REMOTE if self._line is None else self._too_large
+
+    def drawn(self) -> tuple[set[str], int, str]:
+        """Of the stills of pads: the files that were drawn, how many are still to be drawn, and why one was not."""
+        world = read_status(self.world.status_cell) if self.world is not None else {}
+        waiting = world.get("stills_waiting", len(self.orders.pads))
+        return set(world.get("stills_drawn", ())), waiting, world.get("stills_message", "") or self._too_large
 
     def results(self) -> Mapping[str, Any]:
         """The latest row of stills that was asked for."""

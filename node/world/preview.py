@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.02
 ORDERS_BYTES = 1 << 20
 RESULTS_BYTES = 256 * 1024
+DRAWN_KEPT = 64  # names of files in the status
 PAD_PAUSE_S = 0.3  # between two pads, which nobody waits for
 PROGRAM_SILENT_S = 2.0  # after which the program's world is starting again, and needs the machine
 RESTING = "resting: the program needs the machine"
@@ -66,8 +67,10 @@ class PreviewSide:
         self._program: tuple[int, float, int, float] = (0, 0.0, 0, 0.0)  # status version, time, frames, busy seconds
         self._program_at = time.monotonic()
         self._next_at = self._pads_at = 0.0
-        self._drawn: set[str] = set()
-        self._tried: str | None = None
+        self._drawn: set[str] = set()  # or tried to
+        self._made: list[str] = []
+        row = json.loads(line.results.read()[1] or b"{}")
+        self._tried: str | None = row["id"] if row.get("done") else None  # drawn by a world before this one
         self._trying: Iterator[None] | None = None
         self.message = ""  # why a still cannot be drawn
 
@@ -83,7 +86,8 @@ class PreviewSide:
         return {
             "resting": RESTING if resting else "", "slowed": slowed,
             "stills_waiting": waiting + (self._trying is not None),
-            "stills_message": self.message, "alone_ms": round(self._yielding.alone * 1e3, 2),
+            "stills_drawn": self._made[-DRAWN_KEPT:], "stills_message": self.message,
+            "alone_ms": round(self._yielding.alone * 1e3, 2),
             "beside_ms": round(self._yielding.beside * 1e3, 2),
         }  # fmt: skip
 
@@ -150,8 +154,12 @@ class PreviewSide:
         if job is None:
             return False
         self._drawn.add(job["file"])
+        if (self._line.stills / job["file"]).exists():  # drawn by a world before this one
+            self._made.append(job["file"])
+            return False
         try:
             write_jpeg(self._line.stills / job["file"], self._painter.pad(job["prompt"], job["seed"]))
+            self._made.append(job["file"])
             self.message = ""
         except Exception as error:
             logger.exception("a pad cannot be drawn")

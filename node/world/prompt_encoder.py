@@ -145,6 +145,10 @@ class Encoder(threading.Thread):
     def end(self) -> None:
         self._ended.set()
 
+    def words_of(self, text: str) -> str:
+        """A prompt without the names of its files."""
+        return text_alone(text) if text in self._media else text
+
     def encode(self, text: str) -> Tokens:
         """The tokens of a prompt, from the cache or encoded now."""
         with self._lock:

@@ -17,7 +17,6 @@ from worldjockey.model.spec import Array
 from ..ipc.frame_ring import Pixels
 from ..ipc.mailbox import Mailbox
 from ..parameters import PADS
-from ..show.media import text_alone
 from .prompt_deck import Deck
 from .prompt_encoder import Encoder
 
@@ -79,7 +78,7 @@ class Painter:
 
     def instead(self, text: str, attribute: str, value: str) -> str:
         """The text with another value of an attribute: in place of the words that name one now, else behind it."""
-        alone = text_alone(text).strip()
+        alone = self._encoder.words_of(text).strip()
         tokens, row = self._encoder.encode(alone), list(self._world.spec.attributes).index(attribute)
         naming = [w for w, part in zip(tokens.words, tokens.parts if tokens.parts is not None else (), strict=False)
                   if part[row].sum() >= SHARE_MIN]  # fmt: skip

@@ -20,13 +20,17 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from worldjockey.integrations import ControlEvent, Deliver
+from worldjockey.model.spec import ACTS
 from worldjockey.node.ipc import log_file
 from worldjockey.node.output.worker import OutputSpec
 from worldjockey.node.session import play as playing
-from worldjockey.node.session import status_line
+from worldjockey.node.session import preview_bus, status_line, stills
+from worldjockey.node.session.inputs import stills_folder
 from worldjockey.node.session.options import PlayOptions
 from worldjockey.node.session.report import Report
+from worldjockey.node.session.requests import Requests
 from worldjockey.node.show.schema import Show
 
 pytestmark = pytest.mark.slow
@@ -498,3 +502,44 @@ def test_a_preview_shows_what_is_prepared_and_its_death_costs_the_program_nothin
     assert longest_gap(stage.frames("audience")) < GAP
     assert report.restarts == 0
     assert not any(colour == GREEN for _, colour in stage.frames("audience"))
+
+
+def test_stills_are_drawn_and_prompts_read_beside_a_show_whose_preview_is_closed(
+    stage: Stage, wait_for: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    requests = Requests()
+    monkeypatch.setattr(playing, "Requests", lambda: requests)
+    monkeypatch.setattr(preview_bus, "IDLE_S", 1.0)
+    monkeypatch.setattr(stills, "IDLE_S", 1.0)
+    made: list[stills.Stills] = []
+    monkeypatch.setattr(playing, "Stills", lambda *args: made.append(stills.Stills(*args)) or made[0])
+    stage.output("audience")
+
+    def color(url: str) -> tuple[int, ...]:
+        with Image.open(stills_folder() / url.removeprefix("/stills/")) as image:
+            return image.convert("RGB").getpixel((10, 10))  # type: ignore[return-value]
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        read = requests.answer({"do": "prompt/read", "text": "blue"})
+        assert (read["understood"], read["words"][0]["word"]) == (1.0, "blue")
+        assert requests.answer({"do": "stills/pads", "bank": 1}) == {"stills": {}}
+        wait_for(lambda: len(made[0].status()["pads"]) == 2, 60, "the stills of both pads")
+        found = requests.answer({"do": "stills/pads", "bank": 1})["stills"]
+        assert found == made[0].status()["pads"]
+        assert [color(found[pad])[1] > 250 for pad in ("1", "3")] == [True, False]
+        asked = requests.answer({"do": "stills/try", "attribute": "act"})["id"]
+
+        def row() -> dict[str, Any]:
+            return made[0].status()["try"] or {}
+
+        wait_for(lambda: row().get("id") == asked and row()["done"], 60, "the row of acts")
+        assert [item["controls"] for item in row()["items"]] == [{"act": act} for act in ACTS]
+        assert all(color(item["url"])[0] > 240 for item in row()["items"]), "from what the program shows"
+        with pytest.raises(ValueError, match="there is act"):
+            requests.answer({"do": "stills/try", "attribute": "light"})
+        wait_for(lambda: pid_of("preview world") == 0, 30, "the end of a world that nobody needs")
+
+    report = stage.play(show(pads=["#00ff00", "", "#0000ff"]), scenario)
+    assert report.missed == 0
