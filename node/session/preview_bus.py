@@ -129,7 +129,8 @@ class PreviewBus:
         metadata = self._metadata or Cell(1024)
         self._memory = [source, tick, *rings.values(), *([] if self._metadata else [metadata])]
         options = replace(
-            self._options, model=lightest(self._options.model), top_fps=RATE, threads=self._threads, ahead=(), card=None, clock=None, handover=None,
+            self._options, model=lightest(self._options.model), top_fps=RATE,
+            threads=self._threads, ahead=(), card=None, clock=None, handover=None,
             reading=None, preview=self._line, live=self._feed(),
         )  # fmt: skip
         world_args = (options, self._desk.mailbox, source)
