@@ -66,7 +66,8 @@ class MIDIInput(Input):
         self._player = Translator((Rule(**mapping) for mapping in mappings), known, read, name, feedback)
         self._lights = Lights(read)
         self._feedback_to = tuple(feedback)
-        self._compose, self._on_clock = compose, on_clock
+        self.compose, self._on_clock = compose, on_clock
+        self._new_maps: list[Rule] | None = None
         self._arguments, self._name = ("--serve", backend, name), name
         self._child = _child()
         self._counts: Counter[str] = Counter()
@@ -111,9 +112,13 @@ class MIDIInput(Input):
 
         An empty target cancels. Until then, at most LEARN_TIMEOUT_S, controllers play nothing.
         """
-        if target != self._armed and (self._compose is not None or not target):
+        if target != self._armed and (self.compose is not None or not target):
             self._gather, self._armed_at = Gather(), time.monotonic()
             self._armed = target
+
+    def set_maps(self, mappings: Iterable[Mapping[str, Any]]) -> None:
+        """Play other mappings from the next message on. From any thread."""
+        self._new_maps = [Rule(**mapping) for mapping in mappings]
 
     def status(self) -> Mapping[str, Any]:
         counts = ("messages", "superseded", "delivered", "failed", "sent", "echoes")
@@ -154,6 +159,10 @@ class MIDIInput(Input):
 
     def _on_lines(self, lines: Iterable[list[Any]]) -> None:
         """Handle the messages that the ports' process sent together, in the order of arrival."""
+        if (rules := self._new_maps) is not None:
+            self._new_maps = None
+            self._player.replace(rules)
+            self._refresh_tables()
         events: list[Any] = []
         for line in lines:
             if line[0] == "midi":
@@ -245,11 +254,11 @@ class MIDIInput(Input):
     def _learn_from(self, port: str, arrived_at: float, event: Event) -> None:
         target = self._armed
         found = self._gather.add(event, port)
-        if found is None or self._compose is None:
+        if found is None or self.compose is None:
             return
         source = found if port == self._name else {**found, "device": plain(port)}
         try:
-            self._player.add(Rule(**self._compose(target, source), learned=True))
+            self._player.add(Rule(**self.compose(target, source), learned=True))
             self._learned = [*self._learned[-255:], {**source, "to": target}]
             self._refresh_tables()
         except ValueError as error:

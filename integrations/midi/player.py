@@ -86,6 +86,12 @@ class Translator:
         self._rules.insert(0, rule)
         self._tables.clear()
 
+    def replace(self, rules: Iterable[Rule]) -> None:
+        """Other mappings. Those that stay keep what they hold, and where their faders are."""
+        known = {_fields(rule): rule for rule in reversed(self._rules)}
+        self._rules = [known.get(_fields(rule), rule) for rule in rules]
+        self._tables.clear()
+
     def play(self, event: Event, port: str) -> Iterator[TargetArgs]:
         """(target, args) for each control that the event sets. Apply each before requesting the next."""
         kind, channel = event.kind, event.channel
@@ -252,6 +258,11 @@ class Translator:
         position = rule.position_of(value)
         if position is not None:
             yield target, (rule.at(min(max(position + count * rule.speed / 127, 0.0), 1.0)),)
+
+
+def _fields(rule: Rule) -> str:
+    """What tells one mapping from another; whether it was learned does not."""
+    return repr({name: value for name, value in vars(rule).items() if name != "learned"})
 
 
 def thin(events: list[Any], every: Mapping[str, frozenset[tuple[str, int | None]]] | None = None) -> list[Any]:

@@ -29,6 +29,7 @@ from typing import Any, Protocol
 from pythonosc import osc_message_builder
 
 from .. import ControlEvent, Deliver, Input
+from .maps import AddressMap
 from .packets import (
     AHEAD_MAX_S,
     ASK,
@@ -53,6 +54,7 @@ from .scheduled import Scheduled
 __all__ = ["AHEAD_MAX_S", "Dialect", "Malformed", "OSCInput", "asks", "build", "head", "parse", "split", "thin"]
 
 PREFIX = "/wj/"
+LEARN = "learn"  # parameter whose value is the name of the parameter that the next address is to play
 STEP, VALUE, TOUCH, STATUS = "/+", "/value", "/z", "status/"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 RECEIVE_BUFFER_BYTES = 4 << 20  # requested of the kernel, which may give less
@@ -114,7 +116,9 @@ class OSCInput(Input):
     latest_wins: whether only the newest value of a target ("pad/3") counts; by default every message counts.
     targets: all targets, for patterns. read: returns a target's current value, for questions.
     allow: hosts that get answers besides this machine and feedback_host (see peers.Allowed). dialect: addresses of
-    other programs.
+    other programs. maps: fields of `AddressRule`, which come before a dialect.
+    compose: called with the target and {"address": ...} of a new map, after which `set_maps` is called; it raises
+    ValueError, with the reason, for an impossible one. The parameter `learn` arms it.
     """
 
     def __init__(
@@ -128,11 +132,14 @@ class OSCInput(Input):
         read: Callable[[str], Any] = _nothing,
         allow: Iterable[str] = (),
         dialect: Dialect | None = None,
+        maps: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         self.host, self.port = host, port
         self._feedback_host, self._feedback_port = feedback_host, feedback_port
         self._latest_wins, self._read, self._dialect = latest_wins, read, dialect
         self._targets = tuple(targets)
+        self._maps = AddressMap(maps)
+        self.compose: Callable[[str, Mapping[str, Any]], Any] | None = None
         self._allowed = Allowed(allow)
         self._subscribers = Subscribers(PREFIX.__add__)
         self._meanings: dict[str, Meaning] = {}
@@ -207,11 +214,18 @@ class OSCInput(Input):
 
     def feedback(self, target: str, value: Any) -> None:
         """Send the newest value of each target to controllers, at most 50 times a second. Never blocks."""
+        if target == LEARN:
+            self._maps.learn(str(value), time.monotonic())
         if self._feedback_port is not None:
             with self._values_lock:
                 self._pending_feedback[target] = value
         self._subscribers.note(target, value)
         self._changed.set()
+
+    def set_maps(self, maps: Iterable[Mapping[str, Any]]) -> None:
+        """Play other addresses of other programs from now on. From any thread."""
+        self._maps.set(maps)
+        self._supersede.clear()
 
     def status(self) -> Mapping[str, Any]:
         host = self._feedback_target()
@@ -313,7 +327,7 @@ class OSCInput(Input):
                 meaning = self._meaning(text)
                 known = meaning.latest
             else:
-                known = self._dialect is not None and self._dialect.latest_wins(text)
+                known = self._maps.latest_wins(text) or (self._dialect is not None and self._dialect.latest_wins(text))
             if len(self._supersede) < KNOWN_ADDRESSES and len(address) < KNOWN_ADDRESS_CHARS:
                 self._supersede[address] = known
         return known
@@ -358,7 +372,11 @@ class OSCInput(Input):
                 if not self._moves_nothing(message, args, arrived_at, endpoint):
                     self._obey_ours(address, args, arrived_at, endpoint, f"osc {sender}")
                 return
-            translated = self._translated(address, args)
+            if self._maps.learns(address, arrived_at):
+                self._learn(address, arrived_at, f"osc {sender}")
+            translated: Iterable[tuple[str, tuple[Any, ...]]] | None = self._maps.controls(address, args)
+            if translated is None:
+                translated = self._translated(address, args)
             if translated is None:
                 self._counts["foreign"] += 1
                 self._hint(address)
@@ -379,6 +397,17 @@ class OSCInput(Input):
         except Exception:  # an error of a dialect must not stop OSC either
             self._counts["failed"] += 1
             self._log_rarely("an OSC message from %s could not be obeyed", sender, exc_info=True)
+
+    def _learn(self, address: str, arrived_at: float, source: str) -> None:
+        if self.compose is None:
+            return
+        target = self._maps.armed
+        try:
+            self.compose(target, {"address": address})
+        except ValueError as error:
+            self._error = f"{target} cannot be mapped: {error}"
+        self._maps.learn("", arrived_at)
+        self._deliver_control(ControlEvent(LEARN, ("",), arrived_at, source))
 
     def _translated(self, address: str, args: tuple[Any, ...]) -> Iterable[tuple[str, tuple[Any, ...]]] | None:
         try:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import ValidationError
+from worldjockey.integrations import ControlEvent
 
 from ..ipc.status import error_text
 from ..parameters import PADS, PARAMETERS, number_text
@@ -23,8 +25,10 @@ from ..show import media
 from ..show.banks import WEIGHTS
 from ..show.edit import Edit, apply, control, plain
 from ..show.edit_process import EditProcess
+from ..show.fields import known_parameter
 from ..show.keys import DEFAULT_KEYS, check_keys, key_name, table
 from ..show.media import Media
+from ..show.midi_mapping import learned
 from ..show.pads import short_pad
 from ..show.schema import EMBEDDED, Show
 from ..show.yaml_file import ShowError, read
@@ -107,12 +111,18 @@ class ShowEditor:
             "maps": lambda: [row.as_dict() for row in self.maps],
         }  # fmt: skip
 
+    def learning(self) -> dict[str, Any] | None:
+        """The parameter that waits for a control, for the surface's status."""
+        target = self._desk.values["learn"]
+        return {"to": target, "kind": None} if target else None
+
     def register(self, requests: Registry) -> None:
         """Register the requests of the surface that edit the show."""
         handlers: dict[str, Callable[..., Any]] = {
             "show/save": self.save, "pad/edit": self.edit_pad, "pad/copy": self.copy_pad, "pad/move": self.move_pad,
             "cue/store": self.store_cue, "cue/edit": self.edit_cue, "cue/move": self.move_cue,
-            "cue/delete": self.delete_cue, "map/edit": self.edit_map, "map/remove": self.remove_map,
+            "cue/delete": self.delete_cue, "map/learn": self.learn, "map/cancel": self.cancel_learning,
+            "map/edit": self.edit_map, "map/remove": self.remove_map,
             "key/set": self.set_key, "key/remove": self.remove_key, "favourite/add": self.add_favourite,
             "favourite/remove": self.remove_favourite,
         }  # fmt: skip
@@ -182,6 +192,23 @@ class ShowEditor:
     def put_map(self, kind: str, mapping: Mapping[str, Any]) -> None:
         """Map a control, in place of what the show has mapped it to. kind: midi, osc or gamepad."""
         self.edit({"do": "map/put", "kind": kind, "mapping": dict(mapping)})
+
+    def learn(self, to: str) -> None:
+        """Map the next control that is moved: of MIDI, of a gamepad, or an OSC address of another program."""
+        target = known_parameter(str(to)).name
+        if known_parameter(target).kind == "text":
+            raise ValueError(f"{target} is a text: write a line with `value: ...` into the show, or map a cue")
+        self._desk.deliver(ControlEvent("learn", (target,), time.monotonic(), "surface"))
+
+    def cancel_learning(self) -> None:
+        self._desk.deliver(ControlEvent("learn", ("",), time.monotonic(), "surface"))
+
+    def learned(self, kind: str, target: str, source: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep a map that was learned. Returns the fields of MIDI's `Rule`; the rules of others come by `on_maps`.
+        ValueError, with the reason, for an impossible one."""
+        found = learned(target, source).rule(self._show.midi.takeover) if kind == "midi" else {}
+        self.put_map(kind, {**source, "to": target})
+        return found
 
     def edit_map(self, index: int, fields: Mapping[str, Any]) -> None:
         """fields: of a mapping in a show file; None goes back to the default."""

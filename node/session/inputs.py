@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 from platformdirs import user_cache_path
 from worldjockey.integrations import AudioChunk, Input
 
 from ..control.desk import Desk
+from ..control.show_editor import ShowEditor
 from ..show.schema import Show
 from .requests import Requests
 
@@ -38,6 +40,36 @@ def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | N
         found["sound"] = _audio(show, on_audio, folder)
     found["link"] = _link(desk)
     return found
+
+
+class Mapped(Protocol):
+    """An input whose maps can change while it plays. compose: is given what it learned."""
+
+    compose: Callable[[str, Mapping[str, Any]], Any] | None
+
+    def set_maps(self, maps: Iterable[Mapping[str, Any]]) -> None: ...
+
+
+def connect_maps(inputs: Mapping[str, Input], editor: ShowEditor) -> None:
+    """Let controls be mapped while the show plays: what an input learns is an edit of the show, and edits of its maps
+    are played at once."""
+    mapped: dict[str, Mapped] = {
+        kind: cast(Mapped, inputs[kind]) for kind in RULES if hasattr(inputs.get(kind), "set_maps")
+    }
+    for kind, source in mapped.items():
+        source.compose = partial(editor.learned, kind)
+
+    def play_maps(show: Show) -> None:
+        for kind, source in mapped.items():
+            source.set_maps(RULES[kind](show))
+
+    editor.on_maps = play_maps
+
+
+RULES: Mapping[str, Callable[[Show], list[dict[str, Any]]]] = {
+    "midi": lambda show: show.midi.rules(),
+    "osc": lambda show: [line.rule() for line in show.osc.map],
+}
 
 
 def surface_of(show: Show, desk: Desk, requests: Requests, folder: Path,
@@ -102,7 +134,7 @@ def _osc(show: Show, desk: Desk) -> dict[str, Input]:
     found: dict[str, Input] = {
         "osc": OSCInput(
             osc.host, osc.port, osc.feedback_host, osc.feedback_port, latest_wins, PARAMETERS, desk.read, osc.allow,
-            Aliases(osc.aliases, desk.read, show.name) if osc.aliases else None,
+            Aliases(osc.aliases, desk.read, show.name) if osc.aliases else None, RULES["osc"](show),
         )
     }  # fmt: skip
     if osc.query is not None:

@@ -25,7 +25,7 @@ from ..show.schema import Show
 from ..timing.percentiles import percentiles
 from . import browser
 from .control_loop import ControlLoop
-from .inputs import inputs_of, stills_folder, surface_of
+from .inputs import connect_maps, inputs_of, stills_folder, surface_of
 from .options import PlayOptions
 from .processes import Processes, monitor_spec, output_specs
 from .report import Report
@@ -96,6 +96,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         if audio is not None:
             stack.callback(audio.unlink)
         inputs = inputs_of(show, desk, audio.write if audio else None, options.folder)
+        connect_maps(inputs, editor)
         editor.register(requests := Requests())
         terminal = Terminal(live=not options.headless)
         stack.callback(terminal.close)
@@ -104,6 +105,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             inputs["surface"] = surface_of(show, desk, requests, options.folder, partial(_served, terminal, options))
             state = SurfaceState(desk, terminal.recent, options.file)
             state.show_parts |= editor.parts()
+            state.status_parts["learning"] = editor.learning
             editor.on_changed = state.show_changed
             monitor = monitor_spec("0.0.0.0" if show.surface.everywhere else "127.0.0.1")
         for source in inputs.values():  # first, so that a port in use is reported before anything is on air

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..parameters import OSC_PREFIX, SWITCH_WORDS
+from ..timing.easing import bent
 from .fields import SHORT, ShowModel, file_from, known_parameter, none_if_off
 from .midi_controllers import known, rules
 from .midi_mapping import MidiMapping
@@ -55,8 +56,10 @@ class OscMapping(ShowModel):
         high = (p.high if ranged else len(p.choices) - 1.0 if p.kind == "enum" else 1.0) if (
             self.high is None) else self.high  # fmt: skip
         press = None if self.value is None and p.kind != "trigger" else () if self.value is None else (self.value,)
-        return {"address": self.address, "target": p.name, "low": low, "high": high, "curve": self.curve,
-                "press": press, "latest": press is None}  # fmt: skip
+        return {
+            "address": self.address, "target": p.name, "press": press,
+            "value": lambda x: low + bent(self.curve, x) * (high - low),
+        }  # fmt: skip
 
 
 class Osc(ShowModel):

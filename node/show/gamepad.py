@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from ..parameters import find
+from ..timing.easing import bent
 from .fields import ShowModel, known_parameter
 from .keys import action
 
@@ -64,7 +65,13 @@ class GamepadMapping(ShowModel):
         trigger = self.axis.endswith("trigger")
         low = (max(p.low, 0.0) if trigger and p.low < 0 else p.low) if self.low is None else self.low
         high = p.high if self.high is None else self.high
-        return {"axis": self.axis, "target": p.name, "low": low, "high": high, "curve": self.curve, "dead": self.dead}
+        return {"axis": self.axis, "target": p.name, "value": lambda x: self._value(x, low, high, trigger)}
+
+    def _value(self, x: float, low: float, high: float, trigger: bool) -> float:
+        """x: -1..1 of a stick, 0..1 of a trigger. A stick at rest is exactly in the middle."""
+        far = max(abs(x) - self.dead, 0.0) / (1 - self.dead)
+        way = bent(self.curve, far)
+        return low + (way if trigger else 0.5 + (way if x > 0 else -way) / 2) * (high - low)
 
 
 _AXES: tuple[tuple[Axis, str], ...] = (

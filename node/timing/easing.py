@@ -24,6 +24,14 @@ def approach(value: float, target: float, dt: float, smoothing: float) -> float:
     return target if abs(target - value) < SETTLED_WITHIN else value
 
 
+def bent(travel: Literal["linear", "log", "exp", "s"], x: float) -> float:
+    """Where a fader's travel leads, 0..1 -> 0..1: exp is fine at the low end, log at the high end, s at both."""
+    x = min(max(x, 0.0), 1.0)
+    if travel == "log":
+        return math.log1p(x * math.expm1(STEEPNESS)) / STEEPNESS
+    return curved("smooth" if travel == "s" else travel, x)
+
+
 def curved(curve: Curve, t: float) -> float:
     """Progress of a transition after the share `t` of its time; 0..1 -> 0..1."""
     # integrations/midi/rules.bent has the same formula: integrations may not import node (tests/test_layers.py).
