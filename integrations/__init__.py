@@ -68,6 +68,17 @@ class OnCard:
     flow: NDArray[np.float16] | None = None
 
 
+@dataclass(frozen=True)
+class KeyEvent:
+    """A key of a computer keyboard that was pressed or released. key: its name as browsers give it
+    (KeyboardEvent.key), in lower case, as in "q", "arrowleft", " "; "shift+w" for a letter while Shift is held. at:
+    time.monotonic()."""
+
+    key: str
+    down: bool
+    at: float
+
+
 class CardError(RuntimeError):
     """A frame cannot go from the card's memory to OpenGL, for the reason in the message. Its pixels still can."""
 
@@ -125,9 +136,9 @@ class Output(ABC):
     layout: of the pixels that `send` gets. holds: number of earlier frames whose pixels must stay untouched.
     wants_audio: `send_audio` gets the show's audio. accepts_gpu_frames: frames may lie on a CUDA card (`Frame.card`);
     if `send` raises CardError for one, the frames from the next tick on have pixels. copies: a description of each copy
-    of a whole frame that this output makes, for `wj bench`. background: its process gets no higher priority than other
-    programs. wants_pixels: false while this output would drop the frames that it gets; an output of the layout "native"
-    then need not get any.
+    of a whole frame that this output makes, for `wj bench`. sends_keys: it has a keyboard, which plays the show
+    (`take_keys`). background: its process gets no higher priority than other programs. wants_pixels: false while this
+    output would drop the frames that it gets; an output of the layout "native" then need not get any.
     """
 
     short: str = "name"
@@ -137,6 +148,7 @@ class Output(ABC):
     wants_audio: bool = False
     accepts_gpu_frames: bool = False
     copies: tuple[str, ...] = ()
+    sends_keys: bool = False
     background: bool = False
 
     @property
@@ -160,6 +172,11 @@ class Output(ABC):
     def set_keystone(self, corners: Sequence[Sequence[float]]) -> None:  # noqa: B027
         """Called before each frame with the four corners' offsets, top left first and clockwise, each [x, y] as a share
         of the screen."""
+
+    def take_keys(self) -> Sequence[KeyEvent]:
+        """The keys since the last call, in the order of their presses; called after each frame where `sends_keys` is
+        true. They play the show."""
+        return ()
 
     def status(self) -> Mapping[str, Any]:
         """Facts for the status, as JSON can hold them: connections, tally, bytes written, ... `{"closed": True}` means

@@ -1,7 +1,7 @@
 """Window out: the program alone on a screen or projector, scaled on the GPU, full screen on request.
 
-Keys: F switches full screen on the monitor that the window lies on, Esc leaves it. Closing the window ends this output
-only; the show goes on.
+Keys: F switches full screen on the monitor that the window lies on, Esc leaves it. All other keys, and Esc, play the
+show. Closing the window ends this output only; the show goes on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from . import Frame, Layout, Output, VideoFormat
+from . import Frame, KeyEvent, Layout, Output, VideoFormat
 from .gl.projection import Corner, Scale, Turn, check_keystone, check_turn, nudged
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class WindowOutput(Output):
     layout: Layout = "native"
     holds = 0
     accepts_gpu_frames = True
+    sends_keys = True
     short = "monitor"
     example = "window:0"
 
@@ -88,6 +89,9 @@ class WindowOutput(Output):
         """Move the keystone's corners by these offsets. An impossible keystone leaves them as they are."""
         with suppress(ValueError):
             self._moved_keystone = nudged(self._keystone, corners)
+
+    def take_keys(self) -> Sequence[KeyEvent]:
+        return self._screen.keys.take() if self._screen else ()
 
     def status(self) -> Mapping[str, Any]:
         """closed: by the user or by `close`; size: of the framebuffer in pixels; fullscreen; frames: shown so far;

@@ -7,6 +7,7 @@ from typing import Any
 import glfw
 
 from .canvas import create_window, on_wayland, start
+from .keys import Keys
 from .projection import fit
 
 
@@ -39,6 +40,7 @@ class Screen:
         self._monitor_name = ""  # of the last one that was filled, since indices change when a monitor is unplugged
         self._fullscreen = fullscreen  # the performer's choice, even while the monitor is unplugged
         self._monitors_changed = False
+        self.keys = Keys()
         start()
         monitors = glfw.get_monitors()
         if monitor is not None and not 0 <= monitor < len(monitors):
@@ -148,7 +150,9 @@ class Screen:
                 return index
         return None
 
-    def _on_key(self, _window: Any, key: int, _scancode: int, action: int, _mods: int) -> None:
+    def _on_key(self, _window: Any, key: int, scancode: int, action: int, mods: int) -> None:
+        if key != glfw.KEY_F:
+            self.keys.add(key, scancode, action, mods)
         if action != glfw.PRESS:
             return
         if key == glfw.KEY_F and not self.full:  # on the monitor to which the performer moved the window

@@ -210,6 +210,11 @@ class ShowEditor:
         self.put_map(kind, {**source, "to": target})
         return found
 
+    def learn_key(self, key: str, to: str) -> None:
+        """Let a key that was pressed play the parameter that waited for a control. ValueError where it cannot."""
+        self.set_key(key, to)
+        self.cancel_learning()
+
     def edit_map(self, index: int, fields: Mapping[str, Any]) -> None:
         """fields: of a mapping in a show file; None goes back to the default."""
         row = self._map(index)

@@ -17,6 +17,7 @@ from ..ipc.card_memory import unpacked_card_memory
 from ..ipc.cell import Cell
 from ..ipc.class_path import load_class
 from ..ipc.frame_ring import FrameRing, Pixels
+from ..ipc.key_line import KeyLine
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import (
     CLOSED,
@@ -54,6 +55,7 @@ class OutputSpec:
     options: dict[str, Any] = field(default_factory=dict)
     accepts_gpu_frames: bool = False
     wants_audio: bool = False
+    sends_keys: bool = False
     bus: Bus = "program"
 
     def make(self) -> Output:
@@ -63,12 +65,13 @@ class OutputSpec:
 
 def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, metadata: Cell, status: Cell,
         stop: Any, card: CardLine | None = None, mailbox: Mailbox | None = None,
-        audio: AudioRing | None = None) -> None:  # fmt: skip
+        audio: AudioRing | None = None, keys: KeyLine | None = None) -> None:  # fmt: skip
     """The process's main: sends the newest frame of `ring` for every tick that `wake` announces.
 
     clock: the `TickPlan` of the tick that `wake` announced last. metadata: of the show, as JSON. card: for an output
     that may draw from the world's graphics card, which it does as long as that works. mailbox: the parameters that
-    move the corners of this output's screen. audio: the show's, for an output that carries it.
+    move the corners of this output's screen. audio: the show's, for an output that carries it. keys: where
+    the keys that are pressed in this output go.
     """
     init_child()
     current: dict[str, Any] = {"state": "opening", "sent": 0, "cpu_s": 0.0}
@@ -116,6 +119,8 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                     now = time.monotonic()
                     latencies.append((now - newest_control_at) * 1e3)
                     sendings.append((now - plan.due) * 1e3)
+            if keys:
+                keys.post(output.take_keys())
             if forwarder:  # after the frame, which must not wait for the audio
                 forwarder.forward()
             now = time.monotonic()

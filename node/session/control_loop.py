@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from worldjockey.integrations import Input
 
 from ..control.desk import Desk
+from ..control.keyboard import Keyboard
 from ..control.refusals import Refusals
 from ..ipc.log_file import current_path
 from ..ipc.signals import StopRequest
@@ -68,13 +69,13 @@ class Statuses:
 class ControlLoop:
     """seconds: how long to play, counted from the clock's first tick; None is until a stop is requested. files: what is
     written besides recordings, by name; their errors are shown like those of inputs. state: builds what inputs publish;
-    None where none of them does."""
+    None where none of them does. keyboard: takes the keys that are pressed in outputs."""
 
     def __init__(self, desk: Desk, inputs: Mapping[str, Input], processes: Processes, terminal: Terminal,
                  seconds: float | None = None, files: Mapping[str, HasStatus] | None = None,
-                 state: SurfaceState | None = None) -> None:  # fmt: skip
+                 state: SurfaceState | None = None, keyboard: Keyboard | None = None) -> None:  # fmt: skip
         self._desk, self._inputs, self._processes, self._terminal = desk, inputs, processes, terminal
-        self._seconds, self._state = seconds, state
+        self._seconds, self._state, self._keyboard = seconds, state, keyboard
         self._sources: dict[str, HasStatus] = {**inputs, **(files or {})}
         self._first_tick_at: float | None = None
         self._announced = _Announced(processes)
@@ -88,6 +89,7 @@ class ControlLoop:
         watched_at = 0.0
         while not stop.requested:
             now = time.monotonic()
+            self._take_keys()
             self._desk.advance(now)
             self._send_feedback(self._desk.changed())
             if now - watched_at > WATCH_INTERVAL_S:
@@ -105,6 +107,16 @@ class ControlLoop:
             if self._time_is_up(now):
                 return
             time.sleep(CONTROL_INTERVAL_S)
+
+    def _take_keys(self) -> None:
+        if self._keyboard is None:
+            return
+        for name, line in self._processes.keys.items():
+            try:
+                for event in line.take():
+                    self._keyboard.key(name, event.key, event.down, event.at)
+            except Exception as error:
+                self._desk.mishap(f"the keys of {name}", error)
 
     def _time_is_up(self, now: float) -> bool:
         begun = self._first_tick_at

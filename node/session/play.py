@@ -13,6 +13,7 @@ from worldjockey.integrations import VideoFormat
 
 from ..control.control_log import ControlLog
 from ..control.desk import Desk
+from ..control.keyboard import Buttons, Keyboard
 from ..control.preview import Preview
 from ..control.show_editor import ShowEditor
 from ..control.snapshot_file import SnapshotFile
@@ -97,6 +98,8 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             stack.callback(audio.unlink)
         inputs = inputs_of(show, desk, audio.write if audio else None, options.folder)
         connect_maps(inputs, editor)
+        buttons = Buttons(desk.deliver, desk.read)
+        keyboard = Keyboard(buttons, lambda: editor.keys, lambda: desk.values["learn"], editor.learn_key)
         editor.register(requests := Requests())
         terminal = Terminal(live=not options.headless)
         stack.callback(terminal.close)
@@ -127,7 +130,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         written = (("snapshots", snapshot_file), ("control log", log), ("show file", editor))
         files = {name: file for name, file in written if file is not None}
         try:
-            ControlLoop(desk, inputs, processes, terminal, options.seconds, files, state).run(stop, watch)
+            ControlLoop(desk, inputs, processes, terminal, options.seconds, files, state, keyboard).run(stop, watch)
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
             processes.finish(report, time.process_time() - cpu)

@@ -16,6 +16,7 @@ from ..control.preview import Preview
 from ..ipc.audio_ring import AudioRing
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing
+from ..ipc.key_line import KeyLine
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import SPAWN
 from ..ipc.supervisor import STOP_TIMEOUT_S, Supervisor
@@ -57,7 +58,7 @@ def output_specs(entries: list[OutputEntry]) -> list[OutputSpec]:
         specs.append(
             OutputSpec(label if program else f"preview {label}", class_path(entry.kind), output.layout, output.holds,
                        dict(entry.options), output.accepts_gpu_frames and program, output.wants_audio and program,
-                       entry.bus)
+                       bus=entry.bus, sends_keys=output.sends_keys and program)
         )  # fmt: skip
     return specs
 
@@ -115,9 +116,10 @@ class Processes:
     world: Supervisor
     clock: ClockPair
     outputs: dict[str, Supervisor]
-    memory: list[Cell | FrameRing]
+    memory: list[Cell | FrameRing | KeyLine]
     metadata: Cell  # prompt, cue and latency as JSON, for outputs that send them on
     edits: Cell  # what edits of the show bring to the world: prompts and the files of pads
+    keys: dict[str, KeyLine]  # by output: the keys that are pressed there
     live: Supervisor | None = None  # reads the live picture
     monitor: Supervisor | None = None  # shows the program to the surface; none of the show's own outputs
     preview: PreviewBus | None = None
@@ -161,24 +163,29 @@ class Processes:
         world = Supervisor("world", target, (target_options, mailbox, source), WORLD_PATIENCE_S)
         run_clock = partial(clock_process.run, card=card)
         run_output = partial(worker.run, card=card, mailbox=mailbox, audio=audio)
+        keys = {spec.name: KeyLine() for spec in specs if spec.sends_keys}
         clock = ClockPair(run_clock, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
         outputs = {
             spec.name: Supervisor(
-                spec.name, run_output, (spec, fmt, rings[spec.layout], tick, wake, metadata), OUTPUT_PATIENCE
+                spec.name,
+                partial(run_output, keys=keys.get(spec.name)),
+                (spec, fmt, rings[spec.layout], tick, wake, metadata),
+                OUTPUT_PATIENCE,
             )
             for spec, wake in zip(all_specs, wakes, strict=True)
         }
         shown = outputs.pop(monitor.name) if monitor else None
-        memory: list[Cell | FrameRing] = [source, tick, metadata, edits, *rings.values()]
+        memory: list[Cell | FrameRing | KeyLine] = [source, tick, metadata, edits, *rings.values()]
         memory += [feed.ring, feed.size] if feed else []
         memory += card.cells if card else []
+        memory += keys.values()
         memory += reading.cells if reading else []
         preview = None
         if prepared is not None:
             watched = replace(monitor, name="preview monitor", bus="preview") if monitor else None
             preview = PreviewBus(prepared, world_options, mailbox, world.status_cell, fmt, previewed, watched, metadata,
                                  stills, remote=key is not None)  # fmt: skip
-        return cls(world, clock, outputs, memory, metadata, edits, live, shown, preview, reading)
+        return cls(world, clock, outputs, memory, metadata, edits, keys, live, shown, preview, reading)
 
     def offer_prompts(self, media: Mapping[str, Media], ahead: Sequence[str]) -> None:
         """Tell the world of the files of all pads, and of prompts that may be needed. One caller at a time."""

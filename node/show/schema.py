@@ -90,7 +90,7 @@ class Show(ShowModel):
     cues: list[Cue] = Field(default=[])
     quantise: Annotated[Quantise, BeforeValidator(lambda value: none_if_off(value) or "none")] = "none"
     modulators: list[ModulatorLine] = Field(default=[], max_length=MODULATORS)
-    keys: Annotated[dict[str, str | None], BeforeValidator(_keys)] = Field(default={})
+    keys: Annotated[dict[Any, str | None], BeforeValidator(_keys)] = Field(default={})
     favourites: list[Annotated[str, Field(min_length=1, max_length=TEXT_BYTES)]] = Field(default=[], max_length=500)
     snapshots: Annotated[str | None, BeforeValidator(none_if_off)] = Field(default=None, min_length=1)
     outputs: list[Annotated[OutputEntry, BeforeValidator(parse_output), PlainSerializer(OutputEntry.dump)]] = Field(

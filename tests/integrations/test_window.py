@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import subprocess
@@ -553,3 +554,68 @@ def test_moved_corners_stay_on_the_screen_or_are_refused(by: list[tuple[float, f
             assert not np.any(by)
         else:
             assert np.array_equal(check_keystone(moved), moved)
+
+
+class FakeKeyboard:
+    """Presses keys of an X display, as a hand would, by its XTEST extension."""
+
+    def __init__(self, display: str) -> None:
+        try:
+            self._x11, self._test = ctypes.CDLL("libX11.so.6"), ctypes.CDLL("libXtst.so.6")
+        except OSError:
+            pytest.skip("libXtst is not installed: apt-get install libxtst6")
+        self._x11.XOpenDisplay.restype = ctypes.c_void_p
+        self._x11.XStringToKeysym.restype = ctypes.c_ulong
+        self._x11.XKeysymToKeycode.argtypes = [ctypes.c_void_p, ctypes.c_ulong]
+        self._x11.XFlush.argtypes = self._x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
+        self._test.XTestFakeKeyEvent.argtypes = [ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_ulong]
+        self._display = self._x11.XOpenDisplay(display.encode())
+
+    def key(self, keysym: str, down: bool) -> None:
+        code = self._x11.XKeysymToKeycode(self._display, self._x11.XStringToKeysym(keysym.encode()))
+        self._test.XTestFakeKeyEvent(self._display, code, int(down), 0)
+        self._x11.XFlush(self._display)
+
+    def press(self, keysym: str) -> None:
+        self.key(keysym, True)
+        self.key(keysym, False)
+
+    def close(self) -> None:
+        self._x11.XCloseDisplay(self._display)
+
+
+@pytest.fixture
+def keyboard(display: str) -> Iterator[FakeKeyboard]:
+    found = FakeKeyboard(display)
+    yield found
+    found.close()
+
+
+def test_keys_of_the_window_play_the_show(window: Any, keyboard: FakeKeyboard, wait_for: Any) -> None:
+    output = window()
+    got: list[tuple[str, bool]] = []
+
+    def keys() -> list[tuple[str, bool]]:
+        show(output, quarters(), 1)
+        got.extend((event.key, event.down) for event in output.take_keys())
+        return got
+
+    def settled() -> bool:  # the window has the focus
+        keyboard.press("z")
+        return ("z", False) in keys()
+
+    wait_for(settled)
+    keyboard.press("x")
+    wait_for(lambda: ("x", False) in keys())
+    got.clear()
+    for name in ("q", "1", "space", "BackSpace", "Escape", "Left", "Prior"):
+        keyboard.press(name)
+    keyboard.key("Shift_L", True)
+    keyboard.key("w", True)
+    keyboard.key("Shift_L", False)
+    keyboard.key("w", False)
+    keyboard.press("f")  # full screen, which is the window's own
+    keyboard.press("j")
+    wait_for(lambda: ("j", False) in keys())
+    names = ["q", "1", " ", "backspace", "escape", "arrowleft", "pageup", "shift+w", "j"]
+    assert got == [(name, down) for name in names for down in (True, False)]
