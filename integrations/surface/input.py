@@ -122,7 +122,10 @@ class SurfaceInput(Input):
 
     def status(self) -> Mapping[str, Any]:
         error = {"error": self._child.error} if self._child.error else {}
+        # Viewers see the status: no token is in it.
         facts = {name: value for name, value in self._facts.items() if name not in ("link", "viewer_link")}
+        if "url" in facts:
+            facts["url"] = str(facts["url"]).partition("?")[0]
         return {**facts, **error, "restarts": max(self._child.starts - 1, 0), "pid": self._child.pid}
 
     def stop(self) -> None:

@@ -450,6 +450,12 @@ class Gate:
         loop.call_later(REQUEST_TIMEOUT_S, self._close_idle, protocol)
         return protocol
 
+    def close(self) -> None:
+        """Close every connection at once: pages try to come back."""
+        for protocol in self._peers:
+            if protocol.transport is not None:
+                protocol.transport.abort()
+
     def _count(self, protocol: Any) -> None:
         if (transport := protocol.transport) is None:
             return
@@ -509,7 +515,7 @@ async def run() -> None:
         target=_read_lines, args=(lambda message: loop.call_soon_threadsafe(handle, message),), name="control",
         daemon=True,
     ).start()  # fmt: skip
-    runner = web.AppRunner(surface.app, access_log=None, shutdown_timeout=0.5)
+    runner = web.AppRunner(surface.app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
         gate = Gate(runner.server)  # type: ignore[arg-type]
@@ -529,6 +535,7 @@ async def run() -> None:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(ended.wait(), REPORT_INTERVAL_S)
     server.close()
+    gate.close()
     await surface.monitors.close()
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(runner.cleanup(), 1.0)

@@ -45,9 +45,9 @@ def default_log_folder(entries: list[OutputEntry]) -> Path | None:
 
 def _served(terminal: Terminal, options: PlayOptions, facts: Mapping[str, Any]) -> None:
     """Print where the surface is, and open it. Called from the surface's thread."""
-    terminal.print_line(f"surface: {facts['url']}")
+    terminal.print_line(f"surface: {facts['url']}", private=True)  # with tokens, which viewers must not see
     if link := facts.get("link"):
-        terminal.print_line(f"surface for other devices: {link} (watch only: {facts['viewer_link']})")
+        terminal.print_line(f"surface for other devices: {link} (watch only: {facts['viewer_link']})", private=True)
     if options.browser and not options.headless and browser.can_open():
         browser.open_page(facts["url"])
 

@@ -51,11 +51,12 @@ class Terminal:
         self._thread = threading.Thread(target=self._write, name="terminal", daemon=True)
         self._thread.start()
 
-    def print_line(self, text: str) -> None:
-        """Print one line, which stays above the status line."""
+    def print_line(self, text: str, private: bool = False) -> None:
+        """Print one line, which stays above the status line. private: it is for this terminal only."""
         line = plain_text(text, MESSAGE_CHARS)
         self._messages.append(line)
-        self.recent.append((time.time(), line))
+        if not private:
+            self.recent.append((time.time(), line))
         self._wake.set()
 
     def show_status(self, text: str) -> None:
