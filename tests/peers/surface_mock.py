@@ -129,7 +129,7 @@ ABOUT_IT = {
 
 
 QR = (
-    '<svg xmlns="http://www.w3.org/2000/svg" width="33" height="33" viewBox="0 0 33 33">'
+    '<svg width="33" height="33">'
     '<path fill="#fff" d="M0 0h33v33h-33z"/><path stroke="#000" d="M4 4.5h7m1 0h3m4 0h7M4 10.5h7"/></svg>'
 )
 
@@ -500,10 +500,8 @@ class Mock:
             self.status["stills"]["try"] = {"id": number, "attribute": f["attribute"], "items": items, "done": True}
             result = {"id": number}
         elif do == "surface/link":
-            result = {
-                "url": f"{self.url}?token=0123456789",
-                "qr": QR,
-            }
+            operator, viewer = ({"url": f"{self.url}?token={token}", "qr": QR} for token in ("01234567", "89abcdef"))
+            result = {**operator, "network": True, "viewer": viewer}
         if changed:
             await self._send({"show": self.show})
         return result

@@ -10,6 +10,7 @@ import { drawer, line, operator, previewStatus, show, status, version } from './
 export const grade = computed(() => {
   if (line.value !== 'open') return { grade: 'bad', why: 'no connection' };
   const { world, outputs, clock } = status.value;
+  if (['loading', 'starting', 'opening'].includes(world.state)) return { grade: 'warn', why: 'the world is being loaded' };
   if (world.state && !['running', 'resting'].includes(world.state)) return { grade: 'bad', why: `world: ${world.message || world.state}` };
   const failed = Object.entries(outputs).filter(([, output]) => ['error', 'failed', 'stopped'].includes(output.state));
   if (failed.length) return { grade: 'bad', why: `${failed[0][0]}: ${failed[0][1].message || failed[0][1].state}` };
@@ -38,7 +39,7 @@ const Table = ({ rows }) => html`<dl>${rows.map(([name, worth, grade]) => html`<
 
 /** The facts of a status in one line.
  * @param {Record<string, any>} facts */
-const inShort = facts => Object.entries(facts).filter(([, worth]) => ['string', 'number', 'boolean'].includes(typeof worth) && worth !== '')
+const inShort = facts => Object.entries(facts).filter(([, worth]) => ['string', 'number', 'boolean'].includes(typeof worth) && worth)
   .map(([name, worth]) => `${name} ${typeof worth === 'number' ? Math.round(worth * 100) / 100 : worth}`).join(' · ');
 
 export function Health() {
@@ -52,7 +53,7 @@ export function Health() {
     ]} />
     <h3>Time</h3><${Table} rows=${[
       ['control to frame', latency.p50 ? `${number(latency.p50)} ms, p95 ${number(latency.p95)} ms` : 'no control yet'], ['ticks', number(clock.ticks)], ['late, missed', `${number(clock.late)}, ${number(clock.missed)}`],
-      ['worst', `${number(clock.worst_ms, 1)} ms`], ['sent', `${show.value.size}, ${show.value.fps} fps`], ['tally', tally],
+      ['worst', `${number(clock.worst_ms, 1)} ms`], ['sent', `${String(show.value.size).replace(/[,x]/, '×')}, ${show.value.fps} fps`], ['tally', tally],
     ]} />
     <h3>Outputs</h3><${Table} rows=${Object.entries(outputs).map(([name, output]) => [name, html`<b>${output.state}</b> ${output.message || inShort(output.facts ?? {})}`, output.state === 'running' ? '' : 'warn'])} />
     <h3>Inputs</h3><${Table} rows=${[...Object.entries(inputs).map(([name, input]) => /** @type {[string, any]} */ ([name, inShort(input ?? {})])), ['surfaces', number(surfaces)]]} />

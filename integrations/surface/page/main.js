@@ -7,9 +7,10 @@ import { Dialog } from './dialog.js';
 import { Favourites } from './favourites.js';
 import { listen as listenToGamepads } from './gamepad.js';
 import { Glance, Health } from './health.js';
-import { cls, effect, html, render, signal, useEffect, useState } from './html.js';
+import { cls, effect, html, render, signal, useState } from './html.js';
 import { listen as listenToKeys } from './keyboard.js';
 import { Levels, Safety } from './levels.js';
+import { Links } from './links.js';
 import { KeyList, Maps, setMapMode } from './maps.js';
 import { Modulators } from './modulators.js';
 import { Pads, PadsBar } from './pads.js';
@@ -47,7 +48,7 @@ const PromptPanel = () => html`<section class="panel prompt-panel" aria-label="p
 const DRAWERS = {
   parameters: { title: 'All parameters', part: Parameters, operators: true }, favourites: { title: 'Favourites', part: Favourites, operators: true },
   snapshots: { title: 'Snapshots', part: Snapshots, operators: true }, modulators: { title: 'Modulators', part: Modulators, operators: true }, maps: { title: 'Maps', part: Maps, operators: true },
-  health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Link, operators: true },
+  health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Links, operators: true },
 };
 
 function Drawer() {
@@ -55,18 +56,6 @@ function Drawer() {
   if (!open) return null;
   return html`<aside class=${cls('panel', 'drawer', drawer.value)} aria-label=${open.title}><header><h2>${open.title}</h2><span class="end"></span>
     <button class="button icon" aria-label=${`close ${open.title}`} onClick=${() => { if (mapMode.value) setMapMode(false); drawer.value = ''; }}>×</button></header><div class="body" tabindex="0"><${open.part} /></div></aside>`;
-}
-
-/** How another device opens this page. */
-function Link() {
-  const [link, setLink] = useState(/** @type {{url: string, qr: string} | null} */ (null)), [error, setError] = useState('');
-  useEffect(() => { request('surface/link').then(setLink, (/** @type {Error} */ problem) => setError(problem.message)); }, []);
-  if (!link) return html`<p class="faint">${error || 'a moment'}</p>`;
-  return html`<div class="link"><div class="qr" role="img" aria-label="QR code of the address" ref=${(/** @type {HTMLElement | null} */ box) => {
-    if (!box || box.firstChild || !link.qr) return;
-    const drawn = new DOMParser().parseFromString(link.qr, 'image/svg+xml').documentElement;
-    if (drawn.nodeName === 'svg') box.append(document.importNode(drawn, true));
-  }}></div><p><code>${link.url}</code></p></div>`;
 }
 
 function Menu() {

@@ -13,7 +13,7 @@ import { computed, signal } from './html.js';
  *   seconds: number | null, transition: string | null, curve: string, quantise: string | null, follow: string | number | null}} Cue */
 /** @typedef {{kind: string, source: any, text: string, to: string, low: number | null, high: number | null, curve: string,
  *   takeover: string | null, locked: boolean}} Mapping */
-/** @typedef {{name: string, file: string, model: string, size: string, fps: number, unsaved: boolean, error: string, banks: Bank[],
+/** @typedef {{name: string, file: string, model: string, size: string | number[], fps: number, unsaved: boolean, error: string, banks: Bank[],
  *   cues: Cue[], maps: Mapping[], keys: Record<string, string>, favourites: string[], attributes: Record<string, string[]>}} Show */
 /** @typedef {{state: string, message: string, facts: Record<string, any>}} OutputStatus */
 /** One value of an attribute, and the controls that give it on the program, texts among them.

@@ -11,7 +11,7 @@ const wait = ms => new Promise(done => setTimeout(done, ms));
  * @param {(picture: Picture | null) => void} onChange */
 export function watch(bus, stage, onChange) {
   const gone = new AbortController();
-  let shown = false;
+  let shown = false, failures = 0;
   /** @param {HTMLElement} element
    * @param {Picture} picture */
   const front = (element, picture) => {
@@ -34,8 +34,9 @@ export function watch(bus, stage, onChange) {
       document.removeEventListener('visibilitychange', hide);
       gone.signal.removeEventListener('abort', end);
       if (shown && !gone.signal.aborted && !document.hidden) onChange(null);
+      failures = shown ? 0 : Math.min(failures + 1, 4);
       shown = false;
-      await wait(700);
+      await wait(700 * (failures || 1));
     }
     stage.replaceChildren();
   })();

@@ -288,6 +288,8 @@ def test_everything_has_a_name_and_keeps_to_its_place(open_page: Opener, size: s
         page.locator(f".drawer.{drawer}").wait_for()
         assert check(page, "nameless") == []
         assert check(page, "overflowing") == [], drawer
+        if drawer == "link":
+            assert page.locator(".qr svg path").count() == 4
         page.locator(".drawer > header button").click()
 
 
