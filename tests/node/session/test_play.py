@@ -543,3 +543,35 @@ def test_stills_are_drawn_and_prompts_read_beside_a_show_whose_preview_is_closed
 
     report = stage.play(show(pads=["#00ff00", "", "#0000ff"]), scenario)
     assert report.missed == 0
+
+
+def test_nanos_preview_goes_on_from_what_the_program_remembers_and_its_take_is_seen(
+    stage: Stage, wait_for: Callable[..., None]
+) -> None:
+    stage.output("audience")
+    stage.output("desk")
+    stage.specs[-1] = replace(stage.specs[-1], bus="preview")
+
+    def mean(name: str) -> np.ndarray:
+        return np.mean([colour for _, colour in stage.frames(name)[-10:]] or [[0, 0, 0]], axis=0)
+
+    def alike(limit: float) -> bool:
+        return len(stage.frames("desk")) > 20 and float(np.abs(mean("audience") - mean("desk")).max()) < limit
+
+    def scenario() -> None:
+        wait_for(lambda: mean("audience").min() > 60, 90, "a bright desert")
+        bright = mean("audience")
+        stage.hand.play("prompt", "a dark volcano at night, menacing", 0.0)
+        wait_for(lambda: mean("audience").mean() < bright.mean() / 2, 90, "a dark volcano")
+        stage.hand.play("prompt", "", 0.0)  # no prompt names the volcano any more: the world remembers it
+        stage.hand.play("preview/on", 1)
+        wait_for(lambda: alike(20), 90, "the same volcano on the preview")
+        dark = mean("audience")
+        stage.hand.play("preview/prompt", "a desert at noon", 0.0)
+        wait_for(lambda: mean("desk").mean() > 2 * dark.mean(), 90, "the desert on the preview")
+        assert mean("audience").mean() < bright.mean() / 2
+        stage.hand.play("preview/take", "cut")
+        wait_for(lambda: alike(20) and mean("audience").mean() > 2 * dark.mean(), 90, "the desert on the program")
+
+    bright = {"model": "nano:runtime=torch,size=small", "prompt": "a desert at noon"}
+    assert stage.play(show(**bright), scenario).restarts == 0
