@@ -310,9 +310,9 @@ def _too_large(options: WorldOptions) -> str:
     """Why a second world has no room beside the program's; empty where it has. The registry declares the memory."""
     import psutil
     import torch
-    from worldjockey.model.registry import entry_for
+    from worldjockey.model.registry import imported
 
-    needed = entry_for(options.model).memory * 1e9
+    needed = imported(options.model).memory * 1e9
     on_gpu = options.device.startswith("cuda") or (options.device == "auto" and torch.cuda.is_available())
     free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
     if needed <= free:

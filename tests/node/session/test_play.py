@@ -20,6 +20,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from package import describe
 from PIL import Image
 from worldjockey.integrations import ControlEvent, Deliver
 from worldjockey.model.spec import ACTS
@@ -575,3 +576,57 @@ def test_nanos_preview_goes_on_from_what_the_program_remembers_and_its_take_is_s
 
     bright = {"model": "nano:runtime=torch,size=small", "prompt": "a desert at noon"}
     assert stage.play(show(**bright), scenario).restarts == 0
+
+
+def test_a_preview_rests_while_the_programs_world_needs_the_machine(
+    stage: Stage, wait_for: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buses: list[preview_bus.PreviewBus] = []
+    monkeypatch.setattr(playing, "Stills", lambda *args: buses.append(args[1]) or stills.Stills(*args))
+    stage.output("audience")
+
+    def state(wanted: str) -> bool:
+        return bool(buses[0].status()["state"] == wanted)
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        assert state("off")
+        stage.hand.play("preview/on", 1)
+        wait_for(lambda: state("running"), 60, "the preview")
+        world = pid_of("world")
+        os.kill(world, signal.SIGSTOP)
+        try:
+            wait_for(lambda: state("resting"), 12, "a preview that gives way")
+            assert buses[0].status()["message"] == "resting: the program needs the machine"
+        finally:
+            os.kill(world, signal.SIGCONT)
+        wait_for(lambda: state("running") and buses[0].status()["fps"] > 0, 30, "the preview again")
+
+    assert stage.play(show(), scenario).restarts == 0
+
+
+def test_a_world_too_large_for_two_plays_without_a_preview(
+    stage: Stage, wait_for: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "plugin"
+    describe(plugin, "wj-huge", huge="wj_huge:HUGE")
+    (plugin / "wj_huge.py").write_text(
+        "from worldjockey.model.registry import WorldEntry\nfrom worldjockey.model.worlds.testcard import TestCard\n"
+        "HUGE = WorldEntry('huge', lambda opening: TestCard(), memory=1e6)\n"
+    )
+    monkeypatch.syspath_prepend(str(plugin))
+    monkeypatch.setenv("PYTHONPATH", str(plugin), prepend=os.pathsep)
+    buses: list[preview_bus.PreviewBus] = []
+    monkeypatch.setattr(playing, "Stills", lambda *args: buses.append(args[1]) or stills.Stills(*args))
+    stage.output("audience")
+
+    def scenario() -> None:
+        wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
+        stage.hand.play("preview/on", 1)
+        wait_for(lambda: buses[0].status()["state"] == "too large", 60, "that it is too large")
+        assert "two worlds of this size have no room here" in buses[0].status()["message"]
+        stage.hand.play("preview/prompt", "#00ff00")
+        stage.hand.play("preview/take", "cut")  # blind
+        wait_for(lambda: stage.shows(GREEN), what="what was prepared blind")
+
+    assert stage.play(show(model="huge"), scenario).restarts == 0

@@ -497,3 +497,12 @@ def test_hostile_yaml_takes_no_time():
     assert "there is no 'b' here" in error(bomb.replace("values:\n", "").replace("  ", ""))
     assert "my.yaml:2: this is not YAML: a number of more than 1000 digits" in error("name: x\nfps: " + "9" * 5000)
     assert "lines of its own" in error("pads: &p\n- *p\n")
+
+
+def test_an_output_of_the_preview_keeps_its_bus():
+    show = Show.parse("outputs: [window, {kind: window, bus: preview, monitor: 1}, {ndi: {bus: preview, name: next}}]")
+    assert [entry.bus for entry in show.outputs] == ["program", "preview", "preview"]
+    assert show.outputs[2].options == {"name": "next"}
+    assert Show.parse(show.dump()).outputs == show.outputs
+    with pytest.raises(ShowError, match="bus is program or preview, not 'aux'"):
+        Show.parse("outputs: [{kind: window, bus: aux}]")
