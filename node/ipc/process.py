@@ -57,10 +57,14 @@ def raise_priority(real_time: bool = False) -> None:
             os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
-def lower_priority() -> None:
-    """Lower the priority of this process below all others: it works with what they leave."""
+def lower_priority(opening: bool = False) -> None:
+    """Lower the priority of this process below all others: it works with what they leave. opening: only below most,
+    since a process that gets nothing at all never opens on a machine that is always busy."""
     with contextlib.suppress(psutil.Error, OSError):
-        psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS if sys.platform == "win32" else 19)
+        if sys.platform == "win32":
+            psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if opening else psutil.IDLE_PRIORITY_CLASS)
+        else:
+            psutil.Process().nice(10 if opening else 19)
 
 
 def parent_died() -> bool:

@@ -284,7 +284,7 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
         import torch
 
         torch.set_num_threads(threads)
-        lower_priority() if options.preview else raise_priority()  # before torch starts threads
+        lower_priority(opening=True) if options.preview else raise_priority()  # before torch starts threads
         from worldjockey.model import load
 
         if options.preview and (too_large := _too_large(options)):
@@ -294,6 +294,8 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
             world = shared(load(options.model, device=device, aspect=options.aspect))
             stepper = WorldStepper(world, mailbox, options)
             stepper.encoder.once()
+            if options.preview:
+                lower_priority()
             stepper.encoder.start()
             _play(stepper, ring, status, fields, stop)
     except Exception as error:
