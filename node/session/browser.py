@@ -28,7 +28,7 @@ def open_page(url: str) -> None:
 def _open(url: str) -> None:
     # A process of its own: a browser that starts writes to the terminal, and Ctrl-C in it would end the browser.
     nowhere = subprocess.DEVNULL
-    command = [sys.executable, "-m", "webbrowser", "-n", url]
+    command = [sys.executable, "-m", "webbrowser", "-t", url]
     environment = {name: value for name, value in os.environ.items() if name != "TERM"}  # no browser of the terminal
     try:
         subprocess.Popen(

@@ -369,6 +369,24 @@ def test_a_hostile_page_is_no_trouble_to_the_others(served, wait_for):
         assert targets <= {"energy", *(f"word/{n}x{i}" for n in range(500) for i in range(30))}
 
 
+def test_a_page_that_reads_nothing_is_given_up_and_keeps_nobody_waiting(served, wait_for):
+    with socket.create_connection(("127.0.0.1", served.port)) as deaf, served.page() as good:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        until(good, "hello")
+        deaf.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        wait_for(lambda: served.surface.pages == 2)
+        deadline, n = time.monotonic() + 60, 0
+        while served.surface.pages == 2:
+            assert time.monotonic() < deadline
+            n += 1
+            served.surface.feedback("prompt", f"{n}" + "x" * 16_000)
+            assert until(good, "values")["prompt"].startswith(f"{n}x")
+        assert served.surface.pages == 1
+
+
 def test_pages_beyond_the_most_are_refused(served):
     with contextlib.ExitStack() as stack:
         for _ in range(server.CLIENTS_MAX):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
 import threading
@@ -10,11 +11,13 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.web.monitor import FPS_MAX, MonitorOutput
+from worldjockey.integrations.web.video import Feed
 
 pytestmark = pytest.mark.slow
 
@@ -99,3 +102,19 @@ def test_nothing_is_encoded_without_viewers_and_at_most_the_rate_with_them(monit
     answer.close()
     line.close()
     wait_for(lambda: not monitor.output.wants_pixels, what="the viewer to be gone")
+
+
+def test_video_goes_on_in_another_size_with_a_key_frame():
+    async def encoded(*sizes: tuple[int, int]) -> list[bytes]:
+        feed, found = Feed("H264", VideoFormat(64, 64, 20), asyncio.get_running_loop()), list[bytes]()
+        with feed.watched():
+            for n, (height, width) in enumerate(sizes):
+                feed.send(np.full((height * 3 // 2, width), 100, np.uint8), time.monotonic())
+                found.append((await asyncio.wait_for(feed.newest(n), 20)).data)
+        feed.close()
+        return found
+
+    decoder: Any = av.CodecContext.create("h264", "r")
+    packets = asyncio.run(encoded(*[(64, 96)] * 3, *[(128, 160)] * 3, (64, 96)))
+    frames = [frame for data in packets for frame in decoder.decode(av.Packet(data))] + list(decoder.decode(None))
+    assert [(f.width, f.height) for f in frames] == [(96, 64)] * 3 + [(160, 128)] * 3 + [(96, 64)]
