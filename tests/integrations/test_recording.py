@@ -255,7 +255,18 @@ def test_a_disk_that_fills_up_within_a_piece_leaves_the_whole_pieces_before_it(t
 def test_a_stalled_disk_costs_the_recording_and_not_the_show(tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")
     clip, report = tmp_path / "clip.mp4", tmp_path / "report.json"
-    command = ["play", "--headless", "--no-midi", "--no-osc", "--model", "testcard", "--size", "320x180", "--seconds"]
+    command = [
+        "play",
+        "--headless",
+        "--no-midi",
+        "--no-surface",
+        "--no-osc",
+        "--model",
+        "testcard",
+        "--size",
+        "320x180",
+        "--seconds",
+    ]
     command += ["5", "--out", f"file:{clip}", "--report", str(report)]
     show = psutil.Popen([sys.executable, "-m", "worldjockey.node", *command])
     waited, recorder = threading.Event(), None

@@ -105,7 +105,18 @@ def test_a_killed_recording_plays_to_within_two_seconds(tmp_path: Path, suffix: 
 def play(folder: Path, *options: str) -> tuple[dict[str, Any], Path]:
     """`wj play` for 3 s into a clip; its report and the clip."""
     report, clip = folder / "report.json", folder / "clip.mp4"
-    command = ["play", "--headless", "--no-midi", "--no-osc", "--model", "testcard", "--size", "320x180", "--seconds"]
+    command = [
+        "play",
+        "--headless",
+        "--no-midi",
+        "--no-surface",
+        "--no-osc",
+        "--model",
+        "testcard",
+        "--size",
+        "320x180",
+        "--seconds",
+    ]
     command += ["3", "--out", f"file:{clip}", "--report", str(report), *options]
     subprocess.run([sys.executable, "-m", "worldjockey.node", *command], check=True, timeout=60)
     figures: dict[str, Any] = json.loads(report.read_text())

@@ -152,7 +152,17 @@ def wav(path: Path, seconds: float) -> Path:
 def playing(folder: Path, *options: str) -> Iterator[Callable[[], dict[str, Any]]]:
     """`wj play` beside the test; ask for its report to end it."""
     report = folder / "report.json"
-    command = [sys.executable, "-m", "worldjockey.node", "play", "--headless", "--no-midi", "--no-osc", "--model"]
+    command = [
+        sys.executable,
+        "-m",
+        "worldjockey.node",
+        "play",
+        "--headless",
+        "--no-midi",
+        "--no-surface",
+        "--no-osc",
+        "--model",
+    ]
     command += ["testcard", "--size", "320x180", "--report", str(report), *options]
     show = subprocess.Popen(command)
 

@@ -234,7 +234,18 @@ def test_more_ticks_than_steps_are_filled_as_in_the_show(desk, tmp_path):
 def test_the_command_plays_logs_and_renders(tmp_path):
     show, wj = tmp_path / "show.yaml", [sys.executable, "-m", "worldjockey.node"]
     show.write_text("model: testcard\nsize: 128x72\nprompt: '#00ff00'\noutputs: []\nosc: {enabled: false}\n")
-    run = [*wj, "play", str(show), "--headless", "--no-midi", "--seconds", "1", "--log", str(tmp_path / "logs")]
+    run = [
+        *wj,
+        "play",
+        str(show),
+        "--headless",
+        "--no-midi",
+        "--no-surface",
+        "--seconds",
+        "1",
+        "--log",
+        str(tmp_path / "logs"),
+    ]
     subprocess.run(run, check=True, timeout=60, capture_output=True)
     command = [*wj, "render", str(show), "--log", str(tmp_path / "logs"), "--out", str(tmp_path / "clip.mp4"), "--json"]
     made = json.loads(subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout)

@@ -190,7 +190,7 @@ def test_the_show_file_names_the_file_and_the_run_says_so(tmp_path):
     show = tmp_path / "show.yaml"
     show.write_text("model: testcard\nsize: 128x72\noutputs: []\nosc: {enabled: false}\nsnapshots: looks.yaml\n")
     (tmp_path / "looks.yaml").write_text("here: {energy: 0.5}\n")
-    command = [sys.executable, "-m", "worldjockey.node", "play", str(show), "--headless", "--no-midi"]
+    command = [sys.executable, "-m", "worldjockey.node", "play", str(show), "--headless", "--no-midi", "--no-surface"]
     report = tmp_path / "report.json"
     subprocess.run([*command, "--seconds", "0.2", "--report", str(report)], check=True, timeout=60)
     assert json.loads(report.read_text())["controls"]["snapshots"] == {"path": str(tmp_path / "looks.yaml")}

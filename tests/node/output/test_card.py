@@ -299,9 +299,10 @@ def test_a_show_chooses_the_card_by_itself_and_plays_on_without_it(
     show, report = tmp_path / "show.yaml", tmp_path / "report.json"
     show.write_text("model: testcard\nsize: 320x180\nprompt: sea\noutputs: [window]\n")
     errors, log = tmp_path / "errors", card / "log"
+    options = ["--no-midi", "--no-osc", "--no-surface", "--report", str(report)]
     with errors.open("w") as out:
         playing = subprocess.Popen(
-            [sys.executable, "-m", "worldjockey.node", "play", str(show), "--no-midi", "--no-osc", "--report", report],
+            [sys.executable, "-m", "worldjockey.node", "play", str(show), *options],
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PEERS / "card")])}, stderr=out,
         )  # fmt: skip
     try:

@@ -160,6 +160,7 @@ def test_a_show_plays_on_without_opencv_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "cv2.py").write_text("raise ImportError('libstrange.so: cannot open shared object file')")
     report = tmp_path / "report.json"
     options = ["--model", "testcard", "--headless", "--no-midi", "--no-osc", "--out", "none", "--size", "320x180"]
+    options.append("--no-surface")
     done = subprocess.run(
         [sys.executable, "-m", "worldjockey.node", "play", *options, "--seconds", "1", "--report", str(report)],
         env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=120,

@@ -45,7 +45,19 @@ def play(tmp_path: Path, wait_for: Callable[..., None]) -> Play:
     """Runs `wj play` with the test card in red, until a condition holds and Ctrl-C comes; gives its report."""
 
     def run(*arguments: str, until: Callable[[], object]) -> dict[str, Any]:
-        command = [sys.executable, "-c", WJ, "play", "--model", "testcard", "--prompt", "#c02020", "--size", "320x180"]
+        command = [
+            sys.executable,
+            "-c",
+            WJ,
+            "play",
+            "--no-surface",
+            "--model",
+            "testcard",
+            "--prompt",
+            "#c02020",
+            "--size",
+            "320x180",
+        ]
         command += ["--osc-port", str(free_port()), "--no-midi", "--report", "report.json", *arguments]
         errors = tmp_path / "stderr.txt"
         with errors.open("w") as file, subprocess.Popen(command, cwd=tmp_path, stderr=file) as process:

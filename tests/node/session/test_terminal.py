@@ -67,7 +67,17 @@ def test_a_show_restarts_its_world_and_ends_on_ctrl_c_whatever_its_terminal_does
 ) -> None:
     terminal = request.getfixturevalue("stuck") if kind == "stuck terminal" else closed_pipe()
     clip, log = tmp_path / "clip.mkv", tmp_path / "run.log"
-    command = [sys.executable, "-m", "worldjockey.node", "play", "--model", "testcard", "--no-midi", "--no-osc"]
+    command = [
+        sys.executable,
+        "-m",
+        "worldjockey.node",
+        "play",
+        "--model",
+        "testcard",
+        "--no-midi",
+        "--no-surface",
+        "--no-osc",
+    ]
     options = ["--size", "320x180", "--out", f"file:{clip}", "--log-file", str(log)]
     play = subprocess.Popen([*command, *options], stderr=terminal)
     try:

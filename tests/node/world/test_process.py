@@ -150,7 +150,18 @@ def test_a_fast_world_keeps_its_pace(stepper: Callable[..., WorldStepper]) -> No
 @pytest.mark.slow
 def test_a_show_of_60_frames_a_second_has_as_many_of_the_world(tmp_path: Path) -> None:
     report = tmp_path / "run.json"
-    command = [sys.executable, "-m", "worldjockey.node", "play", "--headless", "--no-midi", "--no-osc", "--out", "none"]
+    command = [
+        sys.executable,
+        "-m",
+        "worldjockey.node",
+        "play",
+        "--headless",
+        "--no-midi",
+        "--no-surface",
+        "--no-osc",
+        "--out",
+        "none",
+    ]
     command += ["--model", "testcard", "--fps", "60", "--size", "320x180", "--seconds", "4", "--report", str(report)]
     subprocess.run(command, check=True, capture_output=True)
     assert json.loads(report.read_text())["world"]["fps"] > 0.6 * 60, "more than 30"
