@@ -29,12 +29,14 @@ from ..world import process as world_process
 from ..world.handover import Handover
 from ..world.live_source import LiveFeed
 from ..world.preview import ORDERS_BYTES, RESULTS_BYTES, PreviewLine
-from ..world.process import NATIVE_BYTES, WORLD_PATIENCE_S, WorldOptions
+from ..world.process import NATIVE_BYTES, WorldOptions
 
 RATE = 10.0  # frames a second of the preview's world, at most
 TICKS_A_SECOND = 20  # of its clock, at most
 IDLE_S = 30.0  # after which a world that was opened for stills alone is closed
-OUTPUT_PATIENCE = {"opening": 20.0, "running": 4.0}
+# Seconds without a status, by state, after which a process is killed: on a busy machine these get little of it.
+WORLD_PATIENCE = {"running": 120.0}
+PATIENCE = {"opening": 120.0, "running": 30.0}
 REMOTE = "the world runs on another machine, which opens no second one"
 OFF = {"state": "off", "fps": 0.0, "message": ""}
 
@@ -135,18 +137,16 @@ class PreviewBus:
         )  # fmt: skip
         world_args = (options, self._desk.mailbox, source)
         self._starts["preview world"] = partial(
-            Supervisor, "preview world", world_process.run, world_args, WORLD_PATIENCE_S
+            Supervisor, "preview world", world_process.run, world_args, WORLD_PATIENCE
         )
         if specs:
             run_clock = partial(clock_process.run, background=True)
             clock_args = (self._fmt, self._desk.mailbox, source, rings, wakes, tick)
-            self._starts["preview clock"] = partial(
-                Supervisor, "preview clock", run_clock, clock_args, {"opening": 20.0, "running": 5.0}
-            )
+            self._starts["preview clock"] = partial(Supervisor, "preview clock", run_clock, clock_args, PATIENCE)
         for spec, wake in zip(specs, wakes, strict=True):
             run_output = partial(worker.run, mailbox=self._desk.mailbox)
             args = (spec, self._fmt, rings[spec.layout], tick, wake, metadata)
-            self._starts[spec.name] = partial(Supervisor, spec.name, run_output, args, OUTPUT_PATIENCE)
+            self._starts[spec.name] = partial(Supervisor, spec.name, run_output, args, PATIENCE)
 
     @property
     def _threads(self) -> int:
@@ -200,9 +200,9 @@ class PreviewBus:
         facts = {name: world.get(name, 0.0) for name in ("alone_ms", "beside_ms")}
         if world.get("resting"):
             return {"state": "resting", "fps": 0.0, "message": world["resting"], **facts}
-        message = world.get("message") or (
-            "slower, because the program needs the machine" if world.get("slowed") else ""
-        )
+        slowed = "slower, because the program needs the machine" if world.get("slowed") else ""
+        drawing = world.get("stills_waiting", 0) > 0  # then the heartbeat takes a still for a long step
+        message = slowed if drawing else world.get("message") or slowed
         return {"state": "running", "fps": world.get("fps", 0.0), "message": message, **facts}
 
     def output_statuses(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ POLL_S = 0.02
 ORDERS_BYTES = 1 << 20
 RESULTS_BYTES = 256 * 1024
 DRAWN_KEPT = 64  # names of files in the status
-PAD_PAUSE_S = 0.3  # between two pads, which nobody waits for
+PAD_PAUSE_S, PAD_PAUSE_ON_S = 0.3, 2.0  # between two pads, which nobody waits for; with a preview that plays
 PROGRAM_SILENT_S = 2.0  # after which the program's world is starting again, and needs the machine
 RESTING = "resting: the program needs the machine"
 
@@ -164,7 +164,7 @@ class PreviewSide:
         except Exception as error:
             logger.exception("a pad cannot be drawn")
             self.message = f"a pad's still cannot be drawn: {error_text(error)}"
-        self._pads_at = time.monotonic() + PAD_PAUSE_S
+        self._pads_at = time.monotonic() + (PAD_PAUSE_ON_S if self.on else PAD_PAUSE_S)
         return True
 
     def _draw_try(self) -> bool:
