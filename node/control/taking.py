@@ -17,7 +17,7 @@ from .parameter_store import ParameterStore
 from .snapshot_file import in_snapshots
 
 CUT_WORDS = ("cut", "now")
-BUTTONS = ("osc", "midi")  # sources whose buttons send 1 when they go down, and 0 when they come up
+BUTTONS = ("osc", "midi", "key", "gamepad")  # sources whose buttons send 1 when they go down, and 0 when they come up
 NOT_TAKEN = ("transition",)  # it says how the next change goes, and is no part of the picture
 
 
@@ -60,7 +60,7 @@ def is_taken(name: str) -> bool:
 def seconds_given(control: ControlEvent, default: float) -> float | None:
     """The length of a take's fade; 0 is a cut. None for a button that comes up.
 
-    Without an argument it is `default`. A number is the seconds, and "cut" a cut. The buttons of OSC and MIDI programs
+    Without an argument it is `default`. A number is the seconds, and "cut" a cut. Buttons of controllers
     send 1 and 0 for down and up: from these, seconds are another number, or stand behind it: [1, 0.5].
     """
     args = [

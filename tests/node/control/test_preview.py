@@ -105,7 +105,7 @@ def test_a_cue_is_rehearsed_on_the_preview_and_taken_where_it_leads(table):
 @pytest.mark.parametrize(
     ("args", "source", "seconds"),
     [((), "page", 4), ((2.0,), "page", 2), ((0,), "page", 0), (("cut",), "osc 10.0.0.1:1", 0),
-     ((2.0,), "osc 10.0.0.1:1", 2), ((1.0,), "osc 10.0.0.1:1", 4), ((1,), "midi pads", 4), ((1, 0.5), "midi p", 0.5)],
+     ((2.0,), "osc 10.0.0.1:1", 2), ((1.0,), "osc 10.0.0.1:1", 4), ((1,), "midi pads", 4), ((1, 0.5), "key 1", 0.5)],
 )  # fmt: skip
 def test_a_take_fades_for_its_seconds(table, args, source, seconds):
     table.play("preview/on", 1)
