@@ -12,6 +12,7 @@ from platformdirs import user_cache_path
 from worldjockey.integrations import AudioChunk, Input
 
 from ..control.desk import Desk
+from ..control.keyboard import Buttons
 from ..control.show_editor import ShowEditor
 from ..show.schema import Show
 from .requests import Requests
@@ -36,6 +37,10 @@ def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | N
             midi.rules(), controllers=midi.controllers(), feedback=midi.feedback, read=desk.read, compose=compose,
             on_clock=desk.clock.on_clock,
         )  # fmt: skip
+    if show.gamepad.enabled:
+        from worldjockey.integrations.gamepad.input import GamepadInput
+
+        found["gamepad"] = GamepadInput(RULES["gamepad"](show), Buttons(desk.deliver, desk.read))
     if show.sound.enabled:
         found["sound"] = _audio(show, on_audio, folder)
     found["link"] = _link(desk)
@@ -69,6 +74,7 @@ def connect_maps(inputs: Mapping[str, Input], editor: ShowEditor) -> None:
 RULES: Mapping[str, Callable[[Show], list[dict[str, Any]]]] = {
     "midi": lambda show: show.midi.rules(),
     "osc": lambda show: [line.rule() for line in show.osc.map],
+    "gamepad": lambda show: [line.rule() for line in show.gamepad.mappings()],
 }
 
 

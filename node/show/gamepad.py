@@ -58,7 +58,9 @@ class GamepadMapping(ShowModel):
         return self
 
     def rule(self) -> dict[str, Any]:
-        """The fields of the gamepad input's `AxisRule`."""
+        """The fields of the gamepad input's `GamepadRule`."""
+        if self.button is not None:
+            return {"button": self.button, "does": str(self.to)}
         p = find(str(self.to))
         assert p is not None
         assert self.axis is not None

@@ -1,0 +1,1 @@
+"""Gamepads by GLFW."""
