@@ -247,7 +247,33 @@ def worlds() -> str:
     return table(("world", "extra", "licence", "memory", "frames a second, as published"), rows)
 
 
-OWN: dict[str, Callable[[], str]] = {"reference": reference, "commands": commands, "worlds": worlds}
+def keys() -> str:
+    """What the keys do by default."""
+    from ..control.maps import KEY_NAMES
+    from ..show.keys import DEFAULT_KEYS
+
+    by_use: dict[str, list[str]] = {}
+    for key, does in DEFAULT_KEYS.items():
+        number = int(does.removeprefix("pad/")) if does.startswith("pad/") else 0
+        does = ("pad/1 to pad/8" if number <= 8 else "pad/9 to pad/16") if number else does
+        by_use.setdefault(does, []).append(f"`{KEY_NAMES.get(key, key)}`")
+    return table(("key", "what it does"), [[", ".join(names), f"`{does}`"] for does, names in by_use.items()])
+
+
+def gamepad() -> str:
+    """What the controls of a gamepad do by default."""
+    from ..show.gamepad import DEFAULT_MAP
+
+    rows = []
+    for line in DEFAULT_MAP:
+        ends = f", {line.low:g} to {line.high:g}" if line.low is not None and line.high is not None else ""
+        rows.append([f"`{line.button or line.axis}`", f"`{line.to}`{ends}"])
+    return table(("control", "what it does"), rows)
+
+
+OWN: dict[str, Callable[[], str]] = {
+    "reference": reference, "commands": commands, "worlds": worlds, "keys": keys, "gamepad": gamepad,
+}  # fmt: skip
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------

@@ -159,7 +159,8 @@ def test_a_stick_and_a_button_are_learned_and_saved(play: Any, wait_for: Any) ->
     rig.input.feedback("learn", "pad/3")
     rig.plug({"down": ["guide"]})
     wait_for(lambda: len(rig.show.gamepad.map) == 2)
-    rig.plug({})
+    rig.plug({"left_y": -1.0})
+    wait_for(lambda: rig.desk.read("cam/forward") == 1.0)  # so the button was seen to be up
     rig.plug({"down": ["guide"]})
     wait_for(lambda: rig.desk.read("pad/3") == 1.0)
     rig.input.feedback("learn", "panic")
