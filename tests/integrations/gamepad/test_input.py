@@ -61,6 +61,12 @@ class Rig:
 
 
 @pytest.fixture
+def wait_for(wait_for: Callable[..., None]) -> Callable[..., None]:
+    """With patience: each condition waits for a process that looks 60 times a second, if the machine lets it."""
+    return lambda condition, seconds=40.0, what="": wait_for(condition, seconds, what)
+
+
+@pytest.fixture
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rig]]:
     pads, rigs = tmp_path / "pads.json", list[Rig]()
     monkeypatch.setenv("PYTHONPATH", str(PEER))
