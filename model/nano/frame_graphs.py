@@ -89,8 +89,10 @@ def fine_inputs(scene: Scene, slots: int, selectors: tuple[Selector, Selector], 
 
 
 def guiding(vectors: Vectors, decoder: GuidedDecoder) -> list[Tensor]:
-    """What the decoder takes of the conditioning."""
-    return [vectors.prompt, *vectors.others[: len(decoder.config.others)]]
+    """What the decoder takes of the conditioning: the prompt, and of each other vector the first numbers, without the
+    memory and the step's length, on which no picture depends."""
+    others = zip(vectors.others, decoder.config.others, strict=False)
+    return [vectors.prompt, *(vector[:, :count] for vector, count in others)]
 
 
 class DenoiseGraph(nn.Module):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..stage.geometry import DEPTH_PLANES, MOTES, SPIRALS, Rays
-from ..stage.scene import PANORAMA, ROAD, STREET, Scene
+from ..stage.scene import PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene
 from ..stage.vocabulary import PLACES, SCENES
 from .autoencoder import AutoencoderConfig, Residual
 from .neural_textures import (
@@ -38,6 +38,7 @@ from .neural_textures import (
     two_layers,
     unit,
 )
+from .transformer import CLOCK_DIM, PHASE_DIM, POSE_DIM, PROMPT_DIM, PROMPT_TOKENS
 
 GUIDE_TAPS = 2 * TAPS  # readings across a latent
 SCALE = 2  # of its frames, over those of the autoencoder's own decoder
@@ -47,12 +48,12 @@ PANORAMA_CHANNELS, PLANE_CHANNELS, GROUND_CHANNELS, PATH_CHANNELS, SPIRAL_CHANNE
 
 @dataclass(frozen=True)
 class GuidedConfig:
-    """readings: channels of the network's own textures. others: lengths of the context vectors that it takes, in the
-    order of `Vectors.others`. prompt: numbers of the prompt."""
+    """readings: channels of the network's own textures. prompt: numbers of the prompt. others: how many numbers it
+    takes of each further context vector, in the order of `Vectors.others`: phase, pose, clock, seed, sound."""
 
     readings: int = 103
-    prompt: int = 96
-    others: tuple[int, ...] = (6, 26, 17, 5, 4)
+    prompt: int = PROMPT_TOKENS * PROMPT_DIM
+    others: tuple[int, ...] = (PHASE_DIM, POSE_DIM, CLOCK_DIM - 1, SEED_DIM + 1, len(SOUND))
     condition: tuple[int, int] = (192, 96)
     shade: tuple[int, int] = (48, 24)
     width: int = 32  # channels at a quarter of its frame
@@ -136,7 +137,7 @@ class GuidedDecoder(nn.Module):
     def shade(self, readings: Tensor, conditioning: Sequence[Tensor]) -> Tensor:
         """Readings (n, channels, h, w) of the network's textures and of the fine ones -> the guide (n, shade, h, w).
 
-        conditioning: the prompt of `Vectors`, and as many of its `others` as the configuration names."""
+        conditioning: `frame_graphs.guiding`."""
         cond = self.condition(torch.cat([vector.flatten(1) for vector in conditioning], -1))
         hidden, guide = self.config.shade
         scale_a, shift_a, scale_b, shift_b = self.modulate(cond)[:, :, None].split([hidden, hidden, guide, guide], 1)

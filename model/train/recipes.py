@@ -25,6 +25,8 @@ class Recipe:
     reader_steps: int = 1000
     finish_steps: int = 600  # with more, smooth skies get stripes and edges turn into stairs
     finish_count: int = 800  # sequences that its critic sees
+    large_steps: int = 6000  # of the decoder to twice the size
+    large_images: int = 2400
     batch: int = 4  # clips of `world.window` frames a step
     text: TextConfig = field(default_factory=TextConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -74,6 +76,8 @@ RECIPES: dict[str, Recipe] = {
         world_steps=10,
         reader_steps=10,
         finish_steps=10,
+        large_steps=4,
+        large_images=16,
         autoencoder=AutoencoderConfig(channels=8, widths=(8, 12, 16), blocks=(1, 1, 1)),
         world=WorldConfig(
             channels=8,

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from ..nano.world import Nano
     from .recipes import Recipe
 
-CURVES = {"autoencoder": ("loss", "psnr"), "world": ("loss", "first", "later"), "finish": ("psnr", "edges")}
-STAGES = ("text", "autoencoder", "probe", "world", "reader", "finish")
+CURVES = {"autoencoder": ("loss", "psnr"), "world": ("loss", "first", "later"), "finish": ("psnr", "edges"),
+          "large": ("loss", "psnr", "played")}  # fmt: skip
+STAGES = ("text", "autoencoder", "probe", "world", "reader", "finish", "large")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,7 +53,8 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
     from safetensors.torch import load_file, save_file
 
     from ..evaluate.metrics import caption_accuracy
-    from . import adversarial, fsdp, image_reader, probe, text_encoder
+    from ..nano.world import LARGE_SUFFIX, Nano
+    from . import adversarial, fsdp, guided_decoder, image_reader, probe, text_encoder
     from . import autoencoder as train_autoencoder
     from . import world as train_world
     from .clips import stage_clips
@@ -105,12 +107,21 @@ def train(config: str, folder: Path, out: Path, stages: tuple[str, ...], workers
                                   shape=shape, workers=workers, seed=seed)  # fmt: skip
         save_file({k: v.contiguous().clone() for k, v in tail.items()}, folder / "finish.safetensors")
     if {"world", "reader", "finish"} & set(stages):
+        if not (folder / "reader.safetensors").exists():
+            print(f"{out} is not written yet: run the stage reader, too", flush=True)
+            return
         assemble(folder, r).save(out)
         files = {name: folder / f"{name}.json" for name in CURVES}
         curves = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
         out.with_suffix(".json").write_text(json.dumps(curves))
         out.with_suffix(".svg").write_text(plot(curves, CURVES))
         print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", flush=True)
+    if "large" in stages:
+        nano = Nano.load(out, device="cpu")
+        decoder = guided_decoder.train(folder, nano, steps=r.large_steps, count=r.large_images, shape=shape,
+                                       workers=workers, seed=seed)  # fmt: skip
+        decoder.save(large := out.with_stem(out.stem + LARGE_SUFFIX))
+        print(f"wrote {large} ({large.stat().st_size / 1e6:.1f} MB)", flush=True)
 
 
 def assemble(folder: Path, r: Recipe) -> Nano:

@@ -35,7 +35,14 @@ def test_one_command_trains_a_world_that_plays(trained):
     assert "polyline" in (trained / "tiny.svg").read_text()
 
 
-def test_the_last_stage_moves_the_end_of_the_world_and_the_decoder_alone(trained):
+def test_the_large_size_is_trained_for_the_world_that_was_made(trained):
+    world = Nano.load(trained / "tiny.safetensors", device="cpu", size="large")
+    assert (world.spec.width, world.spec.height) == (192, 128)
+    frame = world.step(Controls(world.encode(Prompt("a storm")).values, dt=0.05))
+    assert frame.shape == (1, 128, 192, 3)
+
+
+def test_the_finishing_stage_moves_the_end_of_the_world_and_the_decoder_alone(trained):
     before, after = (load_file(trained / f"{name}.safetensors") for name in ("unfinished", "tiny"))
     moved = {k for k, v in before.items() if not torch.equal(v, after[k])}
     assert {".".join(k.split(".")[:2]) for k in moved} == {"world.head", "world.predict", "autoencoder.decoder"}
