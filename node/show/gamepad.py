@@ -94,7 +94,7 @@ DEFAULT_MAP: tuple[GamepadMapping, ...] = (
 
 
 class Gamepad(ShowModel):
-    """Gamepads. enabled: listen to every gamepad. map: what differs from the defaults (`wj reference`)."""
+    """Gamepads. enabled: listen to every gamepad. map: what differs from the defaults (DEFAULT_MAP)."""
 
     enabled: bool = True
     map: list[GamepadMapping] = Field(default=[])

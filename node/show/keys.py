@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..parameters import PADS, number_text
+from ..parameters import PADS, PARAMETERS, PREVIEW, number_text
 from .fields import check_value, known_parameter
 
 KEY_CHARS_MAX = 40
@@ -69,10 +69,11 @@ def action(text: str) -> Action:
         if not rest:
             raise ValueError(f"{p.name} is a text: write it behind the name, as in `{p.name} a calm sea`")
         return Action(p.name, (rest,), "set")
-    value = check_value(p.name, rest) if rest else None
-    if p.name.startswith("pad/"):
+    name = p.name if p.name in PARAMETERS else p.name.removeprefix(PREVIEW)
+    value = check_value(name, rest) if rest else None
+    if name.startswith("pad/"):
         return Action(p.name, (1.0 if value is None else value,), "pad")
-    if p.name.startswith("cam/"):
+    if name.startswith("cam/"):
         return Action(p.name, (p.high if value is None else value,), "hold")
     if p.kind == "bool" and value is None:
         return Action(p.name, (True, False), "switch")

@@ -82,6 +82,12 @@ def test_the_camera_moves_while_a_key_is_held(rig: Rig) -> None:
     assert rig["cam/zoom"] == -0.5
 
 
+def test_keys_play_the_preview_in_the_same_way() -> None:
+    assert [action(text).mode for text in ("preview/pad/3", "preview/cam/yaw -1", "preview/take", "preview/on")] == [
+        "pad", "hold", "fire", "switch",
+    ]  # fmt: skip
+
+
 def test_keys_of_the_show_replace_defaults(rig: Rig) -> None:
     rig.press(" ")
     assert rig.desk.news()["cue"] == ""

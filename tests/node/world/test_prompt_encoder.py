@@ -2,14 +2,18 @@
 
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from worldjockey.integrations import ControlEvent
 from worldjockey.model import Prompt, load
 from worldjockey.model.spec import Tokens
 from worldjockey.node.control.desk import Desk
+from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.mailbox import Mailbox
+from worldjockey.node.show.media import Media
 from worldjockey.node.show.schema import Show
 from worldjockey.node.timing.show_clock import ShowClock
 from worldjockey.node.world import prompt_encoder as encoders
@@ -169,3 +173,28 @@ def test_the_embedded_world_tells_what_it_could_not_read():
     assert all(world.encode(Prompt(text)).understood > 0.6 for text in ("rain", "a city at night", "sad", "dance", ""))
     assert all(world.encode(Prompt(text)).understood < 0.3 for text in ("potato", "error 404", "invoice 2026"))
     assert world.encode(Prompt("potato", image=np.zeros((64, 64, 3), np.uint8))).understood == 1.0
+
+
+def test_pictures_and_prompts_that_an_edit_brings_are_read_while_the_show_plays(box, tmp_path):
+    world, cell = Reader(), Cell(encoders.PROMPTS_BYTES)
+    world.spec = SimpleNamespace(fps=24.0)
+    pictures = []
+    world.encode = lambda prompt, encode=world.encode: pictures.append(prompt.image) or encode(prompt)
+    try:
+        encoder = Encoder(world, box, edits=cell)
+        Image.new("RGB", (8, 8), "red").save(tmp_path / "x.png")
+        media = {"at night [x.png]": Media(str(tmp_path / "x.png"))}
+        cell.write(encoders.packed_prompts(media, ["a storm"]))
+        box.post("pad/3/text", "at night [x.png]", 1.0)
+        encoder.once()
+        assert world.read[-1] == "at night"
+        assert pictures[-1].shape == (8, 8, 3)
+        assert encoder.waiting == 1
+        while encoder.prepare():
+            pass
+        assert world.read[-1] == "a storm"
+        cell.write(encoders.packed_prompts({}, ["x" * encoders.PROMPTS_BYTES]))
+        encoder.once()
+        assert encoder.waiting == 0
+    finally:
+        cell.unlink()
