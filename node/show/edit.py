@@ -39,8 +39,8 @@ CONTROL = {  # the fields that name a control
 BY_HAND = "the layout of the file has no place for this edit: write it by hand, or save the show under another name"
 
 
-def edited(text: str, edit: Edit, source: str = "show") -> str:
-    """The text of a show file with an edit; all else in it stays as it is.
+def edited(text: str, edit: Edit, source: str = "show", *more: Edit) -> str:
+    """The text of a show file with an edit, or with several in their order; all else in it stays as it is.
 
     Raises ValueError for an edit that does not fit the show any more, and ShowError where the result is no valid show
     or the file's layout (anchors, for one) has no place for it.
@@ -49,7 +49,8 @@ def edited(text: str, edit: Edit, source: str = "show") -> str:
     text = plain_spaces(text)
     old, _ = parse(text, source)
     new = unshared(old)
-    apply(new, edit)
+    for each in (edit, *more):
+        apply(new, each)
     if same(old, new):
         return mark + text
     reason = ShowError(f"{source}: {BY_HAND}")

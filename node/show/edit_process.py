@@ -95,7 +95,7 @@ def run(pipe: Any) -> None:
     """The process's main: it ends when the other end of the pipe is closed."""
     init_child()
     with contextlib.suppress(AttributeError, OSError):
-        os.nice(10)
+        os.nice(5)
     with contextlib.suppress(EOFError, OSError):
         while True:
             pipe.send_bytes(json.dumps(_answer(json.loads(pipe.recv_bytes()))).encode())
@@ -156,6 +156,9 @@ def applied(text: str, edits: Sequence[Edit], source: str) -> tuple[str, list[in
     """The text with the edits that fit, their indices, and why the others do not. ShowError for a text that is no
     show."""
     Show.parse(text, source)
+    if len(edits) > 1:
+        with contextlib.suppress(ValueError):  # at once, which is quicker; those that do not fit are found below
+            return edited(text, edits[0], source, *edits[1:]), list(range(len(edits))), {}
     written, refused = [], {}
     for n, edit in enumerate(edits):
         try:

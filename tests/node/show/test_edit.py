@@ -300,3 +300,20 @@ def test_every_edit_of_every_show_gives_what_was_asked_and_keeps_the_comments(da
         else:
             assert re.sub(r"\r\n|\r", "", after).count("\n") == re.sub(r"\r\n|\r", "", text).count("\n")
         text = after
+
+
+@settings(max_examples=60)
+@given(shows, st.integers(0, 1 << 30), st.lists(edits, min_size=2, max_size=5))
+def test_edits_that_are_written_together_give_the_same_as_one_by_one(data: Any, seed: int, asked: Any) -> None:
+    text = Writer(seed).show(data)
+    try:
+        one_by_one = text
+        for edit in asked:
+            one_by_one = edited(one_by_one, edit)
+    except ValueError:
+        return
+    try:
+        together = edited(text, asked[0], "show", *asked[1:])
+    except ShowError:  # then they are written one by one
+        return
+    assert same(parse(together, "show")[0], parse(one_by_one, "show")[0])
