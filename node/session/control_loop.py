@@ -175,7 +175,9 @@ class ControlLoop:
             tempo = self._desk.clock.status(now)
             bank = f"  ·  bank {self._desk.bank}" if self._desk.show.banks else ""
             line = status_line.line(statuses.world, statuses.clock, statuses.outputs)
-            self._terminal.show_status(f"{line}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']}){bank}")
+            preview = self._processes.preview.status() if self._processes.preview else {"state": "off"}
+            shown = "" if preview["state"] == "off" else f"  ·  preview {preview['state']} {preview['fps']:.1f} fps"
+            self._terminal.show_status(f"{line}{shown}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']}){bank}")
 
 
 class _Announced:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import SPAWN, read_status
+from ..ipc.status import error_text
 from ..ipc.supervisor import STOP_TIMEOUT_S, Supervisor
 from ..output import clock_process, worker
 from ..output.layouts import rings_for
@@ -31,6 +33,7 @@ from ..world.live_source import LiveFeed
 from ..world.preview import ORDERS_BYTES, RESULTS_BYTES, PreviewLine
 from ..world.process import NATIVE_BYTES, WorldOptions
 
+logger = logging.getLogger(__name__)
 RATE = 10.0  # frames a second of the preview's world, at most
 TICKS_A_SECOND = 20  # of its clock, at most
 IDLE_S = 30.0  # after which a world that was opened for stills alone is closed
@@ -38,6 +41,7 @@ IDLE_S = 30.0  # after which a world that was opened for stills alone is closed
 WORLD_PATIENCE = {"running": 120.0}
 PATIENCE = {"opening": 120.0, "running": 30.0}
 REMOTE = "the world runs on another machine, which opens no second one"
+RETRY_DELAY_S = 5.0
 OFF = {"state": "off", "fps": 0.0, "message": ""}
 
 
@@ -83,7 +87,8 @@ class PreviewBus:
         self._ending: list[threading.Thread] = []
         self._memory: list[Cell | FrameRing] = []
         self._starts: dict[str, Callable[[], Supervisor]] = {}
-        self._too_large = ""
+        self._too_large = self._error = ""
+        self._retry_at = 0.0
         self.events: list[str] = []
 
     @property
@@ -96,12 +101,20 @@ class PreviewBus:
 
     def watch(self, now: float) -> None:
         """Start what is needed, one process at a time, and end what is not."""
-        if self._line is None:
+        if self._line is None or now < self._retry_at:
             return
+        try:
+            self._watch(self._line, now)
+            self._error = ""
+        except OSError as error:  # no memory or process is free at the moment
+            self._error, self._retry_at = f"the preview cannot start: {error_text(error)}", now + RETRY_DELAY_S
+            logger.warning("%s", self._error)
+
+    def _watch(self, line: PreviewLine, now: float) -> None:
         if self.world is not None and not self.world.closed and self.orders.busy_until > now and self.drawn()[1]:
             self.orders.busy_until = now + IDLE_S  # the time begins when all is drawn
         drawing = now < self.orders.busy_until
-        self._send_orders(self._line)
+        self._send_orders(line)
         wanted = self._wanted(drawing)
         for name in [name for name in self._running if name not in wanted]:
             self._end(name, now)
@@ -168,6 +181,8 @@ class PreviewBus:
         text = json.dumps({"on": self._desk.on, "copies": self._desk.copies, "pads": orders.pads, "try": orders.tried})
         if text != self._sent:
             self._sent = text
+            if len(text) > line.orders.size:  # of prompts of many pages each, no stills are drawn
+                text = json.dumps({"on": self._desk.on, "copies": self._desk.copies, "pads": [], "try": orders.tried})
             line.orders.write(text.encode())
 
     def _end(self, name: str, now: float) -> None:
@@ -192,7 +207,7 @@ class PreviewBus:
         if self._too_large:
             return {**OFF, "state": "too large", "message": self._too_large}
         if self.world is None:
-            return {**OFF, "state": "opening"}
+            return {**OFF, "state": "error" if self._error else "opening", "message": self._error}
         world = self.world.status()
         if world.get("state") != "running":
             failed = world.get("state") in ("error", "restarting", "unsuitable")
@@ -201,8 +216,7 @@ class PreviewBus:
         if world.get("resting"):
             return {"state": "resting", "fps": 0.0, "message": world["resting"], **facts}
         slowed = "slower, because the program needs the machine" if world.get("slowed") else ""
-        drawing = world.get("stills_waiting", 0) > 0  # then the heartbeat takes a still for a long step
-        message = slowed if drawing else world.get("message") or slowed
+        message = world.get("message") or slowed
         return {"state": "running", "fps": world.get("fps", 0.0), "message": message, **facts}
 
     def output_statuses(self) -> dict[str, Any]:

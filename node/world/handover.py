@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..ipc.cell import Cell
-from ..ipc.status import error_text
 
 if TYPE_CHECKING:
     from worldjockey.model import World
@@ -73,13 +72,9 @@ class StateGiver:
                 unfinished = self._handover.folder / f"{name}.part"
                 unfinished.write_bytes(self._world.pack(state))
                 unfinished.rename(self._handover.folder / name)
-        except Exception as error:  # the preview begins with the opening state
+        except Exception:  # the preview begins with the opening state
             logger.exception("the world's state cannot be handed over")
             name = ""
-            self._handover.given.write(
-                json.dumps({"number": number, "file": "", "error": error_text(error)[:200]}).encode()
-            )
-            return
         self._handover.given.write(json.dumps({"number": number, "file": name}).encode())
 
 

@@ -25,7 +25,9 @@ class Heartbeat:
     """Publishes the status of the world's process, and repeats it while a step takes long. Starts with the first
     status; ends with `stop`."""
 
-    def __init__(self, status: Cell) -> None:
+    def __init__(self, status: Cell, notes: bool = True) -> None:
+        """notes: say in the status that a step takes long."""
+        self._notes = notes
         self._cell, self._lock, self._ended = status, threading.Lock(), threading.Event()
         self._status: dict[str, Any] = {}
         self._published_at = 0.0
@@ -65,7 +67,7 @@ class Heartbeat:
         note = f"one step takes long: {silent_s:.0f} s so far; a world that compiles does so once"
         with self._lock:
             if self._published_at == published_at and not self._ended.is_set():
-                publish_status(self._cell, {**self._status, "message": note})
+                publish_status(self._cell, {**self._status, **({"message": note} if self._notes else {})})
 
 
 def children_s() -> float:

@@ -338,7 +338,7 @@ def _torchrun_team(options: WorldOptions, threads: int) -> Iterator[tuple[str, C
 
 
 def _play(stepper: WorldStepper, ring: FrameRing, status: Cell, fields: dict[str, Any], stop: Any) -> None:
-    heartbeat = Heartbeat(status)
+    heartbeat = Heartbeat(status, notes=stepper.options.preview is None)  # a preview's steps wait for the program
     try:
         _step_on(stepper, ring, heartbeat, fields, stop)
     finally:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from worldjockey.model import World
 
 logger = logging.getLogger(__name__)
+ANSWER_BYTES = 64 * 1024
 KNOWN_MIN = 0.1  # of a word's share in an attribute
 SHOWN_MIN = 0.02  # of a value's weight
-WORDS_SHOWN = 200
+WORDS_SHOWN, WORD_CHARS = 200, 60
 # Words that hold a sentence together: no world shows them, and they are no mistake.
 FILLERS = frozenset((
     "a", "all", "an", "and", "are", "as", "at", "beside", "between", "by", "for", "from", "in", "into", "is", "it",
@@ -33,7 +34,7 @@ class ReadingLine:
     """question: a text with its number, from the control process. answer: by the world's process."""
 
     question: Cell = field(default_factory=lambda: Cell(8 * TEXT_BYTES))
-    answer: Cell = field(default_factory=lambda: Cell(64 * 1024))
+    answer: Cell = field(default_factory=lambda: Cell(ANSWER_BYTES))
 
     @property
     def cells(self) -> list[Cell]:
@@ -70,13 +71,17 @@ def reading(world: World, text: str) -> dict[str, Any]:
 
     attributes = world.spec.attributes
     if not attributes:
-        every = [{"word": word, "known": True, "weight": 1.0} for word in text.split()[:WORDS_SHOWN]]
+        every = [{"word": word[:WORD_CHARS], "known": True, "weight": 1.0} for word in text.split()[:WORDS_SHOWN]]
         return {"understood": 1.0, "words": every, "values": {}}
     tokens = world.encode(Prompt(text))
     rows = len(attributes)
     shares = tokens.parts[:, :rows].sum(-1).max(-1) if tokens.parts is not None and len(tokens.words) else []
     found = [
-        {"word": word, "known": bool(share >= KNOWN_MIN or word in FILLERS), "weight": round(float(share), 3)}
+        {
+            "word": word[:WORD_CHARS],
+            "known": bool(share >= KNOWN_MIN or word in FILLERS),
+            "weight": round(float(share), 3),
+        }
         for word, share in zip(tokens.words, shares, strict=False)
     ]
     values = {}

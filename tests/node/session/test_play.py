@@ -536,7 +536,7 @@ def test_stills_are_drawn_and_prompts_read_beside_a_show_whose_preview_is_closed
         read = requests.answer({"do": "prompt/read", "text": "blue"})
         assert (read["understood"], read["words"][0]["word"]) == (1.0, "blue")
         assert requests.answer({"do": "stills/pads", "bank": 1}) == {"stills": {}}
-        wait_for(lambda: len(made[0].status()["pads"]) == 2, 60, "the stills of both pads")
+        wait_for(lambda: len(made[0].status()["pads"]) == 2, 120, "the stills of both pads")
         found = requests.answer({"do": "stills/pads", "bank": 1})["stills"]
         assert found == made[0].status()["pads"]
         assert [color(found[pad])[1] > 250 for pad in ("1", "3")] == [True, False]
@@ -545,12 +545,12 @@ def test_stills_are_drawn_and_prompts_read_beside_a_show_whose_preview_is_closed
         def row() -> dict[str, Any]:
             return made[0].status()["try"] or {}
 
-        wait_for(lambda: row().get("id") == asked and row()["done"], 60, "the row of acts")
+        wait_for(lambda: row().get("id") == asked and row()["done"], 120, "the row of acts")
         assert [item["controls"] for item in row()["items"]] == [{"act": act} for act in ACTS]
         assert all(color(item["url"])[0] > 240 for item in row()["items"]), "from what the program shows"
         with pytest.raises(ValueError, match="there is act"):
             requests.answer({"do": "stills/try", "attribute": "light"})
-        wait_for(lambda: pid_of("preview world") == 0, 30, "the end of a world that nobody needs")
+        wait_for(lambda: pid_of("preview world") == 0, 60, "the end of a world that nobody needs")
 
     report = stage.play(show(pads=["#00ff00", "", "#0000ff"]), scenario)
     assert report.missed == 0
@@ -633,7 +633,7 @@ def test_a_world_too_large_for_two_plays_without_a_preview(
     def scenario() -> None:
         wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
         stage.hand.play("preview/on", 1)
-        wait_for(lambda: buses[0].status()["state"] == "too large", 60, "that it is too large")
+        wait_for(lambda: buses[0].status()["state"] == "too large", 120, "that it is too large")
         assert "two worlds of this size have no room here" in buses[0].status()["message"]
         stage.hand.play("preview/prompt", "#00ff00")
         stage.hand.play("preview/take", "cut")  # blind

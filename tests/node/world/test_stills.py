@@ -1,5 +1,6 @@
 """Stills show what was asked for, the controls that come with one give it, and the played world is left as it was."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from worldjockey.model import Controls, Prompt, load
 from worldjockey.model.evaluate.probe import load_probe
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.world.prompt_encoder import Encoder
-from worldjockey.node.world.prompt_reading import reading
+from worldjockey.node.world.prompt_reading import ANSWER_BYTES, reading
 from worldjockey.node.world.stills import SIZE, Painter, slots, write_jpeg
 
 
@@ -107,4 +108,5 @@ def test_what_the_world_reads_of_a_text(nano):
     assert known["sea"]
     assert known["at"]
     assert not known["potato"]
+    assert len(json.dumps(reading(nano, "é" * 8000 + " x" * 4000))) < ANSWER_BYTES
     assert reading(load("testcard"), "ham eggs")["words"][0] == {"word": "ham", "known": True, "weight": 1.0}
