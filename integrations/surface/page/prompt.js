@@ -1,8 +1,8 @@
 // The prompt line: what the world is, what it will read of what is typed, every word of it a fader, and prompt B to morph to.
 
-import { cls, computed, html, signal, useEffect, useRef, useState } from './html.js';
+import { cls, computed, effect, html, signal, useEffect, useRef, useState } from './html.js';
 import { ask, fire, request } from './socket.js';
-import { bus, editable, kept, onBus, operator, parameter, previewStatus, show, value } from './state.js';
+import { bus, editable, kept, line, onBus, operator, parameter, previewStatus, show, value } from './state.js';
 import { Fader, figures, mapped } from './widgets.js';
 
 const READ_MS = 180;
@@ -111,9 +111,19 @@ const words = computed(() => {
   return [...new Set(text.toLowerCase().match(/[\p{L}\p{N}'-]+/gu) ?? [])].filter(word => !FILLERS.has(word)).slice(0, 14);
 });
 
+/** The words of the present prompt that the world does not know. @type {import('./vendor/signals.js').Signal<Set<string>>} */
+const unknown = signal(new Set());
+effect(() => {
+  const text = String(value(onBus('prompt')).value ?? '');
+  if (!text || line.value !== 'open' || !operator.value) return;
+  request('prompt/read', { text }).then((/** @type {Reading} */ answer) => {
+    unknown.value = new Set(answer.words.filter(({ known }) => !known).map(({ word }) => word.toLowerCase()));
+  }, () => {});
+});
+
 function Words() {
   return html`<div class="words" role="group" aria-label="weights of words">${words.value.map(word => html`<${Fader} key=${word} name=${`word/${word}`} label=${word}
-    class=${cls('word', Number(value(onBus(`word/${word}`)).value ?? 1) !== 1 && 'changed')} />`)}</div>`;
+    class=${cls('word', unknown.value.has(word) && 'unknown', Number(value(onBus(`word/${word}`)).value ?? 1) !== 1 && 'changed')} />`)}</div>`;
 }
 
 export function PromptB() {
