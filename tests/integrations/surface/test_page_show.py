@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -106,6 +107,17 @@ def state(page: Any, what: str) -> Any:
     return page.evaluate(f"import('./state.js').then(state => {what})")
 
 
+def wait_until_written(page: Any, show: Show, text: str, wait_for: Callable[..., None]) -> None:
+    """The page says so where a save failed, as on a machine that is too busy, and is asked to save again."""
+
+    def written() -> bool:
+        if state(page, "state.show.value.error"):
+            page.get_by_role("button", name="Save", exact=True).click()
+        return text in show.file.read_text("utf-8")
+
+    wait_for(written, 2 * PATIENCE_S, f"{text} to be in the file")
+
+
 def test_a_real_show_by_mouse(show: Show, open_page: Opener, wait_for: Callable[..., None]) -> None:
     with show.play():
         page = open_page(show)
@@ -177,7 +189,7 @@ def test_a_stored_cue_is_in_the_file_and_in_the_next_show(
         page.get_by_role("button", name="edit cue 3").click(force=True)
         page.get_by_label("follow").fill("8 bars")
         page.get_by_role("button", name="Save to the show").click()
-        wait_for(lambda: "follow: 8 bars" in show.file.read_text("utf-8"), PATIENCE_S)
+        wait_until_written(page, show, "follow: 8 bars", wait_for)
     text = show.file.read_text("utf-8")
     assert "name: finale" in text
     assert "# the light of day" in text
@@ -186,3 +198,45 @@ def test_a_stored_cue_is_in_the_file_and_in_the_next_show(
         page = open_page(show)
         page.get_by_role("button", name="cue 3: finale").dblclick()
         wait_for(lambda: pad(page, 2).get_attribute("aria-valuenow") == "1", PATIENCE_S)
+
+
+def test_a_midi_knob_is_mapped_by_a_click(
+    show: Show, open_page: Opener, jack: str, wait_for: Callable[..., None]
+) -> None:
+    rtmidi = pytest.importorskip("rtmidi")
+    show.file.write_text(SHOW.replace("midi: {enabled: false}", "midi: {takeover: jump}  # no waiting"), "utf-8")
+    knob = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="knobs")
+    knob.open_virtual_port("out")
+    turns = itertools.count()
+
+    def turn_until(condition: Callable[[], object]) -> None:
+        def turned() -> object:
+            knob.send_message((0xB0, 74, 10 + 7 * next(turns) % 100))
+            return condition()
+
+        wait_for(turned, PATIENCE_S)
+
+    try:
+        with show.play():
+            page = open_page(show)
+            wait_for(lambda: "knobs" in str(state(page, "state.status.value.inputs.midi")), PATIENCE_S)
+            page.get_by_role("button", name="Map", exact=True).click()
+            page.locator(".slider[aria-label='energy']").click()
+            page.get_by_text("Now move a MIDI control").wait_for()
+            row = page.locator(".maps li", has_text="CC 74")
+            turn_until(lambda: row.count() == 1)
+            assert "energy" in row.inner_text()
+            page.get_by_label("high end of").first.fill("0.5")
+            page.keyboard.press("Tab")
+            page.get_by_role("button", name="Map", exact=True).click()
+
+            def at_half() -> bool:
+                knob.send_message((0xB0, 74, 0))
+                knob.send_message((0xB0, 74, 127))
+                return bool(state(page, "state.value('energy').value") == 0.5)
+
+            wait_for(at_half, PATIENCE_S, "the knob plays the range that was set")
+            wait_until_written(page, show, "high: 0.5", wait_for)
+            assert "# no waiting" in show.file.read_text("utf-8")
+    finally:
+        knob.delete()
