@@ -13,6 +13,7 @@ import functools
 import hashlib
 import io
 import json
+import math
 import sys
 import threading
 import time
@@ -22,7 +23,7 @@ from typing import Any
 
 import yaml
 from aiohttp import WSMsgType, web
-from PIL import Image, ImageChops, ImageEnhance
+from PIL import Image, ImageEnhance
 from worldjockey.node.control.reference import rows
 
 HERE = Path(__file__).resolve().parents[2]
@@ -562,7 +563,8 @@ class Mock:
             weight = float(value(f"pad/{n}") or 0)
             if weight > 0:
                 image = Image.blend(image, self._sheet.cell(*look_of(pad["prompt"], self._look[bus])), min(weight, 1))
-        image = ImageChops.offset(image, int(time.monotonic() * 20) % 320, 0)
+        pan = round(8 + 7 * math.sin(time.monotonic()))
+        image = image.crop((pan, 4, pan + 304, 175)).resize((320, 180))
         return encoded(ImageEnhance.Brightness(image).enhance(1 - float(value("blackout") or 0)))
 
     async def _mjpeg(self, request: web.Request) -> web.StreamResponse:

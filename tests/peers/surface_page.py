@@ -29,7 +29,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-def open_at(browser: Any, url: str, size: str, problems: list[str], patience_s: float = 5.0) -> Any:
+def open_at(browser: Any, url: str, size: str, problems: list[str], patience_s: float = 20.0) -> Any:
     """A page in a context of its own. The errors that it logs, its security policy's among them, go to `problems`."""
     width, height = SIZES[size]
     context = browser.new_context(

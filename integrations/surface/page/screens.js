@@ -11,7 +11,7 @@ export function Screen({ which }) {
   const stage = useRef(/** @type {any} */ (null));
   const [picture, setPicture] = useState(/** @type {import('./video.js').Picture | null} */ (null));
   const preview = previewStatus.value;
-  const wanted = which === 'program' || ['running', 'resting', 'opening'].includes(preview.state);
+  const wanted = which === 'program' || ['running', 'resting'].includes(preview.state);
   useEffect(() => {
     if (!wanted) return setPicture(null);
     return watch(which, stage.current, setPicture);
