@@ -46,7 +46,8 @@ def test_holds_every_data_file(elsewhere: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from importlib.resources import files\n"
         "for package, pattern in (('node', 'show/default.yaml'), ('model', 'weights/nano.safetensors'),\n"
-        "                         ('integrations', 'web/page.html')):\n"
+        "                         ('integrations', 'web/page.html'), ('integrations', 'surface/page/index.html'),\n"
+        "                         ('integrations', 'surface/page/vendor/preact.js')):\n"
         "    found = files('worldjockey.' + package).joinpath(pattern)\n"
         "    print(found.is_file(), found)\n"
         "import worldjockey.node, worldjockey.integrations\n"
@@ -55,7 +56,7 @@ def test_holds_every_data_file(elsewhere: Path, tmp_path: Path) -> None:
     result = run(elsewhere, "-c", code, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     *files, torch = result.stdout.splitlines()
-    assert len(files) == 3
+    assert len(files) == 5
     for line in files:
         assert line.startswith("True"), line
         assert str(ROOT) not in line

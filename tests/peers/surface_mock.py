@@ -125,6 +125,8 @@ ABOUT_IT = {
     "figure",
     "figure's",
     "air",
+    "clear",
+    "natural",
     "colours",
 }
 
