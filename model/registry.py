@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ExtraMissing, WeightsMissing
-from .nano.runtime_names import RUNTIMES, SIZES
+from .nano.runtime_names import LARGE, RUNTIMES, SIZES
 from .spec import ACTS
 from .stage.vocabulary import ATTRIBUTES
 from .weights_store import Source, commit, home, missing
@@ -56,7 +56,8 @@ class WorldEntry:
     device. rate: frames a second as published, with the source. rank: position in lists. devices: the kinds it supports
     ("cuda", "mps", "cpu"); a world without any is never chosen automatically, and among the others the highest rank is
     tried first. values: parameters for which it was trained; a show's own values override them. options: choices by
-    name, the default first. further: weights that one choice ("decoder=full") needs.
+    name, the default first. further: weights that one choice ("decoder=full") needs. offline: the choices that are best
+    where no frame has to be in time.
     """
 
     name: str
@@ -73,6 +74,7 @@ class WorldEntry:
     values: Mapping[str, float | str] = field(default_factory=dict)
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     further: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
+    offline: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     embedded: tuple[Path, ...] = ()
 
@@ -133,7 +135,7 @@ def _family(name: str, network: Source, licence: str, rate: str, rank: int, swit
 BUILTIN_WORLDS = (
     WorldEntry(
         "nano", _nano, memory=0.5, rank=0, devices=("cuda", "mps", "cpu"),
-        options={"runtime": RUNTIMES, "size": SIZES}, attributes={**ATTRIBUTES, "act": ACTS},
+        options={"runtime": RUNTIMES, "size": SIZES}, offline={"size": LARGE}, attributes={**ATTRIBUTES, "act": ACTS},
         embedded=(Path(__file__).parent / "weights" / "nano.safetensors",),
     ),
     WorldEntry("testcard", _testcard, rank=1, attributes={"act": ACTS}),
@@ -196,6 +198,16 @@ def with_option(model: str, option: str, choice: str) -> str:
     `split_options` does."""
     name, options = split_options(model)
     return f"{name}:" + ",".join(f"{k}={v}" for k, v in {**options, option: choice}.items())
+
+
+def offline(model: str) -> str:
+    """A world's name with the options that are best where no frame has to be in time, beside those that it has."""
+    name, options = split_options(model)
+    best = next((entry.offline for entry in BUILTIN_WORLDS if entry.name == name), {})
+    for option, choice in best.items():
+        if option not in options:
+            model = with_option(model, option, choice)
+    return model
 
 
 def preset_values(name: str) -> Mapping[str, float | str]:

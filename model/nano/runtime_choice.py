@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 PROMPTS = ("a dancer in a neon city at night in the rain", "an endless tunnel", "a calm sea at noon")
 FRAMES = 4  # of each scene; the first one is slow, because the textures change
 FIRST_TRIAL_DELAY_S = 10.0  # after which a show that has just begun is disturbed by the trial of the runtimes
+# The process of a trial has low priority before it imports anything: a world's own priority is high.
+RUN_NICED = f"import os, runpy; getattr(os, 'nice', int)(20); runpy.run_module({__name__!r}, None, '__main__', True)"
 LARGE_MIN_FPS = 24.0  # with which the large size is the default
 STEPS_NOTED = 20  # of the small size, from whose durations those of the large one are estimated
 PARITY_DB = 38.0  # peak signal to noise ratio to PyTorch's frame, below which a runtime is not used
@@ -65,9 +67,10 @@ class RuntimeChoice:
         self._nano, self._threads = nano, torch.get_num_threads()
         self._size = SMALL if nano.guided is None else size
         self._durations: list[float] | None = None  # of steps, while these are noted
+        self._fixed = False
         self._noted = threading.Event()
         self._preparing: threading.Thread | None = None
-        self._awaited, self._opened = threading.Event(), threading.Event()
+        self._awaited = threading.Event()
         cuda = nano.device.type == "cuda"
         if wanted == CUDA_GRAPHS and not cuda:
             raise ValueError("CUDA graphs need a CUDA GPU, and the device is " + nano.device.type)
@@ -94,10 +97,12 @@ class RuntimeChoice:
             logger.warning("OpenVINO does not serve here, PyTorch computes the frames: %s", error, exc_info=error)
 
     def settle(self) -> None:
-        """Wait until the runtime is chosen, and the size where the show's steps have no say in it."""
+        """Wait until the runtime is chosen. The size does not change by itself from now on."""
+        self._fixed = True
         self._awaited.set()
+        self._noted.set()
         if self._preparing is not None:
-            self._opened.wait()
+            self._preparing.join()
 
     def note_step(self, seconds: float) -> None:
         """How long a step took."""
@@ -117,6 +122,8 @@ class RuntimeChoice:
         large_cost: how many times longer a step of the large size takes."""
         self._durations = []
         self._noted.wait()
+        if self._fixed:
+            return
         expected = statistics.median(self._durations) * large_cost
         self._durations = None
         logger.info("a step of the large size would take %.0f ms here", expected * 1e3)
@@ -166,16 +173,13 @@ class RuntimeChoice:
             if self._size == LARGE:
                 self._enlarge()
             elif self._size == "auto":
-                self._opened.set()
                 self._enlarge_if_fast(known.large_cost)
         except Exception as error:
             logger.warning("no faster runtime was found, PyTorch computes the frames: %s", error, exc_info=error)
-        finally:
-            self._opened.set()
 
     def _tried(self) -> Known:
         nano = self._nano
-        command = [sys.executable, "-m", __name__, str(nano.weights), str(nano.columns / nano.rows)]
+        command = [sys.executable, "-c", RUN_NICED, str(nano.weights), str(nano.columns / nano.rows)]
         command += [SMALL if nano.guided is None else "auto", str(self._threads), str(os.getpid())]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode != 0:
@@ -316,8 +320,8 @@ def main(weights: str, aspect: str, size: str, threads: str, world: str) -> None
     """Try out the runtimes for these weights, in a process of low priority."""
     from .world import Nano
 
-    with contextlib.suppress(psutil.Error, OSError):
-        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else 10)
+    if sys.platform == "win32":
+        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
     threading.Thread(target=_end_with, args=(int(world),), daemon=True).start()
     torch.set_num_threads(int(threads))
     nano = Nano.load(Path(weights), device="cpu", aspect=float(aspect), runtime=REFERENCE, size=size)

@@ -179,7 +179,7 @@ class Nano:
         return nano
 
     def settle(self) -> None:
-        """Wait until this world is as fast as it becomes on this machine."""
+        """Wait until this world is as fast as it becomes on this machine. Its size stays as it is then."""
         if self.choice is not None:
             self.choice.settle()
 

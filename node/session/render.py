@@ -177,12 +177,13 @@ def render(show: Show, log: Path, out: Path, device: str = "auto", seconds: floa
     """
     from worldjockey.integrations.recording import FileOutput
     from worldjockey.model import load
+    from worldjockey.model.registry import offline
 
     fmt = VideoFormat(show.width, show.height, show.fps_num, show.fps_den, show.name)
     seconds = duration(log) if seconds is None else seconds
     total = math.ceil(seconds * fmt.fps_num / fmt.fps_den)
     output, scaler, digest = FileOutput(out), Scaler("yuv420p", show.width, show.height), hashlib.sha256()
-    world = load(show.model, device=device, aspect=show.width / show.height)
+    world = load(offline(show.model), device=device, aspect=show.width / show.height)
     getattr(world, "settle", int)()
     output.open(fmt)
     done = 0

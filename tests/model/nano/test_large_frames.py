@@ -13,6 +13,7 @@ from worldjockey.model.nano.frame_graphs import fine_readings, guiding
 from worldjockey.model.nano.guided_decoder import GuidedDecoder
 from worldjockey.model.nano.transformer import Conditioning
 from worldjockey.model.nano.world import Nano
+from worldjockey.model.registry import offline
 from worldjockey.model.stage.render import render
 from worldjockey.model.stage.sample import moments
 
@@ -102,7 +103,6 @@ def test_the_large_size_is_taken_where_there_is_time_for_it(cost, width, monkeyp
     )  # fmt: skip
     monkeypatch.setattr(runtime_choice, "STEPS_NOTED", 2)
     world = Nano.load(device="cpu", runtime="auto", size="auto")
-    world.settle()
     for _ in range(3):
         frame = world.step(controls(world))
     for thread in [thread for thread in threading.enumerate() if thread.name == "runtimes"]:
@@ -124,3 +124,19 @@ def test_large_frames_of_openvino_are_pytorchs(tmp_path, monkeypatch, large):
             assert psnr(one, other) >= PARITY_DB, text
     assert compiled.spec.runtime.startswith("openvino")
     assert not compiled.message
+
+
+def test_what_is_rendered_offline_has_the_large_size_unless_another_was_asked_for():
+    assert offline("nano") == "nano:size=large"
+    assert offline("nano:runtime=torch") == "nano:runtime=torch,size=large"
+    assert offline("nano:size=small") == "nano:size=small"
+    assert offline("testcard") == "testcard"
+
+
+def test_a_world_that_has_settled_keeps_its_size(monkeypatch):
+    monkeypatch.setattr(runtime_choice, "_remembered", lambda nano, threads: runtime_choice.Known("torch", 0.001))
+    monkeypatch.setattr(runtime_choice, "STEPS_NOTED", 1)
+    world = Nano.load(device="cpu", runtime="auto", size="auto")
+    world.settle()
+    frames = [world.step(controls(world)) for _ in range(3)]
+    assert {frame.shape[2] for frame in frames} == {512}
