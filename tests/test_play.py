@@ -83,7 +83,7 @@ class Playing:
             f"outputs: [{{kind: ndi, name: '{self.source}', {ndi}}}]\n"
             f"osc: {{port: {self.port}, feedback: {self.feedback.port}}}\n"
         )
-        command = [*WJ, "play", str(show), "--headless", "--report", str(self._report), *options]
+        command = [*WJ, "play", str(show), "--headless", "--no-surface", "--report", str(self._report), *options]
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(command, stdout=errors, stderr=errors)
 
@@ -216,7 +216,18 @@ def test_floods_noise_and_rivals_leave_the_show_alone(play: Any, ndi_receiver: A
     osc(playing.port, "send", "/wj/prompt", hexadecimal(GREEN), 0.0)
     receiver.wait(shows(GREEN))
 
-    rival = [*WJ, "play", "--model", "testcard", "--headless", "--out", "none", "--osc-port", str(playing.port)]
+    rival = [
+        *WJ,
+        "play",
+        "--model",
+        "testcard",
+        "--headless",
+        "--no-surface",
+        "--out",
+        "none",
+        "--osc-port",
+        str(playing.port),
+    ]
     result = subprocess.run(rival, capture_output=True, text=True, timeout=30)
     assert result.returncode == 2
     assert f"OSC port {playing.port} is taken" in result.stderr
