@@ -58,7 +58,7 @@ class Served:
         return int(self.surface.status()["port"])
 
     def page(self, query: str = "", **options: Any) -> Any:
-        return connect(f"ws://127.0.0.1:{self.port}/ws{query}", max_size=None, **options)
+        return connect(f"ws://127.0.0.1:{self.port}/ws{query}", max_size=None, max_queue=None, **options)
 
     def ask(self, path: str = "/", method: str = "GET", body: bytes | None = None, address: str = "127.0.0.1",
             **headers: str) -> tuple[int, Any, bytes]:  # fmt: skip

@@ -66,7 +66,7 @@ class Playing:
         return next((found[1] for line in self.lines if (found := re.match(r"surface: (http://\S+)", line))), "")
 
     def page(self) -> Any:
-        return connect(self.url.replace("http", "ws") + "ws", max_size=None)
+        return connect(self.url.replace("http", "ws") + "ws", max_size=None, max_queue=None)
 
     def frame(self) -> Any:
         with urllib.request.urlopen(self.url + "program/frame.jpg", timeout=20) as answer:
