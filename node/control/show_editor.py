@@ -3,16 +3,18 @@
 edit ── apply to the show's data ── check ── desk.adopt ──┬─ pads, cues, maps and keys play on with the edit
                                                            └─ a thread: EditProcess ── the file, whole or not at all
 
-What cannot be written (a full disk, a file that is gone) stays in memory, and is written with the next edit.
+What cannot be written (a full disk, a file that is gone) stays in memory and is tried again every few seconds; what is
+still not written at the end goes into a copy.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,21 +26,25 @@ from ..parameters import PADS, PARAMETERS, number_text
 from ..show import media
 from ..show.banks import WEIGHTS
 from ..show.edit import Edit, apply, control, plain
-from ..show.edit_process import EditProcess
+from ..show.edit_process import EditProcess, applied, rewritten
 from ..show.fields import known_parameter
 from ..show.keys import DEFAULT_KEYS, check_keys, key_name, table
 from ..show.media import Media
 from ..show.midi_mapping import learned
 from ..show.pads import short_pad
 from ..show.schema import EMBEDDED, Show
-from ..show.yaml_file import ShowError, read
+from ..show.yaml_file import ShowError, read, write
 from .desk import Desk
 from .maps import Map, map_rows
 from .snapshot_file import in_snapshots
 
 NOT_IN_CUES = ("prompt", "bank", "pad/", "tempo", "learn", "preview/", "sound/", "keystone/", "transition", "quantise")
 NAME = re.compile(r"[^\x00-\x1f/\\:*?\"<>|.][^\x00-\x1f/\\:*?\"<>|]{0,99}")  # of a file, on every system
-STOP_TIMEOUT_S = 5.0  # for the last edits to be written
+STOP_TIMEOUT_S = 10.0  # for the last edits to be written
+RETRY_DELAYS_S = (2.0, 4.0, 8.0, 15.0, 30.0)  # after the first, second, ... attempt in a row that left edits unsaved
+SAVING_TIMEOUT_S = 10.0  # for which a page waits while the edits before its own are written
+CHANGED = "was changed or deleted by another page: open it again"
+MAP_IDENTITY = ("kind", "text", "to")  # by which a page names a map that may have another index by now
 TIMING = ("seconds", "transition", "curve", "quantise", "follow")
 logger = logging.getLogger(__name__)
 
@@ -77,12 +83,51 @@ class ShowEditor:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what waits, as far as that is possible, and end."""
+        """Write what waits, as far as that is possible, and end. What cannot be written stays for `keep_copy`."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(STOP_TIMEOUT_S)
         self._process.stop()
+
+    def keep_copy(self, cache: Path) -> str:
+        """After `stop`: write a show with edits that are in no file beside its file, or where that is not possible
+        into the folder `cache`. Returns a line for the terminal; empty where nothing is unsaved."""
+        with self._lock:
+            pending, file = list(self._pending), self.file
+        if not pending:
+            return ""
+        why = self.error.removeprefix("not saved: ") or (
+            "the embedded show has no file" if file is None else "the machine was too busy"
+        )
+        text, reason = self._with_edits(pending), ""
+        stem = (file.stem if file is not None else "wj") + time.strftime("-unsaved-%Y%m%d-%H%M%S")
+        for folder in [*([file.parent] if file is not None else []), cache]:
+            try:
+                if folder == cache:  # that of the file may be the place of a disk that is gone
+                    folder.mkdir(parents=True, exist_ok=True)
+                copy = _free(folder, stem)
+                write(copy, text)
+            except OSError as error:
+                reason = f"{folder}: {error_text(error)}"
+                logger.warning("no copy of the show in %s: %s", folder, error)
+            else:
+                return f"edits of the show were not saved ({why}): the show with these edits is in {copy}"
+        return f"edits of the show were not saved ({why}), and there is no place for a copy ({reason}): they are lost"
+
+    def _with_edits(self, pending: Sequence[Edit]) -> str:
+        """The file's text with the edits; without its comments where it has no place for them or cannot be read."""
+        try:
+            source = self.file or EMBEDDED
+            text = read(source)
+            after, _, refused = applied(text, pending, str(source))
+            if refused:
+                after, _, refused = rewritten(text, pending, str(source))
+            if not refused:
+                return after
+        except (OSError, ValueError, RecursionError):
+            logger.info("the copy of the show begins with what is played", exc_info=True)
+        return self._show.dump()
 
     def status(self) -> Mapping[str, Any]:
         return {"file": "" if self.file is None else str(self.file), "unsaved": self.unsaved, "error": self.error}
@@ -135,6 +180,8 @@ class ShowEditor:
         """Carry out an edit (show/edit.py) on the running show, and have it written. ValueError, with the reason, for
         one that is not possible; then nothing changes."""
         with self._lock:
+            if self._stop.is_set():
+                raise ValueError("the show has ended: nothing can be edited any more")
             edited, order = checked(self._show, edit)
             if str(edit["do"]).startswith(("pad/", "cue/")):  # before a pad asks the world for them
                 known = {*self._show.ahead(), *(pad.prompt for pad in self._show.pads)}
@@ -179,15 +226,21 @@ class ShowEditor:
         self._desk.set_cue(found)
         return {"index": found, "name": self._show.cues[found].name}
 
-    def edit_cue(self, index: int, fields: Mapping[str, Any]) -> None:
-        """fields: of a cue in a show file; None goes back to the default."""
-        self.edit({"do": "cue/edit", "name": self._cue_name(index), "fields": dict(fields)})
+    def edit_cue(self, index: int, fields: Mapping[str, Any], was: str | None = None) -> None:
+        """fields: of a cue in a show file; None goes back to the default. was: the name of the cue that is meant, as it
+        was when the page listed it: another page may have moved, renamed or deleted it since then."""
+        with self._lock:
+            self.edit({"do": "cue/edit", "name": self._cue_name(index, was), "fields": dict(fields)})
 
-    def move_cue(self, index: int, to: int) -> None:
-        self.edit({"do": "cue/move", "name": self._cue_name(index), "to": int(to)})
+    def move_cue(self, index: int, to: int, was: str | None = None) -> None:
+        """was: as for `edit_cue`."""
+        with self._lock:
+            self.edit({"do": "cue/move", "name": self._cue_name(index, was), "to": int(to)})
 
-    def delete_cue(self, index: int) -> None:
-        self.edit({"do": "cue/delete", "name": self._cue_name(index)})
+    def delete_cue(self, index: int, was: str | None = None) -> None:
+        """was: as for `edit_cue`."""
+        with self._lock:
+            self.edit({"do": "cue/delete", "name": self._cue_name(index, was)})
 
     def put_map(self, kind: str, mapping: Mapping[str, Any]) -> None:
         """Map a control, in place of what the show has mapped it to. kind: midi, osc or gamepad."""
@@ -215,9 +268,10 @@ class ShowEditor:
         self.set_key(key, to)
         self.cancel_learning()
 
-    def edit_map(self, index: int, fields: Mapping[str, Any]) -> None:
-        """fields: of a mapping in a show file; None goes back to the default."""
-        row = self._map(index)
+    def edit_map(self, index: int, fields: Mapping[str, Any], was: Mapping[str, Any] | None = None) -> None:
+        """fields: of a mapping in a show file; None goes back to the default. was: "kind", "text" and "to" of the map
+        that is meant, as they were when the page listed it."""
+        row = self._map(index, was)
         if row.locked:
             raise ValueError(f"{row.text} is a default: map it anew to change it")
         if row.kind == "key":
@@ -225,10 +279,10 @@ class ShowEditor:
         else:
             self.edit({"do": "map/edit", "kind": row.kind, "mapping": row.line, "fields": dict(fields)})
 
-    def remove_map(self, index: int) -> None:
+    def remove_map(self, index: int, was: Mapping[str, Any] | None = None) -> None:
         """Remove a map of the show's own; what the control does by default it does again. A default is switched
-        off."""
-        row = self._map(index)
+        off. was: as for `edit_map`."""
+        row = self._map(index, was)
         if row.kind == "key":
             self.remove_key(row.source["key"])
         elif row.locked and row.kind != "osc":
@@ -273,14 +327,24 @@ class ShowEditor:
             raise ValueError(f"there is no bank {bank}: the show has {', '.join(names)}")
         return names[self._show.prompts().index(bank)]
 
-    def _cue_name(self, index: int) -> str:
+    def _cue_name(self, index: int, was: str | None = None) -> str:
         cues = self._show.cues
+        if was is not None:
+            if not any(cue.name == was for cue in cues):  # two cues never have the same name
+                raise ValueError(f"this cue {CHANGED}")
+            return was
         if not isinstance(index, int) or not 0 <= index < len(cues):
             raise ValueError(f"there is no cue {index}: the show has {len(cues)}")
         return cues[index].name
 
-    def _map(self, index: int) -> Map:
+    def _map(self, index: int, was: Mapping[str, Any] | None = None) -> Map:
         rows = self.maps
+        if was is not None:
+            wanted = {name: was.get(name) for name in MAP_IDENTITY} if isinstance(was, Mapping) else {}
+            same = [n for n, row in enumerate(rows) if {name: getattr(row, name) for name in MAP_IDENTITY} == wanted]
+            if not same:
+                raise ValueError(f"this map {CHANGED}")
+            return rows[index if index in same else same[0]]
         if not isinstance(index, int) or not 0 <= index < len(rows):
             raise ValueError(f"there is no map {index}: there are {len(rows)}")
         return rows[index]
@@ -343,14 +407,14 @@ class ShowEditor:
         if name is None:
             if self.file is None:
                 raise ValueError("the embedded show has no file yet: save it under a name")
-            self._save_pending()
+            self._save_pending(SAVING_TIMEOUT_S)
             if self.error:
                 raise OSError(self.error)
             return {"file": str(self.file)}
         path = self.folder / f"{_file_name(name)}.yaml"
         if self.file is not None and path.resolve() == self.file.resolve():
             return self.save()
-        with self._saving:
+        with self._saving_alone(SAVING_TIMEOUT_S):
             with self._lock:
                 pending = list(self._pending)
             base = read(EMBEDDED) if self.file is None else None if self.file.exists() else self._show.dump()
@@ -362,15 +426,31 @@ class ShowEditor:
         return {"file": str(path)}
 
     def _write_edits(self) -> None:
+        if self.file is not None:
+            self._process.open()
+        failures = 0
         while not self._stop.is_set():
-            self._wake.wait()
+            delay = RETRY_DELAYS_S[min(failures, len(RETRY_DELAYS_S)) - 1] if failures else None
+            edited = self._wake.wait(delay)
             self._wake.clear()
             self._save_pending()
+            unsaved = self.unsaved and self.file is not None
+            failures = 0 if not unsaved else 1 if edited else failures + 1
         self._save_pending()
 
-    def _save_pending(self) -> None:
+    @contextlib.contextmanager
+    def _saving_alone(self, timeout_s: float = -1) -> Iterator[None]:
+        """Wait until nobody else saves. OSError where that takes longer; -1 waits for any time."""
+        if not self._saving.acquire(timeout=timeout_s):
+            raise OSError("the edits before are still being saved, since the machine is busy: try again in a moment")
+        try:
+            yield
+        finally:
+            self._saving.release()
+
+    def _save_pending(self, timeout_s: float = -1) -> None:
         """Write all edits that are not in the file yet. What fails is in `error`, and tried again later."""
-        with self._saving:
+        with self._saving_alone(timeout_s):
             with self._lock:
                 pending, file = list(self._pending), self.file
             if file is None or not pending:
@@ -378,9 +458,11 @@ class ShowEditor:
             try:
                 self._written(pending, self._process.save(file, pending), file)
             except Exception as error:
-                logger.warning("the show was not saved: %s", error, exc_info=not isinstance(error, OSError | ShowError))
-                self.error = f"not saved: {error_text(error)}"
-                self.on_changed()
+                before, self.error = self.error, f"not saved: {error_text(error)}"
+                if self.error != before:  # it is tried again and again
+                    unknown = not isinstance(error, OSError | ShowError)
+                    logger.warning("the show was not saved: %s", error, exc_info=unknown)
+                    self.on_changed()
 
     def _written(self, pending: Sequence[Edit], done: Mapping[str, Any], file: Path) -> None:
         refused: Mapping[int, str] = done["refused"]
@@ -494,6 +576,12 @@ def _file_name(name: Any) -> str:
     if not NAME.fullmatch(text):
         raise ValueError(f"{str(name)[:80]!r} is no file name: use letters, numbers, spaces, - and _")
     return text
+
+
+def _free(folder: Path, stem: str) -> Path:
+    """The path of a show file that does not exist yet."""
+    names = (f"{stem}.yaml", *(f"{stem}-{n}.yaml" for n in range(2, 100)))
+    return next((path for name in names if not (path := folder / name).exists()), folder / names[-1])
 
 
 def _key(files: Media) -> tuple[str, ...]:

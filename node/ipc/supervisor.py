@@ -49,7 +49,7 @@ class Supervisor:
         self._version = self.status_cell.version
         args = (self._target, *self._args, self.status_cell, self._stop)
         self._process = SPAWN.Process(target=_run_logged, args=args, name=f"wj {self.name}", daemon=True)
-        with _interrupt_blocked():
+        with interrupt_blocked():
             self._process.start()
         logger.info("%s runs as process %s", self.name, self._process.pid)
 
@@ -152,7 +152,7 @@ def _signal_name(number: int) -> str:
 
 
 @contextlib.contextmanager
-def _interrupt_blocked() -> Iterator[None]:
+def interrupt_blocked() -> Iterator[None]:
     """Block Ctrl-C, which a child inherits: it is not interrupted before it has installed its own handler."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

@@ -98,6 +98,11 @@ def stills_folder() -> Path:
     return user_cache_path("worldjockey", appauthor=False) / "stills"
 
 
+def unsaved_folder() -> Path:
+    """The folder for shows whose edits could be saved nowhere else."""
+    return user_cache_path("worldjockey", appauthor=False) / "unsaved"
+
+
 def _link(desk: Desk) -> Input:
     """The input joins Ableton Link when `tempo/source` is "link", now or later."""
     from worldjockey.integrations.link.input import LinkInput

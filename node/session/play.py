@@ -26,7 +26,7 @@ from ..show.schema import Show
 from ..timing.percentiles import percentiles
 from . import browser
 from .control_loop import ControlLoop
-from .inputs import connect_maps, inputs_of, stills_folder, surface_of
+from .inputs import connect_maps, inputs_of, stills_folder, surface_of, unsaved_folder
 from .options import PlayOptions
 from .processes import Processes, monitor_spec, output_specs
 from .report import Report
@@ -134,6 +134,9 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
             processes.finish(report, time.process_time() - cpu)
+            editor.stop()
+            if lost := editor.keep_copy(unsaved_folder()):
+                terminal.print_line(f"wj: {lost}")
             delays = list(desk.delays)  # a copy: inputs still append to it
             report.controls = {
                 **desk.counts, "last error": desk.error, "tempo": desk.clock.status(time.monotonic()),

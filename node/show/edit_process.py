@@ -7,31 +7,39 @@ import codecs
 import contextlib
 import errno
 import json
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..ipc.process import SPAWN, init_child
+from ..ipc.supervisor import interrupt_blocked
 from .edit import Edit, apply, edited, unshared
 from .schema import Show
 from .yaml_file import ShowError, dumped, parse, read, write
 
-ANSWER_TIMEOUT_S = 30.0  # a file on a network may take long
+ANSWER_TIMEOUT_S = 120.0  # on a busy machine the start alone takes long, and a file on a network may
 STOP_TIMEOUT_S = 2.0
+STILL = "the edits are kept, and saving is tried again"
 ATTEMPTS = 3  # where another program writes the file at the same time
 WRITABLE = 0o222
 READ_ONLY = "the file is read-only: allow writing to it, or save the show under another name"
 
 
 class EditProcess:
-    """The process is started by the first call, and again when it died. `save` may be called from one thread."""
+    """The process is started by the first call, and again when it died. Each method may be called from any thread."""
 
     def __init__(self) -> None:
         self._process: Any = None
         self._pipe: Any = None
         self._lock = threading.Lock()
+        self._stopped = False
+
+    def open(self) -> None:
+        """Start the process, so that the first save does not wait for it. Where that fails, `save` tries again."""
+        with self._lock, contextlib.suppress(OSError):
+            if not self._stopped and self._process is None:
+                self._start()
 
     def save(self, path: Path, edits: Sequence[Edit], base: str | None = None, overwrite: bool = True,
              source: Path | None = None) -> dict[str, Any]:  # fmt: skip
@@ -52,26 +60,29 @@ class EditProcess:
 
     def _ask(self, request: bytes) -> dict[str, Any]:
         for last in (False, True):
+            if self._stopped:
+                raise OSError("the show ended before it was saved")
             try:
                 if self._process is None or not self._process.is_alive():
                     self._start()
                 self._pipe.send_bytes(request)
                 if not self._pipe.poll(ANSWER_TIMEOUT_S):
                     self._kill()
-                    raise TimeoutError("the show could not be saved within 30 s: the edits are kept; save again")
+                    raise TimeoutError(f"the show could not be saved within {ANSWER_TIMEOUT_S:g} s: {STILL}")
                 answer: dict[str, Any] = json.loads(self._pipe.recv_bytes())
                 return answer
             except (EOFError, BrokenPipeError, ConnectionError):
                 self._kill()
                 if last:
-                    raise OSError("the show could not be saved: the edits are kept; save again") from None
+                    raise OSError(f"the show could not be saved: {STILL}") from None
         raise AssertionError
 
     def _start(self) -> None:
         self._kill()
         self._pipe, theirs = SPAWN.Pipe()
         self._process = SPAWN.Process(target=run, args=(theirs,), name="show editor", daemon=True)
-        self._process.start()
+        with interrupt_blocked():
+            self._process.start()
         theirs.close()
 
     def _kill(self) -> None:
@@ -82,20 +93,27 @@ class EditProcess:
             self._process = None
 
     def stop(self) -> None:
-        """End the process, after what it writes just now."""
-        with self._lock:
-            if self._process is not None:
-                self._pipe.close()
-                self._process.join(STOP_TIMEOUT_S)
-                self._process.kill()
-                self._process = None
+        """End the process for good, after what it writes just now if that takes no longer than STOP_TIMEOUT_S."""
+        self._stopped = True
+        free = self._lock.acquire(timeout=STOP_TIMEOUT_S)
+        if not free and (process := self._process) is not None:
+            process.kill()  # the thread that waits for its answer goes on then
+        with contextlib.nullcontext() if free else self._lock:
+            try:
+                if self._process is not None:
+                    self._pipe.close()
+                    self._process.join(STOP_TIMEOUT_S)
+                    self._process.kill()
+                    self._process = None
+            finally:
+                if free:
+                    self._lock.release()
 
 
 def run(pipe: Any) -> None:
     """The process's main: it ends when the other end of the pipe is closed."""
+    # With the usual priority: below it, on a machine whose world takes all cores, nothing would be saved for minutes.
     init_child()
-    with contextlib.suppress(AttributeError, OSError):
-        os.nice(5)
     with contextlib.suppress(EOFError, OSError):
         while True:
             pipe.send_bytes(json.dumps(_answer(json.loads(pipe.recv_bytes()))).encode())

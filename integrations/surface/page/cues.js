@@ -115,7 +115,7 @@ const parsed = text => Object.fromEntries(text.split(',').map(entry => entry.tri
 
 /** @param {{index: number}} props */
 function CueEditor({ index }) {
-  const cue = show.value.cues[index], last = show.value.cues.length - 1;
+  const [cue] = useState(() => show.value.cues[index]), last = show.value.cues.length - 1; // as it was when the dialog opened
   const [fields, setFields] = useState({
     name: cue.name ?? '', prompt: cue.prompt ?? '', time: cue.transition || (cue.seconds === null || cue.seconds === undefined ? '' : String(cue.seconds)), curve: cue.curve || 'smooth',
     quantise: cue.quantise ?? '', follow: cue.follow === null || cue.follow === undefined ? '' : String(cue.follow), values: written(cue.values),
@@ -141,7 +141,7 @@ function CueEditor({ index }) {
       values: parsed(fields.values), pads: fields.pads.trim() === '' ? null : fields.pads.trim() === 'none' ? {} : parsed(fields.pads),
     };
     const before = /** @type {Record<string, any>} */ (cue); // only what was changed: all else stays as it is written in the file
-    act('cue/edit', { fields: Object.fromEntries(Object.entries(changed).filter(([field, worth]) => JSON.stringify(worth ?? null) !== JSON.stringify(before[field] ?? null))) });
+    act('cue/edit', { was: cue.name, fields: Object.fromEntries(Object.entries(changed).filter(([field, worth]) => JSON.stringify(worth ?? null) !== JSON.stringify(before[field] ?? null))) });
   };
   /** @param {keyof typeof fields} field
    * @param {string} label
@@ -157,10 +157,10 @@ function CueEditor({ index }) {
     ${row('name', 'name')}${row('prompt', 'prompt', 'stays as it is')}${row('time', 'time', 'seconds, or 2 beats, or 1 bar')}
     ${choice('curve', 'curve', ['smooth', 'linear', 'exp'])}${choice('quantise', 'waits for', ['', 'none', 'beat', 'bar', 'phrase'])}${row('follow', 'follow', 'seconds, or 8 bars; empty: none')}
     ${row('pads', 'pads', 'stay as they are; none: all down; storm 0.8, 2 0.5')}${row('values', 'values', 'energy 0.4, act dance')}
-    <div class="row"><button type="button" class="button" disabled=${index === 0} onClick=${() => { act('cue/move', { to: index - 1 }, true); edited.value = index - 1; }}>Move up</button>
-      <button type="button" class="button" disabled=${index === last} onClick=${() => { act('cue/move', { to: index + 1 }, true); edited.value = index + 1; }}>Move down</button>
+    <div class="row"><button type="button" class="button" disabled=${index === 0} onClick=${() => { act('cue/move', { was: cue.name, to: index - 1 }, true); edited.value = index - 1; }}>Move up</button>
+      <button type="button" class="button" disabled=${index === last} onClick=${() => { act('cue/move', { was: cue.name, to: index + 1 }, true); edited.value = index + 1; }}>Move down</button>
       <span class="end"></span>
       <button type="button" class="button" title="overwrite it with what the program is now" onClick=${() => act('cue/store', { name: fields.name, seconds: cue.seconds })}>Store over</button>
-      <button type="button" class="button" onClick=${() => act('cue/delete', {})}>Delete</button></div>
+      <button type="button" class="button" onClick=${() => act('cue/delete', { was: cue.name })}>Delete</button></div>
     <div class="row ends"><button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary">Save to the show</button></div></form></${Dialog}>`;
 }

@@ -60,9 +60,10 @@ const CURVES = ['linear', 'log', 'exp', 's'], TAKEOVERS = ['pickup', 'scale', 'j
 /** @param {{map: import('./state.js').Mapping, index: number}} props */
 function MapRow({ map, index }) {
   const clash = doubled.value.has(`${map.kind} ${map.text}`), ranged = ['float', 'int'].includes(parameter(map.to)?.kind ?? '');
+  const was = { kind: map.kind, text: map.text, to: map.to }; // the index of a map changes when another page adds one
   /** @param {string} field
    * @param {any} worth */
-  const edit = (field, worth) => ask('map/edit', { index, fields: { [field]: worth } });
+  const edit = (field, worth) => ask('map/edit', { index, was, fields: { [field]: worth } });
   /** @param {'low' | 'high'} field */
   const number = field => html`<input type="text" inputmode="decimal" aria-label=${`${field} end of ${map.text} for ${map.to}`} disabled=${!editable.value} value=${map[field] ?? ''}
     onChange=${(/** @type {any} */ event) => edit(field, event.currentTarget.value.trim() === '' ? null : Number(event.currentTarget.value))} />`;
@@ -71,7 +72,7 @@ function MapRow({ map, index }) {
   const choice = (field, choices) => html`<select aria-label=${`${field} of ${map.text} for ${map.to}`} disabled=${!editable.value} value=${map[field]}
     onChange=${(/** @type {any} */ event) => edit(field, event.currentTarget.value)}>${choices.map(one => html`<option value=${one} selected=${one === map[field]}>${one}</option>`)}</select>`;
   return html`<li class=${cls(clash && 'clash', learning.value?.to === map.to && 'on')}><span class="kind">${map.kind}</span><span class="source">${map.text}</span><span class="to">${map.to}</span>
-    ${editable.value ? html`<button class="button icon" aria-label=${`unmap ${map.text} from ${map.to}`} onClick=${() => ask('map/remove', { index })}>×</button>` : ''}
+    ${editable.value ? html`<button class="button icon" aria-label=${`unmap ${map.text} from ${map.to}`} onClick=${() => ask('map/remove', { index, was })}>×</button>` : ''}
     ${ranged && !map.locked && html`<span class="range">${number('low')}–${number('high')}${choice('curve', CURVES)}${map.takeover ? choice('takeover', TAKEOVERS) : ''}</span>`}
     ${clash && html`<small class="why">${map.text} plays more than one parameter</small>`}</li>`;
 }

@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
 from worldjockey.integrations import ControlEvent
+from worldjockey.node.control import show_editor
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.control.preview import Preview
 from worldjockey.node.control.show_editor import ShowEditor
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.session.requests import Requests
+from worldjockey.node.show import edit_process
 from worldjockey.node.show.schema import Show
 
 SHOW = """\
@@ -192,6 +197,29 @@ def test_cues_keep_their_turn_when_they_move(play: Any, wait_for: Any) -> None:
     assert [cue.name for cue in Show.parse(saved(rig, wait_for)).cues] == ["opening"]
 
 
+def test_what_another_page_moved_is_found_and_what_it_deleted_is_refused(play: Any) -> None:
+    rig = play()
+    rig.ask("cue/move", index=2, to=0, was="end")
+    rig.ask("cue/edit", index=0, fields={"seconds": 9}, was="opening")
+    assert [(cue.name, cue.seconds) for cue in rig.show.cues] == [("end", 0), ("opening", 9), ("storm over", 0)]
+    rig.ask("cue/delete", index=1, was="end")
+    for do, fields in (("cue/edit", {"fields": {"seconds": 1}}), ("cue/move", {"to": 1}), ("cue/delete", {})):
+        with pytest.raises(ValueError, match="changed or deleted by another page: open it again"):
+            rig.ask(do, index=0, was="end", **fields)
+    assert [cue.name for cue in rig.show.cues] == ["opening", "storm over"]
+    for key in ("y", "u"):
+        rig.ask("key/set", key=key, to="undo")
+    rows = [row.as_dict() for row in rig.editor.maps]
+    first, second = ({name: row[name] for name in ("kind", "text", "to")} for row in rows[:2])
+    rig.ask("map/remove", index=0, was=first)
+    rig.ask("map/edit", index=1, was=second, fields={"to": "panic"})
+    assert rig.editor.keys[second["text"].removeprefix("key ")] == "panic"
+    for do, fields in (("map/edit", {"fields": {"to": "undo"}}), ("map/remove", {})):
+        for was in (first, second, "nothing"):
+            with pytest.raises(ValueError, match="changed or deleted by another page: open it again"):
+                rig.ask(do, index=0, was=was, **fields)
+
+
 @pytest.mark.parametrize(("do", "fields", "reason"), [
     ("cue/edit", {"index": 9, "fields": {}}, "there is no cue 9"),
     ("cue/edit", {"index": 0, "fields": {"seconds": -1}}, "seconds: this is 0 or more"),
@@ -326,12 +354,92 @@ def test_a_killed_child_is_started_again_and_a_link_stays_a_link(play: Any, tmp_
     assert Show.load(tmp_path / "real.yaml").favourites == ["one", "two"]
 
 
+def test_the_process_that_saves_is_ready_early_and_has_the_usual_priority(play: Any, wait_for: Any) -> None:
+    rig = play()
+    wait_for(lambda: rig.editor._process._process is not None, 20)
+    rig.ask("favourite/add", text="one")
+    saved(rig, wait_for)
+    assert psutil.Process(rig.editor._process._process.pid).nice() == psutil.Process().nice()
+
+
+def test_what_could_not_be_saved_is_tried_again_by_itself(play: Any, tmp_path: Path, wait_for: Any) -> None:
+    rig = play()
+    file = tmp_path / "my.yaml"
+    file.chmod(0o444)
+    changes: list[str] = []
+    rig.editor.on_changed = lambda: changes.append(rig.editor.error)
+    rig.ask("favourite/add", text="one")
+    wait_for(lambda: rig.editor.error, 20)
+    file.chmod(0o644)
+    saved(rig, wait_for)
+    assert Show.load(file).favourites == ["one"]
+    assert len([error for error in changes if error]) == 1
+
+
+def test_a_process_that_is_slow_is_not_killed_and_a_stop_does_not_wait_for_it(
+    play: Any, wait_for: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(show_editor, "STOP_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(edit_process, "STOP_TIMEOUT_S", 0.5)
+    rig = play()
+    rig.ask("favourite/add", text="one")
+    saved(rig, wait_for)
+    child = rig.editor._process._process
+    os.kill(child.pid, signal.SIGSTOP)
+    rig.ask("favourite/add", text="two")
+    monkeypatch.setattr(show_editor, "SAVING_TIMEOUT_S", 0.1)
+    wait_for(rig.editor._saving.locked, 20)
+    with pytest.raises(OSError, match="still being saved"):
+        rig.ask("show/save")
+    os.kill(child.pid, signal.SIGCONT)
+    saved(rig, wait_for)
+    assert rig.editor._process._process is child
+    os.kill(child.pid, signal.SIGSTOP)
+    rig.ask("favourite/add", text="three")
+    wait_for(rig.editor._saving.locked, 20)
+    rig.editor.stop()
+    assert not child.is_alive()
+    assert rig.editor.unsaved
+
+
+def test_edits_that_could_not_be_saved_are_in_a_copy_at_the_end(play: Any, tmp_path: Path, wait_for: Any) -> None:
+    folder, cache = tmp_path / "show", tmp_path / "cache" / "unsaved"
+    folder.mkdir()
+    rig = play(name="show/my.yaml")
+    (folder / "my.yaml").chmod(0o444)
+    rig.ask("favourite/add", text="one")
+    wait_for(lambda: rig.editor.error, 20)
+    rig.editor.stop()
+    line = rig.editor.keep_copy(cache)
+    assert "the file is read-only" in line
+    (copy,) = folder.glob("my-unsaved-*.yaml")
+    assert line.endswith(str(copy))
+    assert copy.read_text().startswith("# my show\n")
+    assert Show.load(copy).favourites == ["one"]
+    shutil.rmtree(folder)
+    assert str(cache) in rig.editor.keep_copy(cache)
+    (copy,) = cache.iterdir()
+    assert (Show.load(copy).favourites, Show.load(copy).cues) == (["one"], rig.show.cues)
+    with pytest.raises(ValueError, match="has ended"):
+        rig.ask("favourite/add", text="two")
+
+
+def test_edits_of_the_embedded_show_are_in_a_copy_at_the_end(play: Any, tmp_path: Path) -> None:
+    rig = play(None)
+    rig.ask("favourite/add", text="one")
+    rig.editor.stop()
+    assert "no file" in rig.editor.keep_copy(tmp_path / "unsaved")
+    (copy,) = (tmp_path / "unsaved").iterdir()
+    assert "one" in Show.load(copy).favourites
+
+
 def test_what_waits_is_written_at_the_end(play: Any, tmp_path: Path) -> None:
     rig = play()
     for n in range(20):
         rig.ask("favourite/add", text=f"text {n}")
     rig.editor.stop()
     assert Show.load(tmp_path / "my.yaml").favourites == [f"text {n}" for n in range(20)]
+    assert rig.editor.keep_copy(tmp_path / "unsaved") == ""
 
 
 def test_a_layout_without_room_keeps_the_edit_and_another_name_saves_it(
