@@ -43,6 +43,10 @@ class MonitorOutput(WebOutput):
         return server.start(self._fmt, LOOPBACK, 0, media_host=self._media_host)
 
     @property
+    def _place(self) -> str:
+        return f"{LOOPBACK}, on a port that the system chooses"
+
+    @property
     def wants_pixels(self) -> bool:
         return self._server is not None and self._server.feeds.watched
 

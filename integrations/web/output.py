@@ -6,6 +6,7 @@ Frames are encoded once for all viewers, and not at all without viewers. `server
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import errno
 import os
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .server import Server
 
 MAX_PORT = 65535
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 30.0
 FIXES = {
     errno.EADDRINUSE: "stop the program that uses it, or use another port, as in web:8081",
     errno.EACCES: "ports below 1024 belong to the system: use another, as in web:8080",
@@ -63,19 +64,34 @@ class WebOutput(Output):
         self._thread.start()
         try:
             self._server = self._wait(self._serve(Server))
+        except (TimeoutError, concurrent.futures.TimeoutError):  # two classes before Python 3.11
+            self.close()
+            raise OSError(
+                f"cannot serve browsers on {self._place}: that did not start within {START_TIMEOUT_S:g} s, since the "
+                "machine is too busy: close other programs; it is tried again"
+            ) from None
         except OSError as error:
             self.close()
             number = error.errno or 0
             reason = os.strerror(number) if number > 0 else error.strerror or str(error)
             fix = FIXES.get(number, "host must be an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them")
-            raise OSError(f"cannot serve browsers on {self._host} port {self._port}: {reason}; {fix}") from None
+            raise OSError(f"cannot serve browsers on {self._place}: {reason}; {fix}") from None
+
+    @property
+    def _place(self) -> str:
+        """In words, where it listens."""
+        return f"{self._host} port {self._port}"
 
     def _serve(self, server: type[Server]) -> Coroutine[Any, Any, Server]:
         return server.start(self._fmt, self._host, self._port, self.wants_audio)
 
     def _wait(self, work: Coroutine[Any, Any, Server]) -> Server:
         assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_TIMEOUT_S)
+        started = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return started.result(START_TIMEOUT_S)
+        finally:
+            started.cancel()  # one that takes too long
 
     def send(self, frame: Frame) -> None:
         assert self._server is not None

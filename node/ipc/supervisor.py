@@ -21,6 +21,7 @@ RESTART_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # after the first, second, ..
 HEALTHY_AFTER_S = 20.0  # a process that ran this long starts again with the first delay
 EVENTS_KEPT = 50
 MESSAGE_CHARS = 500
+OPENING_FIX = " while it started: close other programs, or choose a smaller size or fewer outputs"
 UNSUITABLE_EXITS_MAX = 2  # in a row; then the process is left out
 
 
@@ -28,7 +29,8 @@ class Supervisor:
     """Runs `target(*args, status, stop)` in a process of its own, again and again.
 
     The process publishes its `state` in the status cell, at least every second once it runs. patience: for each state,
-    the seconds without a new status after which the process is killed; in other states it is never killed.
+    the seconds without a new status after which the process is killed; in other states it is never killed. That of
+    "first opening" is for "opening" as long as it never ran.
     All methods must be called from one thread.
     """
 
@@ -41,7 +43,11 @@ class Supervisor:
         self.error = ""  # why it does not run now
         self._failures, self._unsuitable_exits, self._retry_at = 0, 0, 0.0
         self._process: Any = None
-        self._start()
+        try:
+            self._start()
+        except BaseException:
+            self.status_cell.unlink()
+            raise
 
     def _start(self) -> None:
         self._stop = SPAWN.Event()
@@ -80,10 +86,13 @@ class Supervisor:
         if self._process.is_alive():
             state = status.get("state", "opening") if self._last_status_at > self._began else "opening"
             patience = self._patience.get(state, float("inf"))
+            if state == "opening" and not self.ran:
+                patience = self._patience.get("first opening", patience)
             if now - self._last_status_at < patience:
                 return
             self._process.kill()
-            self._record_failure(now, f"did not respond for {patience:g} s")
+            fix = OPENING_FIX if state == "opening" else ""
+            self._record_failure(now, f"did not respond for {patience:g} s{fix}")
         elif self._process.exitcode == CLOSED:
             self._process, self.closed = None, True
         else:

@@ -73,11 +73,13 @@ class ControlLoop:
 
     def __init__(self, desk: Desk, inputs: Mapping[str, Input], processes: Processes, terminal: Terminal,
                  seconds: float | None = None, files: Mapping[str, HasStatus] | None = None,
-                 state: SurfaceState | None = None, keyboard: Keyboard | None = None) -> None:  # fmt: skip
+                 state: SurfaceState | None = None, keyboard: Keyboard | None = None,
+                 on_air: Callable[[], None] = lambda: None) -> None:  # fmt: skip
         self._desk, self._inputs, self._processes, self._terminal = desk, inputs, processes, terminal
         self._seconds, self._state, self._keyboard = seconds, state, keyboard
         self._sources: dict[str, HasStatus] = {**inputs, **(files or {})}
         self._first_tick_at: float | None = None
+        self._on_air = on_air
         self._announced = _Announced(processes)
 
     def run(self, stop: StopRequest, watch: Callable[[Processes], bool] | None = None) -> None:
@@ -98,6 +100,7 @@ class ControlLoop:
                 statuses = Statuses.of(self._processes)
                 if self._first_tick_at is None and statuses.clock.get("ticks"):
                     self._first_tick_at = now
+                    self._on_air()
                 self._announce(statuses)
                 self._publish(now, statuses)
                 self._publish_state(now, statuses)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from worldjockey.integrations import VideoFormat
 
@@ -24,7 +22,7 @@ from ..show.fingerprint import digests
 from ..show.outputs import OutputEntry
 from ..show.schema import Show
 from ..timing.percentiles import percentiles
-from . import browser
+from .announcement import Announcement
 from .control_loop import ControlLoop
 from .inputs import connect_maps, inputs_of, stills_folder, surface_of, unsaved_folder
 from .options import PlayOptions
@@ -41,15 +39,6 @@ def default_log_folder(entries: list[OutputEntry]) -> Path | None:
     rendered again. None without a recording."""
     path = next((Path(entry.options["path"]).expanduser() for entry in entries if entry.kind == "file"), None)
     return path.with_name(f"{path.stem}-log") if path is not None and path.parent.is_dir() else None
-
-
-def _served(terminal: Terminal, options: PlayOptions, facts: Mapping[str, Any]) -> None:
-    """Print where the surface is, and open it. Called from the surface's thread."""
-    terminal.print_line(f"surface: {facts['url']}", private=True)  # with tokens, which viewers must not see
-    if link := facts.get("link"):
-        terminal.print_line(f"surface for other devices: {link} (watch only: {facts['viewer_link']})", private=True)
-    if options.browser and not options.headless and browser.can_open():
-        browser.open_page(facts["url"])
 
 
 def _start_log(show: Show, desk: Desk, folder: Path, media: Path) -> ControlLog:
@@ -103,9 +92,10 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         editor.register(requests := Requests())
         terminal = Terminal(live=not options.headless)
         stack.callback(terminal.close)
+        announcement = Announcement(terminal, options.browser and not options.headless)
         state, monitor = None, None
         if options.surface and show.surface.enabled:
-            inputs["surface"] = surface_of(show, desk, requests, options.folder, partial(_served, terminal, options))
+            inputs["surface"] = surface_of(show, desk, requests, options.folder, announcement.served)
             state = SurfaceState(desk, terminal.recent, options.file)
             state.show_parts |= editor.parts()
             state.status_parts["learning"] = editor.learning
@@ -130,7 +120,9 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         written = (("snapshots", snapshot_file), ("control log", log), ("show file", editor))
         files = {name: file for name, file in written if file is not None}
         try:
-            ControlLoop(desk, inputs, processes, terminal, options.seconds, files, state, keyboard).run(stop, watch)
+            ControlLoop(
+                desk, inputs, processes, terminal, options.seconds, files, state, keyboard, announcement.on_air
+            ).run(stop, watch)
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
             processes.finish(report, time.process_time() - cpu)

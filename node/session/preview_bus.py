@@ -7,7 +7,6 @@ import logging
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -250,11 +249,12 @@ class PreviewBus:
             supervisor.ask_to_stop()
 
     def finish(self, deadline: float) -> None:
-        """End every process, and give back the memory."""
+        """End every process, and give back the memory. A world that is still opening obeys late: it is killed at the
+        deadline, and waited for, since what it uses would not be given back otherwise."""
         for name in list(self._running):
-            self._end(name, time.monotonic())
+            self._end(name, deadline - STOP_TIMEOUT_S)
         for thread in self._ending:
-            thread.join(max(deadline - time.monotonic(), 0.1) + 1.0)
+            thread.join()  # each kills its process in time
         for shared in (*self._memory, *(self._line.cells if self._line else [])):
             shared.unlink()
         if (handover := self._options.handover) is not None:

@@ -42,9 +42,10 @@ from .report import Report, latency
 
 METADATA_BYTES = 16 * 1024
 MONITOR = "worldjockey.integrations.web.monitor:MonitorOutput"
-# After how many seconds without a new status a process is killed, by state. A world may load for any length of time.
-OUTPUT_PATIENCE = {"opening": 20.0, "running": 4.0}
-CLOCK_PATIENCE = {"opening": 20.0, "running": 2.0}
+# After how many seconds without a new status a process is killed, by state. A world may load for any length of time. At
+# the first opening nothing is on air yet, and everything else starts at the same time.
+OUTPUT_PATIENCE = {"first opening": 60.0, "opening": 20.0, "running": 4.0}
+CLOCK_PATIENCE = {"first opening": 60.0, "opening": 20.0, "running": 2.0}
 
 
 def output_specs(entries: list[OutputEntry]) -> list[OutputSpec]:

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from worldjockey.integrations import Frame, VideoFormat
+from worldjockey.integrations.web import output as web_output
+from worldjockey.integrations.web import server
 from worldjockey.integrations.web.monitor import FPS_MAX, MonitorOutput
 from worldjockey.integrations.web.video import Feed
 
@@ -118,3 +120,14 @@ def test_video_goes_on_in_another_size_with_a_key_frame():
     packets = asyncio.run(encoded(*[(64, 96)] * 3, *[(128, 160)] * 3, (64, 96)))
     frames = [frame for data in packets for frame in decoder.decode(av.Packet(data))] + list(decoder.decode(None))
     assert [(f.width, f.height) for f in frames] == [(96, 64)] * 3 + [(160, 128)] * 3 + [(96, 64)]
+
+
+def test_a_start_that_takes_too_long_is_named(monkeypatch: Any) -> None:
+    async def stuck(*args: Any, **options: Any) -> Any:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(server.Server, "start", stuck)
+    monkeypatch.setattr(web_output, "START_TIMEOUT_S", 0.05)
+    with pytest.raises(OSError, match=r"127\.0\.0\.1, on a port that the system chooses: .* too busy") as raised:
+        MonitorOutput().open(VideoFormat(160, 96, 20))
+    assert "host must be" not in str(raised.value)
