@@ -62,8 +62,7 @@ class Parameter:
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
         if self.kind == "text":
-            raw = str(value).replace("\0", "").encode("utf-8", "replace")[:TEXT_BYTES]
-            return raw.decode("utf-8", "ignore")
+            return whole(str(value)).replace("\0", "").encode()[:TEXT_BYTES].decode("utf-8", "ignore")
         if self.kind == "enum" and isinstance(value, str) and not is_number(value):
             wanted = bare(value).lower().replace(" ", "-").replace("_", "-")
             if wanted not in self.choices:
@@ -236,6 +235,13 @@ def preview_name(name: str) -> str:
 
 
 _PREVIEWED = {named: replace(p, name=named, local=True) for p in PARAMETERS.values() if (named := preview_name(p.name))}
+
+
+def whole(text: str) -> str:
+    """A text with one character for the two halves by which JSON may have it, and without halves that stand alone."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
 
 
 def unquoted(text: str) -> str:

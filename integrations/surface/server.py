@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 import re
 import signal
 import sys
@@ -34,7 +35,7 @@ from ..same_origin import HEADERS, is_ours, own_names, same_origin
 from .access import Access, Role, TokenBucket, is_loopback, link, own_address, qr_code
 from .messages import MESSAGE_BYTES_MAX, Fire, Request, Values, is_plain_word, parse
 from .proxy import Monitors
-from .uploads import store
+from .uploads import check_content, store
 
 PAGE = Path(__file__).with_name("page")
 KINDS = {
@@ -50,6 +51,7 @@ PENDING_MAX = 1024  # values of one page that wait
 CONNECTIONS_MAX = 64  # from one address
 REQUEST_TIMEOUT_S = 10.0  # from the beginning of a connection
 REPORT_INTERVAL_S = 0.5
+REFUSAL_INTERVAL_S = 1.0  # between two messages to a page about what was not obeyed
 SEND_TIMEOUT_S = 10.0  # after which a page that takes nothing is disconnected
 HEARTBEAT_S = 10.0
 MESSAGES_PER_S, MESSAGES_AT_ONCE = 2000.0, 2000.0  # of each page; one that sends more is read more slowly
@@ -61,6 +63,7 @@ UPLOADS_MAX = 4  # at the same time
 STATE_TIMEOUT_S = 10.0  # for the first state of a show that is just starting
 STILL = re.compile(r"[0-9a-zA-Z_-]{4,128}\.jpg")
 TOKEN_HINT = "this page needs its link: open the one that `wj play` printed, or scan its code"
+logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -91,6 +94,7 @@ class Client:
     texts: dict[str, str] = field(default_factory=dict)  # encoded messages of which only the latest matters, by kind
     replies: list[str] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    refused_at: float | None = None  # time.monotonic() when it was last told that a message was not obeyed
     requests: set[int] = field(default_factory=set)  # the open ones, by the number that the control process knows
 
     def queue_values(self, values: dict[str, Any]) -> None:
@@ -286,7 +290,7 @@ class Surface:
         try:
             folder, name = Path(self.config.media), request.query.get("name", "")
             content = request.content.iter_chunked(256 * 1024)
-            stored = await store(folder, name, request.content_length or 0, content)
+            stored = await store(folder, name, request.content_length or 0, content, check_content)
         except ValueError as error:
             return web.Response(text=str(error), status=415, headers=HEADERS)
         except OSError as error:
@@ -332,7 +336,7 @@ class Surface:
         requests = TokenBucket(REQUESTS_PER_S, REQUESTS_AT_ONCE)
         async for received in socket:
             if received.type != aiohttp.WSMsgType.TEXT:
-                self.counts["refused"] += 1
+                self._refuse(client, "a message is JSON, as text")
                 await asyncio.sleep(messages.take(10.0))
                 continue
             arrived_at, wait = time.monotonic(), 0.0
@@ -349,11 +353,21 @@ class Surface:
                 else:
                     wait = fires.take()
                     self.controls.fire(message, arrived_at, client)
-            except ValueError:
-                self.counts["refused"] += 1
+            except ValueError as error:
+                self._refuse(client, str(error))
                 wait = max(wait, messages.take(10.0))
             if wait > 0:
                 await asyncio.sleep(wait)
+
+    def _refuse(self, client: Client, why: str) -> None:
+        """Tell a page, not too often, that a message of it was not obeyed; the log has the first of each page."""
+        self.counts["refused"] += 1
+        now = time.monotonic()
+        if client.refused_at is None:
+            logger.warning("a message of %s is not obeyed: %s", client.sender, why)
+        if client.refused_at is None or now - client.refused_at >= REFUSAL_INTERVAL_S:
+            client.refused_at = now
+            client.queue_latest("message", json.dumps({"message": {"level": "error", "text": why}}))
 
     def _ask(self, client: Client, request: Request) -> None:
         self.counts["requests"] += 1

@@ -1,20 +1,24 @@
-"""Files that a page sends, stored in the folder `media` beside the show."""
+"""Files that a page sends, stored in the folder `media` beside the show, if they are what their names tell."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
 import shutil
+import sys
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-KINDS = {
-    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"),
-    *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff"),
-    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi"),
-}
+from . import media_check
+
+IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
+SOUNDS = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff"}
+CLIPS = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi"}
+KINDS = IMAGES | SOUNDS | CLIPS
+CHECK_TIMEOUT_S = 60.0
 FILE_BYTES_MAX = 64 * 1024 * 1024
 FREE_BYTES_MIN = 512 * 1024 * 1024  # that stay free on the disk
 NAME_CHARS_MAX = 80
@@ -42,6 +46,29 @@ def safe_name(name: str) -> str:
     return f"{stem}_{kind}" if RESERVED.match(stem) else f"{stem}{kind}"
 
 
+Check = Callable[[Path, str], Awaitable[None]]
+
+
+async def check_content(path: Path, name: str) -> None:
+    """ValueError for a file that is not what its name tells, by its content. A process of its own looks at it, which a
+    hostile file may crash. One that takes too long passes: a pad reads it again before it takes it."""
+    kind = Path(name).suffix
+    what = "an image" if kind in IMAGES else "a sound" if kind in SOUNDS else "a clip"
+    nowhere = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", media_check.__name__, what, str(path), stdin=nowhere, stdout=nowhere, stderr=nowhere
+    )
+    try:
+        code = await asyncio.wait_for(process.wait(), CHECK_TIMEOUT_S)
+    except asyncio.TimeoutError:
+        return
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    if code == media_check.OTHER or code < 0:
+        raise ValueError(f"{name} is not {what}")
+
+
 class Upload:
     """One file on its way: written beside its place, and moved there once it is whole.
 
@@ -53,8 +80,8 @@ class Upload:
         if shutil.disk_usage(folder).free - size < FREE_BYTES_MIN:
             raise OSError(f"the disk of {folder} is full")
         self.path = _reserved(folder, name)
-        self._part = self.path.with_name(f".{self.path.name}.{os.urandom(4).hex()}.part")
-        self._file = self._part.open("xb")
+        self.part = self.path.with_name(f".{os.urandom(4).hex()}.part-{self.path.name}")  # with the ending of its kind
+        self._file = self.part.open("xb")
         self.size = 0
 
     def write(self, data: bytes) -> None:
@@ -63,19 +90,24 @@ class Upload:
             raise ValueError(f"a file may have {FILE_BYTES_MAX >> 20} MB at most")
         self._file.write(data)
 
+    def close(self) -> None:
+        """All of it is written to `part`."""
+        self._file.close()
+
     def finish(self) -> None:
         self._file.close()
-        self._part.replace(self.path)
+        self.part.replace(self.path)
 
     def cancel(self) -> None:
         self._file.close()
-        for path in (self._part, self.path):
+        for path in (self.part, self.path):
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
-async def store(folder: Path, name: str, size: int, chunks: AsyncIterator[bytes]) -> str:
-    """Store a file and return its name. ValueError or OSError, with the fix. size: in bytes, as announced."""
+async def store(folder: Path, name: str, size: int, chunks: AsyncIterator[bytes], check: Check | None = None) -> str:
+    """Store a file and return its name. ValueError or OSError, with the fix. size: in bytes, as announced. check: is
+    called with the file before it gets its place, and its name."""
     if size > FILE_BYTES_MAX:
         raise ValueError(f"a file may have {FILE_BYTES_MAX >> 20} MB at most")
     upload = Upload(folder, safe_name(name), size)
@@ -84,6 +116,9 @@ async def store(folder: Path, name: str, size: int, chunks: AsyncIterator[bytes]
             upload.write(chunk)
         if not upload.size:
             raise ValueError("the file is empty")
+        upload.close()
+        if check is not None:
+            await check(upload.part, upload.path.name)
         upload.finish()
     except BaseException:
         upload.cancel()

@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from ..parameters import PADS, number_text
+from ..parameters import PADS, number_text, whole
 from .keys import key_name
 from .schema import Show
 from .yaml_file import ShowError, parse, plain_spaces
@@ -76,8 +76,7 @@ def unshared(value: Any) -> Any:
 def plain(value: Any) -> Any:
     """The value as a show file would give it back: without characters that it cannot hold."""
     if isinstance(value, str):
-        value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        value = LINE_END.sub("\n", yaml.reader.Reader.NON_PRINTABLE.sub("", value))
+        value = LINE_END.sub("\n", yaml.reader.Reader.NON_PRINTABLE.sub("", whole(value)))
         return value if value == " " else plain_spaces(value).strip()
     if isinstance(value, Mapping):
         return {plain(name): plain(item) for name, item in value.items()}

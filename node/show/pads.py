@@ -11,6 +11,7 @@ from ..timing.tempo import Quantise, Span
 from .fields import ShowModel, check_path, check_values
 from .media import prompt_text
 
+NAME_CHARS_MAX = 200
 FilePath = Annotated[str | None, AfterValidator(check_path)]
 
 
@@ -23,7 +24,7 @@ class Pad(ShowModel):
     """
 
     text: str = Field(default="", max_length=TEXT_BYTES)
-    label: str = ""
+    label: str = Field(default="", max_length=NAME_CHARS_MAX)
     image: FilePath = None
     sound: FilePath = None
     video: FilePath = None
@@ -54,7 +55,7 @@ def _name(value: Any) -> Any:
     return number_text(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]  # of a bank or a cue
+Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX), BeforeValidator(_name)]  # of a bank or a cue
 
 
 def _span(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from worldjockey.integrations import ControlEvent
@@ -67,6 +69,12 @@ class Served:
             line.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             answer = line.getresponse()
             return answer.status, answer.headers, answer.read()
+
+
+def jpeg(colour: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 36), colour).save(file, "JPEG")
+    return file.getvalue()
 
 
 def free_port() -> int:
@@ -317,23 +325,52 @@ def test_a_viewer_watches_only(shared):
     assert len(shared.controls) == before
 
 
+def test_a_page_learns_what_cannot_be_understood_and_not_too_often(served):
+    with served.page() as page:
+        until(page, "hello")
+        refused = {"no JSON": "not JSON", '["set"]': "a message is", '{"set": {"energy": []}}': "a value is",
+                   '{"request": {"do": "cue/store"}}': '"id"'}  # fmt: skip
+        for text, why in refused.items():
+            page.send(text)
+            told = until(page, "message")
+            assert told["level"] == "error"
+            assert why in told["text"]
+            time.sleep(server.REFUSAL_INTERVAL_S)
+        for _ in range(20):
+            page.send("no JSON")
+        send(page, request={"id": 1, "do": "cue/store"})
+        seen = []
+        while not any("reply" in message for message in seen):
+            seen.append(json.loads(page.recv(timeout=20)))
+        assert sum("message" in message for message in seen) <= 2
+
+
+def test_a_file_that_is_not_what_its_name_tells_is_refused(served):
+    for name, what in (("x.jpg", "an image"), ("x.wav", "a sound"), ("x.mp4", "a clip")):
+        status, _, text = served.ask(f"/files?name={name}", "POST", b"#!/bin/sh\n" * 100)
+        assert (status, text.decode()) == (415, f"{name} is not {what}")
+    assert not [path for path in served.folder.rglob("*") if path.is_file()]
+
+
 def test_files_are_stored_beside_the_show_and_nowhere_else(served):
-    def upload(name: str, body: bytes = b"picture", **headers: str) -> tuple[int, str]:
+    picture, other = jpeg("red"), jpeg("blue")
+
+    def upload(name: str, body: bytes = picture, **headers: str) -> tuple[int, str]:
         status, _, text = served.ask(f"/files?name={name}", "POST", body, **headers)
         return status, text.decode()
 
     assert upload("sea.jpg") == (200, '{"path": "media/sea.jpg"}')
-    assert upload("sea.jpg", b"other") == (200, '{"path": "media/sea-2.jpg"}')
+    assert upload("sea.jpg", other) == (200, '{"path": "media/sea-2.jpg"}')
     assert upload("..%2f..%2fshow.jpg") == (200, '{"path": "media/show.jpg"}')
-    assert (served.folder / "media" / "sea.jpg").read_bytes() == b"picture"
+    assert (served.folder / "media" / "sea.jpg").read_bytes() == picture
     status, text = upload("run.py")
     assert status == 415
     assert ".jpg" in text
     assert upload("big.jpg", b"", Content_Length=str(65 << 20))[0] == 415
     assert {path.name for path in served.folder.rglob("*") if path.is_file()} == {"sea.jpg", "sea-2.jpg", "show.jpg"}
-    large = os.urandom(3 << 20)
-    assert upload("large.mp4", large)[0] == 200
-    assert (served.folder / "media" / "large.mp4").read_bytes() == large
+    large = picture + os.urandom(3 << 20)
+    assert upload("large.jpg", large)[0] == 200
+    assert (served.folder / "media" / "large.jpg").read_bytes() == large
 
 
 HOSTILE = [

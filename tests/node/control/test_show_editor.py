@@ -235,6 +235,11 @@ def test_what_another_page_moved_is_found_and_what_it_deleted_is_refused(play: A
     ("map/remove", {"index": 999}, "no map 999"),
     ("key/set", {"key": "q", "to": "cam/up"}, "no parameter 'cam/up'"), ("key/set", {"key": "?", "to": "undo"}, "kept"),
     ("show/save", {"name": "../x"}, "no file name"), ("show/save", {"name": ".hidden"}, "no file name"),
+    ("show/save", {"name": "con"}, "no file name"), ("show/save", {"name": "Aux.yaml"}, "no file name"),
+    ("show/save", {"name": "nul.show"}, "no file name"), ("show/save", {"name": "LPT1 .x"}, "no file name"),
+    ("cue/store", {"name": "x" * 201}, "name: this is a text of 200 characters at most"),
+    ("cue/edit", {"index": 0, "fields": {"name": "x" * 201}}, "name: this is a text of 200 characters at most"),
+    ("pad/edit", {"bank": 1, "pad": 1, "label": "x" * 201}, "label: this is a text of 200 characters at most"),
     ("show/save", {"name": "a/b"}, "no file name"), ("show/save", {"name": ""}, "no file name"),
 ])  # fmt: skip
 def test_what_is_not_possible_is_refused_and_changes_nothing(play: Any, do: str, fields: Any, reason: str) -> None:
@@ -431,6 +436,14 @@ def test_edits_of_the_embedded_show_are_in_a_copy_at_the_end(play: Any, tmp_path
     assert "no file" in rig.editor.keep_copy(tmp_path / "unsaved")
     (copy,) = (tmp_path / "unsaved").iterdir()
     assert "one" in Show.load(copy).favourites
+
+
+def test_characters_that_no_text_has_are_left_out_without_a_mark(play: Any) -> None:
+    rig = play()
+    odd = json.loads('"a\\ud800 \\u0000sea\\udc00 of \\ud83d\\ude00\\ud83d"')
+    rig.ask("pad/edit", bank=1, pad=1, text=odd)
+    rig.send("prompt", odd)
+    assert rig.desk.read("pad/1/text") == rig.desk.read("prompt") == "a sea of 😀"
 
 
 def test_what_waits_is_written_at_the_end(play: Any, tmp_path: Path) -> None:
