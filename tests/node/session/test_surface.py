@@ -344,3 +344,16 @@ def test_a_cue_is_stored_from_the_page_and_is_there_when_wj_starts_again(play, t
         assert [cue["name"] for cue in hello["show"]["cues"]] == ["sea", "green"]
         send(page, fire=["cue/jump", "green"])
         until(page, "values", lambda values: values.get("pad/2") == 0.5)
+
+
+def test_edits_that_cannot_be_saved_are_in_a_copy_that_the_terminal_names(play, tmp_path, wait_for):
+    show = play()
+    (tmp_path / "show.yaml").chmod(0o444)
+    with show.page() as page:
+        until(page, "hello")
+        send(page, request={"id": 1, "do": "cue/store", "name": "green", "seconds": 2})
+        until(page, "show", lambda state: "read-only" in state["error"])
+    show.end()
+    (copy,) = tmp_path.glob("show-unsaved-*.yaml")
+    assert "name: green" in copy.read_text()
+    wait_for(lambda: any("were not saved" in line and str(copy) in line for line in show.lines), 10, "the line")
