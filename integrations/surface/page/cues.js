@@ -78,7 +78,7 @@ export function Cues() {
       <button class="button" title="nothing moves by itself any more" onClick=${() => fire(onBus('cue/stop'))} ...${mapped(onBus('cue/stop'))}>Stop</button>
       <button class="button primary big go" onClick=${() => go('cue/go', chosen.value)} aria-label=${`go: ${name || 'the next cue'}`} ...${mapped(onBus('cue/go'))}>
         <b>GO</b><small>${name}</small></button></div>`}
-    ${edited.value !== null && cues[edited.value] && editable.value && html`<${CueEditor} key=${edited.value} index=${edited.value} />`}
+    ${edited.value !== null && cues[edited.value] && editable.value && html`<${CueEditor} index=${edited.value} />`}
     ${storing.value && html`<${Store} />`}`;
 }
 

@@ -372,8 +372,10 @@ def test_cues_are_stored_edited_and_moved(open_page: Opener, mock: Mock, wait_fo
     page.get_by_role("button", name="edit cue 7").click(force=True)
     page.get_by_role("button", name="Move up").click()
     wait_for(lambda: mock.show["cues"][5]["name"] == "finale")
+    assert page.get_by_role("textbox", name="name").input_value() == "finale", "the dialog stays with the cue"
     page.get_by_role("button", name="Delete").click()
     wait_for(lambda: all(cue["name"] != "finale" for cue in mock.show["cues"]))
+    assert [asked["was"] for asked in mock.requests[-2:]] == ["finale"] * 2, "which another page may have moved"
     page.get_by_role("button", name="Save", exact=True).click()
     wait_for(lambda: mock.requests[-1]["do"] == "show/save")
 
