@@ -185,6 +185,7 @@ class Mock:
         self.fires: list[list[Any]] = []
         self.requests: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
+        self.save_error, self.save_s = "", 0.0
         self._sockets: set[web.WebSocketResponse] = set()
         self._sheet = sheet()
         self._began = time.monotonic()
@@ -422,9 +423,15 @@ class Mock:
         cues, keys = self.show["cues"], self.show["keys"]
         changed = not do.startswith(("prompt/", "stills/", "surface/"))
         if do == "show/save":
-            self.show["unsaved"] = False
-        elif changed:
-            self.show["unsaved"] = True
+            await asyncio.sleep(self.save_s)
+            if self.save_error:
+                raise ValueError(self.save_error)
+            if f.get("name"):
+                self.show["file"] = f"/home/vj/{f['name']}.yaml"
+            self.show.update(unsaved=False, error="")
+        elif changed:  # edits go into the file by themselves
+            self.show.update(unsaved=bool(self.save_error) or not self.show["file"])
+            self.show["error"] = f"not saved: {self.save_error}" if self.save_error and self.show["file"] else ""
         result: Any = None
         if do == "pad/edit":
             pad = self._pad(f.pop("bank"), f.pop("pad"))
@@ -551,7 +558,8 @@ class Mock:
                     try:
                         reply = {"id": asked["id"], "result": await self._answer(asked["do"], **fields)}
                     except (KeyError, IndexError, ValueError, TypeError) as error:
-                        reply = {"id": asked["id"], "error": f"{asked['do']}: {error!r}"}
+                        told = str(error) if self.save_error else f"{asked['do']}: {error!r}"
+                        reply = {"id": asked["id"], "error": told}
                     await socket.send_str(json.dumps({"reply": reply}))
         finally:
             self._sockets.discard(socket)

@@ -2,8 +2,8 @@
 
 import { cls, html, signal, useEffect, useRef, useState } from './html.js';
 import { fire, request } from './socket.js';
-import { bus, cueStatus, editable, onBus, operator, say, show, statusAt } from './state.js';
-import { Dialog } from './dialog.js';
+import { bus, cueStatus, editable, onBus, operator, show, statusAt } from './state.js';
+import { DeleteButton, Dialog, useWork } from './dialog.js';
 import { Choice, mapped } from './widgets.js';
 
 /** The cue that was clicked: what go and jump take. @type {import('./vendor/signals.js').Signal<number | null>} */
@@ -26,6 +26,16 @@ function go(how, index) {
   else fire(onBus(how), nameOf(index));
   chosen.value = null;
 }
+
+/** "8.0 bar" is "8 bars", "1.0 beat" is "1 beat"; all else stays as it is.
+ * @template T
+ * @param {T} time */
+export function musical(time) {
+  const [, count, unit] = /^([\d.]+) *(beat|bar|phrase)s?$/.exec(String(time)) ?? [];
+  return unit ? `${Number(count)} ${unit}${Number(count) === 1 ? '' : 's'}` : time;
+}
+/** @param {string | number} time seconds, or as in "8 bars" */
+const inWords = time => Number.isFinite(Number(time)) ? `${Number(time)} s` : musical(time);
 
 /** @param {number} seconds */
 const clock = seconds => seconds >= 60 ? `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, '0')}` : seconds.toFixed(1);
@@ -52,12 +62,12 @@ function Countdown({ seconds, of, what }) {
 /** @param {{index: number}} props */
 function CueRow({ index }) {
   const cue = show.value.cues[index], { now, next, waiting, follow, moving } = cueStatus.value, isNow = now === index, isNext = next === index;
-  const time = cue.transition || (cue.seconds === null || cue.seconds === undefined ? '' : `${cue.seconds} s`);
+  const time = musical(cue.transition) || (cue.seconds === null || cue.seconds === undefined ? '' : `${cue.seconds} s`);
   return html`<li class=${cls('cue', isNow && 'now', isNext && 'next', chosen.value === index && 'chosen')} aria-current=${isNow ? 'step' : undefined}>
     <button class="text" aria-label=${`cue ${index + 1}: ${cue.name}${isNow ? ', now' : isNext ? ', next' : ''}`} aria-pressed=${chosen.value === index} disabled=${!operator.value}
-      title="click: choose it for go; double click: go" onClick=${() => chosen.value = chosen.value === index ? null : index} onDblClick=${() => go('cue/go', index)} ...${mapped(onBus('cue/go'))}>
+      title="click: choose it for go; double click: go" onClick=${() => chosen.value = chosen.value === index ? null : index} onDblClick=${() => go('cue/go', index)} ...${mapped(onBus('cue/go'), false)}>
       <span class="n">${index + 1}</span><span class="name">${cue.name || cue.prompt || '(no name)'}</span>
-      ${cue.follow ? html`<span class="follow" title=${`the next one follows after ${cue.follow}`}>↓ ${typeof cue.follow === 'number' ? `${cue.follow} s` : cue.follow}</span>` : ''}
+      ${cue.follow ? html`<span class="follow" title=${`the next one follows after ${inWords(cue.follow)}`}>↓ ${inWords(cue.follow)}</span>` : ''}
       ${waiting?.index === index ? html`<${Countdown} what="waits" seconds=${waiting.seconds} />` : ''}
       ${isNow && moving ? html`<${Countdown} what="moves" seconds=${moving.left} of=${moving.of} />` : ''}
       ${follow?.index === index ? html`<${Countdown} what="follows" seconds=${follow.seconds} />` : ''}
@@ -89,19 +99,14 @@ export function CuesBar() {
 
 function Store() {
   const [name, setName] = useState(''), [seconds, setSeconds] = useState('2');
-  const close = () => storing.value = false;
+  const close = () => storing.value = false, { busy, error, run } = useWork();
   const save = async () => {
-    try {
-      await request('cue/store', { name: name.trim() || `cue ${show.value.cues.length + 1}`, seconds: Number(seconds) || 0 });
-      close();
-    } catch (error) {
-      say(/** @type {Error} */ (error).message, true);
-    }
+    if (await run(() => request('cue/store', { name: name.trim() || `cue ${show.value.cues.length + 1}`, seconds: Number(seconds) || 0 }))) close();
   };
-  return html`<${Dialog} title="Store what the program is now" onClose=${close}><form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(); }}>
+  return html`<${Dialog} title="Store what the program is now" error=${error} onClose=${close}><form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(); }}>
     <label><span>name</span><input type="text" autofocus value=${name} placeholder=${`cue ${show.value.cues.length + 1}`} onInput=${(/** @type {any} */ event) => setName(event.currentTarget.value)} /></label>
     <label><span>seconds</span><input type="text" inputmode="decimal" value=${seconds} onInput=${(/** @type {any} */ event) => setSeconds(event.currentTarget.value)} /></label>
-    <div class="row ends"><button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary">Store</button></div></form></${Dialog}>`;
+    <div class="row ends"><button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" disabled=${busy}>${busy ? 'Storing…' : 'Store'}</button></div></form></${Dialog}>`;
 }
 
 /** "energy 0.4, act dance" and back.
@@ -117,20 +122,15 @@ const parsed = text => Object.fromEntries(text.split(',').map(entry => entry.tri
 function CueEditor({ index }) {
   const [cue] = useState(() => show.value.cues[index]), last = show.value.cues.length - 1; // as it was when the dialog opened
   const [fields, setFields] = useState({
-    name: cue.name ?? '', prompt: cue.prompt ?? '', time: cue.transition || (cue.seconds === null || cue.seconds === undefined ? '' : String(cue.seconds)), curve: cue.curve || 'smooth',
-    quantise: cue.quantise ?? '', follow: cue.follow === null || cue.follow === undefined ? '' : String(cue.follow), values: written(cue.values),
+    name: cue.name ?? '', prompt: cue.prompt ?? '', time: musical(cue.transition) || (cue.seconds === null || cue.seconds === undefined ? '' : String(cue.seconds)), curve: cue.curve || 'smooth',
+    quantise: cue.quantise ?? '', follow: String(musical(cue.follow) ?? ''), values: written(cue.values),
     pads: cue.pads === null || cue.pads === undefined ? '' : written(cue.pads) || 'none',
   });
-  const close = () => edited.value = null;
+  const close = () => edited.value = null, { busy, error, run } = useWork();
   /** @param {string} what
    * @param {Record<string, any>} more */
   const act = async (what, more, stay = false) => {
-    try {
-      await request(what, { index, ...more });
-      if (!stay) close();
-    } catch (error) {
-      say(/** @type {Error} */ (error).message, true);
-    }
+    if (await run(() => request(what, { index, ...more })) && !stay) close();
   };
   const save = () => {
     const time = fields.time.trim(), plain = time !== '' && Number.isFinite(Number(time));
@@ -140,7 +140,7 @@ function CueEditor({ index }) {
       quantise: fields.quantise || null, follow: fields.follow.trim() === '' ? null : Number.isFinite(Number(fields.follow)) ? Number(fields.follow) : fields.follow.trim(),
       values: parsed(fields.values), pads: fields.pads.trim() === '' ? null : fields.pads.trim() === 'none' ? {} : parsed(fields.pads),
     };
-    const before = /** @type {Record<string, any>} */ (cue); // only what was changed: all else stays as it is written in the file
+    const before = /** @type {Record<string, any>} */ ({ ...cue, transition: musical(cue.transition), follow: musical(cue.follow) }); // only what was changed: all else stays as it is written in the file
     act('cue/edit', { was: cue.name, fields: Object.fromEntries(Object.entries(changed).filter(([field, worth]) => JSON.stringify(worth ?? null) !== JSON.stringify(before[field] ?? null))) });
   };
   /** @param {keyof typeof fields} field
@@ -152,8 +152,8 @@ function CueEditor({ index }) {
    * @param {string} label
    * @param {string[]} choices */
   const choice = (field, label, choices) => html`<label><span>${label}</span><select value=${fields[field]} onChange=${(/** @type {any} */ event) => setFields({ ...fields, [field]: event.currentTarget.value })}>
-    ${choices.map(one => html`<option value=${one} selected=${one === fields[field]}>${one || 'as the show'}</option>`)}</select></label>`;
-  return html`<${Dialog} title=${`Cue ${index + 1}`} onClose=${close}><form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(); }}>
+    ${choices.map(one => html`<option value=${one} selected=${one === fields[field]}>${one || "the show's own"}</option>`)}</select></label>`;
+  return html`<${Dialog} title=${`Cue ${index + 1}`} error=${error} onClose=${close}><form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(); }}>
     ${row('name', 'name')}${row('prompt', 'prompt', 'stays as it is')}${row('time', 'time', 'seconds, or 2 beats, or 1 bar')}
     ${choice('curve', 'curve', ['smooth', 'linear', 'exp'])}${choice('quantise', 'waits for', ['', 'none', 'beat', 'bar', 'phrase'])}${row('follow', 'follow', 'seconds, or 8 bars; empty: none')}
     ${row('pads', 'pads', 'stay as they are; none: all down; storm 0.8, 2 0.5')}${row('values', 'values', 'energy 0.4, act dance')}
@@ -161,6 +161,6 @@ function CueEditor({ index }) {
       <button type="button" class="button" disabled=${index === last} onClick=${() => { act('cue/move', { was: cue.name, to: index + 1 }, true); edited.value = index + 1; }}>Move down</button>
       <span class="end"></span>
       <button type="button" class="button" title="overwrite it with what the program is now" onClick=${() => act('cue/store', { name: fields.name, seconds: cue.seconds })}>Store over</button>
-      <button type="button" class="button" onClick=${() => act('cue/delete', { was: cue.name })}>Delete</button></div>
-    <div class="row ends"><button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary">Save to the show</button></div></form></${Dialog}>`;
+      <${DeleteButton} label="Delete" onSure=${() => act('cue/delete', { was: cue.name })} /></div>
+    <div class="row ends"><button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" disabled=${busy}>${busy ? 'Applying…' : 'Apply'}</button></div></form></${Dialog}>`;
 }

@@ -1,9 +1,10 @@
-// A box over the page, for what is edited. Escape closes it, and the focus goes back to where it was.
+// A box over the page, for what is edited. Escape closes it, and the focus goes back to where it was. What fails is said in the box, and
+// what was typed stays.
 
-import { html, useEffect, useRef } from './html.js';
+import { cls, html, useEffect, useRef, useState } from './html.js';
 
-/** @param {{title: string, onClose: () => void, children: any}} props */
-export function Dialog({ title, onClose, children }) {
+/** @param {{title: string, error?: string, onClose: () => void, children: any}} props */
+export function Dialog({ title, error, onClose, children }) {
   const box = useRef(/** @type {any} */ (null));
   useEffect(() => {
     const before = /** @type {HTMLElement | null} */ (document.activeElement), dialog = /** @type {HTMLDialogElement} */ (box.current);
@@ -18,6 +19,44 @@ export function Dialog({ title, onClose, children }) {
       onPointerDown=${(/** @type {Event} */ event) => { event.stopPropagation(); if (event.target === box.current) onClose(); }}
       onClick=${(/** @type {Event} */ event) => event.stopPropagation()}>
     <header><h2>${title}</h2><button class="button close" aria-label="close" onClick=${onClose}>×</button></header>
+    ${error ? html`<p class="error" role="alert">${error}</p>` : ''}
     <div class="content">${children}</div>
   </dialog>`;
+}
+
+/** Work that takes a moment: whether it is under way, and why it failed. `run` resolves to whether it was done. */
+export function useWork() {
+  const [busy, setBusy] = useState(false), [error, setError] = useState('');
+  return {
+    busy, error,
+    /** @param {() => Promise<any>} work */
+    run: async work => {
+      setBusy(true);
+      setError('');
+      try {
+        await work();
+        return true;
+      } catch (problem) {
+        setError(/** @type {Error} */ (problem).message);
+        return false;
+      } finally {
+        setBusy(false);
+      }
+    },
+  };
+}
+
+const ASK_MS = 3000;
+
+/** A button that asks once before it deletes.
+ * @param {{label: string, children?: any, class?: string, onSure: () => void}} props label: what is read out, as in "unmap CC 1" */
+export function DeleteButton({ label, children, class: more, onSure }) {
+  const [asking, setAsking] = useState(false), timer = useRef(0), really = `Really ${label[0].toLowerCase()}${label.slice(1)}?`;
+  useEffect(() => () => clearTimeout(timer.current), []);
+  return html`<button type="button" class=${cls('button', asking ? 'asking' : more)} aria-label=${asking ? really : label} onClick=${() => {
+    clearTimeout(timer.current);
+    setAsking(!asking);
+    if (asking) onSure();
+    else timer.current = window.setTimeout(() => setAsking(false), ASK_MS);
+  }}>${asking ? (children ? 'Really?' : really) : children ?? label}</button>`;
 }

@@ -3,11 +3,10 @@
 import { Acts } from './acts.js';
 import { Camera, CameraBar } from './camera.js';
 import { Cues, CuesBar } from './cues.js';
-import { Dialog } from './dialog.js';
 import { Favourites } from './favourites.js';
 import { listen as listenToGamepads } from './gamepad.js';
 import { Glance, Health } from './health.js';
-import { cls, effect, html, render, signal, useState } from './html.js';
+import { cls, effect, html, render, signal } from './html.js';
 import { listen as listenToKeys } from './keyboard.js';
 import { Levels, Safety } from './levels.js';
 import { Links } from './links.js';
@@ -17,7 +16,8 @@ import { Pads, PadsBar } from './pads.js';
 import { Parameters } from './parameters.js';
 import { PromptB, PromptLine, PromptWords } from './prompt.js';
 import { Bus, Screen, Take } from './screens.js';
-import { connect, request } from './socket.js';
+import { naming, SaveAs, SaveButton } from './save.js';
+import { connect } from './socket.js';
 import { Snapshots } from './snapshots.js';
 import { Sound, SoundBar } from './sound.js';
 import { bus, drawer, editable, editing, line, mapMode, notice, operator, part, performing, role, say, show, value } from './state.js';
@@ -55,8 +55,11 @@ function Drawer() {
   const open = DRAWERS[drawer.value];
   if (!open) return null;
   return html`<aside class=${cls('panel', 'drawer', drawer.value)} aria-label=${open.title}><header><h2>${open.title}</h2><span class="end"></span>
-    <button class="button icon" aria-label=${`close ${open.title}`} onClick=${() => { if (mapMode.value) setMapMode(false); drawer.value = ''; }}>×</button></header><div class="body" tabindex="0"><${open.part} /></div></aside>`;
+    <button class="button icon" aria-label=${`close ${open.title}`} onClick=${() => drawer.value = ''}>×</button></header><div class="body" tabindex="0"><${open.part} /></div></aside>`;
 }
+
+/** The maps, over a picture, so that every control can be clicked. */
+const MapList = () => html`<aside class="panel drawer map-list" aria-label="Map mode"><div class="body" tabindex="0"><${Maps} /></div></aside>`;
 
 function Menu() {
   return html`<div class="menu" role="group" aria-label="more">
@@ -66,52 +69,33 @@ function Menu() {
       editing.value = false;
       if (mapMode.value) setMapMode(false);
     }}>Perform</button>`}
-    <select class="open" aria-label="open" value=${drawer.value} onChange=${(/** @type {any} */ event) => { drawer.value = event.currentTarget.value; event.currentTarget.blur(); }}>
+    <select class="open" aria-label="open" value=${drawer.value} onChange=${(/** @type {any} */ event) => {
+      if (event.currentTarget.value === 'save as') naming.value = true;
+      else drawer.value = event.currentTarget.value;
+      event.currentTarget.value = drawer.value;
+      event.currentTarget.blur();
+    }}>
       <option value="">${drawer.value ? 'Close' : 'More…'}</option>
-      ${Object.entries(DRAWERS).filter(([, one]) => !one.operators || operator.value).map(([name, { title }]) => html`<option value=${name} selected=${drawer.value === name}>${title}</option>`)}</select></div>`;
+      ${Object.entries(DRAWERS).filter(([, one]) => !one.operators || operator.value).map(([name, { title }]) => html`<option value=${name} selected=${drawer.value === name}>${title}</option>`)}
+      ${editable.value && html`<option value="save as">Save as…</option>`}</select></div>`;
 }
 
 function Title() {
-  const { name, unsaved, file, error } = show.value;
-  return html`<div class="title"><h1 title=${file || 'the embedded show'}>${name || 'worldjockey'}</h1>
-    ${error ? html`<span class="bad" title=${error}>!</span>` : ''}
-    ${editable.value && html`<button class=${cls('button', unsaved && 'primary')} disabled=${!unsaved} title=${unsaved ? `write ${file || 'a show file'}` : 'everything is saved'}
-      onClick=${() => { if (file) save(); else naming.value = true; }}>${unsaved ? 'Save' : 'Saved'}</button>`}
-    ${naming.value && html`<${SaveAs} />`}</div>`;
-}
-
-/** @param {string} [name] */
-async function save(name) {
-  try {
-    await request('show/save', name ? { name } : {});
-    say('Saved');
-    naming.value = false;
-  } catch (error) {
-    say(/** @type {Error} */ (error).message, true);
-  }
-}
-
-const naming = signal(false);
-
-/** The embedded show has no file yet. */
-function SaveAs() {
-  const [name, setName] = useState(show.peek().name || 'show');
-  return html`<${Dialog} title="Save the show as" onClose=${() => naming.value = false}><form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(name); }}>
-    <label><span>file</span><input type="text" value=${name} onInput=${(/** @type {any} */ event) => setName(event.currentTarget.value)} /></label>
-    <div class="row ends"><button type="button" class="button" onClick=${() => naming.value = false}>Cancel</button><button class="button primary">Save</button></div></form></${Dialog}>`;
+  return html`<div class="title"><h1 title=${show.value.file || 'the embedded show'}>${show.value.name || 'worldjockey'}</h1>
+    ${operator.value && html`<${SaveButton} />`}</div>`;
 }
 
 function Desk() {
   return html`<div class="desk">
     <header class="top"><${Title} /><${Bus} /><${Tempo} /><span class="end"></span><${Safety} /><${Glance} /><${Menu} /></header>
     <main><div class="left">
-      <div class="screens"><${Screen} which="program" /><${Take} /><${Screen} which="preview" /></div>
+      <div class="screens"><${Screen} which="program" /><${Take} /><${Screen} which="preview" />${mapMode.value && html`<${MapList} />`}</div>
       ${operator.value ? html`<${PromptPanel} />` : html`<p class="panel prompt-shown">${value('prompt').value}</p>`}
       <${PadsOrTry} />
-      <div class="bottom">${operator.value && html`<${Panel} name="acts-panel" title="acts"><${Acts} /></${Panel}>
-        <${Panel} name="levels-panel" title="levels"><${Levels} /></${Panel}>`}
+      ${operator.value && html`<div class="bottom"><${Panel} name="acts-panel" title="acts"><${Acts} /></${Panel}>
+        <${Panel} name="levels-panel" title="levels"><${Levels} /></${Panel}>
         <${Panel} name="sound-panel" title="sound" bar=${html`<${SoundBar} />`}><${Sound} /></${Panel}>
-        ${operator.value && html`<${Panel} name="modulators-panel" title="modulators"><${Modulators} /></${Panel}>`}</div>
+        <${Panel} name="modulators-panel" title="modulators"><${Modulators} /></${Panel}></div>`}
     </div><div class="right">
       ${drawer.value ? html`<${Drawer} />` : html`<${Panel} name="cues-panel" title="cues" bar=${html`<${CuesBar} />`}><${Cues} /></${Panel}>
         ${operator.value && html`<${Panel} name="camera-panel" title="camera" bar=${html`<${CameraBar} />`}><${Camera} /></${Panel}>`}`}
@@ -125,13 +109,13 @@ function Phone() {
   const tabs = operator.value ? TABS : ['cues', 'more'], now = tabs.includes(tab.value) ? tab.value : tabs[0];
   return html`<div class="phone">
     <header class="top"><${Glance} /><span class="end"></span><${BeatLights} /><${Bus} /></header>
-    <${Screen} key=${bus.value} which=${bus.value} />
-    <main>${now === 'play' && html`<${Favourites} />`}
+    <div class="screens"><${Screen} key=${bus.value} which=${bus.value} />${mapMode.value && html`<${MapList} />`}</div>
+    <main>${now === 'play' && html`<section class="panel prompt-panel play-prompt" aria-label="prompt"><${PromptLine} /></section><${Favourites} />`}
       ${now === 'pads' && html`<${PadsOrTry} />`}
       ${now === 'prompt' && html`<${PromptPanel} />`}
       ${now === 'cues' && html`<${Panel} name="cues-panel" title="cues" bar=${html`<${CuesBar} />`}><${Cues} /></${Panel}>`}
       ${now === 'camera' && html`<${Panel} name="camera-panel" title="camera" bar=${html`<${CameraBar} />`}><${Camera} /></${Panel}><${Panel} name="acts-panel" title="acts"><${Acts} /></${Panel}>`}
-      ${now === 'more' && html`<div class="more"><${Title} /><${Menu} /><${Safety} /><${Take} /><${Tempo} />${operator.value && html`<${Levels} />`}<${Sound} /></div>`}</main>
+      ${now === 'more' && html`<div class="more"><${Title} /><${Menu} /><${Safety} /><${Take} /><${Tempo} />${operator.value && html`<${Levels} /><${Sound} />`}</div>`}</main>
     <nav role="tablist" aria-label="parts">${tabs.map(name => html`<button role="tab" aria-selected=${now === name} onClick=${() => { tab.value = name; drawer.value = ''; }}>${name}</button>`)}</nav>
     <${Drawer} /></div>`;
 }
@@ -139,6 +123,7 @@ function Phone() {
 function Surface() {
   if (!role.value) return html`<div class="wait" role="status"><h1>worldjockey</h1><p>${line.value === 'lost' ? 'No connection to the show. Trying again.' : 'Connecting'}</p></div>`;
   return html`${phone.value ? html`<${Phone} />` : html`<${Desk} />`}
+    ${naming.value && editable.value && html`<${SaveAs} />`}
     <div class="notice" role="status" aria-live="polite">${line.value !== 'open' ? html`<p class="bad">No connection to the show: trying again.</p>` : notice.value && html`<p class=${cls(notice.value.bad && 'bad')}>${notice.value.text}</p>`}</div>`;
 }
 

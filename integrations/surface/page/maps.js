@@ -1,5 +1,6 @@
 // Map mode: click anything, then move a MIDI control, press a key, a gamepad button or stick, or send an OSC message.
 
+import { DeleteButton } from './dialog.js';
 import { cls, computed, html } from './html.js';
 import { ask } from './socket.js';
 import { drawer, editable, learning, mapMode, parameter, show } from './state.js';
@@ -16,11 +17,8 @@ const doubled = computed(() => {
 /** @param {boolean} on */
 export function setMapMode(on) {
   mapMode.value = on && editable.value;
-  if (on) drawer.value = 'maps';
-  else {
-    if (learning.value) ask('map/cancel');
-    if (drawer.value === 'maps') drawer.value = '';
-  }
+  if (drawer.value === 'maps') drawer.value = ''; // in Map mode the list lies over a picture, where it covers no control
+  if (!on && learning.value) ask('map/cancel');
 }
 
 // In Map mode a click on a control chooses it, and does nothing else.
@@ -72,7 +70,7 @@ function MapRow({ map, index }) {
   const choice = (field, choices) => html`<select aria-label=${`${field} of ${map.text} for ${map.to}`} disabled=${!editable.value} value=${map[field]}
     onChange=${(/** @type {any} */ event) => edit(field, event.currentTarget.value)}>${choices.map(one => html`<option value=${one} selected=${one === map[field]}>${one}</option>`)}</select>`;
   return html`<li class=${cls(clash && 'clash', learning.value?.to === map.to && 'on')}><span class="kind">${map.kind}</span><span class="source">${map.text}</span><span class="to">${map.to}</span>
-    ${editable.value ? html`<button class="button icon" aria-label=${`unmap ${map.text} from ${map.to}`} onClick=${() => ask('map/remove', { index, was })}>×</button>` : ''}
+    ${editable.value ? html`<${DeleteButton} class="icon" label=${`unmap ${map.text} from ${map.to}`} onSure=${() => ask('map/remove', { index, was })}>×</${DeleteButton}>` : ''}
     ${ranged && !map.locked && html`<span class="range">${number('low')}–${number('high')}${choice('curve', CURVES)}${map.takeover ? choice('takeover', TAKEOVERS) : ''}</span>`}
     ${clash && html`<small class="why">${map.text} plays more than one parameter</small>`}</li>`;
 }
@@ -86,8 +84,8 @@ export function Maps() {
   return html`<div class="maps">
     <p class=${cls('learning', to && 'on')} aria-live="polite">${to ? html`Now move a MIDI control, press a key or a gamepad button, or send an OSC message for <b>${to}</b>.
         <button class="button" onClick=${() => ask('map/cancel')}>Cancel</button>`
-      : mapMode.value ? 'Click the control that you want to map.' : editable.value ? html`<button class="button" onClick=${() => setMapMode(true)}>Map a control</button>` : ''}</p>
-    <ul aria-label="maps">${own.map(draw)}${!own.length && html`<li class="none faint">nothing but the defaults</li>`}</ul>
+      : mapMode.value ? html`Click the control that you want to map.<button class="button" onClick=${() => setMapMode(false)}>Done</button>` : editable.value ? html`<button class="button" onClick=${() => setMapMode(true)}>Map a control</button>` : ''}</p>
+    ${mapMode.value && html`<h3>Maps</h3>`}<ul aria-label="maps">${own.map(draw)}${!own.length && html`<li class="none faint">nothing but the defaults</li>`}</ul>
     <h3>Keys</h3><${KeyList} />
     ${defaults.length ? html`<h3>Defaults</h3><ul aria-label="default maps">${defaults.map(draw)}</ul>` : ''}</div>`;
 }
@@ -95,6 +93,6 @@ export function Maps() {
 /** All keys and what they do. */
 export function KeyList() {
   return html`<ul class="keys" aria-label="keys">${Object.entries(show.value.keys).map(([key, to]) => html`<li key=${key}><kbd>${keyName(key)}</kbd><span class="to">${to}</span>
-    ${mapMode.value && editable.value && html`<button class="button icon" aria-label=${`unmap key ${keyName(key)}`} onClick=${() => ask('key/remove', { key })}>×</button>`}</li>`)}
+    ${mapMode.value && editable.value && html`<${DeleteButton} class="icon" label=${`unmap key ${keyName(key)}`} onSure=${() => ask('key/remove', { key })}>×</${DeleteButton}>`}</li>`)}
     <li><kbd>F</kbd><span class="to">full screen</span></li><li><kbd>?</kbd><span class="to">this list</span></li></ul>`;
 }

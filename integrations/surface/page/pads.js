@@ -1,17 +1,17 @@
-// Sixteen pads of the open bank. A tap toggles a pad, a longer press holds it only while pressed, a drag sets its weight: from the press
-// up or down, or along the bar at its lower edge.
+// Sixteen pads of the open bank. A tap toggles a pad, a longer press holds it only while pressed, a drag sets its weight: up or down from
+// what it was, or along the bar at its lower edge.
 
 import { cls, computed, effect, html, signal, useRef, useState } from './html.js';
-import { ask, fire, press, request, set, upload } from './socket.js';
+import { fire, press, request, set, upload } from './socket.js';
 import { bus, editable, editing, grab, kept, letGo, line, onBus, operator, part, say, show, stills, value } from './state.js';
-import { Dialog } from './dialog.js';
+import { Dialog, useWork } from './dialog.js';
 import { clamp, keyName, mapped } from './widgets.js';
 
 const HOLD_MS = 350;
 const DRAG_PX = 6;
 const TRAVEL_PX = 110; // from 0 to 1
 const BAR_PX = 24; // of a pad's lower edge, where a drag sets its weight
-const BAR_MS = 120;
+const PRESS_MS = 200; // until a press that does not move counts as a longer one, so that a drag does not flash the whole weight
 
 /** What a tap does. @type {import('./vendor/signals.js').Signal<'toggle' | 'hold' | 'solo'>} */
 export const tapMode = kept('tap', /** @type {'toggle' | 'hold' | 'solo'} */ ('toggle'));
@@ -65,19 +65,19 @@ function PadCell({ n }) {
   const key = Object.entries(show.value.keys).find(([, to]) => to === `pad/${n}`)?.[0];
   const edit = editing.value && editable.value;
 
-  // A press acts at once, and a drag from there is relative to what it made of the pad. Only above the bar along the lower edge does it
-  // wait for a moment, so that a drag of the bar does not flash the whole weight.
+  // A tap acts when it ends, a longer press after a moment: until then it may become a drag, which begins at the weight that the pad has.
+  // Where a tap holds, it acts at once.
   /** @param {PointerEvent} event */
   function down(event) {
     if (event.button || finger.current || !operator.value || edit) return;
     const cell = /** @type {Element} */ (event.currentTarget), box = cell.getBoundingClientRect();
     cell.setPointerCapture(event.pointerId);
-    const bar = box.bottom - event.clientY < Math.min(BAR_PX, box.height * 0.3), waits = bar && tapMode.value !== 'hold';
+    const bar = box.bottom - event.clientY < Math.min(BAR_PX, box.height * 0.3), waits = tapMode.value !== 'hold';
     const held = finger.current = {
-      id: event.pointerId, x: event.clientX, y: event.clientY, box, bar, from: weight > 0 && tapMode.value === 'toggle' ? weight : 1, dragging: false, timer: 0,
+      id: event.pointerId, x: event.clientX, y: event.clientY, box, bar, from: waits ? weight : 1, dragging: false, timer: 0,
       up: /** @type {null | (() => void)} */ (waits ? null : padPress(name)),
     };
-    if (waits) held.timer = window.setTimeout(() => held.up = padPress(name), BAR_MS);
+    if (waits) held.timer = window.setTimeout(() => held.up = padPress(name), PRESS_MS);
   }
   /** @param {PointerEvent} event */
   function move(event) {
@@ -85,7 +85,6 @@ function PadCell({ n }) {
     if (held?.id !== event.pointerId) return;
     if (!held.dragging && Math.abs(held.bar ? event.clientX - held.x : event.clientY - held.y) > DRAG_PX) {
       held.dragging = true;
-      held.y = event.clientY;
       clearTimeout(held.timer);
       grab(name);
     }
@@ -98,7 +97,7 @@ function PadCell({ n }) {
     if (held?.id !== event.pointerId) return;
     finger.current = null;
     clearTimeout(held.timer);
-    if (!held.dragging) (held.up ?? padPress(name))();
+    if (!held.dragging) (held.up ?? (event.type === 'pointercancel' ? () => {} : padPress(name)))();
     else {
       if (tapMode.value === 'hold') set(name, 0);
       letGo(name);
@@ -121,7 +120,7 @@ function PadCell({ n }) {
     event.preventDefault();
     setOver(false);
     const file = event.dataTransfer?.files[0];
-    if (file && editable.value) await putFile(n, file);
+    if (file && editable.value) await putFile(n, file).catch((/** @type {Error} */ error) => say(error.message, true));
   }
   return html`<div class=${cls('pad', weight > 0 && 'up', over && 'over', !label && 'bare', edit && 'editing')} role="slider" tabindex=${operator.value ? 0 : -1} aria-disabled=${!operator.value || undefined}
       aria-label=${`pad ${n}${label ? `: ${label}` : ''}`} aria-valuemin="0" aria-valuemax="1" aria-valuenow=${weight} aria-valuetext=${`${Math.round(weight * 100)}%`}
@@ -135,26 +134,21 @@ function PadCell({ n }) {
       ...${mapped(name)}>
     ${picture && html`<img src=${picture} alt="" draggable=${false} />`}
     <i class="weight"></i>
-    <span class="n">${n}${key && key !== String(n) ? html`<kbd>${keyName(key)}</kbd>` : ''}</span>
+    <span class="n">${n}${operator.value && key && key !== String(n) ? html`<kbd>${keyName(key)}</kbd>` : ''}</span>
     ${weight > 0 && html`<output>${Math.round(weight * 100)}</output>`}
-    ${!picture && pad?.label && (pad.prompt || pad.text) && html`<span class="said">${pad.prompt || pad.text}</span>`}
-    <span class="label">${label}</span>
+    <span class="words-on-it">${!picture && pad?.label && (pad.prompt || pad.text) && html`<span class="said">${pad.prompt || pad.text}</span>`}<span class="label">${label}</span></span>
   </div>`;
 }
 
-/** @param {number} n
+/** Rejects with one plain line.
+ * @param {number} n
  * @param {File} file */
 async function putFile(n, file) {
   const kind = /^(image|audio|video)\//.exec(file.type)?.[1] ?? '';
   const field = /** @type {Record<string, string>} */ ({ image: 'image', audio: 'sound', video: 'video' })[kind];
-  if (!field) return say(`${file.name}: a pad takes a picture, a sound or a video`, true);
-  try {
-    const path = await upload(file);
-    await ask('pad/edit', { bank: bankIndex.value + 1, pad: n, [field]: path });
-    say(`${file.name} is on pad ${n}`);
-  } catch (error) {
-    say(/** @type {Error} */ (error).message, true);
-  }
+  if (!field) throw new Error(`${file.name}: a pad takes a picture, a sound or a video`);
+  await request('pad/edit', { bank: bankIndex.value + 1, pad: n, [field]: await upload(file) });
+  say(`${file.name} is on pad ${n}`);
 }
 
 /** @param {{count?: number}} props */
@@ -166,18 +160,20 @@ export function Pads({ count = 16 }) {
   </div>`;
 }
 
+/** @param {'program' | 'preview'} which */
+export const padsUp = which => Array.from({ length: 16 }, (_, i) => `${which === 'preview' ? 'preview/' : ''}pad/${i + 1}`).filter(name => Number(value(name).value) > 0);
+export const allDown = () => { for (const name of padsUp(bus.peek())) press(name, 0); };
+
 /** The banks, what a tap does, and whether pads are being edited. */
 export function PadsBar() {
   const { banks } = show.value;
-  const modes = { toggle: 'tap: on and off; press longer: only while pressed; drag up or down, or along the lower edge: weight', hold: 'only while pressed', solo: 'one pad alone' };
+  const modes = { toggle: 'tap: on and off; press longer: only while pressed; drag up or down, or along the lower edge: the weight', hold: 'only while pressed', solo: 'one pad alone' };
   return html`<div class="banks" role="group" aria-label="bank">${banks.map((bank, i) => html`<button aria-pressed=${i === bankIndex.value}
-      disabled=${!operator.value} onClick=${() => press(onBus('bank'), i + 1)} ...${mapped(onBus('bank'))}>${bank.name || i + 1}</button>`)}</div>
+      disabled=${!operator.value} onClick=${() => press(onBus('bank'), i + 1)} ...${mapped(onBus('bank'), !i)}>${bank.name || i + 1}</button>`)}</div>
     <span class="end"></span>
     ${operator.value && html`<div class="segments" role="group" aria-label="what a tap does">${/** @type {('toggle' | 'hold' | 'solo')[]} */ (['toggle', 'hold', 'solo']).map(mode => html`<button
       aria-pressed=${tapMode.value === mode} title=${modes[mode]} onClick=${() => tapMode.value = mode}>${mode}</button>`)}</div>`}
-    ${operator.value && html`<button class="button" title="all pads down" onClick=${() => {
-      for (let n = 1; n <= 16; n++) if (Number(value(onBus(`pad/${n}`)).peek()) > 0) press(onBus(`pad/${n}`), 0);
-    }}>all down</button>`}
+    ${operator.value && html`<button class="button" title="all pads down" onClick=${allDown}>all down</button>`}
     ${editable.value && html`<button class="button toggle" aria-pressed=${editing.value} title="edit pads: click one" onClick=${() => editing.value = !editing.value}>edit</button>`}`;
 }
 
@@ -186,31 +182,23 @@ function PadEditor({ n }) {
   const bank = bankIndex.value + 1, pad = show.value.banks[bank - 1]?.pads[n - 1];
   const [fields, setFields] = useState({ label: pad?.label ?? '', text: pad?.text ?? '', image: pad?.image ?? '', sound: pad?.sound ?? '', video: pad?.video ?? '' });
   const [to, setTo] = useState({ bank, pad: n });
-  const close = () => edited.value = null;
-  const save = async () => {
-    try {
-      await request('pad/edit', { bank, pad: n, ...fields });
-      close();
-    } catch (error) { // the editor stays open, with what was typed
-      say(/** @type {Error} */ (error).message, true);
-    }
-  };
+  const close = () => edited.value = null, { busy, error, run } = useWork();
+  /** @param {() => Promise<any>} work */
+  const then = async work => { if (await run(work)) close(); };
+  const save = () => then(() => request('pad/edit', { bank, pad: n, ...fields }));
   /** @param {'pad/copy' | 'pad/move'} what */
-  const carry = async what => {
-    await ask(what, { bank, pad: n, to_bank: to.bank, to_pad: to.pad });
-    close();
-  };
+  const carry = what => then(() => request(what, { bank, pad: n, to_bank: to.bank, to_pad: to.pad }));
   /** @param {keyof typeof fields} field
    * @param {string} label */
   const row = (field, label) => html`<label><span>${label}</span><input type="text" value=${fields[field]} spellcheck=${false}
     onInput=${(/** @type {any} */ event) => setFields({ ...fields, [field]: event.currentTarget.value })} /></label>`;
-  return html`<${Dialog} title=${`Pad ${n}, ${show.value.banks[bank - 1]?.name || `bank ${bank}`}`} onClose=${close}>
+  return html`<${Dialog} title=${`Pad ${n} of bank ${show.value.banks[bank - 1]?.name || bank}`} error=${error} onClose=${close}>
     <form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(); }}>
       ${row('label', 'label')}${row('text', 'prompt')}${row('image', 'picture')}${row('sound', 'sound')}${row('video', 'video')}
-      <label><span>file</span><input type="file" accept="image/*,audio/*,video/*" onChange=${async (/** @type {any} */ event) => {
+      <div class="row"><span>file</span><label class="button file">Choose a picture, a sound or a video…<input type="file" accept="image/*,audio/*,video/*" onChange=${(/** @type {any} */ event) => {
         const file = event.currentTarget.files[0];
-        if (file) { await putFile(n, file); close(); }
-      }} /></label>
+        if (file) then(() => putFile(n, file));
+      }} /></label></div>
       <div class="row"><span>to</span>
         <select aria-label="to bank" value=${to.bank} onChange=${(/** @type {any} */ event) => setTo({ ...to, bank: Number(event.currentTarget.value) })}>
           ${show.value.banks.map((b, i) => html`<option value=${i + 1}>${b.name || `bank ${i + 1}`}</option>`)}</select>
@@ -218,9 +206,9 @@ function PadEditor({ n }) {
           ${Array.from({ length: 16 }, (_, i) => html`<option value=${i + 1}>pad ${i + 1}</option>`)}</select>
         <button type="button" class="button" onClick=${() => carry('pad/copy')}>Copy</button>
         <button type="button" class="button" onClick=${() => carry('pad/move')}>Move</button></div>
-      <div class="row ends"><button type="button" class="button" onClick=${() => fire(`pad/${n}/text`, fields.text)} title="play it now, without saving it">Try it</button>
+      <div class="row ends"><button type="button" class="button" onClick=${() => fire(`pad/${n}/text`, fields.text)} title="play the prompt now, without keeping it">Try it</button>
         <span class="end"></span>
-        <button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary">Save to the show</button></div>
+        <button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" disabled=${busy}>${busy ? 'Applying…' : 'Apply'}</button></div>
     </form>
   </${Dialog}>`;
 }

@@ -25,7 +25,7 @@ export function Parameters() {
 function Row({ row }) {
   const label = row.name.split('/').slice(1).join('/') || row.name, pin = pinned.value.includes(row.name);
   const sources = show.value.maps.filter(map => map.to === row.name).map(map => map.text).join(', ');
-  return html`<div class="parameter" title=${row.doc} ...${mapped(onBus(row.name))}><span class="name">${label}</span>
+  return html`<div class="parameter" title=${row.doc} ...${mapped(onBus(row.name), false)}><span class="name">${label}</span>
     <div class="widget"><${Widget} name=${row.name} label=${row.kind === 'trigger' ? label : row.name} /></div>
     ${operator.value && html`<button class="button icon" aria-pressed=${pin} aria-label=${`${row.name} among the favourites`} title="show it among the favourites"
       onClick=${() => pinned.value = pin ? pinned.value.filter(name => name !== row.name) : [...pinned.value, row.name]}>${pin ? '★' : '☆'}</button>`}

@@ -1,8 +1,10 @@
 // The prompt line: what the world is, what it will read of what is typed, every word of it a fader, and prompt B to morph to.
 
 import { cls, computed, effect, html, signal, useEffect, useRef, useState } from './html.js';
+import { DeleteButton } from './dialog.js';
 import { ask, fire, request } from './socket.js';
-import { bus, editable, kept, line, onBus, operator, parameter, previewStatus, show, value } from './state.js';
+import { bus, drawer, editable, kept, line, mapMode, onBus, operator, parameter, performing, previewStatus, show, value } from './state.js';
+import { allDown, padsUp } from './pads.js';
 import { Fader, figures, mapped } from './widgets.js';
 
 const READ_MS = 180;
@@ -15,6 +17,10 @@ const follow = kept('follow', false);
 const reading = signal(null);
 const typed = signal(/** @type {string | null} */ (null));
 const list = signal('');
+effect(() => { // whatever else is opened closes the list
+  void [drawer.value, mapMode.value, performing.value, bus.value];
+  list.value = '';
+});
 
 let timer = 0;
 /** Ask, a moment after the last letter, what the world reads of that.
@@ -62,13 +68,14 @@ export function PromptLine() {
       typed.value = at.current < 0 ? null : history.value[at.current];
     }
   };
+  const hint = Share();
   const ready = typed.value !== null && typed.value !== now;
   return html`<div class="prompt-line">
-    <div class="field"><input id="prompt" type="text" aria-label=${`prompt of the ${bus.value}`} value=${text} disabled=${!operator.value} autocomplete="off"
+    <div class=${cls('field', hint && 'hinted')}><input id="prompt" type="text" aria-label=${`prompt of the ${bus.value}`} value=${text} disabled=${!operator.value} autocomplete="off"
       spellcheck=${false} placeholder="what the world is" enterkeyhint="go" class=${cls(ready && 'ready')} ...${mapped(name)}
       onInput=${(/** @type {any} */ event) => { typed.value = event.currentTarget.value; read(event.currentTarget.value); }}
       onFocus=${() => list.value = ''} onKeyDown=${key} onBlur=${() => { if (typed.value === now) done(); }} />
-      ${ready && html`<button class="button primary" aria-label="send the prompt" onClick=${() => { prompt(text, name); done(); }}>Send ↵</button>`}</div>
+      ${hint}${ready && html`<button class="button primary send" aria-label="send the prompt" onClick=${() => { prompt(text, name); done(); }}>Send ↵</button>`}</div>
     <${Fader} name="transition" label="time" class="time" high=${16} />
     ${operator.value && html`<button class="button icon star" aria-pressed=${favourite} aria-label="favourite" title="keep this prompt among the favourites" disabled=${!editable.value || !text}
       onClick=${() => ask(favourite ? 'favourite/remove' : 'favourite/add', { text })}>${favourite ? '★' : '☆'}</button>
@@ -79,19 +86,28 @@ export function PromptLine() {
   </div>`;
 }
 
+/** How much of the world the prompt still is, while pads are up: nothing of it is seen at 0%. */
+function Share() {
+  const up = operator.value ? padsUp(bus.value) : [];
+  if (!up.length) return null;
+  const left = Math.max(0, 1 - up.reduce((sum, name) => sum + Number(value(name).value), 0));
+  return html`<span class="share" role="status"><span><i>pads are up: the </i>prompt shows at ${Math.round(left * 100)}%</span>
+    <button class="button" onClick=${allDown}>all pads down</button></span>`;
+}
+
 /** @param {{name: string, done: () => void}} props */
 function PromptList({ name, done }) {
   useEffect(() => {
     /** @param {Event} event */
-    const close = event => { if (event.target instanceof Element && !event.target.closest('.prompt-line')) list.value = ''; };
-    addEventListener('pointerdown', close);
-    return () => removeEventListener('pointerdown', close);
+    const close = event => { if (event.target instanceof Element && !event.target.closest('.prompt-list, [aria-expanded=true]')) list.value = ''; };
+    for (const kind of ['pointerdown', 'focusin']) addEventListener(kind, close, true);
+    return () => { for (const kind of ['pointerdown', 'focusin']) removeEventListener(kind, close, true); };
   }, []);
   const texts = list.value === 'favourites' ? show.value.favourites : history.value;
   return html`<ul class="prompt-list" aria-label=${list.value}>${texts.length ? texts.map(text => html`<li>
     <button class="text" onClick=${() => { prompt(text, name); done(); list.value = ''; }}>${text}</button>
     <button class="button icon" aria-label=${`edit ${text}`} title="into the line, to change it" onClick=${() => { typed.value = text; list.value = ''; document.getElementById('prompt')?.focus(); }}>✎</button>
-    ${list.value === 'favourites' && editable.value && html`<button class="button icon" aria-label=${`remove ${text}`} onClick=${() => ask('favourite/remove', { text })}>×</button>`}
+    ${list.value === 'favourites' && editable.value && html`<${DeleteButton} class="icon" label=${`remove ${text}`} onSure=${() => ask('favourite/remove', { text })}>×</${DeleteButton}>`}
   </li>`) : html`<li class="faint">nothing yet</li>`}</ul>`;
 }
 

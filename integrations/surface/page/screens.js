@@ -2,7 +2,7 @@
 
 import { cls, html, useEffect, useRef, useState } from './html.js';
 import { fire, press } from './socket.js';
-import { bus, kept, operator, parameter, previewStatus, status, tempoStatus, value } from './state.js';
+import { bus, kept, mapMode, operator, parameter, previewStatus, status, tempoStatus, value } from './state.js';
 import { watch } from './video.js';
 import { mapped, Slider } from './widgets.js';
 
@@ -17,7 +17,7 @@ export function Screen({ which }) {
     return watch(which, stage.current, setPicture);
   }, [wanted, which]);
   const program = which === 'program';
-  return html`<section class=${cls('screen', which, bus.value === which && 'aimed')} aria-label=${which}>
+  return html`<section class=${cls('screen', which, bus.value === which && 'aimed', !picture && 'waiting')} aria-label=${which}>
     <header><b>${which}</b>${program ? html`<${ProgramFacts} />` : html`<span>${preview.state === 'running' ? `${Math.round(preview.fps)} fps` : preview.state}</span>`}
       <span class="end faint">${picture ? `${picture.width}×${picture.height} ${picture.way}` : ''}</span></header>
     <div class="stage" ref=${stage} data-way=${picture?.way}></div>
@@ -52,17 +52,17 @@ const fadeSeconds = () => fadeUnit.value === 's' ? fade.value : (fade.value * 60
 /** Take, swap back, copy; and which bus the controls play. */
 export function Take() {
   if (!operator.value || !parameter('preview/take')) return null;
-  const running = ['running', 'resting'].includes(previewStatus.value.state);
+  const { state } = previewStatus.value, running = state === 'running', off = !running && !mapMode.value;
   return html`<section class="take" aria-label="take">
-    <button class="button big" disabled=${!running} onClick=${() => fire('preview/take', fadeSeconds())} ...${mapped('preview/take')}>
-      <b>TAKE</b><small>${fade.value ? `fade ${fadeText()}` : 'cut'}</small></button>
+    <button class="button big" disabled=${off} onClick=${() => fire('preview/take', fadeSeconds())} ...${mapped('preview/take')}>
+      <b>TAKE</b><small>${state === 'opening' ? 'opening…' : running || state === 'off' ? fade.value ? `fade ${fadeText()}` : 'cut' : state}</small></button>
     <${Slider} label="fade" now=${fade.value} low=${0} high=${fadeUnit.value === 's' ? 10 : 16} step=${fadeUnit.value === 's' ? 0.5 : 1} text=${fadeText()}
       onInput=${(/** @type {number} */ x) => fade.value = x} />
     <div class="segments" role="group" aria-label="fade in">${/** @type {('s' | 'beats')[]} */ (['s', 'beats']).map(unit => html`<button aria-pressed=${fadeUnit.value === unit}
       aria-label=${unit === 's' ? 'seconds' : 'beats'} onClick=${() => fadeUnit.value = unit}>${unit}</button>`)}</div>
-    <button class="button" disabled=${!running} onClick=${() => fire('preview/take', 0)} title="take without a fade">Cut</button>
-    <button class="button" disabled=${!running} onClick=${() => fire('preview/back', fadeSeconds())} title="what was on air before" ...${mapped('preview/back')}>Swap back</button>
-    <button class="button" disabled=${!running} onClick=${() => fire('preview/copy')} title="the preview becomes what the program is now"
+    <button class="button" disabled=${off} onClick=${() => fire('preview/take', 0)} title="take without a fade">Cut</button>
+    <button class="button" disabled=${off} onClick=${() => fire('preview/back', fadeSeconds())} title="what was on air before" ...${mapped('preview/back')}>Swap back</button>
+    <button class="button" disabled=${off} onClick=${() => fire('preview/copy')} title="the preview becomes what the program is now"
       ...${mapped('preview/copy')}>Copy</button>
     <button class="button toggle" aria-pressed=${Boolean(value('preview/on').value)} onClick=${() => press('preview/on', !value('preview/on').value)}
       title="whether the preview's world runs" ...${mapped('preview/on')}>Preview</button>

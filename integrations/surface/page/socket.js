@@ -1,7 +1,7 @@
 // The line to the show: one websocket that is made again for ever. Values are latest-wins, one message a frame; triggers are never
 // doubled, and while there is no line they are refused rather than kept, since a late one would surprise.
 
-import { begin, grab, learn, letGo, line, operator, say, setShow, setStatus, value } from './state.js';
+import { begin, grab, learn, letGo, line, notice, operator, say, setShow, setStatus, value } from './state.js';
 
 const SILENCE_MS = 6000; // the status comes ten times a second: after that the line is dead
 const BACKOFF_MS = [250, 500, 1000, 2000, 4000];
@@ -82,7 +82,10 @@ export function request(what, fields = {}) {
 /** Ask, and show the error, if any. Resolves to undefined then.
  * @param {string} what
  * @param {Record<string, any>} [fields] */
-export const ask = (what, fields) => request(what, fields).catch(error => say(error.message, true));
+export const ask = (what, fields) => request(what, fields).then(result => {
+  if (notice.peek()?.bad) notice.value = null; // it is no longer so
+  return result;
+}, error => say(error.message, true));
 
 /** Send a file into the show's folder.
  * @param {File} file

@@ -23,6 +23,6 @@ export function Tempo() {
   const { bpm, source } = tempoStatus.value;
   return html`<div class="tempo" role="group" aria-label="tempo"><${BeatLights} />
     ${operator.value ? html`<${NumberField} name="tempo" label="tempo in beats a minute" class="bpm" now=${bpm} />` : html`<b>${bpm.toFixed(1)}</b>`}<small>bpm</small>
-    ${operator.value ? html`<${Trigger} name="tempo/tap" label="Tap" /><${Trigger} name="tempo/downbeat" label="downbeat" title="a bar begins at the beat nearest to now">1</${Trigger}>
+    ${operator.value ? html`<${Trigger} name="tempo/tap" label="Tap" /><${Trigger} name="tempo/downbeat" label="beat 1 is now" title="a bar begins at the beat nearest to now">Beat 1</${Trigger}>
     <label class="source" title="who keeps the tempo"><small>${source}</small><${Choice} name="tempo/source" label="tempo source" /></label>` : html`<small>${source}</small>`}</div>`;
 }

@@ -1,4 +1,4 @@
-// Try: the present scene in every light, or mood, act, weather, place, as stills. A click takes one, a longer press holds it.
+// Try: the present scene in every light, or mood, act, weather, place, as stills. A click takes one, a longer press shows it while pressed.
 
 import { cls, html, signal, useRef } from './html.js';
 import { ask, fire, press } from './socket.js';
@@ -49,7 +49,7 @@ function StillButton({ attribute, item }) {
     finger.current = null;
     if (held && performance.now() - held.at > HOLD_MS) play(held.before.filter(([, worth]) => worth !== null), 0.5);
   };
-  return html`<button class=${cls('still', !item.url && 'empty')} aria-label=${`${attribute}: ${item.value}`} title="click: take; hold: only while pressed"
+  return html`<button class=${cls('still', !item.url && 'empty')} aria-label=${`${attribute}: ${item.value}`} title="click: take it; hold: show it while you press"
     onPointerDown=${down} onPointerUp=${up} onPointerCancel=${up}
     onKeyDown=${(/** @type {KeyboardEvent} */ event) => { if (event.key === 'Enter' && !event.repeat) play(controls(attribute, item), seconds()); }}>
     ${item.url && html`<img src=${item.url} alt="" draggable=${false} />`}<span class="label">${item.value}</span></button>`;
@@ -65,7 +65,7 @@ export function TryBar() {
 export function Try() {
   /** @type {import('./state.js').Tried | undefined} */
   const now = stills.value.try, attribute = tried.value;
-  if (!attribute) return html`<p class="empty">The present scene in every light, weather or mood: choose one above. A click takes a still, a longer press holds it.</p>`;
+  if (!attribute) return html`<p class="empty">The present scene in every light, weather or mood: choose one above. Click: take it. Hold: show it while you press.</p>`;
   const items = now?.attribute === attribute && now.items.length ? now.items : (show.value.attributes[attribute] ?? []).map(value => ({ value, url: null }));
   return html`<div class="stills" role="group" aria-label=${`stills of every ${attribute}`}>${items.map(item => html`<${StillButton} key=${item.value} attribute=${attribute} item=${item} />`)}</div>`;
 }

@@ -23,15 +23,18 @@ export function figures(x, span) {
  * @param {string} name */
 export const shortName = name => name.replace(/^preview\//, '').split('/').slice(-1)[0];
 
-/** What Map mode needs to know of an element: its parameter, and whether something is mapped to it.
- * @param {string} name whole, with its bus */
-export function mapped(name) {
+/** What Map mode needs to know of an element: its parameter, and what is mapped to it.
+ * @param {string} name whole, with its bus
+ * @param {boolean} [badge] whether its sources are shown here; false where another element of the same parameter shows them */
+export function mapped(name, badge = true) {
   if (!mapMode.value) return {};
   const maps = show.value.maps.filter(map => map.kind !== 'key' && map.to.split(' ', 1)[0] === name);
   const keys = Object.entries(show.value.keys).filter(([, to]) => to === name || to.startsWith(`${name} `)).map(([key]) => keyName(key));
+  const sources = [...maps.map(map => map.text), ...keys].join(' · ');
   return {
     'data-map': name,
-    'data-sources': [...maps.map(map => map.text), ...keys].join(' · ') || '—',
+    'data-sources': badge && sources || undefined,
+    title: `${name}: ${sources || 'click to map it'}`,
     'data-learning': learning.value?.to === name ? '' : undefined,
   };
 }

@@ -52,8 +52,10 @@ def test_a_short_show_by_mouse(open_page: Opener, mock: Mock, wait_for: Callable
     wait_for(lambda: mock.values["pad/3"] == 1, what="a click puts pad 3 up")
     pad(page, 3).click()
     wait_for(lambda: mock.values["pad/3"] == 0, what="another click puts it down")
-    drag(page, ".pad[aria-label^='pad 6:']", 0, 60)
-    wait_for(lambda: 0.3 < mock.values["pad/6"] < 0.7, what="a press puts it up, a drag from there lowers it")
+    for up, low, high in ((15, 0.08, 0.2), (40, 0.4, 0.6), (-40, 0.08, 0.2), (-60, 0, 0)):
+        drag(page, ".pad[aria-label^='pad 6:']", 0, -up)
+        wait_for(lambda low=low, high=high: low <= mock.values["pad/6"] <= high, what=f"{up} px change what it was")  # type: ignore[misc]
+    assert max(value for name, value in mock.sets if name == "pad/6") < 0.6, "without a flash of the whole weight"
     box = pad(page, 5).bounding_box()
     page.mouse.move(box["x"] + 10, box["y"] + box["height"] - 8)
     page.mouse.down()
@@ -350,11 +352,28 @@ def test_map_mode_maps_what_is_clicked(open_page: Opener, mock: Mock, wait_for: 
     page.get_by_text("Now move a MIDI control").wait_for()
     page.keyboard.press("g")
     wait_for(lambda: mock.show["keys"].get("g") == "energy")
+    for control, to in (
+        (".transport .go", "cue/go"),
+        (".transport [aria-label='back']", "cue/back"),
+        (".zoom", "cam/zoom"),
+        (".xy >> nth=0 >> .axis.x", "cam/strafe"),
+        (".take .big", "preview/take"),
+    ):
+        page.locator(control).click(position={"x": 5, "y": 5})
+        wait_for(lambda to=to: mock.requests[-1].get("to") == to, what=f"{to} to be waiting")  # type: ignore[misc]
+    assert mock.fires == []
+    page.get_by_role("button", name="Cancel").click()
+    badges = page.locator("[data-sources]").evaluate_all("all => all.map(one => one.dataset.map)")
+    assert len(badges) == len(set(badges)), "one badge for a control"
+    assert page.locator(".slider[aria-label='energy']").get_attribute("title") == "energy: CC 1 · G"
     assert page.locator(".maps .clash").count() == 2
     page.get_by_label("curve of CC 1 for energy").select_option("exp")
     wait_for(lambda: mock.show["maps"][0]["curve"] == "exp")
     page.get_by_role("button", name="unmap CC 1 from energy").click()
+    page.get_by_role("button", name="Really unmap CC 1 from energy?").click()
     wait_for(lambda: all(one["text"] != "CC 1" for one in mock.show["maps"]))
+    page.get_by_role("button", name="Done").click()
+    assert page.locator("[data-map], .map-list").count() == 0
 
 
 def test_cues_are_stored_edited_and_moved(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
@@ -366,7 +385,7 @@ def test_cues_are_stored_edited_and_moved(open_page: Opener, mock: Mock, wait_fo
     page.get_by_role("button", name="edit cue 7").click(force=True)
     page.get_by_label("follow").fill("8 bars")
     page.get_by_role("textbox", name="time").fill("2 beats")
-    page.get_by_role("button", name="Save to the show").click()
+    page.get_by_role("button", name="Apply").click()
     wait_for(lambda: mock.show["cues"][6]["follow"] == "8 bars" and mock.show["cues"][6]["transition"] == "2 beats")
     assert set(mock.requests[-1]["fields"]) == {"follow", "transition", "seconds"}, "only what was changed"
     page.get_by_role("button", name="edit cue 7").click(force=True)
@@ -374,10 +393,89 @@ def test_cues_are_stored_edited_and_moved(open_page: Opener, mock: Mock, wait_fo
     wait_for(lambda: mock.show["cues"][5]["name"] == "finale")
     assert page.get_by_role("textbox", name="name").input_value() == "finale", "the dialog stays with the cue"
     page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Really delete?").wait_for()
+    assert mock.requests[-1]["do"] == "cue/move", "a deletion asks once"
+    page.get_by_role("button", name="Really delete?").click()
     wait_for(lambda: all(cue["name"] != "finale" for cue in mock.show["cues"]))
     assert [asked["was"] for asked in mock.requests[-2:]] == ["finale"] * 2, "which another page may have moved"
-    page.get_by_role("button", name="Save", exact=True).click()
-    wait_for(lambda: mock.requests[-1]["do"] == "show/save")
+    assert page.locator(".save").inner_text() == "Saved"
+
+
+def test_a_save_says_what_becomes_of_it(open_page: Opener, mock: Mock) -> None:
+    mock.show["file"], mock.save_s, mock.save_error = "", 0.5, "the disk is full: free some space"
+    page = open_page()
+    page.get_by_role("button", name="Save as…").click()
+    page.get_by_role("textbox", name="file").fill("tonight")
+    page.keyboard.press("Enter")
+    page.locator("dialog").get_by_role("button", name="Saving…").wait_for()
+    page.locator("dialog .error", has_text="the disk is full").wait_for()
+    assert page.get_by_role("textbox", name="file").input_value() == "tonight"
+    mock.save_error = ""
+    page.keyboard.press("Enter")
+    page.locator("dialog").wait_for(state="detached")
+    assert mock.show["file"] == "/home/vj/tonight.yaml"
+    page.locator(".save", has_text="Saved").wait_for()
+    mock.save_error = "the stick was pulled out"
+    page.get_by_role("button", name="favourite", exact=True).click()
+    failed = page.get_by_role("button", name="Not saved: the stick was pulled out")
+    failed.click()
+    page.locator("dialog .error", has_text="the stick was pulled out").wait_for()
+    mock.save_error = ""
+    page.get_by_role("button", name="Try again").click()
+    failed.wait_for(state="detached")
+    page.locator("select.open").select_option("save as")
+    page.get_by_role("textbox", name="file").fill("tomorrow")
+    page.keyboard.press("Enter")
+    page.get_by_text("Saved as tomorrow").wait_for()
+
+
+def test_the_prompt_line_says_how_much_the_pads_leave(
+    open_page: Opener, mock: Mock, wait_for: Callable[..., None]
+) -> None:
+    page = open_page()
+    assert page.locator(".share").count() == 0
+    mock.change({"pad/2": 0.25, "pad/3": 0.35})
+    page.get_by_text("prompt shows at 40%").wait_for()
+    page.get_by_role("button", name="all pads down").click()
+    wait_for(lambda: mock.values["pad/2"] == mock.values["pad/3"] == 0)
+    page.locator(".share").wait_for(state="detached")
+
+
+def test_take_waits_for_a_preview_that_runs(open_page: Opener, mock: Mock) -> None:
+    mock.status["preview"]["state"] = "opening"
+    page = open_page()
+    page.locator(".take", has_text="opening…").wait_for()
+    for name in ("TAKE", "Cut", "Swap back"):
+        assert page.locator(".take .button", has_text=name).is_disabled(), name
+    mock.status["preview"]["state"] = "running"
+    page.locator(".take .big:enabled").wait_for()
+
+
+def test_health_speaks_plainly_and_names_errors_first(open_page: Opener, mock: Mock) -> None:
+    mock.status["inputs"]["osc"] = {"address": "127.0.0.1:9000", "listening": True, "superseded": 15, "error": ""}
+    mock.status["inputs"]["gamepad"] = {"state": "unavailable", "error": "no permission to read /dev/input"}
+    mock.status["world"]["fps"] = 6.0
+    for size in SIZES:
+        page = open_page(size)
+        page.locator(".glance .why").click()
+        text = page.locator(".drawer.health").inner_text()
+        assert "of 24 frames a second" in text[:200], size
+        assert "15 replaced by a newer value" in text
+        assert "listening" not in text
+        assert text.index("no permission") < text.index("127.0.0.1:9000")
+
+
+def test_a_time_in_beats_reads_as_it_is_said(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    mock.show["cues"][1].update(follow="8.0 bar", transition="1.0 beat", seconds=None)
+    page = open_page()
+    row = page.locator(".cue >> nth=1").inner_text()
+    assert "8 bars" in row
+    assert "1 beat" in row
+    page.get_by_role("button", name="edit cue 2").click(force=True)
+    page.get_by_role("textbox", name="name").fill("other")
+    page.get_by_role("button", name="Apply").click()
+    wait_for(lambda: mock.requests[-1]["do"] == "cue/edit")
+    assert set(mock.requests[-1]["fields"]) == {"name"}
 
 
 def test_pads_are_edited_and_take_files(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
@@ -385,7 +483,7 @@ def test_pads_are_edited_and_take_files(open_page: Opener, mock: Mock, wait_for:
     pads = mock.show["banks"][0]["pads"]
     pad(page, 2).click(button="right")
     page.get_by_label("label").fill("dunes")
-    page.get_by_role("button", name="Save to the show").click()
+    page.get_by_role("button", name="Apply").click()
     wait_for(lambda: pads[1]["label"] == "dunes")
     assert mock.values["pad/2"] == 0
     data = page.evaluate_handle(
@@ -429,8 +527,8 @@ def test_what_the_show_refuses_is_said_and_nothing_typed_is_lost(open_page: Open
     pad(page, 2).click(button="right")
     mock.show["banks"][0]["pads"] = []  # so that the edit fails
     page.get_by_label("label").fill("dunes")
-    page.get_by_role("button", name="Save to the show").click()
-    page.locator(".notice .bad").wait_for()
+    page.get_by_role("button", name="Apply").click()
+    page.locator("dialog .error").wait_for()
     assert page.get_by_label("label").input_value() == "dunes"
 
 
@@ -440,3 +538,23 @@ def test_perform_mode_edits_nothing(open_page: Opener) -> None:
     for name in ("Store", "edit", "Map", "Save", "Saved"):
         assert page.get_by_role("button", name=name, exact=True).count() == 0
     assert page.locator(".cue .edit").count() == 0
+
+
+@pytest.mark.parametrize("size", ["desk", "tablet"])
+def test_perform_mode_plays_everything(open_page: Opener, size: str) -> None:
+    page = open_page(size)
+    page.get_by_role("button", name="Perform").click()
+    for part in (".words", ".crossfader", ".prompt-b input", "#prompt", ".pads", ".acts", ".levels", ".transport"):
+        assert page.locator(part).first.is_visible(), part
+
+
+def test_a_list_of_prompts_closes_when_something_else_opens(open_page: Opener) -> None:
+    page = open_page()
+    for opener in ("Map", "Perform"):
+        page.get_by_role("button", name="Favourites", exact=True).click()
+        page.locator(".prompt-list").wait_for()
+        page.get_by_role("button", name=opener, exact=True).focus()
+        page.locator(".prompt-list").wait_for(state="detached")
+    page.get_by_role("button", name="Favourites", exact=True).click()
+    page.locator("select.open").select_option("health")
+    page.locator(".prompt-list").wait_for(state="detached")

@@ -112,7 +112,9 @@ def wait_until_written(page: Any, show: Show, text: str, wait_for: Callable[...,
 
     def written() -> bool:
         if state(page, "state.show.value.error"):
-            page.get_by_role("button", name="Save", exact=True).click()
+            page.get_by_role("button", name="Not saved:").click()
+            page.get_by_role("button", name="Try again").click()
+            page.locator("dialog").wait_for(state="detached")
         return text in show.file.read_text("utf-8")
 
     wait_for(written, 2 * PATIENCE_S, f"{text} to be in the file")
@@ -188,7 +190,7 @@ def test_a_stored_cue_is_in_the_file_and_in_the_next_show(
         page.get_by_role("button", name="cue 3: finale").wait_for()
         page.get_by_role("button", name="edit cue 3").click(force=True)
         page.get_by_label("follow").fill("8 bars")
-        page.get_by_role("button", name="Save to the show").click()
+        page.get_by_role("button", name="Apply").click()
         wait_until_written(page, show, "follow: 8 bars", wait_for)
     text = show.file.read_text("utf-8")
     assert "name: finale" in text
