@@ -64,7 +64,7 @@ const inWords = facts => [
   ...['gamepads', 'ports', 'devices'].map(name => Array.isArray(facts[name]) ? facts[name].join(', ') : ''),
   ...Object.entries(facts).map(([name, worth]) => {
     const label = LABELS[name];
-    if (label === undefined || !['string', 'number'].includes(typeof worth) || !worth) return '';
+    if (label === undefined || (name === 'port' && facts.url) || (name === 'clients' && facts.controls !== undefined) || !['string', 'number'].includes(typeof worth) || !worth) return '';
     const text = typeof worth === 'number' && name !== 'port' ? String(Math.round(worth * 100) / 100) : worth;
     return typeof label === 'string' ? `${label} ${text}` : `${text} ${label[1]}`;
   }),
@@ -88,9 +88,9 @@ export function Health() {
     ]} />
     <h3>Time</h3><${Table} rows=${[
       ['control to frame', latency.p50 ? `${number(latency.p50)} ms; 95% within ${number(latency.p95)} ms` : 'no control yet'], ['frames sent', `${number(clock.ticks)}, of these ${number(clock.late)} late; ${number(clock.missed)} missed`],
-      ['latest frame', `${number(clock.worst_ms, 1)} ms late`], ['picture', `${String(show.value.size).replace(/[,x]/, '×')}, ${show.value.fps} fps`], ['on air', ({ program: 'yes', preview: 'next', off: 'no' })[tally] ?? tally],
+      ['at most late by', `${number(clock.worst_ms, 1)} ms`], ['picture', `${String(show.value.size).replace(/[,x]/, '×')}, ${show.value.fps} fps`], ['on air', ({ program: 'yes', preview: 'next', off: 'no' })[tally] ?? tally],
     ]} />
-    <h3>Outputs</h3><${Table} rows=${Object.entries(outputs).map(([name, output]) => [name, html`<b>${output.state}</b> ${inWords({ ...output.facts, message: output.message })}`, output.state === 'running' ? '' : 'warn'])} />
+    <h3>Outputs</h3>${!Object.keys(outputs).length && html`<p class="faint">none</p>`}<${Table} rows=${Object.entries(outputs).map(([name, output]) => [name, html`<b>${output.state}</b> ${inWords({ ...output.facts, message: output.message })}`, output.state === 'running' ? '' : 'warn'])} />
     <h3>Inputs</h3><${Table} rows=${[...Object.entries(inputs).map(([name, input]) => /** @type {[string, any, string]} */ ([NAMES[name] ?? name, inWords(input ?? {}) || (input?.joined === false ? 'not joined' : 'ready'), wrong(input ?? {})])).sort((a, b) => Number(Boolean(b[2])) - Number(Boolean(a[2]))), ['pages open', number(surfaces)]]} />
     <h3>Messages</h3><ol class="messages">${[...messages].reverse().map(({ at, text }) => html`<li><time>${new Date(at * 1000).toLocaleTimeString([], { hour12: false })}</time> ${text}</li>`)}
       ${!messages.length && html`<li class="faint">none</li>`}</ol>

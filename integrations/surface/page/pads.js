@@ -169,7 +169,7 @@ export function PadsBar() {
   const { banks } = show.value;
   const modes = { toggle: 'tap: on and off; press longer: only while pressed; drag up or down, or along the lower edge: the weight', hold: 'only while pressed', solo: 'one pad alone' };
   return html`<div class="banks" role="group" aria-label="bank">${banks.map((bank, i) => html`<button aria-pressed=${i === bankIndex.value}
-      disabled=${!operator.value} onClick=${() => press(onBus('bank'), i + 1)} ...${mapped(onBus('bank'), !i)}>${bank.name || i + 1}</button>`)}</div>
+      disabled=${!operator.value} onClick=${() => press(onBus('bank'), i + 1)} ...${mapped(onBus('bank'), !i)}>${/^\d*$/.test(bank.name) ? `bank ${bank.name || i + 1}` : bank.name}</button>`)}</div>
     <span class="end"></span>
     ${operator.value && html`<div class="segments" role="group" aria-label="what a tap does">${/** @type {('toggle' | 'hold' | 'solo')[]} */ (['toggle', 'hold', 'solo']).map(mode => html`<button
       aria-pressed=${tapMode.value === mode} title=${modes[mode]} onClick=${() => tapMode.value = mode}>${mode}</button>`)}</div>`}
