@@ -188,6 +188,7 @@ def test_a_stored_cue_is_in_the_file_and_in_the_next_show(
         page.get_by_label("name").fill("finale")
         page.keyboard.press("Enter")
         page.get_by_role("button", name="cue 3: finale").wait_for()
+        page.locator("dialog").wait_for(state="detached")
         page.get_by_role("button", name="edit cue 3").click(force=True)
         page.get_by_label("follow").fill("8 bars")
         page.get_by_role("button", name="Apply").click()
