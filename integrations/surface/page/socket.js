@@ -108,6 +108,7 @@ function receive(event) {
   if (message.values) learn(message.values);
   if (message.status) setStatus(message.status);
   if (message.show) setShow(message.show);
+  if (message.message) say(message.message.text, message.message.level === 'error');
   if (message.reply) {
     const { id, result, error } = message.reply, waiter = asked.get(id);
     if (!waiter) return;
