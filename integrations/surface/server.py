@@ -319,7 +319,7 @@ class Surface:
         }  # fmt: skip
         self.clients.add(client)  # what comes from now on is queued behind the hello
         await socket.prepare(request)
-        sending = asyncio.create_task(self._send(client, socket, json.dumps({"hello": hello})))
+        sending = asyncio.create_task(self._send(client, socket, json.dumps({"hello": hello}), request.transport))
         try:
             await self._read(client, socket)
         finally:
@@ -383,8 +383,10 @@ class Surface:
             client.requests.add(self._requests)
             self._write({"request": {**request.fields, "id": self._requests}})
 
-    async def _send(self, client: Client, socket: web.WebSocketResponse, hello: str) -> None:
-        """Send a page what is new, at most every VALUES_INTERVAL_S."""
+    async def _send(self, client: Client, socket: web.WebSocketResponse, hello: str,
+                    transport: asyncio.Transport | None) -> None:  # fmt: skip
+        """Send a page what is new, at most every VALUES_INTERVAL_S. One that takes nothing is cut off at once: to close
+        in order would wait until it takes what was sent."""
         try:
             await asyncio.wait_for(socket.send_str(hello), SEND_TIMEOUT_S)
             while True:
@@ -398,7 +400,9 @@ class Surface:
                     await asyncio.wait_for(socket.send_str(line), SEND_TIMEOUT_S)
                 await asyncio.sleep(VALUES_INTERVAL_S)
         except (ConnectionError, asyncio.TimeoutError, RuntimeError):
-            await socket.close()
+            self.clients.discard(client)
+            if transport is not None:
+                transport.abort()
 
     # -- facts -------------------------------------------------------------------------------------------------------
 
