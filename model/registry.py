@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ExtraMissing, WeightsMissing
-from .nano.runtime_names import LARGE, RUNTIMES, SIZES
+from .nano.runtime_names import LARGE, RUNTIMES, SIZES, SMALL
 from .spec import ACTS
 from .stage.vocabulary import ATTRIBUTES
 from .weights_store import Source, commit, home, missing
@@ -57,7 +57,8 @@ class WorldEntry:
     ("cuda", "mps", "cpu"); a world without any is never chosen automatically, and among the others the highest rank is
     tried first. values: parameters for which it was trained; a show's own values override them. options: choices by
     name, the default first. further: weights that one choice ("decoder=full") needs. offline: the choices that are best
-    where no frame has to be in time.
+    where no frame has to be in time. attributes: what its prompts can say, by attribute, and its acts. embedded: the
+    weight files that come with the package.
     """
 
     name: str
@@ -202,17 +203,23 @@ def with_option(model: str, option: str, choice: str) -> str:
 
 def offline(model: str) -> str:
     """A world's name with the options that are best where no frame has to be in time, beside those that it has."""
-    name, options = split_options(model)
-    best = next((entry.offline for entry in BUILTIN_WORLDS if entry.name == name), {})
-    for option, choice in best.items():
+    entry, (_, options) = _builtin(model), split_options(model)
+    for option, choice in entry.offline.items() if entry else ():
         if option not in options:
             model = with_option(model, option, choice)
     return model
 
 
+def _builtin(model: str) -> WorldEntry | None:
+    """The entry of a built-in world; None for a package's, which is not imported."""
+    name = model.partition(":")[0].strip()
+    return next((entry for entry in BUILTIN_WORLDS if entry.name == name), None)
+
+
 def preset_values(name: str) -> Mapping[str, float | str]:
     """The parameters for which a built-in world was trained; none for a package's world, which is not imported here."""
-    return next((entry.values for entry in BUILTIN_WORLDS if entry.name == name.partition(":")[0].strip()), {})
+    entry = _builtin(name)
+    return entry.values if entry else {}
 
 
 def _points() -> list[EntryPoint]:
@@ -259,14 +266,14 @@ def load(name: str = "nano", *, device: str = "auto", aspect: float | None = Non
 def attributes_of(model: str) -> Mapping[str, tuple[str, ...]]:
     """What a world's prompts can say, by attribute, and its acts; empty for a world of another package, which is not
     imported here, and for one whose prompts are free."""
-    name = model.partition(":")[0].strip()
-    return next((entry.attributes for entry in BUILTIN_WORLDS if entry.name == name), {})
+    entry = _builtin(model)
+    return entry.attributes if entry else {}
 
 
 def lightest(model: str) -> str:
     """The same world in its smallest size, where it has several; its state and its prompts are those of the others."""
-    sizes = next((e.options.get("size", ()) for e in BUILTIN_WORLDS if e.name == model.partition(":")[0].strip()), ())
-    return with_option(model, "size", "small") if "small" in sizes else model
+    entry = _builtin(model)
+    return with_option(model, "size", SMALL) if entry and SMALL in entry.options.get("size", ()) else model
 
 
 def weights_digest(model: str) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..stage.scene import Scene
-from .frame_graphs import DecodeGraph, DenoiseGraph, GuidedDecodeGraph, MemoryGraph
+from .frame_graphs import DecodeGraph, DenoiseGraph, MemoryGraph
 from .graph_runtime import SLOTS, GraphRuntime
 from .runtime import Static
 from .transformer import KVCache, Vectors
@@ -67,7 +67,7 @@ class CudaGraphs(GraphRuntime):
             fine_readers[slots] = Captured(self._static.fine_graph(slots, scene), example, torch.float32)
         self._fine_readers = fine_readers
         _, guide = self._static.read_fine(scene, vectors)
-        self._decode_large = Captured(GuidedDecodeGraph(nano, nano.guided), [latents, guide], dtype)
+        self._decode_large = Captured(DecodeGraph(nano, nano.guided), [latents, guide], dtype)
 
     def _selected(self, scene: Scene, slots: int) -> list[Tensor]:
         return [*self._static.selected(scene, slots).values()]

@@ -130,40 +130,21 @@ class MemoryGraph(nn.Module):
 
 
 class DecodeGraph(nn.Module):
-    """(1, c, rows, columns) normalised latents -> (1, height, width, 3) uint8 RGB."""
+    """(1, c, rows, columns) normalised latents -> (1, height, width, 3) uint8 RGB. With the guide of `FineReadGraph`
+    behind them, to twice the size."""
 
-    def __init__(self, nano: Nano) -> None:
+    def __init__(self, nano: Nano, guided: GuidedDecoder | None = None) -> None:
         super().__init__()
-        self.autoencoder = nano.autoencoder
+        self.autoencoder, self.guided = nano.autoencoder, guided
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", nano.mean, persistent=False)
         self.register_buffer("std", nano.std, persistent=False)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, *guide: Tensor) -> Tensor:
         latents = (latents * self.std + self.mean).contiguous(memory_format=torch.channels_last)
-        return to_pixels(self.autoencoder.decode(latents))
-
-
-class GuidedDecodeGraph(nn.Module):
-    """(1, c, rows, columns) normalised latents and the guide of `FineReadGraph` -> (1, height, width, 3) uint8 RGB."""
-
-    def __init__(self, nano: Nano, decoder: GuidedDecoder) -> None:
-        super().__init__()
-        self.decoder = decoder
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", nano.mean, persistent=False)
-        self.register_buffer("std", nano.std, persistent=False)
-
-    def forward(self, latents: Tensor, guide: Tensor) -> Tensor:
-        latents = (latents * self.std + self.mean).contiguous(memory_format=torch.channels_last)
-        return to_pixels(self.decoder(latents, guide))
-
-
-def to_pixels(image: Tensor) -> Tensor:
-    """(n, 3, h, w) in 0..1 -> (n, h, w, 3) uint8."""
-    return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        image = self.guided(latents, *guide) if self.guided is not None else self.autoencoder.decode(latents)
+        return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def cached_layers(world: WorldModel) -> list[tuple[int, str]]:

@@ -20,23 +20,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..stage.constants import indices
 from ..stage.geometry import DEPTH_PLANES, MOTES, SPIRALS, Rays
-from ..stage.scene import PANORAMA, ROAD, SEED_DIM, SOUND, STREET, Scene
-from ..stage.vocabulary import PLACES, SCENES
+from ..stage.scene import SEED_DIM, SOUND, Scene
+from ..stage.vocabulary import SCENES
 from .autoencoder import AutoencoderConfig, Residual
 from .neural_textures import (
-    BOTTOM,
     GROUNDED,
     GROUNDED_PLACES,
-    PLANE_REACH,
     TAPS,
-    TOP,
+    Coordinates,
     SelectedTextures,
     Texture,
-    falling,
     near_planes,
-    two_layers,
-    unit,
+    spirals_and_motes,
 )
 from .transformer import CLOCK_DIM, PHASE_DIM, POSE_DIM, PROMPT_DIM, PROMPT_TOKENS
 
@@ -80,29 +77,16 @@ class FineTextures(nn.Module):
     def forward(self, s: Scene, rows: int, columns: int, selected: SelectedTextures | None = None) -> Tensor:
         t = selected or self
         r = Rays.of(s, rows * GUIDE_TAPS, columns * GUIDE_TAPS)
-        shape = (len(s), r.y.shape[1], r.x.shape[1])
-        y, pan = r.y[:, :, None].expand(shape), r.pan[:, None, :].expand(shape)
-        turns = torch.remainder(r.pan / PANORAMA, 1.0)[:, None, :].expand(shape)
-        grounded = s.place[:, list(GROUNDED_PLACES)]
-        wx, wz, reach = r.ground()
-        near = (y < 0.02).to(y.dtype) * (1.6 / reach).clamp(max=1)[:, :, None]
-        along, ahead = torch.remainder(wx / STREET, 1.0), torch.remainder(wz / ROAD, 1.0)[:, :, None].expand(shape)
-        lateral = unit(pan * reach[:, :, None], -PLANE_REACH, PLANE_REACH) * 0.998 + 0.001
+        c = Coordinates.of(r)
+        grounded = s.place[:, indices(GROUNDED_PLACES, s.place.device)]
         behind = torch.cat([
-            t.panorama(grounded, turns, unit(-y, -TOP, -BOTTOM)),
-            t.ground(grounded, along, ahead) * near[:, None],
-            t.path(grounded, lateral, ahead) * near[:, None],
+            t.panorama(grounded, c.turns, c.height),
+            t.ground(grounded, c.along, c.ahead) * c.near[:, None],
+            t.path(grounded, c.lateral, c.ahead) * c.near[:, None],
         ], 1)  # fmt: skip
         in_front, through = near_planes(r, s, t.planes, selected.first if selected else None)
-        layers = selected.layers(r) if selected else self._layers(r, s)
+        layers = selected.layers(r) if selected else spirals_and_motes(self.spirals, self.motes, r, s)
         return torch.cat([behind * through, in_front, through, *layers], 1)
-
-    def _layers(self, r: Rays, s: Scene) -> list[Tensor]:
-        places = {k: s.place[:, PLACES.index(k)] for k in SPIRALS}
-        return [
-            *two_layers(self.spirals, places, lambda k, i: r.spiral(*SPIRALS[k][i])[:2]),
-            *two_layers(self.motes, falling(s), lambda k, i: r.falling(*MOTES[k][i])),
-        ]
 
 
 class GuidedDecoder(nn.Module):

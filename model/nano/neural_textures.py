@@ -10,6 +10,7 @@ again. `stage.geometry` computes where a line of sight meets a texture, and `sta
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import pi
 from typing import Protocol
 
@@ -174,6 +175,36 @@ def sine(turns: Tensor) -> Tensor:
     return y * r
 
 
+@dataclass
+class Coordinates:
+    """Where the lines of sight meet the textures of a place with a horizon, (n, h, w) each: height y over the horizon,
+    around the panorama (turns) and up it (height), along the ground and ahead on it, across the path; and how close
+    below the horizon the ground is near. wx, wz: in world units."""
+
+    y: Tensor
+    turns: Tensor
+    height: Tensor
+    along: Tensor
+    ahead: Tensor
+    lateral: Tensor
+    near: Tensor
+    below: Tensor
+    wx: Tensor
+    wz: Tensor
+
+    @classmethod
+    def of(cls, r: Rays) -> Coordinates:
+        shape = (len(r.scene), r.y.shape[1], r.x.shape[1])
+        y, pan = r.y[:, :, None].expand(shape), r.pan[:, None, :].expand(shape)
+        turns = torch.remainder(r.pan / PANORAMA, 1.0)[:, None, :].expand(shape)
+        wx, wz, reach = r.ground()
+        below = (y < 0.02).to(y.dtype)
+        near = below * (1.6 / reach).clamp(max=1)[:, :, None]
+        along, ahead = torch.remainder(wx / STREET, 1.0), torch.remainder(wz / ROAD, 1.0)[:, :, None].expand(shape)
+        lateral = unit(pan * reach[:, :, None], -PLANE_REACH, PLANE_REACH) * 0.998 + 0.001
+        return cls(y, turns, unit(-y, -TOP, -BOTTOM), along, ahead, lateral, near, below, wx, wz)
+
+
 class NeuralTextures(nn.Module):
     """forward(scene, rows, columns) -> (n, channels, TAPS * rows, TAPS * columns).
 
@@ -204,46 +235,32 @@ class NeuralTextures(nn.Module):
         rows, columns = rows * TAPS, columns * TAPS
         t = selected or self
         r = Rays.of(s, rows, columns)
-        shape = (len(s), r.y.shape[1], r.x.shape[1])
-        y, pan = r.y[:, :, None].expand(shape), r.pan[:, None, :].expand(shape)
-        turns = torch.remainder(r.pan / PANORAMA, 1.0)[:, None, :].expand(shape)
+        c = Coordinates.of(r)
         grounded = s.place[:, indices(GROUNDED_PLACES, s.place.device)]
-        wx, wz, reach = r.ground()
-        below = (y < 0.02).to(y.dtype)
-        near = below * (1.6 / reach).clamp(max=1)[:, :, None]
-        along, ahead = torch.remainder(wx / STREET, 1.0), torch.remainder(wz / ROAD, 1.0)[:, :, None].expand(shape)
-        lateral = unit(pan * reach[:, :, None], -PLANE_REACH, PLANE_REACH) * 0.998 + 0.001
-        beside = (unit(r.sun(), -SUN_REACH, SUN_REACH) * 0.998 + 0.001)[:, None, :].expand(shape)
-        drift = torch.remainder(turns + (s.time / 64)[:, None, None], 1.0)
-        height = unit(-y, -TOP, -BOTTOM)
+        beside = (unit(r.sun(), -SUN_REACH, SUN_REACH) * 0.998 + 0.001)[:, None, :].expand_as(c.y)
+        drift = torch.remainder(c.turns + (s.time / 64)[:, None, None], 1.0)
         behind = torch.cat([
-            t.panorama(grounded, turns, height),
-            t.ground(grounded, along, ahead) * near[:, None],
-            t.far_ground(grounded, along, ahead) * below[:, None],
-            t.path(grounded, lateral, ahead) * near[:, None],
-            t.clouds(grounded.sum(-1, keepdim=True), drift, unit(-y, -1.35, 0)),
-            t.sun(s.light, beside, height),
+            t.panorama(grounded, c.turns, c.height),
+            t.ground(grounded, c.along, c.ahead) * c.near[:, None],
+            t.far_ground(grounded, c.along, c.ahead) * c.below[:, None],
+            t.path(grounded, c.lateral, c.ahead) * c.near[:, None],
+            t.clouds(grounded.sum(-1, keepdim=True), drift, unit(-c.y, -1.35, 0)),
+            t.sun(s.light, beside, c.height),
         ], 1)  # fmt: skip
         in_front, through = near_planes(r, s, t.planes, selected.first if selected else None)
-        layers = selected.layers(r) if selected else self._spirals_and_motes(r, s)
+        layers = selected.layers(r) if selected else spirals_and_motes(self.spirals, self.motes, r, s)
         figure = self._figure(r, s, selected.skin, selected.ends) if selected else self._figure_if_there(r, s)
         return torch.cat(
-            [self._rays(r, y, near, below, wx, wz, selected is not None), behind * through, in_front, through, *layers,
+            [self._rays(r, c, selected is not None), behind * through, in_front, through, *layers,
              figure], 1,
         )  # fmt: skip
 
-    def _spirals_and_motes(self, r: Rays, s: Scene) -> list[Tensor]:
-        places = {k: s.place[:, PLACES.index(k)] for k in SPIRALS}
-        return [
-            *two_layers(self.spirals, places, lambda k, i: r.spiral(*SPIRALS[k][i])[:2]),
-            *two_layers(self.motes, falling(s), lambda k, i: r.falling(*MOTES[k][i])),
-        ]
-
-    def _rays(self, r: Rays, y: Tensor, near: Tensor, below: Tensor, wx: Tensor, wz: Tensor, always: bool) -> Tensor:
+    def _rays(self, r: Rays, c: Coordinates, always: bool) -> Tensor:
         """What is known of a line of sight without any texture: its height, and the waves that travel there."""
+        y = c.y
         flows = self.flows(r.scene.place, r.flows())
         glitter = r.glitter()[:, None, :, None].expand(-1, 1, -1, y.shape[2])
-        swells = self.swells(r.scene.place, torch.cat([r.swells(wx, wz), glitter], 1)) * near[:, None]
+        swells = self.swells(r.scene.place, torch.cat([r.swells(c.wx, c.wz), glitter], 1)) * c.near[:, None]
         x = r.screen_x[None, None, :].expand_as(y)
         up = r.screen_y[None, :, None].expand_as(y)
         looks = r.scene.place[:, len(PLACES) - len(LOOKS) :].sum(-1)[:, None, None]
@@ -254,7 +271,7 @@ class NeuralTextures(nn.Module):
         edge = torch.tanh((radius * pulse[:, None, None] - off) / SUN_DISC)
         within = torch.exp(-((off / radius) ** 2))
         stripe = (over[:, :, None] / radius).clamp(-1.5, 1.5) * within
-        plain = [y, smoothstep(-0.1, 0.1, y), near, below, x, up, growth, edge, within, stripe]
+        plain = [y, smoothstep(-0.1, 0.1, y), c.near, c.below, x, up, growth, edge, within, stripe]
         return torch.cat([torch.stack(plain, 1), flows, swells], 1)
 
     def _figure_if_there(self, r: Rays, s: Scene) -> Tensor:
@@ -294,6 +311,15 @@ def near_planes(r: Rays, s: Scene, planes: Reader, first: Tensor | None) -> tupl
         laid = laid + seen * through
         through = through * (1 - opaque)
     return laid, through
+
+
+def spirals_and_motes(spirals: nn.ModuleDict, motes: nn.ModuleDict, r: Rays, s: Scene) -> list[Tensor]:
+    """The readings of both layers of spirals, and of both layers of drops."""
+    places = {k: s.place[:, PLACES.index(k)] for k in SPIRALS}
+    return [
+        *two_layers(spirals, places, lambda k, i: r.spiral(*SPIRALS[k][i])[:2]),
+        *two_layers(motes, falling(s), lambda k, i: r.falling(*MOTES[k][i])),
+    ]
 
 
 def two_layers(kinds: nn.ModuleDict, weights: dict[str, Tensor],

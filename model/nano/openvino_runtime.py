@@ -20,14 +20,13 @@ from .frame_graphs import (
     DecodeGraph,
     DenoiseGraph,
     FineReadGraph,
-    GuidedDecodeGraph,
     MemoryGraph,
     ReadGraph,
     fine_inputs,
 )
 from .graph_runtime import SLOTS, GraphRuntime
 from .texture_selection import Selector
-from .transformer import Conditioning, KVCache, Readings, Vectors
+from .transformer import KVCache, Readings, Vectors
 
 if TYPE_CHECKING:
     from .world import Nano
@@ -55,8 +54,8 @@ class OpenVINO(GraphRuntime):
     def __init__(self, nano: Nano, precision: str, threads: int) -> None:
         super().__init__(nano, f"openvino {precision}")
         self._core = openvino.Core()
-        folder = cache_folder(nano)
-        folder.mkdir(parents=True, exist_ok=True)
+        self._nano, self._precision, self._folder = nano, precision, cache_folder(nano)
+        self._folder.mkdir(parents=True, exist_ok=True)
         # Without OpenVINO's own cache of compiled graphs: one that it had written gave nothing but NaN from then on.
         self._settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
         shape = f"{nano.rows}x{nano.columns}"
@@ -66,23 +65,18 @@ class OpenVINO(GraphRuntime):
         for slots in SLOTS:
             selected = self._selector.select(scene, slots)
             graph = ReadGraph(self._world, self._selector.wrap_rows, list(selected), nano.rows, nano.columns)
-            path = folder / f"read-{slots}-{shape}.xml"
-            readers[slots] = self._open(path, graph, (scene.flat(), *selected.values()), "f32")
+            readers[slots] = self._open(f"read-{slots}-{shape}.xml", graph, (scene.flat(), *selected.values()), "f32")
         self._readers = readers
         with torch.inference_mode():
             readings = self._pytorch.read(scene)
         latents = torch.zeros(nano.latent_shape)
         example = self._inputs(latents, 1.0, opening.vectors(), readings, KVCache())
-        self._denoise = self._open(folder / f"denoise-{shape}.xml", DenoiseGraph(self._world), example, precision)
-        self._summarise = self._open(folder / f"memory-{shape}.xml", MemoryGraph(self._world), (latents,), precision)
-        self._decode = self._open(folder / f"decode-{shape}.xml", DecodeGraph(nano), (latents,), precision)
-        self._open_large = partial(self._opened_large, nano, folder, opening, precision)
+        self._denoise = self._open(f"denoise-{shape}.xml", DenoiseGraph(self._world), example, precision)
+        self._summarise = self._open(f"memory-{shape}.xml", MemoryGraph(self._world), (latents,), precision)
+        self._decode = self._open(f"decode-{shape}.xml", DecodeGraph(nano), (latents,), precision)
 
     def prepare_large(self) -> None:
-        self._open_large()
-
-    def _opened_large(self, nano: Nano, folder: Path, opening: Conditioning, precision: str) -> None:
-        decoder = nano.guided
+        nano, opening, decoder = self._nano, self._nano.opening(), self._nano.guided
         assert decoder is not None
         selectors = self._selector, Selector(decoder.textures)
         scene, vectors, shape = opening.scene, opening.vectors(), f"{nano.rows}x{nano.columns}"
@@ -91,13 +85,13 @@ class OpenVINO(GraphRuntime):
         for slots in SLOTS:
             graph = FineReadGraph.of(self._world, decoder, selectors, scene, slots, nano.rows, nano.columns)
             example = self._selected_fine(scene, slots, vectors)
-            readers[slots] = self._open(folder / f"fine-read-{slots}-{shape}.xml", graph, example, "f32")
+            readers[slots] = self._open(f"fine-read-{slots}-{shape}.xml", graph, example, "f32")
         self._fine_readers = readers
         with torch.inference_mode():
             _, guide = self._pytorch.read_fine(scene, vectors)
         example = [torch.zeros(nano.latent_shape), guide]
-        path = folder / f"decode-large-{shape}.xml"
-        self._decode_large = self._open(path, GuidedDecodeGraph(nano, decoder), example, precision)
+        decode = DecodeGraph(nano, decoder)
+        self._decode_large = self._open(f"decode-large-{shape}.xml", decode, example, self._precision)
 
     def _selected_fine(self, scene: Scene, slots: int, vectors: Vectors) -> list[Tensor]:
         return self._fine_inputs(scene, slots, vectors=vectors)
@@ -111,7 +105,8 @@ class OpenVINO(GraphRuntime):
             raise RuntimeError("it computed values that are not numbers")
         return latents
 
-    def _open(self, path: Path, graph: nn.Module, example: Sequence[Tensor], precision: str) -> Infer:
+    def _open(self, name: str, graph: nn.Module, example: Sequence[Tensor], precision: str) -> Infer:
+        path = self._folder / name
         model = self._core.read_model(path) if path.exists() else _convert(graph, example, path)
         return Infer(self._core.compile_model(model, "CPU", {**self._settings, "INFERENCE_PRECISION_HINT": precision}))
 

@@ -14,7 +14,6 @@ from ..stage.scene import Scene
 from .frame_graphs import (
     DecodeGraph,
     FineReadGraph,
-    GuidedDecodeGraph,
     ReadGraph,
     fine_inputs,
     fine_readings,
@@ -70,7 +69,7 @@ class Eager:
         self._device = nano.device
         self._decode = DecodeGraph(nano)
         self._guided = nano.guided
-        self._decode_large = None if nano.guided is None else GuidedDecodeGraph(nano, nano.guided)
+        self._decode_large = None if nano.guided is None else DecodeGraph(nano, nano.guided)
 
     def read(self, scene: Scene) -> Readings:
         return self._world.read(scene, self._rows, self._columns)
