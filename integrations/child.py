@@ -25,6 +25,8 @@ RESTART_DELAY_S = 1.0
 QUEUED_LINES_MAX = 256  # for a child that does not read
 # A file runs without the package around it, whose imports would cost the child a second at its start.
 RUN_FILE = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+# Of a child that serves: it must not import files from the current folder, and needs only one thread.
+SERVER_ENVIRONMENT = {"PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _logger = logging.getLogger(__name__)
 
 

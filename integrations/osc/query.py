@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .. import Deliver, Input
-from ..child import Child
+from ..child import SERVER_ENVIRONMENT, Child
 
 VALUES_INTERVAL_S = 1 / 30
 MODULE = "worldjockey.integrations.osc.query_server"
@@ -40,7 +40,7 @@ class OSCQuery(Input):
         self._fresh = threading.Event()
         self._stop = threading.Event()
         self._status: dict[str, Any] = {}
-        self._child = _child()
+        self._child = Child("OSCQuery", MODULE, SERVER_ENVIRONMENT)
         self._threads: list[threading.Thread] = []
 
     @property
@@ -51,7 +51,7 @@ class OSCQuery(Input):
     def start(self, deliver: Deliver) -> None:
         """Returns at once. A missing network is no error, but is in `status`."""
         self._stop.clear()
-        self._child = _child()
+        self._child = Child("OSCQuery", MODULE, SERVER_ENVIRONMENT)
         self._threads = [
             threading.Thread(target=self._run, name="oscquery", daemon=True),
             threading.Thread(target=self._write, name="oscquery values", daemon=True),
@@ -103,8 +103,3 @@ class OSCQuery(Input):
                 if self._news and self._child.send({"values": self._news}):
                     self._news = {}
             self._stop.wait(VALUES_INTERVAL_S)
-
-
-def _child() -> Child:
-    # It must not import files from the current folder, and it needs only one thread.
-    return Child("OSCQuery", MODULE, {"PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})

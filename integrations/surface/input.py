@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import ControlEvent, Deliver, Input
-from ..child import Child
+from ..child import SERVER_ENVIRONMENT, Child
 from .access import new_token
 from .messages import is_plain_word
 
@@ -77,7 +77,7 @@ class SurfaceInput(Input):
         self._fresh, self._stop = threading.Event(), threading.Event()
         self._facts: dict[str, Any] = {}
         self._requests: queue.Queue[Mapping[str, Any] | None] = queue.Queue(REQUESTS_MAX)
-        self._child = _child()
+        self._child = Child("surface", MODULE, SERVER_ENVIRONMENT)
         self._threads: list[threading.Thread] = []
 
     @property
@@ -93,7 +93,7 @@ class SurfaceInput(Input):
     def start(self, deliver: Deliver) -> None:
         """Returns at once. A missing network is no error, but is in `status`."""
         self._stop.clear()
-        self._child = _child()
+        self._child = Child("surface", MODULE, SERVER_ENVIRONMENT)
         self._deliver = deliver
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
@@ -212,8 +212,3 @@ class SurfaceInput(Input):
 
     def _reply(self, request: Mapping[str, Any], **answer: Any) -> None:
         self._child.send({"reply": {"id": request.get("id"), **answer}})
-
-
-def _child() -> Child:
-    # It must not import files from the current folder, and it needs only one thread.
-    return Child("surface", MODULE, {"PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..parameters import find
+from ..show.edit import control
 from ..show.gamepad import DEFAULT_MAP, GamepadMapping
 from ..show.keys import DEFAULT_KEYS, table
 from ..show.midi_controllers import generic
@@ -63,14 +64,10 @@ def _line(mapping: Any) -> dict[str, Any]:
     return {**mapping.model_dump(exclude_defaults=True), "to": mapping.to}
 
 
-MIDI_SOURCE = ("note", "cc", "cc14", "nrpn", "pitchbend", "program", "aftertouch", "polytouch", "channel", "device")
-
-
 def _midi_map(mapping: MidiMapping, takeover: str, locked: bool = False) -> Map:
     line = _line(mapping)
-    source = {name: line[name] for name in MIDI_SOURCE if name in line}
     fader = mapping.rule(takeover)["takeover"]
-    return Map("midi", source, midi_text(line), mapping.to or "", line, locked, fader)
+    return Map("midi", control("midi", line), midi_text(line), mapping.to or "", line, locked, fader)
 
 
 def _midi(show: Show) -> Iterator[Map]:

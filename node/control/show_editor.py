@@ -27,7 +27,7 @@ from ..show import media
 from ..show.banks import WEIGHTS
 from ..show.edit import Edit, apply, control, plain
 from ..show.edit_process import EditProcess, applied, rewritten
-from ..show.fields import known_parameter
+from ..show.fields import known_parameter, plainly
 from ..show.keys import DEFAULT_KEYS, check_keys, key_name, table
 from ..show.media import Media
 from ..show.midi_mapping import learned
@@ -543,8 +543,6 @@ def _first(error: ValidationError) -> str:
         below, message = detail["ctx"]["errors"][0]
         loc = (*loc, *below)
     elif detail["type"] != "value_error":
-        from ..show.fields import plainly
-
         message = plainly(detail)
     if detail["type"] == "extra_forbidden":
         message = f"there is no {str(loc[-1])[:60]!r} here"

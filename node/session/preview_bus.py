@@ -20,7 +20,7 @@ from ..control.preview import Preview
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing
 from ..ipc.mailbox import Mailbox
-from ..ipc.process import SPAWN, read_status
+from ..ipc.process import SPAWN, limit_threads, read_status
 from ..ipc.status import error_text
 from ..ipc.supervisor import STOP_TIMEOUT_S, Supervisor
 from ..output import clock_process, worker
@@ -163,8 +163,6 @@ class PreviewBus:
     @property
     def _threads(self) -> int:
         """Half as many as the program's world has."""
-        from ..ipc.process import limit_threads
-
         return max(1, limit_threads(self._options.threads) // 2)
 
     def _feed(self) -> LiveFeed | None:
