@@ -16,6 +16,7 @@ import av
 import numpy as np
 import pytest
 from killed import killed_at
+from play_command import headless
 from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.media import h264
 from worldjockey.integrations.recording import FileOutput
@@ -255,20 +256,8 @@ def test_a_disk_that_fills_up_within_a_piece_leaves_the_whole_pieces_before_it(t
 def test_a_stalled_disk_costs_the_recording_and_not_the_show(tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")
     clip, report = tmp_path / "clip.mp4", tmp_path / "report.json"
-    command = [
-        "play",
-        "--headless",
-        "--no-midi",
-        "--no-surface",
-        "--no-osc",
-        "--model",
-        "testcard",
-        "--size",
-        "320x180",
-        "--seconds",
-    ]
-    command += ["5", "--out", f"file:{clip}", "--report", str(report)]
-    show = psutil.Popen([sys.executable, "-m", "worldjockey.node", *command])
+    out = ["--out", f"file:{clip}", "--report", str(report)]
+    show = psutil.Popen(headless("--size", "320x180", "--seconds", "5", *out))
     waited, recorder = threading.Event(), None
     while recorder is None and show.poll() is None:  # until the first piece is on disk
         waited.wait(0.1)

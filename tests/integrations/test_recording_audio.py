@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from clicking import FLASHES, FMT, RATE, clicks, decoded, onsets, plain
 from killed import killed_at
+from play_command import headless
 from wav import wav
 from worldjockey.integrations import AudioChunk, Frame
 from worldjockey.integrations.recording import FileOutput
@@ -105,20 +105,8 @@ def test_a_killed_recording_plays_to_within_two_seconds(tmp_path: Path, suffix: 
 def play(folder: Path, *options: str) -> tuple[dict[str, Any], Path]:
     """`wj play` for 3 s into a clip; its report and the clip."""
     report, clip = folder / "report.json", folder / "clip.mp4"
-    command = [
-        "play",
-        "--headless",
-        "--no-midi",
-        "--no-surface",
-        "--no-osc",
-        "--model",
-        "testcard",
-        "--size",
-        "320x180",
-        "--seconds",
-    ]
-    command += ["3", "--out", f"file:{clip}", "--report", str(report), *options]
-    subprocess.run([sys.executable, "-m", "worldjockey.node", *command], check=True, timeout=60)
+    out = ["--out", f"file:{clip}", "--report", str(report), *options]
+    subprocess.run(headless("--size", "320x180", "--seconds", "3", *out), check=True, timeout=60)
     figures: dict[str, Any] = json.loads(report.read_text())
     return figures, clip
 

@@ -16,6 +16,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from play_command import headless
 from worldjockey.integrations import AudioChunk, Frame, VideoFormat
 from worldjockey.integrations.ndi.output import NDIOutput
 
@@ -152,19 +153,7 @@ def wav(path: Path, seconds: float) -> Path:
 def playing(folder: Path, *options: str) -> Iterator[Callable[[], dict[str, Any]]]:
     """`wj play` beside the test; ask for its report to end it."""
     report = folder / "report.json"
-    command = [
-        sys.executable,
-        "-m",
-        "worldjockey.node",
-        "play",
-        "--headless",
-        "--no-midi",
-        "--no-surface",
-        "--no-osc",
-        "--model",
-    ]
-    command += ["testcard", "--size", "320x180", "--report", str(report), *options]
-    show = subprocess.Popen(command)
+    show = subprocess.Popen(headless("--size", "320x180", "--report", str(report), *options))
 
     def end() -> dict[str, Any]:
         show.terminate()

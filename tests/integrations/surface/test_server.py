@@ -12,18 +12,20 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from surface_client import send, until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.surface import server
 from worldjockey.integrations.surface.access import Access, TokenBucket, is_loopback
 from worldjockey.integrations.surface.input import SurfaceInput, SurfaceOptions
+from worldjockey.node.measure.show_process import free_port
 
 pytestmark = pytest.mark.slow
 OPERATOR, VIEWER = "operators-own", "only-for-viewers"
@@ -75,25 +77,6 @@ def jpeg(colour: str) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (64, 36), colour).save(file, "JPEG")
     return file.getvalue()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def send(page: ClientConnection, **message: Any) -> None:
-    page.send(json.dumps(message))
-
-
-def until(page: ClientConnection, kind: str, wanted: Callable[[Any], object] = lambda found: True) -> Any:
-    """The next message of a kind that fulfils `wanted`."""
-    deadline = time.monotonic() + 20
-    while True:
-        message = json.loads(page.recv(timeout=max(deadline - time.monotonic(), 0)))
-        if kind in message and wanted(message[kind]):
-            return message[kind]
 
 
 def to_the_end(page: ClientConnection, *messages: str) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from package import describe
 from PIL import Image
+from play_command import headless
 from worldjockey.integrations import ControlEvent, Deliver
 from worldjockey.model.spec import ACTS
 from worldjockey.node.ipc import log_file
@@ -303,19 +304,8 @@ def test_a_world_that_cannot_be_opened_is_one_clear_error(stage: Stage) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_no_process_outlives_a_killed_control(tmp_path: Path, wait_for: Callable[..., None]) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "worldjockey.node",
-        "play",
-        "--model",
-        "testcard",
-        "--headless",
-        "--no-midi",
-        "--no-surface",
-    ]
-    out = ["--no-osc", "--size", "640x360", "--out", f"file:{tmp_path / 'clip.mkv'}"]
-    control = subprocess.Popen([*command, *out], stderr=subprocess.PIPE)
+    out = ["--size", "640x360", "--out", f"file:{tmp_path / 'clip.mkv'}"]
+    control = subprocess.Popen(headless(*out), stderr=subprocess.PIPE)
     children = Path(f"/proc/{control.pid}/task/{control.pid}/children")
     wait_for(lambda: (tmp_path / "clip.mkv").exists(), 30, "the show to play")
     pids = [int(pid) for pid in children.read_text().split()]

@@ -14,19 +14,21 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import surface_client
+from browser import chromium
 from PIL import Image
+from surface_client import send
 from websockets.sync.client import ClientConnection, connect
 from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.session import browser as system_browser
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "peers"))
-from browser import chromium
-
 pytestmark = pytest.mark.slow
+until = partial(surface_client.until, seconds=30)
 SHOW = """
 name: a show
 model: testcard
@@ -82,18 +84,6 @@ class Playing:
         self.process.send_signal(signal.SIGINT)
         assert self.process.wait(60) == 0, self.lines
         return dict(json.loads(self.report_path.read_text()))
-
-
-def send(page: ClientConnection, **message: Any) -> None:
-    page.send(json.dumps(message))
-
-
-def until(page: ClientConnection, kind: str, wanted: Callable[[Any], object] = lambda found: True) -> Any:
-    deadline = time.monotonic() + 30
-    while True:
-        message = json.loads(page.recv(timeout=max(deadline - time.monotonic(), 0)))
-        if kind in message and wanted(message[kind]):
-            return message[kind]
 
 
 @pytest.fixture
@@ -254,7 +244,7 @@ def test_a_browser_sees_the_program_by_webrtc_under_the_pages_own_address(play, 
         until(page, "hello")
         wait_for(lambda: show.shows((255, 0, 0)), 60, "the show's prompt")
         tab = browser.open(show.url)
-        tab.wait("document.readyState == 'complete'")
+        tab.wait("location.protocol == 'http:' && document.readyState == 'complete'")  # and no blank page before it
         tab.run(WATCH)
         tab.wait("seen[0] > 220 && seen[1] < 40 && seen[3] == 512 && seen[4] == 288", 60)
         send(page, fire=["prompt", "#0000ff", 0.0])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from play_command import PLAY
 
 TALKATIVE = """
 from worldjockey.node.session.terminal import Terminal
@@ -67,19 +68,8 @@ def test_a_show_restarts_its_world_and_ends_on_ctrl_c_whatever_its_terminal_does
 ) -> None:
     terminal = request.getfixturevalue("stuck") if kind == "stuck terminal" else closed_pipe()
     clip, log = tmp_path / "clip.mkv", tmp_path / "run.log"
-    command = [
-        sys.executable,
-        "-m",
-        "worldjockey.node",
-        "play",
-        "--model",
-        "testcard",
-        "--no-midi",
-        "--no-surface",
-        "--no-osc",
-    ]
     options = ["--size", "320x180", "--out", f"file:{clip}", "--log-file", str(log)]
-    play = subprocess.Popen([*command, *options], stderr=terminal)
+    play = subprocess.Popen([*PLAY, *options], stderr=terminal)
     try:
         wait_for(lambda: log.exists() and "world is running" in log.read_text(), 60, "the show to play")
         world = int(log.read_text().split("world runs as process ")[1].split()[0])

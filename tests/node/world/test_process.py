@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from play_command import headless
 from worldjockey.model.worlds.testcard import TestCard
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.mailbox import Mailbox
@@ -150,18 +151,6 @@ def test_a_fast_world_keeps_its_pace(stepper: Callable[..., WorldStepper]) -> No
 @pytest.mark.slow
 def test_a_show_of_60_frames_a_second_has_as_many_of_the_world(tmp_path: Path) -> None:
     report = tmp_path / "run.json"
-    command = [
-        sys.executable,
-        "-m",
-        "worldjockey.node",
-        "play",
-        "--headless",
-        "--no-midi",
-        "--no-surface",
-        "--no-osc",
-        "--out",
-        "none",
-    ]
-    command += ["--model", "testcard", "--fps", "60", "--size", "320x180", "--seconds", "4", "--report", str(report)]
-    subprocess.run(command, check=True, capture_output=True)
+    options = ["--fps", "60", "--size", "320x180", "--seconds", "4", "--report", str(report)]
+    subprocess.run(headless("--out", "none", *options), check=True, capture_output=True)
     assert json.loads(report.read_text())["world"]["fps"] > 0.6 * 60, "more than 30"
