@@ -31,10 +31,11 @@
     return found.slice(0, 8);
   },
 
-  /** How much redder than blue the program is, 0..255. */
-  red: () => {
-    const shown = document.querySelector('.screen.program .on'), copy = document.createElement('canvas');
+  /** How much redder than blue the picture of a bus is, 0..255; null where there is none. */
+  red: (bus = 'program') => {
+    const shown = document.querySelector(`.screen.${bus} .on`), copy = document.createElement('canvas');
     [copy.width, copy.height] = [64, 36];
+    if (!shown) return null;
     const pen = copy.getContext('2d', { willReadFrequently: true });
     pen.drawImage(shown, 0, 0, 64, 36);
     const { data } = pen.getImageData(0, 0, 64, 36);

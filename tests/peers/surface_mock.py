@@ -577,14 +577,17 @@ class Mock:
         image = image.crop((pan, 4, pan + 304, 175)).resize((320, 180))
         return encoded(ImageEnhance.Brightness(image).enhance(1 - float(value("blackout") or 0)))
 
+    def _has_picture(self, bus: str) -> bool:
+        return bus == "program" or self.status["preview"]["state"] in ("running", "resting")
+
     async def _mjpeg(self, request: web.Request) -> web.StreamResponse:
         bus = request.match_info["bus"]
-        if bus == "preview" and self.status["preview"]["state"] != "running":
+        if not self._has_picture(bus):
             raise web.HTTPServiceUnavailable(text="the preview is off")
         response = web.StreamResponse(headers={"Content-Type": "multipart/x-mixed-replace; boundary=frame"})
         await response.prepare(request)
         with contextlib.suppress(ConnectionError):
-            while bus == "program" or self.status["preview"]["state"] == "running":
+            while self._has_picture(bus):
                 jpeg = self._frame(bus)
                 await response.write(
                     b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(jpeg), jpeg)

@@ -49,13 +49,16 @@ const fadeUnit = kept('fadeUnit', 's');
 const fadeText = () => fadeUnit.value === 's' ? `${fade.value.toFixed(1)} s` : `${fade.value.toFixed(fade.value % 1 ? 1 : 0)} ${fade.value === 1 ? 'beat' : 'beats'}`;
 const fadeSeconds = () => fadeUnit.value === 's' ? fade.value : (fade.value * 60) / (tempoStatus.value.bpm || 120);
 
+/** The states in which there is something to take: it is prepared even while its picture rests, or cannot be shown. */
+const READY = ['running', 'resting', 'too large'];
+
 /** Take, swap back, copy; and which bus the controls play. */
 export function Take() {
   if (!operator.value || !parameter('preview/take')) return null;
-  const { state } = previewStatus.value, running = state === 'running', off = !running && !mapMode.value;
+  const { state } = previewStatus.value, ready = READY.includes(state), off = !ready && !mapMode.value;
   return html`<section class="take" aria-label="take">
     <button class="button big" disabled=${off} onClick=${() => fire('preview/take', fadeSeconds())} ...${mapped('preview/take')}>
-      <b>TAKE</b><small>${state === 'opening' ? 'opening…' : running || state === 'off' ? fade.value ? `fade ${fadeText()}` : 'cut' : state}</small></button>
+      <b>TAKE</b><small>${state === 'opening' ? 'opening…' : ready || state === 'off' ? fade.value ? `fade ${fadeText()}` : 'cut' : state}</small></button>
     <${Slider} label="fade" now=${fade.value} low=${0} high=${fadeUnit.value === 's' ? 10 : 16} step=${fadeUnit.value === 's' ? 0.5 : 1} text=${fadeText()}
       onInput=${(/** @type {number} */ x) => fade.value = x} />
     <div class="segments" role="group" aria-label="fade in">${/** @type {('s' | 'beats')[]} */ (['s', 'beats']).map(unit => html`<button aria-pressed=${fadeUnit.value === unit}

@@ -447,7 +447,7 @@ def test_take_waits_for_a_preview_that_runs(open_page: Opener, mock: Mock) -> No
     page.locator(".take", has_text="opening…").wait_for()
     for name in ("TAKE", "Cut", "Swap back"):
         assert page.locator(".take .button", has_text=name).is_disabled(), name
-    mock.status["preview"]["state"] = "running"
+    mock.status["preview"]["state"] = "resting"
     page.locator(".take .big:enabled").wait_for()
 
 

@@ -143,6 +143,26 @@ def test_a_real_show_by_mouse(show: Show, open_page: Opener, wait_for: Callable[
         wait_for(lambda: pad(page, 1).get_attribute("aria-valuenow") == "0.5", PATIENCE_S, "the cue's pad")
 
 
+def test_a_preview_is_prepared_taken_and_swapped_back(
+    show: Show, open_page: Opener, wait_for: Callable[..., None]
+) -> None:
+    with show.play():
+        page = open_page(show)
+        wait_for(lambda: state(page, "state.status.value.world.state") == "running", PATIENCE_S)
+        before = check(page, "red")
+        page.get_by_role("group", name="the controls play").get_by_role("button", name="preview").click()
+        page.locator(".screen.preview .on").first.wait_for()
+        pad(page, 2).click()
+        wait_for(lambda: check(page, "red", "preview") > 25, PATIENCE_S, "the preview's red sunset")
+        assert check(page, "red") < before + 10, "nobody sees what is prepared"
+        take = page.get_by_role("region", name="take")
+        take.get_by_role("button", name="take").click()
+        wait_for(lambda: check(page, "red") > 25, PATIENCE_S, "the program's red sunset")
+        take.get_by_role("button", name="Swap back").click()
+        wait_for(lambda: check(page, "red") < before + 10, PATIENCE_S, "the program as it was before")
+        assert pad(page, 2).get_attribute("aria-valuenow") == "1", "the preview keeps what was prepared"
+
+
 def test_by_keyboard_and_touch_on_two_pages_in_step(
     show: Show, open_page: Opener, wait_for: Callable[..., None]
 ) -> None:
