@@ -129,6 +129,7 @@ class MIDIInput(Input):
             "error": self._child.error or self._error,
             "held": self._player.held,
             "waiting": self._player.counts["waiting"],
+            "pickup": self._player.pickups(),
             "learning": self._armed,
             "learned": list(self._learned),
             "restarts": max(self._child.starts - 1, 0),

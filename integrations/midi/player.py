@@ -22,6 +22,21 @@ class FaderState:
     position: float | None = None
     sent: float | None = None
 
+    def taken(self, rule: Rule, x: float, value: float | None) -> float | None:
+        """The position that a parameter's value gets where the fader goes to x; None while the fader has not taken it
+        over."""
+        position = None if value is None else rule.position_of(value)
+        if value is None or position is None:
+            return x
+        if self.sent == rule.kept(rule.at(self.position or 0.0)) and abs(value - self.sent) <= rule.loose:
+            return x  # it was set by this fader, and not changed since
+        # Where a curve is steep, a short distance on the fader can be a large one in value.
+        near = TAKEOVER_DISTANCE if abs(rule.at(x) - value) <= TAKEOVER_DISTANCE * abs(rule.high - rule.low) else 0.0
+        new = (scale if rule.takeover == "scale" else pickup)(self.position, x, position, near)
+        if new is None and abs(rule.kept(rule.at(x)) - value) <= rule.loose:
+            return x  # a whole number spans a part of the fader
+        return new
+
 
 def nothing(_target: str) -> Any:
     return None
@@ -205,26 +220,27 @@ class Translator:
 
     def _take_over(self, rule: Rule, port: str, x: float) -> Iterator[TargetArgs]:
         hand = self._hands.setdefault((port, rule), FaderState())
-        before, hand.position = hand.position, x
-        value = rule.number_of(self._read(str(rule.target)))
-        position = None if value is None else rule.position_of(value)
-        if value is None or position is None:
-            new: float | None = x
-        elif hand.sent == rule.kept(rule.at(before or 0.0)) and abs(value - hand.sent) <= rule.loose:
-            new = x  # it was set by this fader, and not changed since
-        else:
-            # Where a curve is steep, a short distance on the fader can be a large one in value.
-            near = (
-                TAKEOVER_DISTANCE if abs(rule.at(x) - value) <= TAKEOVER_DISTANCE * abs(rule.high - rule.low) else 0.0
-            )
-            new = (scale if rule.takeover == "scale" else pickup)(before, x, position, near)
-            if new is None and abs(rule.kept(rule.at(x)) - value) <= rule.loose:
-                new = x  # a whole number spans a part of the fader
+        new = hand.taken(rule, x, rule.number_of(self._read(str(rule.target))))
+        hand.position = x
         if new is None:
             self.counts["waiting"] += 1
             return
         hand.sent = rule.kept(rule.at(new))
         yield str(rule.target), (rule.at(new),)
+
+    def pickups(self) -> list[dict[str, Any]]:
+        """Each fader that was moved, and waits until it reaches its parameter's value: the "kind", "number", "channel"
+        and "device" of its rule, its "target", and "at", the value at its position. From any thread."""
+        found = []
+        for (port, rule), hand in list(self._hands.items()):
+            if rule.takeover != "pickup" or hand.position is None or (known := self._tables.get(port)) is None:
+                continue
+            value = rule.number_of(self._read(str(rule.target)))
+            if known.has(rule) and hand.taken(rule, hand.position, value) is None:
+                fields = ("kind", "number", "channel", "device", "target")
+                at = rule.kept(rule.at(hand.position))
+                found.append({**{name: getattr(rule, name) for name in fields}, "at": round(at, 6)})
+        return found
 
     def _toggle(self, rule: Rule) -> Iterator[TargetArgs]:
         value = rule.number_of(self._read(str(rule.target)))

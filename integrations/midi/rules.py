@@ -201,6 +201,9 @@ class Table:
     def lit(self) -> list[Rule]:
         return [rule for rules in self.rules.values() for rule in rules if rule.light is not None]
 
+    def has(self, rule: Rule) -> bool:
+        return rule in self.rules.get((rule.kind, rule.number), ())
+
     def find(self, kind: str, number: int | None, channel: int) -> list[Rule]:
         found = self.rules.get((kind, number), ())
         if number is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,25 @@ def midi_text(line: Mapping[str, Any]) -> str:
     control = control or ("pitch bend" if line.get("pitchbend") else "aftertouch")
     channel = f"channel {line['channel']}" if line.get("channel") else ""
     return ", ".join(filter(None, (control, channel, line.get("device"))))
+
+
+MIDI_FIELDS = {"bend": "pitchbend", "pressure": "aftertouch", "poly": "polytouch"}  # of a line, by a rule's kind
+
+
+def pickup_rows(waiting: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """MIDI's faders that wait until they reach their parameter's value, as the surface shows them: "text" and "to" as
+    in the list of maps, and "at", the value where the fader stands.
+
+    waiting: from the status of the MIDI input, as `Translator.pickups` gives them.
+    """
+    found = []
+    for fader in waiting:
+        named = {MIDI_FIELDS.get(fader["kind"], fader["kind"]): True if fader["number"] is None else fader["number"]}
+        p = find(fader["target"])
+        if p is not None:
+            text = midi_text({**named, "channel": fader["channel"], "device": fader["device"]})
+            found.append({"text": text, "to": fader["target"], "at": p.coerce(fader["at"])})
+    return found
 
 
 def _line(mapping: Any) -> dict[str, Any]:

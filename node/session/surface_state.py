@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..control.desk import Desk
+from ..control.maps import pickup_rows
 from ..ipc.log_file import current_path
 from ..parameters import PADS
 from ..show.pads import Cue, Pad
@@ -69,6 +70,7 @@ class SurfaceState:
             "surfaces": inputs.get("surface", {}).get("clients", 0),
             "preview": NO_PREVIEW,
             "learning": None,
+            "pickup": pickup_rows(inputs.get("midi", {}).get("pickup", ())),
             "stills": {},
         }
         status |= {name: part() for name, part in self.status_parts.items()}

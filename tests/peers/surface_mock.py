@@ -166,6 +166,16 @@ class Sheet:
 
 
 @functools.cache
+def _default_show() -> str:
+    return json.dumps(yaml.safe_load((HERE / "node/show/default.yaml").read_text("utf-8")))
+
+
+def default_show() -> Any:
+    """A copy of the embedded show's data."""
+    return json.loads(_default_show())
+
+
+@functools.cache
 def sheet() -> Sheet:
     return Sheet()
 
@@ -179,46 +189,26 @@ def encoded(image: Image.Image) -> bytes:
 class Mock:
     """The server and the show behind it. Use `serve`."""
 
-    def __init__(self, role: str = "operator", preview: str = "off") -> None:
-        self.role, self.url = role, ""
+    def __init__(self, preview: str = "off") -> None:
+        self.url = ""
+        self._sockets: set[web.WebSocketResponse] = set()
+        self.reset(preview)
+
+    def reset(self, preview: str = "off") -> None:
+        """As before anything was played, for an operator."""
+        self.role = "operator"
         self.sets: list[tuple[str, Any]] = []
         self.fires: list[list[Any]] = []
         self.requests: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
         self.save_error, self.save_s = "", 0.0
-        self._sockets: set[web.WebSocketResponse] = set()
         self._sheet = sheet()
         self._began = time.monotonic()
         self._cue_at: float | None = None
         self._look = {"program": (0, 2), "preview": (0, 2)}
         self._stills: dict[str, bytes] = {}
-        source = yaml.safe_load((HERE / "node/show/default.yaml").read_text("utf-8"))
+        source = default_show()
         self._rows = rows()
-        known = {row["name"] for row in self._rows}
-        for name, kind, doc in (
-            ("preview/on", "bool", "whether the preview's world runs"),
-            ("preview/take", "trigger", "what was prepared goes on air, in so many seconds"),
-            ("preview/back", "trigger", "swap back"),
-            ("preview/copy", "trigger", "the preview becomes what the program is"),
-        ):
-            if name not in known:
-                self._rows.append(
-                    {
-                        "name": name,
-                        "osc": f"/wj/{name}",
-                        "arguments": "",
-                        "kind": kind,
-                        "range": "",
-                        "low": None,
-                        "high": None,
-                        "choices": [],
-                        "default": False if kind == "bool" else None,
-                        "unit": "",
-                        "smoothing": 0,
-                        "midi": "",
-                        "doc": doc,
-                    }
-                )
         self._kinds = {row["name"]: row["kind"] for row in self._rows}
         self.values: dict[str, Any] = {
             row["name"]: row["default"]
@@ -312,6 +302,7 @@ class Mock:
             "preview": {"state": preview, "fps": 12.0 if preview == "running" else 0.0, "message": ""},
             "stills": {},
             "learning": None,
+            "pickup": [],
         }
 
     @staticmethod
@@ -604,7 +595,7 @@ class Mock:
         path = (PAGE / (request.match_info["path"] or "index.html")).resolve()
         if not path.is_relative_to(PAGE) or not path.is_file():
             raise web.HTTPNotFound
-        return web.FileResponse(path, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-store"})
+        return web.FileResponse(path, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
 
     async def _live(self) -> None:
         """What changes by itself: the beat, meters, the transition of a cue."""
@@ -668,6 +659,12 @@ class Mock:
             await socket.close()
 
     # -- for tests, from their thread
+
+    def declare(self, name: str, kind: str, doc: str) -> None:
+        """As if the table had one parameter more."""
+        energy = next(row for row in self._rows if row["name"] == "energy")
+        self._rows.append({**energy, "name": name, "kind": kind, "osc": f"/wj/{name}", "doc": doc})
+        self._kinds[name] = kind
 
     def change(self, values: dict[str, Any]) -> None:
         """As if another surface or a controller had set them."""

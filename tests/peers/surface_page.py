@@ -31,6 +31,13 @@ def chromium() -> Iterator[Any]:
 
 def open_at(browser: Any, url: str, size: str, problems: list[str], patience_s: float = 20.0) -> Any:
     """A page in a context of its own. The errors that it logs, its security policy's among them, go to `problems`."""
+    page = new_page(browser, size, problems, patience_s)
+    page.goto(url)
+    return page
+
+
+def new_page(browser: Any, size: str, problems: list[str], patience_s: float = 20.0) -> Any:
+    """As `open_at`; nothing is opened yet."""
     width, height = SIZES[size]
     context = browser.new_context(
         viewport={"width": width, "height": height}, has_touch=size != "desk", is_mobile=size == "phone"
@@ -39,8 +46,35 @@ def open_at(browser: Any, url: str, size: str, problems: list[str], patience_s: 
     page.set_default_timeout(patience_s * 1000)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None)
-    page.goto(url)
     return page
+
+
+class Pages:
+    """One page of each size, in a context of its own, for all tests of a module: to make one takes a second. Each test
+    finds it loaded anew, and without what it stored."""
+
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
+        self._kept: dict[str, Any] = {}
+        self._open: list[str] = []
+        self._problems: list[str] = []
+
+    def open(self, size: str, url: str) -> Any:
+        assert size not in self._open, "there is one page of each size"
+        self._open.append(size)
+        if size not in self._kept:
+            self._kept[size] = new_page(self._browser, size, self._problems)
+        self._kept[size].goto(url)
+        return self._kept[size]
+
+    def leave(self) -> list[str]:
+        """Close what a test opened. Returns the errors that its pages logged."""
+        found, self._problems[:] = list(self._problems), []
+        for size in self._open:
+            self._kept[size].evaluate("localStorage.clear()")
+            self._kept[size].goto("about:blank")
+        self._open.clear()
+        return found
 
 
 def check(page: Any, what: str, *args: str) -> Any:

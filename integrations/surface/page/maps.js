@@ -4,7 +4,7 @@ import { DeleteButton } from './dialog.js';
 import { cls, computed, html } from './html.js';
 import { ask } from './socket.js';
 import { drawer, editable, learning, mapMode, parameter, show } from './state.js';
-import { keyName } from './widgets.js';
+import { keyName, waits } from './widgets.js';
 
 /** Sources that play more than one parameter. */
 const doubled = computed(() => {
@@ -57,7 +57,7 @@ const CURVES = ['linear', 'log', 'exp', 's'], TAKEOVERS = ['pickup', 'scale', 'j
 
 /** @param {{map: import('./state.js').Mapping, index: number}} props */
 function MapRow({ map, index }) {
-  const clash = doubled.value.has(`${map.kind} ${map.text}`), ranged = ['float', 'int'].includes(parameter(map.to)?.kind ?? '');
+  const clash = doubled.value.has(`${map.kind} ${map.text}`), ranged = ['float', 'int'].includes(parameter(map.to)?.kind ?? ''), waiting = map.kind === 'midi' && waits(map.to, map.text);
   const was = { kind: map.kind, text: map.text, to: map.to }; // the index of a map changes when another page adds one
   /** @param {string} field
    * @param {any} worth */
@@ -72,6 +72,7 @@ function MapRow({ map, index }) {
   return html`<li class=${cls(clash && 'clash', learning.value?.to === map.to && 'on')}><span class="kind">${map.kind}</span><span class="source">${map.text}</span><span class="to">${map.to}</span>
     ${editable.value ? html`<${DeleteButton} class="icon" label=${`unmap ${map.text} from ${map.to}`} onSure=${() => ask('map/remove', { index, was })}>×</${DeleteButton}>` : ''}
     ${ranged && !map.locked && html`<span class="range">${number('low')}–${number('high')}${choice('curve', CURVES)}${map.takeover ? choice('takeover', TAKEOVERS) : ''}</span>`}
+    ${waiting && html`<small class="pickup">${waiting}</small>`}
     ${clash && html`<small class="why">${map.text} plays more than one parameter</small>`}</li>`;
 }
 

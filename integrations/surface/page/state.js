@@ -20,13 +20,15 @@ import { computed, signal } from './html.js';
  * @typedef {{value: string, url: string | null, controls?: Record<string, any>}} Still */
 /** @typedef {{id: number, attribute: string, items: Still[], done: boolean,
  *   message?: string}} Tried */
+/** A fader that does nothing until it reaches its parameter's value; it stands where that would be `at`.
+ * @typedef {{text: string, to: string, at: any}} Pickup */
 /** @typedef {{world: Record<string, any>, clock: Record<string, number>, latency_ms: Record<string, number>,
  *   outputs: Record<string, OutputStatus>, inputs: Record<string, any>, messages: {at: number, text: string}[], log: string,
  *   tempo: {bpm: number, source: string, beat: number, beats_a_bar: number, bars_a_phrase: number},
  *   cue: {now: number | null, next: number | null, waiting: {index: number, seconds: number} | null,
  *     follow: {index: number, seconds: number} | null, moving: {left: number, of: number} | null},
  *   tally: string, bank: number, snapshots: string[], surfaces: number, preview: {state: string, fps: number, message: string},
- *   stills: Record<string, any>, learning: {to: string, kind: string | null} | null}} Status */
+ *   stills: Record<string, any>, learning: {to: string, kind: string | null} | null, pickup: Pickup[]}} Status */
 
 /** @type {Show} */
 const NO_SHOW = {
@@ -38,7 +40,7 @@ const NO_STATUS = {
   world: {}, clock: {}, latency_ms: {}, outputs: {}, inputs: {}, messages: [], log: '',
   tempo: { bpm: 120, source: '', beat: 0, beats_a_bar: 4, bars_a_phrase: 4 },
   cue: { now: null, next: null, waiting: null, follow: null, moving: null },
-  tally: 'off', bank: 1, snapshots: [], surfaces: 0, preview: { state: 'off', fps: 0, message: '' }, stills: {}, learning: null,
+  tally: 'off', bank: 1, snapshots: [], surfaces: 0, preview: { state: 'off', fps: 0, message: '' }, stills: {}, learning: null, pickup: [],
 };
 
 /** @type {import('./vendor/signals.js').Signal<'connecting' | 'open' | 'lost'>} */
@@ -70,6 +72,7 @@ export const tempoStatus = part(({ tempo }) => ({ ...tempo, beat: 0 }));
 export const previewStatus = part(status => status.preview);
 export const stills = part(status => status.stills);
 export const learning = part(status => status.learning);
+export const pickups = part(status => status.pickup);
 
 // -- program or preview
 

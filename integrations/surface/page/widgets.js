@@ -3,7 +3,7 @@
 
 import { cls, html, useRef, useState } from './html.js';
 import { fire, press, set } from './socket.js';
-import { bus, grab, learning, letGo, mapMode, onBus, operator, parameter, show, value } from './state.js';
+import { bus, grab, learning, letGo, mapMode, onBus, operator, parameter, pickups, show, value } from './state.js';
 
 /** @param {number} x
  * @param {number} low
@@ -23,6 +23,19 @@ export function figures(x, span) {
  * @param {string} name */
 export const shortName = name => name.replace(/^preview\//, '').split('/').slice(-1)[0];
 
+/** A value in words: a number in as many digits as its range needs.
+ * @param {string} name
+ * @param {any} worth */
+const written = (name, worth) => typeof worth === 'number' ? figures(worth, (parameter(name)?.high ?? 1) - (parameter(name)?.low ?? 0)) : String(worth ?? '');
+
+/** What a controller's fader waits for that does not play its parameter yet, in words; empty where none waits.
+ * @param {string} name whole, with its bus
+ * @param {string} [text] of one map alone */
+export function waits(name, text) {
+  const fader = pickups.value.find(one => one.to === name && (text === undefined || one.text === text));
+  return fader ? `${text === undefined ? `${fader.text} ` : ''}stands at ${written(name, fader.at)}: turn it to ${written(name, value(name).value)} to pick up` : '';
+}
+
 /** What Map mode needs to know of an element: its parameter, and what is mapped to it.
  * @param {string} name whole, with its bus
  * @param {boolean} [badge] whether its sources are shown here; false where another element of the same parameter shows them */
@@ -34,7 +47,7 @@ export function mapped(name, badge = true) {
   return {
     'data-map': name,
     'data-sources': badge && sources || undefined,
-    title: `${name}: ${sources || 'click to map it'}`,
+    title: [`${name}: ${sources || 'click to map it'}`, waits(name)].filter(Boolean).join('\n'),
     'data-learning': learning.value?.to === name ? '' : undefined,
   };
 }
@@ -52,8 +65,8 @@ export function keyName(key) {
 }
 
 /** A slider of anything, horizontal or vertical. The finger sets its value where it is; with Shift it moves ten times finer.
- * base: where its filling begins. rest: where a double click takes it.
- * @param {{label: string, now: number, low: number, high: number, base?: number, rest?: number, step?: number, vertical?: boolean, unit?: string,
+ * base: where its filling begins. rest: where a double click takes it. ghost: where a controller's fader stands that waits to pick it up.
+ * @param {{label: string, now: number, low: number, high: number, base?: number, rest?: number, ghost?: number, step?: number, vertical?: boolean, unit?: string,
  *   text?: string, title?: string, off?: boolean, class?: string, onInput: (x: number) => void, onGrab?: () => void,
  *   onRelease?: () => void, extra?: Record<string, any>}} props */
 export function Slider(props) {
@@ -117,19 +130,21 @@ export function Slider(props) {
       style=${{ '--at': share, '--from': Math.min(from, share), '--span': Math.abs(share - from) }}
       onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${up} onKeyDown=${key}
       onDblClick=${() => { if (!props.off) { props.onGrab?.(); put(rest); props.onRelease?.(); } }} ...${props.extra}>
-    <i class="fill"></i><i class="tick"></i><span class="label">${label}</span><output>${text}</output>
+    <i class="fill"></i><i class="tick"></i>${props.ghost === undefined ? '' : html`<i class="ghost" style=${{ '--ghost': span ? clamp((props.ghost - low) / span, 0, 1) : 0 }}></i>`}
+    <span class="label">${label}</span><output>${text}</output>
   </div>`;
 }
 
 /** A parameter's fader.
  * @param {{name: string, label?: string, vertical?: boolean, off?: boolean, class?: string, low?: number, high?: number}} props */
 export function Fader({ name, label, vertical, off, class: more, low, high }) {
-  const whole = onBus(name), row = parameter(whole);
+  const whole = onBus(name), row = parameter(whole), ghost = pickups.value.find(one => one.to === whole)?.at;
   if (!row) return null;
   return html`<${Slider} label=${label ?? shortName(name)} vertical=${vertical} off=${off || !operator.value}
     class=${cls(more, bus.value === 'preview' && whole === name && 'on-air')}
     now=${Number(value(whole).value ?? row.default ?? 0)} low=${low ?? row.low ?? 0} high=${high ?? row.high ?? 1} rest=${Number(row.default ?? 0)} base=${/(^|\/)word\//.test(whole) ? 1 : undefined}
-    step=${row.kind === 'int' ? 1 : 0} unit=${row.unit ? ` ${row.unit}` : ''} title=${row.doc}
+    step=${row.kind === 'int' ? 1 : 0} unit=${row.unit ? ` ${row.unit}` : ''}
+    title=${[row.doc, waits(whole)].filter(Boolean).join('\n')} ghost=${typeof ghost === 'number' ? ghost : undefined}
     onGrab=${() => grab(whole)} onRelease=${() => letGo(whole)} onInput=${(/** @type {number} */ x) => set(whole, x)}
     extra=${mapped(whole)} />`;
 }

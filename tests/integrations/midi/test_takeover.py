@@ -83,6 +83,23 @@ def test_a_fader_that_only_stands_there_takes_nothing():
     assert fader.move(70) == at(70)  # it came past
 
 
+def test_a_fader_that_waits_is_listed_with_the_value_where_it_stands():
+    fader = Fader(0.5, takeover="pickup", high=2.0)
+    assert fader.player.pickups() == []  # nobody knows where it stands
+    fader.move(127)
+    waiting = {"kind": "cc", "number": 1, "channel": None, "device": None, "target": "x", "at": 2.0}
+    assert fader.player.pickups() == [waiting]
+    fader.move(0)
+    assert fader.player.pickups() == []  # it came past
+    fader.values["x"] = 1.5  # something else took it
+    assert fader.player.pickups() == [{**waiting, "at": 0.0}]
+    fader.player.replace([])
+    assert fader.player.pickups() == []
+    jumping = Fader(0.5, takeover="jump")
+    jumping.move(10)
+    assert jumping.player.pickups() == []
+
+
 def test_whole_numbers_and_choices_are_picked_up_where_they_are():
     fader = Fader(2, takeover="pickup", low=1.0, high=4.0, whole=True)
     assert fader.move(127) == 2

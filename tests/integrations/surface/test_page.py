@@ -2,44 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from surface_mock import Mock
-from surface_page import SIZES, check, chromium, drag, middle, open_at, pad
+from surface_page import SIZES, Pages, check, chromium, drag, middle, pad
 
 
-@pytest.fixture(scope="module", name="chromium")
-def chromium_fixture() -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def pages() -> Iterator[Pages]:
     with chromium() as browser:
-        yield browser
+        yield Pages(browser)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Mock]:
+    with Mock.serve() as mock:
+        yield mock
 
 
 @pytest.fixture
-def mock() -> Iterator[Mock]:
-    with Mock.serve(preview="running") as served:
-        yield served
+def mock(served: Mock) -> Mock:
+    """The show as it is before anything was played. Its preview runs."""
+    served.reset(preview="running")
+    return served
 
 
 Opener = Callable[..., Any]
 
 
 @pytest.fixture
-def open_page(chromium: Any, mock: Mock) -> Iterator[Opener]:
+def open_page(pages: Pages, mock: Mock) -> Iterator[Opener]:
     """`open_page("phone")` opens the page. The test fails if it logs an error, or breaks its security policy."""
-    with contextlib.ExitStack() as stack:
-        problems: list[str] = []
 
-        def start(size: str = "desk", server: Mock = mock) -> Any:
-            page = open_at(chromium, server.url + "?mjpeg", size, problems)
-            stack.callback(page.context.close)
-            page.wait_for_selector(".screen canvas")
-            return page
+    def start(size: str = "desk") -> Any:
+        page = pages.open(size, mock.url + "?mjpeg")
+        page.wait_for_selector(".screen canvas")
+        return page
 
-        yield start
-        assert problems == []
+    yield start
+    assert pages.leave() == []
 
 
 def last(mock: Mock, name: str) -> Any:
@@ -318,29 +321,25 @@ def test_a_desk_shows_a_whole_show_without_scrolling(open_page: Opener) -> None:
         assert 0 <= box["x"] <= 1440 - box["width"], part
 
 
-def test_a_viewer_sees_and_cannot_play(open_page: Opener, wait_for: Callable[..., None]) -> None:
-    with Mock.serve(role="viewer") as served:
-        page = open_page(server=served)
-        assert page.locator(".prompt-panel, .take, .acts, .levels, .transport, .safety, .camera, .bus").count() == 0
-        page.keyboard.press("1")
-        page.keyboard.press("Space")
-        pad(page, 3).click(force=True)
-        page.get_by_label("health").click()
-        page.locator(".drawer.health").wait_for()
-        assert served.sets == served.fires == []
-        assert all(request["do"] == "" for request in served.requests)
+def test_a_viewer_sees_and_cannot_play(open_page: Opener, mock: Mock) -> None:
+    mock.role = "viewer"
+    page = open_page()
+    assert page.locator(".prompt-panel, .take, .acts, .levels, .transport, .safety, .camera, .bus").count() == 0
+    page.keyboard.press("1")
+    page.keyboard.press("Space")
+    pad(page, 3).click(force=True)
+    page.get_by_label("health").click()
+    page.locator(".drawer.health").wait_for()
+    assert mock.sets == mock.fires == mock.requests == []
 
 
-def test_a_new_parameter_appears_by_itself(open_page: Opener, wait_for: Callable[..., None]) -> None:
-    with Mock.serve() as served:
-        row = next(row for row in served._rows if row["name"] == "energy")
-        served._rows.append({**row, "name": "wind/gusts", "osc": "/wj/wind/gusts", "doc": "how the wind blows"})
-        served._kinds["wind/gusts"] = "float"
-        page = open_page(server=served)
-        page.locator("select.open").select_option("parameters")
-        page.get_by_label("find a parameter").fill("wind")
-        page.get_by_role("slider", name="wind/gusts").press("End")
-        wait_for(lambda: served.values.get("wind/gusts") == 1)
+def test_a_new_parameter_appears_by_itself(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    mock.declare("wind/gusts", "float", "how the wind blows")
+    page = open_page()
+    page.locator("select.open").select_option("parameters")
+    page.get_by_label("find a parameter").fill("wind")
+    page.get_by_role("slider", name="wind/gusts").press("End")
+    wait_for(lambda: mock.values.get("wind/gusts") == 1)
 
 
 def test_map_mode_maps_what_is_clicked(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
@@ -374,6 +373,24 @@ def test_map_mode_maps_what_is_clicked(open_page: Opener, mock: Mock, wait_for: 
     wait_for(lambda: all(one["text"] != "CC 1" for one in mock.show["maps"]))
     page.get_by_role("button", name="Done").click()
     assert page.locator("[data-map], .map-list").count() == 0
+
+
+def test_a_knob_that_waits_for_its_value_is_shown(open_page: Opener, mock: Mock) -> None:
+    page = open_page()
+    assert page.locator(".ghost").count() == 0
+    mock.status["pickup"] = [{"text": "CC 1", "to": "energy", "at": 0.8}]
+    energy = page.locator(".slider[aria-label='energy']")
+    ghost, knob = energy.locator(".ghost").bounding_box(), energy.bounding_box()
+    assert (ghost["x"] - knob["x"]) / knob["width"] == pytest.approx(0.8, abs=0.03)
+    page.get_by_role("button", name="Map", exact=True).click()
+    row = page.locator(".maps li", has_text="stands at 0.80: turn it to 0.35 to pick up")
+    assert row.locator(".source").inner_text() == "CC 1"
+    assert "CC 1 stands at 0.80" in energy.get_attribute("title")
+    mock.change({"energy": 0.5})
+    page.get_by_text("turn it to 0.50").wait_for()
+    mock.status["pickup"] = []
+    page.locator(".ghost").wait_for(state="detached")
+    assert page.get_by_text("to pick up").count() == 0
 
 
 def test_cues_are_stored_edited_and_moved(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:

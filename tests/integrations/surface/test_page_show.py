@@ -261,5 +261,14 @@ def test_a_midi_knob_is_mapped_by_a_click(
             wait_for(at_half, PATIENCE_S, "the knob plays the range that was set")
             wait_until_written(page, show, "high: 0.5", wait_for)
             assert "# no waiting" in show.file.read_text("utf-8")
+            page.get_by_role("button", name="Map", exact=True).click()
+            page.get_by_label("takeover of").first.select_option("pickup")
+            wait_for(lambda: state(page, "state.show.value.maps[0].takeover") == "pickup", PATIENCE_S)
+            page.evaluate("import('./socket.js').then(socket => socket.press('energy', 0.2))")
+            wait_for(lambda: state(page, "state.value('energy').value") == 0.2, PATIENCE_S)
+            knob.send_message((0xB0, 74, 126))
+            row.get_by_text("stands at 0.50: turn it to 0.20 to pick up").wait_for()
+            assert page.locator(".slider[aria-label='energy'] .ghost").count() == 1
+            turn_until(lambda: row.get_by_text("to pick up").count() == 0)
     finally:
         knob.delete()
