@@ -180,7 +180,6 @@ class AudioInput(Input):
     def take(self, block: Samples, deliver: Deliver) -> None:
         """Extract the features of one block, (n,) mono, and deliver the changes."""
         features, now, seconds = self._extractor.extract(block), time.monotonic(), len(block) / SAMPLE_RATE_HZ
-        self._status["level"] = round(features["level"], 3)
         for i, mapping in enumerate(self.mappings):
             value = follow(self._values[i], features[mapping.feature], seconds, mapping.attack, mapping.release)
             if abs(value - self._values[i]) > 1e-4 or value in (0.0, 1.0) != self._values[i]:
@@ -197,7 +196,8 @@ class AudioInput(Input):
             self._values[i] = 0.0
 
     def status(self) -> Mapping[str, Any]:
-        return dict(self._status)
+        """levels: 0..1, of each mapping, in their order."""
+        return {**self._status, "levels": [round(value, 3) for value in self._values]}
 
     def stop(self) -> None:
         self._stop.set()

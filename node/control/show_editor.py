@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from worldjockey.integrations import ControlEvent
 
 from ..ipc.status import error_text
-from ..parameters import PADS, PARAMETERS, number_text
+from ..parameters import PADS, PARAMETERS, find, number_text
 from ..show import media
 from ..show.banks import WEIGHTS
 from ..show.edit import Edit, apply, control, plain
@@ -260,9 +260,12 @@ class ShowEditor:
     def learned(self, kind: str, target: str, source: Mapping[str, Any]) -> dict[str, Any]:
         """Keep a map that was learned. Returns the fields of MIDI's `Rule`; the rules of others come by `on_maps`.
         ValueError, with the reason, for an impossible one."""
-        found = learned(target, source).rule(self._show.midi.takeover) if kind == "midi" else {}
-        self.put_map(kind, {**source, "to": target})
-        return found
+        if kind != "midi":
+            self.put_map(kind, {**source, "to": self._chosen(target) if "button" in source else target})
+            return {}
+        mapping = learned(target, source)
+        self.put_map(kind, {**mapping.model_dump(exclude_unset=True), "to": target})
+        return mapping.rule(self._show.midi.takeover)
 
     def learn_key(self, key: str, to: str) -> None:
         """Let a key that was pressed play the parameter that waited for a control. ValueError where it cannot."""
@@ -292,7 +295,9 @@ class ShowEditor:
             self.edit({"do": "map/remove", "kind": row.kind, "mapping": row.line})
 
     def set_key(self, key: str, to: str) -> None:
-        name = key_name(key)
+        """to: what the key plays, as in "cam/yaw -1". Where only the name of a parameter with choices stands there, the
+        key chooses what is chosen now."""
+        name, to = key_name(key), self._chosen(to)
         check_keys({name: to})
         if self._show.keys.get(name) is None and DEFAULT_KEYS.get(name) == to:
             self.edit({"do": "key/remove", "key": name})
@@ -314,6 +319,11 @@ class ShowEditor:
 
     def remove_favourite(self, text: str) -> None:
         self.edit({"do": "favourite/remove", "text": str(text)})
+
+    def _chosen(self, to: str) -> str:
+        """What a button plays, with the present choice behind the name of a parameter that has choices."""
+        p = find(str(to).strip())
+        return f"{p.name} {self._desk.read(p.name)}" if p is not None and p.kind == "enum" else to
 
     # -- what edits name ---------------------------------------------------------------------------------------------
 
@@ -403,7 +413,8 @@ class ShowEditor:
     def save(self, name: str | None = None, overwrite: bool = False) -> dict[str, Any]:
         """Write what is not written yet, with `name` into a new file of the show's folder, which is then the show's.
 
-        Returns {"file"}. Raises ValueError or OSError, with the fix, where that fails; the edits are kept.
+        overwrite: replace a file of that name. Returns {"file"}. Raises ValueError or OSError, with the fix, where that
+        fails; the edits are kept.
         """
         if name is None:
             if self.file is None:
@@ -415,6 +426,8 @@ class ShowEditor:
         path = self.folder / f"{_file_name(name)}.yaml"
         if self.file is not None and path.resolve() == self.file.resolve():
             return self.save()
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise ValueError(f"{path.name} is a link to a file outside the show's folder: choose another name")
         with self._saving_alone(SAVING_TIMEOUT_S):
             with self._lock:
                 pending = list(self._pending)

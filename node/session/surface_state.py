@@ -70,6 +70,7 @@ class SurfaceState:
             "surfaces": inputs.get("surface", {}).get("clients", 0),
             "preview": NO_PREVIEW,
             "learning": None,
+            "moved": moved(self._desk),
             "pickup": pickup_rows(inputs.get("midi", {}).get("pickup", ())),
             "stills": {},
         }
@@ -85,6 +86,11 @@ def _some(status: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 def tempo(desk: Desk, now: float) -> dict[str, Any]:
     meter = desk.clock.meter
     return {**desk.clock.status(now), "beats_a_bar": meter.bar, "bars_a_phrase": meter.phrase}
+
+
+def moved(desk: Desk) -> dict[str, float]:
+    """The present values of what modulators move, by name; the faders themselves stay where they are."""
+    return {name: round(desk.mailbox.value(name), 4) for name in desk.store.modulated}
 
 
 def cue(desk: Desk, now: float) -> dict[str, Any]:
@@ -117,6 +123,8 @@ def show_of(show: Show, file: Path | None) -> dict[str, Any]:
         "banks": [{"name": name, "pads": _pads(pads)} for name, pads in banks.items()],
         "cues": [_cue(cue) for cue in show.cues],
         "maps": [], "keys": {}, "favourites": [], "attributes": {},
+        "sound": [{"of": line.of, "to": line.to} for line in show.sound.map],
+        "fires": {str(n): line.fire for n, line in enumerate(show.modulators, 1) if line.fire},
     }  # fmt: skip
 
 

@@ -172,11 +172,13 @@ def compose(target: str, source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def learned(target: str, source: Mapping[str, Any]) -> MidiMapping:
-    """A mapping to `target` from the fields that name a control (note, cc, channel, device, ...). ValueError, with the
-    reason, for an impossible one."""
+    """A mapping to `target` from the fields that name a control (note, cc, channel, device, ...). A fader chooses
+    evenly among choices, and a press the next one. ValueError, with the reason, for an impossible one."""
     from pydantic import ValidationError
 
+    p = find(target)
+    choosing = {"mode": "enum"} if p is not None and p.kind == "enum" and "program" not in source else {}
     try:
-        return MidiMapping(**source, to=target)
+        return MidiMapping(**{**choosing, **source}, to=target)
     except ValidationError as error:
         raise ValueError(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None

@@ -260,6 +260,8 @@ class Mock:
                 "an endless tunnel of rings",
             ],
             "attributes": ATTRIBUTES,
+            "sound": [{"of": "bass", "to": "energy"}, {"of": "onset", "to": "cue/go"}],
+            "fires": {"3": ["sound/onset"]},
         }
         self.status: dict[str, Any] = {
             "world": {
@@ -286,7 +288,7 @@ class Mock:
             "inputs": {
                 "osc": {"state": "running", "messages": 120},
                 "midi": {"state": "running", "devices": ["APC mini mk2"]},
-                "audio": {"state": "running", "device": "Scarlett 2i2"},
+                "sound": {"state": "listening", "source": "Scarlett 2i2", "levels": [0.6, 0.0]},
             },
             "messages": [
                 {"at": time.time() - 64, "text": "ndi: 2 receivers"},
@@ -302,6 +304,7 @@ class Mock:
             "preview": {"state": preview, "fps": 12.0 if preview == "running" else 0.0, "message": ""},
             "stills": {},
             "learning": None,
+            "moved": {"cam/yaw": 0.12, "energy": 0.41, "cam/zoom": -0.3},
             "pickup": [],
         }
 
@@ -417,6 +420,8 @@ class Mock:
             await asyncio.sleep(self.save_s)
             if self.save_error:
                 raise ValueError(self.save_error)
+            if f.get("name") == "taken" and not f.get("overwrite"):
+                raise ValueError("taken.yaml: it already exists: choose another name, or overwrite it")
             if f.get("name"):
                 self.show["file"] = f"/home/vj/{f['name']}.yaml"
             self.show.update(unsaved=False, error="")
@@ -549,7 +554,7 @@ class Mock:
                     try:
                         reply = {"id": asked["id"], "result": await self._answer(asked["do"], **fields)}
                     except (KeyError, IndexError, ValueError, TypeError) as error:
-                        told = str(error) if self.save_error else f"{asked['do']}: {error!r}"
+                        told = str(error) if isinstance(error, ValueError) else f"{asked['do']}: {error!r}"
                         reply = {"id": asked["id"], "error": told}
                     await socket.send_str(json.dumps({"reply": reply}))
         finally:

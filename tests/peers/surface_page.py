@@ -24,7 +24,8 @@ def chromium() -> Iterator[Any]:
     if path is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
     with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        # Debian's turns GPU rasterisation on, which in software stalls for many seconds on a busy machine.
+        browser = p.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 

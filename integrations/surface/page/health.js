@@ -71,7 +71,7 @@ const inWords = facts => [
 ].filter(Boolean).join(' · ');
 
 /** @type {Record<string, string>} */
-const NAMES = { osc: 'OSC', oscquery: 'OSCQuery', midi: 'MIDI', gamepad: 'gamepads', link: 'Ableton Link', surface: 'this page', audio: 'sound' };
+const NAMES = { osc: 'OSC', oscquery: 'OSCQuery', midi: 'MIDI', gamepad: 'gamepads', link: 'Ableton Link', surface: 'this page' };
 
 /** @param {Record<string, any>} facts */
 const wrong = facts => facts.error ? 'warn' : '';

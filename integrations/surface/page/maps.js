@@ -3,7 +3,7 @@
 import { DeleteButton } from './dialog.js';
 import { cls, computed, html } from './html.js';
 import { ask } from './socket.js';
-import { drawer, editable, learning, mapMode, parameter, show } from './state.js';
+import { drawer, editable, learning, mapMode, parameter, show, value } from './state.js';
 import { keyName, waits } from './widgets.js';
 
 /** Sources that play more than one parameter. */
@@ -83,7 +83,7 @@ export function Maps() {
   /** @param {{map: import('./state.js').Mapping, index: number}} row */
   const draw = row => html`<${MapRow} key=${`${row.map.kind} ${row.map.text} ${row.map.to}`} ...${row} />`;
   return html`<div class="maps">
-    <p class=${cls('learning', to && 'on')} aria-live="polite">${to ? html`Now move a MIDI control, press a key or a gamepad button, or send an OSC message for <b>${to}</b>.
+    <p class=${cls('learning', to && 'on')} aria-live="polite">${to ? html`Now move a MIDI control, press a key or a gamepad button, or send an OSC message for <b>${to}</b>${parameter(to)?.kind === 'enum' ? html`; a key or button chooses <b>${value(to).value}</b>` : ''}.
         <button class="button" onClick=${() => ask('map/cancel')}>Cancel</button>`
       : mapMode.value ? html`Click the control that you want to map.<button class="button" onClick=${() => setMapMode(false)}>Done</button>` : editable.value ? html`<button class="button" onClick=${() => setMapMode(true)}>Map a control</button>` : ''}</p>
     ${mapMode.value && html`<h3>Maps</h3>`}<ul aria-label="maps">${own.map(draw)}${!own.length && html`<li class="none faint">nothing but the defaults</li>`}</ul>

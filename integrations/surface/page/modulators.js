@@ -1,6 +1,7 @@
 // Eight modulators and their moving waves.
 
 import { cls, html, signal, useEffect, useRef } from './html.js';
+import { present } from './sound.js';
 import { beatNow, operator, parameters, value } from './state.js';
 import { Choice, Fader, TextField, Trigger } from './widgets.js';
 
@@ -73,7 +74,8 @@ export function Modulators() {
     <div class="waves" role="group" aria-label="modulators">${Array.from({ length: count() }, (_, i) => {
       const to = String(value(`mod/${i + 1}/to`).value || ''), live = to && Number(value(`mod/${i + 1}/depth`).value);
       return html`<button class=${cls('modulator', live && 'live')} aria-pressed=${n === i + 1} aria-label=${`modulator ${i + 1}${to ? ` moves ${to}` : ''}`} onClick=${() => chosen.value = i + 1}>
-        <${Wave} n=${i + 1} /><span class="label">${i + 1} <small>${to || '–'}</small></span></button>`;
+        <${Wave} n=${i + 1} /><span class="label">${i + 1} <small>${to || '–'}</small></span>
+        ${live ? html`<output>${to.split(/, */).map(present).join(' · ')}</output>` : ''}</button>`;
     })}</div>
     ${operator.value && html`<div class="modulator-edit" role="group" aria-label=${`modulator ${n}`}>
       <label class="to"><small>to</small><${TextField} name=${`mod/${n}/to`} label=${`faders that modulator ${n} moves`} /></label>

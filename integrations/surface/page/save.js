@@ -24,8 +24,10 @@ export function SaveAs() {
   const { file } = show.value, why = reason(), stem = file.split(/[/\\]/).at(-1)?.replace(/\.ya?ml$/, '');
   const [name, setName] = useState(stem || show.peek().name || 'show'), { busy, error, run } = useWork();
   const close = () => naming.value = false;
-  /** @param {{name?: string}} as */
+  const [asked, setAsked] = useState(''), exists = !busy && asked === name.trim() && /already exists/.test(error);
+  /** @param {{name?: string, overwrite?: boolean}} as */
   const save = async as => {
+    setAsked(as.name ?? '');
     if (!await run(() => request('show/save', as))) return;
     close();
     say(as.name ? `Saved as ${as.name}` : 'Saved');
@@ -34,5 +36,6 @@ export function SaveAs() {
     <form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); if (!busy) save({ name: name.trim() }); }}>
     <label><span>file</span><input type="text" value=${name} onInput=${(/** @type {any} */ event) => setName(event.currentTarget.value)} /></label>
     <div class="row ends">${why && file ? html`<button type="button" class="button" disabled=${busy} onClick=${() => save({})}>Try again</button><span class="end"></span>` : ''}
-      <button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" disabled=${busy}>${busy ? 'Saving…' : 'Save as'}</button></div></form></${Dialog}>`;
+      <button type="button" class="button" onClick=${close}>Cancel</button>${exists ? html`<button type="button" class="button asking" onClick=${() => save({ name: asked, overwrite: true })}>Overwrite it</button>`
+        : html`<button class="button primary" disabled=${busy}>${busy ? 'Saving…' : 'Save as'}</button>`}</div></form></${Dialog}>`;
 }

@@ -14,7 +14,8 @@ import { computed, signal } from './html.js';
 /** @typedef {{kind: string, source: any, text: string, to: string, low: number | null, high: number | null, curve: string,
  *   takeover: string | null, locked: boolean}} Mapping */
 /** @typedef {{name: string, file: string, model: string, size: string | number[], fps: number, unsaved: boolean, error: string, banks: Bank[],
- *   cues: Cue[], maps: Mapping[], keys: Record<string, string>, favourites: string[], attributes: Record<string, string[]>}} Show */
+ *   cues: Cue[], maps: Mapping[], keys: Record<string, string>, favourites: string[], attributes: Record<string, string[]>,
+ *   sound: {of: string, to: string}[], fires: Record<string, string[]>}} Show */
 /** @typedef {{state: string, message: string, facts: Record<string, any>}} OutputStatus */
 /** One value of an attribute, and the controls that give it on the program, texts among them.
  * @typedef {{value: string, url: string | null, controls?: Record<string, any>}} Still */
@@ -28,19 +29,20 @@ import { computed, signal } from './html.js';
  *   cue: {now: number | null, next: number | null, waiting: {index: number, seconds: number} | null,
  *     follow: {index: number, seconds: number} | null, moving: {left: number, of: number} | null},
  *   tally: string, bank: number, snapshots: string[], surfaces: number, preview: {state: string, fps: number, message: string},
- *   stills: Record<string, any>, learning: {to: string, kind: string | null} | null, pickup: Pickup[]}} Status */
+ *   stills: Record<string, any>, learning: {to: string, kind: string | null} | null, pickup: Pickup[],
+ *   moved: Record<string, number>}} Status */
 
 /** @type {Show} */
 const NO_SHOW = {
   name: '', file: '', model: '', size: '', fps: 0, unsaved: false, error: '', banks: [], cues: [], maps: [], keys: {}, favourites: [],
-  attributes: {},
+  attributes: {}, sound: [], fires: {},
 };
 /** @type {Status} */
 const NO_STATUS = {
   world: {}, clock: {}, latency_ms: {}, outputs: {}, inputs: {}, messages: [], log: '',
   tempo: { bpm: 120, source: '', beat: 0, beats_a_bar: 4, bars_a_phrase: 4 },
   cue: { now: null, next: null, waiting: null, follow: null, moving: null },
-  tally: 'off', bank: 1, snapshots: [], surfaces: 0, preview: { state: 'off', fps: 0, message: '' }, stills: {}, learning: null, pickup: [],
+  tally: 'off', bank: 1, snapshots: [], surfaces: 0, preview: { state: 'off', fps: 0, message: '' }, stills: {}, learning: null, pickup: [], moved: {},
 };
 
 /** @type {import('./vendor/signals.js').Signal<'connecting' | 'open' | 'lost'>} */
@@ -72,6 +74,8 @@ export const tempoStatus = part(({ tempo }) => ({ ...tempo, beat: 0 }));
 export const previewStatus = part(status => status.preview);
 export const stills = part(status => status.stills);
 export const learning = part(status => status.learning);
+/** The present values of what modulators move. */
+export const moved = part(status => status.moved);
 export const pickups = part(status => status.pickup);
 
 // -- program or preview

@@ -26,7 +26,7 @@ export const shortName = name => name.replace(/^preview\//, '').split('/').slice
 /** A value in words: a number in as many digits as its range needs.
  * @param {string} name
  * @param {any} worth */
-const written = (name, worth) => typeof worth === 'number' ? figures(worth, (parameter(name)?.high ?? 1) - (parameter(name)?.low ?? 0)) : String(worth ?? '');
+export const written = (name, worth) => typeof worth === 'number' ? figures(worth, (parameter(name)?.high ?? 1) - (parameter(name)?.low ?? 0)) : String(worth ?? '');
 
 /** What a controller's fader waits for that does not play its parameter yet, in words; empty where none waits.
  * @param {string} name whole, with its bus
@@ -174,9 +174,9 @@ export function Choice({ name, label, seg }) {
   if (seg) return html`<div class="segments" role="group" aria-label=${label ?? shortName(name)} title=${row.doc} ...${mapped(whole)}>
     ${row.choices.map(choice => html`<button aria-pressed=${choice === now} disabled=${!operator.value}
       onClick=${() => press(whole, choice)}>${choice}</button>`)}</div>`;
-  return html`<select aria-label=${label ?? shortName(name)} title=${row.doc} value=${now} disabled=${!operator.value} ...${mapped(whole)}
+  return html`<span class="choice" ...${mapped(whole)}><select aria-label=${label ?? shortName(name)} title=${mapMode.value ? undefined : row.doc} value=${now} disabled=${!operator.value}
     onChange=${(/** @type {any} */ event) => { press(whole, event.currentTarget.value); event.currentTarget.blur(); }}>
-    ${row.choices.map(choice => html`<option value=${choice} selected=${choice === now}>${choice}</option>`)}</select>`;
+    ${row.choices.map(choice => html`<option value=${choice} selected=${choice === now}>${choice}</option>`)}</select></span>`;
 }
 
 /** A number that is typed, or stepped by arrows. now: shown in place of the parameter's own value.

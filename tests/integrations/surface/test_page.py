@@ -361,7 +361,12 @@ def test_map_mode_maps_what_is_clicked(open_page: Opener, mock: Mock, wait_for: 
         page.locator(control).click(position={"x": 5, "y": 5})
         wait_for(lambda to=to: mock.requests[-1].get("to") == to, what=f"{to} to be waiting")  # type: ignore[misc]
     assert mock.fires == []
+    page.get_by_label("quantise: what cues wait for").click()
+    wait_for(lambda: mock.requests[-1].get("to") == "quantise", what="a drop-down is mapped, too")
+    page.get_by_text("a key or button chooses none").wait_for()
+    mock.show["maps"].append(mock._map("CC 30", "quantise"))
     page.get_by_role("button", name="Cancel").click()
+    page.locator("[data-map=quantise][data-sources='CC 30']").wait_for()
     badges = page.locator("[data-sources]").evaluate_all("all => all.map(one => one.dataset.map)")
     assert len(badges) == len(set(badges)), "one badge for a control"
     assert page.locator(".slider[aria-label='energy']").get_attribute("title") == "energy: CC 1 · G"
@@ -391,6 +396,17 @@ def test_a_knob_that_waits_for_its_value_is_shown(open_page: Opener, mock: Mock)
     mock.status["pickup"] = []
     page.locator(".ghost").wait_for(state="detached")
     assert page.get_by_text("to pick up").count() == 0
+
+
+def test_what_sound_and_modulators_move_is_shown_with_its_value(open_page: Opener, mock: Mock) -> None:
+    page = open_page()
+    wired = page.get_by_label("what sound is wired to").locator("li")
+    assert [" ".join(text.split()) for text in wired.all_inner_texts()] == [
+        "bass energy 0.41", "onset cue/go", "onset mod 3: cam/zoom",
+    ]  # fmt: skip
+    assert page.get_by_label("modulator 2 moves energy").locator("output").inner_text() == "0.41 · −0.30"
+    mock.status["moved"]["energy"] = 0.9
+    wired.filter(has_text="0.90").wait_for()
 
 
 def test_cues_are_stored_edited_and_moved(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
@@ -444,6 +460,17 @@ def test_a_save_says_what_becomes_of_it(open_page: Opener, mock: Mock) -> None:
     page.get_by_role("textbox", name="file").fill("tomorrow")
     page.keyboard.press("Enter")
     page.get_by_text("Saved as tomorrow").wait_for()
+    page.locator("select.open").select_option("save as")
+    page.get_by_role("textbox", name="file").fill("taken")
+    page.keyboard.press("Enter")
+    overwrite = page.get_by_role("button", name="Overwrite it")
+    overwrite.wait_for()
+    page.get_by_role("textbox", name="file").fill("other")
+    overwrite.wait_for(state="detached")
+    page.get_by_role("textbox", name="file").fill("taken")
+    overwrite.click()
+    page.get_by_text("Saved as taken").wait_for()
+    assert mock.show["file"] == "/home/vj/taken.yaml"
 
 
 def test_the_prompt_line_says_how_much_the_pads_leave(

@@ -272,6 +272,24 @@ def test_the_embedded_show_is_kept_until_it_has_a_name(play: Any, tmp_path: Path
     assert "a calm sea" not in saved(rig, wait_for).partition("favourites")[2]
     rig.ask("show/save", name="taken", overwrite=True)
     assert Show.load(tmp_path / "taken.yaml").keys == {"g": "cue/go end"}
+    elsewhere = tmp_path.with_name(f"{tmp_path.name}-elsewhere.yaml")
+    elsewhere.write_text("name: elsewhere\n")
+    (tmp_path / "link.yaml").symlink_to(elsewhere)
+    with pytest.raises(ValueError, match="outside the show's folder"):
+        rig.ask("show/save", name="link", overwrite=True)
+    assert elsewhere.read_text() == "name: elsewhere\n"
+
+
+def test_choices_are_mapped_like_all_else(play: Any) -> None:
+    rig = play()
+    rig.ask("key/set", key="g", to="quantise")
+    assert rig.editor.keys["g"] == "quantise none", "a key chooses what is chosen now"
+    rig.ask("key/set", key="g", to="quantise bar")
+    assert rig.editor.keys["g"] == "quantise bar"
+    rig.editor.learned("gamepad", "tempo/source", {"button": "a"})
+    assert rig.desk.show.gamepad.map[0].to == "tempo/source auto"
+    rule = rig.editor.learned("midi", "quantise", {"cc": 7, "channel": 1})
+    assert (rule["mode"], rig.desk.show.midi.map[0].mode) == ("enum", "enum"), "a fader chooses evenly among them"
 
 
 def test_what_another_program_wrote_meanwhile_stays(play: Any, tmp_path: Path, wait_for: Any) -> None:
