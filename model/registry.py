@@ -58,7 +58,7 @@ class WorldEntry:
     tried first. values: parameters for which it was trained; a show's own values override them. options: choices by
     name, the default first. further: weights that one choice ("decoder=full") needs. offline: the choices that are best
     where no frame has to be in time. attributes: what its prompts can say, by attribute, and its acts. embedded: the
-    weight files that come with the package.
+    weight files that come with the package. torch: whether it computes with torch, whose import takes seconds.
     """
 
     name: str
@@ -78,6 +78,7 @@ class WorldEntry:
     offline: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     embedded: tuple[Path, ...] = ()
+    torch: bool = True
 
     def needs(self, options: Mapping[str, str]) -> tuple[Source, ...]:
         """The weights needed to open it with these options."""
@@ -139,7 +140,7 @@ BUILTIN_WORLDS = (
         options={"runtime": RUNTIMES, "size": SIZES}, offline={"size": LARGE}, attributes={**ATTRIBUTES, "act": ACTS},
         embedded=(Path(__file__).parent / "weights" / "nano.safetensors",),
     ),
-    WorldEntry("testcard", _testcard, rank=1, attributes={"act": ACTS}),
+    WorldEntry("testcard", _testcard, rank=1, attributes={"act": ACTS}, torch=False),
     WorldEntry(
         "turbo", _turbo, "turbo", (sources.TURBO, sources.TAESD),
         "Stability AI Community License (free below 1 M$ of revenue a year); MIT for the decoder",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = NDArray[np.float32]
+Frames: TypeAlias = "Tensor | NDArray[np.uint8]"
 
 ACTS = (
     "none", "dance", "robot", "headbang", "jump", "wave", "cry", "pose", "walk", "run", "bow", "freeze",
@@ -130,14 +131,19 @@ class World(Protocol):
         """Forget everything; the same seed gives the same world again."""
         ...
 
-    def step(self, controls: Controls) -> Tensor:
-        """One call of the world: uint8 (n, height, width, 3) RGB on the model's device; RGBA with `Controls.matte`, for
-        worlds that have a matte."""
+    def step(self, controls: Controls) -> Frames:
+        """One call of the world: uint8 (n, height, width, 3) RGB, on the model's device or as a NumPy array; RGBA with
+        `Controls.matte`, for worlds that have a matte."""
         ...
 
     def snapshot(self) -> WorldState: ...
 
     def restore(self, state: WorldState) -> None: ...
+
+
+def on_host(frames: Frames) -> NDArray[np.uint8]:
+    """The frames of a step in host memory."""
+    return frames if isinstance(frames, np.ndarray) else frames.cpu().numpy()
 
 
 def slerp(tokens: Sequence[Array], weights: Sequence[float]) -> Array:

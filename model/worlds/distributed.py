@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from ..spec import Controls, Prompt, Tokens, World, WorldSpec, WorldState
+from ..spec import Controls, Frames, Prompt, Tokens, World, WorldSpec, WorldState
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +116,7 @@ class Leader:
         self._broadcast.send("reset", {"seed": seed})
         self.world.reset(seed)
 
-    def step(self, controls: Controls) -> Tensor:
+    def step(self, controls: Controls) -> Frames:
         arguments = {f.name: getattr(controls, f.name) for f in fields(controls) if f.name not in _ARRAYS}
         arrays = {name: array for name in _ARRAYS if (array := getattr(controls, name)) is not None}
         self._broadcast.send("step", arguments, arrays)

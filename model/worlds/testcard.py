@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..spec import ACTS, Controls, Prompt, Tokens, WorldSpec, WorldState
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class TestCard:
@@ -41,9 +38,7 @@ class TestCard:
     def reset(self, seed: int) -> None:
         self.seconds = float(seed % 16)
 
-    def step(self, controls: Controls) -> Tensor:
-        import torch
-
+    def step(self, controls: Controls) -> NDArray[np.uint8]:
         self.seconds += controls.dt
         s = self.spec
         frame = np.empty((1, s.height, s.width, 3), np.uint8)
@@ -56,7 +51,7 @@ class TestCard:
             alpha = np.zeros((*frame.shape[:3], 1), np.uint8)
             alpha[:, s.height - 24 :, x : x + 16] = 255
             frame = np.concatenate([frame, alpha], -1)
-        return torch.from_numpy(frame)
+        return frame
 
     def snapshot(self) -> WorldState:
         return WorldState({"seconds": self.seconds})

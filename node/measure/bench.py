@@ -62,11 +62,14 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
     threads = limit_threads(None)
     began = time.monotonic()
     try:
-        import torch
-
-        torch.set_num_threads(threads)
         from worldjockey.model import Controls, Prompt, load
+        from worldjockey.model.registry import entry_for
+        from worldjockey.model.spec import on_host
 
+        if entry_for(model).torch:
+            import torch
+
+            torch.set_num_threads(threads)
         world = load(model, device=device)
         getattr(world, "settle", int)()
         tokens = world.encode(Prompt(PROMPTS[0])).values
@@ -81,10 +84,10 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
             for number in range(1_000_000):
                 begin = time.perf_counter()
                 pixels = world.step(controls)
-                if pixels.is_cuda:
+                if getattr(pixels, "is_cuda", False):
                     torch.cuda.synchronize()
                 made = time.perf_counter()
-                pixels = pixels.cpu()
+                pixels = on_host(pixels)
                 ended = time.perf_counter()
                 if number < warm_up:
                     start = time.perf_counter()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from worldjockey.integrations import ControlEvent, Frame, VideoFormat
+from worldjockey.model.spec import on_host
 
 from ..control.control_log import parts, read
 from ..control.desk import Desk
@@ -67,7 +68,7 @@ class BurstPlayout:
                 if made is None:  # there was no prompt yet
                     self._last = now
                     return
-                self._waiting.extend(made[0].cpu().numpy())
+                self._waiting.extend(on_host(made[0]))
                 self._covered = len(self._waiting)
             ring.write(self._waiting.popleft(), FrameInfo(now, 0.0, gap))
             self._last += gap
@@ -135,7 +136,7 @@ def frames(show: Show, log: Path, world: World, seconds: float, folder: Path = P
                 player.encoder.once()
                 made = player.step(every * period)
                 if made is not None:
-                    newest.write(made[0].cpu().numpy()[-1], FrameInfo(now, 0.0, every * period))
+                    newest.write(on_host(made[0])[-1], FrameInfo(now, 0.0, every * period))
             blackout = glide(blackout, mailbox.value("blackout"))
             yield program.tick(now, inbetween_mode(mailbox), blackout)[0]
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from worldjockey.integrations import CardError
 
 from ..ipc.card_memory import packed_card_memory
@@ -14,6 +15,7 @@ from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from worldjockey.model.spec import Frames
 
 CARD_SLOTS = 8  # frames on the card; a window reads each within a few ticks
 
@@ -38,8 +40,10 @@ class FramePublisher:
         self._blocks: list[Any] = []  # the last is in use; outputs may still read the others
         self.error = ""
 
-    def take(self, frames: Tensor) -> Sequence[HostFrame]:
+    def take(self, frames: Frames) -> Sequence[HostFrame]:
         """A step's frames (n, h, w, 3 or 4), uint8 on any device, ready to be written."""
+        if isinstance(frames, np.ndarray):
+            return [HostFrame(pixels) for pixels in frames]
         device = None if self._announce is None or self.error else card_of(frames)
         cards: list[Any] = [None] * len(frames)
         if device is not None:

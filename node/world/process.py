@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import queue
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -267,9 +268,8 @@ class WorldStepper:
 
 
 def _free_gpu_memory() -> None:
-    import torch
-
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
@@ -281,12 +281,14 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
     fields: dict[str, Any] = {"state": "loading", "model": options.model, "threads": threads}
     publish_status(status, fields)
     try:
-        import torch
-
-        torch.set_num_threads(threads)
-        lower_priority(opening=True) if options.preview else raise_priority()  # before torch starts threads
         from worldjockey.model import load
+        from worldjockey.model.registry import entry_for
 
+        if entry_for(options.model).torch:
+            import torch
+
+            torch.set_num_threads(threads)
+        lower_priority(opening=True) if options.preview else raise_priority()  # before torch starts threads
         if options.preview and (too_large := _too_large(options)):
             publish_status(status, {**fields, "state": "too large", "message": too_large})
             raise SystemExit(CLOSED)
@@ -311,12 +313,15 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
 def _too_large(options: WorldOptions) -> str:
     """Why a second world has no room beside the program's; empty where it has. The registry declares the memory."""
     import psutil
-    import torch
     from worldjockey.model.registry import imported
 
-    needed = imported(options.model).memory * 1e9
-    on_gpu = options.device.startswith("cuda") or (options.device == "auto" and torch.cuda.is_available())
-    free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
+    entry = imported(options.model)
+    needed, free = entry.memory * 1e9, psutil.virtual_memory().available
+    if entry.torch:
+        import torch
+
+        if options.device.startswith("cuda") or (options.device == "auto" and torch.cuda.is_available()):
+            free = torch.cuda.mem_get_info()[0]
     if needed <= free:
         return ""
     return f"{TOO_LARGE}: it needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from worldjockey.model.spec import Array
+from worldjockey.model.spec import Array, on_host
 
 from ..ipc.frame_ring import Pixels
 from ..ipc.mailbox import Mailbox
@@ -119,7 +119,7 @@ class Painter:
         for _ in range(-(-steps // chunk) * chunk if chunk > 1 else steps):
             frames = self._world.step(controls)
         assert frames is not None
-        return np.asarray(frames.cpu().numpy()[-1][..., :3], np.uint8)
+        return np.asarray(on_host(frames)[-1][..., :3], np.uint8)
 
 
 def slots(values: Mapping[str, Any]) -> list[str]:

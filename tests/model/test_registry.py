@@ -134,6 +134,9 @@ def test_worlds_stays_a_function_though_a_folder_has_its_name():
         assert "testcard" in subprocess.check_output([sys.executable, "-c", code], text=True)
 
 
-def test_names_cost_no_torch():
-    code = "import sys, worldjockey.model as m; m.worlds(); print('torch' in sys.modules)"
+def test_names_and_the_testcard_cost_no_torch():
+    code = (
+        "import sys, worldjockey.model as m; m.worlds(); world = m.load('testcard')\n"
+        "world.step(m.Controls(world.encode(m.Prompt('sea')).values)); print('torch' in sys.modules)"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"

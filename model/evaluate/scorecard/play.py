@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...spec import Array, Controls, Prompt, World
@@ -49,7 +50,7 @@ def run(world: World, c: Controls, count: int) -> Iterator[Tensor]:
     """`count` frames, (h, w, 3) uint8 on the CPU. A step of several frames gives them all."""
     made = 0
     while made < count:
-        for frame in world.step(c).cpu():
+        for frame in torch.as_tensor(world.step(c)).cpu():
             yield frame
             made += 1
             if made == count:

@@ -104,7 +104,7 @@ def pairs(world: Any) -> list[tuple[Luma, Luma]]:
             controls = Controls(each.encode(Prompt(prompt)).values, acts={"pose": 1.0}, dt=0.05)
             for _ in range(FRAMES):
                 frame = each.step(controls)
-            frames.append(luma(frame[0].cpu()))
+            frames.append(luma(torch.as_tensor(frame)[0].cpu()))
         found.append((frames[0], frames[1]))
     return found
 

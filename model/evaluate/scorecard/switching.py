@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -47,7 +48,7 @@ def _chunks(world: Any, values: Array, count: int, steps: int) -> tuple[list[Ten
     prompt_ms, chunk_ms = [], []
     for _ in range(count):
         for _ in range(world.spec.steps_per_chunk):
-            frames += world.step(Controls(values, steps=steps)).cpu()
+            frames += torch.as_tensor(world.step(Controls(values, steps=steps))).cpu()
             if "chunk_ms" in world.timings:
                 prompt_ms.append(world.timings["prompt_ms"])
                 chunk_ms.append(world.timings["chunk_ms"])

@@ -293,8 +293,15 @@ def test_a_show_chooses_the_card_by_itself_and_plays_on_without_it(
     card: Path, display: str, tmp_path: Path, wait_for: Any
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        # the world's tensors, there
-        "from worldjockey.node.world import frame_publisher\nframe_publisher.card_of = lambda frames: 0\n"
+        # the world's frames as tensors, there
+        "from worldjockey.model.worlds.testcard import TestCard\n"
+        "from worldjockey.node.world import frame_publisher\n"
+        "frame_publisher.card_of = lambda frames: 0\n"
+        "drawn = TestCard.step\n"
+        "def step(world, controls):\n"
+        "    import torch\n"
+        "    return torch.from_numpy(drawn(world, controls))\n"
+        "TestCard.step = step\n"
     )
     show, report = tmp_path / "show.yaml", tmp_path / "report.json"
     show.write_text("model: testcard\nsize: 320x180\nprompt: sea\noutputs: [window]\n")

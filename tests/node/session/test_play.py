@@ -378,9 +378,14 @@ def test_the_traceback_of_an_output_that_fails_is_in_the_log(
 ) -> None:
     stage.output("audience")
     stage.output("mistaken", "Mistaken")
-    path = stage.folder / "run.log"
+    path, written = stage.folder / "run.log", list[str]()
+
+    def told() -> bool:
+        written.append(capfd.readouterr().err)
+        return "mistaken failed" in "".join(written)
 
     def scenario() -> None:
+        wait_for(told, 30, "a word of it")
         wait_for(lambda: path.read_text().count("KeyError: 'place'") >= 1, 30, "the output's error")
         wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
         os.kill(pid_of("world"), signal.SIGKILL)
@@ -391,7 +396,7 @@ def test_the_traceback_of_an_output_that_fails_is_in_the_log(
     text = path.read_text()
     assert "wj mistaken worldjockey.node.output.worker ERROR output mistaken failed\nTraceback" in text
     assert 'raise KeyError("place")' in text
-    shown = capfd.readouterr().err
+    shown = "".join(written) + capfd.readouterr().err
     assert "Traceback" not in shown
     (line,) = [line for line in shown.splitlines() if "mistaken failed" in line][:1]
     assert line == f"wj: mistaken failed: KeyError: 'place'; starting it again (details: {path})"
