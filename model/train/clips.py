@@ -16,6 +16,7 @@ from ..stage.scene import Scene
 
 SEQUENCES_PER_FILE = 50  # sequences a file
 FIRST_SEED = 100_000
+FILE = "sequences-{:04d}.safetensors"
 SHAPE_PERIOD = 12  # of so many files one is 9:16 and one is 1:1; the rest have the recipe's own shape
 
 
@@ -50,9 +51,7 @@ def _paint(folder: str, shard: int, frames: int, shape: tuple[int, int], config:
     from ..stage.sample import sequence, to_bytes
 
     torch.set_num_threads(1)
-    path = Path(folder) / f"sequences-{shard:04d}.safetensors"
-    if path.exists():
-        return shard
+    path = Path(folder) / FILE.format(shard)
     model = Autoencoder(config)
     model.load_state_dict(torch.load(Path(folder) / "autoencoder.pt", weights_only=True)["state"]["model"])
     model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -77,14 +76,15 @@ def stage_clips(folder: Path, count: int, frames: int, shape: tuple[int, int], c
     """At least `count` sequences, drawn once; one `Clips` a shape, the recipe's own shape first."""
     shards = -(-count // SEQUENCES_PER_FILE)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_paint, str(folder), i, frames, shape_of(i, shape), config) for i in range(shards)]
-        for i, job in enumerate(jobs):
+        missing = [i for i in range(shards) if not (folder / FILE.format(i)).exists()]
+        jobs = [pool.submit(_paint, str(folder), i, frames, shape_of(i, shape), config) for i in missing]
+        for i, job in zip(missing, jobs, strict=True):
             job.result()
             if i % 4 == 3:
                 print(f"stage {(i + 1) * SEQUENCES_PER_FILE}/{count} sequences", flush=True)
     groups: dict[tuple[int, int], list[dict[str, Tensor]]] = {}
     for i in range(shards):
-        groups.setdefault(shape_of(i, shape), []).append(load_file(folder / f"sequences-{i:04d}.safetensors"))
+        groups.setdefault(shape_of(i, shape), []).append(load_file(folder / FILE.format(i)))
     return [
         Clips(*(torch.cat([f[k] for f in files]) for k in ("latents", "scenes", "dt"))) for files in groups.values()
     ]
