@@ -3,23 +3,38 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+import trains_in_a_team
 from worldjockey.model.train.fsdp import Team, map_full
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).parents[2] / "peers" / "trains_in_a_team.py"
+
+@pytest.fixture
+def alone():
+    """Trains as one process, here: to start one takes longer than to train."""
+    threads, share = torch.get_num_threads(), trains_in_a_team.GUIDED_SHARE
+    torch.set_num_threads(1)
+
+    def trained(out, checkpoint=""):
+        trains_in_a_team.train(Team(), str(out), str(checkpoint))
+        return torch.load(out, weights_only=True)
+
+    yield trained
+    torch.set_num_threads(threads)
+    trains_in_a_team.train_world.GUIDED_SHARE = share
 
 
-def trained(processes, *runs):
+def trained_by_two(*runs):
     """What came of each run, a path to write to and the checkpoint that it goes on from, if any."""
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     args = [":".join(map(str, paths)) for paths in runs]
-    done = subprocess.run([*run, str(SCRIPT), *args], env=env, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [*run, trains_in_a_team.__file__, *args], env=env, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(out, weights_only=True) for out, *_ in runs]
 
@@ -31,15 +46,15 @@ def same(one, two):
             torch.testing.assert_close(weight, two["weights"][model][name], atol=1e-4, rtol=1e-3, msg=f"{model} {name}")
 
 
-def test_two_processes_make_the_steps_of_one_and_go_on_from_each_others_checkpoints(tmp_path):
+def test_two_processes_make_the_steps_of_one_and_go_on_from_each_others_checkpoints(tmp_path, alone):
     from_one, from_two = tmp_path / "one.checkpoint", tmp_path / "two.checkpoint"
-    (one,) = trained(1, [tmp_path / "one.pt"])
-    two, of_two = trained(2, [tmp_path / "two.pt"], [tmp_path / "of two.pt", from_one])
+    one = alone(tmp_path / "one.pt")
+    two, of_two = trained_by_two([tmp_path / "two.pt"], [tmp_path / "of two.pt", from_one])
     assert one["losses"] == pytest.approx(two["losses"], abs=1e-4)
     same(one, two)
     assert one["half"] == pytest.approx(two["half"], rel=0.02)
     assert one["half"][0] == pytest.approx(one["losses"][0], rel=0.2)
-    on, of_one = trained(1, [tmp_path / "on.pt", from_one], [tmp_path / "of one.pt", from_two])
+    on, of_one = alone(tmp_path / "on.pt", from_one), alone(tmp_path / "of one.pt", from_two)
     assert len(on["losses"]) == 7
     for crossed in (of_two, of_one):
         assert on["losses"] == pytest.approx(crossed["losses"], abs=1e-4)

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ from safetensors.torch import load_file
 from worldjockey.model import Controls, Prompt, WeightsMissing, load
 from worldjockey.model.nano.transformer import WorldModel
 from worldjockey.model.nano.world import Nano
-from worldjockey.model.train import probe
+from worldjockey.model.train import adversarial, clips, probe
 from worldjockey.model.train.recipes import RECIPES
 from worldjockey.model.train.stages import main
 
@@ -18,10 +19,19 @@ pytestmark = pytest.mark.slow
 def trained(tmp_path_factory):
     """A folder in which `wj train --config tiny` ran. What no test here looks at is made as small as it can be."""
     folder = tmp_path_factory.mktemp("tiny")
+    threads = torch.get_num_threads()
+
+    def in_threads(workers, mp_context):
+        """In place of processes for two of the stages: to start a process takes longer than what it does here."""
+        return ThreadPoolExecutor(workers)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "tiny", replace(RECIPES["tiny"], text_steps=2, probe_steps=1, finish_count=50))
         patch.setattr(probe, "BATCH_IMAGES", 4)
+        for stage in (clips, adversarial):
+            patch.setattr(stage, "ProcessPoolExecutor", in_threads)
         assert main(["--config", "tiny", "--folder", str(folder), "--workers", "1"]) == 0
+        torch.set_num_threads(threads)
         yield folder
 
 

@@ -18,9 +18,11 @@ from worldjockey.node.measure import bench
 pytestmark = pytest.mark.slow
 
 
-def test_measures_and_prints_what_it_writes(tmp_path: Path, discovery: None) -> None:
+def test_measures_and_prints_what_it_writes(tmp_path: Path, discovery: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = bench.world
+    monkeypatch.setattr(bench, "world", lambda model, device, steps, seconds: world(model, device, steps, 0.2))
     path = tmp_path / "bench.json"
-    result = bench.run(path, seconds=1.0, model="testcard", size="640x360")
+    result = bench.run(path, seconds=2.5, model="testcard", size="640x360")
     assert json.loads(path.read_text()) == result
     assert [row["steps"] for row in result["world"]] == [1, 2, 3, 4]
     assert all(row["fps"] > 0 and row["ms"]["p50"] > 0 for row in result["world"])
@@ -67,7 +69,7 @@ def test_a_world_that_thinks_in_chunks_is_measured_by_whole_ones(monkeypatch: py
     for harmless in ("init_child", "stay_offline"):
         monkeypatch.setattr(bench, harmless, lambda: None)
     monkeypatch.setattr(bench, "limit_threads", lambda wanted: 1)
-    bench._world(SimpleNamespace(send=rows.append), "chunky", "cpu", (1, 2), 0.12)
+    bench._world(SimpleNamespace(send=rows.append), "testcard", "cpu", (1, 2), 0.12)
     assert [row.get("error", "") for row in rows] == [""] * 3
     assert chunky.steps % 3 == 0
     for row in rows[:2]:
