@@ -59,6 +59,7 @@ NAMES_PER_MESSAGE = 16.0  # values that cost as much as one message
 FIRES_PER_S, FIRES_AT_ONCE = 100.0, 100.0
 REQUESTS_PER_S, REQUESTS_AT_ONCE = 20.0, 40.0
 OPEN_REQUESTS_MAX = 16  # of each page
+VIEWERS_ASK = {"stills/pads": {"draw": False}}  # what viewers may ask for, and the fields that it has then
 UPLOADS_MAX = 4  # at the same time
 STATE_TIMEOUT_S = 10.0  # for the first state of a show that is just starting
 STILL = re.compile(r"[0-9a-zA-Z_-]{4,128}\.jpg")
@@ -371,9 +372,10 @@ class Surface:
 
     def _ask(self, client: Client, request: Request) -> None:
         self.counts["requests"] += 1
-        if client.role != "operator":
+        fields = request.fields
+        if client.role != "operator" and fields["do"] not in VIEWERS_ASK:
             client.reply(request.id, error="viewers watch only: open the operator's link")
-        elif request.fields["do"] == "surface/link":
+        elif fields["do"] == "surface/link":
             client.reply(request.id, result=self.links())
         elif len(client.requests) >= OPEN_REQUESTS_MAX:
             client.reply(request.id, error="too many requests are open: wait for an answer")
@@ -381,7 +383,8 @@ class Surface:
             self._requests += 1
             self._open[self._requests] = client, request.id
             client.requests.add(self._requests)
-            self._write({"request": {**request.fields, "id": self._requests}})
+            also = VIEWERS_ASK[fields["do"]] if client.role != "operator" else {}
+            self._write({"request": {**fields, **also, "id": self._requests}})
 
     async def _send(self, client: Client, socket: web.WebSocketResponse, hello: str,
                     transport: asyncio.Transport | None) -> None:  # fmt: skip

@@ -50,9 +50,11 @@ class Stills:
         requests.register("stills/try", self.try_attribute)
         requests.register("prompt/read", self.read)
 
-    def pads(self, bank: Any = None) -> dict[str, Any]:
-        """The stills of a bank, by number or name, that exist: {"stills": {"1": "/stills/<hash>.jpg"}}. The others are
-        drawn when the machine has time for them. Raises ValueError for a bank that does not exist."""
+    def pads(self, bank: Any = None, draw: bool = True) -> dict[str, Any]:
+        """The stills of a bank, by number or name, that exist: {"stills": {"1": "/stills/<hash>.jpg"}}.
+
+        draw: the others are drawn when the machine has time for them. Raises ValueError for a bank that does not exist.
+        """
         desk = self._desk
         texts = self._texts(bank)
         if not self._digest:
@@ -64,6 +66,12 @@ class Stills:
             if text
         }
         there = {file for file in files.values() if (self._folder / file).is_file()}
+        if draw:
+            self._draw(files, there, texts, seed)
+        return {"stills": {pad: url(file) for pad, file in files.items() if file in there}}
+
+    def _draw(self, files: dict[str, str], there: set[str], texts: tuple[str, ...], seed: int) -> None:
+        """Have those that are not there drawn. files: by pad."""
         jobs = [{"file": file, "prompt": texts[int(pad) - 1], "seed": seed}
                 for pad, file in files.items() if file not in there]  # fmt: skip
         with self._lock:
@@ -72,7 +80,6 @@ class Stills:
         if jobs:
             self._prune()
             self._hold()
-        return {"stills": {pad: url(file) for pad, file in files.items() if file in there}}
 
     def try_attribute(self, attribute: str) -> dict[str, Any]:
         """{"id"} of a row of stills: the program's present scene in every value of one attribute. Raises ValueError,

@@ -45,7 +45,7 @@ export function padPress(name) {
 const thumbnails = signal({});
 let askedFor = '';
 effect(() => { // ask again whenever the bank's prompts or the drawn stills have changed
-  if (line.value !== 'open' || !operator.value) {
+  if (line.value !== 'open') {
     askedFor = '';
     return;
   }

@@ -200,7 +200,10 @@ def test_fingers_play_at_once(open_page: Opener, mock: Mock, wait_for: Callable[
 
 
 def test_a_phone_plays_the_favourites(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    mock.show["favourites"] += [f"a red forest {n}" for n in range(9)]
     page = open_page("phone")
+    page.get_by_role("button", name="a red forest 8").tap()
+    wait_for(lambda: ["prompt", "a red forest 8", 1.5] in mock.fires, what="the bar with GO covers none of them")
     page.get_by_role("button", name="a calm sea at dawn").tap()
     wait_for(lambda: ["prompt", "a calm sea at dawn", 1.5] in mock.fires)
     page.locator(".favourites .thumb .big").tap()
@@ -330,7 +333,9 @@ def test_a_viewer_sees_and_cannot_play(open_page: Opener, mock: Mock) -> None:
     pad(page, 3).click(force=True)
     page.get_by_label("health").click()
     page.locator(".drawer.health").wait_for()
-    assert mock.sets == mock.fires == mock.requests == []
+    assert pad(page, 3).locator("img").count() == 1
+    assert mock.sets == mock.fires == []
+    assert {request["do"] for request in mock.requests} == {"stills/pads"}
 
 
 def test_a_new_parameter_appears_by_itself(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:

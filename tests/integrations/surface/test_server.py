@@ -55,7 +55,7 @@ class Served:
             raise ValueError("this cannot be done: do that")
         if request["do"] == "crash":
             raise KeyError("place")
-        return {"asked": request["do"], "index": request.get("index")}
+        return {"asked": request["do"], **{name: request[name] for name in ("index", "draw") if name in request}}
 
     @property
     def port(self) -> int:
@@ -302,6 +302,8 @@ def test_a_viewer_watches_only(shared):
         assert "viewers" in until(page, "reply")["error"]
         send(page, request={"id": 2, "do": "surface/link"})
         assert "viewers" in until(page, "reply")["error"]
+        send(page, request={"id": 3, "do": "stills/pads", "draw": True})
+        assert until(page, "reply")["result"]["draw"] is False, "viewers see the stills that there are"
         assert shared.ask(f"/files?name=a.jpg&token={VIEWER}", "POST", b"x")[0] == 403
         send(other, request={"id": 3, "do": "anything"})
         until(other, "reply")

@@ -530,6 +530,8 @@ def test_stills_are_drawn_and_prompts_read_beside_a_show_whose_preview_is_closed
         wait_for(lambda: stage.shows(RED), 30, "the show's own prompt")
         read = requests.answer({"do": "prompt/read", "text": "blue"})
         assert (read["understood"], read["words"][0]["word"]) == (1.0, "blue")
+        assert requests.answer({"do": "stills/pads", "bank": 1, "draw": False}) == {"stills": {}}
+        assert made[0].status()["waiting"] == 0, "nothing is drawn for who only looks"
         assert requests.answer({"do": "stills/pads", "bank": 1}) == {"stills": {}}
         wait_for(lambda: len(made[0].status()["pads"]) == 2, 120, "the stills of both pads")
         found = requests.answer({"do": "stills/pads", "bank": 1})["stills"]
