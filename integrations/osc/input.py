@@ -29,6 +29,7 @@ from typing import Any, Protocol
 from pythonosc import osc_message_builder
 
 from .. import ControlEvent, Deliver, Input
+from ..token_bucket import TokenBucket
 from .maps import AddressMap
 from .packets import (
     AHEAD_MAX_S,
@@ -47,7 +48,7 @@ from .packets import (
     split,
     thin,
 )
-from .peers import FEEDBACK_RATE_HZ, LEASE_S, Allowed, Budget, Endpoint, Subscribers
+from .peers import FEEDBACK_RATE_HZ, LEASE_S, Allowed, Endpoint, Subscribers
 from .repeats import Echoes, Streams
 from .scheduled import Scheduled
 
@@ -145,8 +146,8 @@ class OSCInput(Input):
         self._meanings: dict[str, Meaning] = {}
         self._supersede: dict[bytes, bool] = {}
         self._patterns, self._answers = (
-            Budget(NEW_PATTERNS_PER_S, NEW_PATTERNS_PER_S),
-            Budget(ANSWERS_PER_S, ANSWERS_PER_S / 4),
+            TokenBucket(NEW_PATTERNS_PER_S, NEW_PATTERNS_PER_S),
+            TokenBucket(ANSWERS_PER_S, ANSWERS_PER_S / 4),
         )
         self._counts: Counter[str] = Counter()
         self._sender = self._answering = ""  # the last sender, and the last one that may get answers
@@ -158,7 +159,7 @@ class OSCInput(Input):
         self._values_lock = threading.Lock()
         self._scheduled: Scheduled[Endpoint] = Scheduled()
         self._streams, self._echoes = Streams(), Echoes()
-        self._pattern_controls = Budget(PATTERN_CONTROLS_PER_S, PATTERN_CONTROLS_PER_S)
+        self._pattern_controls = TokenBucket(PATTERN_CONTROLS_PER_S, PATTERN_CONTROLS_PER_S)
         self._error = ""
         self._lookup_again_at = 0.0
         self._logged = -LOG_INTERVAL_S

@@ -21,23 +21,6 @@ PENDING_MAX = 4096  # values for one subscriber
 Endpoint = tuple[Any, ...]  # a socket address: host, port, ...
 
 
-class Budget:
-    """A rate limit (token bucket): `rate` a second on average, `burst` at once."""
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate, self._burst = rate, burst
-        self._left, self._at = burst, 0.0
-
-    def spend(self, now: float, amount: float = 1.0) -> bool:
-        """Take that much of what is left; False, and nothing is taken, where it does not suffice."""
-        self._left = min(self._burst, self._left + max(now - self._at, 0.0) * self._rate)
-        self._at = now
-        if self._left < amount:
-            return False
-        self._left -= amount
-        return True
-
-
 class Allowed:
     """The hosts that get answers: this machine, and those that the show allows.
 

@@ -1,4 +1,4 @@
-"""Who may use the surface: roles, tokens, links and rates."""
+"""Who may use the surface: roles, tokens and links."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import hmac
 import ipaddress
 import secrets
 import socket
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["operator", "viewer"]
@@ -72,23 +71,3 @@ def qr_code(url: str) -> str:
     import segno
 
     return str(segno.make(url, error="m").svg_inline(scale=4, border=2, dark="#000", light="#fff"))
-
-
-@dataclass
-class TokenBucket:
-    """A rate that allows short bursts. rate: of units a second. burst: units at once, at most."""
-
-    rate: float
-    burst: float
-    _level: float = field(default=0.0, init=False)
-    _at: float = field(default_factory=time.monotonic, init=False)
-
-    def __post_init__(self) -> None:
-        self._level = self.burst
-
-    def take(self, units: float = 1.0) -> float:
-        """Take units, and return after how many seconds they are paid for; 0 where the rate allows them now."""
-        now = time.monotonic()
-        self._level = min(self._level + (now - self._at) * self.rate, self.burst) - units
-        self._at = now
-        return max(-self._level / self.rate, 0.0)

@@ -32,7 +32,8 @@ import aiohttp
 from aiohttp import web
 
 from ..same_origin import HEADERS, is_ours, own_names, same_origin
-from .access import Access, Role, TokenBucket, is_loopback, link, own_address, qr_code
+from ..token_bucket import TokenBucket
+from .access import Access, Role, is_loopback, link, own_address, qr_code
 from .messages import MESSAGE_BYTES_MAX, Fire, Request, Values, is_plain_word, parse
 from .proxy import Monitors
 from .uploads import check_content, store
@@ -336,27 +337,25 @@ class Surface:
         fires = TokenBucket(FIRES_PER_S, FIRES_AT_ONCE)
         requests = TokenBucket(REQUESTS_PER_S, REQUESTS_AT_ONCE)
         async for received in socket:
-            if received.type != aiohttp.WSMsgType.TEXT:
-                self._refuse(client, "a message is JSON, as text")
-                await asyncio.sleep(messages.take(10.0))
-                continue
             arrived_at, wait = time.monotonic(), 0.0
             try:
+                if received.type != aiohttp.WSMsgType.TEXT:
+                    raise ValueError("a message is JSON, as text")
                 message = parse(received.data)
                 if isinstance(message, Request):
-                    wait = requests.take()
+                    wait = requests.borrow(arrived_at)
                     self._ask(client, message)
                 elif client.role != "operator":
                     raise ValueError("viewers watch only")
                 elif isinstance(message, Values):
-                    wait = messages.take(1 + len(message.values) / NAMES_PER_MESSAGE)
+                    wait = messages.borrow(arrived_at, 1 + len(message.values) / NAMES_PER_MESSAGE)
                     self.controls.set(message.values, arrived_at, client)
                 else:
-                    wait = fires.take()
+                    wait = fires.borrow(arrived_at)
                     self.controls.fire(message, arrived_at, client)
             except ValueError as error:
                 self._refuse(client, str(error))
-                wait = max(wait, messages.take(10.0))
+                wait = max(wait, messages.borrow(arrived_at, 10.0))
             if wait > 0:
                 await asyncio.sleep(wait)
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from . import media_check
+from .file_names import is_device
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
 SOUNDS = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff"}
@@ -23,7 +24,6 @@ FILE_BYTES_MAX = 64 * 1024 * 1024
 FREE_BYTES_MIN = 512 * 1024 * 1024  # that stay free on the disk
 NAME_CHARS_MAX = 80
 COPIES_MAX = 1000
-RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)$")  # names of devices on Windows
 
 
 def safe_name(name: str) -> str:
@@ -43,7 +43,7 @@ def safe_name(name: str) -> str:
     while len(stem.encode()) > NAME_CHARS_MAX:
         stem = stem[:-1]
     stem = stem.strip(" ._") or "file"
-    return f"{stem}_{kind}" if RESERVED.match(stem) else f"{stem}{kind}"
+    return f"{stem}_{kind}" if is_device(stem) else f"{stem}{kind}"
 
 
 Check = Callable[[Path, str], Awaitable[None]]

@@ -10,6 +10,7 @@ from typing import Any
 
 from worldjockey.integrations import ControlEvent
 
+from ..parameters import PREVIEW, preview_name
 from ..show.keys import RESERVED, Action, action
 
 HOLD_S = 0.35  # a pad that is pressed longer is held, and not switched; the page has the same (pads.js)
@@ -41,7 +42,7 @@ class Buttons:
         does = action(text)
         before = self._read(does.target)
         self._down[button] = Pressed(does, at, before)
-        if does.target == "panic" and at - self._panic_at > PANIC_S:
+        if does.target.removeprefix(PREVIEW) == "panic" and at - self._panic_at > PANIC_S:
             self._panic_at = at
             return
         self._panic_at = float("-inf")
@@ -76,6 +77,12 @@ class Buttons:
         self._deliver(ControlEvent(target, args, at, source))
 
 
+def previewed(text: str) -> str:
+    """What a key does on the preview: "pad/3" becomes "preview/pad/3". What the preview has not, stays."""
+    name, space, rest = text.strip().partition(" ")
+    return f"{preview_name(name) or name}{space}{rest}"
+
+
 class Keyboard:
     """The keyboards of the output windows. keys: what each key does now. learning: the parameter that the next key
     shall play, or an empty text; learn: maps a key to it, and may wait."""
@@ -84,8 +91,9 @@ class Keyboard:
                  learn: Callable[[str, str], None]) -> None:  # fmt: skip
         self._buttons, self._keys, self._learning, self._learn = buttons, keys, learning, learn
 
-    def key(self, where: str, key: str, down: bool, at: float) -> None:
-        """A key of the output `where` was pressed or released; an empty key releases all of them."""
+    def key(self, where: str, key: str, down: bool, at: float, blind: bool = False) -> None:
+        """A key of the output `where` was pressed or released; an empty key releases all of them. blind: the output
+        shows the preview, and its keys play that."""
         source = f"key {where}"
         if not key:
             self._buttons.release_all(where, at, source)
@@ -94,7 +102,7 @@ class Keyboard:
         elif (to := self._learning()) and key != "escape" and key not in RESERVED:
             threading.Thread(target=self._map, args=(key, to), name="learn key", daemon=True).start()
         elif does := self._keys().get(key):
-            self._buttons.press((where, key), does, at, source)
+            self._buttons.press((where, key), previewed(does) if blind else does, at, source)
 
     def _map(self, key: str, to: str) -> None:
         try:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 from worldjockey.integrations import ControlEvent
+from worldjockey.integrations.surface.file_names import is_device
 
 from ..ipc.status import error_text
 from ..parameters import PADS, PARAMETERS, find, number_text
@@ -40,7 +41,6 @@ from .snapshot_file import in_snapshots
 
 NOT_IN_CUES = ("prompt", "bank", "pad/", "tempo", "learn", "preview/", "sound/", "keystone/", "transition", "quantise")
 NAME = re.compile(r"[^\x00-\x1f/\\:*?\"<>|.][^\x00-\x1f/\\:*?\"<>|]{0,99}")  # of a file, on every system
-RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)\s*(\..*)?")  # names of devices on Windows
 STOP_TIMEOUT_S = 10.0  # for the last edits to be written
 RETRY_DELAYS_S = (2.0, 4.0, 8.0, 15.0, 30.0)  # after the first, second, ... attempt in a row that left edits unsaved
 SAVING_TIMEOUT_S = 10.0  # for which a page waits while the edits before its own are written
@@ -587,7 +587,7 @@ def _file_name(name: Any) -> str:
     text = str(name).strip().removesuffix(".yaml").removesuffix(".yml").strip()
     if not NAME.fullmatch(text):
         raise ValueError(f"{str(name)[:80]!r} is no file name: use letters, numbers, spaces, - and _")
-    if RESERVED.fullmatch(text):
+    if is_device(text):
         raise ValueError(f"{text[:80]!r} is the name of a device on Windows, and so no file name: choose another")
     return text
 

@@ -114,12 +114,14 @@ class ControlLoop:
     def _take_keys(self) -> None:
         if self._keyboard is None:
             return
-        for name, line in self._processes.keys.items():
-            try:
-                for event in line.take():
-                    self._keyboard.key(name, event.key, event.down, event.at)
-            except Exception as error:
-                self._desk.mishap(f"the keys of {name}", error)
+        previewed = self._processes.preview.keys if self._processes.preview else {}
+        for blind, lines in ((False, self._processes.keys), (True, previewed)):
+            for name, line in lines.items():
+                try:
+                    for event in line.take():
+                        self._keyboard.key(name, event.key, event.down, event.at, blind)
+                except Exception as error:
+                    self._desk.mishap(f"the keys of {name}", error)
 
     def _time_is_up(self, now: float) -> bool:
         begun = self._first_tick_at

@@ -19,6 +19,7 @@ from worldjockey.model.registry import lightest
 from ..control.preview import Preview
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing
+from ..ipc.key_line import KeyLine
 from ..ipc.mailbox import Mailbox
 from ..ipc.process import SPAWN, limit_threads, read_status
 from ..ipc.status import error_text
@@ -84,7 +85,8 @@ class PreviewBus:
         self._sent = ""
         self._running: dict[str, Supervisor] = {}
         self._ending: list[threading.Thread] = []
-        self._memory: list[Cell | FrameRing] = []
+        self._memory: list[Cell | FrameRing | KeyLine] = []
+        self.keys: dict[str, KeyLine] = {}  # by output: the keys that are pressed there
         self._starts: dict[str, Callable[[], Supervisor]] = {}
         self._too_large = self._error = ""
         self._retry_at = 0.0
@@ -155,8 +157,10 @@ class PreviewBus:
             run_clock = partial(clock_process.run, background=True)
             clock_args = (self._fmt, self._desk.mailbox, source, rings, wakes, tick)
             self._starts["preview clock"] = partial(Supervisor, "preview clock", run_clock, clock_args, PATIENCE)
+        self.keys = {spec.name: KeyLine() for spec in specs if spec.sends_keys}
+        self._memory += self.keys.values()
         for spec, wake in zip(specs, wakes, strict=True):
-            run_output = partial(worker.run, mailbox=self._desk.mailbox)
+            run_output = partial(worker.run, mailbox=self._desk.mailbox, keys=self.keys.get(spec.name))
             args = (spec, self._fmt, rings[spec.layout], tick, wake, metadata)
             self._starts[spec.name] = partial(Supervisor, spec.name, run_output, args, PATIENCE)
 

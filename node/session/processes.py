@@ -59,7 +59,7 @@ def output_specs(entries: list[OutputEntry]) -> list[OutputSpec]:
         specs.append(
             OutputSpec(label if program else f"preview {label}", class_path(entry.kind), output.layout, output.holds,
                        dict(entry.options), output.accepts_gpu_frames and program, output.wants_audio and program,
-                       bus=entry.bus, sends_keys=output.sends_keys and program)
+                       bus=entry.bus, sends_keys=output.sends_keys)
         )  # fmt: skip
     return specs
 
@@ -120,7 +120,7 @@ class Processes:
     memory: list[Cell | FrameRing | KeyLine]
     metadata: Cell  # prompt, cue and latency as JSON, for outputs that send them on
     edits: Cell  # what edits of the show bring to the world: prompts and the files of pads
-    keys: dict[str, KeyLine]  # by output: the keys that are pressed there
+    keys: dict[str, KeyLine]  # by output of the program: the keys that are pressed there
     live: Supervisor | None = None  # reads the live picture
     monitor: Supervisor | None = None  # shows the program to the surface; none of the show's own outputs
     preview: PreviewBus | None = None

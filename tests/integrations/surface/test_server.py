@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from worldjockey.integrations import ControlEvent
 from worldjockey.integrations.surface import server
-from worldjockey.integrations.surface.access import Access, TokenBucket, is_loopback
+from worldjockey.integrations.surface.access import Access, is_loopback
 from worldjockey.integrations.surface.input import SurfaceInput, SurfaceOptions
 from worldjockey.node.measure.show_process import free_port
 
@@ -488,11 +488,3 @@ def test_roles_by_address_and_token():
     assert access.role("192.168.1.7", OPERATOR) == "operator"
     assert access.role("192.168.1.7", VIEWER) == access.role("127.0.0.1", VIEWER) == "viewer"
     assert access.role("127.0.0.1", "wrong") is access.role("192.168.1.7", "ü") is access.role("", "") is None
-
-
-def test_a_rate_allows_bursts_and_makes_the_rest_wait():
-    bucket = TokenBucket(rate=10.0, burst=5.0)
-    assert [bucket.take() for _ in range(5)] == [0.0] * 5
-    waits = [bucket.take() for _ in range(5)]
-    assert waits == sorted(waits)
-    assert waits[-1] > 0.3

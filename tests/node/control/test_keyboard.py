@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from worldjockey.integrations import KeyEvent
+from worldjockey.integrations import ControlEvent, KeyEvent
 from worldjockey.node.control.desk import Desk
-from worldjockey.node.control.keyboard import HOLD_S, PANIC_S, Buttons, Keyboard
+from worldjockey.node.control.keyboard import HOLD_S, PANIC_S, Buttons, Keyboard, previewed
+from worldjockey.node.control.preview import Preview
 from worldjockey.node.ipc.key_line import KEPT, KeyLine
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.parameters import PARAMETERS
@@ -32,10 +34,18 @@ class Rig:
             self.buttons, lambda: table(SHOW.keys), lambda: self.learning, lambda k, to: self.learned.append((k, to))
         )
 
-    def press(self, key: str, at: float = 1000.0, seconds: float | None = 0.1, where: str = "window") -> None:
-        self.keyboard.key(where, key, True, at)
+    def press(self, key: str, at: float = 1000.0, seconds: float | None = 0.1, where: str = "window",
+              blind: bool = False) -> None:  # fmt: skip
+        self.keyboard.key(where, key, True, at, blind)
         if seconds is not None:
-            self.keyboard.key(where, key, False, at + seconds)
+            self.keyboard.key(where, key, False, at + seconds, blind)
+
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[Preview]:
+        box = Mailbox()
+        self.desk.preview = Preview(self.desk, box)
+        yield self.desk.preview
+        box.unlink()
 
     def __getitem__(self, name: str) -> Any:
         return self.desk.read(name)
@@ -54,6 +64,30 @@ def test_every_default_plays_something() -> None:
         assert key_name(key) == key
         assert action(text).target in PARAMETERS
     assert [DEFAULT_KEYS[key] for key in "18qi"] == ["pad/1", "pad/8", "pad/9", "pad/16"]
+
+
+def test_keys_of_a_window_with_the_preview_play_that(rig: Rig) -> None:
+    for text in DEFAULT_KEYS.values():
+        action(previewed(text))
+    with rig.prepared() as preview:
+        rig.desk.deliver(ControlEvent("preview/on", (True,), 999.0, "a test"))
+        rig.desk.advance(1000.0)
+        rig.press("2", where="preview window", blind=True)
+        assert (rig["preview/pad/2"], rig["pad/2"]) == (1.0, 0.0)
+        rig.press("x", where="preview window", blind=True)
+        assert (rig["preview/act"], rig["act"]) == ("dance", "none")
+        assert rig.desk.changed()["preview/act"] == "dance"
+        rig.press("g", seconds=None, where="preview window", blind=True)
+        assert (rig["preview/cam/zoom"], rig["cam/zoom"]) == (-0.5, 0.0)
+        rig.keyboard.key("preview window", "", True, 1001.0, True)
+        assert rig["preview/cam/zoom"] == 0.0
+        rig.press("9", where="preview window", blind=True)
+        assert rig["blackout"] == 1.0, "what the preview has not of its own is the program's"
+        rig.press("escape", 1100, where="preview window", blind=True)
+        assert rig["preview/pad/2"] == 1.0, "panic asks twice there, too"
+        rig.press("escape", 1100.5, where="preview window", blind=True)
+        assert rig["preview/pad/2"] == 0.0
+        assert preview.on
 
 
 def test_a_short_press_switches_a_pad_and_a_long_one_holds_it(rig: Rig) -> None:
