@@ -93,7 +93,7 @@ export function Cues() {
 }
 
 export function CuesBar() {
-  return html`<span class="faint">${bus.value === 'preview' ? 'to the preview' : ''}</span><span class="end"></span>${operator.value && html`<span class="faint">quantise</span><${Choice} name="quantise" label="quantise: what cues wait for" />`}
+  return html`<span class="faint to-preview">${bus.value === 'preview' ? 'to the preview' : ''}</span><span class="end"></span>${operator.value && html`<span class="faint">quantise</span><${Choice} name="quantise" label="quantise: what cues wait for" />`}
     ${editable.value && html`<button class="button" title="keep what the program is now as a cue" onClick=${() => storing.value = true}>Store</button>`}`;
 }
 

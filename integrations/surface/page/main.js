@@ -106,7 +106,7 @@ const TABS = ['play', 'pads', 'prompt', 'cues', 'camera', 'more'];
 const tab = signal('play');
 
 function Phone() {
-  const tabs = operator.value ? TABS : ['cues', 'more'], now = tabs.includes(tab.value) ? tab.value : tabs[0];
+  const tabs = operator.value ? TABS : ['pads', 'cues', 'more'], now = tabs.includes(tab.value) ? tab.value : tabs[0];
   return html`<div class="phone">
     <header class="top"><${Glance} /><span class="end"></span><${BeatLights} /><${Bus} /></header>
     <div class="screens"><${Screen} key=${bus.value} which=${bus.value} />${mapMode.value && html`<${MapList} />`}</div>

@@ -195,7 +195,7 @@ function PadEditor({ n }) {
   return html`<${Dialog} title=${`Pad ${n} of bank ${show.value.banks[bank - 1]?.name || bank}`} error=${error} onClose=${close}>
     <form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(); }}>
       ${row('label', 'label')}${row('text', 'prompt')}${row('image', 'picture')}${row('sound', 'sound')}${row('video', 'video')}
-      <div class="row"><span>file</span><label class="button file">Choose a picture, a sound or a video…<input type="file" accept="image/*,audio/*,video/*" onChange=${(/** @type {any} */ event) => {
+      <div class="row"><span>file</span><label class="button file">Choose a picture, sound or video…<input type="file" accept="image/*,audio/*,video/*" onChange=${(/** @type {any} */ event) => {
         const file = event.currentTarget.files[0];
         if (file) then(() => putFile(n, file));
       }} /></label></div>

@@ -301,6 +301,35 @@ def test_everything_has_a_name_and_keeps_to_its_place(open_page: Opener, size: s
         page.locator(".drawer > header button").click()
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_dialogs_fit_the_screen(open_page: Opener, size: str) -> None:
+    page = open_page(size)
+
+    def tab(name: str) -> None:
+        if size == "phone":
+            page.locator(".phone nav").get_by_role("tab", name=name).tap()
+
+    def fits() -> None:
+        wide, high, inside = page.locator("dialog").evaluate(
+            "d => [d.scrollWidth - d.clientWidth, d.scrollHeight - d.clientHeight, d.getBoundingClientRect().left >= 0]"
+        )
+        assert (wide <= 0, high <= 0, inside) == (True, True, True)
+        page.get_by_role("button", name="Cancel").click()
+
+    tab("cues")
+    page.get_by_role("button", name="Store", exact=True).click()
+    fits()
+    page.get_by_role("button", name="edit cue 2").click(force=True)
+    fits()
+    tab("pads")
+    page.get_by_role("button", name="edit", exact=True).click()
+    pad(page, 3).click()
+    fits()
+    tab("more")
+    page.locator("select.open").select_option("save as")
+    fits()
+
+
 def test_a_desk_shows_a_whole_show_without_scrolling(open_page: Opener) -> None:
     page = open_page()
     assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
@@ -336,6 +365,16 @@ def test_a_viewer_sees_and_cannot_play(open_page: Opener, mock: Mock) -> None:
     assert pad(page, 3).locator("img").count() == 1
     assert mock.sets == mock.fires == []
     assert {request["do"] for request in mock.requests} == {"stills/pads"}
+
+
+def test_a_viewers_phone_shows_the_whole_picture_and_the_pads(open_page: Opener, mock: Mock) -> None:
+    mock.role = "viewer"
+    page = open_page("phone")
+    assert page.locator(".screen.program .stage").bounding_box()["width"] == SIZES["phone"][0]
+    assert pad(page, 16).locator("img").count() == 1
+    for tab in page.locator(".phone nav [role=tab]").all():
+        tab.tap()
+        assert check(page, "nameless") + check(page, "overflowing") == []
 
 
 def test_a_new_parameter_appears_by_itself(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
