@@ -487,7 +487,7 @@ def test_a_save_says_what_becomes_of_it(open_page: Opener, mock: Mock) -> None:
     page.locator("dialog").get_by_role("button", name="Saving…").wait_for()
     page.locator("dialog .error", has_text="the disk is full").wait_for()
     assert page.get_by_role("textbox", name="file").input_value() == "tonight"
-    mock.save_error = ""
+    mock.save_s, mock.save_error = 0.0, ""
     page.keyboard.press("Enter")
     page.locator("dialog").wait_for(state="detached")
     assert mock.show["file"] == "/home/vj/tonight.yaml"
