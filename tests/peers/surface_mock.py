@@ -260,7 +260,11 @@ class Mock:
                 "an endless tunnel of rings",
             ],
             "attributes": ATTRIBUTES,
-            "sound": [{"of": "bass", "to": "energy"}, {"of": "onset", "to": "cue/go"}],
+            "sound": [
+                {"of": "bass", "to": "energy"},
+                {"of": "onset", "to": "cue/go"},
+                {"of": "level", "to": "sound/level"},
+            ],
             "fires": {"3": ["sound/onset"]},
         }
         self.status: dict[str, Any] = {
@@ -288,7 +292,7 @@ class Mock:
             "inputs": {
                 "osc": {"state": "running", "messages": 120},
                 "midi": {"state": "running", "devices": ["APC mini mk2"]},
-                "sound": {"state": "listening", "source": "Scarlett 2i2", "levels": [0.6, 0.0]},
+                "sound": {"state": "listening", "source": "Scarlett 2i2", "levels": [0.6, 0.0, 0.5]},
             },
             "messages": [
                 {"at": time.time() - 64, "text": "ndi: 2 receivers"},

@@ -18,7 +18,7 @@ export function Sound() {
 /** What sound plays besides the world itself: parameters, and the envelopes of modulators. */
 function Wiring() {
   const { sound, fires } = show.value, levels = input.value?.levels ?? [];
-  const bands = sound.map(({ of, to }, i) => ({ of, to, level: levels[i] ?? 0, now: present(to) }));
+  const bands = sound.map(({ of, to }, i) => ({ of, to, level: levels[i] ?? 0, now: present(to) })).filter(({ of, to }) => to !== `sound/${of}`); // that is a meter
   const envelopes = Object.entries(fires).flatMap(([n, names]) => names.filter(name => name.startsWith('sound/')).map(name => ({
     of: name.slice(6), to: `mod ${n}: ${value(`mod/${n}/to`).value || '–'}`, level: Number(value(name).value) || 0, now: '',
   })));
@@ -29,5 +29,5 @@ function Wiring() {
 
 export function SoundBar() {
   const { state, source } = input.value ?? {};
-  return html`<span class="end faint" title=${input.value?.message}>${state ? `${source} ${state === 'listening' ? '' : state}` : 'no input'}</span>`;
+  return html`<span class="end faint" title=${input.value?.message}>${state ? `${String(source).split(/[/\\]/).at(-1)} ${state === 'listening' ? '' : state}` : 'no input'}</span>`;
 }
