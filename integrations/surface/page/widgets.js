@@ -43,11 +43,12 @@ export function mapped(name, badge = true) {
   if (!mapMode.value) return {};
   const maps = show.value.maps.filter(map => map.kind !== 'key' && map.to.split(' ', 1)[0] === name);
   const keys = Object.entries(show.value.keys).filter(([, to]) => to === name || to.startsWith(`${name} `)).map(([key]) => keyName(key));
-  const sources = [...maps.map(map => map.text), ...keys].join(' · ');
+  const sources = [...maps.map(map => map.text), ...keys].join(' · '), waiting = waits(name);
   return {
     'data-map': name,
     'data-sources': badge && sources || undefined,
-    title: [`${name}: ${sources || 'click to map it'}`, waits(name)].filter(Boolean).join('\n'),
+    'data-waits': waiting ? '' : undefined,
+    title: [`${name}: ${sources || 'click to map it'}`, waiting].filter(Boolean).join('\n'),
     'data-learning': learning.value?.to === name ? '' : undefined,
   };
 }

@@ -435,6 +435,7 @@ def test_a_knob_that_waits_for_its_value_is_shown(open_page: Opener, mock: Mock)
     row = page.locator(".maps li", has_text="stands at 0.80: turn it to 0.35 to pick up")
     assert row.locator(".source").inner_text() == "CC 1"
     assert "CC 1 stands at 0.80" in energy.get_attribute("title")
+    assert page.locator("[data-waits]").evaluate_all("all => all.map(one => one.dataset.map)") == ["energy"]
     mock.change({"energy": 0.5})
     page.get_by_text("turn it to 0.50").wait_for()
     mock.status["pickup"] = []
