@@ -47,11 +47,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+CALM = tuple(
+    f"tests/{path}"
+    for path in (
+        "node/cli/", "node/compat/", "node/control/", "node/measure/test_gpu.py", "node/measure/test_model_choice.py",
+        "node/show/", "node/timing/", "node/world/test_adaptive_quality.py", "node/world/test_prompt_deck.py",
+        "node/world/test_prompt_encoder.py", "node/world/test_stills.py", "node/world/test_torchrun_worker.py",
+        "test_bootstrap.py", "test_docs.py", "test_layers.py", "test_wheel.py",
+    )
+)  # fmt: skip
+
+
 class ModelBesideShow(LoadScopeScheduling):
-    """Two processes (`wj test`): one for the model's tests, one for all that share JACK, avahi and ports."""
+    """Two processes (`wj test`): one begins with all tests that share JACK, avahi and ports. The others, by folder, go
+    to whichever process has nothing left: those that share nothing (CALM), and the model's."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "model" if nodeid.startswith("tests/model/") else "show"
+        if nodeid.startswith("tests/model/"):
+            return "/".join(nodeid.split("/")[:3])
+        return "calm" if nodeid.startswith(CALM) else "show"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

@@ -75,7 +75,7 @@ def test_its_frames_are_pytorchs_and_little_is_started_for_each(
     before = len(made.graphs)
     assert before == GRAPHS
     for text, more in PLAYED:
-        for _ in range(3):
+        for _ in range(2):
             expected = reference.step(controls(reference, text, **more))
             replays = sum(graph.replays for graph in made.graphs)
             card.clear()

@@ -74,8 +74,8 @@ def test_the_frame_shows_what_was_asked_within_a_second_and_a_half(world, after,
 @pytest.mark.parametrize("act", ["dance", "robot", "headbang", "jump", "wave", "cry", "pose", "walk", "run", "bow"])
 def test_the_figure_does_what_is_played(world, after, probe, act):
     after("sunset desert, a dancer")
-    seen = [probe.read(play(world, "sunset desert, a dancer", 3, acts={act: 1.0}, dt=LONG))["figure"] for _ in range(8)]
-    assert seen.count(act) >= 4, seen
+    seen = [probe.read(play(world, "sunset desert, a dancer", 3, acts={act: 1.0}, dt=LONG))["figure"] for _ in range(3)]
+    assert seen.count(act) >= 2, seen
 
 
 def stage(**said):
