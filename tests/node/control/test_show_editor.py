@@ -87,6 +87,16 @@ def play(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
         rig.close()
 
 
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """One for all edits that change nothing."""
+    file = tmp_path_factory.mktemp("unchanged") / "my.yaml"
+    file.write_text(SHOW, "utf-8", newline="")
+    rig = Rig(file, file.parent)
+    yield rig
+    rig.close()
+
+
 def saved(rig: Rig, wait_for: Any) -> str:
     wait_for(lambda: not rig.editor.unsaved, 20)
     assert rig.editor.error == ""
@@ -242,8 +252,8 @@ def test_what_another_page_moved_is_found_and_what_it_deleted_is_refused(play: A
     ("pad/edit", {"bank": 1, "pad": 1, "label": "x" * 201}, "label: this is a text of 200 characters at most"),
     ("show/save", {"name": "a/b"}, "no file name"), ("show/save", {"name": ""}, "no file name"),
 ])  # fmt: skip
-def test_what_is_not_possible_is_refused_and_changes_nothing(play: Any, do: str, fields: Any, reason: str) -> None:
-    rig = play()
+def test_what_is_not_possible_is_refused_and_changes_nothing(unchanged: Rig, do: str, fields: Any, reason: str) -> None:
+    rig = unchanged
     before = rig.show.model_copy(deep=True)
     with pytest.raises(ValueError, match=reason):
         rig.ask(do, **fields)
