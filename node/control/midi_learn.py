@@ -12,7 +12,7 @@ from worldjockey.integrations import ControlEvent
 
 from ..show import edit_process
 from ..show.fields import known_parameter
-from ..show.midi_mapping import learned
+from ..show.midi_mapping import learned, learned_line
 from ..show.yaml_file import ShowError
 
 
@@ -30,7 +30,7 @@ def listen(target: str, seconds: float, backend: str = "auto") -> dict[str, Any]
 
     def compose(to: str, source: Mapping[str, Any]) -> dict[str, Any]:
         mapping = learned(to, source)
-        found.append({**source, "to": to})
+        found.append(learned_line(to, source))
         return mapping.rule()
 
     def deliver(control: ControlEvent) -> None:

@@ -31,7 +31,7 @@ from ..show.edit_process import EditProcess, applied, rewritten
 from ..show.fields import known_parameter, plainly
 from ..show.keys import DEFAULT_KEYS, check_keys, key_name, table
 from ..show.media import Media
-from ..show.midi_mapping import learned
+from ..show.midi_mapping import learned, learned_line
 from ..show.pads import short_pad
 from ..show.schema import EMBEDDED, Show
 from ..show.yaml_file import ShowError, read, write
@@ -263,9 +263,9 @@ class ShowEditor:
         if kind != "midi":
             self.put_map(kind, {**source, "to": self._chosen(target) if "button" in source else target})
             return {}
-        mapping = learned(target, source)
-        self.put_map(kind, {**mapping.model_dump(exclude_unset=True), "to": target})
-        return mapping.rule(self._show.midi.takeover)
+        rule = learned(target, source).rule(self._show.midi.takeover)
+        self.put_map(kind, learned_line(target, source))
+        return rule
 
     def learn_key(self, key: str, to: str) -> None:
         """Let a key that was pressed play the parameter that waited for a control. ValueError where it cannot."""

@@ -171,14 +171,19 @@ def compose(target: str, source: Mapping[str, Any]) -> dict[str, Any]:
     return learned(target, source).rule()
 
 
-def learned(target: str, source: Mapping[str, Any]) -> MidiMapping:
-    """A mapping to `target` from the fields that name a control (note, cc, channel, device, ...). A fader chooses
-    evenly among choices, and a press the next one. ValueError, with the reason, for an impossible one."""
-    from pydantic import ValidationError
-
+def learned_line(target: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    """The line of a show's `midi: map:` for a control that was moved. A fader chooses evenly among choices, and a press
+    the next one. source: the fields that name the control (note, cc, channel, device, ...)."""
     p = find(target)
     choosing = {"mode": "enum"} if p is not None and p.kind == "enum" and "program" not in source else {}
+    return {**source, **choosing, "to": target}
+
+
+def learned(target: str, source: Mapping[str, Any]) -> MidiMapping:
+    """The mapping of `learned_line`. ValueError, with the reason, for an impossible one."""
+    from pydantic import ValidationError
+
     try:
-        return MidiMapping(**{**choosing, **source}, to=target)
+        return MidiMapping(**learned_line(target, source))
     except ValidationError as error:
         raise ValueError(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None

@@ -38,7 +38,7 @@ def open_page(pages: Pages, mock: Mock) -> Iterator[Opener]:
 
     def start(size: str = "desk") -> Any:
         page = pages.open(size, mock.url + "?mjpeg")
-        page.wait_for_selector(".screen canvas")
+        page.locator(".top").wait_for()
         return page
 
     yield start
@@ -215,6 +215,7 @@ def test_a_phone_plays_the_favourites(open_page: Opener, mock: Mock, wait_for: C
 
 def test_the_programs_picture_changes(open_page: Opener, wait_for: Callable[..., None]) -> None:
     page = open_page()
+    page.locator(".screen.program canvas").wait_for()
     wait_for(lambda: check(page, "red") > 20, what="a red sunset")
     pad(page, 10).click()
     wait_for(lambda: check(page, "red") < -20, what="a blue night")

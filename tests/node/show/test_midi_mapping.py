@@ -1,5 +1,6 @@
 """MIDI on its way to parameters: the embedded maps, the show's lines, what is learned."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from worldjockey.integrations import ControlEvent
-from worldjockey.integrations.midi.parse import Decoder, Messages
+from worldjockey.integrations.midi.parse import Decoder, Event, Messages
 from worldjockey.integrations.midi.player import Translator
 from worldjockey.integrations.midi.rules import Controller, Rule, table
 from worldjockey.model.spec import ACTS
@@ -226,6 +227,16 @@ def test_what_is_learned_is_a_mapping_or_says_why_not():
         compose("cam/yow", {"note": 1})
     with pytest.raises(ValueError, match="a text"):
         compose("prompt", {"note": 1})
+
+
+def test_a_learned_press_steps_through_choices(desk):
+    player = Translator([Rule(**compose("quantise", {"note": 1}))], read=desk.read)
+    found = []
+    for _ in range(5):
+        for target, args in player.play(Event("note", 1, 1, 9), "port"):  # however softly
+            desk.deliver(ControlEvent(target, args, time.monotonic(), "midi port"))
+        found.append(desk.read("quantise"))
+    assert found == ["beat", "bar", "phrase", "none", "beat"]
 
 
 def test_a_learned_control_leaves_what_it_played_before(desk):
