@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+CELL = 4  # pixels across that the last convolution draws, and the first one reads, at once
+
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
@@ -46,7 +48,7 @@ class Autoencoder(nn.Module):
             return [Residual(width) for _ in range(count)]
 
         self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(4), nn.Conv2d(48, w4, 3, padding=1), *stack(w4, b4),
+            nn.PixelUnshuffle(CELL), nn.Conv2d(3 * CELL**2, w4, 3, padding=1), *stack(w4, b4),
             nn.PixelUnshuffle(2), nn.Conv2d(4 * w4, w8, 1), *stack(w8, b8),
             nn.PixelUnshuffle(2), nn.Conv2d(4 * w8, w16, 1), *stack(w16, b16),
             nn.SiLU(), nn.Conv2d(w16, config.channels, 1),
@@ -55,7 +57,7 @@ class Autoencoder(nn.Module):
             nn.Conv2d(config.channels, w16, 3, padding=1), *stack(w16, b16),
             nn.Conv2d(w16, 4 * w8, 1), nn.PixelShuffle(2), *stack(w8, b8),
             nn.Conv2d(w8, 4 * w4, 1), nn.PixelShuffle(2), *stack(w4, b4),
-            nn.SiLU(), nn.Conv2d(w4, 48, 3, padding=1), nn.PixelShuffle(4),
+            nn.SiLU(), nn.Conv2d(w4, 3 * CELL**2, 3, padding=1), nn.PixelShuffle(CELL),
         )  # fmt: skip
 
     def encode(self, image: Tensor) -> Tensor:
@@ -65,6 +67,10 @@ class Autoencoder(nn.Module):
     def decode(self, latent: Tensor) -> Tensor:
         """Not clamped: in training the loss wants the overshoot."""
         return decode(self.decoder, latent)
+
+    def cells(self, latent: Tensor) -> Tensor:
+        """The same in cells: (n, 3 * CELL * CELL, h / CELL, w / CELL) for `pixel_shuffle`."""
+        return decode(self.decoder[:-1], latent)
 
 
 def decode(decoder: nn.Module, latent: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from ..stage.scene import Scene
 from .frame_graphs import DecodeGraph, DenoiseGraph, MemoryGraph
 from .graph_runtime import SLOTS, GraphRuntime
 from .runtime import Static
-from .transformer import KVCache, Vectors
+from .transformer import KVCache, Readings, Vectors
 
 if TYPE_CHECKING:
     from .world import Nano
@@ -59,21 +59,21 @@ class CudaGraphs(GraphRuntime):
             self._capture_large(self._nano, self._dtype)
 
     def _capture_large(self, nano: Nano, dtype: torch.dtype) -> None:
-        assert nano.guided is not None
         opening, latents = nano.opening(), torch.zeros(nano.latent_shape, device=nano.device)
-        scene, vectors, fine_readers = opening.scene, opening.vectors(), {}
+        scene, vectors, guides = opening.scene, opening.vectors(), {}
+        readings = self._static.read(scene)
         for slots in SLOTS:
-            example = self._static.selected_fine(scene, slots, vectors)
-            fine_readers[slots] = Captured(self._static.fine_graph(slots, scene), example, torch.float32)
-        self._fine_readers = fine_readers
-        _, guide = self._static.read_fine(scene, vectors)
+            example = self._static.guide_inputs(scene, readings, slots, vectors)
+            guides[slots] = Captured(self._static.guide_graph(slots, scene), example, torch.float32)
+        self._guides = guides
+        guide = self._static.guide(scene, readings, vectors)
         self._decode_large = Captured(DecodeGraph(nano, nano.guided), [latents, guide], dtype)
 
     def _selected(self, scene: Scene, slots: int) -> list[Tensor]:
         return [*self._static.selected(scene, slots).values()]
 
-    def _selected_fine(self, scene: Scene, slots: int, vectors: Vectors) -> list[Tensor]:
-        return self._static.selected_fine(scene, slots, vectors)
+    def _guide_inputs(self, scene: Scene, readings: Readings, slots: int, vectors: Vectors) -> list[Tensor]:
+        return self._static.guide_inputs(scene, readings, slots, vectors)
 
 
 class Captured:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..stage.scene import Scene
-from .guided_decoder import SCALE, GuidedDecoder
+from .autoencoder import CELL
+from .guided_decoder import GuidedDecoder
 from .neural_textures import bearings
 from .texture_selection import Selection, Selector
 from .transformer import KVCache, Readings, Vectors, WorldModel
@@ -41,51 +42,32 @@ class ReadGraph(nn.Module):
         return detail, bearings(scene, self.rows, self.columns)
 
 
-class FineReadGraph(nn.Module):
-    """(1, SCENE_DIM) scene, the tensors of `Selector.select` for the network's textures and then for the decoder's, and
-    `guiding` -> the two tensors of `Readings`, and the guide of the decoder."""
+class GuideGraph(nn.Module):
+    """(1, SCENE_DIM) scene, `Readings.detail`, the tensors of `Selector.select` for the decoder's textures and
+    `guiding` -> the guide of the decoder to frames of twice the size."""
 
-    def __init__(self, world: WorldModel, decoder: GuidedDecoder, wrap_rows: Sequence[Mapping[str, bool]],
-                 names: Sequence[Sequence[str]], rows: int, columns: int) -> None:  # fmt: skip
+    def __init__(self, decoder: GuidedDecoder, wrap_rows: Mapping[str, bool], names: Sequence[str], rows: int,
+                 columns: int) -> None:  # fmt: skip
         super().__init__()
-        self.world, self.decoder, self.wrap_rows = world, decoder, tuple(wrap_rows)
-        self.names, self.rows, self.columns = tuple(map(tuple, names)), rows, columns
+        self.decoder, self.names, self.wrap_rows = decoder, tuple(names), wrap_rows
+        self.rows, self.columns = rows, columns
 
     @classmethod
-    def of(cls, world: WorldModel, decoder: GuidedDecoder, selectors: tuple[Selector, Selector], scene: Scene,
-           slots: int, rows: int, columns: int) -> FineReadGraph:  # fmt: skip
+    def of(cls, decoder: GuidedDecoder, selector: Selector, scene: Scene, slots: int, rows: int,
+           columns: int) -> GuideGraph:  # fmt: skip
         """scene: any; the shapes depend on `slots` alone."""
-        names = [list(selector.select(scene, slots)) for selector in selectors]
-        return cls(world, decoder, [selector.wrap_rows for selector in selectors], names, rows, columns)
+        return cls(decoder, selector.wrap_rows, list(selector.select(scene, slots)), rows, columns)
 
-    def forward(self, flat: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        scene, (own, fine) = Scene.of(flat), self.names
-        ends = len(own), len(own) + len(fine)
-        first = Selection(dict(zip(own, tensors[: ends[0]], strict=True)), self.wrap_rows[0])
-        second = Selection(dict(zip(fine, tensors[ends[0] : ends[1]], strict=True)), self.wrap_rows[1])
-        return fine_readings(
-            self.world, self.decoder, scene, tensors[ends[1] :], self.rows, self.columns, (first, second)
-        )
+    def forward(self, flat: Tensor, readings: Tensor, *tensors: Tensor) -> Tensor:
+        end = len(self.names)
+        selection = Selection(dict(zip(self.names, tensors[:end], strict=True)), self.wrap_rows)
+        return self.decoder.guide(Scene.of(flat), readings, tensors[end:], self.rows, self.columns, selection)
 
 
-def fine_readings(
-    world: WorldModel, decoder: GuidedDecoder, scene: Scene, guiding: Sequence[Tensor], rows: int, columns: int,
-    selected: tuple[Selection | None, Selection | None] = (None, None),
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """`Readings` from textures that are read as finely as the decoder needs, and the decoder's guide."""
-    fine = world.textures(scene, rows * SCALE, columns * SCALE, selected[0])
-    edges = decoder.textures(scene, rows, columns, selected[1])
-    guide = decoder.shade(torch.cat([fine, edges], 1), guiding)
-    return F.avg_pool2d(fine, SCALE), bearings(scene, rows, columns), guide
-
-
-def fine_inputs(scene: Scene, slots: int, selectors: tuple[Selector, Selector], vectors: Vectors,
-                decoder: GuidedDecoder) -> list[Tensor]:  # fmt: skip
-    """The inputs of a `FineReadGraph`."""
-    found = [scene.flat()]
-    for selector in selectors:
-        found += selector.select(scene, slots).values()
-    return found + guiding(vectors, decoder)
+def guide_inputs(scene: Scene, readings: Readings, slots: int, selector: Selector, vectors: Vectors,
+                 decoder: GuidedDecoder) -> list[Tensor]:  # fmt: skip
+    """The inputs of a `GuideGraph`."""
+    return [scene.flat(), readings.detail, *selector.select(scene, slots).values(), *guiding(vectors, decoder)]
 
 
 def guiding(vectors: Vectors, decoder: GuidedDecoder) -> list[Tensor]:
@@ -130,7 +112,7 @@ class MemoryGraph(nn.Module):
 
 
 class DecodeGraph(nn.Module):
-    """(1, c, rows, columns) normalised latents -> (1, height, width, 3) uint8 RGB. With the guide of `FineReadGraph`
+    """(1, c, rows, columns) normalised latents -> (1, height, width, 3) uint8 RGB. With the guide of `GuideGraph`
     behind them, to twice the size."""
 
     def __init__(self, nano: Nano, guided: GuidedDecoder | None = None) -> None:
@@ -143,8 +125,9 @@ class DecodeGraph(nn.Module):
 
     def forward(self, latents: Tensor, *guide: Tensor) -> Tensor:
         latents = (latents * self.std + self.mean).contiguous(memory_format=torch.channels_last)
-        image = self.guided(latents, *guide) if self.guided is not None else self.autoencoder.decode(latents)
-        return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        cells = self.guided.cells(latents, *guide) if self.guided is not None else self.autoencoder.cells(latents)
+        pixels = (cells.clamp(0, 1) * 255 + 0.5).to(torch.uint8)  # before they are brought to their places: a byte each
+        return F.pixel_shuffle(pixels, CELL).permute(0, 2, 3, 1).contiguous()
 
 
 def cached_layers(world: WorldModel) -> list[tuple[int, str]]:

@@ -22,13 +22,13 @@ SLOTS = (1, 2)  # places, spirals and drops shown at once, for which there is a 
 
 class GraphRuntime:
     """A `runtime.Runtime`. A subclass compiles `_readers`, by slots, `_denoise`, `_summarise` and `_decode`; and in
-    `prepare_large` `_fine_readers` and `_decode_large`, for frames of twice the size.
+    `prepare_large` `_guides`, by slots, and `_decode_large`, for frames of twice the size.
 
     Raises RuntimeError for a world that has no static graph.
     """
 
     _readers: Mapping[int, Compiled]
-    _fine_readers: Mapping[int, Compiled] = {}
+    _guides: Mapping[int, Compiled] = {}
     _decode_large: Compiled
     _denoise: Compiled
     _summarise: Compiled
@@ -46,19 +46,18 @@ class GraphRuntime:
             return self._pytorch.read(scene)
         return Readings(*self._readers[slots](self._selected(scene, slots)))
 
-    def read_fine(self, scene: Scene, vectors: Vectors) -> tuple[Readings, Tensor]:
+    def guide(self, scene: Scene, readings: Readings, vectors: Vectors) -> Tensor:
         slots = Selector.slots(scene)
-        if slots not in self._fine_readers:
-            return self._pytorch.read_fine(scene, vectors)
-        detail, turns, guide = self._fine_readers[slots](self._selected_fine(scene, slots, vectors))
-        return Readings(detail, turns), guide
+        if slots not in self._guides:
+            return self._pytorch.guide(scene, readings, vectors)
+        return self._guides[slots](self._guide_inputs(scene, readings, slots, vectors))[0]
 
     def _selected(self, scene: Scene, slots: int) -> Sequence[Tensor]:
         """The inputs of a `ReadGraph`, on the device."""
         raise NotImplementedError
 
-    def _selected_fine(self, scene: Scene, slots: int, vectors: Vectors) -> Sequence[Tensor]:
-        """The inputs of a `FineReadGraph`, on the device."""
+    def _guide_inputs(self, scene: Scene, readings: Readings, slots: int, vectors: Vectors) -> Sequence[Tensor]:
+        """The inputs of a `GuideGraph`, on the device."""
         raise NotImplementedError
 
     def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:

@@ -1,9 +1,9 @@
 """A decoder to frames twice as large, which also sees what is known of each line of sight.
 
 A latent holds 16x16 pixels in 32 numbers, which is too little for a sharp edge. But where an edge is, the neural
-textures and the figure's pose say exactly. So this decoder reads the textures twice as fine as the network does, beside
-finer ones of its own that hold little more than edges, and shades them by the conditioning; what it reads is then added
-to the features of the latents. Averaged by twos, the finer readings are those that the network itself takes.
+textures and the figure's pose say exactly. So this decoder has textures of its own, which hold little more than edges
+and are read twice as fine as those of the network. What it reads, and around that what the network reads, is shaded by
+the conditioning and then added to the features of the latents.
 """
 
 from __future__ import annotations
@@ -21,26 +21,33 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..stage.constants import indices
+from ..stage.figure import skeleton
 from ..stage.geometry import DEPTH_PLANES, MOTES, SPIRALS, Rays
 from ..stage.scene import SEED_DIM, SOUND, Scene
-from ..stage.vocabulary import SCENES
-from .autoencoder import AutoencoderConfig, Residual
+from ..stage.vocabulary import FIGURES, SCENES
+from .autoencoder import CELL, AutoencoderConfig, Residual
 from .neural_textures import (
+    BODY_CHANNELS,
     GROUNDED,
     GROUNDED_PLACES,
     TAPS,
+    WEIGHT_MIN,
     Coordinates,
     SelectedTextures,
     Texture,
+    body,
+    disc,
     near_planes,
     spirals_and_motes,
 )
 from .transformer import CLOCK_DIM, PHASE_DIM, POSE_DIM, PROMPT_DIM, PROMPT_TOKENS
 
-GUIDE_TAPS = 2 * TAPS  # readings across a latent
+FINER = 2  # readings for each one of the network's, across and down
 SCALE = 2  # of its frames, over those of the autoencoder's own decoder
 TABLE, TEXEL_SCALE = ".table", "_scale"  # ends of the names of textures, and of their scales, in a file
 PANORAMA_CHANNELS, PLANE_CHANNELS, GROUND_CHANNELS, PATH_CHANNELS, SPIRAL_CHANNELS, MOTE_CHANNELS = 2, 2, 2, 1, 3, 2
+SKYLINE_CHANNELS = 4  # the horizon and `disc`
+HORIZON_WIDTH = 0.02  # screen units within which the horizon is given exactly
 
 
 @dataclass(frozen=True)
@@ -57,10 +64,12 @@ class GuidedConfig:
 
 
 class FineTextures(nn.Module):
-    """Textures of few channels and many texels. forward: (n, channels, GUIDE_TAPS * rows, GUIDE_TAPS * columns)."""
+    """Textures of few channels and many texels, and the edges of what has none: horizon, sun, figure.
+
+    forward: (n, channels, FINER * TAPS * rows, FINER * TAPS * columns), ordered as `Rays.finer_first`."""
 
     channels = PANORAMA_CHANNELS + GROUND_CHANNELS + PATH_CHANNELS + PLANE_CHANNELS + 1
-    channels += 2 * SPIRAL_CHANNELS + 2 * MOTE_CHANNELS
+    channels += 2 * SPIRAL_CHANNELS + 2 * MOTE_CHANNELS + SKYLINE_CHANNELS + BODY_CHANNELS
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +85,7 @@ class FineTextures(nn.Module):
 
     def forward(self, s: Scene, rows: int, columns: int, selected: SelectedTextures | None = None) -> Tensor:
         t = selected or self
-        r = Rays.of(s, rows * GUIDE_TAPS, columns * GUIDE_TAPS)
+        r = Rays.of(s, rows * TAPS * FINER, columns * TAPS * FINER).finer_first(FINER)
         c = Coordinates.of(r)
         grounded = s.place[:, indices(GROUNDED_PLACES, s.place.device)]
         behind = torch.cat([
@@ -86,11 +95,20 @@ class FineTextures(nn.Module):
         ], 1)  # fmt: skip
         in_front, through = near_planes(r, s, t.planes, selected.first if selected else None)
         layers = selected.layers(r) if selected else spirals_and_motes(self.spirals, self.motes, r, s)
-        return torch.cat([behind * through, in_front, through, *layers], 1)
+        skyline = torch.stack([torch.tanh(c.y / HORIZON_WIDTH), *disc(r)], 1)
+        figure = self._figure(r, s, selected)
+        return torch.cat([behind * through, in_front, through, *layers, skyline, figure], 1)
+
+    def _figure(self, r: Rays, s: Scene, selected: SelectedTextures | None) -> Tensor:
+        if selected is not None:
+            return body(r, s, selected.ends)[-1]
+        if float(s.figure[:, FIGURES.index("none")].detach().min()) > 1 - WEIGHT_MIN:
+            return torch.zeros(len(s), BODY_CHANNELS, len(r.screen_y), len(r.screen_x), device=s.time.device)
+        return body(r, s, skeleton(s.figure, s.phase)[0])[-1]
 
 
 class GuidedDecoder(nn.Module):
-    """Latents (n, c, rows, columns) and a guide (`shade`) -> frames (n, 3, 32 * rows, 32 * columns) in 0..1."""
+    """Latents (n, c, rows, columns) and `guide` -> frames (n, 3, 32 * rows, 32 * columns) in 0..1."""
 
     def __init__(self, config: GuidedConfig, autoencoder: AutoencoderConfig) -> None:
         super().__init__()
@@ -108,32 +126,53 @@ class GuidedDecoder(nn.Module):
         self.condition = nn.Sequential(
             nn.Linear(numbers, config.condition[0]), nn.SiLU(), nn.Linear(*config.condition), nn.SiLU()
         )
-        self.a = nn.Linear(config.readings + FineTextures.channels, hidden)
+        self.of_readings = nn.Linear(config.readings, hidden)
+        self.of_edges = nn.Linear(FineTextures.channels, hidden, bias=False)
         self.b = nn.Linear(hidden, guide)
         self.modulate = nn.Linear(config.condition[1], 2 * hidden + 2 * guide)
-        self.join_low = nn.Conv2d(4 * guide, w4, 1)
+        self.join_low = nn.Conv2d(FINER**2 * guide, w4, 1)
         self.body_low = Residual(w4)
         self.up = nn.Conv2d(w4, 4 * config.width, 1)
         self.join = nn.Conv2d(guide, config.width, 1)
         self.body = Residual(config.width)
-        self.end = nn.Conv2d(config.width, 48, 3, padding=1)
+        self.end = nn.Conv2d(config.width, 3 * CELL**2, 3, padding=1)
 
-    def shade(self, readings: Tensor, conditioning: Sequence[Tensor]) -> Tensor:
-        """Readings (n, channels, h, w) of the network's textures and of the fine ones -> the guide (n, shade, h, w).
+    def guide(self, s: Scene, readings: Tensor, conditioning: Sequence[Tensor], rows: int, columns: int,
+              selected: SelectedTextures | None = None) -> Tensor:  # fmt: skip
+        """(n, FINER * FINER * shade, TAPS * rows, TAPS * columns), for a grid of rows x columns latents.
 
-        conditioning: `frame_graphs.guiding`."""
+        readings: `transformer.Readings.detail`. conditioning: `frame_graphs.guiding`. selected: for a single scene, the
+        fine textures that it shows, where they were selected before."""
+        edges = self.textures(s, rows, columns, selected)
         cond = self.condition(torch.cat([vector.flatten(1) for vector in conditioning], -1))
         hidden, guide = self.config.shade
         scale_a, shift_a, scale_b, shift_b = self.modulate(cond)[:, :, None].split([hidden, hidden, guide, guide], 1)
-        x = torch.baddbmm(self.a.bias[:, None] + shift_a, self.a.weight * (1 + scale_a), readings.flatten(2))
+        a, bias = self.of_readings.weight * (1 + scale_a), self.of_readings.bias[:, None] + shift_a
+        h, w = readings.shape[-2:]
+        around = torch.baddbmm(bias, a, readings.flatten(2)).unflatten(-1, (1, h, 1, w))
+        x = torch.bmm(self.of_edges.weight * (1 + scale_a), edges.flatten(2)).unflatten(-1, (FINER, h, FINER, w))
+        x = (x + around).flatten(2)
         x = torch.baddbmm(self.b.bias[:, None] + shift_b, self.b.weight * (1 + scale_b), F.silu(x))
-        return x.unflatten(-1, readings.shape[-2:])
+        x = x.unflatten(-1, (FINER, h, FINER, w)).permute(0, 2, 4, 1, 3, 5)
+        return x.flatten(1, 3)
 
     def forward(self, latents: Tensor, guide: Tensor) -> Tensor:
-        x = self.low(latents)
-        x = self.body_low(x + self.join_low(F.silu(F.pixel_unshuffle(guide, 2))))
-        y = self.body(F.pixel_shuffle(self.up(x), 2) + self.join(F.silu(guide)))
-        return F.pixel_shuffle(self.end(F.silu(y)), 4) * 0.5 + 0.5
+        return F.pixel_shuffle(self.cells(latents, guide), CELL)
+
+    def cells(self, latents: Tensor, guide: Tensor) -> Tensor:
+        """The same in cells: (n, 3 * CELL * CELL, 8 * rows, 8 * columns) for `pixel_shuffle`."""
+        guide = F.silu(guide)
+        x = self.body_low(self.low(latents) + self.join_low(guide))
+        y = F.pixel_shuffle(self.up(x) + self._joined(guide), FINER)
+        return self.end(F.silu(self.body(y))) * 0.5 + 0.5
+
+    def _joined(self, guide: Tensor) -> Tensor:
+        """`join` of each quarter of the guide, as one convolution, for `pixel_shuffle`."""
+        weight, bias = self.join.weight[:, :, 0, 0], self.join.bias
+        assert bias is not None
+        each = torch.eye(FINER**2, device=weight.device, dtype=weight.dtype)
+        joined = torch.einsum("oi,pq->opqi", weight, each).flatten(0, 1).flatten(1)[:, :, None, None]
+        return F.conv2d(guide, joined, bias.repeat_interleave(FINER**2))
 
     def save(self, path: Path) -> None:
         """safetensors, the configuration in its header: texels in 8 bits with a scale for each texture and channel,
@@ -161,7 +200,7 @@ class GuidedDecoder(nn.Module):
         config = GuidedConfig(**fields)
         decoder = cls(config, autoencoder)
         try:
-            decoder.load_state_dict(tensors)
+            decoder.load_state_dict(tensors, assign=True)
         except RuntimeError as error:
             raise ValueError(f"{path} does not fit this version of worldjockey: reinstall worldjockey") from error
         return decoder

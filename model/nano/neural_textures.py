@@ -265,13 +265,7 @@ class NeuralTextures(nn.Module):
         up = r.screen_y[None, :, None].expand_as(y)
         looks = r.scene.place[:, len(PLACES) - len(LOOKS) :].sum(-1)[:, None, None]
         growth = -r.spiral(0, 0)[2].log() * looks if always or float(looks.max()) > WEIGHT_MIN else torch.zeros_like(y)
-        beside, over, radius, pulse = r.disc()
-        off = hypot(beside[:, None, :], over[:, :, None])
-        radius = radius[:, None, None]
-        edge = torch.tanh((radius * pulse[:, None, None] - off) / SUN_DISC)
-        within = torch.exp(-((off / radius) ** 2))
-        stripe = (over[:, :, None] / radius).clamp(-1.5, 1.5) * within
-        plain = [y, smoothstep(-0.1, 0.1, y), c.near, c.below, x, up, growth, edge, within, stripe]
+        plain = [y, smoothstep(-0.1, 0.1, y), c.near, c.below, x, up, growth, *disc(r)]
         return torch.cat([torch.stack(plain, 1), flows, swells], 1)
 
     def _figure_if_there(self, r: Rays, s: Scene) -> Tensor:
@@ -285,14 +279,32 @@ class NeuralTextures(nn.Module):
     def _figure(self, r: Rays, s: Scene, skin: Reader, ends: Tensor) -> Tensor:
         """The skin of the posed skeleton, read by how far from it a line of sight passes and which way the surface
         faces there, seen from the sun's side; and that distance, direction and the shadow under the feet themselves."""
+        d, facing_x, facing_y, known = body(r, s, ends)
         there = 1 - s.figure[:, FIGURES.index("none")]
-        x, y = r.screen_x / TALL, (r.screen_y - FEET) / TALL
-        d, facing_x, facing_y = surface(x, y, ends, radii(ends))
-        facing_x = facing_x * torch.sign(r.sun()[:, len(r.screen_x) // 2])[:, None, None]
         read = skin(there[:, None], torch.atan2(facing_y, facing_x) / (2 * pi) + 0.5, unit(d, *SKIN_DEPTH))
-        halo = torch.exp(-d.abs() / HALO)
-        body = torch.stack([torch.tanh(-d / EDGE), facing_x * halo, facing_y * halo, contact(x, y, ends)], 1)
-        return torch.cat([read, body * there[:, None, None, None]], 1)
+        return torch.cat([read, known], 1)
+
+
+def body(r: Rays, s: Scene, ends: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of the figure, whose skeleton is `ends`: the distance from its surface and the direction in which that faces as x
+    and y, seen from the sun's side, (n, h, w) each; and (n, BODY_CHANNELS, h, w) what is known exactly of it."""
+    there = 1 - s.figure[:, FIGURES.index("none")]
+    x, y = r.screen_x / TALL, (r.screen_y - FEET) / TALL
+    d, facing_x, facing_y = surface(x, y, ends, radii(ends))
+    facing_x = facing_x * torch.sign(r.sun_side())[:, None, None]
+    halo = torch.exp(-d.abs() / HALO)
+    known = torch.stack([torch.tanh(-d / EDGE), facing_x * halo, facing_y * halo, contact(x, y, ends)], 1)
+    return d, facing_x, facing_y, known * there[:, None, None, None]
+
+
+def disc(r: Rays) -> list[Tensor]:
+    """Of the sun or moon: its edge, how far within it a line of sight goes, and how high there; (n, h, w) each."""
+    beside, over, radius, pulse = r.disc()
+    off = hypot(beside[:, None, :], over[:, :, None])
+    radius = radius[:, None, None]
+    edge = torch.tanh((radius * pulse[:, None, None] - off) / SUN_DISC)
+    within = torch.exp(-((off / radius) ** 2))
+    return [edge, within, (over[:, :, None] / radius).clamp(-1.5, 1.5) * within]
 
 
 def near_planes(r: Rays, s: Scene, planes: Reader, first: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -16,14 +16,7 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from ..stage.scene import Scene
-from .frame_graphs import (
-    DecodeGraph,
-    DenoiseGraph,
-    FineReadGraph,
-    MemoryGraph,
-    ReadGraph,
-    fine_inputs,
-)
+from .frame_graphs import DecodeGraph, DenoiseGraph, GuideGraph, MemoryGraph, ReadGraph, guide_inputs
 from .graph_runtime import SLOTS, GraphRuntime
 from .texture_selection import Selector
 from .transformer import KVCache, Readings, Vectors
@@ -77,24 +70,24 @@ class OpenVINO(GraphRuntime):
 
     def prepare_large(self) -> None:
         nano, opening, decoder = self._nano, self._nano.opening(), self._nano.guided
-        assert decoder is not None
-        selectors = self._selector, Selector(decoder.textures)
-        scene, vectors, shape = opening.scene, opening.vectors(), f"{nano.rows}x{nano.columns}"
-        self._fine_inputs = partial(fine_inputs, selectors=selectors, decoder=decoder)
-        readers = {}
-        for slots in SLOTS:
-            graph = FineReadGraph.of(self._world, decoder, selectors, scene, slots, nano.rows, nano.columns)
-            example = self._selected_fine(scene, slots, vectors)
-            readers[slots] = self._open(f"fine-read-{slots}-{shape}.xml", graph, example, "f32")
-        self._fine_readers = readers
+        selector = Selector(decoder.textures)
+        scene, vectors, name = opening.scene, opening.vectors(), f"{nano.rows}x{nano.columns}-{nano.large_digest}.xml"
+        self._of_guide = partial(guide_inputs, selector=selector, decoder=decoder)
         with torch.inference_mode():
-            _, guide = self._pytorch.read_fine(scene, vectors)
+            readings = self._pytorch.read(scene)
+            guide = self._pytorch.guide(scene, readings, vectors)
+        guides = {}
+        for slots in SLOTS:
+            graph = GuideGraph.of(decoder, selector, scene, slots, nano.rows, nano.columns)
+            example = self._guide_inputs(scene, readings, slots, vectors)
+            guides[slots] = self._open(f"guide-{slots}-{name}", graph, example, "f32")
+        self._guides = guides
         example = [torch.zeros(nano.latent_shape), guide]
         decode = DecodeGraph(nano, decoder)
-        self._decode_large = self._open(f"decode-large-{shape}.xml", decode, example, self._precision)
+        self._decode_large = self._open(f"decode-large-{name}", decode, example, self._precision)
 
-    def _selected_fine(self, scene: Scene, slots: int, vectors: Vectors) -> list[Tensor]:
-        return self._fine_inputs(scene, slots, vectors=vectors)
+    def _guide_inputs(self, scene: Scene, readings: Readings, slots: int, vectors: Vectors) -> list[Tensor]:
+        return self._of_guide(scene, readings, slots, vectors=vectors)
 
     def _selected(self, scene: Scene, slots: int) -> list[Tensor]:
         return [scene.flat(), *self._selector.select(scene, slots).values()]

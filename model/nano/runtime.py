@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -11,14 +12,7 @@ from torch import Tensor
 
 from ..devices import upload
 from ..stage.scene import Scene
-from .frame_graphs import (
-    DecodeGraph,
-    FineReadGraph,
-    ReadGraph,
-    fine_inputs,
-    fine_readings,
-    guiding,
-)
+from .frame_graphs import DecodeGraph, GuideGraph, ReadGraph, guide_inputs, guiding
 from .texture_selection import Selector
 from .transformer import KVCache, Readings, Vectors
 
@@ -39,8 +33,9 @@ class Runtime(Protocol):
         """Make ready what frames of twice the size need; called once before the first of them."""
         ...
 
-    def read_fine(self, scene: Scene, vectors: Vectors) -> tuple[Readings, Tensor]:
-        """The same for a frame of twice the size, and the guide of its decoder. vectors: on the CPU."""
+    def guide(self, scene: Scene, readings: Readings, vectors: Vectors) -> Tensor:
+        """What the decoder of a frame of twice the size sees beside the latents. scene and vectors: on the CPU. Valid
+        until the next call."""
         ...
 
     def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
@@ -56,7 +51,7 @@ class Runtime(Protocol):
         ...
 
     def decode_large(self, latents: Tensor, guide: Tensor) -> Tensor:
-        """The same to twice the size, with the guide of `read_fine`."""
+        """The same to twice the size."""
         ...
 
 
@@ -67,21 +62,21 @@ class Eager:
         self.name = "torch"
         self._world, self._rows, self._columns = nano.world, nano.rows, nano.columns
         self._device = nano.device
-        self._decode = DecodeGraph(nano)
-        self._guided = nano.guided
-        self._decode_large = None if nano.guided is None else DecodeGraph(nano, nano.guided)
+        self._nano, self._decode = nano, DecodeGraph(nano)
 
     def read(self, scene: Scene) -> Readings:
         return self._world.read(scene, self._rows, self._columns)
 
-    def prepare_large(self) -> None:
-        pass
+    @cached_property
+    def _decode_large(self) -> DecodeGraph:
+        return DecodeGraph(self._nano, self._nano.guided)
 
-    def read_fine(self, scene: Scene, vectors: Vectors) -> tuple[Readings, Tensor]:
-        assert self._guided is not None
-        taken = guiding(vectors, self._guided)
-        detail, turns, guide = fine_readings(self._world, self._guided, scene, taken, self._rows, self._columns)
-        return Readings(detail, turns), guide
+    def prepare_large(self) -> None:
+        assert self._decode_large
+
+    def guide(self, scene: Scene, readings: Readings, vectors: Vectors) -> Tensor:
+        guided = self._nano.guided
+        return guided.guide(scene, readings.detail, guiding(vectors, guided), self._rows, self._columns)
 
     def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
         at = torch.full((1,), level, device=noisy.device)
@@ -96,7 +91,6 @@ class Eager:
         return frame
 
     def decode_large(self, latents: Tensor, guide: Tensor) -> Tensor:
-        assert self._decode_large is not None
         frame: Tensor = self._decode_large(latents, guide)
         return frame
 
@@ -108,9 +102,8 @@ class Static(Eager):
     def __init__(self, nano: Nano) -> None:
         super().__init__(nano)
         self._selector = Selector(nano.world.textures)
-        self._fine_selector = None if nano.guided is None else Selector(nano.guided.textures)
         self._graphs: dict[int, ReadGraph] = {}  # by slots
-        self._fine_graphs: dict[int, FineReadGraph] = {}
+        self._guide_graphs: dict[int, GuideGraph] = {}
 
     def slots(self, scene: Scene) -> int:
         return self._selector.slots(scene)
@@ -131,25 +124,26 @@ class Static(Eager):
         selected = self.selected(scene, slots)
         return Readings(*self.graph(selected, slots)(*selected.values()))
 
-    def selected_fine(self, scene: Scene, slots: int, vectors: Vectors) -> list[Tensor]:
-        """The inputs of a `FineReadGraph`, on the GPU."""
-        assert self._fine_selector is not None and self._guided is not None  # noqa: PT018
-        found = fine_inputs(scene, slots, (self._selector, self._fine_selector), vectors, self._guided)
+    @cached_property
+    def _fine_selector(self) -> Selector:
+        return Selector(self._nano.guided.textures)
+
+    def guide_inputs(self, scene: Scene, readings: Readings, slots: int, vectors: Vectors) -> list[Tensor]:
+        """The inputs of a `GuideGraph`, on the GPU."""
+        found = guide_inputs(scene, readings, slots, self._fine_selector, vectors, self._nano.guided)
         return upload(found, self._device)
 
-    def fine_graph(self, slots: int, scene: Scene) -> FineReadGraph:
-        if slots not in self._fine_graphs:
-            assert self._fine_selector is not None and self._guided is not None  # noqa: PT018
-            self._fine_graphs[slots] = FineReadGraph.of(
-                self._world, self._guided, (self._selector, self._fine_selector), scene, slots, self._rows,
-                self._columns,
-            )  # fmt: skip
-        return self._fine_graphs[slots]
+    def guide_graph(self, slots: int, scene: Scene) -> GuideGraph:
+        if slots not in self._guide_graphs:
+            self._guide_graphs[slots] = GuideGraph.of(
+                self._nano.guided, self._fine_selector, scene, slots, self._rows, self._columns
+            )
+        return self._guide_graphs[slots]
 
-    def read_fine(self, scene: Scene, vectors: Vectors) -> tuple[Readings, Tensor]:
+    def guide(self, scene: Scene, readings: Readings, vectors: Vectors) -> Tensor:
         slots = self.slots(scene)
-        detail, turns, guide = self.fine_graph(slots, scene)(*self.selected_fine(scene, slots, vectors))
-        return Readings(detail, turns), guide
+        guide: Tensor = self.guide_graph(slots, scene)(*self.guide_inputs(scene, readings, slots, vectors))
+        return guide
 
 
 def pytorch(nano: Nano) -> Eager:

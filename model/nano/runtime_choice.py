@@ -65,7 +65,7 @@ class RuntimeChoice:
         if wanted not in RUNTIMES:
             raise ValueError(f"unknown runtime {wanted!r}: there are {', '.join(RUNTIMES)}")
         self._nano, self._threads = nano, torch.get_num_threads()
-        self._size = SMALL if nano.guided is None else size
+        self._size = SMALL if nano.large_weights is None else size
         self._durations: list[float] | None = None  # of steps, while these are noted
         self._fixed = False
         self._noted = threading.Event()
@@ -119,7 +119,9 @@ class RuntimeChoice:
     def _enlarge_if_fast(self, large_cost: float) -> None:
         """The same where that keeps LARGE_MIN_FPS, by how long the steps of this show take.
 
-        large_cost: how many times longer a step of the large size takes."""
+        large_cost: how many times longer a step of the large size takes; 0 where there is none."""
+        if not large_cost:
+            return
         self._durations = []
         self._noted.wait()
         if self._fixed:
@@ -164,23 +166,28 @@ class RuntimeChoice:
     def _prepare(self) -> None:
         """Open the fastest runtime, and find it before where it is not known. PyTorch computes the frames meanwhile.
         Then take the large size, where it is asked for or fast enough."""
+        known = Known(REFERENCE, 0.0)
         try:
-            known = _remembered(self._nano, self._threads)
-            if known is None:
+            found = _remembered(self._nano, self._threads)
+            if found is None:
                 self._awaited.wait(FIRST_TRIAL_DELAY_S)
-                known = self._tried()
-            self._open(known.runtime)
+                found = self._tried()
+            self._open(found.runtime)
+            known = found
+        except Exception as error:
+            logger.warning("no faster runtime was found, PyTorch computes the frames: %s", error, exc_info=error)
+        try:
             if self._size == LARGE:
                 self._enlarge()
             elif self._size == "auto":
                 self._enlarge_if_fast(known.large_cost)
         except Exception as error:
-            logger.warning("no faster runtime was found, PyTorch computes the frames: %s", error, exc_info=error)
+            logger.warning("frames stay at the small size: %s", error, exc_info=error)
 
     def _tried(self) -> Known:
         nano = self._nano
         command = [sys.executable, "-c", RUN_NICED, str(nano.weights), str(nano.columns / nano.rows)]
-        command += [SMALL if nano.guided is None else "auto", str(self._threads), str(os.getpid())]
+        command += [SMALL if nano.large_weights is None else "auto", str(self._threads), str(os.getpid())]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip() or f"it ended with {done.returncode}")
@@ -225,7 +232,12 @@ def fastest(nano: Nano, threads: int, compiled_only: bool) -> Runtime:
         file = _file(nano, threads)
         file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix(f".{os.getpid()}")
-        found = {"runtime": best, "large_cost": round(_large_cost(nano, runtimes[best]), 3), "trials": figures}
+        try:
+            cost = _large_cost(nano, runtimes[best])
+        except Exception as error:
+            logger.warning("the large size does not serve: %s", error, exc_info=error)
+            cost = 0.0
+        found = {"runtime": best, "large_cost": round(cost, 3), "trials": figures}
         unfinished.write_text(json.dumps(found))
         unfinished.replace(file)
     return runtimes[best]
@@ -281,7 +293,7 @@ def _try(nano: Nano, runtimes: Mapping[str, Runtime]) -> dict[str, tuple[float, 
 
 def _large_cost(nano: Nano, runtime: Runtime) -> float:
     """How many times longer a step of the large size takes; the sizes take turns. 0 where there is none."""
-    if nano.guided is None:
+    if nano.large_weights is None:
         return 0.0
     before = nano.runtime
     times: dict[bool, list[float]] = {False: [], True: []}

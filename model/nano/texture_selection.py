@@ -19,7 +19,17 @@ from ..stage.geometry import DEPTH_PLANES, MOTES, SPIRALS, Rays, first_content
 from ..stage.scene import Scene
 from ..stage.vocabulary import FIGURES, PLACES, SCENES
 from .guided_decoder import FineTextures
-from .neural_textures import GROUNDED_PLACES, WEIGHT_MIN, NeuralTextures, Texture, falling, pooled, sample, wrapped
+from .neural_textures import (
+    GROUNDED_PLACES,
+    WEIGHT_MIN,
+    NeuralTextures,
+    Reader,
+    Texture,
+    falling,
+    pooled,
+    sample,
+    wrapped,
+)
 
 MIXED = ("panorama", "ground", "far_ground", "path", "clouds", "sun", "skin")  # textures whose values are mixed
 LAYERS = 2  # of spirals, and of drops
@@ -55,6 +65,15 @@ class SelectedPlanes:
 
 class Selection:
     """`neural_textures.SelectedTextures` of the tensors that `Selector.select` returned."""
+
+    panorama: Reader
+    ground: Reader
+    far_ground: Reader
+    path: Reader
+    clouds: Reader
+    sun: Reader
+    skin: Reader
+    planes: Reader
 
     def __init__(self, tensors: dict[str, Tensor], wrap_rows: Mapping[str, bool]) -> None:
         self._tensors = tensors

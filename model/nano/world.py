@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..devices import choose_device, upload
@@ -67,6 +67,14 @@ def shape_for(config: WorldConfig, aspect: float | None) -> tuple[int, int]:
     return min(((r, c), (r, r), (c, r)), key=lambda shape: abs(np.log(shape[1] / shape[0]) - np.log(aspect)))
 
 
+def convolving_fast(module: Any) -> Any:
+    """The same module; its convolutions' weights lie in memory as CPUs and GPUs read them fastest."""
+    for each in module.modules():
+        if isinstance(each, nn.Conv2d):
+            each.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module
+
+
 def opening_figure() -> Array:
     return np.eye(len(FIGURES), dtype=np.float32)[FIGURES.index(OPENING["figure"])]
 
@@ -81,16 +89,13 @@ class Nano:
 
     def __init__(self, text: TextEncoder, reader: ImageReader, autoencoder: Autoencoder, world: WorldModel,
                  mean: Tensor, std: Tensor, device: torch.device, aspect: float | None = None,
-                 guided: GuidedDecoder | None = None) -> None:  # fmt: skip
-        """guided: for frames of twice the size; without one there are none."""
+                 large_weights: Path | None = None) -> None:  # fmt: skip
+        """large_weights: the file of `guided`; without one there are no frames of twice the size."""
         self.device = device
-        form = torch.channels_last
         self.text, self.reader = text.eval(), reader.eval()
-        self.autoencoder = autoencoder.eval().to(device, memory_format=form)  # type: ignore[call-overload]
-        self.world = world.eval().to(device, memory_format=form)  # type: ignore[call-overload]
-        self.guided = guided
-        if guided is not None:
-            guided.eval().to(device, memory_format=form)  # type: ignore[call-overload]
+        self.autoencoder = convolving_fast(autoencoder.eval().to(device))
+        self.world = convolving_fast(world.eval().to(device))
+        self.large_weights = large_weights
         self.mean, self.std = mean.view(1, -1, 1, 1).to(device), std.view(1, -1, 1, 1).to(device)
         self.rows, self.columns = shape_for(world.config, aspect)
         f = autoencoder.config.factor
@@ -112,12 +117,27 @@ class Nano:
 
     @cached_property
     def weights_digest(self) -> bytes:
-        """SHA-256 of all that draws frames; they are weights that stay as they are once a runtime is chosen."""
+        """SHA-256 of all that draws small frames; these weights stay as they are once a runtime is chosen."""
         digest = hashlib.sha256()
-        for module in filter(None, (self.world, self.autoencoder, self.guided)):
+        for module in (self.world, self.autoencoder):
             for tensor in module.state_dict().values():
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.digest()
+
+    @cached_property
+    def guided(self) -> GuidedDecoder:
+        """The decoder to frames of twice the size, loaded when it is first used: most of a second. Raises OSError or
+        ValueError for a file that is missing or does not fit."""
+        if self.large_weights is None:
+            raise ValueError("this nano has no large size")
+        guided = GuidedDecoder.load(self.large_weights, self.autoencoder.config)
+        return convolving_fast(guided.eval().to(self.device))
+
+    @cached_property
+    def large_digest(self) -> str:
+        """The same of `guided`, in short."""
+        assert self.large_weights is not None
+        return hashlib.sha256(self.large_weights.read_bytes()).hexdigest()[:8]
 
     @property
     def spec(self) -> WorldSpec:
@@ -166,15 +186,15 @@ class Nano:
         for name, module in parts:
             part = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
             try:
-                module.load_state_dict(current_names(part) if module is world else part)
+                module.load_state_dict(current_names(part) if module is world else part, assign=True)
             except RuntimeError as error:
                 raise ValueError(f"{path} does not fit this version of worldjockey: reinstall worldjockey") from error
         large = path.with_stem(path.stem + LARGE_SUFFIX)
-        guided = GuidedDecoder.load(large, autoencoder.config) if size != SMALL and large.exists() else None
-        nano = cls(text, reader, autoencoder, world, tensors["mean"], tensors["std"], chosen, aspect, guided)
-        nano.weights = path
-        if size == LARGE and guided is None:
+        if size == LARGE and not large.exists():
             raise ValueError(f"{large} is missing: reinstall worldjockey, or use size=small")
+        found = large if size != SMALL and large.exists() else None
+        nano = cls(text, reader, autoencoder, world, tensors["mean"], tensors["std"], chosen, aspect, found)
+        nano.weights = path
         nano.choice = RuntimeChoice(nano, runtime, size)
         return nano
 
@@ -255,11 +275,8 @@ class Nano:
         scene = conditioning.scene
         vectors = conditioning.vectors()
         bones = [skeleton(scene.figure, scene.phase)[0]] if controls.matte else []
-        guide = None
-        if self.is_large:
-            readings, guide = self._compute("read_fine", scene, vectors)
-        else:
-            readings = self._compute("read", scene)
+        readings = self._compute("read", scene)
+        guide = self._compute("guide", scene, readings, vectors) if self.is_large else None
         noise, prompt, guidance, *rest = upload(
             [noise, vectors.prompt, vectors.guidance, *vectors.others, *bones], self.device
         )

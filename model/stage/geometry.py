@@ -94,6 +94,21 @@ class Rays:
         """(n, w) how far right of the sun's bearing."""
         return wrap(self.pan - SUN_SWAY * self.scene.seed[:, 2:3], PANORAMA)
 
+    def sun_side(self) -> Tensor:
+        """(n,) how far right of the sun's bearing the middle of the screen is."""
+        return wrap(self.scene.yaw - SUN_SWAY * self.scene.seed[:, 2], PANORAMA)
+
+    def finer_first(self, finer: int) -> Rays:
+        """The same lines of sight in another order, across and down: first every one that lies first in its group of
+        `finer`, then every second one, and so on. Each of the finer * finer parts is a coarser grid."""
+
+        def parted(v: Tensor) -> Tensor:
+            return torch.cat([v[..., i::finer] for i in range(finer)], -1)
+
+        return Rays(
+            self.scene, parted(self.x), parted(self.y), parted(self.pan), parted(self.screen_x), parted(self.screen_y)
+        )
+
     def front(self, width: float) -> Tensor:
         """(n, w) 1, and 0 straight behind the camera, where the panorama closes and near things would not match."""
         return smoothstep(0.0, width, PANORAMA / 2 - self.pan.abs())

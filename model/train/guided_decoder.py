@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..evaluate.metrics import psnr
-from ..nano.frame_graphs import fine_readings, guiding
+from ..nano.frame_graphs import guiding
 from ..nano.guided_decoder import SCALE, GuidedConfig, GuidedDecoder
 from ..nano.sampler import sample
-from ..nano.transformer import Conditioning, KVCache, Readings
+from ..nano.transformer import Conditioning, KVCache
 from ..nano.world import Nano
 from ..stage.sample import moments
 from ..stage.scene import Scene
@@ -42,7 +42,7 @@ def conditioning(nano: Nano, scene: Scene) -> Conditioning:
 
 
 @torch.inference_mode()
-def played_latents(nano: Nano, decoder: GuidedDecoder, scenes: Scene, file: Path) -> NDArray[np.float16]:
+def played_latents(nano: Nano, scenes: Scene, file: Path) -> NDArray[np.float16]:
     """(n, c, rows, columns): what the world draws of each scene in one step, after a first frame of the same. Made
     once, and kept on disk."""
     if not file.exists():
@@ -50,8 +50,7 @@ def played_latents(nano: Nano, decoder: GuidedDecoder, scenes: Scene, file: Path
         noise = torch.Generator().manual_seed(0)
         for i in range(len(scenes)):
             now = conditioning(nano, scenes[i : i + 1])
-            detail, turns, _ = read(nano, decoder, now)
-            cache, vectors, readings = KVCache(), now.vectors(), Readings(detail, turns)
+            cache, vectors, readings = KVCache(), now.vectors(), nano.pytorch.read(now.scene)
 
             def predict(noisy: Tensor, level: float, v=vectors, r=readings, c=cache) -> Tensor:  # type: ignore[no-untyped-def]
                 return nano.pytorch.denoise(noisy, level, v, r, c)
@@ -64,10 +63,6 @@ def played_latents(nano: Nano, decoder: GuidedDecoder, scenes: Scene, file: Path
         file.with_suffix(".part.npy").rename(file)
     found: NDArray[np.float16] = np.load(file, mmap_mode="r")
     return found
-
-
-def read(nano: Nano, decoder: GuidedDecoder, now: Conditioning) -> tuple[Tensor, Tensor, Tensor]:
-    return fine_readings(nano.world, decoder, now.scene, guiding(now.vectors(), decoder), nano.rows, nano.columns)
 
 
 def untrained(nano: Nano) -> GuidedDecoder:
@@ -90,7 +85,7 @@ def train(
     small = stage_images(folder, count, shape, workers)
     large = stage_images(folder, count, (SCALE * shape[0], SCALE * shape[1]), workers)
     scenes = stage_scenes(count)
-    played = played_latents(nano, decoder, scenes, folder / f"played-{count}.npy")
+    played = played_latents(nano, scenes, folder / f"played-{count}.npy")
     held = min(HELD_IMAGES, count // 4)
     opts = optimisers(decoder, lr=1.5e-3, matrix_lr=0.01)
     rates, run = Rates(opts), Run(folder, "large", steps)
@@ -100,7 +95,10 @@ def train(
             o.load_state_dict(s)
 
     def drawn(index: Tensor, latents: Tensor, guided: Tensor) -> Tensor:
-        guide = read(nano, decoder, conditioning(nano, scenes[index]))[2]
+        now = conditioning(nano, scenes[index])
+        with torch.no_grad():
+            readings = nano.world.textures(now.scene, nano.rows, nano.columns)
+        guide = decoder.guide(now.scene, readings, guiding(now.vectors(), decoder), nano.rows, nano.columns)
         picture: Tensor = decoder(latents, guide * guided)
         return picture
 

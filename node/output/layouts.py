@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from worldjockey.integrations import Layout, VideoFormat
 
 from ..ipc.frame_ring import FrameRing
-from .worker import OutputSpec
+
+if TYPE_CHECKING:
+    from .worker import OutputSpec
 
 # Where `Program`, `Scaler` and `FrameRing` copy a whole frame in the clock's process. Steps that compute new pixels do
 # not count as copies.

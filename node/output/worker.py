@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from worldjockey.integrations import CardError, CardMemory, Frame, Layout, OnCard, Output, Unsuitable, VideoFormat
@@ -30,8 +30,10 @@ from ..ipc.process import (
 )
 from ..ipc.status import error_text
 from ..ipc.tick import CardLine, TickPlan
-from ..show.outputs import Bus
 from ..timing.percentiles import percentiles
+
+if TYPE_CHECKING:
+    from ..show.outputs import Bus  # with pydantic, for which the processes of clock and outputs would wait
 
 logger = logging.getLogger(__name__)
 NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)

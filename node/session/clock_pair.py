@@ -9,7 +9,7 @@ from typing import Any
 from ..ipc.leadership import Leadership
 from ..ipc.supervisor import EVENTS_KEPT, Supervisor
 
-SPARE_DELAY_S = 1.0  # between the first tick and the start of the spare: the machine is busy with the show's start
+SPARE_DELAY_S = 3.0  # between the first tick and the start of the spare: the machine is busy with the show's start
 STANDBY_PATIENCE_S = 10.0
 
 

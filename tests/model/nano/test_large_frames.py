@@ -9,7 +9,6 @@ import torch
 from torch.nn import functional as F
 from worldjockey.model import Controls, Prompt, load
 from worldjockey.model.nano import runtime_choice
-from worldjockey.model.nano.frame_graphs import fine_readings, guiding
 from worldjockey.model.nano.guided_decoder import GuidedDecoder
 from worldjockey.model.nano.transformer import Conditioning
 from worldjockey.model.nano.world import Nano
@@ -42,8 +41,8 @@ def test_what_it_decodes_is_nearer_to_the_true_picture_than_small_frames_scaled_
         true = render(scene, 576, 1024)
         latents = large.autoencoder.encode(F.interpolate(true, (288, 512), mode="area"))
         small = F.interpolate(large.autoencoder.decode(latents), scale_factor=2, mode="bicubic").clamp(0, 1)
-        taken = guiding(Conditioning.of(scene, torch.tensor([0.05]), 16).vectors(), large.guided)
-        _, _, guide = fine_readings(large.world, large.guided, scene, taken, 18, 32)
+        vectors = Conditioning.of(scene, torch.tensor([0.05]), 16).vectors()
+        guide = large.pytorch.guide(scene, large.pytorch.read(scene), vectors)
         drawn = large.guided(latents, guide).clamp(0, 1)
         gains.append(psnr(drawn * 255, true * 255) - psnr(small * 255, true * 255))
     assert np.mean(gains) > 0.5, gains
