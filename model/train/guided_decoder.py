@@ -13,8 +13,7 @@ from torch import Tensor
 from ..evaluate.metrics import psnr
 from ..nano.frame_graphs import guiding
 from ..nano.guided_decoder import SCALE, GuidedConfig, GuidedDecoder
-from ..nano.sampler import sample
-from ..nano.transformer import Conditioning, KVCache
+from ..nano.still_frames import conditioning, still
 from ..nano.world import Nano
 from ..stage.sample import moments
 from ..stage.scene import Scene
@@ -24,7 +23,6 @@ from .run import Run
 
 BATCH_IMAGES = 2
 HELD_IMAGES = 24
-STEP_S = 0.05  # length of a step of the world
 PLAYED_SHARE = 2 / 3  # of the latents that come from the world itself, and not from the autoencoder
 UNGUIDED_SHARE = 0.08  # of the examples, so that a live picture can be decoded without a guide
 LATENT_NOISE = 0.1
@@ -37,10 +35,6 @@ def stage_scenes(count: int) -> Scene:
     return Scene.of(torch.cat([chunk.flat() for chunk in chunks]))
 
 
-def conditioning(nano: Nano, scene: Scene) -> Conditioning:
-    return Conditioning.of(scene, torch.full((len(scene),), STEP_S), nano.world.config.look)
-
-
 @torch.inference_mode()
 def played_latents(nano: Nano, scenes: Scene, file: Path) -> NDArray[np.float16]:
     """(n, c, rows, columns): what the world draws of each scene in one step, after a first frame of the same. Made
@@ -49,15 +43,7 @@ def played_latents(nano: Nano, scenes: Scene, file: Path) -> NDArray[np.float16]
         made = np.zeros((len(scenes), *nano.latent_shape[1:]), np.float16)
         noise = torch.Generator().manual_seed(0)
         for i in range(len(scenes)):
-            now = conditioning(nano, scenes[i : i + 1])
-            cache, vectors, readings = KVCache(), now.vectors(), nano.pytorch.read(now.scene)
-
-            def predict(noisy: Tensor, level: float, v=vectors, r=readings, c=cache) -> Tensor:  # type: ignore[no-untyped-def]
-                return nano.pytorch.denoise(noisy, level, v, r, c)
-
-            for _ in range(2):
-                latents = sample(predict, torch.randn(nano.latent_shape, generator=noise), 1)
-                cache.commit()
+            latents, _, _ = still(nano, scenes[i : i + 1], noise, frames=2)
             made[i] = (latents * nano.std + nano.mean).numpy()[0]
         np.save(file.with_suffix(".part.npy"), made)
         file.with_suffix(".part.npy").rename(file)
