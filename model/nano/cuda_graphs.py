@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..stage.scene import Scene
-from .frame_graphs import DecodeGraph, DenoiseGraph, MemoryGraph
+from .frame_graphs import DecodeGraph, DenoiseGraph
 from .graph_runtime import SLOTS, GraphRuntime
 from .runtime import Static
 from .transformer import KVCache, Readings, Vectors
@@ -51,7 +51,6 @@ class CudaGraphs(GraphRuntime):
         readings, vectors = self._static.read(opening.scene), opening.vectors().to(nano.device)
         example = self._inputs(latents, 1.0, vectors, readings, KVCache())
         self._denoise = Captured(DenoiseGraph(nano.world), example, dtype)
-        self._summarise = Captured(MemoryGraph(nano.world), [latents], dtype)
         self._decode = Captured(DecodeGraph(nano), [latents], dtype)
 
     def prepare_large(self) -> None:

@@ -1,7 +1,7 @@
 """A frame of nano as static graphs of tensors: runtimes that compile graphs are made of these.
 
 Every shape is fixed and nothing depends on a value, so that no operation waits for the device: what a scene shows is
-selected on the host (`texture_selection`), and a memory that is still short is padded and masked.
+selected on the host (`texture_selection`), and a KV cache that is still short is padded and masked.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def guide_inputs(scene: Scene, readings: Readings, slots: int, selector: Selecto
 
 def guiding(vectors: Vectors, decoder: GuidedDecoder) -> list[Tensor]:
     """What the decoder takes of the conditioning: the prompt, and of each other vector the first numbers, without the
-    memory and the step's length, on which no picture depends."""
-    others = zip(vectors.others, decoder.config.others, strict=False)
+    step's length, on which no picture depends."""
+    others = zip(vectors.others, decoder.config.others, strict=True)
     return [vectors.prompt, *(vector[:, :count] for vector, count in others)]
 
 
@@ -97,18 +97,6 @@ class DenoiseGraph(nn.Module):
         latents = self.world.latents(*self.world.denoise(noisy, level, vectors, Readings(detail, turns), 1, cache))
         cache.commit()
         return latents, *(tensor for layer in layers for tensor in cache.committed[layer])
-
-
-class MemoryGraph(nn.Module):
-    """(1, c, rows, columns) latents -> (1, look)."""
-
-    def __init__(self, world: WorldModel) -> None:
-        super().__init__()
-        self.memory = world.memory
-
-    def forward(self, latents: Tensor) -> Tensor:
-        code: Tensor = self.memory(latents)
-        return code
 
 
 class DecodeGraph(nn.Module):

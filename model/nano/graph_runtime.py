@@ -21,8 +21,8 @@ SLOTS = (1, 2)  # places, spirals and drops shown at once, for which there is a 
 
 
 class GraphRuntime:
-    """A `runtime.Runtime`. A subclass compiles `_readers`, by slots, `_denoise`, `_summarise` and `_decode`; and in
-    `prepare_large` `_guides`, by slots, and `_decode_large`, for frames of twice the size.
+    """A `runtime.Runtime`. A subclass compiles `_readers`, by slots, `_denoise` and `_decode`; and in `prepare_large`
+    `_guides`, by slots, and `_decode_large`, for frames of twice the size.
 
     Raises RuntimeError for a world that has no static graph.
     """
@@ -31,7 +31,6 @@ class GraphRuntime:
     _guides: Mapping[int, Compiled] = {}
     _decode_large: Compiled
     _denoise: Compiled
-    _summarise: Compiled
     _decode: Compiled
 
     def __init__(self, nano: Nano, name: str) -> None:
@@ -64,9 +63,6 @@ class GraphRuntime:
         latents, *kept = self._denoise(self._inputs(noisy, level, vectors, readings, cache))
         extend(cache, self._world, kept)
         return latents.clone()
-
-    def summarise(self, latents: Tensor) -> Tensor:
-        return self._summarise([latents])[0].clone()
 
     def decode(self, latents: Tensor) -> Tensor:
         return self._decode([latents])[0].clone()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..stage.geometry import DEPTH_PLANES, MOTES, SPIRALS, Rays
 from ..stage.scene import SEED_DIM, SOUND, Scene
 from ..stage.vocabulary import FIGURES, SCENES
 from .autoencoder import CELL, AutoencoderConfig, Residual
+from .earlier_weights import fold_one
 from .neural_textures import (
     BODY_CHANNELS,
     GROUNDED,
@@ -57,7 +58,7 @@ class GuidedConfig:
 
     readings: int = 103
     prompt: int = PROMPT_TOKENS * PROMPT_DIM
-    others: tuple[int, ...] = (PHASE_DIM, POSE_DIM, CLOCK_DIM - 1, SEED_DIM + 1, len(SOUND))
+    others: tuple[int, ...] = (PHASE_DIM, POSE_DIM, CLOCK_DIM - 1, SEED_DIM, len(SOUND))
     condition: tuple[int, int] = (192, 96)
     shade: tuple[int, int] = (48, 24)
     width: int = 32  # channels at a quarter of its frame
@@ -198,6 +199,10 @@ class GuidedDecoder(nn.Module):
             tensors[name] *= tensors.pop(name + TEXEL_SCALE)
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items()}
         config = GuidedConfig(**fields)
+        *before, seed, sound = config.others
+        if seed > SEED_DIM:  # an earlier version, to which it was told by a 1 that the seed is given
+            fold_one(tensors, "condition.0", config.prompt + sum(before) + SEED_DIM)
+            config = replace(config, others=(*before, SEED_DIM, sound))
         decoder = cls(config, autoencoder)
         try:
             decoder.load_state_dict(tensors, assign=True)

@@ -20,7 +20,7 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from ..stage.scene import Scene
-from .frame_graphs import DecodeGraph, DenoiseGraph, GuideGraph, MemoryGraph, ReadGraph, guide_inputs
+from .frame_graphs import DecodeGraph, DenoiseGraph, GuideGraph, ReadGraph, guide_inputs
 from .graph_runtime import SLOTS, GraphRuntime
 from .still_frames import still
 from .texture_selection import Selector
@@ -79,7 +79,6 @@ class OpenVINO(GraphRuntime):
         latents = torch.zeros(nano.latent_shape)
         example = self._inputs(latents, 1.0, opening.vectors(), readings, KVCache())
         self._denoise = self._open(f"denoise-{shape}.xml", DenoiseGraph(self._world), example, self._precision)
-        self._summarise = self._open(f"memory-{shape}.xml", MemoryGraph(self._world), (latents,), self._precision)
         self._decode = self._open_decoder(f"decode-{shape}.xml", DecodeGraph(nano), [latents], self._examples)
 
     def prepare_large(self) -> None:

@@ -42,10 +42,6 @@ class Runtime(Protocol):
         """(1, c, rows, columns) noisy latents -> clean ones. Keys and values of this frame wait in `cache`."""
         ...
 
-    def summarise(self, latents: Tensor) -> Tensor:
-        """(1, c, rows, columns) -> (1, look): what the memory tokens keep of a frame."""
-        ...
-
     def decode(self, latents: Tensor) -> Tensor:
         """(1, c, rows, columns) normalised latents -> (1, height, width, 3) uint8 RGB."""
         ...
@@ -81,10 +77,6 @@ class Eager:
     def denoise(self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache) -> Tensor:
         at = torch.full((1,), level, device=noisy.device)
         return self._world.latents(*self._world.denoise(noisy, at, vectors, readings, 1, cache))
-
-    def summarise(self, latents: Tensor) -> Tensor:
-        code: Tensor = self._world.memory(latents)
-        return code
 
     def decode(self, latents: Tensor) -> Tensor:
         frame: Tensor = self._decode(latents)

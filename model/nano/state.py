@@ -33,8 +33,6 @@ def pack(nano: Nano, state: WorldState) -> bytes:
         "look": torch.from_numpy(np.stack(state.data["look"])),
         "noise": state.data["noise"],
     }
-    if state.data["memory"] is not None:
-        tensors["memory"] = state.data["memory"]
     for i, layer in enumerate(cached_layers(nano.world)):
         if layer in cache.committed:
             tensors[f"{i}.k"], tensors[f"{i}.v"] = cache.committed[layer]
@@ -51,8 +49,7 @@ def unpack(nano: Nano, data: bytes) -> WorldState:
         for i, layer in enumerate(cached_layers(nano.world)):
             if f"{i}.k" in tensors:
                 cache.committed[layer] = tensors[f"{i}.k"].to(nano.device), tensors[f"{i}.v"].to(nano.device)
-        memory = tensors["memory"].to(nano.device) if "memory" in tensors else None
         look = list(tensors["look"].numpy())
-        return WorldState({"motion": motion, "look": look, "noise": tensors["noise"], "cache": cache, "memory": memory})
+        return WorldState({"motion": motion, "look": look, "noise": tensors["noise"], "cache": cache})
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"this is no state of nano: {error}") from error

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 STEP_S = 0.05  # length of a step of the world
 
 
-def conditioning(nano: Nano, scene: Scene) -> Conditioning:
-    return Conditioning.of(scene, torch.full((len(scene),), STEP_S), nano.world.config.look)
+def conditioning(scene: Scene) -> Conditioning:
+    return Conditioning.of(scene, torch.full((len(scene),), STEP_S))
 
 
 @torch.inference_mode()
 def still(nano: Nano, scene: Scene, noise: torch.Generator, frames: int = 1) -> tuple[Tensor, Readings, Vectors]:
     """The normalised latents (1, c, rows, columns) of the last of some frames of one scene, each drawn in one step
     after the others, and what they were drawn from. By PyTorch; what is played now is left alone."""
-    vectors, readings, cache = conditioning(nano, scene).vectors(), nano.pytorch.read(scene), KVCache()
+    vectors, readings, cache = conditioning(scene).vectors(), nano.pytorch.read(scene), KVCache()
 
     def predict(noisy: Tensor, level: float) -> Tensor:
         return nano.pytorch.denoise(noisy, level, vectors, readings, cache)

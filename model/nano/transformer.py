@@ -1,16 +1,15 @@
-"""The world's network: one stream of text, look, memory, sound, action and video tokens, block-causal in time, cached.
+"""The world's network: one stream of text, look, sound, action and video tokens, block-causal in time, cached.
 
 A frame is `rows x columns` latents. Inside a frame all tokens see each other; over time each place sees its own past
-through cached keys and values, and older time is kept as a few tokens (`Memory`). Every frame of a training clip has
-its own noise level (Diffusion Forcing, Chen et al. 2024). What stands where comes from neural textures read along
-the lines of sight, so that history carries motion and look, never the layout: nothing can melt or drift.
+through cached keys and values. Every frame of a training clip has its own noise level (Diffusion Forcing, Chen et al.
+2024). What stands where comes from neural textures read along the lines of sight, and the look of this particular world
+from the scene's seed, so that the cache carries motion, never the layout: nothing can melt or drift, and a view that
+the camera has left is found again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,21 +21,14 @@ from ..stage.scene import CLOCK_PERIODS_S, PANORAMA, ROAD, SEED_DIM, SOUND, STRE
 from ..stage.vocabulary import ATTRIBUTES
 from ..stage.vocabulary import WIDTH as PROMPT_DIM
 from .neural_textures import BEARING_CHANNELS, TAPS, NeuralTextures, bearings
-from .pooling import WindowPool
 from .sparse_attention import Sparsity, attend
 
 PROMPT_TOKENS = len(ATTRIBUTES)
-MEMORY_SPANS_S = (2.0, 30.0)  # seconds over which each memory token averages what it saw
 POSE_DIM, CLOCK_DIM, PHASE_DIM = 26, 2 * 2 * len(CLOCK_PERIODS_S) + 1, 6
 RECALL_FRAMES = {"sinks": 1, "local": 2, "far": 4}  # frames of each kind that sparse recall sees
 NO_GUIDANCE = 1.0  # guidance that exaggerates nothing
 NOISE_FREQUENCIES = (0.25, 0.5, 1.0, 2.0)  # half turns from level 0 to 1
 GUIDANCE_MAX = 2.0  # the most guidance that training shows it
-
-
-# Names in weight files of earlier versions, the shipped one among them, and what they are called now.
-OLD_FIELDS = {"sheets": "texture_depth", "grain": "detail"}
-OLD_MODULES = {"sheets": "textures", "grain": "detail"}
 
 
 @dataclass(frozen=True)
@@ -56,24 +48,9 @@ class WorldConfig:
     expand: int = 3
     texture_depth: int = 4  # numbers of a texel of the neural textures
     detail: int = 32  # channels of the path that reads them, TAPS times finer than the latents
-    look: int = 16  # numbers of a memory token
     recall: int = (
         0  # frames that every token looks back on sparsely (`sparse`), beside its own place's window; 0 is off
     )
-
-    @classmethod
-    def of(cls, saved: Mapping[str, Any]) -> WorldConfig:
-        """From a weight file's header, in which tuples are lists and fields may have their old names."""
-        fields: dict[str, Any] = {
-            OLD_FIELDS.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in saved.items()
-        }
-        return cls(**fields)
-
-
-def current_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A `WorldModel`'s state dict with its old module names, if it has any, replaced by those of now."""
-    parts = ((name.partition("."), value) for name, value in state.items())
-    return {f"{OLD_MODULES.get(first, first)}{dot}{rest}": value for (first, dot, rest), value in parts}
 
 
 @dataclass
@@ -82,28 +59,23 @@ class Conditioning:
 
     scene: what to show, from the prompt's tokens, the acts, the camera, the clocks and the sound.
     dt: (n,) seconds of this step. guidance: (n,) 1 shows the prompt as it is, more exaggerates it.
-    known: (n,) 1 where the scene's seed is given, 0 where only the memory tokens carry it.
-    memory: (n, len(MEMORY_SPANS_S), look) the memory tokens; zeros where there are none.
     """
 
     scene: Scene
     dt: Tensor
     guidance: Tensor
-    known: Tensor
-    memory: Tensor
 
     def __getitem__(self, index: slice | Tensor) -> Conditioning:
-        return Conditioning(*(getattr(self, k)[index] for k in ("scene", "dt", "guidance", "known", "memory")))
+        return Conditioning(self.scene[index], self.dt[index], self.guidance[index])
 
     def to(self, device: torch.device) -> Conditioning:
-        rest = (getattr(self, k).to(device) for k in ("dt", "guidance", "known", "memory"))
-        return Conditioning(Scene.of(self.scene.flat().to(device)), *rest)
+        scene = Scene.of(self.scene.flat().to(device))
+        return Conditioning(scene, self.dt.to(device), self.guidance.to(device))
 
     @classmethod
-    def of(cls, scene: Scene, dt: Tensor, look: int) -> Conditioning:
-        """With empty memory tokens, the seed given and no guidance."""
-        one = torch.ones_like(dt)
-        return cls(scene, dt, one * NO_GUIDANCE, one, dt.new_zeros(len(dt), len(MEMORY_SPANS_S), look))
+    def of(cls, scene: Scene, dt: Tensor) -> Conditioning:
+        """Without guidance."""
+        return cls(scene, dt, torch.full_like(dt, NO_GUIDANCE))
 
     def prompt(self) -> Tensor:
         """(n, PROMPT_TOKENS, PROMPT_DIM)"""
@@ -121,22 +93,12 @@ class Conditioning:
         turns = [circle(self.scene.time, period, (1, 2)) for period in CLOCK_PERIODS_S]
         return torch.cat([*turns, self.dt[:, None] * 10], -1)
 
-    def seed(self) -> Tensor:
-        """(n, SEED_DIM + 1): the seed, zeros where it is not given, and 1 where it is."""
-        return torch.cat([self.scene.seed * self.known[:, None], self.known[:, None]], -1)
-
     def phase(self) -> Tensor:
         return circle(self.scene.phase, 1.0, (1, 2, 3))
 
     def vectors(self) -> Vectors:
-        others = [self.phase(), self.pose(), self.clock(), self.seed(), self.scene.sound, *self.memory.unbind(1)]
-        return Vectors(self.prompt(), tuple(others), self.guidance)
-
-    def hidden(self) -> Conditioning:
-        """The same without the seed in the scene where it is not given, so that geometry cannot leak it."""
-        s = self.scene
-        return Conditioning(Scene.of(torch.cat([s.flat()[:, :-SEED_DIM], s.seed * self.known[:, None]], -1)), self.dt,
-                      self.guidance, self.known, self.memory)  # fmt: skip
+        others = (self.phase(), self.pose(), self.clock(), self.scene.seed, self.scene.sound)
+        return Vectors(self.prompt(), others, self.guidance)
 
 
 @dataclass(frozen=True)
@@ -162,7 +124,8 @@ class Readings:
     bearings: Tensor
 
 
-GLOBAL_DIM = PROMPT_TOKENS * PROMPT_DIM + PHASE_DIM + POSE_DIM + CLOCK_DIM + SEED_DIM + 1 + len(SOUND) + 1 + 8
+OTHERS = (PHASE_DIM, POSE_DIM, CLOCK_DIM, SEED_DIM, len(SOUND))  # sizes of `Vectors.others`
+GLOBAL_DIM = PROMPT_TOKENS * PROMPT_DIM + sum(OTHERS) + 1 + 8
 
 
 def noise_features(level: Tensor) -> Tensor:
@@ -337,34 +300,15 @@ class DetailPath(nn.Module):
         return self.gather(rows.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class Memory(nn.Module):
-    """Reads a frame into `look` numbers: what is kept of frames that left the window."""
-
-    def __init__(self, channels: int, look: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, 48, 3, stride=2, padding=1), nn.SiLU(),
-            nn.Conv2d(48, 64, 3, stride=2, padding=1), nn.SiLU(), WindowPool((2, 4)), nn.Flatten(),
-        )  # fmt: skip
-        self.read = nn.Linear(64 * 8, look)
-
-    def forward(self, latent: Tensor) -> Tensor:
-        """(n, c, rows, columns) -> (n, look), in -1..1."""
-        return torch.tanh(self.read(self.body(latent)))
-
-
 class WorldModel(nn.Module):
     def __init__(self, config: WorldConfig) -> None:
         super().__init__()
         c = self.config = config
         d = c.width
-        inputs = GLOBAL_DIM + len(MEMORY_SPANS_S) * c.look
-        self.cond = nn.Sequential(nn.Linear(inputs, 2 * d), nn.SiLU(), nn.Linear(2 * d, d), nn.SiLU())
+        self.cond = nn.Sequential(nn.Linear(GLOBAL_DIM, 2 * d), nn.SiLU(), nn.Linear(2 * d, d), nn.SiLU())
         self.prompt = nn.Parameter(torch.randn(PROMPT_TOKENS, PROMPT_DIM, d) * 0.5)
-        sizes = (PHASE_DIM, POSE_DIM, CLOCK_DIM, SEED_DIM + 1, len(SOUND), *(c.look for _ in MEMORY_SPANS_S))
-        self.others = nn.ModuleList(nn.Linear(size, d) for size in sizes)
-        self.modality = nn.Parameter(torch.randn(PROMPT_TOKENS + len(sizes), d) * 0.2)
-        self.memory = Memory(c.channels, c.look)
+        self.others = nn.ModuleList(nn.Linear(size, d) for size in OTHERS)
+        self.modality = nn.Parameter(torch.randn(PROMPT_TOKENS + len(OTHERS), d) * 0.2)
         self.textures = NeuralTextures(c.texture_depth)
         self.detail = DetailPath(self.textures.channels, c.detail, c.trunk, d)
         self.stem = nn.Conv2d(c.channels + BEARING_CHANNELS, c.trunk, 1)
@@ -378,25 +322,19 @@ class WorldModel(nn.Module):
         nn.init.normal_(self.predict.weight, std=0.01)
         nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
 
-    def forward(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, cache: KVCache | None = None,
-                earlier: Tensor | None = None, remembered: Tensor | None = None) -> Tensor:  # fmt: skip
+    def forward(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, cache: KVCache | None = None) -> Tensor:
         """Predict clean latents (b, t, c, rows, columns).
 
         noisy: (b, t, c, rows, columns) of any shape whose sides the patch divides. level: (b, t) its noise level 0..1.
         cache: keys and values of earlier frames; without it frames attend to those of the clip alone.
-        earlier, remembered: in training, a frame (b, c, rows, columns) that the memory tokens read here and now, and
-        which of them do (b, len(MEMORY_SPANS_S), 1).
         """
-        trunk, cond = self.features(noisy, level, conditioning, cache, earlier, remembered)
+        trunk, cond = self.features(noisy, level, conditioning, cache)
         return self.latents(trunk, cond).unflatten(0, noisy.shape[:2])
 
-    def features(self, noisy: Tensor, level: Tensor, conditioning: Conditioning, cache: KVCache | None = None,
-             earlier: Tensor | None = None, remembered: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def features(
+        self, noisy: Tensor, level: Tensor, conditioning: Conditioning, cache: KVCache | None = None
+    ) -> tuple[Tensor, Tensor]:
         """All of `forward` but its end: features (b * t, trunk, rows, columns), and the conditioning (b * t, width)."""
-        conditioning = conditioning.hidden()
-        if earlier is not None and remembered is not None:
-            memory = self.memory(earlier)[:, None] * remembered
-            conditioning.memory = memory.repeat_interleave(noisy.shape[1], 0)
         readings = self.read(conditioning.scene, *noisy.shape[-2:])
         return self.denoise(
             noisy.flatten(0, 1), level.flatten(), conditioning.vectors(), readings, noisy.shape[1], cache

@@ -30,6 +30,7 @@ from ..stage.scene import SOUND as SOUND_NAMES
 from ..stage.vocabulary import ATTRIBUTES, FIGURES, OPENING, WIDTH
 from . import state as packed_state
 from .autoencoder import Autoencoder, AutoencoderConfig
+from .earlier_weights import world_config, world_state
 from .guided_decoder import SCALE, GuidedDecoder
 from .image_reader import ImageReader
 from .matte import matte
@@ -40,16 +41,7 @@ from .runtime_choice import RuntimeChoice
 from .runtime_names import LARGE, SMALL
 from .sampler import sample
 from .text_encoder import TextConfig, TextEncoder
-from .transformer import (
-    GUIDANCE_MAX,
-    MEMORY_SPANS_S,
-    Conditioning,
-    KVCache,
-    Vectors,
-    WorldConfig,
-    WorldModel,
-    current_names,
-)
+from .transformer import GUIDANCE_MAX, Conditioning, KVCache, Vectors, WorldConfig, WorldModel
 
 logger = logging.getLogger(__name__)
 
@@ -180,14 +172,14 @@ class Nano:
             raise ValueError(f"{path} is not a nano's weights ({error}): reinstall worldjockey") from error
         text = TextEncoder(TextConfig(**about["text"]))
         autoencoder = Autoencoder(AutoencoderConfig(**{k: _tuple(v) for k, v in about["autoencoder"].items()}))
-        world = WorldModel(WorldConfig.of(about["world"]))
+        world = WorldModel(world_config(about["world"]))
         reader = ImageReader(autoencoder.config.channels)
         parts = (("text", text), ("reader", reader), ("autoencoder", autoencoder), ("world", world))
         for name, module in parts:
             part = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
             try:
-                module.load_state_dict(current_names(part) if module is world else part, assign=True)
-            except RuntimeError as error:
+                module.load_state_dict(world_state(part) if module is world else part, assign=True)
+            except (LookupError, RuntimeError) as error:
                 raise ValueError(f"{path} does not fit this version of worldjockey: reinstall worldjockey") from error
         large = path.with_stem(path.stem + LARGE_SUFFIX)
         if size == LARGE and not large.exists():
@@ -242,7 +234,6 @@ class Nano:
         self.look = opening_look()
         self.noise = torch.Generator().manual_seed(seed)
         self.cache = KVCache()
-        self.memory: Tensor | None = None  # (1, len(MEMORY_SPANS_S), look)
 
     def check(self) -> None:
         """Take a step, and forget it. Raises RuntimeError where the device lacks an operation."""
@@ -287,7 +278,6 @@ class Nano:
 
         frame = sample(predict, noise, controls.steps)
         self.cache.commit()
-        self._update_memory(self._compute("summarise", frame), controls.dt)
         if controls.live is not None and controls.strength > 0:
             strength = min(controls.strength, 1.0)
             frame = relit(frame, self._latent(controls.live), strength)
@@ -345,30 +335,20 @@ class Nano:
         seed = (1 - share) * m.seed + seen[:SEED_DIM]
         scene = Scene(**rows, **numbers, sound=torch.from_numpy(sound)[None],
                       seed=torch.from_numpy(seed.astype(np.float32))[None])  # fmt: skip
-        conditioning = Conditioning.of(Scene.of(scene.flat()), torch.tensor([dt]), self.world.config.look)
+        conditioning = Conditioning.of(Scene.of(scene.flat()), torch.tensor([dt]))
         conditioning.guidance = conditioning.guidance * min(max(guidance, 1.0), GUIDANCE_MAX)
-        if self.memory is not None:
-            conditioning.memory = self.memory
         return conditioning
-
-    def _update_memory(self, code: Tensor, dt: float) -> None:
-        """Update the memory tokens, each a running average over its own span."""
-        if self.memory is None:
-            self.memory = code[:, None].repeat(1, len(MEMORY_SPANS_S), 1)
-        rates = [min(1.0, dt / span) for span in MEMORY_SPANS_S]
-        before = self.memory.unbind(1)
-        self.memory = torch.stack([old + (code - old) * rate for old, rate in zip(before, rates, strict=True)], 1)
 
     def snapshot(self) -> WorldState:
         return WorldState({
             "motion": replace(self.motion, figure=self.motion.figure.copy()), "look": list(self.look),
-            "noise": self.noise.get_state(), "cache": self.cache.copy(), "memory": self.memory,
+            "noise": self.noise.get_state(), "cache": self.cache.copy(),
         })  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
         d = state.data
         self.motion = replace(d["motion"])
-        self.look, self.memory, self.cache = list(d["look"]), d["memory"], d["cache"].copy()
+        self.look, self.cache = list(d["look"]), d["cache"].copy()
         self.noise.set_state(d["noise"])
 
     def pack(self, state: WorldState) -> bytes:

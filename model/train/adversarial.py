@@ -145,7 +145,7 @@ def _played(nano: Nano, clips: Clips, first: int, rng: torch.Generator) -> Itera
     pick = slice(first, min(first + SEQUENCES_PER_BATCH, len(clips)))
     frames = clips.latents.shape[1]
     n = pick.stop - pick.start
-    conditioning = Conditioning.of(clips.scene(pick, 0, frames), clips.steps(pick, frames), nano.world.config.look)
+    conditioning = Conditioning.of(clips.scene(pick, 0, frames), clips.steps(pick, frames))
     cache, pure = KVCache(), torch.ones(n, 1)
     for i in range(frames):
         here = conditioning[torch.arange(n) * frames + i]

@@ -81,7 +81,7 @@ def train(
             o.load_state_dict(s)
 
     def drawn(index: Tensor, latents: Tensor, guided: Tensor) -> Tensor:
-        now = conditioning(nano, scenes[index])
+        now = conditioning(scenes[index])
         with torch.no_grad():
             readings = nano.world.textures(now.scene, nano.rows, nano.columns)
         guide = decoder.guide(now.scene, readings, guiding(now.vectors(), decoder), nano.rows, nano.columns)

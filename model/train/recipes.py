@@ -47,21 +47,21 @@ RECIPES: dict[str, Recipe] = {
         frames=16,
         world_steps=40_000,
         batch=16,
-        world=_world(512, 10, 192, window=8, texture_depth=6, detail=96, look=32, recall=32),
+        world=_world(512, 10, 192, window=8, texture_depth=6, detail=96, recall=32),
     ),
     "base": Recipe(
         sequences=100_000,
         frames=32,
         world_steps=150_000,
         batch=64,
-        world=_world(1024, 20, 384, window=16, texture_depth=8, detail=128, look=64, recall=64),
+        world=_world(1024, 20, 384, window=16, texture_depth=8, detail=128, recall=64),
     ),
     "large": Recipe(
         sequences=400_000,
         frames=32,
         world_steps=300_000,
         batch=256,
-        world=_world(2048, 28, 768, window=16, texture_depth=12, detail=192, look=128, recall=128, expand=4),
+        world=_world(2048, 28, 768, window=16, texture_depth=12, detail=192, recall=128, expand=4),
     ),
     # Trains end to end in about a minute: for tests of the recipe, never for judging the model.
     "tiny": Recipe(

@@ -130,9 +130,10 @@ def assemble(folder: Path, r: Recipe) -> Nano:
     from safetensors.torch import load_file
 
     from ..nano.autoencoder import Autoencoder
+    from ..nano.earlier_weights import world_state
     from ..nano.image_reader import ImageReader
     from ..nano.text_encoder import TextEncoder
-    from ..nano.transformer import WorldModel, current_names
+    from ..nano.transformer import WorldModel
     from ..nano.world import Nano
     from .adversarial import FinetunedTail
 
@@ -141,7 +142,7 @@ def assemble(folder: Path, r: Recipe) -> Nano:
     text, read, world = TextEncoder(r.text), ImageReader(r.autoencoder.channels), WorldModel(r.world)
     text.load_state_dict(load_file(folder / "text.safetensors"))
     read.load_state_dict(load_file(folder / "reader.safetensors"))
-    world.load_state_dict(current_names(load_file(folder / "world.safetensors")))
+    world.load_state_dict(world_state(load_file(folder / "world.safetensors")))
     scale = load_file(folder / "scale.safetensors")
     nano = Nano(text, read, autoencoder, world, scale["mean"], scale["std"], torch.device("cpu"))
     if (finish := folder / "finish.safetensors").exists():

@@ -21,15 +21,7 @@ from torch.nn import functional as F
 
 from ..nano.autoencoder import AutoencoderConfig
 from ..nano.sampler import levels, noised, sample
-from ..nano.transformer import (
-    GUIDANCE_MAX,
-    MEMORY_SPANS_S,
-    Conditioning,
-    KVCache,
-    WorldConfig,
-    WorldModel,
-    current_names,
-)
+from ..nano.transformer import GUIDANCE_MAX, Conditioning, KVCache, WorldConfig, WorldModel
 from ..stage.scene import Scene
 from ..stage.vocabulary import ATTRIBUTES
 from .clips import Clips, stage_clips
@@ -40,8 +32,6 @@ from .run import Run
 HELD_OUT_SEQUENCES = 24  # sequences of the first shape that are never trained on
 SINGLE_FRAME_SHARE = 0.7  # share of batches that are single frames; the rest are clips of the window's length
 UNPROMPTED_SHARE = 0.04  # share of frames without any prompt
-SEED_GIVEN_SHARE = 0.9  # share of clips whose seed is given
-MEMORY_SHARE = 0.5  # share of clips whose memory tokens hold an earlier frame
 REFINE_INTERVAL_STEPS = 4
 GUIDED_FROM, GUIDED_SHARE = 0.5, 0.3
 EMA_DECAY = 0.998
@@ -110,8 +100,8 @@ class Trainer:
         }
 
     def load(self, saved: dict[str, Any]) -> None:
-        load_model(self.model, current_names(saved["model"]))
-        load_model(self.average, current_names(saved["average"]))
+        load_model(self.model, saved["model"])
+        load_model(self.average, saved["average"])
         for o, s in zip(self.opts, saved["optimisers"], strict=True):
             load_optimiser(o, s)
 
@@ -119,8 +109,8 @@ class Trainer:
         spread = (1, 1, -1, 1, 1)
         return (latents.float() - self.mean.view(spread)) / self.std.view(spread)
 
-    def draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Conditioning]:
-        """Clean latents (b, t, ...), an earlier frame of each clip (b, c, rows, columns), and the conditioning."""
+    def draw(self, rng: torch.Generator) -> tuple[Tensor, Conditioning]:
+        """Clean latents (b, t, ...) and their conditioning."""
         sizes = torch.tensor([float(len(g)) for g in self.groups])
         which = int(torch.multinomial(sizes, 1, generator=rng))
         group, held = self.groups[which], HELD_OUT_SEQUENCES if which == 0 else 0
@@ -131,13 +121,9 @@ class Trainer:
         pick = torch.randint(0, max(1, len(group) - held), (clips,), generator=rng)
         start = int(torch.randint(0, frames - clip + 1, (), generator=rng))
         clean = self.normal(group.latents[pick][:, start : start + clip])
-        older = int(torch.randint(0, frames, (), generator=rng))
-        earlier = self.normal(group.latents[pick][:, older : older + 1])[:, 0]
         unprompted = (torch.rand(clips, generator=rng) < UNPROMPTED_SHARE).repeat_interleave(clip)
         scene = without_prompt(group.scene(pick, start, clip), unprompted)
-        conditioning = Conditioning.of(scene, group.steps(pick, clip), self.config.look)
-        conditioning.known = (torch.rand(clips, generator=rng) < SEED_GIVEN_SHARE).float().repeat_interleave(clip)
-        return clean, earlier, conditioning
+        return clean, Conditioning.of(scene, group.steps(pick, clip))
 
     def step(self, i: int) -> float:
         rng = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
@@ -145,9 +131,8 @@ class Trainer:
         self.rates.take(min(1.0, (i + 1) / 100) * max(0.01, 1 - done))
         for o in self.opts:
             o.zero_grad(set_to_none=True)
-        clean, earlier, conditioning = self.draw(rng)
+        clean, conditioning = self.draw(rng)
         b, t = clean.shape[:2]
-        remembered = torch.rand(b, len(MEMORY_SPANS_S), 1, generator=rng) < MEMORY_SHARE
         noise, level = torch.randn(clean.shape, generator=rng), torch.ones(b, t)
         refines = i % REFINE_INTERVAL_STEPS == REFINE_INTERVAL_STEPS - 1
         guided = not refines and done > GUIDED_FROM and float(torch.rand((), generator=rng)) < GUIDED_SHARE
@@ -160,24 +145,21 @@ class Trainer:
         # All random numbers are drawn: from here on every process works on its own clips.
         mine = self.team.share(b)
         frames = (mine[:, None] * t + torch.arange(t)).flatten()
-        clean, earlier, noise, level, remembered, guidance = (
-            v[mine].to(self.team.device) for v in (clean, earlier, noise, level, remembered, guidance)
-        )
+        clean, noise, level, guidance = (v[mine].to(self.team.device) for v in (clean, noise, level, guidance))
         conditioning, weight = conditioning[frames].to(self.team.device), weight[frames].to(self.team.device)
-        recall = {"earlier": earlier, "remembered": remembered}
         noisy, target = noise, clean
         if refines:
             with torch.no_grad():
-                own = self.model(noise, torch.ones_like(level), conditioning, **recall)
+                own = self.model(noise, torch.ones_like(level), conditioning)
             noisy = noised(own, noise, level[..., None, None, None])
         elif guided:
             with torch.no_grad():
                 everything = torch.ones(len(frames), dtype=torch.bool, device=self.team.device)
                 unprompted = replace(conditioning, scene=without_prompt(conditioning.scene, everything))
-                plain = self.average(noise, level, unprompted, **recall)
+                plain = self.average(noise, level, unprompted)
             conditioning.guidance = guidance.repeat_interleave(t)
             target = clean + (guidance - 1)[:, None, None, None, None] * (clean - plain)
-        error = F.smooth_l1_loss(self.model(noisy, level, conditioning, **recall), target, beta=0.1, reduction="none")
+        error = F.smooth_l1_loss(self.model(noisy, level, conditioning), target, beta=0.1, reduction="none")
         loss = (error.mean(2).flatten(0, 1) * weight).mean() / scale
         loss.backward()
         for o in self.opts:
@@ -193,7 +175,7 @@ class Trainer:
         count, frames = min(HELD_OUT_SEQUENCES, len(group)), group.latents.shape[1]
         truth = self.normal(group.latents[-count:])
         last = slice(-count, None)
-        conditioning = Conditioning.of(group.scene(last, 0, frames), group.steps(last, frames), self.config.look)
+        conditioning = Conditioning.of(group.scene(last, 0, frames), group.steps(last, frames))
         played = rollout(
             self.average, conditioning.to(self.team.device), truth.shape, 1, torch.Generator().manual_seed(1)
         )

@@ -27,7 +27,6 @@ CONFIG = WorldConfig(
     trunk=24,
     texture_depth=2,
     detail=8,
-    look=4,
 )
 
 

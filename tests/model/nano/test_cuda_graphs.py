@@ -26,7 +26,7 @@ PLAYED = [
     ("an endless tunnel", {"steps": 4, "guidance": 1.6}),
     ("a temple under the aurora", {"live": CAMERA, "strength": 0.6}),
 ]
-GRAPHS, REPLAYS = 5, 4  # textures for one and two places, network, memory, decoder; of which a frame shows four
+GRAPHS, REPLAYS = 4, 3  # textures for one and two places, network, decoder; of which a frame shows three
 STARTS = 110  # operations, views and replays among them, that PyTorch starts for a frame; 2,160 without graphs
 
 
@@ -102,7 +102,7 @@ def test_three_places_at_once_are_shown_too(pair: tuple[Nano, Nano]) -> None:
 def test_frames_and_snapshots_outlive_the_next_replay(graphs: Nano) -> None:
     graphs.reset(2)
     now = controls(graphs, "a volcano at night", acts={"wave": 1.0})
-    for _ in range(2):  # a memory that is not full yet
+    for _ in range(2):  # a KV cache that is not full yet
         graphs.step(now)
     state = graphs.snapshot()
     frames = [graphs.step(now) for _ in range(3)]
@@ -123,7 +123,7 @@ def test_a_snapshot_is_the_same_as_pytorchs(graphs: Nano) -> None:
     assert parity(graphs.step(now), by_graphs) >= PARITY_DB
 
 
-@pytest.mark.parametrize("method", ["read", "denoise", "summarise", "decode"])
+@pytest.mark.parametrize("method", ["read", "denoise", "decode"])
 def test_one_that_fails_leaves_the_frame_to_pytorch_and_says_so_once(
     pair: tuple[Nano, Nano], graphs: Nano, method: str, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

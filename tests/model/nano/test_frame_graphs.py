@@ -15,7 +15,7 @@ from worldjockey.model.nano import cuda_graphs
 from worldjockey.model.nano.runtime import Static
 from worldjockey.model.nano.world import Nano
 
-GRAPHS = 5  # textures for one and two places, network, memory, decoder
+GRAPHS = 4  # textures for one and two places, network, decoder
 CAMERA = np.random.default_rng(0).integers(0, 255, (90, 160, 3), dtype=np.uint8)
 
 

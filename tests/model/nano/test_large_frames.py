@@ -41,7 +41,7 @@ def test_what_it_decodes_is_nearer_to_the_true_picture_than_small_frames_scaled_
         true = render(scene, 576, 1024)
         latents = large.autoencoder.encode(F.interpolate(true, (288, 512), mode="area"))
         small = F.interpolate(large.autoencoder.decode(latents), scale_factor=2, mode="bicubic").clamp(0, 1)
-        vectors = Conditioning.of(scene, torch.tensor([0.05]), 16).vectors()
+        vectors = Conditioning.of(scene, torch.tensor([0.05])).vectors()
         guide = large.pytorch.guide(scene, large.pytorch.read(scene), vectors)
         drawn = large.guided(latents, guide).clamp(0, 1)
         gains.append(psnr(drawn * 255, true * 255) - psnr(small * 255, true * 255))
