@@ -68,9 +68,17 @@ class Autoencoder(nn.Module):
         """Not clamped: in training the loss wants the overshoot."""
         return decode(self.decoder, latent)
 
-    def cells(self, latent: Tensor) -> Tensor:
-        """The same in cells: (n, 3 * CELL * CELL, h / CELL, w / CELL) for `pixel_shuffle`."""
-        return decode(self.decoder[:-1], latent)
+    def features(self, latent: Tensor) -> Tensor:
+        """(n, channels, h / CELL, w / CELL): what the last convolution of `decode` takes."""
+        found: Tensor = self.decoder[:-2](latent)
+        return found
+
+    @property
+    def end(self) -> nn.Conv2d:
+        """The last convolution of `decode`, before its pixels are shuffled."""
+        found = self.decoder[-2]
+        assert isinstance(found, nn.Conv2d)
+        return found
 
 
 def decode(decoder: nn.Module, latent: Tensor) -> Tensor:

@@ -100,8 +100,9 @@ class DenoiseGraph(nn.Module):
 
 
 class DecodeGraph(nn.Module):
-    """(1, c, rows, columns) normalised latents -> (1, height, width, 3) uint8 RGB. With the guide of `GuideGraph`
-    behind them, to twice the size."""
+    """(1, c, rows, columns) normalised latents -> (1, height / CELL, width / CELL, CELL * CELL * 3) uint8 RGB, a cell
+    of pixels for each feature: see `assembled`. With the guide of `GuideGraph` behind the latents, to twice the size.
+    """
 
     def __init__(self, nano: Nano, guided: GuidedDecoder | None = None) -> None:
         super().__init__()
@@ -113,9 +114,21 @@ class DecodeGraph(nn.Module):
 
     def forward(self, latents: Tensor, *guide: Tensor) -> Tensor:
         latents = (latents * self.std + self.mean).contiguous(memory_format=torch.channels_last)
-        cells = self.guided.cells(latents, *guide) if self.guided is not None else self.autoencoder.cells(latents)
-        pixels = (cells.clamp(0, 1) * 255 + 0.5).to(torch.uint8)  # before they are brought to their places: a byte each
-        return F.pixel_shuffle(pixels, CELL).permute(0, 2, 3, 1).contiguous()
+        decoder = self.autoencoder if self.guided is None else self.guided
+        end = decoder.end
+        assert end.bias is not None
+        # Its channels are colour by colour, each row by row: let each pixel be together.
+        weight, bias = (t.unflatten(0, (3, CELL**2)).transpose(0, 1).flatten(0, 1) for t in (end.weight, end.bias))
+        cells = F.conv2d(decoder.features(latents, *guide), weight, bias, padding=end.padding) * 0.5 + 0.5
+        return (cells.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def assembled(cells: Tensor) -> Tensor:
+    """(n, h, w, CELL * CELL * 3) uint8 -> (n, CELL * h, CELL * w, 3), as a tensor of its own. As `pixel_shuffle`, which
+    moves each byte alone."""
+    n, h, w, _ = cells.shape
+    rows = cells.view(n, h, w, CELL, CELL * 3).view(torch.int32)
+    return rows.transpose(2, 3).contiguous().view(torch.uint8).view(n, CELL * h, CELL * w, 3)
 
 
 def cached_layers(world: WorldModel) -> list[tuple[int, str]]:

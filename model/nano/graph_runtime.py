@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..stage.scene import Scene
-from .frame_graphs import extend, padded
+from .frame_graphs import assembled, extend, padded
 from .texture_selection import Selector
 from .transformer import KVCache, Readings, Vectors
 
@@ -65,10 +65,10 @@ class GraphRuntime:
         return latents.clone()
 
     def decode(self, latents: Tensor) -> Tensor:
-        return self._decode([latents])[0].clone()
+        return assembled(self._decode([latents])[0])
 
     def decode_large(self, latents: Tensor, guide: Tensor) -> Tensor:
-        return self._decode_large([latents, guide])[0].clone()
+        return assembled(self._decode_large([latents, guide])[0])
 
     def _inputs(
         self, noisy: Tensor, level: float, vectors: Vectors, readings: Readings, cache: KVCache

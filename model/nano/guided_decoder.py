@@ -158,14 +158,14 @@ class GuidedDecoder(nn.Module):
         return x.flatten(1, 3)
 
     def forward(self, latents: Tensor, guide: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.cells(latents, guide), CELL)
+        return F.pixel_shuffle(self.end(self.features(latents, guide)), CELL) * 0.5 + 0.5
 
-    def cells(self, latents: Tensor, guide: Tensor) -> Tensor:
-        """The same in cells: (n, 3 * CELL * CELL, 8 * rows, 8 * columns) for `pixel_shuffle`."""
+    def features(self, latents: Tensor, guide: Tensor) -> Tensor:
+        """(n, width, 8 * rows, 8 * columns): what its last convolution takes."""
         guide = F.silu(guide)
         x = self.body_low(self.low(latents) + self.join_low(guide))
         y = F.pixel_shuffle(self.up(x) + self._joined(guide), FINER)
-        return self.end(F.silu(self.body(y))) * 0.5 + 0.5
+        return F.silu(self.body(y))
 
     def _joined(self, guide: Tensor) -> Tensor:
         """`join` of each quarter of the guide, as one convolution, for `pixel_shuffle`."""

@@ -16,6 +16,7 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as ops
+from openvino.passes import ConstantFolding, Manager
 
 LEVELS, WEIGHT_LEVELS = 256, 255
 WEIGHT_MAX = 63  # of 127: two products with activations up to 255 fit into 16 bits
@@ -27,7 +28,7 @@ SMALLEST = 1e-6  # range of an activation that is always the same
 def quantised(path: Path, examples: Iterable[Sequence[NDArray[Any]]]) -> openvino.Model:
     """The graph in a file with levels before its convolutions. examples: inputs of the graph."""
     core = openvino.Core()
-    model, probe = core.read_model(path), core.read_model(path)
+    model, probe = (_folded(core.read_model(path)) for _ in range(2))
     convolutions = [op for op in model.get_ops() if _is_learned_convolution(op)]
     sources = list(dict.fromkeys(_source(op) for op in convolutions))
     ops_of_probe = {op.get_friendly_name(): op for op in probe.get_ops()}
@@ -69,6 +70,14 @@ def weight_range(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """(outputs, inputs, rows, columns) -> the largest value of each output channel's levels."""
     largest = np.abs(weights).max(tuple(range(1, weights.ndim)), keepdims=True)
     return (np.maximum(largest, SMALLEST) * (127 / WEIGHT_MAX)).astype(np.float32)
+
+
+def _folded(model: openvino.Model) -> openvino.Model:
+    """The same graph; what is computed of weights alone is computed."""
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
+    return model
 
 
 def _is_learned_convolution(op: openvino.Node) -> bool:

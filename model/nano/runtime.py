@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..devices import upload
 from ..stage.scene import Scene
-from .frame_graphs import DecodeGraph, GuideGraph, ReadGraph, guide_inputs, guiding
+from .frame_graphs import DecodeGraph, GuideGraph, ReadGraph, assembled, guide_inputs, guiding
 from .texture_selection import Selector
 from .transformer import KVCache, Readings, Vectors
 
@@ -79,12 +79,10 @@ class Eager:
         return self._world.latents(*self._world.denoise(noisy, at, vectors, readings, 1, cache))
 
     def decode(self, latents: Tensor) -> Tensor:
-        frame: Tensor = self._decode(latents)
-        return frame
+        return assembled(self._decode(latents))
 
     def decode_large(self, latents: Tensor, guide: Tensor) -> Tensor:
-        frame: Tensor = self._decode_large(latents, guide)
-        return frame
+        return assembled(self._decode_large(latents, guide))
 
 
 class Static(Eager):
