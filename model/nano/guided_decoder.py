@@ -191,10 +191,13 @@ class GuidedDecoder(nn.Module):
 
     @classmethod
     def load(cls, path: Path, autoencoder: AutoencoderConfig) -> GuidedDecoder:
-        """Raises OSError or ValueError for a file that is missing or does not fit."""
-        with safe_open(path, "pt") as f:
-            about = json.loads((f.metadata() or {})["worldjockey"])
-            tensors = {k: f.get_tensor(k).float() for k in f.keys()}  # noqa: SIM118 (not a dict)
+        """Raises ValueError for a file that is missing or does not fit."""
+        try:
+            with safe_open(path, "pt") as f:
+                about = json.loads((f.metadata() or {})["worldjockey"])
+                tensors = {k: f.get_tensor(k).float() for k in f.keys()}  # noqa: SIM118 (not a dict)
+        except Exception as error:
+            raise ValueError(f"{path} is not the decoder of a nano ({error}): reinstall worldjockey") from error
         for name in [name for name in tensors if name.endswith(TABLE)]:
             tensors[name] *= tensors.pop(name + TEXEL_SCALE)
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items()}

@@ -118,7 +118,7 @@ class Nano:
 
     @cached_property
     def guided(self) -> GuidedDecoder:
-        """The decoder to frames of twice the size, loaded when it is first used: most of a second. Raises OSError or
+        """The decoder to frames of twice the size, loaded when it is first used: most of a second. Raises
         ValueError for a file that is missing or does not fit."""
         if self.large_weights is None:
             raise ValueError("this nano has no large size")
@@ -187,6 +187,8 @@ class Nano:
         found = large if size != SMALL and large.exists() else None
         nano = cls(text, reader, autoencoder, world, tensors["mean"], tensors["std"], chosen, aspect, found)
         nano.weights = path
+        if size == LARGE:
+            assert nano.guided  # an error is raised here, and not while the world plays
         nano.choice = RuntimeChoice(nano, runtime, size)
         return nano
 

@@ -95,6 +95,24 @@ def test_a_world_without_its_file_has_no_large_size_and_says_so(tmp_path, large)
     assert world.step(controls(world)).shape == (1, 288, 512, 3)
 
 
+def test_a_broken_file_of_the_large_size_is_named_at_the_start_or_leaves_the_small_size(
+    tmp_path, large, monkeypatch, caplog
+):
+    path = tmp_path / "mine.safetensors"
+    large.save(path)
+    (tmp_path / "mine-large.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ValueError, match=r"mine-large.safetensors is not the decoder of a nano.*reinstall"):
+        Nano.load(path, device="cpu", size="large")
+    monkeypatch.setattr(runtime_choice, "_remembered", lambda nano, threads: runtime_choice.Known("torch", 0.001))
+    monkeypatch.setattr(runtime_choice, "STEPS_NOTED", 1)
+    world = Nano.load(path, device="cpu", runtime="auto", size="auto")
+    assert world.step(controls(world)).shape == (1, 288, 512, 3)
+    for thread in [thread for thread in threading.enumerate() if thread.name == "runtimes"]:
+        thread.join(20)
+    assert world.step(controls(world)).shape == (1, 288, 512, 3)
+    assert "frames stay at the small size" in caplog.text
+
+
 @pytest.mark.parametrize(("cost", "width"), [(0.001, 1024), (1e6, 512)])
 def test_the_large_size_is_taken_where_there_is_time_for_it(cost, width, monkeypatch):
     monkeypatch.setattr(
