@@ -260,14 +260,14 @@ def test_a_trial_ends_with_its_show(cache, wait_for):
     code = (
         "import os, subprocess, sys\n"
         "from worldjockey.model.nano.world import WEIGHTS\n"
-        "command = [sys.executable, '-m', 'worldjockey.model.nano.runtime_choice', str(WEIGHTS), '0.5', '1']\n"
+        "command = [sys.executable, '-m', 'worldjockey.model.nano.runtime_choice', str(WEIGHTS), '0.5', 'small', '1']\n"
         "command.append(str(os.getpid()))\n"
         "print(subprocess.Popen(command).pid, flush=True)\n"
         "sys.stdin.read()\n"
     )
     show = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     trial = psutil.Process(int(show.stdout.readline()))
-    wait_for(lambda: trial.num_threads() > 1)  # it works, and watches its parent
+    wait_for(lambda: trial.num_threads() > 1, 60)  # it works, and watches its parent
     show.kill()
     show.wait()
     wait_for(lambda: not trial.is_running() or trial.status() == psutil.STATUS_ZOMBIE)
