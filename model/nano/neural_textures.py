@@ -291,10 +291,9 @@ def body(r: Rays, s: Scene, ends: Tensor) -> tuple[Tensor, Tensor, Tensor, Tenso
     there = 1 - s.figure[:, FIGURES.index("none")]
     x, y = r.screen_x / TALL, (r.screen_y - FEET) / TALL
     d, facing_x, facing_y = surface(x, y, ends, radii(ends))
-    lit = torch.where(
-        r.sun_side() < 0, -1.0, 1.0
-    )  # never 0, which the figure of a fresh world, ahead of the sun, would get
-    facing_x = facing_x * lit[:, None, None]
+    # Not `sign`, which is 0 as a world opens: the sun stands straight ahead.
+    side = torch.where(r.sun_side() < 0, -1.0, 1.0)
+    facing_x = facing_x * side[:, None, None]
     halo = torch.exp(-d.abs() / HALO)
     known = torch.stack([torch.tanh(-d / EDGE), facing_x * halo, facing_y * halo, contact(x, y, ends)], 1)
     return d, facing_x, facing_y, known * there[:, None, None, None]
