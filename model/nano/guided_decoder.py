@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from ..stage.geometry import DEPTH_PLANES, MOTES, SPIRALS, Rays
 from ..stage.scene import SEED_DIM, SOUND, Scene
 from ..stage.vocabulary import FIGURES, SCENES
 from .autoencoder import CELL, AutoencoderConfig, Residual
-from .earlier_weights import fold_one
 from .neural_textures import (
     BODY_CHANNELS,
     GROUNDED,
@@ -201,12 +200,7 @@ class GuidedDecoder(nn.Module):
         for name in [name for name in tensors if name.endswith(TABLE)]:
             tensors[name] *= tensors.pop(name + TEXEL_SCALE)
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items()}
-        config = GuidedConfig(**fields)
-        *before, seed, sound = config.others
-        if seed > SEED_DIM:  # an earlier version, to which it was told by a 1 that the seed is given
-            fold_one(tensors, "condition.0", config.prompt + sum(before) + SEED_DIM)
-            config = replace(config, others=(*before, SEED_DIM, sound))
-        decoder = cls(config, autoencoder)
+        decoder = cls(GuidedConfig(**fields), autoencoder)
         try:
             decoder.load_state_dict(tensors, assign=True)
         except RuntimeError as error:

@@ -56,8 +56,8 @@ class RuntimeChoice:
 
     "auto" takes the fastest whose frames are those of PyTorch. On a CUDA GPU those are CUDA graphs, captured before the
     first frame; on other GPUs it is PyTorch. On a CPU a process of low priority tries the runtimes out at the first
-    start on a machine, which takes half a minute, while PyTorch computes the frames. A runtime that is missing or fails is
-    not taken. Raises ValueError for another name, for "openvino" where that does not serve, and for "cuda-graphs"
+    start on a machine, which takes half a minute, while PyTorch computes the frames. A runtime that is missing or fails
+    is not taken. Raises ValueError for another name, for "openvino" where that does not serve, and for "cuda-graphs"
     without a CUDA GPU.
     """
 
