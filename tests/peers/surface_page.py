@@ -72,7 +72,7 @@ class Pages:
         """Close what a test opened. Returns the errors that its pages logged."""
         found, self._problems[:] = list(self._problems), []
         for size in self._open:
-            self._kept[size].evaluate("localStorage.clear()")
+            self._kept[size].evaluate("localStorage.clear(), sessionStorage.clear()")
             self._kept[size].goto("about:blank")
         self._open.clear()
         return found

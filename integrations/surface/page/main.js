@@ -131,7 +131,7 @@ effect(() => {
   const { classList } = document.body;
   classList.toggle('blind', bus.value === 'preview');
   classList.toggle('mapping', mapMode.value);
-  classList.toggle('perform', performing.value);
+  classList.toggle('perform', performing.value && operator.value);
   classList.toggle('lost', role.value !== '' && line.value !== 'open');
   classList.toggle('viewer', role.value === 'viewer');
 });

@@ -184,28 +184,29 @@ export function beatNow() {
 /** @type {import('./vendor/signals.js').Signal<string>} '' or the drawer that is open */
 export const drawer = signal('');
 export const mapMode = signal(false);
-export const performing = signal(false);
 export const editing = signal(false);
-/** Whether something can be edited here and now. */
-export const editable = computed(() => operator.value && !performing.value);
 
-/** A value that this browser keeps.
+/** A value that this browser keeps; with `sessionStorage`, for as long as its tab is open.
  * @template T
  * @param {string} key
- * @param {T} initial */
-export function kept(key, initial) {
+ * @param {T} initial
+ * @param {'localStorage' | 'sessionStorage'} [where] */
+export function kept(key, initial, where = 'localStorage') {
   let start = initial;
   try {
-    start = JSON.parse(localStorage.getItem(`wj/${key}`) ?? 'null') ?? initial;
+    start = JSON.parse(window[where].getItem(`wj/${key}`) ?? 'null') ?? initial;
   } catch { /* no storage: a private window */ }
   const held = signal(start);
   held.subscribe(now => {
     try {
-      localStorage.setItem(`wj/${key}`, JSON.stringify(now));
+      window[where].setItem(`wj/${key}`, JSON.stringify(now));
     } catch { /* the same */ }
   });
   return held;
 }
+export const performing = kept('performing', false, 'sessionStorage'); // a reload in the middle of a show stays in it
+/** Whether something can be edited here and now. */
+export const editable = computed(() => operator.value && !performing.value);
 export const pinned = kept('pinned', ['energy', 'speed', 'morph', 'blackout']);
 
 /** The last thing that the page has to say, in one line. @type {import('./vendor/signals.js').Signal<{text: string, bad: boolean} | null>} */

@@ -628,6 +628,9 @@ def test_perform_mode_edits_nothing(open_page: Opener) -> None:
     for name in ("Store", "edit", "Map", "Save", "Saved"):
         assert page.get_by_role("button", name=name, exact=True).count() == 0
     assert page.locator(".cue .edit").count() == 0
+    page.reload()
+    page.get_by_role("button", name="Perform", pressed=True).click()
+    page.get_by_role("button", name="Store", exact=True).wait_for()
 
 
 @pytest.mark.parametrize("size", ["desk", "tablet"])
