@@ -21,6 +21,7 @@
       if (!box.width || !box.height) continue;
       for (let p = e.parentElement; p && p.id !== 'surface'; p = p.parentElement) {
         const style = getComputedStyle(p), outer = p.getBoundingClientRect();
+        if (style.display === 'contents') continue; // it has no box
         if (style.overflowX !== 'visible' || style.overflowY !== 'visible') break;
         const by = [box.right - outer.right, outer.left - box.left, box.bottom - outer.bottom, outer.top - box.top].map(Math.round);
         if (Math.max(...by) <= 1) continue;
@@ -30,6 +31,29 @@
     }
     return found.slice(0, 8);
   },
+
+  /** Panels that lie over each other, as the names of both. */
+  overlapping: () => {
+    const all = [...document.querySelectorAll('.top, .screen, .take, .panel, .phone main, .phone nav')].filter(e => e.checkVisibility());
+    const inView = e => { // of what scrolls in a phone's part, that which is seen
+      const box = e.getBoundingClientRect(), port = e.closest('.phone main')?.getBoundingClientRect() ?? box;
+      return [Math.max(box.left, port.left), Math.max(box.top, port.top), Math.min(box.right, port.right), Math.min(box.bottom, port.bottom)];
+    };
+    const found = [];
+    for (const [i, one] of all.entries()) for (const other of all.slice(i + 1)) {
+      if (one.contains(other) || other.contains(one)) continue;
+      const a = inView(one), b = inView(other);
+      if (Math.min(a[2], b[2]) - Math.max(a[0], b[0]) > 1 && Math.min(a[3], b[3]) - Math.max(a[1], b[1]) > 1) found.push(`${one.className} over ${other.className}`);
+    }
+    return found;
+  },
+
+  /** Pads that are smaller than a finger needs, or that scrolling does not bring into view. */
+  unplayable: () => [...document.querySelectorAll('.pad')].filter(pad => {
+    pad.scrollIntoView({ block: 'center' });
+    const { x, y, width, height } = pad.getBoundingClientRect(), at = dy => document.elementFromPoint(x + width / 2, y + dy);
+    return width < 40 || height < 36 || !pad.contains(at(4)) || !pad.contains(at(height - 4));
+  }).map(pad => `${pad.getAttribute('aria-label')}: ${Math.round(pad.clientWidth)}x${Math.round(pad.clientHeight)}`),
 
   /** How much redder than blue the picture of a bus is, 0..255; null where there is none. */
   red: (bus = 'program') => {

@@ -65,6 +65,8 @@ class Pages:
         self._open.append(size)
         if size not in self._kept:
             self._kept[size] = new_page(self._browser, size, self._problems)
+        width, height = SIZES[size]
+        self._kept[size].set_viewport_size({"width": width, "height": height})  # which a test may have changed
         self._kept[size].goto(url)
         return self._kept[size]
 

@@ -27,7 +27,7 @@ import { Try, TryBar } from './try.js';
 /** @param {{name: string, title: string, bar?: any, children: any}} props */
 const Panel = ({ name, title, bar, children }) => html`<section class=${cls('panel', name)} aria-label=${title}><header><h2>${title}</h2>${bar}</header><div class="body">${children}</div></section>`;
 
-const phoneQuery = matchMedia('(max-width: 700px)');
+const phoneQuery = matchMedia('(max-width: 700px), (max-width: 960px) and (max-height: 480px)'); // upright, or on its side
 const phone = signal(phoneQuery.matches);
 phoneQuery.addEventListener('change', () => phone.value = phoneQuery.matches);
 

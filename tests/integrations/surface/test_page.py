@@ -302,6 +302,26 @@ def test_everything_has_a_name_and_keeps_to_its_place(open_page: Opener, size: s
         page.locator(".drawer > header button").click()
 
 
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(1366, 768), (1366, 650), (1280, 720), (1280, 640), (1024, 600), (900, 700), (820, 1180), (768, 1024),
+     (844, 390), (667, 375), (360, 640)],
+)  # fmt: skip
+def test_pads_and_prompt_are_playable_in_every_window(open_page: Opener, mock: Mock, width: int, height: int) -> None:
+    page = open_page()
+    page.set_viewport_size({"width": width, "height": height})
+    page.locator(".phone" if width < 700 or height < 480 else ".desk").wait_for()
+    mock.change({"pad/2": 1})
+    page.locator(".share").wait_for()
+    assert page.locator("#prompt").bounding_box()["width"] >= 160
+    for tab in page.locator(".phone nav [role=tab]").all() or [None]:
+        if tab is not None:
+            tab.click()
+        assert check(page, "overflowing") + check(page, "overlapping") + check(page, "unplayable") == []
+        if tab is None or tab.inner_text() == "pads":
+            assert page.locator(".pad").count() == 16
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_dialogs_fit_the_screen(open_page: Opener, size: str) -> None:
     page = open_page(size)
