@@ -314,6 +314,9 @@ def test_pads_and_prompt_are_playable_in_every_window(open_page: Opener, mock: M
     mock.change({"pad/2": 1})
     page.locator(".share").wait_for()
     assert page.locator("#prompt").bounding_box()["width"] >= 160
+    if page.locator(".phone").count():
+        lowest = pad(page, 8).bounding_box()
+        assert lowest["y"] + lowest["height"] <= page.locator(".thumb").bounding_box()["y"], "no pad is behind GO"
     for tab in page.locator(".phone nav [role=tab]").all() or [None]:
         if tab is not None:
             tab.click()
