@@ -246,7 +246,8 @@ def fastest(nano: Nano, threads: int, compiled_only: bool) -> Runtime:
 def _file(nano: Nano, threads: int) -> Path:
     from .openvino_runtime import cache_folder
 
-    return cache_folder(nano) / f"runtime-{nano.rows}x{nano.columns}-{threads}.json"
+    large = f"-{nano.large_digest}" if nano.large_weights else ""
+    return cache_folder(nano) / f"runtime-{nano.rows}x{nano.columns}-{threads}{large}.json"
 
 
 def _remembered(nano: Nano, threads: int) -> Known | None:

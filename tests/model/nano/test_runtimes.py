@@ -166,7 +166,8 @@ def trials(monkeypatch, tmp_path):
     def run(command, **options):
         """The trials in this process, instead of in one of their own."""
         try:
-            runtime_choice.fastest(Nano.load(device="cpu"), int(command[-2]), compiled_only=False)
+            nano = Nano.load(device="cpu", size=command[-3])
+            runtime_choice.fastest(nano, int(command[-2]), compiled_only=False)
         except Exception as error:
             return subprocess.CompletedProcess(command, 1, "", str(error))
         return subprocess.CompletedProcess(command, 0, "", "")
@@ -196,6 +197,14 @@ def test_the_choice_is_remembered_and_a_broken_memory_of_it_is_not_obeyed(trials
     assert trials.tried == 2
     file.write_text(json.dumps({"runtime": "torch", "large_cost": 0.0}))
     assert settled("auto") == "torch"
+
+
+def test_a_show_at_the_small_size_does_not_decide_for_the_large_one(trials, monkeypatch):
+    monkeypatch.setattr(runtime_choice, "_large_cost", lambda nano, runtime: 1.5 if nano.large_weights else 0.0)
+    for size in ("small", "auto"):
+        Nano.load(device="cpu", runtime="auto", size=size).settle()
+    costs = [json.loads(file.read_text())["large_cost"] for file in trials.cache.glob("**/runtime-*.json")]
+    assert sorted(costs) == [0.0, 1.5]
 
 
 def test_a_runtime_whose_frames_differ_or_that_is_slower_is_not_taken(trials):
