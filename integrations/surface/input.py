@@ -76,6 +76,7 @@ class SurfaceInput(Input):
         self._lock = threading.Lock()
         self._fresh, self._stop = threading.Event(), threading.Event()
         self._facts: dict[str, Any] = {}
+        self._held: dict[str, Any] = {}  # what pages hold, and the value of each when let go
         self._requests: queue.Queue[Mapping[str, Any] | None] = queue.Queue(REQUESTS_MAX)
         self._child = Child("surface", MODULE, SERVER_ENVIRONMENT)
         self._threads: list[threading.Thread] = []
@@ -161,6 +162,9 @@ class SurfaceInput(Input):
                     served = True
                     self._on_served(dict(self._facts))
             self._child.finish()
+            held, self._held = self._held, {}
+            for name, value in held.items() if not self._stop.is_set() else ():  # nobody else can let it go now
+                self._deliver(ControlEvent(name, (value,), time.monotonic(), "surface"))
             self._facts = {**self._facts, "clients": 0, "port": 0}
 
     def _obey(self, message: Any) -> None:
@@ -173,6 +177,8 @@ class SurfaceInput(Input):
                 self._requests.put_nowait(message["request"])
             except queue.Full:
                 self._reply(message["request"], error="too many requests wait: try again")
+        elif "held" in message:
+            self._held = {name: value for name, value in {**self._held, **message["held"]}.items() if value is not None}
         elif "facts" in message:
             self._facts = message["facts"]
 

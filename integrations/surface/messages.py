@@ -14,6 +14,7 @@ TEXT_CHARS_MAX = 16 * 1024
 NAMES_MAX = 512  # in one message
 ARGS_MAX = 8
 ID_MAX = 2**53  # beyond that, JavaScript's numbers have gaps
+UNKNOWN = 'a message is {"set": ...}, {"fire": ...}, {"hold": ...}, {"release": ...} or {"request": ...}'
 
 Scalar = bool | int | float | str
 
@@ -34,6 +35,20 @@ class Fire:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """Parameters that the page holds, as with a finger, and the value that each takes when it is let go."""
+
+    rest: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
+class Release:
+    """Parameters that the page holds no more; it has set them to what they are now."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Request:
     """id: of the page's own choice, and repeated in the reply. fields: all others of the request, "do" among them."""
 
@@ -46,28 +61,35 @@ def is_plain_word(name: str, value: Any) -> bool:
     return value == 1 and name.removeprefix("preview/").startswith("word/")
 
 
-def parse(text: str) -> Values | Fire | Request:
-    """ValueError, in plain words, for anything that is not one of the three messages."""
+def parse(text: str) -> Values | Fire | Hold | Release | Request:
+    """ValueError, in plain words, for anything that is not one of the five messages."""
     try:
         message = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise ValueError("this is not JSON") from None
     if not isinstance(message, dict) or len(message) != 1:
-        raise ValueError('a message is {"set": ...}, {"fire": ...} or {"request": ...}')
+        raise ValueError(UNKNOWN)
     kind, content = next(iter(message.items()))
-    if kind == "set":
-        return _values(content)
-    if kind == "fire":
-        return _fire(content)
-    if kind == "request":
-        return _request(content)
-    raise ValueError('a message is {"set": ...}, {"fire": ...} or {"request": ...}')
+    match kind:
+        case "set":
+            return Values(_values(kind, content))
+        case "fire":
+            return _fire(content)
+        case "hold":
+            return Hold(_values(kind, content))
+        case "release":
+            if not isinstance(content, list) or not 1 <= len(content) <= NAMES_MAX:
+                raise ValueError(f'"release" takes a list of 1 to {NAMES_MAX} names')
+            return Release(tuple(map(_name, content)))
+        case "request":
+            return _request(content)
+    raise ValueError(UNKNOWN)
 
 
-def _values(content: Any) -> Values:
+def _values(kind: str, content: Any) -> dict[str, Scalar]:
     if not isinstance(content, dict) or not content or len(content) > NAMES_MAX:
-        raise ValueError(f'"set" takes 1 to {NAMES_MAX} values by name')
-    return Values({_name(name): _scalar(value) for name, value in content.items()})
+        raise ValueError(f'"{kind}" takes 1 to {NAMES_MAX} values by name')
+    return {_name(name): _scalar(value) for name, value in content.items()}
 
 
 def _fire(content: Any) -> Fire:

@@ -4,8 +4,9 @@
 
 Reads one JSON object a line from the control process: first the configuration (`Config`) with "values", "show" and
 "status"; then {"values": ...}, {"show": ...}, {"status": ...}, {"monitors": ...} and {"reply": ...} as they come.
-Writes one JSON object a line: {"controls": [[name, [arguments], arrival time, sender], ...]}, {"request": {"id", "do",
-...}} and {"facts": ...}. It is a process of its own, so that neither pages nor hostile clients can delay control.
+Writes one JSON object a line: {"controls": [[name, [arguments], arrival time, sender], ...]}, {"held": {name: its value
+when it is let go, or null}}, {"request": {"id", "do", ...}} and {"facts": ...}. It is a process of its own, so that
+neither pages nor hostile clients can delay control.
 
 Routes: `/` and the files of `page`; `/ws`; `/program/...` and `/preview/...`, which are the monitors' `offer`,
 `video.mjpeg` and `frame.jpg`; `/stills/HASH.jpg`; POST `/files?name=...`.
@@ -34,7 +35,8 @@ from aiohttp import web
 from ..same_origin import HEADERS, is_ours, own_names, same_origin
 from ..token_bucket import TokenBucket
 from .access import Access, Role, is_loopback, link, own_address, qr_code
-from .messages import MESSAGE_BYTES_MAX, Fire, Request, Values, is_plain_word, parse
+from .holds import Holds
+from .messages import MESSAGE_BYTES_MAX, Fire, Hold, Release, Request, Values, is_plain_word, parse
 from .proxy import Monitors
 from .uploads import check_content, store
 
@@ -54,7 +56,8 @@ REQUEST_TIMEOUT_S = 10.0  # from the beginning of a connection
 REPORT_INTERVAL_S = 0.5
 REFUSAL_INTERVAL_S = 1.0  # between two messages to a page about what was not obeyed
 SEND_TIMEOUT_S = 10.0  # after which a page that takes nothing is disconnected
-HEARTBEAT_S = 10.0
+HEARTBEAT_S = 4.0  # a page that does not answer within half of it is gone
+LET_GO_DELAY_S = 1.0  # after a page is gone, until what it held is let go: it may come back
 MESSAGES_PER_S, MESSAGES_AT_ONCE = 2000.0, 2000.0  # of each page; one that sends more is read more slowly
 NAMES_PER_MESSAGE = 16.0  # values that cost as much as one message
 FIRES_PER_S, FIRES_AT_ONCE = 100.0, 100.0
@@ -181,6 +184,7 @@ class Surface:
         self.status: dict[str, Any] = {}
         self.monitors = Monitors()
         self.controls = Controls(write)
+        self.holds = Holds(lambda change: write({"held": change}))
         self.clients: set[Client] = set()
         self.counts = {"requests": 0, "refused": 0}
         self.port = 0
@@ -329,6 +333,7 @@ class Surface:
             for number in client.requests:
                 self._open.pop(number, None)
             sending.cancel()
+            asyncio.get_running_loop().call_later(LET_GO_DELAY_S, self._let_go, client)
         return socket
 
     async def _read(self, client: Client, socket: web.WebSocketResponse) -> None:
@@ -349,15 +354,28 @@ class Surface:
                     raise ValueError("viewers watch only")
                 elif isinstance(message, Values):
                     wait = messages.borrow(arrived_at, 1 + len(message.values) / NAMES_PER_MESSAGE)
+                    self.holds.taken(client, message.values)
                     self.controls.set(message.values, arrived_at, client)
+                elif isinstance(message, Hold):
+                    wait = messages.borrow(arrived_at, 1 + len(message.rest) / NAMES_PER_MESSAGE)
+                    self.holds.hold(client, message.rest)
+                elif isinstance(message, Release):
+                    wait = messages.borrow(arrived_at, 1 + len(message.names) / NAMES_PER_MESSAGE)
+                    self.holds.release(client, message.names)
                 else:
                     wait = fires.borrow(arrived_at)
+                    self.holds.taken(client, [message.name])
                     self.controls.fire(message, arrived_at, client)
             except ValueError as error:
                 self._refuse(client, str(error))
                 wait = max(wait, messages.borrow(arrived_at, 10.0))
             if wait > 0:
                 await asyncio.sleep(wait)
+
+    def _let_go(self, client: Client) -> None:
+        """What a page held that is gone goes back, unless somebody plays it by now."""
+        if left := self.holds.leave(client):
+            self.controls.set(left, time.monotonic(), client)
 
     def _refuse(self, client: Client, why: str) -> None:
         """Tell a page, not too often, that a message of it was not obeyed; the log has the first of each page."""

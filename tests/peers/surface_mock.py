@@ -198,6 +198,7 @@ class Mock:
         """As before anything was played, for an operator."""
         self.role = "operator"
         self.sets: list[tuple[str, Any]] = []
+        self.held: dict[str, Any] = {}
         self.fires: list[list[Any]] = []
         self.requests: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
@@ -551,6 +552,11 @@ class Mock:
                     await self._set(data["set"])
                 elif "fire" in data:
                     await self._fire(*data["fire"])
+                elif "hold" in data:
+                    self.held |= data["hold"]
+                elif "release" in data:
+                    for name in data["release"]:
+                        del self.held[name]
                 elif "request" in data:
                     asked = data["request"]
                     self.requests.append(asked)

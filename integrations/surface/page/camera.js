@@ -1,11 +1,15 @@
 // The camera: two XY pads and a zoom strip that spring back, since the camera moves for as long as they are off centre.
 
 import { cls, html, useRef } from './html.js';
-import { press, set } from './socket.js';
-import { grab, kept, letGo, onBus, operator, parameter, value } from './state.js';
+import { hold, press, set, unhold } from './socket.js';
+import { grab, kept, onBus, operator, parameter, value } from './state.js';
 import { clamp, figures, mapped, Trigger } from './widgets.js';
 
 const latch = kept('latch', false);
+
+/** A camera that is pushed springs back, unless it is to keep what was set.
+ * @param {string} name */
+const push = name => latch.value ? grab(name) : hold(name, 0);
 
 /** @param {number} x */
 const centred = x => Math.abs(x) < 0.04 ? 0 : x;
@@ -27,8 +31,8 @@ function XY({ x, y, label }) {
     if (event.button || finger.current !== null || !operator.value) return;
     /** @type {Element} */ (event.currentTarget).setPointerCapture(event.pointerId);
     finger.current = event.pointerId;
-    grab(nx);
-    grab(ny);
+    push(nx);
+    push(ny);
     put(event);
   }
   /** @param {PointerEvent} event */
@@ -39,8 +43,8 @@ function XY({ x, y, label }) {
       set(nx, 0);
       set(ny, 0);
     }
-    letGo(nx);
-    letGo(ny);
+    unhold(nx);
+    unhold(ny);
   }
   /** @param {KeyboardEvent} event */
   function key(event) {
@@ -80,7 +84,7 @@ function Zoom() {
     if (finger.current !== event.pointerId) return;
     finger.current = null;
     if (!latch.value) set(name, 0);
-    letGo(name);
+    unhold(name);
   };
   return html`<div class=${cls('zoom', at && 'moved')} role="slider" tabindex="0" aria-label="zoom" aria-orientation="vertical" aria-valuemin="-1" aria-valuemax="1" aria-valuenow=${at}
       aria-valuetext=${figures(at, 1)} style=${{ '--y': (1 - at) / 2 }} ...${mapped(name)}
@@ -88,15 +92,15 @@ function Zoom() {
         if (event.button || finger.current !== null || !operator.value) return;
         /** @type {Element} */ (event.currentTarget).setPointerCapture(event.pointerId);
         finger.current = event.pointerId;
-        grab(name);
+        push(name);
         put(event);
       }} onPointerMove=${(/** @type {PointerEvent} */ event) => { if (finger.current === event.pointerId) put(event); }} onPointerUp=${up} onPointerCancel=${up}
       onWheel=${(/** @type {WheelEvent} */ event) => {
         event.preventDefault();
-        grab(name);
+        push(name);
         set(name, clamp((Number(value(name).peek()) || 0) - Math.sign(event.deltaY) * 0.15, -1, 1));
         clearTimeout(timer.current);
-        timer.current = window.setTimeout(() => { if (!latch.value) set(name, 0); letGo(name); }, 250);
+        timer.current = window.setTimeout(() => { if (!latch.value) set(name, 0); unhold(name); }, 250);
       }}
       onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
         const by = /** @type {Record<string, number>} */ ({ ArrowUp: 0.1, ArrowRight: 0.1, ArrowDown: -0.1, ArrowLeft: -0.1 })[event.key];

@@ -1,7 +1,7 @@
 // Gamepads at this browser, by the show's maps. Where the show itself reads the gamepads of this machine, the page leaves them to it.
 
-import { set } from './socket.js';
-import { grab, letGo, onBus, operator, parameter, show, status } from './state.js';
+import { hold, set, unhold } from './socket.js';
+import { grab, onBus, operator, parameter, show, status } from './state.js';
 import { act } from './keyboard.js';
 
 const BUTTONS = ['a', 'b', 'x', 'y', 'left_bumper', 'right_bumper', 'left_trigger', 'right_trigger', 'back', 'start', 'left_thumb', 'right_thumb', 'dpad_up', 'dpad_down', 'dpad_left', 'dpad_right', 'guide'];
@@ -51,9 +51,11 @@ function poll() {
       if (Math.abs(now - before) < 0.005) continue;
       last.set(id, now);
       const name = onBus(map.to);
-      grab(name);
+      const pushed = now !== 0 && map.to.startsWith('cam/'); // a stick that moves the camera is let go with the page
+      if (pushed) hold(name, along(0, map, trigger));
+      else grab(name);
       set(name, along(now, map, trigger));
-      letGo(name);
+      if (!pushed) unhold(name);
     }
   }
 }

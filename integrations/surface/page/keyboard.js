@@ -1,8 +1,8 @@
 // The keyboard plays the show by show.keys (node/show/keys.py): what stands behind a key is a parameter, and if need be a value.
 
 import { batch } from './html.js';
-import { fire, press, set } from './socket.js';
-import { drawer, editing, grab, letGo, mapMode, onBus, operator, parameter, say, show, value } from './state.js';
+import { fire, hold, press, set, unhold } from './socket.js';
+import { drawer, editing, mapMode, onBus, operator, parameter, say, show, value } from './state.js';
 import { learnKey, setMapMode } from './maps.js';
 import { padPress } from './pads.js';
 
@@ -29,11 +29,11 @@ export function act(text) {
   if (row.kind === 'text') return fire(name, arg), undefined;
   if (/^pad\/\d+$/.test(bare)) return padPress(name);
   if (bare.startsWith('cam/')) {
-    grab(name);
+    hold(name, row.default ?? 0);
     set(name, arg === '' ? row.high : worth);
     return () => {
       set(name, row.default ?? 0);
-      letGo(name);
+      unhold(name);
     };
   }
   if (row.kind === 'enum') return press(name, arg), undefined;

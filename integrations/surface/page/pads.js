@@ -2,8 +2,8 @@
 // what it was, or along the bar at its lower edge.
 
 import { cls, computed, effect, html, signal, useRef, useState } from './html.js';
-import { fire, press, request, set, upload } from './socket.js';
-import { bus, editable, editing, grab, kept, letGo, line, onBus, operator, part, say, show, stills, value } from './state.js';
+import { fire, hold, press, request, set, unhold, upload } from './socket.js';
+import { bus, editable, editing, grab, kept, line, onBus, operator, part, say, show, stills, value } from './state.js';
 import { Dialog, useWork } from './dialog.js';
 import { clamp, keyName, mapped } from './widgets.js';
 
@@ -28,7 +28,9 @@ export const edited = signal(null);
  * @param {string} name the pad's whole name */
 export function padPress(name) {
   const before = Number(value(name).peek()), at = performance.now(), mode = tapMode.peek();
-  grab(name);
+  const lasts = mode === 'solo' || (mode === 'toggle' && before > 0); // what is set now stays by itself
+  if (lasts) grab(name);
+  else hold(name, 0);
   if (mode === 'solo') for (let n = 1; n <= 16; n++) {
     const other = name.replace(/\d+$/, String(n));
     if (other !== name && Number(value(other).peek()) > 0) press(other, 0);
@@ -37,7 +39,7 @@ export function padPress(name) {
   return () => {
     const long = performance.now() - at > HOLD_MS;
     if (mode === 'hold' || (mode === 'toggle' && (before > 0 ? !long : long))) set(name, 0);
-    letGo(name);
+    unhold(name);
   };
 }
 
@@ -86,6 +88,7 @@ function PadCell({ n }) {
     if (!held.dragging && Math.abs(held.bar ? event.clientX - held.x : event.clientY - held.y) > DRAG_PX) {
       held.dragging = true;
       clearTimeout(held.timer);
+      if (tapMode.value !== 'hold') unhold(name); // a weight that is dragged stays
       grab(name);
     }
     if (!held.dragging) return;
@@ -100,7 +103,7 @@ function PadCell({ n }) {
     if (!held.dragging) (held.up ?? (event.type === 'pointercancel' ? () => {} : padPress(name)))();
     else {
       if (tapMode.value === 'hold') set(name, 0);
-      letGo(name);
+      unhold(name);
     }
   }
   /** @param {KeyboardEvent} event */

@@ -14,6 +14,10 @@ let flushing = false;
 /** @type {Map<number, {done: (result: any) => void, fail: (error: Error) => void, timer: number}>} */
 const asked = new Map();
 
+/** What this page holds, as with a finger, and what each is when let go: the server lets it go for a page that is gone.
+ * @type {Map<string, any>} */
+const holding = new Map();
+
 /** @param {object} message */
 function send(message) {
   if (socket?.readyState !== WebSocket.OPEN) return false;
@@ -25,7 +29,7 @@ function flush() {
   flushing = false;
   const values = waiting;
   waiting = {};
-  send({ set: values });
+  if (Object.keys(values).length) send({ set: values });
 }
 
 /** Set a parameter: shown at once, sent with the next frame, the newest value of each name only.
@@ -49,6 +53,34 @@ export function press(name, worth) {
   set(name, worth);
   letGo(name);
 }
+
+/** A value that lasts only while a finger or a key is down.
+ * @param {string} name
+ * @param {any} rest what it is when let go */
+export function hold(name, rest) {
+  grab(name);
+  if (!operator.peek() || holding.get(name) === rest) return;
+  holding.set(name, rest);
+  send({ hold: { [name]: rest } });
+}
+
+/** The finger is gone, and has set the value to what stays.
+ * @param {string} name */
+export function unhold(name) {
+  letGo(name);
+  if (!holding.delete(name)) return;
+  flush(); // what was set comes first
+  send({ release: [name] });
+}
+
+/** Nobody looks at this page any more: nobody can let go either. */
+function letAllGo() {
+  if (!holding.size) return;
+  for (const [name, rest] of holding) set(name, rest);
+  for (const name of [...holding.keys()]) unhold(name);
+}
+addEventListener('pagehide', letAllGo);
+document.addEventListener('visibilitychange', () => { if (document.hidden) letAllGo(); });
 
 /** Fire a trigger, or set a text with its seconds.
  * @param {string} name
@@ -104,6 +136,7 @@ function receive(event) {
     begin(message.hello);
     tries = 0;
     line.value = 'open';
+    if (holding.size) send({ hold: Object.fromEntries(holding) });
   }
   if (message.values) learn(message.values);
   if (message.status) setStatus(message.status);

@@ -102,6 +102,40 @@ def test_a_long_press_holds_a_pad_only_while_pressed(
     wait_for(lambda: mock.values["pad/2"] == 0)
 
 
+def test_what_is_held_is_let_go_with_the_page(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page()
+
+    def down(selector: str, dx: float = 0, dy: float = 0) -> None:
+        x, y = middle(page, selector)
+        page.mouse.move(x + dx, y + dy)
+        page.mouse.down()
+
+    page.get_by_role("button", name="hold", exact=True).first.click()
+    down(".pad[aria-label^='pad 2:']")
+    wait_for(lambda: mock.values["pad/2"] == 1 and mock.held == {"pad/2": 0}, what="the mode hold")
+    page.mouse.up()
+    wait_for(lambda: mock.values["pad/2"] == 0 and not mock.held)
+    page.get_by_role("button", name="toggle", exact=True).click()
+    pad(page, 2).click()
+    wait_for(lambda: mock.values["pad/2"] == 1 and not mock.held, what="a tap holds nothing")
+    drag(page, ".pad[aria-label^='pad 6:']", 0, -40)
+    wait_for(lambda: mock.values["pad/6"] > 0.3 and not mock.held, what="nor does a weight that was dragged")
+    page.keyboard.down("ArrowLeft")
+    wait_for(lambda: mock.values["cam/yaw"] == -1 and mock.held == {"cam/yaw": 0})
+    page.keyboard.up("ArrowLeft")
+    wait_for(lambda: mock.values["cam/yaw"] == 0 and not mock.held)
+    down(".xy >> nth=0", 30, 0)
+    wait_for(lambda: mock.values["cam/strafe"] > 0.2 and mock.held == {"cam/strafe": 0, "cam/forward": 0})
+    page.mouse.up()
+    wait_for(lambda: mock.values["cam/strafe"] == 0 and not mock.held)
+    down(".pad[aria-label^='pad 3:']")
+    wait_for(lambda: mock.values["pad/3"] == 1 and mock.held == {"pad/3": 0}, what="a long press")
+    page.reload()
+    wait_for(lambda: mock.values["pad/3"] == 0 and not mock.held, what="a page that goes lets go")
+    assert mock.values["pad/2"] == 1
+    page.mouse.up()
+
+
 GAMEPAD = """buttons => {
   const pad = { index: 0, mapping: 'standard', axes: [0, 0, 0, 0], buttons: Array.from({ length: 17 }, (_, i) => (
     { pressed: buttons.includes(i), value: buttons.includes(i) ? 1 : 0 })) };

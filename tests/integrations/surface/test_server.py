@@ -136,6 +136,51 @@ def test_two_pages_stay_in_step_by_the_shows_own_values(served, wait_for):
     wait_for(lambda: greeted() == {"energy": 0.25}, what="a plain word is not kept")
 
 
+def played(served: Served, name: str) -> list[Any]:
+    return [control.args[0] for control in served.controls if control.target == name]
+
+
+def test_what_a_page_holds_is_let_go_when_it_is_gone(served, wait_for):
+    with served.page() as other:
+        until(other, "hello")
+        with served.page() as page:
+            until(page, "hello")
+            send(page, hold={"pad/1": 0, "pad/2": 0, "pad/3": 0, "cam/yaw": 0.0})
+            send(page, set={"pad/1": 1, "pad/2": 1, "pad/3": 1, "cam/yaw": -1})
+            send(page, release=["pad/2"])
+            wait_for(lambda: played(served, "cam/yaw") == [-1])
+            send(other, set={"pad/3": 0.5})
+            wait_for(lambda: played(served, "pad/3") == [1, 0.5])
+            page.socket.shutdown(socket.SHUT_RDWR)  # without a word, as a page whose tab is closed
+        wait_for(lambda: played(served, "pad/1") == [1, 0] and played(served, "cam/yaw") == [-1, 0])
+        assert played(served, "pad/2") == [1], "what was let go before stays as it was set"
+        assert played(served, "pad/3") == [1, 0.5], "what another page plays stays"
+
+
+def test_a_page_that_sleeps_is_gone_and_one_that_comes_back_holds_on(served, wait_for, monkeypatch):
+    with served.page() as page:
+        until(page, "hello")
+        send(page, hold={"pad/1": 0, "pad/2": 0})
+        send(page, set={"pad/1": 1, "pad/2": 1})
+        wait_for(lambda: played(served, "pad/2") == [1])
+        monkeypatch.setattr(page.protocol, "receive_data", lambda data: None)  # it reads, and answers no ping
+        with served.page() as again:
+            until(again, "hello")
+            send(again, hold={"pad/1": 0})
+            wait_for(lambda: played(served, "pad/2") == [1, 0], 20)
+            assert played(served, "pad/1") == [1]
+
+
+def test_what_was_held_is_let_go_after_kill_9(served, wait_for):
+    with served.page() as page:
+        until(page, "hello")
+        send(page, hold={"pad/1": 0})
+        send(page, set={"pad/1": 1})
+        wait_for(lambda: played(served, "pad/1") == [1])
+        os.kill(served.surface.status()["pid"], signal.SIGKILL)
+        wait_for(lambda: played(served, "pad/1") == [1, 0])
+
+
 def test_values_are_latest_wins_and_what_is_fired_is_neither_lost_nor_doubled(served, wait_for):
     stack = contextlib.ExitStack()
     pages = [stack.enter_context(served.page()) for _ in range(3)]
