@@ -106,7 +106,7 @@ function Store() {
   return html`<${Dialog} title="Store what the program is now" error=${error} onClose=${close}><form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(); }}>
     <label><span>name</span><input type="text" autofocus value=${name} placeholder=${`cue ${show.value.cues.length + 1}`} onInput=${(/** @type {any} */ event) => setName(event.currentTarget.value)} /></label>
     <label><span>seconds</span><input type="text" inputmode="decimal" value=${seconds} onInput=${(/** @type {any} */ event) => setSeconds(event.currentTarget.value)} /></label>
-    <div class="row ends"><button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" disabled=${busy}>${busy ? 'Storing…' : 'Store'}</button></div></form></${Dialog}>`;
+    <div class="row ends"><button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" aria-disabled=${busy || undefined}>${busy ? 'Storing…' : 'Store'}</button></div></form></${Dialog}>`;
 }
 
 /** "energy 0.4, act dance" and back.
@@ -157,10 +157,10 @@ function CueEditor({ index }) {
     ${row('name', 'name')}${row('prompt', 'prompt', 'stays as it is')}${row('time', 'time', 'seconds, or 2 beats, or 1 bar')}
     ${choice('curve', 'curve', ['smooth', 'linear', 'exp'])}${choice('quantise', 'waits for', ['', 'none', 'beat', 'bar', 'phrase'])}${row('follow', 'follow', 'seconds, or 8 bars; empty: none')}
     ${row('pads', 'pads', 'stay as they are; none: all down; storm 0.8, 2 0.5')}${row('values', 'values', 'energy 0.4, act dance')}
-    <div class="row"><button type="button" class="button" disabled=${index === 0} onClick=${() => { act('cue/move', { was: cue.name, to: index - 1 }, true); edited.value = index - 1; }}>Move up</button>
-      <button type="button" class="button" disabled=${index === last} onClick=${() => { act('cue/move', { was: cue.name, to: index + 1 }, true); edited.value = index + 1; }}>Move down</button>
+    <div class="row"><button type="button" class="button" aria-disabled=${index === 0 || undefined} onClick=${() => { if (index === 0) return; act('cue/move', { was: cue.name, to: index - 1 }, true); edited.value = index - 1; }}>Move up</button>
+      <button type="button" class="button" aria-disabled=${index === last || undefined} onClick=${() => { if (index === last) return; act('cue/move', { was: cue.name, to: index + 1 }, true); edited.value = index + 1; }}>Move down</button>
       <span class="end"></span>
       <button type="button" class="button" title="overwrite it with what the program is now" onClick=${() => act('cue/store', { name: fields.name, seconds: cue.seconds })}>Store over</button>
       <${DeleteButton} label="Delete" onSure=${() => act('cue/delete', { was: cue.name })} /></div>
-    <div class="row ends"><button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" disabled=${busy}>${busy ? 'Applying…' : 'Apply'}</button></div></form></${Dialog}>`;
+    <div class="row ends"><button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" aria-disabled=${busy || undefined}>${busy ? 'Applying…' : 'Apply'}</button></div></form></${Dialog}>`;
 }

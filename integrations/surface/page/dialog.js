@@ -24,13 +24,16 @@ export function Dialog({ title, error, onClose, children }) {
   </dialog>`;
 }
 
-/** Work that takes a moment: whether it is under way, and why it failed. `run` resolves to whether it was done. */
+/** Work that takes a moment: whether it is under way, and why it failed. `run` resolves to whether it was done. Its button is
+ * `aria-disabled` meanwhile: one that is disabled would lose the focus. */
 export function useWork() {
-  const [busy, setBusy] = useState(false), [error, setError] = useState('');
+  const [busy, setBusy] = useState(false), [error, setError] = useState(''), under = useRef(false);
   return {
     busy, error,
     /** @param {() => Promise<any>} work */
     run: async work => {
+      if (under.current) return false;
+      under.current = true;
       setBusy(true);
       setError('');
       try {
@@ -40,6 +43,7 @@ export function useWork() {
         setError(/** @type {Error} */ (problem).message);
         return false;
       } finally {
+        under.current = false;
         setBusy(false);
       }
     },

@@ -54,7 +54,7 @@ function full() {
 /** @param {KeyboardEvent} event */
 function keydown(event) {
   const target = event.target instanceof HTMLElement ? event.target : document.body;
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || target.closest('dialog')) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector('dialog[open]')) return;
   const key = nameOfKey(event);
   if (learnKey(event, key)) return;
   if (target.matches('input, textarea, select, [contenteditable]')) return;

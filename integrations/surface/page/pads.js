@@ -211,7 +211,7 @@ function PadEditor({ n }) {
         <button type="button" class="button" onClick=${() => carry('pad/move')}>Move</button></div>
       <div class="row ends"><button type="button" class="button" onClick=${() => fire(`pad/${n}/text`, fields.text)} title="play the prompt now, without keeping it">Try it</button>
         <span class="end"></span>
-        <button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" disabled=${busy}>${busy ? 'Applying…' : 'Apply'}</button></div>
+        <button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" aria-disabled=${busy || undefined}>${busy ? 'Applying…' : 'Apply'}</button></div>
     </form>
   </${Dialog}>`;
 }

@@ -35,7 +35,7 @@ export function SaveAs() {
   return html`<${Dialog} title=${why ? 'The show is not saved' : 'Save the show as'} error=${busy ? '' : error || why} onClose=${close}>
     <form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); if (!busy) save({ name: name.trim() }); }}>
     <label><span>file</span><input type="text" value=${name} onInput=${(/** @type {any} */ event) => setName(event.currentTarget.value)} /></label>
-    <div class="row ends">${why && file ? html`<button type="button" class="button" disabled=${busy} onClick=${() => save({})}>Try again</button><span class="end"></span>` : ''}
+    <div class="row ends">${why && file ? html`<button type="button" class="button" aria-disabled=${busy || undefined} onClick=${() => save({})}>Try again</button><span class="end"></span>` : ''}
       <button type="button" class="button" onClick=${close}>Cancel</button>${exists ? html`<button type="button" class="button asking" onClick=${() => save({ name: asked, overwrite: true })}>Overwrite it</button>`
-        : html`<button class="button primary" disabled=${busy}>${busy ? 'Saving…' : 'Save as'}</button>`}</div></form></${Dialog}>`;
+        : html`<button class="button primary" aria-disabled=${busy || undefined}>${busy ? 'Saving…' : 'Save as'}</button>`}</div></form></${Dialog}>`;
 }

@@ -679,6 +679,30 @@ def test_what_the_show_refuses_is_said_and_nothing_typed_is_lost(open_page: Open
     assert page.get_by_label("label").input_value() == "dunes"
 
 
+def test_a_refused_edit_leaves_the_keys_to_the_dialog(
+    open_page: Opener, mock: Mock, wait_for: Callable[..., None]
+) -> None:
+    page = open_page()
+    pad(page, 2).click(button="right")
+    mock.show["banks"][0]["pads"] = []
+    page.get_by_label("label").fill("dunes")
+    page.get_by_role("button", name="Apply").focus()
+    page.keyboard.press("Enter")
+    page.locator("dialog .error").wait_for()
+    page.wait_for_timeout(100)  # a browser moves the focus with its next frame
+    assert page.evaluate("document.activeElement.textContent") == "Apply"
+    page.keyboard.press("3")
+    page.keyboard.press("x")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("x")
+    assert page.evaluate("document.activeElement === document.body")
+    page.keyboard.press("Escape")
+    page.locator("dialog").wait_for(state="detached")
+    assert mock.fires == mock.sets == []
+    page.keyboard.press("x")
+    wait_for(lambda: mock.fires == [["act/dance"]], what="then the keys play again")
+
+
 def test_perform_mode_edits_nothing(open_page: Opener) -> None:
     page = open_page()
     page.get_by_role("button", name="Perform").click()
