@@ -3,7 +3,7 @@
 import { cls, html, signal, useEffect, useRef, useState } from './html.js';
 import { fire, request } from './socket.js';
 import { bus, cueStatus, editable, onBus, operator, show, statusAt } from './state.js';
-import { DeleteButton, Dialog, useWork } from './dialog.js';
+import { AskButton, DeleteButton, Dialog, useQuestion, useWork } from './dialog.js';
 import { Choice, mapped } from './widgets.js';
 
 /** The cue that was clicked: what go and jump take. @type {import('./vendor/signals.js').Signal<number | null>} */
@@ -100,13 +100,14 @@ export function CuesBar() {
 function Store() {
   const [name, setName] = useState(''), [seconds, setSeconds] = useState('2');
   const close = () => storing.value = false, { busy, error, run } = useWork();
+  const same = show.value.cues.find(cue => cue.name.toLowerCase() === name.trim().toLowerCase())?.name, { asking, sure } = useQuestion(same ? `Replace '${same}'?` : '');
   const save = async () => {
-    if (await run(() => request('cue/store', { name: name.trim() || `cue ${show.value.cues.length + 1}`, seconds: Number(seconds) || 0 }))) close();
+    if (sure() && await run(() => request('cue/store', { name: name.trim() || `cue ${show.value.cues.length + 1}`, seconds: Number(seconds) || 0 }))) close();
   };
   return html`<${Dialog} title="Store what the program is now" error=${error} onClose=${close}><form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(); }}>
     <label><span>name</span><input type="text" autofocus value=${name} placeholder=${`cue ${show.value.cues.length + 1}`} onInput=${(/** @type {any} */ event) => setName(event.currentTarget.value)} /></label>
     <label><span>seconds</span><input type="text" inputmode="decimal" value=${seconds} onInput=${(/** @type {any} */ event) => setSeconds(event.currentTarget.value)} /></label>
-    <div class="row ends"><button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" aria-disabled=${busy || undefined}>${busy ? 'Storing…' : 'Store'}</button></div></form></${Dialog}>`;
+    <div class="row ends"><button type="button" class="button" onClick=${close}>Cancel</button><button class=${cls('button', asking ? 'asking' : 'primary')} aria-disabled=${busy || undefined}>${busy ? 'Storing…' : asking ? `Replace '${same}'?` : 'Store'}</button></div></form></${Dialog}>`;
 }
 
 /** "energy 0.4, act dance" and back.
@@ -160,7 +161,7 @@ function CueEditor({ index }) {
     <div class="row"><button type="button" class="button" aria-disabled=${index === 0 || undefined} onClick=${() => { if (index === 0) return; act('cue/move', { was: cue.name, to: index - 1 }, true); edited.value = index - 1; }}>Move up</button>
       <button type="button" class="button" aria-disabled=${index === last || undefined} onClick=${() => { if (index === last) return; act('cue/move', { was: cue.name, to: index + 1 }, true); edited.value = index + 1; }}>Move down</button>
       <span class="end"></span>
-      <button type="button" class="button" title="overwrite it with what the program is now" onClick=${() => act('cue/store', { name: fields.name, seconds: cue.seconds })}>Store over</button>
+      <${AskButton} label="Store over" title="overwrite it with what the program is now" question=${`Replace '${cue.name}'?`} onSure=${() => act('cue/store', { name: cue.name, seconds: cue.seconds })} />
       <${DeleteButton} label="Delete" onSure=${() => act('cue/delete', { was: cue.name })} /></div>
     <div class="row ends"><button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" aria-disabled=${busy || undefined}>${busy ? 'Applying…' : 'Apply'}</button></div></form></${Dialog}>`;
 }

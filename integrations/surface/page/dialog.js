@@ -52,15 +52,33 @@ export function useWork() {
 
 const ASK_MS = 3000;
 
-/** A button that asks once before it deletes.
- * @param {{label: string, children?: any, class?: string, onSure: () => void}} props label: what is read out, as in "unmap CC 1" */
-export function DeleteButton({ label, children, class: more, onSure }) {
-  const [asking, setAsking] = useState(false), timer = useRef(0), really = `Really ${label[0].toLowerCase()}${label.slice(1)}?`;
+/** A button that asks once before it destroys something, or as often as what it asks changes.
+ * @param {{label: string, question: string, children?: any, class?: string, title?: string, onSure: () => void}} props label: what is
+ * read out. question: empty where there is nothing to ask. children: shown in place of the label; it then asks "Really?" */
+export function AskButton({ label, question, children, class: more, title, onSure }) {
+  const [asked, setAsked] = useState(''), timer = useRef(0), asking = question !== '' && asked === question;
   useEffect(() => () => clearTimeout(timer.current), []);
-  return html`<button type="button" class=${cls('button', asking ? 'asking' : more)} aria-label=${asking ? really : label} onClick=${() => {
+  return html`<button type="button" class=${cls('button', asking ? 'asking' : more)} aria-label=${asking ? question : label} title=${title} onClick=${() => {
     clearTimeout(timer.current);
-    setAsking(!asking);
-    if (asking) onSure();
-    else timer.current = window.setTimeout(() => setAsking(false), ASK_MS);
-  }}>${asking ? (children ? 'Really?' : really) : children ?? label}</button>`;
+    setAsked(asking ? '' : question);
+    if (asking || question === '') onSure();
+    else timer.current = window.setTimeout(() => setAsked(''), ASK_MS);
+  }}>${asking ? (children ? 'Really?' : question) : children ?? label}</button>`;
+}
+
+/** @param {{label: string, children?: any, class?: string, onSure: () => void}} props label: as in "unmap CC 1" */
+export const DeleteButton = ({ label, ...rest }) => html`<${AskButton} label=${label} question=${`Really ${label[0].toLowerCase()}${label.slice(1)}?`} ...${rest} />`;
+
+/** The button of a form, which asks before it destroys something: `sure` is whether the form may be carried out.
+ * @param {string} question empty where there is nothing to ask */
+export function useQuestion(question) {
+  const [asked, setAsked] = useState(''), asking = question !== '' && asked === question;
+  return {
+    asking,
+    sure: () => {
+      if (question === '' || asking) return true;
+      setAsked(question);
+      return false;
+    },
+  };
 }

@@ -4,7 +4,7 @@
 import { cls, computed, effect, html, signal, useRef, useState } from './html.js';
 import { fire, hold, press, request, set, unhold, upload } from './socket.js';
 import { bus, editable, editing, grab, kept, line, onBus, operator, part, say, show, stills, value } from './state.js';
-import { Dialog, useWork } from './dialog.js';
+import { AskButton, Dialog, useQuestion, useWork } from './dialog.js';
 import { clamp, keyName, mapped } from './widgets.js';
 
 const HOLD_MS = 350;
@@ -180,15 +180,28 @@ export function PadsBar() {
     ${editable.value && html`<button class="button toggle" aria-pressed=${editing.value} title="edit pads: click one" onClick=${() => editing.value = !editing.value}>edit</button>`}`;
 }
 
+/** What can be edited of a pad.
+ * @param {import('./state.js').Pad | undefined} pad */
+const fieldsOf = pad => ({ label: pad?.label ?? '', text: pad?.text ?? '', image: pad?.image ?? '', sound: pad?.sound ?? '', video: pad?.video ?? '' });
+
+/** How a pad is called in a question; empty for one with nothing on it.
+ * @param {import('./state.js').Pad | undefined} pad */
+const padName = pad => Object.values(fieldsOf(pad)).find(text => text) ?? '';
+
 /** @param {{n: number}} props */
 function PadEditor({ n }) {
   const bank = bankIndex.value + 1, pad = show.value.banks[bank - 1]?.pads[n - 1];
-  const [fields, setFields] = useState({ label: pad?.label ?? '', text: pad?.text ?? '', image: pad?.image ?? '', sound: pad?.sound ?? '', video: pad?.video ?? '' });
+  const [before] = useState(() => fieldsOf(pad)), [fields, setFields] = useState(before);
+  // Only what was changed here is sent: another page may have changed the rest.
+  const changed = Object.fromEntries(Object.entries(fields).filter(([field, text]) => text !== before[/** @type {keyof typeof before} */ (field)]));
+  const left = Object.values({ ...fieldsOf(pad), ...changed }).some(text => text.trim());
+  const { asking, sure } = useQuestion(!left && padName(pad) ? `Empty '${padName(pad)}'?` : '');
   const [to, setTo] = useState({ bank, pad: n });
   const close = () => edited.value = null, { busy, error, run } = useWork();
   /** @param {() => Promise<any>} work */
   const then = async work => { if (await run(work)) close(); };
-  const save = () => then(() => request('pad/edit', { bank, pad: n, ...fields }));
+  const save = () => { if (sure()) then(async () => Object.keys(changed).length && request('pad/edit', { bank, pad: n, ...changed })); };
+  const there = to.bank === bank && to.pad === n ? '' : padName(show.value.banks[to.bank - 1]?.pads[to.pad - 1]);
   /** @param {'pad/copy' | 'pad/move'} what */
   const carry = what => then(() => request(what, { bank, pad: n, to_bank: to.bank, to_pad: to.pad }));
   /** @param {keyof typeof fields} field
@@ -207,11 +220,11 @@ function PadEditor({ n }) {
           ${show.value.banks.map((b, i) => html`<option value=${i + 1}>${b.name || `bank ${i + 1}`}</option>`)}</select>
         <select aria-label="to pad" value=${to.pad} onChange=${(/** @type {any} */ event) => setTo({ ...to, pad: Number(event.currentTarget.value) })}>
           ${Array.from({ length: 16 }, (_, i) => html`<option value=${i + 1}>pad ${i + 1}</option>`)}</select>
-        <button type="button" class="button" onClick=${() => carry('pad/copy')}>Copy</button>
-        <button type="button" class="button" onClick=${() => carry('pad/move')}>Move</button></div>
+        <${AskButton} label="Copy" question=${there && `Replace '${there}'?`} onSure=${() => carry('pad/copy')} />
+        <${AskButton} label="Move" question=${there && `Swap with '${there}'?`} onSure=${() => carry('pad/move')} /></div>
       <div class="row ends"><button type="button" class="button" onClick=${() => fire(`pad/${n}/text`, fields.text)} title="play the prompt now, without keeping it">Try it</button>
         <span class="end"></span>
-        <button type="button" class="button" onClick=${close}>Cancel</button><button class="button primary" aria-disabled=${busy || undefined}>${busy ? 'Applying…' : 'Apply'}</button></div>
+        <button type="button" class="button" onClick=${close}>Cancel</button><button class=${cls('button', asking ? 'asking' : 'primary')} aria-disabled=${busy || undefined}>${busy ? 'Applying…' : asking ? `Empty '${padName(pad)}'?` : 'Apply'}</button></div>
     </form>
   </${Dialog}>`;
 }

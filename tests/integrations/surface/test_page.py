@@ -647,7 +647,56 @@ def test_pads_are_edited_and_take_files(open_page: Opener, mock: Mock, wait_for:
     pad(page, 1).click()
     page.get_by_label("to pad").select_option("9")
     page.get_by_role("button", name="Copy", exact=True).last.click()
+    page.get_by_role("button", name="Replace 'dawn'?").wait_for()
+    assert pads[8]["label"] == "dawn"
+    page.get_by_label("to pad").select_option("10")
+    page.get_by_label("to pad").select_option("9")
+    page.get_by_role("button", name="Replace 'dawn'?").click()
     wait_for(lambda: pads[8]["label"] == "sea")
+
+
+def test_what_would_be_lost_is_asked_about(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page()
+    pads = mock.show["banks"][0]["pads"]
+    pad(page, 2).click(button="right")
+    page.get_by_label("to pad").select_option("9")
+    page.get_by_role("button", name="Move", exact=True).click()
+    page.get_by_role("button", name="Swap with 'dawn'?").click()
+    wait_for(lambda: (pads[1]["label"], pads[8]["label"]) == ("dawn", "desert"))
+    pad(page, 2).click(button="right")
+    for field in ("label", "prompt", "picture", "sound", "video"):
+        page.locator("dialog").get_by_label(field, exact=True).fill("")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Empty 'dawn'?").wait_for()
+    assert pads[1]["label"] == "dawn"
+    page.keyboard.press("Enter")
+    wait_for(lambda: pads[1]["label"] == "")
+    page.get_by_role("button", name="Store", exact=True).click()
+    page.get_by_label("name").fill("Snow Falls")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Replace 'snow falls'?").wait_for()
+    assert mock.requests[-1]["do"] != "cue/store"
+    page.get_by_label("name").fill("snow falls again")
+    page.keyboard.press("Enter")
+    wait_for(lambda: mock.show["cues"][-1]["name"] == "snow falls again", what="no question where nothing is lost")
+    page.get_by_role("button", name="edit cue 2").click(force=True)
+    page.get_by_role("button", name="Store over").click()
+    count = len(mock.requests)
+    page.get_by_role("button", name="Replace '").click()
+    wait_for(lambda: mock.requests[-1]["do"] == "cue/store" and len(mock.requests) == count + 1)
+
+
+def test_two_pages_edit_one_pad(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    pads = mock.show["banks"][0]["pads"]
+    desk, tablet = open_page(), open_page("tablet")
+    for page in (desk, tablet):
+        pad(page, 2).click(button="right")
+    desk.get_by_label("label").fill("dunes")
+    tablet.locator("dialog").get_by_label("prompt", exact=True).fill("sand at night")
+    for page in (desk, tablet):
+        page.get_by_role("button", name="Apply").click()
+        page.locator("dialog").wait_for(state="detached")
+    assert (pads[1]["label"], pads[1]["text"]) == ("dunes", "sand at night")
 
 
 def test_try_takes_a_still_or_holds_it(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
