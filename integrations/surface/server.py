@@ -195,6 +195,7 @@ class Surface:
         self._open: dict[int, tuple[Client, int]] = {}  # the page and its own number, of each open request
         self._requests = 0
         self._names = own_names(config.host)
+        self._numbers = {row["name"] for row in config.rows if row["kind"] in ("float", "int")}
         self._files = page_files(PAGE)
         self.app = web.Application(middlewares=[self._guard], client_max_size=MESSAGE_BYTES_MAX)
         self.app.add_routes([
@@ -354,6 +355,7 @@ class Surface:
                     raise ValueError("viewers watch only")
                 elif isinstance(message, Values):
                     wait = messages.borrow(arrived_at, 1 + len(message.values) / NAMES_PER_MESSAGE)
+                    self._check(message.values)
                     self.holds.taken(client, message.values)
                     self.controls.set(message.values, arrived_at, client)
                 elif isinstance(message, Hold):
@@ -371,6 +373,15 @@ class Surface:
                 wait = max(wait, messages.borrow(arrived_at, 10.0))
             if wait > 0:
                 await asyncio.sleep(wait)
+
+    def _check(self, values: Mapping[str, Any]) -> None:
+        """ValueError for a text in place of a number. All else is for the show to decide."""
+        for name, value in values.items():
+            if isinstance(value, str) and name.removeprefix("preview/") in self._numbers:
+                try:
+                    float(value)
+                except ValueError:
+                    raise ValueError(f"{name} takes a number, not {value[:80]!r}") from None
 
     def _let_go(self, client: Client) -> None:
         """What a page held that is gone goes back, unless somebody plays it by now."""

@@ -43,6 +43,7 @@ NOT_IN_CUES = ("prompt", "bank", "pad/", "tempo", "learn", "preview/", "sound/",
 NAME = re.compile(r"[^\x00-\x1f/\\:*?\"<>|.][^\x00-\x1f/\\:*?\"<>|]{0,99}")  # of a file, on every system
 STOP_TIMEOUT_S = 10.0  # for the last edits to be written
 RETRY_DELAYS_S = (2.0, 4.0, 8.0, 15.0, 30.0)  # after the first, second, ... attempt in a row that left edits unsaved
+FAVOURITES_MAX = 200  # that a page can add
 SAVING_TIMEOUT_S = 10.0  # for which a page waits while the edits before its own are written
 CHANGED = "was changed or deleted by another page: open it again"
 MAP_IDENTITY = ("kind", "text", "to")  # by which a page names a map that may have another index by now
@@ -213,7 +214,7 @@ class ShowEditor:
 
     def store_cue(self, name: str = "", seconds: float | None = None, index: int | None = None) -> dict[str, Any]:
         """Keep the present state as a cue; one of that name is replaced, and keeps its timing. Returns its index."""
-        name = plain(str(name)) or self._free_name()
+        name = plain(_text(name, "the name of a cue")) or self._free_name()
         cue = {"name": name, **self._captured()}
         before = next((one for one in self._show.cues if one.name.lower() == name.lower()), None)
         if before is not None:
@@ -249,7 +250,7 @@ class ShowEditor:
 
     def learn(self, to: str) -> None:
         """Map the next control that is moved: of MIDI, of a gamepad, or an OSC address of another program."""
-        target = known_parameter(str(to)).name
+        target = known_parameter(_text(to, "the name of a parameter")).name
         if known_parameter(target).kind == "text":
             raise ValueError(f"{target} is a text: write a line with `value: ...` into the show, or map a cue")
         self._desk.deliver(ControlEvent("learn", (target,), time.monotonic(), "surface"))
@@ -297,7 +298,7 @@ class ShowEditor:
     def set_key(self, key: str, to: str) -> None:
         """to: what the key plays, as in "cam/yaw -1". Where only the name of a parameter with choices stands there, the
         key chooses what is chosen now."""
-        name, to = key_name(key), self._chosen(to)
+        name, to = key_name(_text(key, "a key")), self._chosen(_text(to, "what a key plays"))
         check_keys({name: to})
         if self._show.keys.get(name) is None and DEFAULT_KEYS.get(name) == to:
             self.edit({"do": "key/remove", "key": name})
@@ -313,9 +314,11 @@ class ShowEditor:
             self.edit({"do": "key/remove", "key": name})
 
     def add_favourite(self, text: str) -> None:
-        if not plain(str(text)):
+        if not plain(_text(text, "a favourite")):
             raise ValueError("a favourite is a prompt: write one")
-        self.edit({"do": "favourite/add", "text": str(text)})
+        if len(self._show.favourites) >= FAVOURITES_MAX:
+            raise ValueError(f"there are {FAVOURITES_MAX} favourites, which is the most: remove one")
+        self.edit({"do": "favourite/add", "text": text})
 
     def remove_favourite(self, text: str) -> None:
         self.edit({"do": "favourite/remove", "text": str(text)})
@@ -538,6 +541,12 @@ def checked(show: Show, edit: Edit) -> tuple[Show, list[int | None]]:
     names = [cue.name.lower() for cue in new.cues]
     found = [renamed.get(cue.name.lower(), cue.name.lower()) for cue in show.cues]
     return new, [names.index(name) if name in names else None for name in found]
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is a text, not {str(value)[:80]}")
+    return value
 
 
 def _plain_name(name: Any) -> str:

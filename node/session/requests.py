@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,7 +28,18 @@ class Requests:
         if handler is None:
             known = ", ".join(sorted(self._handlers))
             raise ValueError(f"there is no request {str(request.get('do'))[:80]!r}: {known}")
+        check_fields(str(request["do"]), handler, fields)
         try:
             return handler(**fields)
         except TypeError as error:
             raise ValueError(f"{request['do']}: {error}") from error
+
+
+def check_fields(do: str, handler: Handler, fields: Mapping[str, Any]) -> None:
+    """ValueError, in words, where a request has a field that its handler does not take, or lacks one."""
+    takes = inspect.signature(handler).parameters.values()
+    names = [p.name for p in takes if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    if len(names) == len(takes) and (unknown := [name for name in fields if name not in names]):
+        raise ValueError(f"{do} has no field {unknown[0][:80]!r}: it takes {', '.join(names) or 'none'}")
+    if missing := [p.name for p in takes if p.name in names and p.default is p.empty and p.name not in fields]:
+        raise ValueError(f"{do} needs the field {missing[0]!r}: it takes {', '.join(names)}")

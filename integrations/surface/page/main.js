@@ -135,13 +135,16 @@ effect(() => {
   classList.toggle('lost', role.value !== '' && line.value !== 'open');
   classList.toggle('viewer', role.value === 'viewer');
 });
+/** A line of the terminal as this page says it: who was not obeyed is clear to who plays here.
+ * @param {string} text */
+const inWords = text => text.replace(/^wj: /, '').replace(/^not obeyed: (surface [^ ]+: )?/, 'Not played: ');
 const newest = part(status => status.messages.at(-1) ?? null);
 let told = Date.now() / 1000;
 effect(() => { // what happens from now on; all else stands under Health
   const message = newest.value;
   if (!message || message.at <= told) return;
   told = message.at;
-  say(message.text);
+  say(inWords(message.text));
 });
 effect(() => { document.title = show.value.name ? `${show.value.name} · worldjockey` : 'worldjockey'; });
 

@@ -1,9 +1,9 @@
 // Map mode: click anything, then move a MIDI control, press a key, a gamepad button or stick, or send an OSC message.
 
 import { DeleteButton } from './dialog.js';
-import { cls, computed, html } from './html.js';
-import { ask } from './socket.js';
-import { drawer, editable, learning, mapMode, parameter, show, value } from './state.js';
+import { cls, computed, effect, html } from './html.js';
+import { ask, request } from './socket.js';
+import { drawer, editable, learning, mapMode, parameter, say, show, value } from './state.js';
 import { keyName, waits } from './widgets.js';
 
 /** Sources that play more than one parameter. */
@@ -18,7 +18,34 @@ const doubled = computed(() => {
 export function setMapMode(on) {
   mapMode.value = on && editable.value;
   if (drawer.value === 'maps') drawer.value = ''; // in Map mode the list lies over a picture, where it covers no control
-  if (!on && learning.value) ask('map/cancel');
+  if (!on && (learning.value || clicked)) ask('map/cancel');
+  if (!on) clicked = null;
+}
+
+/** What this page waits for, until the status of the show says so, too: the control that was clicked; '' once a key was pressed for it, so
+ * that the next key is not mapped as well; null where the show's own word counts. @type {string | null} */
+let clicked = null, told = '';
+effect(() => {
+  const to = learning.value?.to ?? '';
+  if (!to && (clicked === told || clicked === '')) clicked = null;
+  told = to;
+});
+/** @param {string} to */
+function learn(to) {
+  clicked = to;
+  ask('map/learn', { to });
+}
+
+/** @param {string} key
+ * @param {string} to */
+async function mapKey(key, to) {
+  const before = show.peek().keys[key];
+  try {
+    await request('key/set', { key, to });
+    say(before && before !== to ? `${keyName(key)} was ${before} and is now ${to}` : `${keyName(key)} is now ${to}`);
+  } catch (error) {
+    say(/** @type {Error} */ (error).message, true);
+  }
 }
 
 // In Map mode a click on a control chooses it, and does nothing else.
@@ -28,7 +55,7 @@ const chosen = (/** @type {Event} */ event) => {
   if (!control) return;
   event.preventDefault();
   event.stopPropagation();
-  if (event.type === 'pointerdown') ask('map/learn', { to: /** @type {HTMLElement} */ (control).dataset.map });
+  if (event.type === 'pointerdown') learn(/** @type {HTMLElement} */ (control).dataset.map ?? '');
 };
 for (const kind of ['pointerdown', 'mousedown', 'click', 'dblclick']) addEventListener(kind, chosen, true);
 
@@ -36,17 +63,20 @@ for (const kind of ['pointerdown', 'mousedown', 'click', 'dblclick']) addEventLi
  * @param {KeyboardEvent} event
  * @param {string} key */
 export function learnKey(event, key) {
-  const to = learning.value?.to;
+  const to = clicked ?? learning.value?.to;
   if (!mapMode.value) return false;
   if (event.key === 'Enter' && !to) {
     const control = /** @type {HTMLElement | null} */ (document.activeElement?.closest?.('[data-map]') ?? null);
     if (!control) return false;
-    ask('map/learn', { to: control.dataset.map });
+    learn(control.dataset.map ?? '');
   } else if (!to || event.key === 'Tab' || event.key === 'Shift') return false;
-  else if (event.key === 'Escape') ask('map/cancel');
-  else {
+  else if (event.key === 'Escape') {
+    clicked = '';
+    ask('map/cancel');
+  } else {
+    clicked = '';
     const row = parameter(to), camera = /(^|\/)cam\//.test(to) && row?.kind === 'float';
-    ask('key/set', { key, to: camera ? `${to} 1` : to });
+    mapKey(key, camera ? `${to} 1` : to);
     ask('map/cancel');
   }
   event.preventDefault();

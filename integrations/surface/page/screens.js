@@ -1,8 +1,8 @@
 // Program and preview side by side, and between them what carries the one to the other.
 
-import { cls, html, useEffect, useRef, useState } from './html.js';
+import { cls, effect, html, useEffect, useRef, useState } from './html.js';
 import { fire, press } from './socket.js';
-import { bus, kept, mapMode, operator, parameter, previewStatus, status, tempoStatus, value } from './state.js';
+import { bus, kept, mapMode, operator, parameter, part, previewStatus, say, status, tempoStatus, value } from './state.js';
 import { watch } from './video.js';
 import { mapped, Slider } from './widgets.js';
 
@@ -71,6 +71,17 @@ export function Take() {
       title="whether the preview's world runs" ...${mapped('preview/on')}>Preview</button>
   </section>`;
 }
+
+const previewState = part(status => status.preview.state);
+let before = '';
+effect(() => { // controls that are aimed at a preview that is gone would play nothing
+  const state = previewState.value, closed = state === 'off' || state === 'error';
+  if (closed && before !== state && !['', 'off'].includes(before) && bus.peek() === 'preview') {
+    bus.value = 'program';
+    say(`The preview ${state === 'off' ? 'is closed' : 'failed'}: the controls play the program`);
+  }
+  before = state;
+});
 
 /** Which bus the controls play: "blind" is the preview. */
 export function Bus() {

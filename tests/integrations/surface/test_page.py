@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -453,6 +454,7 @@ def test_map_mode_maps_what_is_clicked(open_page: Opener, mock: Mock, wait_for: 
     page.get_by_text("Now move a MIDI control").wait_for()
     page.keyboard.press("g")
     wait_for(lambda: mock.show["keys"].get("g") == "energy")
+    page.get_by_text("G is now energy").wait_for()
     for control, to in (
         (".transport .go", "cue/go"),
         (".transport [aria-label='back']", "cue/back"),
@@ -480,6 +482,37 @@ def test_map_mode_maps_what_is_clicked(open_page: Opener, mock: Mock, wait_for: 
     wait_for(lambda: all(one["text"] != "CC 1" for one in mock.show["maps"]))
     page.get_by_role("button", name="Done").click()
     assert page.locator("[data-map], .map-list").count() == 0
+
+
+def test_each_click_maps_one_key(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Map", exact=True).click()
+    pad(page, 1).click()
+    page.evaluate(
+        """() => { for (const key of [' ', 'x', 'g']) dispatchEvent(new KeyboardEvent('keydown', { key, code: key, bubbles: true })); }"""
+    )
+    page.get_by_text("Space was cue/go and is now pad/1").wait_for()
+    assert [one["key"] for one in mock.requests if one["do"] == "key/set"] == [" "]
+    wait_for(lambda: mock.fires == [["act/dance"]], what="the second key plays what it always did")
+    pad(page, 2).click()
+    page.keyboard.press("g")
+    wait_for(lambda: mock.show["keys"].get("g") == "pad/2")
+
+
+def test_controls_leave_a_preview_that_closes(open_page: Opener, mock: Mock, wait_for: Callable[..., None]) -> None:
+    page = open_page()
+    buses = page.get_by_role("group", name="the controls play")
+    buses.get_by_role("button", name="preview").click()
+    pad(page, 4).click()
+    wait_for(lambda: mock.values.get("preview/pad/4") == 1)
+    mock.status["preview"]["state"] = "off"
+    page.get_by_text("The preview is closed: the controls play the program").wait_for()
+    pad(page, 5).click()
+    wait_for(lambda: mock.values["pad/5"] == 1)
+    mock.status["messages"].append(
+        {"at": time.time() + 5, "text": "wj: not obeyed: surface 127.0.0.1: energy takes a number"}
+    )
+    page.get_by_text("Not played: energy takes a number").wait_for()
 
 
 def test_a_knob_that_waits_for_its_value_is_shown(open_page: Opener, mock: Mock) -> None:

@@ -136,6 +136,18 @@ def test_two_pages_stay_in_step_by_the_shows_own_values(served, wait_for):
     wait_for(lambda: greeted() == {"energy": 0.25}, what="a plain word is not kept")
 
 
+@pytest.mark.parametrize(
+    "text", ["[]", "null", '{"set": 5}', '{"fire": []}', '{"fire": 5}', '{"set": {"energy": "loud"}}', "?"]
+)
+def test_a_page_is_told_what_is_wrong_with_a_message(shared, text):
+    with connect(f"ws://127.0.0.1:{shared.port}/ws") as page:
+        until(page, "hello")
+        page.send(text)
+        told = until(page, "message")
+    assert told["level"] == "error"
+    assert told["text"]
+
+
 def played(served: Served, name: str) -> list[Any]:
     return [control.args[0] for control in served.controls if control.target == name]
 

@@ -512,3 +512,32 @@ def test_the_surface_gets_json(play: Any) -> None:
     rig.ask("key/set", key="w", to="pad/10")
     rig.ask("key/remove", key="q")
     assert rig.show.keys == {"q": None}
+
+
+@pytest.mark.parametrize(
+    ("do", "fields", "reason"),
+    [
+        ("map/learn", {"target": "energy"}, "map/learn has no field 'target': it takes to"),
+        ("map/learn", {}, "map/learn needs the field 'to': it takes to"),
+        ("map/cancel", {"to": "energy"}, "map/cancel has no field 'to': it takes none"),
+        ("map/learn", {"to": 5}, "the name of a parameter is a text, not 5"),
+        ("cue/store", {"name": {"a": 1}}, "the name of a cue is a text, not {'a': 1}"),
+        ("key/set", {"key": "g", "to": ["pad/1"]}, "what a key plays is a text, not ['pad/1']"),
+        ("favourite/add", {"text": None}, "a favourite is a text, not None"),
+    ],
+)
+def test_a_request_with_wrong_fields_is_refused_in_words(play, do, fields, reason):
+    with pytest.raises(ValueError) as refused:
+        play().ask(do, **fields)
+    assert str(refused.value) == reason
+
+
+def test_favourites_have_an_end(play, monkeypatch):
+    monkeypatch.setattr(show_editor, "FAVOURITES_MAX", 2)
+    rig = play()
+    for text in ("one", "two"):
+        rig.ask("favourite/add", text=text)
+    with pytest.raises(ValueError, match="there are 2 favourites, which is the most: remove one"):
+        rig.ask("favourite/add", text="three")
+    rig.ask("favourite/remove", text="one")
+    rig.ask("favourite/add", text="three")
