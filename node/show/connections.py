@@ -233,6 +233,13 @@ class Surface(ShowModel):
             raise ValueError(f"{host!r} is not an address: use 127.0.0.1, lan, or an address of this machine") from None
         return host
 
+    @field_validator("token", "viewer_token", mode="before")
+    @classmethod
+    def _token(cls, token: Any) -> Any:
+        if isinstance(token, str) and not re.fullmatch("[A-Za-z0-9_-]{8,100}", token):
+            raise ValueError("a token has 8 to 100 characters: letters from A to Z, digits, - and _")
+        return token
+
     @property
     def everywhere(self) -> bool:
         """Whether other machines reach it."""

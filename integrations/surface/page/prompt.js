@@ -3,11 +3,12 @@
 import { cls, computed, effect, html, signal, useEffect, useRef, useState } from './html.js';
 import { DeleteButton } from './dialog.js';
 import { ask, fire, request } from './socket.js';
-import { bus, drawer, editable, kept, line, mapMode, onBus, operator, parameter, performing, previewStatus, show, value } from './state.js';
+import { bus, drawer, editable, kept, line, mapMode, onBus, operator, parameter, performing, previewStatus, say, show, value } from './state.js';
 import { allDown, padsUp } from './pads.js';
 import { Fader, figures, mapped } from './widgets.js';
 
 const READ_MS = 180;
+const PROMPT_BYTES = 16384; // node/parameters.py: TEXT_BYTES
 const FILLERS = new Set('a an the of by in at on and with to into over under is are its it from for as'.split(' '));
 
 const history = kept('history', /** @type {string[]} */ ([]));
@@ -35,13 +36,17 @@ function read(text) {
   }, READ_MS);
 }
 
-/** @param {string} text
+/** Returns whether it was played.
+ * @param {string} text
  * @param {string} [name] */
 export function prompt(text, name = onBus('prompt')) {
-  if (!text.trim()) return;
+  const bytes = new TextEncoder().encode(text).length;
+  if (bytes > PROMPT_BYTES) say(`Not sent: the prompt is too long. It has ${bytes} bytes, and ${PROMPT_BYTES} are the most`, true);
+  if (!text.trim() || bytes > PROMPT_BYTES) return false;
   const bare = name.endsWith('prompt/b') ? [] : [Number(value(onBus('transition')).value ?? 1)];
   fire(name, text, ...bare);
   history.value = [text, ...history.value.filter(other => other !== text)].slice(0, 60);
+  return true;
 }
 
 export function PromptLine() {
@@ -56,7 +61,7 @@ export function PromptLine() {
   const key = event => {
     if (event.key === 'Enter') {
       event.preventDefault();
-      prompt(text, name);
+      if (!prompt(text, name) && text.trim()) return; // what was typed stays
       done();
       event.currentTarget.select();
     } else if (event.key === 'Escape') {
@@ -75,7 +80,7 @@ export function PromptLine() {
       spellcheck=${false} placeholder="what the world is" enterkeyhint="go" class=${cls(ready && 'ready')} ...${mapped(name)}
       onInput=${(/** @type {any} */ event) => { typed.value = event.currentTarget.value; read(event.currentTarget.value); }}
       onFocus=${() => list.value = ''} onKeyDown=${key} onBlur=${() => { if (typed.value === now) done(); }} />
-      ${hint}${ready && html`<button class="button primary send" aria-label="send the prompt" onClick=${() => { prompt(text, name); done(); }}>Send ↵</button>`}</div>
+      ${hint}${ready && html`<button class="button primary send" aria-label="send the prompt" onClick=${() => { if (prompt(text, name)) done(); }}>Send ↵</button>`}</div>
     <${Fader} name="transition" label="time" class="time" high=${16} />
     ${operator.value && html`<button class="button icon star" aria-pressed=${favourite} aria-label="favourite" title="keep this prompt among the favourites" disabled=${!editable.value || !text}
       onClick=${() => ask(favourite ? 'favourite/remove' : 'favourite/add', { text })}>${favourite ? '★' : '☆'}</button>
@@ -150,7 +155,7 @@ export function PromptB() {
     <input type="text" aria-label="prompt B" value=${text ?? now} placeholder="prompt B" disabled=${!operator.value} spellcheck=${false} ...${mapped(name)}
       onInput=${(/** @type {any} */ event) => setText(event.currentTarget.value)} onBlur=${() => setText(null)}
       onKeyDown=${(/** @type {any} */ event) => {
-        if (event.key === 'Enter' && text !== null) prompt(text, name);
+        if (event.key === 'Enter' && text?.trim() && !prompt(text, name)) return;
         if (event.key === 'Enter' || event.key === 'Escape') event.currentTarget.blur();
       }} /></div>`;
 }

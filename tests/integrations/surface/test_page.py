@@ -489,7 +489,7 @@ def test_each_click_maps_one_key(open_page: Opener, mock: Mock, wait_for: Callab
     page.get_by_role("button", name="Map", exact=True).click()
     pad(page, 1).click()
     page.evaluate(
-        """() => { for (const key of [' ', 'x', 'g']) dispatchEvent(new KeyboardEvent('keydown', { key, code: key, bubbles: true })); }"""
+        "[' ', 'x', 'g'].forEach(key => dispatchEvent(new KeyboardEvent('keydown', { key, code: key, bubbles: true })))"
     )
     page.get_by_text("Space was cue/go and is now pad/1").wait_for()
     assert [one["key"] for one in mock.requests if one["do"] == "key/set"] == [" "]
@@ -607,6 +607,23 @@ def test_a_save_says_what_becomes_of_it(open_page: Opener, mock: Mock) -> None:
     overwrite.click()
     page.get_by_text("Saved as taken").wait_for()
     assert mock.show["file"] == "/home/vj/taken.yaml"
+
+
+def test_a_prompt_that_is_too_long_stays_in_its_field(
+    open_page: Opener, mock: Mock, wait_for: Callable[..., None]
+) -> None:
+    page = open_page()
+    long = "sea " * 5000
+    for label in ("prompt of the program", "prompt B"):
+        field = page.get_by_label(label)
+        field.fill(long)
+        field.press("Enter")
+        page.get_by_text("Not sent: the prompt is too long").wait_for()
+        assert field.input_value() == long
+        assert mock.fires == []
+        field.fill("a calm sea")
+        field.press("Enter")
+        wait_for(lambda: mock.fires.pop()[1] == "a calm sea" if mock.fires else False)
 
 
 def test_the_prompt_line_says_how_much_the_pads_leave(

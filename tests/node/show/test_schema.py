@@ -506,3 +506,12 @@ def test_an_output_of_the_preview_keeps_its_bus():
     assert Show.parse(show.dump()).outputs == show.outputs
     with pytest.raises(ShowError, match="bus is program or preview, not 'aux'"):
         Show.parse("outputs: [{kind: window, bus: aux}]")
+
+
+@pytest.mark.parametrize("token", ["", "short", "with a space", "ü" * 8, "x" * 101])
+def test_a_token_that_no_link_can_carry_is_refused_with_what_is_accepted(token):
+    with pytest.raises(
+        ShowError, match=r"token: a token has 8 to 100 characters: letters from A to Z, digits, - and _"
+    ):
+        Show.parse(json.dumps({"surface": {"token": token}}))
+    assert Show.parse("surface: {token: a-long_secret1}").surface.token == "a-long_secret1"
