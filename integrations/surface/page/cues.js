@@ -100,9 +100,10 @@ export function CuesBar() {
 function Store() {
   const [name, setName] = useState(''), [seconds, setSeconds] = useState('2');
   const close = () => storing.value = false, { busy, error, run } = useWork();
-  const same = show.value.cues.find(cue => cue.name.toLowerCase() === name.trim().toLowerCase())?.name, { asking, sure } = useQuestion(same ? `Replace '${same}'?` : '');
+  const called = name.trim() || `cue ${show.value.cues.length + 1}`; // which is that of another cue where one was deleted
+  const same = show.value.cues.find(cue => cue.name.toLowerCase() === called.toLowerCase())?.name, { asking, sure } = useQuestion(same ? `Replace '${same}'?` : '');
   const save = async () => {
-    if (sure() && await run(() => request('cue/store', { name: name.trim() || `cue ${show.value.cues.length + 1}`, seconds: Number(seconds) || 0 }))) close();
+    if (sure() && await run(() => request('cue/store', { name: called, seconds: Number(seconds) || 0 }))) close();
   };
   return html`<${Dialog} title="Store what the program is now" error=${error} onClose=${close}><form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(); }}>
     <label><span>name</span><input type="text" autofocus value=${name} placeholder=${`cue ${show.value.cues.length + 1}`} onInput=${(/** @type {any} */ event) => setName(event.currentTarget.value)} /></label>
