@@ -355,9 +355,9 @@ class Surface:
                     raise ValueError("viewers watch only")
                 elif isinstance(message, Values):
                     wait = messages.borrow(arrived_at, 1 + len(message.values) / NAMES_PER_MESSAGE)
-                    self._check(message.values)
                     self.holds.taken(client, message.values)
                     self.controls.set(message.values, arrived_at, client)
+                    self._check(message.values)  # the show refuses it, too, and counts that
                 elif isinstance(message, Hold):
                     wait = messages.borrow(arrived_at, 1 + len(message.rest) / NAMES_PER_MESSAGE)
                     self.holds.hold(client, message.rest)
