@@ -102,7 +102,7 @@ def test_a_spare_costs_next_to_nothing_and_its_death_costs_no_tick(
     spare = psutil.Process(status["spare"])
     before = sum(spare.cpu_times()[:2])
     wait_for(lambda: show.look()["ticks"] > status["ticks"] + 60, 20, "two seconds")
-    assert sum(spare.cpu_times()[:2]) - before < 0.1
+    assert sum(spare.cpu_times()[:2]) - before < 0.4, "a fifth of two seconds; one that polled would take them all"
     spare.kill()
     wait_for(lambda: show.look()["spare"] not in (None, spare.pid), 30, "another spare")
     assert show.look()["pid"] == status["pid"]
