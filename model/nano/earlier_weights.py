@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..stage.scene import SEED_DIM, SOUND
 from .transformer import CLOCK_DIM, PHASE_DIM, POSE_DIM, PROMPT_DIM, PROMPT_TOKENS, WorldConfig
+from .weight_file import fields
 
 OLD_FIELDS = {"sheets": "texture_depth", "grain": "detail"}
 OLD_MODULES = {"sheets": "textures", "grain": "detail"}
@@ -25,10 +26,10 @@ MEMORY = SEED_GIVEN + 1 + len(SOUND)  # the place of the first memory token ther
 
 
 def world_config(saved: Mapping[str, Any]) -> WorldConfig:
-    """From a weight file's header, in which tuples are lists and fields may have their old names."""
-    fields: dict[str, Any] = {OLD_FIELDS.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
-    fields.pop(MEMORY_SIZE, None)
-    return WorldConfig(**fields)
+    """From a weight file's header, in which fields may have their old names."""
+    found = {OLD_FIELDS.get(name, name): value for name, value in fields(saved).items()}
+    found.pop(MEMORY_SIZE, None)
+    return WorldConfig(**found)
 
 
 def world_state(saved: Mapping[str, Tensor]) -> dict[str, Tensor]:

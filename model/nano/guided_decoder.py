@@ -12,10 +12,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,6 +23,7 @@ from ..stage.figure import skeleton
 from ..stage.geometry import DEPTH_PLANES, MOTES, SPIRALS, Rays
 from ..stage.scene import SEED_DIM, SOUND, Scene
 from ..stage.vocabulary import FIGURES, SCENES
+from . import weight_file
 from .autoencoder import CELL, AutoencoderConfig, Residual
 from .neural_textures import (
     BODY_CHANNELS,
@@ -191,16 +190,10 @@ class GuidedDecoder(nn.Module):
     @classmethod
     def load(cls, path: Path, autoencoder: AutoencoderConfig) -> GuidedDecoder:
         """Raises ValueError for a file that is missing or does not fit."""
-        try:
-            with safe_open(path, "pt") as f:
-                about = json.loads((f.metadata() or {})["worldjockey"])
-                tensors = {k: f.get_tensor(k).float() for k in f.keys()}  # noqa: SIM118 (not a dict)
-        except Exception as error:
-            raise ValueError(f"{path} is not the decoder of a nano ({error}): reinstall worldjockey") from error
+        about, tensors = weight_file.read(path, "the decoder of a nano")
         for name in [name for name in tensors if name.endswith(TABLE)]:
             tensors[name] *= tensors.pop(name + TEXEL_SCALE)
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items()}
-        decoder = cls(GuidedConfig(**fields), autoencoder)
+        decoder = cls(GuidedConfig(**weight_file.fields(about)), autoencoder)
         try:
             decoder.load_state_dict(tensors, assign=True)
         except RuntimeError as error:

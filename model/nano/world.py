@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,6 +28,7 @@ from ..stage.scene import NUMBERS, SEED_DIM, Scene
 from ..stage.scene import SOUND as SOUND_NAMES
 from ..stage.vocabulary import ATTRIBUTES, FIGURES, OPENING, WIDTH
 from . import state as packed_state
+from . import weight_file
 from .autoencoder import Autoencoder, AutoencoderConfig
 from .earlier_weights import world_config, world_state
 from .guided_decoder import SCALE, GuidedDecoder
@@ -164,14 +164,9 @@ class Nano:
         if not path.exists():
             raise WeightsMissing(f"{path} is missing: reinstall worldjockey, or train one with `wj train`")
         chosen = choose_device(device)
-        try:
-            with safe_open(path, "pt") as f:
-                about = json.loads((f.metadata() or {})["worldjockey"])
-                tensors = {k: f.get_tensor(k).float() for k in f.keys()}  # noqa: SIM118 (not a dict)
-        except Exception as error:
-            raise ValueError(f"{path} is not a nano's weights ({error}): reinstall worldjockey") from error
+        about, tensors = weight_file.read(path, "a nano's weights")
         text = TextEncoder(TextConfig(**about["text"]))
-        autoencoder = Autoencoder(AutoencoderConfig(**{k: _tuple(v) for k, v in about["autoencoder"].items()}))
+        autoencoder = Autoencoder(AutoencoderConfig(**weight_file.fields(about["autoencoder"])))
         world = WorldModel(world_config(about["world"]))
         reader = ImageReader(autoencoder.config.channels)
         parts = (("text", text), ("reader", reader), ("autoencoder", autoencoder), ("world", world))
@@ -358,7 +353,3 @@ class Nano:
 
     def unpack(self, data: bytes) -> WorldState:
         return packed_state.unpack(self, data)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
