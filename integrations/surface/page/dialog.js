@@ -56,20 +56,21 @@ const ASK_MS = 3000;
  * @param {{label: string, question: string, children?: any, class?: string, title?: string, onSure: () => void}} props label: what is
  * read out. question: empty where there is nothing to ask. children: shown in place of the label; it then asks "Really?" */
 export function AskButton({ label, question, children, class: more, title, onSure }) {
-  const [asked, setAsked] = useState(''), timer = useRef(0), asking = question !== '' && asked === question;
+  const { asking, sure, forget } = useQuestion(question), timer = useRef(0);
   useEffect(() => () => clearTimeout(timer.current), []);
   return html`<button type="button" class=${cls('button', asking ? 'asking' : more)} aria-label=${asking ? question : label} title=${title} onClick=${() => {
     clearTimeout(timer.current);
-    setAsked(asking ? '' : question);
-    if (asking || question === '') onSure();
-    else timer.current = window.setTimeout(() => setAsked(''), ASK_MS);
+    if (sure()) {
+      forget();
+      onSure();
+    } else timer.current = window.setTimeout(forget, ASK_MS);
   }}>${asking ? (children ? 'Really?' : question) : children ?? label}</button>`;
 }
 
 /** @param {{label: string, children?: any, class?: string, onSure: () => void}} props label: as in "unmap CC 1" */
 export const DeleteButton = ({ label, ...rest }) => html`<${AskButton} label=${label} question=${`Really ${label[0].toLowerCase()}${label.slice(1)}?`} ...${rest} />`;
 
-/** The button of a form, which asks before it destroys something: `sure` is whether the form may be carried out.
+/** The button of a form, which asks before it destroys something: `sure` is whether it may be carried out, and `forget` makes it ask again.
  * @param {string} question empty where there is nothing to ask */
 export function useQuestion(question) {
   const [asked, setAsked] = useState(''), asking = question !== '' && asked === question;
@@ -80,5 +81,6 @@ export function useQuestion(question) {
       setAsked(question);
       return false;
     },
+    forget: () => setAsked(''),
   };
 }
