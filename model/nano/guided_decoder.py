@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save_file
@@ -22,7 +23,7 @@ from ..stage.constants import indices
 from ..stage.figure import skeleton
 from ..stage.geometry import DEPTH_PLANES, MOTES, SPIRALS, Rays
 from ..stage.scene import SEED_DIM, SOUND, Scene
-from ..stage.vocabulary import FIGURES, SCENES
+from ..stage.vocabulary import SCENES
 from . import weight_file
 from .autoencoder import CELL, AutoencoderConfig, Residual
 from .neural_textures import (
@@ -30,16 +31,18 @@ from .neural_textures import (
     GROUNDED,
     GROUNDED_PLACES,
     TAPS,
-    WEIGHT_MIN,
     Coordinates,
-    SelectedTextures,
     Texture,
     body,
     disc,
     near_planes,
+    shows_figure,
     spirals_and_motes,
 )
 from .transformer import CLOCK_DIM, PHASE_DIM, POSE_DIM, PROMPT_DIM, PROMPT_TOKENS
+
+if TYPE_CHECKING:
+    from .texture_selection import Selection
 
 FINER = 2  # readings for each one of the network's, across and down
 SCALE = 2  # of its frames, over those of the autoencoder's own decoder
@@ -82,7 +85,7 @@ class FineTextures(nn.Module):
         self.motes = nn.ModuleDict({k: nn.ModuleList(Texture(1, 144, 256, MOTE_CHANNELS, wrap_rows=True)
                                                      for _ in layers) for k, layers in MOTES.items()})  # fmt: skip
 
-    def forward(self, s: Scene, rows: int, columns: int, selected: SelectedTextures | None = None) -> Tensor:
+    def forward(self, s: Scene, rows: int, columns: int, selected: Selection | None = None) -> Tensor:
         t = selected or self
         r = Rays.of(s, rows * TAPS * FINER, columns * TAPS * FINER).finer_first(FINER)
         c = Coordinates.of(r)
@@ -98,10 +101,10 @@ class FineTextures(nn.Module):
         figure = self._figure(r, s, selected)
         return torch.cat([behind * through, in_front, through, *layers, skyline, figure], 1)
 
-    def _figure(self, r: Rays, s: Scene, selected: SelectedTextures | None) -> Tensor:
+    def _figure(self, r: Rays, s: Scene, selected: Selection | None) -> Tensor:
         if selected is not None:
             return body(r, s, selected.ends)[-1]
-        if float(s.figure[:, FIGURES.index("none")].detach().min()) > 1 - WEIGHT_MIN:
+        if not shows_figure(s):
             return torch.zeros(len(s), BODY_CHANNELS, len(r.screen_y), len(r.screen_x), device=s.time.device)
         return body(r, s, skeleton(s.figure, s.phase)[0])[-1]
 
@@ -137,7 +140,7 @@ class GuidedDecoder(nn.Module):
         self.end = nn.Conv2d(config.width, 3 * CELL**2, 3, padding=1)
 
     def guide(self, s: Scene, readings: Tensor, conditioning: Sequence[Tensor], rows: int, columns: int,
-              selected: SelectedTextures | None = None) -> Tensor:  # fmt: skip
+              selected: Selection | None = None) -> Tensor:  # fmt: skip
         """(n, FINER * FINER * shade, TAPS * rows, TAPS * columns), for a grid of rows x columns latents.
 
         readings: `transformer.Readings.detail`. conditioning: `frame_graphs.guiding`. selected: for a single scene, the

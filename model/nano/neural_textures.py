@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from ..stage.figure import FEET, TALL, contact, radii, skeleton, surface
 from ..stage.geometry import DEPTH_PLANES, FLOWS, MOTES, SPIRALS, SWELLS, Rays, hypot, smoothstep
 from ..stage.scene import PANORAMA, ROAD, STREET, Scene
 from ..stage.vocabulary import FIGURES, LIGHTS, LOOKS, PLACES, SCENES, WEATHERS
+
+if TYPE_CHECKING:
+    from .texture_selection import Selection
 
 TAPS = 4  # readings across a latent
 HARMONICS = (1, 2, 4, 8)
@@ -46,28 +49,6 @@ class Reader(Protocol):
     """A `Texture`, or what was selected of one."""
 
     def __call__(self, weights: Tensor, u: Tensor, v: Tensor, level: int = 0) -> Tensor: ...
-
-
-class SelectedTextures(Protocol):
-    """The textures that a single scene shows, selected before (`frame_graphs`).
-
-    first: (1, 1) content of the nearest plane. ends: (1, bones, 4) of the figure's skeleton.
-    """
-
-    panorama: Reader
-    planes: Reader
-    ground: Reader
-    far_ground: Reader
-    path: Reader
-    clouds: Reader
-    sun: Reader
-    skin: Reader
-    first: Tensor
-    ends: Tensor
-
-    def layers(self, r: Rays) -> list[Tensor]:
-        """Readings of the first and second spiral, and of the first and second layer of drops."""
-        ...
 
 
 class Texture(nn.Module):
@@ -230,7 +211,7 @@ class NeuralTextures(nn.Module):
         behind = depth + 2 + 5 * depth
         self.channels = RAY_CHANNELS + behind + depth + 1 + 2 * (depth + 2) + 2 * depth + depth + BODY_CHANNELS
 
-    def forward(self, s: Scene, rows: int, columns: int, selected: SelectedTextures | None = None) -> Tensor:
+    def forward(self, s: Scene, rows: int, columns: int, selected: Selection | None = None) -> Tensor:
         """selected: for a single scene, the textures that it shows, where they were selected before."""
         rows, columns = rows * TAPS, columns * TAPS
         t = selected or self
@@ -270,7 +251,7 @@ class NeuralTextures(nn.Module):
 
     def _figure_if_there(self, r: Rays, s: Scene) -> Tensor:
         there = 1 - s.figure[:, FIGURES.index("none")]
-        if float(there.detach().max()) < WEIGHT_MIN:
+        if not shows_figure(s):
             nothing = torch.zeros(len(s), 1, len(r.screen_y), len(r.screen_x), device=s.time.device)
             return torch.cat([self.skin(torch.zeros_like(there)[:, None], nothing[:, 0], nothing[:, 0]),
                               nothing.expand(-1, BODY_CHANNELS, -1, -1)], 1)  # fmt: skip
@@ -283,6 +264,11 @@ class NeuralTextures(nn.Module):
         there = 1 - s.figure[:, FIGURES.index("none")]
         read = skin(there[:, None], torch.atan2(facing_y, facing_x) / (2 * pi) + 0.5, unit(d, *SKIN_DEPTH))
         return torch.cat([read, known], 1)
+
+
+def shows_figure(s: Scene) -> bool:
+    """Whether any of the scenes shows more than a trace of the figure."""
+    return float((1 - s.figure[:, FIGURES.index("none")]).detach().max()) >= WEIGHT_MIN
 
 
 def body(r: Rays, s: Scene, ends: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -11,7 +11,6 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,15 +82,14 @@ class OpenVINO(GraphRuntime):
 
     def prepare_large(self) -> None:
         nano, opening, decoder = self._nano, self._nano.opening(), self._nano.guided
-        selector = Selector(decoder.textures)
+        self._fine_selector = Selector(decoder.textures)
         scene, vectors, name = opening.scene, opening.vectors(), f"{nano.rows}x{nano.columns}-{nano.large_digest}.xml"
-        self._of_guide = partial(guide_inputs, selector=selector, decoder=decoder)
         with torch.inference_mode():
             readings = self._pytorch.read(scene)
             guide = self._pytorch.guide(scene, readings, vectors)
         guides = {}
         for slots in SLOTS:
-            graph = GuideGraph.of(decoder, selector, scene, slots, nano.rows, nano.columns)
+            graph = GuideGraph.of(decoder, self._fine_selector, scene, slots, nano.rows, nano.columns)
             example = self._guide_inputs(scene, readings, slots, vectors)
             guides[slots] = self._open(f"guide-{slots}-{name}", graph, example, "f32")
         self._guides = guides
@@ -100,7 +98,7 @@ class OpenVINO(GraphRuntime):
         self._decode_large = self._open_decoder(f"decode-large-{name}", decode, example, self._guided_examples)
 
     def _guide_inputs(self, scene: Scene, readings: Readings, slots: int, vectors: Vectors) -> list[Tensor]:
-        return self._of_guide(scene, readings, slots, vectors=vectors)
+        return guide_inputs(scene, readings, slots, self._fine_selector, vectors, self._nano.guided)
 
     def _selected(self, scene: Scene, slots: int) -> list[Tensor]:
         return [scene.flat(), *self._selector.select(scene, slots).values()]

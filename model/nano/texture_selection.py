@@ -64,7 +64,11 @@ class SelectedPlanes:
 
 
 class Selection:
-    """`neural_textures.SelectedTextures` of the tensors that `Selector.select` returned."""
+    """The textures that a single scene shows, of the tensors that `Selector.select` returned: those of a
+    `NeuralTextures`, or of a `FineTextures`, which has fewer.
+
+    first: (1, 1) content of the nearest plane. ends: (1, bones, 4) of the figure's skeleton.
+    """
 
     panorama: Reader
     ground: Reader
@@ -84,6 +88,7 @@ class Selection:
         self.first, self.ends = tensors["first"], tensors["ends"]
 
     def layers(self, r: Rays) -> list[Tensor]:
+        """Readings of the first and second spiral, and of the first and second layer of drops."""
         out: list[Tensor] = []
         for kind in ("spiral", "mote"):
             for layer in range(LAYERS):
