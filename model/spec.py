@@ -103,6 +103,11 @@ class Controls:
     live: NDArray[np.uint8] | None = None  # (h, w, 3) RGB of a camera; for worlds with the modality "live"
     strength: float = 0.0  # of the live image: 0 shows the world alone, 1 that image
     matte: bool = False  # return RGBA frames with the figure as alpha; for worlds whose spec has `matte`
+    paint: float = 0.6  # of a world that paints over another: 0 shows the other alone, 1 the painting alone
+    # How the live picture moved since the step before, where that is known: (h, w, 2), of each of its pixels the way
+    # right and down that it came, in shares of the picture's width and height. NaN where nothing was there before.
+    motion: Array | None = None
+    depth: Array | None = None  # (h, w), how near each of its pixels is, where that is known: 1 near, 0 far away
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,13 @@ def _table() -> dict[str, Parameter]:
             0.0,
             smoothing=0.08,
         ),
+        p(
+            "paint/strength",
+            "float",
+            "of a world that paints over another: from the other alone (0) to the painting alone (1)",
+            0.6,
+            smoothing=0.08,
+        ),
         p("freeze", "bool", "hold the picture; the rig keeps running", False),
         p("blackout", "float", "fade the program to black", 0.0, smoothing=0.03),
         p(

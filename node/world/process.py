@@ -264,6 +264,7 @@ class WorldStepper:
             sound=self._audio(values, dt),
             guidance=self._smoothed("guidance", values["guidance"], dt),
             matte=self.options.matte and self.world.spec.matte,
+            paint=self._smoothed("paint/strength", values["paint/strength"], dt),
         )
 
 
