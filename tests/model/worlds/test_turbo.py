@@ -20,11 +20,11 @@ from worldjockey.model.worlds.turbo import (
     SIZE_EIGHTHS,
     Turbo,
     arithmetic,
-    moved,
     shape_for,
     share,
     timesteps,
 )
+from worldjockey.model.worlds.warp import carried, motion_of, moved
 
 pytestmark = pytest.mark.slow
 
@@ -70,9 +70,15 @@ def live(tokens, seen, strength, **more):
     return Controls(tokens, dt=DT, live=seen, strength=strength, **more)
 
 
+def picture(world):
+    """The world's last image, (h, w, 3) 0..1."""
+    drawn = world.vae.decode(world.snapshot().data["latents"]).sample[0].clamp(-1, 1)
+    return drawn.permute(1, 2, 0).numpy() / 2 + 0.5
+
+
 def same(world, pipe, tokens, image, steps, of):
     """The world's last image is what the pipeline makes of an image with the same noise."""
-    ours = world.snapshot().data["image"][0].permute(1, 2, 0).numpy() / 2 + 0.5
+    ours = picture(world)
     theirs = pipe(
         prompt_embeds=torch.from_numpy(tokens)[None], image=image, strength=steps / of, num_inference_steps=of,
         guidance_scale=1.0, output_type="np", generator=torch.Generator().manual_seed(7),
@@ -165,11 +171,12 @@ def test_strength_says_how_much_of_the_live_image_shows(world):
     assert after_a_frame(live(tokens, small, 1.0)).max() == 0  # of any size
 
 
-def test_without_a_live_image_it_feeds_on_itself(world):
+def test_without_a_live_image_it_continues_from_its_own_latents(world, pipe, monkeypatch):
     tokens = world.encode(Prompt("sea")).values
     world.reset(0)
     world.step(Controls(tokens, dt=DT))
     before = world.snapshot()
+    monkeypatch.setattr(world.vae, "encode", None)  # it would change their colours a little every frame
 
     def second(**more):
         world.restore(before)
@@ -177,11 +184,102 @@ def test_without_a_live_image_it_feeds_on_itself(world):
 
     world.restore(before)
     noise = world._drift(Controls(tokens, dt=DT))
-    latents = world._denoised(world._encoded(before.data["image"]), noise, tokens, timesteps(0.4, 1))
-    drawn = world.vae.decode(latents).sample[0].permute(1, 2, 0)
+    theirs = scheduler()
+    theirs.set_timesteps(timesteps=timesteps(FLOW, 1))
+    theirs.set_begin_index(0)
+    (t,) = theirs.timesteps
+    latents = theirs.add_noise(before.data["latents"], noise, theirs.timesteps)
+    text = torch.from_numpy(tokens)[None]
+    found = world.unet(theirs.scale_model_input(latents, t), t, encoder_hidden_states=text).sample
+    drawn = world.vae.decode(theirs.step(found, t, latents).prev_sample).sample[0].permute(1, 2, 0)
     expected = (drawn / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
     assert int((second()[0].int() - expected.int()).abs().max()) <= 1
     assert not torch.equal(second(camera={"zoom": 1.0}), second())
+
+
+class Biased(torch.nn.Module):
+    """A network that finds the image beneath its noise, and adds a little colour to it, as every real one does."""
+
+    def __init__(self, unet, sigmas, bias):
+        super().__init__()
+        self.config, self.device, self.dtype = unet.config, unet.device, unet.dtype
+        self.sigmas, self.bias = sigmas, bias
+
+    def forward(self, scaled, t, encoder_hidden_states, return_dict):
+        sigma = self.sigmas[int(t)]
+        x = scaled * (sigma**2 + 1) ** 0.5
+        if t == 999:
+            return ((x - self.noise - encoder_hidden_states.mean()) / sigma,)
+        return ((x - (1 + self.bias) * (x - sigma * self.noise) - self.bias) / sigma,)
+
+
+def biased(world, monkeypatch, bias):
+    network, drift = Biased(world.unet, world._sigmas, bias), world._drift
+
+    def kept(controls):
+        network.noise = drift(controls)
+        return network.noise
+
+    monkeypatch.setattr(world, "unet", network)
+    monkeypatch.setattr(world, "_drift", kept)
+
+
+@pytest.mark.parametrize("bias", [0.05, -0.05])
+def test_colours_and_contrast_stay_near_the_first_frames_for_minutes_and_follow_the_prompt(world, monkeypatch, bias):
+    biased(world, monkeypatch, bias)
+
+    def colours():
+        latents = world.snapshot().data["latents"]
+        return latents.mean((2, 3)), latents.std((2, 3))
+
+    tokens = np.zeros((77, WIDTH), np.float32)
+    world.reset(0)
+    world.step(Controls(tokens, dt=DT))
+    mean, deviation = colours()
+    for _ in range(200):
+        world.step(Controls(tokens, dt=DT))
+    later, spread = colours()
+    assert (later - mean).abs().max() < 0.7 * deviation.max()
+    assert 0.7 < (spread / deviation).min() < (spread / deviation).max() < 1.4
+    for n in range(20):
+        world.step(Controls(tokens + (n + 1) / 10, dt=DT))
+    assert (colours()[0] - mean).min() > 0.7, "another prompt has other colours"
+
+
+def test_the_last_frame_moves_with_the_live_image_where_that_is_known(world, monkeypatch):
+    tokens = world.encode(Prompt("sea")).values
+    seen = image(2, 2 * SIZE)
+    motion = np.zeros((2 * SIZE, 2 * SIZE, 2), np.float32)
+    motion[..., 0] = 0.25  # a quarter of the width to the right
+    motion[SIZE:, :, 0] = np.nan
+    world.reset(0)
+    world.step(Controls(tokens, dt=DT))
+    before = world.snapshot().data["latents"]
+    sources, denoised = [], world._denoised
+    monkeypatch.setattr(world, "_denoised", lambda x, *more: sources.append(x) or denoised(x, *more))
+    world.step(live(tokens, seen, 0.0, motion=motion, camera={"zoom": 1.0}))
+    live_latents = world._encoded(cover(seen[None], SIZE, SIZE, world.device))
+    (source,) = sources
+    assert torch.allclose(source[..., :4, 2:], before[..., :4, :-2], atol=1e-5), "it came from the left"
+    assert torch.allclose(source[..., :2], live_latents[..., :2], atol=1e-5), "it was beyond the edge before"
+    assert torch.allclose(source[..., 4:, :], live_latents[..., 4:, :], atol=1e-5), "nothing was there before"
+    frames = [world.step(live(tokens, seen, 1.0, motion=motion))[0].numpy() for _ in range(2)]
+    assert np.array_equal(frames[0], frames[1])
+
+
+def test_motion_is_cropped_as_its_image_is():
+    motion = torch.full((40, 80, 2), 0.1)
+    motion[:, :40] = torch.nan
+    found, known = motion_of(motion, 5, 5, 64, 64)
+    assert found.shape == (1, 2, 5, 5)
+    assert found[0, 0, :, 3:].numpy() == pytest.approx(0.2), "the same way is twice the share of half the width"
+    assert found[0, 1, :, 3:].numpy() == pytest.approx(0.1)
+    assert known[0, 0, 0].tolist() == [False, False, known[0, 0, 0, 2].item(), True, True]
+    still = torch.zeros(1, 2, 8, 8)
+    a, b = torch.rand(2, 1, 4, 8, 8)
+    everywhere = torch.ones(1, 1, 8, 8, dtype=torch.bool)
+    assert torch.allclose(carried(a, still, everywhere, b), a, atol=1e-6)
+    assert torch.equal(carried(a, still, ~everywhere, b), b)
 
 
 @pytest.mark.parametrize("energy", [0.0, 1.0])
@@ -264,8 +362,14 @@ def test_a_smaller_image_is_that_of_a_smaller_world_and_it_goes_on_through_the_c
         assert torch.equal(drawn, peer.step(controls))
     assert float(noise[-1].std()) == pytest.approx(1, abs=0.1), "as strong as in the full size"
 
-    def played(*levels):
+    biased(world, monkeypatch, 0.0)
+
+    def played(*levels, seed=0):
+        """From given latents, on its own."""
+        coarse = torch.randn((1, 4, 3, 3), generator=torch.Generator().manual_seed(seed))
         world.reset(3)
+        smooth = torch.nn.functional.interpolate(coarse, (8, 8), mode="bilinear")
+        world.restore(WorldState({**world.snapshot().data, "latents": smooth}))
         return [(world.set_quality(n), world.step(Controls(tokens, dt=DT)))[1][0].numpy().astype(float) for n in levels]
 
     full, reduced = played(0, 0, 0, 0), played(0, 0, 2, 0)
@@ -273,8 +377,7 @@ def test_a_smaller_image_is_that_of_a_smaller_world_and_it_goes_on_through_the_c
     assert np.array_equal(full[1], reduced[1])
     back = np.abs(reduced[3] - full[3]).mean()
     other = np.abs(played(1, 1, 1, 0)[3] - full[3]).mean()
-    world.reset(9)
-    stranger = np.abs(world.step(Controls(tokens, dt=DT))[0].numpy() - full[3]).mean()
+    stranger = np.abs(played(0, 0, 0, 0, seed=1)[3] - full[3]).mean()
     assert max(back, other) < 0.5 * stranger, "the same image, a little softer, with the same noise"
 
 
