@@ -44,8 +44,8 @@ def motion_of(motion: Tensor, rows: int, columns: int, width: int, height: int) 
     h, w = motion.shape[:2]
     top, left, cut_rows, cut_columns = window(h, w, width, height)
     cut = motion[top : top + cut_rows, left : left + cut_columns].permute(2, 0, 1)[None]
-    known = (~cut.isnan().any(1, keepdim=True)).to(cut.dtype)
-    parts = torch.cat([cut.nan_to_num(0.0) * known, known], 1)
+    there = (cut == cut).all(1, keepdim=True)  # NaN alone differs from itself
+    parts = torch.cat([torch.where(there, cut, 0.0), there.to(cut.dtype)], 1)
     parts = F.interpolate(parts, (rows, columns), mode="bilinear", antialias=True)
     share = parts[:, 2:]
     moved = parts[:, :2] / share.clamp(min=1e-6)

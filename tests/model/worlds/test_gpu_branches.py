@@ -19,7 +19,7 @@ from worldjockey.model.train.fsdp import LEADER_TIMEOUT, join, shard
 from worldjockey.model.worlds import distributed, turbo, umt5
 from worldjockey.model.worlds.helios import world as helios
 from worldjockey.model.worlds.helios.world import Helios
-from worldjockey.model.worlds.turbo import SIZE_EIGHTHS, Turbo
+from worldjockey.model.worlds.turbo import SIZE_EIGHTHS, WARM_FRAMES, Turbo
 from worldjockey.model.worlds.wan import kernels
 from worldjockey.model.worlds.wan import world as wan
 from worldjockey.model.worlds.wan.rollout import WanConfig
@@ -58,12 +58,30 @@ def test_turbo_computes_in_half_precision_compiled_for_each_of_its_sizes(tmp_pat
         patch.setattr(turbo, "SHAPES", ((128, 128),))
         patch.setattr(Turbo, "step", lambda world, controls: drawn.append(step(world, controls)) or drawn[-1])
         world = Turbo.load(root, "auto")
-        assert [options for _, options in seen.compiled] == [{"backend": "inductor", "dynamic": False}] * 3
+        options = {"backend": "inductor", "dynamic": False, "options": {"triton.cudagraphs": True}}
+        assert [given for _, given in seen.compiled] == [options] * 3
         assert {id(m) for m, _ in seen.compiled} == set(map(id, (world.unet, world.vae.encoder, world.vae.decoder)))
         assert {p.dtype for part in (world.unet, world.vae) for p in part.parameters()} == {torch.float16}
-        assert [frames.shape[1] for frames in drawn] == [128 * n // 8 for n in SIZE_EIGHTHS for _ in range(2)]
-        assert world.snapshot().data["image"] is None, "what was drawn to warm up is forgotten"
+        assert [frames.shape[1] for frames in drawn] == [128 * n // 8 for n in SIZE_EIGHTHS for _ in range(WARM_FRAMES)]
+        assert world.snapshot().data["latents"] is None, "what was drawn to warm up is forgotten"
         assert world.step(Controls(world.encode(Prompt("sea")).values)).shape == (1, 128, 128, 3)
+
+
+def test_turbo_compiles_without_cuda_graphs_where_those_fail(tmp_path, monkeypatch, caplog):
+    root, step = turbo_files.write(tmp_path), Turbo.step
+
+    def stepped(world, controls):
+        if world._graphs:
+            raise RuntimeError("no graphs here")
+        return step(world, controls)
+
+    with gpu() as seen, monkeypatch.context() as patch:
+        patch.setattr(turbo, "SHAPES", ((128, 128),))
+        patch.setattr(Turbo, "step", stepped)
+        world = Turbo.load(root, "auto")
+        assert [set(given) for _, given in seen.compiled[3:]] == [{"backend", "dynamic"}] * 3
+        assert world.step(Controls(world.encode(Prompt("sea")).values)).shape == (1, 128, 128, 3)
+    (_record,) = (r for r in caplog.records if "without CUDA graphs" in r.message)
 
 
 @pytest.mark.parametrize(("memory", "beside"), [(80e9, True), (24e9, False)])
