@@ -111,6 +111,14 @@ class Controls:
 
 
 @dataclass(frozen=True)
+class Geometry:
+    """What a world knows of the picture of its last step. motion, depth: as in `Controls`, of any size."""
+
+    motion: Array
+    depth: Array | None = None
+
+
+@dataclass(frozen=True)
 class WorldState:
     """A snapshot of a world. Opaque; valid for the world (and its weights) that made it."""
 
@@ -120,7 +128,8 @@ class WorldState:
 class World(Protocol):
     """A running generative model with its memory, which produces frames for ever. If its spec names `qualities`, it
     also has `set_quality(level: int)`, which takes effect with its next step or its next chunk. A world that becomes
-    faster after it was opened has `settle()`, which waits for that. A world whose state can go on in another process
+    faster after it was opened has `settle()`, which waits for that. A world that knows how its pictures move has
+    `geometry() -> Geometry | None`, of its last step. A world whose state can go on in another process
     with the same weights has `pack(state: WorldState) -> bytes` and `unpack(data: bytes) -> WorldState`; the second
     raises ValueError for anything else."""
 

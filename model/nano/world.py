@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..devices import choose_device, upload
 from ..errors import WeightsMissing
-from ..spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
+from ..spec import ACTS, Array, Controls, Geometry, Prompt, Tokens, WorldSpec, WorldState
 from ..stage.figure import skeleton
 from ..stage.motion import Motion
 from ..stage.sample import DT_MAX, DT_MIN
@@ -35,6 +35,8 @@ from .guided_decoder import SCALE, GuidedDecoder
 from .image_reader import ImageReader
 from .matte import matte
 from .media_prompts import LOOK, SOUND, TOKENS, encode_image, encode_sound, pulse
+from .neural_textures import TAPS
+from .picture_geometry import PictureGeometry
 from .relight import relit
 from .runtime import Eager, Runtime, pytorch
 from .runtime_choice import RuntimeChoice
@@ -97,6 +99,7 @@ class Nano:
         self._large, self._level = False, 0
         self.message = ""  # an error that did not stop the world; empty without one
         self.timings: dict[str, float] = {}
+        self._geometry = PictureGeometry(self.rows * TAPS, self.columns * TAPS)
         self.reset(0)
         self.pytorch = pytorch(self)  # the runtime that always serves
         self.runtime: Runtime = self.pytorch
@@ -231,6 +234,11 @@ class Nano:
         self.look = opening_look()
         self.noise = torch.Generator().manual_seed(seed)
         self.cache = KVCache()
+        self._geometry.forget()
+
+    def geometry(self) -> Geometry | None:
+        """How the picture of the last step moved, from the scene itself."""
+        return self._geometry.latest()
 
     def check(self) -> None:
         """Take a step, and forget it. Raises RuntimeError where the device lacks an operation."""
@@ -261,6 +269,7 @@ class Nano:
         )
         noise = torch.randn(self.latent_shape, generator=self.noise)
         scene = conditioning.scene
+        self._geometry.note(scene)
         vectors = conditioning.vectors()
         bones = [skeleton(scene.figure, scene.phase)[0]] if controls.matte else []
         readings = self._compute("read", scene)
@@ -347,6 +356,7 @@ class Nano:
         self.motion = replace(d["motion"])
         self.look, self.cache = list(d["look"]), d["cache"].copy()
         self.noise.set_state(d["noise"])
+        self._geometry.forget()
 
     def pack(self, state: WorldState) -> bytes:
         return packed_state.pack(self, state)

@@ -153,6 +153,32 @@ def surface(px: Tensor, py: Tensor, ends: Tensor, radii: Tensor) -> tuple[Tensor
     return best, off_x / length, off_y / length
 
 
+def carried_by_bones(px: Tensor, py: Tensor, now: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the skeleton `before` had the points that the skeleton `now` has at px (w,) and py (h,), each of them moved
+    by its nearest bone: x and y, and whether the point is within the figure; (n, h, w) each."""
+    x, y = px[None, None, :], py[None, :, None]
+    r = radii(now)
+    found: tuple[Tensor, Tensor, Tensor] | None = None
+    for i in range(now.shape[1]):
+        off_x, off_y, d = _reach(x, y, now[:, i], r[i])
+        x0, y0, x1, y1 = (now[:, i, k][:, None, None] for k in range(4))
+        was_x0, was_y0, was_x1, was_y1 = (before[:, i, k][:, None, None] for k in range(4))
+        dx, dy, was_dx, was_dy = x1 - x0, y1 - y0, was_x1 - was_x0, was_y1 - was_y0
+        square = dx * dx + dy * dy
+        along = ((x - off_x - x0) * dx + (y - off_y - y0) * dy) / square
+        turn_x, turn_y = (dx * was_dx + dy * was_dy) / square, (dx * was_dy - dy * was_dx) / square
+        turned_x, turned_y = turn_x * off_x - turn_y * off_y, turn_x * off_y + turn_y * off_x
+        here = d, was_x0 + along * was_dx + turned_x, was_y0 + along * was_dy + turned_y
+        if found is None:
+            found = here
+        else:
+            closer = d < found[0]
+            found = tuple(torch.where(closer, a, b) for a, b in zip(here, found, strict=True))  # type: ignore[assignment]
+    assert found is not None
+    distance, was_x, was_y = found
+    return was_x, was_y, distance < 0
+
+
 def contact(px: Tensor, py: Tensor, ends: Tensor) -> Tensor:
     """(n, h, w) 0..1: the shadow under the feet, which fades as they leave the ground."""
     shadow = torch.exp(-((px[None, None, :] / 0.30) ** 2) - (py[None, :, None] / 0.030) ** 2)

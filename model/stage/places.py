@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .canvas import Canvas, clouds, mix, pick, ridge, sample, specks
 from .geometry import CAMERA_HEIGHT, MOTES, smoothstep, wrap
+from .near_things import COLUMN_TOP, SHAPES, beam_side, cells, column_offset, column_side, towers
 from .scene import PANORAMA, ROAD, STREET
 from .vocabulary import LIGHTS
 
@@ -120,38 +121,6 @@ def stand(c: Canvas, shape: Callable[[Tensor, Tensor], Tensor], haze: float = 0.
         c.lay(mix(c.dark if tone is None else tone, mix(c.middle, c.horizon, 0.6), far), mask)
 
 
-def cells(u: Tensor, content: Tensor, count: int, stride: int) -> tuple[Tensor, Tensor]:
-    """Which of `count` cells along the street, shuffled by content, and how far from its middle in world units."""
-    cell = u / STREET * count
-    i = cell.floor()
-    return torch.remainder(i + content * stride, count), (cell - i - 0.5) * (STREET / count)
-
-
-def pines(u: Tensor, content: Tensor) -> Tensor:
-    here, off = cells(u, content, 10, 3)
-    size = 0.75 + 0.9 * pick("pine", here, 32)
-    a = (off - 0.24 * (pick("pine offset", here, 32) - 0.5)).abs()
-    saw = 0.06 * torch.remainder(a * 14, 1.0)
-    return (size - a * size * 3.4 - saw).clamp(min=0) * (pick("pine there", here, 32) > 0.15).float()
-
-
-def towers(u: Tensor, content: Tensor) -> Tensor:
-    here, off = cells(u, content, 12, 5)
-    off = off.abs() * 12 / STREET
-    size = 0.6 + 1.9 * pick("tower", here, 32) ** 1.5
-    half = 0.30 + 0.17 * pick("tower width", here, 32)
-    spire = 0.25 * (off < 0.03).float() * (pick("spire", here, 32) > 0.6).float()
-    return (size + spire) * (off < half).float()
-
-
-def cacti(u: Tensor, content: Tensor) -> Tensor:
-    here, off = cells(u, content, 5, 2)
-    rock = (0.42 * pick("rock", here, 16) - (off.abs() - 0.05).clamp(min=0) ** 2 * 2.6).clamp(min=0)
-    trunk = 0.9 * (1 - (off / 0.075) ** 4).clamp(min=0) ** 0.25
-    arm = 0.62 * (1 - ((off - 0.19) / 0.05) ** 4).clamp(min=0) ** 0.25
-    return torch.where(pick("cactus", here, 16) > 0.45, torch.maximum(trunk, arm), rock)
-
-
 def sea(c: Canvas) -> None:
     sky(c, c.weight(c.s.light, LIGHTS, "night", "neon", "aurora"), 0.75 * torch.ones_like(c.s.time))
     skyline(c, "isle", -0.03, 0.10, 0.35, 0.8)
@@ -183,7 +152,7 @@ def desert(c: Canvas) -> None:
     wx, wz, reach, mask = ground(c, mix(sand, c.dark, 0.35), sand)
     ripple = torch.sin(wz * (2 * pi / ROAD) * 6 + 1.2 * torch.sin(wx * (2 * pi / STREET) * 2))
     c.lay(c.dark, smoothstep(0.2, 1.0, ripple) * mask * fading(reach, 1.5) * 0.30)
-    stand(c, cacti)
+    stand(c, SHAPES["desert"])
 
 
 def forest(c: Canvas) -> None:
@@ -196,7 +165,7 @@ def forest(c: Canvas) -> None:
     _, wz, reach, mask = ground(c, leaf * 0.9, mix(leaf, c.horizon, 0.25))
     bend = c.pan[:, None, :] * reach + 0.25 * torch.sin(wz * 2 * pi / ROAD)
     c.lay(mix(c.horizon, c.ground, 0.6), torch.exp(-((bend / 0.45) ** 4)) * mask * 0.55)
-    stand(c, pines, 0.7, leaf)
+    stand(c, SHAPES["forest"], 0.7, leaf)
 
 
 def _windows(c: Canvas) -> None:
@@ -227,7 +196,7 @@ def city(c: Canvas) -> None:
     c.lay(c.horizon, stripe[:, None, :] * mask * smoothstep(0.75, 0.0, -c.y)[:, :, None] * 0.28)
     lane = torch.exp(-((c.pan[:, None, :] * reach / 0.05) ** 2))
     c.lay(c.sun, lane * smoothstep(-0.1, 0.1, torch.sin(wz * 2 * pi / ROAD * 4)) * mask * 0.8)
-    stand(c, towers, 0.65)
+    stand(c, SHAPES["city"], 0.65)
     _windows(c)
 
 
@@ -238,7 +207,7 @@ def mountains(c: Canvas) -> None:
     _, _, _, mask = ground(c, mix(c.zenith, c.dark, 0.4), mix(c.middle, c.horizon, 0.25))
     y = (-c.y)[:, :, None] + 0.012 * torch.sin(c.y[:, :, None] * 120 + c.s.time[:, None, None] * 2 * pi / 4)
     c.lay(mix(c.middle, c.dark, 0.6), ((0.5 * peak[:, None, :] - y) * 40).clamp(0, 1) * mask * 0.6)
-    stand(c, lambda u, content: pines(u, content) * 0.45, 0.6)
+    stand(c, SHAPES["mountains"], 0.6)
 
 
 def space(c: Canvas) -> None:
@@ -265,15 +234,7 @@ def space(c: Canvas) -> None:
     wx, wz, reach, mask = ground(c, mix(c.dark, c.ground, 0.5), mix(c.ground, c.horizon, 0.45))
     pits = torch.sin(wz * 2 * pi / ROAD * 3) * torch.sin(wx * 2 * pi / STREET * 5)
     c.lay(c.dark, smoothstep(0.35, 0.9, pits) * mask * fading(reach, 1.6) * 0.55)
-    stand(c, lambda u, content: cacti(u, content).clamp(max=0.30), 0.5)
-
-
-def _blades(u: Tensor, content: Tensor) -> Tensor:
-    """Tall grass with flower heads."""
-    here, off = cells(u, content, 40, 7)
-    size = 0.16 + 0.22 * pick("blade", here, 40)
-    grass = (size - (off.abs() * 2.2)).clamp(min=0.05)
-    return torch.maximum(grass, 0.11 + 0.03 * torch.sin(u * 2 * pi / STREET * 9))
+    stand(c, SHAPES["space"], 0.5)
 
 
 def meadow(c: Canvas) -> None:
@@ -291,7 +252,7 @@ def meadow(c: Canvas) -> None:
     wx, wz, reach, mask = ground(c, mix(lush, c.dark, 0.30), mix(lush, c.horizon, 0.18))
     wind = torch.sin(wx * 2 * pi / STREET * 3 + wz * 2 * pi / ROAD * 2 + s.time[:, None, None] * 2 * pi / 4)
     c.lay(mix(lush, c.sun, 0.35), smoothstep(0.0, 1.0, wind) * mask * fading(reach, 1.6) * 0.35)
-    stand(c, _blades, 0.55, mix(lush * 0.55, c.dark, 0.25))
+    stand(c, SHAPES["meadow"], 0.55, mix(lush * 0.55, c.dark, 0.25))
     blossom = torch.stack(
         [mix(c.sun, torch.tensor(v, device=c.dev), 0.6) for v in ((1.0, 0.25, 0.35), (1.0, 0.8, 0.2))]
     )
@@ -323,13 +284,11 @@ def temple(c: Canvas) -> None:
     shine = torch.exp(-((c.rays.sun()[:, None, :] / 0.35) ** 2)) * smoothstep(0.0, 0.5, -c.y)[:, :, None]
     c.lay(c.sun, shine * mask * 0.35 * (1 - c.weight(s.light, LIGHTS, "storm"))[:, None, None])
     for p in reversed(c.rays.planes()):
-        _, off = cells(p.u, p.content, 5, 2)
-        up = p.height[:, :, None]
-        flare = 0.06 * smoothstep(0.14, 0.0, up) + 0.07 * smoothstep(1.50, 1.66, up)
-        half = 0.135 + flare - 0.012 * up
-        side = (off[:, None, :].abs() - half) / p.depth[:, :, None]
-        column = c.edge(side) * smoothstep(-0.01, 0.01, up) * smoothstep(1.70, 1.68, up)
-        beam = c.edge((up - 1.80).abs() / p.depth[:, :, None] - 0.115 / p.depth[:, :, None]).expand_as(column)
+        up, off = p.height[:, :, None], column_offset(p)
+        column = (
+            c.edge(column_side(p, off)) * smoothstep(-0.01, 0.01, up) * smoothstep(COLUMN_TOP, COLUMN_TOP - 0.02, up)
+        )
+        beam = c.edge(beam_side(p)).expand_as(column)
         front = (c.rays.front(0.35) * p.seen)[:, None, :]
         haze = ((1 - 1 / p.depth).clamp(min=0) ** 1.5 * 0.65)[:, :, None, None]
         flute = 0.5 + 0.5 * torch.cos(off * 2 * pi * 14)
@@ -366,14 +325,7 @@ def underwater(c: Canvas) -> None:
     web = smoothstep(0.75, 0.0, net.abs())
     c.lay(mix(top, c.sun, 0.6), web * mask * fading(reach, 1.5) * (0.42 + 0.2 * c.treble)[:, None, None])
 
-    def weed(u: Tensor, content: Tensor) -> Tensor:
-        here, off = cells(u, content, 14, 3)
-        size = 0.35 + 0.95 * pick("weed", here, 32) ** 1.4
-        coral = (0.36 * pick("coral", here, 16) - off**2 * 7 + 0.03 * torch.cos(off * 60)).clamp(min=0)
-        frond = size * (1 - (off.abs() / 0.10) ** 2).clamp(min=0) ** 0.5
-        return torch.where(pick("weed there", here, 32) > 0.5, frond, coral)
-
-    stand(c, weed, 0.9, mix(deep * 0.5, c.dark, 0.4))
+    stand(c, SHAPES["underwater"], 0.9, mix(deep * 0.5, c.dark, 0.4))
     field = specks(str(c.dev), "bubble", 70, 288, 512, 0, 2.0)
     c.lay(mix(top, c.sun, 0.6), sample(field, *c.rays.falling(*MOTES["bubbles"][0])) * 0.5)
 
@@ -408,7 +360,7 @@ def volcano(c: Canvas) -> None:
     seam = smoothstep(0.30, 0.0, crack.abs()) * mask * fading(reach, 2.0)
     c.lay(hot, (seam * pulse * 0.85 * glow).clamp(max=1))
     c.lay(white, (smoothstep(0.10, 0.0, crack.abs()) * mask * fading(reach, 1.4) * pulse * 0.8 * glow).clamp(max=1))
-    stand(c, lambda u, content: cacti(u, content).clamp(max=0.40) * 0.9, 0.35, rock * 0.6)
+    stand(c, SHAPES["volcano"], 0.35, rock * 0.6)
 
 
 SCENE_PAINTERS: dict[str, Callable[[Canvas], None]] = {
