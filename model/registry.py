@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GROUP = "worldjockey.worlds"
+OVER = "over"  # the option with which a world paints over another
+LIVE = "live"  # its choice for the live picture itself
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class WorldEntry:
     tried first. values: parameters for which it was trained; a show's own values override them. options: choices by
     name, the default first. further: weights that one choice ("decoder=full") needs. offline: the choices that are best
     where no frame has to be in time. attributes: what its prompts can say, by attribute, and its acts. embedded: the
-    weight files that come with the package. torch: whether it computes with torch, whose import takes seconds.
+    weight files that come with the package. torch: whether it computes with torch, whose import takes seconds. paints:
+    whether it can paint over another world, or over the live picture: with the option over=<that world> or over=live.
     """
 
     name: str
@@ -79,6 +82,7 @@ class WorldEntry:
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     embedded: tuple[Path, ...] = ()
     torch: bool = True
+    paints: bool = False
 
     def needs(self, options: Mapping[str, str]) -> tuple[Source, ...]:
         """The weights needed to open it with these options."""
@@ -146,7 +150,7 @@ BUILTIN_WORLDS = (
         "Stability AI Community License (free below 1 M$ of revenue a year); MIT for the decoder",
         "https://stability.ai/community-license-agreement", 4.0,
         "55-60/s at 512x512 on an RTX 4090 with TensorRT (github.com/olegchomp/TouchDiffusion)", 10,
-        devices=("cuda", "mps"),
+        devices=("cuda", "mps"), paints=True,
     ),
     _family(
         "wan-1.3b-self-forcing", sources.SELF_FORCING,
@@ -264,10 +268,15 @@ def load(name: str = "nano", *, device: str = "auto", aspect: float | None = Non
     return _open(entry, Opening(name, home(), device, aspect, options))
 
 
+def driver_of(model: str) -> str:
+    """The world over which another paints ("turbo:over=nano" -> "nano"); empty where it does not."""
+    return split_options(model)[1].get(OVER, "")
+
+
 def attributes_of(model: str) -> Mapping[str, tuple[str, ...]]:
     """What a world's prompts can say, by attribute, and its acts; empty for a world of another package, which is not
     imported here, and for one whose prompts are free."""
-    entry = _builtin(model)
+    entry = _builtin(driver_of(model) or model)
     return entry.attributes if entry else {}
 
 
@@ -291,9 +300,10 @@ def weights_digest(model: str) -> str:
 
 def check_options(entry: WorldEntry, options: Mapping[str, str]) -> None:
     """Raises ValueError, with the possible choices, for an option or choice that a world does not have."""
-    there = "; ".join(f"{name}={' or '.join(choices)}" for name, choices in entry.options.items())
+    offered = {**entry.options, **({OVER: (*worlds(), LIVE)} if entry.paints else {})}
+    there = "; ".join(f"{name}={' or '.join(choices)}" for name, choices in offered.items())
     for name, choice in options.items():
-        if choice not in entry.options.get(name, ()):
+        if choice not in offered.get(name, ()):
             raise ValueError(f"{entry.name} has no option {name}={choice}: it has {there or 'none'}")
 
 
@@ -303,6 +313,16 @@ def check(model: str) -> None:
     entry = entry_for(model)
     if not isinstance(entry.open, partial):
         check_options(entry, split_options(model)[1])
+
+
+def _painted(driver: str, painter: World, opening: Opening) -> World:
+    """A painter over the world of that name, or over the live picture."""
+    from .painting.live_picture import LivePicture
+    from .painting.painted import Painted
+
+    if driver == LIVE:
+        return Painted(LivePicture(), painter)
+    return Painted(load(lightest(driver), device=opening.device, aspect=opening.aspect), painter)
 
 
 def _open(entry: WorldEntry, opening: Opening) -> World:
@@ -315,6 +335,10 @@ def _open(entry: WorldEntry, opening: Opening) -> World:
             f"{entry.name} has no weights on this machine ({gone[0]} is missing in {opening.root}): "
             f"wj weights get {entry.name}{f':{chosen}' if chosen else ''}"
         )
+    driver = opening.options.get(OVER, "")
+    if driver:
+        rest = {name: choice for name, choice in opening.options.items() if name != OVER}
+        return _painted(driver, _open(entry, replace(opening, options=rest)), opening)
     logger.info("opening %s from %s on device %s", opening.name, entry.package, opening.device)
     try:
         return entry.open(opening)

@@ -7,7 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LAYERS = {
     "node": "__main__, cli, measure, session, remote, control | world | output | compat, show, ipc, timing, parameters",
-    "model": "__init__, train, evaluate, registry, nano | worlds, stage | spec | errors | devices | weights_store",
+    "model": "__init__, train, evaluate, registry, nano | worlds, painting, "
+    "stage | spec | errors | devices | weights_store",
 }
 RANKS = {top: {room: -n for n, tier in enumerate(text.split(", ")) for room in tier.split(" | ")}
          for top, text in LAYERS.items()}  # fmt: skip
