@@ -1,10 +1,12 @@
 """The checkout's `wj` script, with an environment whose Python only writes down what it is asked."""
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -110,3 +112,36 @@ def test_an_environment_that_is_broken_is_made_anew(checkout):
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.stdout == f"venv --clear {checkout.venv}\n"
     assert result.returncode == 2  # the stand-in cannot install
+
+
+def with_gpu(checkout: Checkout, answer: str) -> str:
+    """A PATH on which `nvidia-smi` answers that."""
+    folder = checkout.root.parent / "smi"
+    folder.mkdir(exist_ok=True)
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\necho '{answer}'\n")
+    (folder / "nvidia-smi").chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("answer", ["550.54.14, 8.6", "580.95.05, 6.1"])
+def test_an_old_driver_or_gpu_gets_the_torch_that_still_has_kernels_for_it(checkout, answer):
+    checkout.run("play", PATH=with_gpu(checkout, answer))
+    torch, rest = checkout.installed
+    pin = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
+    assert torch.endswith(f"constraints.txt {pin}+cu126 --extra-index-url https://download.pytorch.org/whl/cu126")
+    assert rest.endswith(f"-e {checkout.root}[dev]")
+
+
+@pytest.mark.parametrize("answer", ["580.95.05, 8.9", "570.10, 12.0", "", "NVIDIA-SMI has failed"])
+def test_any_other_machine_gets_the_torch_of_pypi(checkout, answer):
+    checkout.run("play", PATH=with_gpu(checkout, answer))
+    assert len(checkout.installed) == 1
+
+
+def test_windows_gets_torch_with_cuda_where_there_is_a_gpu_for_it(checkout, monkeypatch):
+    script = runpy.run_path(str(ROOT / "wj"), run_name="wj")
+    build = script["torch_build"]
+    monkeypatch.setitem(build.__globals__, "os", SimpleNamespace(name="nt"))
+    for answer, found in (("581.29, 8.9", "cu130"), ("560.94, 8.9", "cu126"), ("", "")):
+        monkeypatch.setenv("PATH", with_gpu(checkout, answer))
+        assert build() == found

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from typing import Literal
 SHARED_MEMORY_BYTES = 128 << 20  # two rings of 1080p RGBA frames and the mailbox, with a margin
 WEIGHTS_FILE = "nano.safetensors"
 REINSTALL = "pip install --force-reinstall worldjockey"
-INSTALL_TORCH = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl"
-OLDEST_CUDA, USUAL_CUDA, NEWEST_CUDA = "cu126", "cu128", "cu130"  # builds of torch: cu126 has kernels for older GPUs
+TORCH_INDEX = "https://download.pytorch.org/whl"
+# PyTorch's own builds of 2.12 to 2.14. cu126 is for drivers older than CUDA 13, and for GPUs that CUDA 13 left behind.
+OLDER_CUDA, USUAL_CUDA = "cu126", "cu130"
+USUAL_DRIVER, OLDEST_GPU = 580, (7, 5)  # that CUDA 13 needs
 REINSTALL_AV = "pip install --force-reinstall av"
 
 
@@ -109,9 +112,25 @@ def torch() -> Check:
     if mps and mps.is_available():
         return Check("torch", "ok", f"{found.__version__}, MPS")
     if shutil.which("nvidia-smi"):
-        driver = getattr(found._C, "_cuda_getDriverVersion", lambda: 0)()
-        return without_cuda(found.__version__, found.version.cuda, driver)
+        return without_cuda(found.__version__, found.version.cuda, *nvidia())
     return Check("torch", "ok", f"{found.__version__}, CPU only")
+
+
+def nvidia() -> tuple[int, tuple[int, int]]:
+    """The version of the NVIDIA driver, as 580, and the compute capability of the first GPU; zeros where `nvidia-smi`
+    does not answer."""
+    command = ["nvidia-smi", "--query-gpu=driver_version,compute_cap", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
+        driver, capability = answer.splitlines()[0].split(",")
+        major, minor = capability.strip().split(".")
+        return int(driver.split(".")[0]), (int(major), int(minor))
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return 0, (0, 0)
+
+
+def install_torch(version: str, build: str) -> str:
+    return f"pip install torch=={version.partition('+')[0]}+{build} --extra-index-url {TORCH_INDEX}/{build}"
 
 
 def has_kernels(capability: tuple[int, int], built_for: Sequence[str]) -> bool:
@@ -135,24 +154,28 @@ def without_kernels(version: str, name: str, capability: tuple[int, int], built_
     architectures = [int(entry.partition("_")[2].rstrip("af")) for entry in built_for if entry.startswith("sm_")]
     newer = capability[0] * 10 + capability[1] > max(architectures, default=0)
     detail = f"{version} has no kernels for {name} (sm_{capability[0]}{capability[1]}), so the world runs on the CPU"
-    return Check("torch", "note", detail, f"{INSTALL_TORCH}/{NEWEST_CUDA if newer else OLDEST_CUDA}")
+    fix = "pip install --upgrade torch" if newer else install_torch(version, OLDER_CUDA)
+    return Check("torch", "note", detail, fix)
 
 
-def without_cuda(version: str, built_for: str | None, driver: int) -> Check:
+def without_cuda(version: str, built_for: str | None, driver: int, capability: tuple[int, int]) -> Check:
     """An NVIDIA driver is installed, and torch has no GPU.
 
-    built_for: the CUDA version of this torch build, None for one for the CPU. driver: the newest CUDA version that the
-    driver supports, as 12040 for 12.4; 0 if unknown.
+    built_for: the CUDA version of this torch build, None for one for the CPU. driver, capability: as `nvidia` finds
+    them.
     """
-    if built_for is None:
+    older = 0 < driver < USUAL_DRIVER
+    if older and capability >= (10, 0):
+        detail = f"the NVIDIA driver {driver} is too old for this GPU and {version}"
+        return Check("torch", "note", detail, f"update it to {USUAL_DRIVER} or newer: https://www.nvidia.com/drivers")
+    build = OLDER_CUDA if older or (0, 0) < capability < OLDEST_GPU else USUAL_CUDA
+    if built_for is None:  # on Windows, PyPI has no other
         detail = f"{version} was built for the CPU only, although an NVIDIA driver is installed"
-        return Check("torch", "note", detail, f"{INSTALL_TORCH}/{USUAL_CUDA}")
-    major, minor = (int(part) for part in built_for.split(".")[:2])
-    if 0 < driver < major * 1000 + minor * 10:
-        detail = f"the NVIDIA driver is too old for {version}: it supports CUDA {driver // 1000}.{driver % 1000 // 10}"
-        return Check(
-            "torch", "note", f"{detail}, and {built_for} is needed", "update it: https://www.nvidia.com/drivers"
-        )
+        return Check("torch", "note", detail, install_torch(version, build))
+    if older and int(built_for.split(".")[0]) >= 13:
+        detail = f"the NVIDIA driver {driver} is too old for {version}, which was built for CUDA {built_for}"
+        fix = f"update the driver to {USUAL_DRIVER} or newer (https://www.nvidia.com/drivers), or keep it and run "
+        return Check("torch", "note", detail, fix + install_torch(version, OLDER_CUDA))
     fix = "restart the computer; if `nvidia-smi` shows an error after that, install the NVIDIA driver again"
     return Check("torch", "note", f"{version} finds no GPU, although an NVIDIA driver is installed", fix)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from worldjockey.node.measure.doctor import has_kernels, without_cuda, without_kernels
+from worldjockey.node.measure.doctor import has_kernels, nvidia, without_cuda, without_kernels
 
 BUILT_FOR = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
 
@@ -22,19 +22,42 @@ def test_a_gpu_has_kernels_of_its_own_generation_or_of_ptx(
     assert has_kernels(capability, built_for) == there
 
 
-def test_three_findings_have_three_fixes() -> None:
-    old_driver = without_cuda("2.13", "12.8", 11040)
-    cpu_build = without_cuda("2.13+cpu", None, 12080)
-    no_kernels = without_kernels("2.13", "GTX 1080", (6, 1), BUILT_FOR)
-    too_new = without_kernels("2.13", "RTX 9090", (13, 0), BUILT_FOR)
-    unseen = without_cuda("2.13", "12.8", 12080)
-    assert "supports CUDA 11.4, and 12.8 is needed" in old_driver.detail
-    assert "nvidia.com/drivers" in old_driver.fix
-    assert "built for the CPU only" in cpu_build.detail
-    assert "--index-url" in cpu_build.fix
+def test_what_keeps_torch_from_a_gpu_is_told_apart_and_has_its_own_fix() -> None:
+    old_driver = without_cuda("2.13.0+cu130", "13.0", 550, (8, 6))
+    new_card = without_cuda("2.13.0+cu130", "13.0", 570, (12, 0))
+    cpu_build = without_cuda("2.13.0+cpu", None, 580, (8, 9))
+    cpu_build_and_old_driver = without_cuda("2.13.0", None, 550, (8, 9))
+    cpu_build_and_old_card = without_cuda("2.13.0", None, 580, (6, 1))
+    no_kernels = without_kernels("2.13.0", "GTX 1080", (6, 1), BUILT_FOR)
+    too_new = without_kernels("2.13.0", "RTX 9090", (13, 0), BUILT_FOR)
+    unseen = without_cuda("2.13.0", "13.0", 580, (8, 6))
+    assert "550 is too old" in old_driver.detail
+    assert "580 or newer" in old_driver.fix
+    assert old_driver.fix.endswith("torch==2.13.0+cu126 --extra-index-url https://download.pytorch.org/whl/cu126")
+    assert "580 or newer" in new_card.fix
+    assert "cu126" not in new_card.fix, "that build has no kernels for it"
+    for check, build in ((cpu_build, "cu130"), (cpu_build_and_old_driver, "cu126"), (cpu_build_and_old_card, "cu126")):
+        assert "built for the CPU only" in check.detail
+        assert check.fix.endswith(f"torch==2.13.0+{build} --extra-index-url https://download.pytorch.org/whl/{build}")
     assert "no kernels for GTX 1080 (sm_61)" in no_kernels.detail
-    assert (no_kernels.fix[-5:], too_new.fix[-5:]) == ("cu126", "cu130")
+    assert "torch==2.13.0+cu126" in no_kernels.fix
+    assert "--upgrade" in too_new.fix
     assert "nvidia-smi" in unseen.fix
-    checks = (old_driver, cpu_build, no_kernels, too_new, unseen)
-    assert len({check.fix for check in checks}) == 5
-    assert {check.state for check in checks} == {"note"}
+    assert without_cuda("2.13.0", "13.0", 0, (0, 0)) == unseen, "where nvidia-smi does not answer"
+    assert {check.state for check in (old_driver, cpu_build, no_kernels, too_new, unseen)} == {"note"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("580.95.05, 8.9", (580, (8, 9))), ("552.44, 12.0\n552.44, 8.6", (552, (12, 0))), ("", (0, (0, 0))),
+        ('Field "compute_cap" is not a valid field to query.', (0, (0, 0))),
+    ],
+)  # fmt: skip
+def test_the_driver_and_the_gpu_are_asked_of_nvidia_smi(tmp_path, monkeypatch, answer: str, found) -> None:
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho '{answer}'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert nvidia() == found
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert nvidia() == (0, (0, 0))
