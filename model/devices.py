@@ -40,11 +40,20 @@ def open_on_first(wanted: str, open_world: Callable[[str], T], works: Callable[[
     return open_world(last)
 
 
+def computes(kind: str) -> bool:
+    """Whether a device can do a sum. CUDA can be there and yet have no kernels in this torch for an older card."""
+    try:
+        return int((torch.zeros(1, device=kind) + 1).item()) == 1
+    except RuntimeError as error:
+        logger.warning("%s cannot compute with this torch, the next device is taken: %s", kind, error)
+        return False
+
+
 def choose_device(wanted: str) -> torch.device:
-    """The device named `wanted`; "auto" takes CUDA, then MPS, then the CPU. Raises ValueError where the machine has no
-    such device."""
+    """The device named `wanted`; "auto" takes the first that computes of CUDA, MPS and the CPU. Raises ValueError where
+    the machine has no such device."""
     if wanted == "auto":
-        return torch.device(available()[0])
+        return torch.device(next(kind for kind in available() if kind == "cpu" or computes(kind)))
     try:
         device = torch.device(wanted)
         torch.zeros(1, device=device)

@@ -273,6 +273,13 @@ def driver_of(model: str) -> str:
     return split_options(model)[1].get(OVER, "")
 
 
+def auto_device() -> str:
+    """The kind of device that "auto" takes for most worlds: the fastest that computes with this torch. Loads torch."""
+    from .devices import choose_device
+
+    return choose_device("auto").type
+
+
 def attributes_of(model: str) -> Mapping[str, tuple[str, ...]]:
     """What a world's prompts can say, by attribute, and its acts; empty for a world of another package, which is not
     imported here, and for one whose prompts are free."""

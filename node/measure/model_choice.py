@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from worldjockey.model.registry import BUILTIN_WORLDS, WorldEntry, preset_values
+from worldjockey.model.registry import BUILTIN_WORLDS, WorldEntry, auto_device, preset_values
 from worldjockey.model.weights_store import home, missing
 
 from ..ipc.process import SPAWN, exit_now, init_child
@@ -49,9 +49,7 @@ def _send_machine(pipe: Any, device: str) -> None:
     try:
         import torch
 
-        mps = getattr(torch.backends, "mps", None)
-        auto = "cuda" if torch.cuda.is_available() else "mps" if mps and mps.is_available() else "cpu"
-        chosen = torch.device(auto if device == "auto" else device)
+        chosen = torch.device(auto_device() if device == "auto" else device)
         if chosen.type == "cuda":
             has = torch.cuda.get_device_properties(chosen)
             pipe.send(Machine("cuda", round(has.total_memory / 1e9, 1), has.name))

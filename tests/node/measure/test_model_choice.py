@@ -161,6 +161,7 @@ def test_an_apple_gpu_has_what_torch_recommends(monkeypatch):
     monkeypatch.setattr(model_choice, "init_child", lambda: None)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 22_906_503_168)
+    monkeypatch.setattr("worldjockey.model.devices.computes", lambda kind: True)
     assert described() == Machine("mps", 22.9, "Apple GPU")
     assert doctor.torch().detail.endswith("MPS")
 
