@@ -6,9 +6,9 @@ near those of a frame that is drawn from noise alone for the same prompt (`laten
 
 As `Controls.strength` rises to a half, a live image (`Controls.live`) replaces the last frame, and from there on the
 live image is changed less and less. Where it is known how the live image moved (`Controls.motion`), the last frame
-moves with it instead of with the camera. The noise drifts slowly instead of being sampled for each frame, so that a
-still scene does not flicker; `energy` makes it drift faster. The checkpoint has no acts, audio or guidance: those
-controls change nothing.
+and its noise move with it instead of with the camera. The noise drifts slowly instead of being sampled for each frame,
+so that a still scene does not flicker; `energy` makes it drift faster. The checkpoint has no acts, audio or guidance:
+those controls change nothing.
 
 Where the world is too slow, it draws smaller images of the same shape and continues from its last one. Its only memory
 is that image, so the size can change without a cut.
@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..devices import choose_device, upload
+from ..painting.carried_noise import CarriedNoise
 from ..spec import Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from .crop import cover
 from .latent_statistics import LatentStatistics
@@ -206,7 +207,7 @@ class Turbo:
 
     def reset(self, seed: int) -> None:
         self._random.manual_seed(seed)
-        self._noise: Tensor | None = None
+        self._noise: CarriedNoise | None = None
         self._latents: Tensor | None = None  # of the last frame, clean, float32
         self._reference: LatentStatistics | None = None  # of a frame drawn from noise alone, for these tokens
         self._looked_up: Array | None = None
@@ -291,17 +292,22 @@ class Turbo:
 
     def _drift(self, controls: Controls) -> Tensor:
         """The noise, float32 on the host, moved a little towards a new sample: its variance stays the same, and the
-        distance depends on the time passed, not on the number of steps. A smaller image takes the same noise without
+        distance depends on the time passed, not on the number of steps. It moves with the live picture, so that what is
+        drawn from it stays on the things. A smaller image takes the same noise without
         some rows and columns."""
-        fresh = torch.randn(self._noisy, generator=self._random)
         if self._noise is None:
-            self._noise = fresh
+            self._noise = CarriedNoise(*self._noisy[1:], self._random)
         else:
             rate = DRIFT + (STIRRED - DRIFT) * min(max(controls.energy, 0.0), 1.0)
-            kept = math.exp(-rate * controls.dt)
-            self._noise = kept * self._noise + math.sqrt(1 - kept**2) * fresh
+            self._noise.forget(1 - math.exp(-2 * rate * controls.dt))
+            if controls.live is not None and controls.motion is not None:
+                rows, columns = controls.motion.shape[:2]
+                way, known = motion_of(
+                    torch.from_numpy(controls.motion), rows, columns, self._spec.width, self._spec.height
+                )
+                self._noise.move(way.masked_fill(~known, torch.nan)[0].permute(1, 2, 0))
         latents = [n * SIZE_EIGHTHS[self._level] // SIZE_EIGHTHS[0] for n in self._noisy[2:]]
-        return F.interpolate(self._noise, latents, mode="nearest-exact")
+        return F.interpolate(self._noise.latents, latents, mode="nearest-exact")
 
     def _shaped(self, x: Tensor) -> Tensor:
         """As the networks are compiled to take it."""
@@ -324,7 +330,8 @@ class Turbo:
         return x
 
     def snapshot(self) -> WorldState:
-        return WorldState({"turbo": self._noisy, "latents": self._latents, "noise": self._noise,
+        return WorldState({"turbo": self._noisy, "latents": self._latents,
+                           "noise": None if self._noise is None else self._noise.state(),
                            "reference": (self._reference, self._looked_up, self._since),
                            "random": self._random.get_state()})  # fmt: skip
 
@@ -332,6 +339,9 @@ class Turbo:
         """Raises ValueError for another world's snapshot. An image of another size is resized."""
         if state.data.get("turbo") != self._noisy:
             raise ValueError(f"this snapshot is not of a turbo of {self._spec.width}x{self._spec.height}")
-        self._latents, self._noise = state.data["latents"], state.data["noise"]
+        self._latents, self._noise = state.data["latents"], None
+        if state.data["noise"] is not None:
+            self._noise = CarriedNoise(*self._noisy[1:], self._random)
+            self._noise.restore(state.data["noise"])
         self._reference, self._looked_up, self._since = state.data["reference"]
         self._random.set_state(state.data["random"])

@@ -10,7 +10,7 @@ ROWS, COLUMNS = 24, 32
 
 @pytest.fixture
 def noise():
-    return CarriedNoise(4, ROWS, COLUMNS, torch.Generator().manual_seed(0), torch.device("cpu"))
+    return CarriedNoise(4, ROWS, COLUMNS, torch.Generator().manual_seed(0))
 
 
 def everywhere(right, down):
@@ -41,7 +41,7 @@ def test_it_arrives_where_the_picture_moved_however_slowly(noise, steps):
 def test_it_stays_on_a_still_picture(noise):
     before = noise.latents
     noise.move(everywhere(0, 0))
-    assert torch.equal(noise.latents, before)
+    assert torch.allclose(noise.latents, before, atol=1e-5)
 
 
 @pytest.mark.parametrize("motion", [growing(0.02), growing(-0.02), everywhere(0.3, -0.2)], ids=["in", "out", "aside"])
@@ -63,7 +63,7 @@ def test_what_was_not_there_is_new(noise):
     motion[:, : COLUMNS // 2] = torch.nan
     noise.move(motion)
     half = COLUMNS // 2
-    assert torch.equal(noise.latents[..., half + 1 :], before[..., half + 1 :])
+    assert torch.allclose(noise.latents[..., half + 1 :], before[..., half + 1 :], atol=1e-5)
     assert abs(likeness(noise.latents[..., : half - 1], before[..., : half - 1])) < 0.15
 
 
@@ -73,6 +73,6 @@ def test_it_forgets_by_shares_and_goes_on_from_a_state(noise):
     assert likeness(noise.latents, before) == pytest.approx(0.5**0.5, abs=0.05)
     noise.restore(state)
     assert torch.equal(noise.latents, before)
-    other = CarriedNoise(4, 8, 8, torch.Generator(), torch.device("cpu"))
+    other = CarriedNoise(4, 8, 8, torch.Generator())
     with pytest.raises(ValueError, match="another size"):
         other.restore(state)

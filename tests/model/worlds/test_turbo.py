@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -525,3 +526,18 @@ def test_half_precision_as_on_a_gpu_draws_the_same(world):
     going_on = half.step(controls)
     half.restore(kept)
     assert torch.equal(half.step(controls), going_on)
+
+
+def test_noise_stays_on_what_a_live_picture_shows(world):
+    """A picture that moves by a whole latent carries its noise along; the screen's noise does not stay."""
+    rows, columns = world._noisy[2:]
+    live = np.zeros((rows * 8, columns * 8, 3), np.uint8)
+    motion = np.zeros((rows, columns, 2), np.float32)
+    motion[..., 0] = 1 / columns
+    tokens = world.encode(Prompt("a wall")).values
+    still = Controls(tokens, dt=1e-6, live=live, motion=0 * motion)
+    first = world._drift(still)
+    assert torch.allclose(world._drift(still), first, atol=1e-2)
+    moved_on = world._drift(replace(still, motion=motion))
+    assert torch.allclose(moved_on[..., 1:], first[..., :-1], atol=1e-2)
+    assert float((moved_on - first).abs().mean()) > 0.5
