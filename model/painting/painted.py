@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 LIGHT = 16  # pixels across which a change of light is carried over
 HOLES = 4  # how many of these a hole may be wide
 KNOWN = 0.4  # share of a coarse cell that must be known for its own mean to count
+RATE_PAINTINGS, RATE_S = 64, 3.0  # of which the rate of paintings is taken
 WAIT_FRAMES = 0.9  # of a frame's time that a step may take while it waits for the painter
 
 
@@ -95,6 +97,7 @@ class Painted:
         self._shapes: tuple[tuple[int, int], tuple[int, int]] | None = None
         self.timings: dict[str, float] = {}
         self.painted = 0  # paintings so far
+        self._painted_at: deque[float] = deque(maxlen=RATE_PAINTINGS)
         self._working: Future[tuple[Tensor, WorldState, float]] | None = None
         self._forget()
 
@@ -115,6 +118,12 @@ class Painted:
     @property
     def message(self) -> str:
         return next((m for world in (self.painter, self.driver) if (m := getattr(world, "message", ""))), "")
+
+    @property
+    def painted_fps(self) -> float:
+        """Paintings a second, of late. All other frames are carried."""
+        recent = [at for at in self._painted_at if time.monotonic() - at < RATE_S]
+        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
 
     def set_quality(self, level: int) -> None:
         """The painter's."""
@@ -163,6 +172,7 @@ class Painted:
         drawn = time.perf_counter()
         self.timings = {"step_ms": (drawn - begin) * 1e3}
         if controls.paint <= 0:
+            self._painting = None
             return self._frames(picture.image, alpha)
         self._collect()
         if self._working is None:
@@ -228,6 +238,7 @@ class Painted:
             raise
         self._working = self._subject = None
         self._painter_state, self.painted = state, self.painted + 1
+        self._painted_at.append(time.monotonic())
         self._painting = replace(subject, painted=painted)
         self.timings["paint_ms"] = took
 

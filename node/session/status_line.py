@@ -35,8 +35,9 @@ def delivery_errors(outputs: Mapping[str, Any]) -> list[str]:
 def line(world: Mapping[str, Any], clock: Mapping[str, Any], outputs: Mapping[str, Any]) -> str:
     """The live status, one line."""
     delay = latency(outputs)
+    painted = f", painted {world['painted_fps']:.1f}" if world.get("painted_fps") else ""
     parts = [
-        f"world {world.get('state', 'opening')} {world.get('fps', 0):.1f} fps",
+        f"world {world.get('state', 'opening')} {world.get('fps', 0):.1f} fps{painted}",
         f"control to frame {delay['p50']:.0f}/{delay['p95']:.0f} ms",
         f"{clock.get('ticks', 0)} sent, {clock.get('late', 0)} late, {clock.get('missed', 0)} missed",
     ]

@@ -16,7 +16,19 @@ from ..timing.schedule import Waiting
 from ..timing.tempo import Line
 from .report import tally
 
-WORLD_FACTS = ("state", "fps", "wanted_fps", "runtime", "quality", "message", "restarts", "width", "height", "unread")
+WORLD_FACTS = (
+    "state",
+    "fps",
+    "wanted_fps",
+    "painted_fps",
+    "runtime",
+    "quality",
+    "message",
+    "restarts",
+    "width",
+    "height",
+    "unread",
+)
 CLOCK_FACTS = ("ticks", "late", "missed", "worst_ms")
 NO_PREVIEW = {"state": "off", "fps": 0.0, "message": ""}
 Parts = dict[str, Callable[[], Any]]

@@ -268,6 +268,11 @@ class WorldStepper:
         )
 
 
+def _paintings(world: Any) -> dict[str, float]:
+    """Of a world that paints over another: paintings a second. Its other frames are carried along the motion."""
+    return {"painted_fps": round(world.painted_fps, 2)} if hasattr(world, "painted_fps") else {}
+
+
 def _free_gpu_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
@@ -402,6 +407,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
             "unread": stepper.encoder.unread,
             "cues_to_encode": stepper.encoder.waiting,
             **{key: percentiles(values) for key, values in timings.items()},
+            **_paintings(stepper.world),
             **(preview.status() if preview else {}),
         })  # fmt: skip
         return True

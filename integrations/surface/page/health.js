@@ -82,7 +82,7 @@ export function Health() {
     <p class=${cls('verdict', grade.value.grade)}>${grade.value.why}</p>
     <ul class="problems" aria-label="what else is wrong">${problems.value.slice(1).map(({ grade, why }) => html`<li class=${grade}>${why}</li>`)}</ul>
     <h3>World</h3><${Table} rows=${[
-      ['state', `${world.state ?? '–'}${world.message ? `: ${world.message}` : ''}`], ['speed', `${number(world.fps, 1)} of ${number(world.wanted_fps, 1)} fps`],
+      ['state', `${world.state ?? '–'}${world.message ? `: ${world.message}` : ''}`], ['speed', `${number(world.fps, 1)} of ${number(world.wanted_fps, 1)} fps${world.painted_fps ? `, painted ${number(world.painted_fps, 1)}` : ''}`],
       ['model', [world.model || show.value.model, world.runtime].filter(Boolean).join(', ')], ['quality', world.quality ?? '–'], ['restarts', number(world.restarts)],
       ['preview', `${preview.state}${preview.fps ? `, ${number(preview.fps, 1)} fps` : ''}${preview.message ? `: ${preview.message}` : ''}`],
     ]} />

@@ -246,3 +246,17 @@ def test_only_worlds_that_paint_paint_over_another():
         load("nano:over=testcard")
     with pytest.raises(ValueError, match=r"turbo has no option over=tuesday.*nano.*live"):
         load("turbo:over=tuesday")
+
+
+def test_paintings_are_counted_apart_from_frames():
+    painter = Sketch()
+    world = Painted(TestCard(), painter, wait=0.0)
+    painter.may_paint.clear()
+    for _ in range(5):
+        one(world)
+    assert world.painted_fps == 0
+    painter.may_paint.set()
+    world._wait = PATIENCE_S
+    for _ in range(5):
+        one(world)
+    assert world.painted_fps > 0
