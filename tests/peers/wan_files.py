@@ -55,7 +55,9 @@ def full_decoder(width: int = 8) -> dict[str, torch.Tensor]:
     fit_flashdreams("cpu")
     from flashdreams.recipes.wan.autoencoder.vae import CausalConv3d, Decoder3d
 
-    weights = {f"decoder.{k}": v for k, v in _spread(Decoder3d(dim=width, z_dim=16)).items()}
+    # As `_video_vae` of Wan 2.1 builds it: temperal_downsample=[False, True, True], reversed for the decoder.
+    made = Decoder3d(dim=width, z_dim=16, temperal_upsample=(True, True, False))
+    weights = {f"decoder.{k}": v for k, v in _spread(made).items()}
     return weights | {f"conv2.{k}": v for k, v in _spread(CausalConv3d(16, 16, 1)).items()}
 
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from .kernels import fit_flashdreams
 
+TIME_DOUBLINGS = (True, True, False)  # of the full decoder's three doublings in space, which also double the frames
+
 
 class StreamDecoder:
     """Base class of both decoders. compiled: by torch.compile; graphed: as a CUDA graph; both for CUDA alone."""
@@ -117,7 +119,9 @@ class FullDecoder(StreamDecoder):
         from flashdreams.recipes.wan.autoencoder.vae import CausalConv3d, Decoder3d, Resample
 
         with torch.device("meta"):
-            net = Decoder3d(dim=len(_known(weights, "decoder.conv1.weight")) // 4, z_dim=16)
+            net = Decoder3d(
+                dim=len(_known(weights, "decoder.conv1.weight")) // 4, z_dim=16, temperal_upsample=TIME_DOUBLINGS
+            )
         for module in net.modules():
             if isinstance(module, Resample) and module.mode == "upsample3d":
                 module.__dict__["_upsample3d_step"] = partial(_upsample, module)

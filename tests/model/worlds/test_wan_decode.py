@@ -94,3 +94,14 @@ def test_weights_of_something_else_are_refused():
         TinyDecoder({"encoder.0.weight": torch.zeros(1)}, ROWS, COLUMNS, CPU)
     with pytest.raises(ValueError, match="not the decoder's weights"):
         FullDecoder({"decoder.conv1.weight": torch.zeros(32, 16, 3, 3, 3)}, CPU)
+
+
+def test_the_full_decoder_reads_the_names_of_the_published_file():
+    """Wan2.1_VAE.pth doubles time at upsamples 3 and 7, and at 11 only space."""
+    weights = wan_files.full_decoder()
+    timed = sorted(name for name in weights if name.endswith("time_conv.weight"))
+    assert timed == ["decoder.upsamples.3.time_conv.weight", "decoder.upsamples.7.time_conv.weight"]
+    decoder = FullDecoder(weights, CPU)
+    assert [len(decoder(z)) for z in LATENTS[:3]] == [1, 4, 4]
+    named = {f"decoder.{name}" for name, _ in decoder.net.named_parameters()} | {"conv2.weight", "conv2.bias"}
+    assert named == set(weights), "every tensor of the file is used, and no other is needed"
