@@ -57,8 +57,8 @@ class WorldEntry:
     them, "" for none. weights: the files that `wj weights get` fetches. terms: the licence's address. memory: GB on the
     device. rate: frames a second as published, with the source. rank: position in lists. devices: the kinds it supports
     ("cuda", "mps", "cpu"); a world without any is never chosen automatically, and among the others the highest rank is
-    tried first. values: parameters for which it was trained; a show's own values override them. options: choices by
-    name, the default first. further: weights that one choice ("decoder=full") needs. offline: the choices that are best
+    tried first. note: what a performer should know before choosing it. values: parameters for which it was trained; a
+    show's own values override them. options: choices by name, the default first. further: weights that one choice ("decoder=full") needs. offline: the choices that are best
     where no frame has to be in time. attributes: what its prompts can say, by attribute, and its acts. embedded: the
     weight files that come with the package. torch: whether it computes with torch, whose import takes seconds. paints:
     whether it can paint over another world, or over the live picture: with the option over=<that world> or over=live.
@@ -73,6 +73,7 @@ class WorldEntry:
     memory: float = 0.0
     rate: str = ""
     rank: int = 100
+    note: str = ""
     package: str = "worldjockey"
     devices: tuple[str, ...] = ()
     values: Mapping[str, float | str] = field(default_factory=dict)
@@ -128,13 +129,18 @@ def _wan(opening: Opening) -> World:
     return Wan.load(opening.name, opening.root, opening.device, opening.aspect, **options)
 
 
-def _family(name: str, network: Source, licence: str, rate: str, rank: int, switch: str = "swap") -> WorldEntry:
+MADE_FOR_5S = "trained on clips of 5 s, and drifts when it plays for longer; LongLive does not"
+
+
+def _family(
+    name: str, network: Source, licence: str, rate: str, rank: int, switch: str = "swap", note: str = MADE_FOR_5S
+) -> WorldEntry:
     """A member of the causal Wan family. switch: how it was trained to treat its cache at a new prompt."""
     return WorldEntry(
         name, _wan, "wan", (network, sources.WAN_TEXT, sources.WAN_DECODER), licence,
         f"https://huggingface.co/{network.repository}", 24.0, rate, rank, devices=("cuda",), values={"steps": 4},
         options={"switch": (switch, "recache" if switch == "swap" else "swap"), "decoder": ("tiny", "full")},
-        further={"decoder=full": (sources.WAN_FULL_DECODER,)},
+        further={"decoder=full": (sources.WAN_FULL_DECODER,)}, note=note,
     )  # fmt: skip
 
 
@@ -164,7 +170,7 @@ BUILTIN_WORLDS = (
     _family(
         "wan-1.3b-longlive", sources.LONGLIVE,
         "Apache-2.0 by its project since November 2025; its model page names CC BY-NC-SA 4.0",
-        "20.7/s at 832x480 on an H100 (arXiv 2509.22622)", 22, "recache",
+        "20.7/s at 832x480 on an H100 (arXiv 2509.22622)", 22, "recache", "trained on clips of up to a minute",
     ),
     WorldEntry(
         "helios", _helios, "helios", (sources.HELIOS,), "Apache-2.0", "https://huggingface.co/BestWishYsh/Helios-Distilled",

@@ -23,7 +23,8 @@ def rows() -> list[dict[str, Any]]:
         here = "built in" if not entry.weights else "missing" if gone else "here"
         found.append({
             "name": entry.name, "weights": here, "memory_gb": entry.memory, "licence": entry.licence,
-            "rate": entry.rate, "package": entry.package, "extra": entry.extra, "terms": entry.terms,
+            "rate": entry.rate, "note": entry.note, "package": entry.package, "extra": entry.extra,
+            "terms": entry.terms,
             "commits": {source.repository: commit(source, root) for source in entry.weights},
             "options": {name: list(choices) for name, choices in entry.options.items()},
         })  # fmt: skip
@@ -45,8 +46,9 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="print JSON, for 
         table.add_column(title, no_wrap=title in ("world", "weights", "commit", "memory"))
     for row in found:
         memory = f"{row['memory_gb']:g} GB" if row["memory_gb"] else ""
+        rate = "; ".join(filter(None, (row["rate"], row["note"])))
         commit = next(iter(row["commits"].values()), "")[:7]  # of the network itself; --json has all of them
-        table.add_row(row["name"], row["weights"], commit, memory, row["licence"], row["rate"])
+        table.add_row(row["name"], row["weights"], commit, memory, row["licence"], rate)
     Console().print(table)
 
 

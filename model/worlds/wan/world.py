@@ -59,9 +59,12 @@ class Checkpoint:
     full: tuple[str, str] = _file(sources.WAN_FULL_DECODER)
 
 
+# Self-Forcing and Causal-Forcing were trained on 21 latent frames. Rolled further they keep the first chunk, as
+# LongLive does: without it they see a past that they never saw in training, flicker and drift (Self-Forcing issue 39).
+TRAINED_FOR_5S = WanConfig(window=18, sink=3)
 CHECKPOINTS = {
-    "wan-1.3b-self-forcing": Checkpoint(_file(sources.SELF_FORCING)),
-    "wan-1.3b-causal-forcing": Checkpoint(_file(sources.CAUSAL_FORCING)),
+    "wan-1.3b-self-forcing": Checkpoint(_file(sources.SELF_FORCING), config=TRAINED_FOR_5S),
+    "wan-1.3b-causal-forcing": Checkpoint(_file(sources.CAUSAL_FORCING), config=TRAINED_FOR_5S),
     "wan-1.3b-longlive": Checkpoint(
         _file(sources.LONGLIVE), _file(sources.LONGLIVE, 1), WanConfig(window=9, sink=3), "recache"
     ),

@@ -75,6 +75,22 @@ def test_every_member_opens_by_name_and_plays(name):
     assert worlds()[name].values["steps"] == 4, "it was distilled at four steps"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_member_keeps_its_first_chunk_within_the_length_of_its_training(name):
+    config = CHECKPOINTS[name].config
+    assert config.sink == config.frames
+    assert config.window + config.sink <= 21
+    world = load(name, device="cpu")
+    tokens = np.zeros((1, TINY.text_dim), np.float32)
+    for _ in range(3):
+        world.step(Controls(tokens, steps=1))
+    world.rollout.settle()
+    first = world.rollout.past[0].clone()
+    play(world, tokens, 3 * (TINY.chunks + 2), 1)
+    assert torch.equal(world.rollout.past[0], first), "beyond the window, too"
+    assert ("5 s" in worlds()[name].note) is (name != LONGLIVE)
+
+
 def test_how_it_switches_and_what_it_is_decoded_by_are_options_of_its_name(root, neon, monkeypatch):
     plain, chosen = load(LONGLIVE, device="cpu"), load(f"{LONGLIVE}:switch=swap,decoder=full", device="cpu")
     assert (plain.switch, chosen.switch, chosen.spec.name) == ("recache", "swap", LONGLIVE)
