@@ -36,6 +36,9 @@ class WorldSpec:
     device: str
     steps_per_chunk: int = 1  # of which the first is long: it applies the controls and computes the chunk
     qualities: tuple[str, ...] = ()  # best first, each later one cheaper (size, window, ...); frames may be smaller
+    # (prediction steps, index in `qualities`), best first: the order in which quality is given up where the world is
+    # too slow. Without it, steps go first and then the qualities.
+    ladder: tuple[tuple[int, int], ...] = ()
     matte: bool = False  # it can return the matte of its figure
     runtime: str = ""  # what computes its frames, for worlds that have several: "openvino bf16"
     # What its tokens say, for worlds whose tokens can be read: row i of `Tokens.values` belongs to the i-th attribute,

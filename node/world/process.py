@@ -381,7 +381,8 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
     begin = last = time.monotonic()
     next_start = begin
     publisher = FramePublisher(ring, stepper.options.card)
-    playout, governor = None, Governor(spec.fps, show_fps, stepper.bursts, spec.steps_per_chunk, spec.qualities)
+    governor = Governor(spec.fps, show_fps, stepper.bursts, spec.steps_per_chunk, spec.qualities, spec.ladder)
+    playout = None
     level, busy = 0, 0.0
     giver = StateGiver(stepper.world, stepper.options.handover) if stepper.options.handover else None
     preview = PreviewSide(stepper, stepper.options.preview) if stepper.options.preview else None

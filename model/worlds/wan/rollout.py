@@ -68,6 +68,16 @@ def windows(config: WanConfig) -> tuple[int, ...]:
     return tuple(dict.fromkeys(widths))
 
 
+def ladder(widths: int) -> tuple[tuple[int, int], ...]:
+    """(steps, index of a window), the order in which a world with so many windows gives up quality. A shorter memory
+    costs the picture less than fewer steps than the network was distilled at do; so windows go first, and steps only
+    together with them."""
+    most = len(TRAINED_NOISE_LEVELS)
+    windows = [(max(most - max(level - 1, 0) - i, 1), level) for level in range(1, widths) for i in (0, 1)]
+    last = windows[-1][0] if windows else most
+    return ((most, 0), *windows, *((steps, widths - 1) for steps in range(last - 1, 0, -1)))
+
+
 def levels(steps: int) -> tuple[int, ...]:
     """The trained noise levels that so many steps use, spread evenly: 1..4, more or fewer are clamped."""
     steps = min(max(steps, 1), len(TRAINED_NOISE_LEVELS))

@@ -30,7 +30,7 @@ from ...weights_store import Source
 from .. import sources
 from ..umt5 import SHARED_GPU_BYTES, UMT5
 from .decode import FullDecoder, StreamDecoder, TinyDecoder
-from .rollout import Rollout, WanConfig, merge_lora, network_weights, windows
+from .rollout import Rollout, WanConfig, ladder, merge_lora, network_weights, windows
 
 Switch = Literal["recache", "swap"]
 FPS = 16.0
@@ -115,7 +115,8 @@ class Wan:
         self._windows, self._level = windows(rollout.config), 0
         self._spec = WorldSpec(name, rollout.columns * 8, rollout.rows * 8, FPS, 4, (), ("text",), str(rollout.device),
                                steps_per_chunk=rollout.config.frames,
-                               qualities=tuple(f"{4 * n / FPS:.2g} s of memory" for n in self._windows))  # fmt: skip
+                               qualities=tuple(f"{4 * n / FPS:.2g} s of memory" for n in self._windows),
+                               ladder=ladder(len(self._windows)))  # fmt: skip
         self.timings: dict[str, float] = {}
         self.reset(0)
 

@@ -16,6 +16,7 @@ from worldjockey.model.worlds.wan.rollout import (
     TRAINED_NOISE_LEVELS,
     Rollout,
     WanConfig,
+    ladder,
     levels,
     merge_lora,
     network_weights,
@@ -129,6 +130,12 @@ def test_widths_are_whole_chunks_that_leave_a_past():
     assert windows(WanConfig(window=6)) == (6,)
     with pytest.raises(ValueError, match="whole number"):
         rollout().widen(7)
+
+
+def test_the_memory_becomes_shorter_before_steps_go_and_one_step_is_the_last_resort():
+    assert ladder(3) == ((4, 0), (4, 1), (3, 1), (3, 2), (2, 2), (1, 2))
+    assert ladder(2) == ((4, 0), (4, 1), (3, 1), (2, 1), (1, 1))
+    assert ladder(1) == ((4, 0), (3, 0), (2, 0), (1, 0))
 
 
 def test_looks_come_back_in_whatever_width_and_a_recache_keeps_to_it():

@@ -18,7 +18,17 @@ from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.ipc.process import read_status
 from worldjockey.node.world import process as world_process
-from worldjockey.node.world.adaptive_quality import SPARE_S, STEPS_MAX, Governor, Quality, passed, reduced, used
+from worldjockey.node.world.adaptive_quality import (
+    SPARE_S,
+    STEPS_MAX,
+    Governor,
+    Quality,
+    passed,
+    reduced,
+    rungs,
+    steps_first,
+    used,
+)
 from worldjockey.node.world.process import WorldOptions, WorldStepper
 
 pytestmark = pytest.mark.slow
@@ -31,7 +41,15 @@ def cost(steps, level, load, drawing=0.4):
     return load * (drawing + (1 - drawing) * steps) * 0.5**level
 
 
-def play(seconds, load, asked=4, levels=1, noise=0.0, seed=0, quality=None, drawing=0.4):
+def interleaved(levels):
+    """The ladder of a world whose levels are worth more than its steps."""
+    return [*((4, level) for level in range(levels)), *((steps, levels - 1) for steps in (3, 2, 1))]
+
+
+LADDERS = st.sampled_from([steps_first, interleaved])
+
+
+def play(seconds, load, asked=4, levels=1, noise=0.0, seed=0, quality=None, drawing=0.4, ladder=steps_first):
     """(quality at the end, what each frame had). load: seconds of a frame in one step, now, as a function of time."""
     q, now, seen, dice = quality or Quality(), 0.0, [], random.Random(seed)
     while now < seconds:
@@ -39,7 +57,7 @@ def play(seconds, load, asked=4, levels=1, noise=0.0, seed=0, quality=None, draw
         took = cost(steps, q.level, load(now), drawing) * math.exp(dice.gauss(0, noise))
         now += took
         seen.append((now, steps, q.level))
-        q = passed(q, took, WANTED, asked, levels)
+        q = passed(q, took, WANTED, asked, ladder(levels))
     return q, seen
 
 
@@ -51,19 +69,22 @@ loads = st.floats(0.01, 0.5)
 
 
 @settings(max_examples=40)
-@given(loads, st.integers(1, 4), st.integers(1, 4), st.floats(0, 0.5), st.integers(0, 9))
-def test_never_more_is_done_than_asked_for_and_never_less_than_there_is(load, asked, levels, noise, seed):
-    _, seen = play(20, lambda _: load, asked, levels, noise, seed)
-    assert all(1 <= steps <= asked and 0 <= level < levels for _, steps, level in seen)
-    assert all(steps == 1 for _, steps, level in seen if level), "steps go first"
+@given(loads, st.integers(1, 4), st.integers(1, 4), st.floats(0, 0.5), st.integers(0, 9), LADDERS)
+def test_never_more_is_done_than_asked_for_and_never_less_than_there_is(load, asked, levels, noise, seed, ladder):
+    _, seen = play(20, lambda _: load, asked, levels, noise, seed, ladder=ladder)
+    assert {rung[1:] for rung in seen} <= set(rungs(ladder(levels), asked))
+    if ladder is steps_first:
+        assert all(steps == 1 for _, steps, level in seen if level)
+    else:
+        assert all(steps == asked for _, steps, level in seen if level < levels - 1), "the levels go first"
 
 
 @settings(max_examples=40)
-@given(loads, st.integers(1, 4), st.integers(1, 3), st.floats(0, 1))
+@given(loads, st.integers(1, 4), st.integers(1, 3), st.floats(0, 1), LADDERS)
 def test_a_world_that_is_slow_enough_is_brought_to_its_rate_and_one_that_is_not_is_left_alone(
-    load, asked, levels, drawing
+    load, asked, levels, drawing, ladder
 ):
-    q, _ = play(60, lambda _: load, asked, levels, drawing=drawing)
+    q, _ = play(60, lambda _: load, asked, levels, drawing=drawing, ladder=ladder)
     if cost(asked, 0, load, drawing) < WANTED * 0.99:
         assert (used(q, asked), q.level) == (asked, 0)
     elif cost(1, levels - 1, load, drawing) > WANTED * 1.01:
@@ -81,10 +102,10 @@ def test_a_slower_machine_never_settles_on_better_quality(a, b, asked, levels):
 
 
 @settings(max_examples=25)
-@given(loads, st.integers(2, 4), st.integers(1, 3), st.floats(0, 0.4), st.integers(0, 99), st.floats(0, 1))
-@example(0.5, 4, 3, 0.0, 0, 0.0)
-def test_noisy_step_times_do_not_make_it_flap(load, asked, levels, noise, seed, drawing):
-    _, seen = play(200, lambda _: load, asked, levels, noise, seed, drawing=drawing)
+@given(loads, st.integers(2, 4), st.integers(1, 3), st.floats(0, 0.4), st.integers(0, 99), st.floats(0, 1), LADDERS)
+@example(0.5, 4, 3, 0.0, 0, 0.0, steps_first)
+def test_noisy_step_times_do_not_make_it_flap(load, asked, levels, noise, seed, drawing, ladder):
+    _, seen = play(200, lambda _: load, asked, levels, noise, seed, drawing=drawing, ladder=ladder)
     later = [one for one in seen if one[0] > 100]
     assert changes(later) <= 2 * (100 / 25)
     calm = [one for one in seen if one[0] > 30]  # a frame of the slowest world here takes 2 s, and five go to each rung
@@ -93,10 +114,10 @@ def test_noisy_step_times_do_not_make_it_flap(load, asked, levels, noise, seed, 
 
 
 @settings(max_examples=20)
-@given(st.floats(0.008, 0.02), st.floats(2, 20), st.integers(2, 4), st.integers(1, 3), st.integers(0, 9))
-def test_when_the_neighbour_is_gone_all_of_it_comes_back(load, times, asked, levels, seed):
+@given(st.floats(0.008, 0.02), st.floats(2, 20), st.integers(2, 4), st.integers(1, 3), st.integers(0, 9), LADDERS)
+def test_when_the_neighbour_is_gone_all_of_it_comes_back(load, times, asked, levels, seed, ladder):
     busy = load * max(times, 1.3 * WANTED / cost(asked, 0, load))
-    q, seen = play(90, lambda now: busy if now < 15 else load, asked, levels, 0.05, seed)
+    q, seen = play(90, lambda now: busy if now < 15 else load, asked, levels, 0.05, seed, ladder=ladder)
     assert min(steps - 10 * level for at, steps, level in seen if at < 15) < asked
     assert not reduced(q, asked)
 
@@ -124,6 +145,25 @@ def test_a_hand_that_asks_for_less_is_obeyed_at_once_and_nothing_is_reduced_then
     assert used(q, 4) == 1
     assert reduced(q, 4)
     assert not reduced(q, 1)
+
+
+def test_a_hand_that_asks_for_more_on_a_reduced_level_is_brought_back_onto_the_ladder():
+    """Steps first: at one step asked for only the level goes; then four are asked for, which no rung has there."""
+    q, _ = play(20, lambda _: 0.15, asked=1, levels=3)
+    assert q.level
+    later, seen = play(30, lambda _: 0.15, asked=4, levels=3, quality=q)
+    assert seen[0][1] == 4, "what is asked for is tried"
+    assert cost(used(later, 4), later.level, 0.15) < WANTED
+
+
+def test_a_world_whose_levels_are_its_memory_forgets_before_it_is_drawn_in_fewer_steps():
+    ladder = ((4, 0), (4, 1), (3, 1), (3, 2), (2, 2), (1, 2))
+    governor = Governor(16.0, 30.0, True, 1, ("5 s", "4 s", "2 s"), ladder)
+    seen = governed(governor, 40, lambda steps, level: 0.3 * (0.4 + 0.6 * steps / 4) * (1.0, 0.8, 0.5)[level], 4)
+    assert list(dict.fromkeys(seen)) == [(4, 0), (4, 1)], "0.24 s for four frames: fast enough for 15 a second"
+    governor = Governor(16.0, 30.0, True, 1, ("5 s", "4 s", "2 s"), ladder)
+    assert list(dict.fromkeys(governed(governor, 60, lambda *_: 0.5, 4))) == list(ladder)
+    assert governor.message() == "1 of 4 steps, 2 s: the world is too slow for 15 frames a second"
 
 
 def governed(governor, seconds, each, frames=1, asked=4, auto=True):
