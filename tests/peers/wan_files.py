@@ -114,6 +114,17 @@ def small(root, config: WanConfig):
         yield
 
 
+class CountingCompiler:
+    """A backend of torch.compile that compiles nothing. graphs: number of graphs that it was given."""
+
+    def __init__(self):
+        self.graphs = 0
+
+    def __call__(self, graph, inputs):
+        self.graphs += 1
+        return graph.forward
+
+
 class Graph:
     """As flashdreams' CUDAGraphWrapper: a graph once it was called often enough, which then reads and writes the very
     memory that it did when it was captured."""

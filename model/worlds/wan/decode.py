@@ -12,17 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .kernels import fit_flashdreams
+from .kernels import Compiler, compile_in_place, fit_flashdreams
 
 TIME_DOUBLINGS = (True, True, False)  # of the full decoder's three doublings in space, which also double the frames
 
 
 class StreamDecoder:
-    """Base class of both decoders. compiled: by torch.compile; graphed: as a CUDA graph; both for CUDA alone."""
+    """Base class of both decoders. compiler: compiles the network; graphed: it is captured as a CUDA graph; both for
+    CUDA alone."""
 
     def __init__(self, net: nn.Module, weights: Mapping[str, Tensor], device: torch.device, *,
-                 compiled: bool, graphed: bool) -> None:  # fmt: skip
-        from flashdreams.infra.compile import compile_module
+                 compiler: Compiler, graphed: bool) -> None:  # fmt: skip
         from flashdreams.infra.cuda_graph import CUDAGraphWrapper
         from flashdreams.recipes.wan.autoencoder.vae import WanVAEDecoderConfig
 
@@ -32,7 +32,8 @@ class StreamDecoder:
         self.device, self.dtype = device, torch.bfloat16 if device.type == "cuda" else torch.float32
         self.net: Any = net.to(device, self.dtype).eval().requires_grad_(False)
         self.order = {id(module): i for i, module in enumerate(net.modules())}
-        self.graph = CUDAGraphWrapper(compile_module(net) if compiled else net) if graphed else None
+        compile_in_place(net, compiler)
+        self.graph = CUDAGraphWrapper(net) if graphed else None
         known = WanVAEDecoderConfig()
         self.mean, self.std = (
             torch.tensor(v, dtype=torch.float32, device=device).view(-1, 1, 1)
@@ -81,7 +82,7 @@ class TinyDecoder(StreamDecoder):
     """TAEHV (Boer Bohan), by the weights `lighttaew2_1`: milliseconds a latent frame on a GPU."""
 
     def __init__(
-        self, weights: Mapping[str, Tensor], rows: int, columns: int, device: torch.device, *, compiled: bool = False
+        self, weights: Mapping[str, Tensor], rows: int, columns: int, device: torch.device, *, compiler: Compiler = None
     ) -> None:
         fit_flashdreams(device.type)
         from flashdreams.recipes.taehv.checkpoint import legacy_to_blocks_keys, truncate_oversize_tgrow_weights
@@ -93,7 +94,7 @@ class TinyDecoder(StreamDecoder):
         with torch.device("meta"):
             net = Decoder(widths, 16, 3, 1, (True, True), (True, True, True), nn.ReLU(inplace=True))
         named = _under("decoder.", truncate_oversize_tgrow_weights(channels=widths)(weights))
-        super().__init__(net, named, device, compiled=compiled, graphed=compiled)
+        super().__init__(net, named, device, compiler=compiler, graphed=compiler is not None)
         self.shape = (1, 1, 16, rows, columns)
         self.reset()
 
@@ -114,7 +115,7 @@ class TinyDecoder(StreamDecoder):
 class FullDecoder(StreamDecoder):
     """The decoder of Wan 2.1's own autoencoder (weights `Wan2.1_VAE`): finer, and slower."""
 
-    def __init__(self, weights: Mapping[str, Tensor], device: torch.device, *, compiled: bool = False) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], device: torch.device, *, compiler: Compiler = None) -> None:
         fit_flashdreams(device.type)
         from flashdreams.recipes.wan.autoencoder.vae import CausalConv3d, Decoder3d, Resample
 
@@ -125,7 +126,7 @@ class FullDecoder(StreamDecoder):
         for module in net.modules():
             if isinstance(module, Resample) and module.mode == "upsample3d":
                 module.__dict__["_upsample3d_step"] = partial(_upsample, module)
-        super().__init__(net, _under("decoder.", weights), device, compiled=False, graphed=compiled)
+        super().__init__(net, _under("decoder.", weights), device, compiler=None, graphed=compiler is not None)
         self.enter = CausalConv3d(16, 16, 1).to(device, self.dtype).requires_grad_(False)
         self.enter.load_state_dict(_under("conv2.", weights))
 

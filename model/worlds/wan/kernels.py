@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+INDUCTOR_MODE = "max-autotune-no-cudagraphs"  # the worlds capture CUDA graphs themselves
 ROTARY = "flashdreams.core.attention.rope_kernel"
 
 
@@ -84,3 +85,18 @@ def fit_flashdreams(device: str) -> None:
     rotary, attention = kernels(device, _fused[0])
     rope.__dict__["apply_rotary_pos_emb"] = rotary
     cp.__dict__["torch_sdpa_cudnn"] = attention
+
+
+Compiler: TypeAlias = "str | Callable[..., Any] | None"  # torch.compile's backend; None compiles nothing
+
+
+def compile_in_place(module: nn.Module, compiler: Compiler) -> None:
+    """Let torch compile a module at its first call."""
+    if compiler is not None:
+        module.compile(backend=compiler, **({"mode": INDUCTOR_MODE} if compiler == "inductor" else {}))
+
+
+def uncompile(module: nn.Module) -> None:
+    """Run a module and all its parts as they are from now on."""
+    for part in module.modules():
+        part._compiled_call_impl = None

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ...spec import Array
-from .kernels import fit_flashdreams
+from .kernels import Compiler, compile_in_place, fit_flashdreams
 
 TRAINED_NOISE_LEVELS = (1000, 750, 500, 250)  # noise levels that the checkpoints were distilled at, of 1000
 RECOMPILE_LIMIT = 64  # of torch, for one function
@@ -148,25 +148,28 @@ class Rollout:
     """One network and its cache. Latents are (frames, channels, rows, columns), normalised as the network knows them.
 
     rows, columns: even; an eighth of the frame's. weights: as from `network_weights`; None makes random ones.
-    compiled: torch.compile and a CUDA graph, for CUDA. Under `torchrun` a chunk's tokens are divided among all
-    processes, which must make the same calls.
+    compiler: compiles the blocks, all of which are alike, and captures the network as a CUDA graph; for CUDA. Under
+    `torchrun` a chunk's tokens are divided among all processes, which must make the same calls.
     """
 
     def __init__(self, config: WanConfig, rows: int, columns: int, device: torch.device, *,
-                 weights: Mapping[str, Tensor] | None = None, compiled: bool = False) -> None:  # fmt: skip
+                 weights: Mapping[str, Tensor] | None = None, compiler: Compiler = None) -> None:  # fmt: skip
         fit_flashdreams(device.type)
         from flashdreams.recipes.wan.transformer.wan21 import Wan21Transformer, Wan21TransformerConfig
 
-        if compiled:  # every width of the window has shapes of its own while it fills
+        if compiler is not None:  # every width of the window has shapes of its own while it fills
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
         self.config, self.rows, self.columns, self.device = config, rows, columns, device
         self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self.transformer = Wan21Transformer(
             Wan21TransformerConfig(
                 network=_network(config, weights), dtype=self.dtype, batch_shape=(), len_t=config.frames,
-                window_size_t=config.window, sink_size_t=config.sink, compile_network=compiled, use_cuda_graph=compiled,
+                window_size_t=config.window, sink_size_t=config.sink, compile_network=False,
+                use_cuda_graph=compiler is not None,
             )
         ).to(device).requires_grad_(False)  # fmt: skip
+        for block in self.transformer.network.blocks:
+            compile_in_place(block, compiler)
         self.text = torch.zeros(config.text, config.text_dim, dtype=self.dtype, device=device)
         self.cache = self.transformer.initialize_autoregressive_cache(
             height=rows, width=columns, text_embeddings=self.text
@@ -174,6 +177,7 @@ class Rollout:
         self._kept = [(block.self_attn._k, block.self_attn._v) for block in self.cache.network_cache.block_caches]
         self._calls = {config.window: self.transformer._network_call}  # one CUDA graph a width, where there are graphs
         self._open: Tensor | None = None  # a chunk that is drawn but not in the cache yet
+        self._started = False  # the cache has made room for a chunk
         self.past: list[Tensor] = []  # what the cache holds, as clean tokens: sink, then window
         self.index = 0  # of the next chunk, counted from when the cache was last empty
         self.reset(0)
@@ -185,12 +189,22 @@ class Rollout:
         self.seed, self.drawn = seed, 0
 
     def _empty(self) -> None:
-        if self._open is not None:
-            self.cache.finalize(self.index)
-            self._open = None
+        self._open, self._started = None, False
         for block in self.cache.network_cache.block_caches:
             block.self_attn.reset()
+            block.self_attn._curr_chunk_idx = None  # of a chunk that was open, or whose drawing failed
         self.index = 0
+
+    def _refill(self) -> None:
+        """Compute the cache from what it holds."""
+        self._empty()
+        for chunk in self.past:
+            self._start()
+            self._remember(chunk)
+
+    def _start(self) -> None:
+        self.cache.start(self.index)
+        self._started = True
 
     def set_text(self, values: Array | Tensor) -> None:
         """Set the text embeddings: (n, text_dim), n at most the network's; the rest is zeros. The cache stays as it is.
@@ -212,10 +226,7 @@ class Rollout:
         self.settle()
         if len(self.past) == self.config.chunks:
             del self.past[self.config.sink_chunks]  # the next chunk would have pushed it out
-        self._empty()
-        for chunk in self.past:
-            self.cache.start(self.index)
-            self._remember(chunk)
+        self._refill()
 
     def widen(self, window: int) -> None:
         """Set the window, in latent frames, from the next chunk on: at most the one that it was made with. A narrower
@@ -248,7 +259,7 @@ class Rollout:
     def chunk(self, steps: int) -> Tensor:
         """Denoise the next chunk in 1..4 steps: (frames, channels, rows, columns) float32."""
         self.settle()
-        self.cache.start(self.index)
+        self._start()
         noise = self._noise()
         clean = x = next(noise)
         for level in levels(steps):
@@ -263,6 +274,8 @@ class Rollout:
     def settle(self) -> None:
         """Put the last chunk into the cache, if it is not there yet."""
         if self._open is None:
+            if self._started:  # drawing it failed, when the cache had made room for it
+                self._refill()
             return
         chunk, self._open = self._open, None
         self._remember(chunk)
@@ -273,6 +286,7 @@ class Rollout:
     def _remember(self, chunk: Tensor) -> None:
         self._flow(chunk, 0.0)
         self.cache.finalize(self.index)
+        self._started = False
         self.index += 1
 
     @torch.no_grad()

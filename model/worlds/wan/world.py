@@ -11,6 +11,7 @@ The checkpoints have no camera, acts, audio, energy or guidance, and their frame
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -30,7 +31,10 @@ from ...weights_store import Source
 from .. import sources
 from ..umt5 import SHARED_GPU_BYTES, UMT5
 from .decode import FullDecoder, StreamDecoder, TinyDecoder
+from .kernels import Compiler, uncompile
 from .rollout import Rollout, WanConfig, ladder, merge_lora, network_weights, windows
+
+logger = logging.getLogger(__name__)
 
 Switch = Literal["recache", "swap"]
 FPS = 16.0
@@ -123,16 +127,16 @@ class Wan:
     @classmethod
     def load(cls, name: str, root: Path, device: str = "auto", aspect: float | None = None, *,
              switch: Switch | None = None, decoder: Literal["tiny", "full"] = "tiny", config: WanConfig | None = None,
-             checkpoint: Checkpoint | None = None, fast: bool = True) -> Wan:  # fmt: skip
-        """name: of CHECKPOINTS. root: a folder that holds each file at <root>/<repository>/<path>.
-
-        switch: None takes the checkpoint's own. decoder: the tiny one for speed, the full one for detail. config: for
-        example another window. fast: compile and capture on CUDA before returning, which takes minutes. Raises
-        WeightsMissing, ValueError for files that do not fit, ModuleNotFoundError if packages are missing.
+             checkpoint: Checkpoint | None = None, compiler: Compiler = "inductor") -> Wan:  # fmt: skip
+        """name: of CHECKPOINTS. root: a folder that holds each file at <root>/<repository>/<path>. switch: None takes
+        the checkpoint's own. decoder: the tiny one for speed, the full one for detail. config: for example another
+        window. compiler: on CUDA the world is compiled and captured before this returns, which takes minutes; None:
+        neither. Raises WeightsMissing, ValueError for files that do not fit, ModuleNotFoundError if packages are
+        missing.
         """
         row = checkpoint or CHECKPOINTS[name]
         chosen = choose_device(device)
-        compiled = fast and chosen.type == "cuda"
+        compiler = compiler if chosen.type == "cuda" or callable(compiler) else None
         rows, columns = shape_for(aspect)
 
         def find(repository: str, path: str) -> Path:
@@ -148,17 +152,17 @@ class Wan:
         if row.lora is not None:
             weights = merge_lora(weights, read_checkpoint(find(*row.lora)))
         try:
-            rollout = Rollout(config or row.config, rows, columns, chosen, weights=weights, compiled=compiled)
+            rollout = Rollout(config or row.config, rows, columns, chosen, weights=weights, compiler=compiler)
         except RuntimeError as error:
             raise ValueError(f"the tensors of {row.network[1]} are not {name}'s ({error})") from error
         world = cls(
             name, rollout,
-            TinyDecoder(drawer, rows, columns, chosen, compiled=compiled) if decoder == "tiny"
-            else FullDecoder(drawer, chosen, compiled=compiled),
+            TinyDecoder(drawer, rows, columns, chosen, compiler=compiler) if decoder == "tiny"
+            else FullDecoder(drawer, chosen, compiler=compiler),
             UMT5(tokenizer.parents[1], encoder_device(chosen, gpu_memory(chosen), SHARED_GPU_BYTES)),
             switch or row.switch,
         )  # fmt: skip
-        if compiled:
+        if compiler:
             world.warm()
         return world
 
@@ -173,15 +177,28 @@ class Wan:
         return self.text.encode(prompt.text)
 
     def warm(self) -> None:
-        """Run each quality until its window is full, downwards and upwards, so that every shape is compiled and no step
-        of a show is slower than the others; then reset."""
-        silence = np.zeros((1, self.rollout.config.text_dim), np.float32)
+        """Run each quality until its window is full, downwards and upwards, and compute its past anew, so that every
+        shape is compiled and no step of a show is slower than the others; then reset. If compiling fails, the world
+        runs uncompiled."""
+        try:
+            self._run_all()
+        except Exception as error:
+            logger.warning("%s runs without torch.compile, and slower: %s", self._spec.name, error, exc_info=True)
+            for module in (self.rollout.transformer.network, self.decoder.net):
+                uncompile(module)
+            self.reset(0)
+            self._run_all()
+        self.reset(0)
+
+    def _run_all(self) -> None:
+        silence = Controls(np.zeros((1, self.rollout.config.text_dim), np.float32), steps=1)
         down = range(len(self._windows))
         for level in (*down, *reversed(down[:-1])):
             self.set_quality(level)
-            for _ in range((self.rollout.config.chunks + 3) * self.rollout.config.frames):
-                self.step(Controls(silence))
-        self.reset(0)
+            for chunks in (self.rollout.config.chunks + 3, 2):
+                for _ in range(chunks * self.rollout.config.frames):
+                    self.step(silence)
+                self.rollout.recache()  # as a new prompt would
 
     def set_quality(self, level: int) -> None:
         """Takes effect with the next chunk. 0 is the window of training, each later level a shorter one."""

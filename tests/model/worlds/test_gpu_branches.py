@@ -132,11 +132,8 @@ def fused(monkeypatch):
 def test_wan_plays_in_bf16_as_graphs_over_fused_kernels_with_its_encoder_where_there_is_room(
     tmp_path, monkeypatch, fused, memory, beside
 ):
-    wan21, made = "flashdreams.recipes.wan.transformer.wan21", []
-    for place in (f"{wan21}.CUDAGraphWrapper", "flashdreams.infra.cuda_graph.CUDAGraphWrapper"):
-        monkeypatch.setattr(place, wan_files.Graph)
-    for place in (f"{wan21}.compile_module", "flashdreams.infra.compile.compile_module"):
-        monkeypatch.setattr(place, lambda module: made.append(module) or module)
+    for place in ("flashdreams.recipes.wan.transformer.wan21", "flashdreams.infra.cuda_graph"):
+        monkeypatch.setattr(f"{place}.CUDAGraphWrapper", wan_files.Graph)
     where = []
     init = umt5.UMT5.__init__
     monkeypatch.setattr(
@@ -146,7 +143,8 @@ def test_wan_plays_in_bf16_as_graphs_over_fused_kernels_with_its_encoder_where_t
     with wan_files.small(tmp_path, TINY), gpu(memory) as seen:
         world = load("wan-1.3b-longlive")
         assert where == [torch.device("cuda" if beside else "cpu")]
-        assert len(made) == 2, "the network and the tiny decoder"
+        assert [m for m, _ in seen.compiled] == [*world.rollout.transformer.network.blocks, world.decoder.net]
+        assert {options["mode"] for _, options in seen.compiled} == {"max-autotune-no-cudagraphs"}
         assert world.rollout.text.dtype == world.decoder.dtype == torch.bfloat16
         assert {"rotary", "attention"} <= set(fused), "wherever the text encoder is"
         graphs = world.rollout._calls
@@ -233,7 +231,7 @@ def test_training_takes_the_gpu_of_its_rank_and_compiles_its_blocks(monkeypatch)
 def test_the_world_alone_needs_no_graph_where_nobody_asked_for_speed(tmp_path, fused):
     wan_files.write_family(tmp_path, TINY)
     with wan_files.small(tmp_path, TINY), gpu():
-        world = wan.Wan.load("wan-1.3b-self-forcing", tmp_path, fast=False)
+        world = wan.Wan.load("wan-1.3b-self-forcing", tmp_path, compiler=None)
         assert world.decoder.graph is None
         frames = world.step(Controls(np.zeros((1, 12), np.float32), steps=1))
         assert frames.shape == (1, 32, 48, 3)

@@ -239,6 +239,52 @@ def test_warming_up_leaves_no_trace(world, neon):
     assert set(world.timings) == {"decode_ms", "step_ms"}
 
 
+@pytest.fixture
+def compiled_for_a_show(root, monkeypatch):
+    """A world as on CUDA, with a compiler that counts, and it."""
+    for place in ("flashdreams.recipes.wan.transformer.wan21", "flashdreams.infra.cuda_graph"):
+        monkeypatch.setattr(f"{place}.CUDAGraphWrapper", wan_files.Graph)
+    counted = wan_files.CountingCompiler()
+
+    def load_compiled(name=LONGLIVE, **how):
+        torch.compiler.reset()
+        how = {"config": TINY, "compiler": counted} | how
+        return Wan.load(name, root, "cpu", **how), counted
+
+    yield load_compiled
+    torch.compiler.reset()
+
+
+def test_nothing_is_compiled_after_warming_up(compiled_for_a_show, neon, sea):
+    """A compilation takes a minute on a GPU, during which the picture stands still."""
+    world, counted = compiled_for_a_show()
+    assert 0 < counted.graphs < 20, "one block stands for all of them"
+    before = counted.graphs
+    for level in (0, *range(len(world.spec.qualities)), 0):
+        world.set_quality(level)
+        play(world, neon, 3 * TINY.chunks + 9)
+        for what in ("a prompt", "another seed", "a look"):
+            if what == "another seed":
+                world.reset(level)
+            play(world, sea, 4)
+            look = world.snapshot()
+            play(world, neon, 7, steps=4)
+            world.restore(look)
+            play(world, sea, 1)
+            assert counted.graphs == before, f"{what} at quality {level}"
+
+
+def test_a_compiler_that_fails_leaves_a_world_that_plays(compiled_for_a_show, neon, caplog):
+    def no_compiler(graph, inputs):
+        raise RuntimeError("no triton here")
+
+    plain = load(LONGLIVE, device="cpu")
+    world, _ = compiled_for_a_show(compiler=no_compiler)
+    (record,) = (r for r in caplog.records if "without torch.compile" in r.message)
+    assert record.exc_info, "the log has the traceback"
+    np.testing.assert_array_equal(play(world, neon, 4), play(plain, neon, 4))
+
+
 def test_the_full_decoder_draws_other_frames_of_the_same_world(root, neon):
     fine = Wan.load(LONGLIVE, root, "cpu", decoder="full", switch="swap")
     assert play(fine, neon, 4).shape == (13, 32, 48, 3)
