@@ -139,7 +139,8 @@ def _family(
     return WorldEntry(
         name, _wan, "wan", (network, sources.WAN_TEXT, sources.WAN_DECODER), licence,
         f"https://huggingface.co/{network.repository}", 24.0, rate, rank, devices=("cuda",), values={"steps": 4},
-        options={"switch": (switch, "recache" if switch == "swap" else "swap"), "decoder": ("tiny", "full")},
+        options={"switch": (switch, "recache" if switch == "swap" else "swap"), "decoder": ("tiny", "full"),
+                 "size": SIZES},
         further={"decoder=full": (sources.WAN_FULL_DECODER,)}, note=note,
     )  # fmt: skip
 

@@ -1,14 +1,13 @@
 """Random tiny weights for the Wan worlds, in the files, names and wrappings of the published ones."""
 
 import contextlib
-from dataclasses import replace
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from worldjockey.model.worlds.wan import world as wan
+from worldjockey.model.worlds.wan.config import CONFIGS, WanConfig
 from worldjockey.model.worlds.wan.kernels import fit_flashdreams
-from worldjockey.model.worlds.wan.rollout import WanConfig
 from worldjockey.model.worlds.wan.world import CHECKPOINTS
 
 PIECES = ["▁", "▁neon", "▁city", "▁in", "▁the", "▁ra", "in", ",", "s", "t", "o", "r", "m", "▁Ci", "ty", "▁sea"]
@@ -108,9 +107,10 @@ def small(root, config: WanConfig):
     """The family's names open what `write_family` wrote there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORLDJOCKEY_WEIGHTS", str(root))
-        patch.setattr(wan, "SHAPES", ((4, 6), (4, 4), (6, 4)))
-        for name, row in CHECKPOINTS.items():
-            patch.setitem(CHECKPOINTS, name, replace(row, config=replace(config, sink=row.config.sink)))
+        patch.setattr(wan, "LARGE", ((4, 6), (4, 4), (6, 4)))
+        patch.setattr(wan, "SMALL", ((2, 4), (2, 2), (4, 2)))
+        for name in CONFIGS:
+            patch.setitem(CONFIGS, name, config)
         yield
 
 

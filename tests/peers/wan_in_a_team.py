@@ -5,7 +5,8 @@ import sys
 import torch
 import torch.distributed as dist
 import wan_files
-from worldjockey.model.worlds.wan.rollout import Rollout, WanConfig
+from worldjockey.model.worlds.wan.config import WanConfig
+from worldjockey.model.worlds.wan.rollout import Rollout
 from worldjockey.node.ipc.process import exit_now
 
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, text=7, channels=4, window=9, sink=3)
@@ -13,7 +14,7 @@ TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, te
 
 def drawn() -> torch.Tensor:
     """Nine chunks, beyond the window's edge, across a switch of the prompt, through a narrower window and back."""
-    rollout = Rollout(TINY, 4, 8, torch.device("cpu"), weights=wan_files.network(TINY))
+    rollout = Rollout(TINY, [(4, 8)], torch.device("cpu"), weights=wan_files.network(TINY))
     texts = [torch.randn(n, 12, generator=torch.Generator().manual_seed(n)) for n in (5, 7)]
     chunks = []
     for i in range(9):

@@ -9,7 +9,8 @@ from wan_in_a_team import TINY
 from worldjockey.model import Controls
 from worldjockey.model.spec import WorldSpec
 from worldjockey.model.worlds import distributed
-from worldjockey.model.worlds.wan.rollout import Rollout, windows
+from worldjockey.model.worlds.wan.config import windows
+from worldjockey.model.worlds.wan.rollout import Rollout
 from worldjockey.node.ipc.process import exit_now
 
 
@@ -19,7 +20,7 @@ class Drawing:
     spec = WorldSpec("tiny", 64, 32, 16.0, 1, (), ("text",), "cpu")
 
     def __init__(self):
-        self.rollout = Rollout(TINY, 4, 8, torch.device("cpu"), weights=wan_files.network(TINY))
+        self.rollout = Rollout(TINY, [(4, 8)], torch.device("cpu"), weights=wan_files.network(TINY))
 
     def reset(self, seed):
         self.rollout.reset(seed)

@@ -10,72 +10,25 @@ the cache is moved to its new place, and every width uses the front of the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ...spec import Array
+from .config import TRAINED_NOISE_LEVELS, Size, WanConfig
 from .kernels import Compiler, compile_in_place, fit_flashdreams
 
-TRAINED_NOISE_LEVELS = (1000, 750, 500, 250)  # noise levels that the checkpoints were distilled at, of 1000
 RECOMPILE_LIMIT = 64  # of torch, for one function
-TEXT_ROWS = 512  # text tokens that the network attends to, zeros included: it was trained so
 
 
-@dataclass(frozen=True)
-class WanConfig:
-    """Sizes of the network (default: Wan 2.1 1.3B) and how it rolls. Frames are latent frames."""
-
-    dim: int = 1536
-    ffn: int = 8960
-    heads: int = 12
-    layers: int = 30
-    freq_dim: int = 256
-    text_dim: int = 4096
-    text: int = TEXT_ROWS
-    channels: int = 16
-    frames: int = 3  # of a chunk
-    window: int = 21  # that roll, the chunk being drawn among them
-    sink: int = 0  # that stay
-    shift: float = 5.0  # of the noise schedule
-
-    def __post_init__(self) -> None:
-        for name in ("window", "sink"):
-            if getattr(self, name) % self.frames:
-                raise ValueError(f"{name} {getattr(self, name)} is not a whole number of chunks of {self.frames}")
-        if self.window < 2 * self.frames:
-            raise ValueError(f"a window of {self.window} frames leaves no room for a past: at least {2 * self.frames}")
-
-    @property
-    def sink_chunks(self) -> int:
-        return self.sink // self.frames
-
-    @property
-    def chunks(self) -> int:
-        """That the cache holds, sink and the present one included."""
-        return (self.sink + self.window) // self.frames
-
-
-def windows(config: WanConfig) -> tuple[int, ...]:
-    """Windows that a rollout can use, its own first, then about two thirds and a half of it, in whole chunks and at
-    least two. Most of the time goes to attention, whose cost grows with the window."""
-    least, frames = 2 * config.frames, config.frames
-    widths = (max(round(config.window * share / frames) * frames, least) for share in (1, 2 / 3, 3 / 7))
-    return tuple(dict.fromkeys(widths))
-
-
-def ladder(widths: int) -> tuple[tuple[int, int], ...]:
-    """(steps, index of a window), the order in which a world with so many windows gives up quality. A shorter memory
-    costs the picture less than fewer steps than the network was distilled at do; so windows go first, and steps only
-    together with them."""
-    most = len(TRAINED_NOISE_LEVELS)
-    windows = [(max(most - max(level - 1, 0) - i, 1), level) for level in range(1, widths) for i in (0, 1)]
-    last = windows[-1][0] if windows else most
-    return ((most, 0), *windows, *((steps, widths - 1) for steps in range(last - 1, 0, -1)))
+def scaled(frames: Tensor, size: Size) -> Tensor:
+    """Frames of latents (n, channels, rows, columns) in another size."""
+    return F.interpolate(frames, size, mode="bicubic", antialias=True)
 
 
 def levels(steps: int) -> tuple[int, ...]:
@@ -147,19 +100,20 @@ def _network(config: WanConfig, weights: Mapping[str, Tensor] | None) -> Any:
 class Rollout:
     """One network and its cache. Latents are (frames, channels, rows, columns), normalised as the network knows them.
 
-    rows, columns: even; an eighth of the frame's. weights: as from `network_weights`; None makes random ones.
-    compiler: compiles the blocks, all of which are alike, and captures the network as a CUDA graph; for CUDA. Under
-    `torchrun` a chunk's tokens are divided among all processes, which must make the same calls.
+    sizes: that it can have, the largest first, which it has at the beginning. weights: as from `network_weights`;
+    None makes random ones. compiler: compiles the blocks, all of which are alike, and captures the network as a CUDA
+    graph; for CUDA. Under `torchrun` a chunk's tokens are divided among all processes, which must make the same
+    calls.
     """
 
-    def __init__(self, config: WanConfig, rows: int, columns: int, device: torch.device, *,
+    def __init__(self, config: WanConfig, sizes: Sequence[Size], device: torch.device, *,
                  weights: Mapping[str, Tensor] | None = None, compiler: Compiler = None) -> None:  # fmt: skip
         fit_flashdreams(device.type)
         from flashdreams.recipes.wan.transformer.wan21 import Wan21Transformer, Wan21TransformerConfig
 
         if compiler is not None:  # every width of the window has shapes of its own while it fills
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
-        self.config, self.rows, self.columns, self.device = config, rows, columns, device
+        self.config, self.size, self.device = config, sizes[0], device
         self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self.transformer = Wan21Transformer(
             Wan21TransformerConfig(
@@ -171,11 +125,22 @@ class Rollout:
         for block in self.transformer.network.blocks:
             compile_in_place(block, compiler)
         self.text = torch.zeros(config.text, config.text_dim, dtype=self.dtype, device=device)
-        self.cache = self.transformer.initialize_autoregressive_cache(
-            height=rows, width=columns, text_embeddings=self.text
-        )
+        self._caches: dict[Size, Any] = {}
+        for rows, columns in sizes:
+            cache = self.transformer.initialize_autoregressive_cache(
+                height=rows, width=columns, text_embeddings=self.text
+            )
+            first = next(iter(self._caches.values()), cache).network_cache.block_caches
+            for own, shared in zip(cache.network_cache.block_caches, first, strict=True):
+                # All sizes use the same text, and the front of the same memory: the past is in one size at a time.
+                own.cross_attn = shared.cross_attn
+                length = own.self_attn._k.shape[1]
+                own.self_attn._k, own.self_attn._v = (t[:, :length] for t in (shared.self_attn._k, shared.self_attn._v))
+            self._caches[rows, columns] = cache
+        self.cache = self._caches[self.size]
         self._kept = [(block.self_attn._k, block.self_attn._v) for block in self.cache.network_cache.block_caches]
-        self._calls = {config.window: self.transformer._network_call}  # one CUDA graph a width, where there are graphs
+        self._calls: dict[tuple[Size, int], Any] = {}  # where there are CUDA graphs, one for each size and width
+        self._take_size(self.size)
         self._open: Tensor | None = None  # a chunk that is drawn but not in the cache yet
         self._started = False  # the cache has made room for a chunk
         self.past: list[Tensor] = []  # what the cache holds, as clean tokens: sink, then window
@@ -187,6 +152,27 @@ class Rollout:
         self._empty()
         self.past.clear()
         self.seed, self.drawn = seed, 0
+
+    def _take_size(self, size: Size) -> None:
+        """The cache of that size is used from now on, with the present window; it is empty."""
+        self.size, self.cache = size, self._caches[size]
+        self.transformer._output_height, self.transformer._output_width = size
+        self._fit_window()
+
+    def _fit_window(self) -> None:
+        """Let the cache of this size have the present window."""
+        config = self.config
+        for block, buffers in zip(self.cache.network_cache.block_caches, self._kept, strict=True):
+            kept, chunk = block.self_attn, block.self_attn.chunk_size
+            kept._k, kept._v = (tensor[:, : config.chunks * chunk] for tensor in buffers)
+            kept.window_size = config.window // config.frames * chunk
+        key = self.size, config.window
+        if key not in self._calls:
+            call = self.transformer._network_call
+            graphed = self.transformer._use_cuda_graph
+            self._calls[key] = type(call)(self.transformer.network) if graphed else call
+        self.transformer._network_call = self._calls[key]
+        self.transformer._cuda_graph_capture_ar_idx = config.chunks
 
     def _empty(self) -> None:
         self._open, self._started = None, False
@@ -236,9 +222,7 @@ class Rollout:
         self.settle()
         self.config = config = replace(self.config, window=window)
         there = len(self.past)  # chunks in the cache
-        sink, self.past = self.past[: config.sink_chunks], self.past[config.sink_chunks :]
-        rolling = config.chunks - config.sink_chunks
-        self.past = [*sink, *self.past[-rolling:]]
+        self._trim()
         self.index = len(self.past)
         for block, buffers in zip(self.cache.network_cache.block_caches, self._kept, strict=True):
             kept, size = block.self_attn, block.self_attn.chunk_size
@@ -246,15 +230,41 @@ class Rollout:
                 first, last = config.sink_chunks * size, self.index * size
                 for tensor in buffers:
                     tensor[:, first:last] = tensor[:, first + gone * size : last + gone * size].clone()
-            kept._k, kept._v = (tensor[:, : config.chunks * size] for tensor in buffers)
-            kept.window_size = config.window // config.frames * size
             kept._n_cached, kept._prev_chunk_idx = self.index * size, self.index - 1
-        if window not in self._calls:
-            call = self.transformer._network_call
-            graphed = self.transformer._use_cuda_graph
-            self._calls[window] = type(call)(self.transformer.network) if graphed else call
-        self.transformer._network_call = self._calls[window]
-        self.transformer._cuda_graph_capture_ar_idx = config.chunks
+        self._fit_window()
+
+    def _trim(self) -> None:
+        """Forget what is older than the window."""
+        while len(self.past) > self.config.chunks:
+            del self.past[self.config.sink_chunks]
+
+    def resize(self, size: Size, window: int) -> None:
+        """Set the size of the frame, one of `sizes`, and the window, from the next chunk on. What it remembers is
+        scaled and computed again under the present text."""
+        if size == self.size:
+            return self.widen(window)
+        self.settle()
+        self.config = replace(self.config, window=window)
+        self._trim()
+        self._empty()
+        before = self.size
+        self._take_size(size)
+        self._scale_past(before)
+        self.recache()
+        return None
+
+    def _scale_past(self, before: Size) -> None:
+        """Bring the past into the present size."""
+        transformer = self.transformer
+        transformer._output_height, transformer._output_width = before
+        chunks = [transformer.unpatchify_and_maybe_gather_cp(chunk) for chunk in self.past]
+        transformer._output_height, transformer._output_width = self.size
+        self.past = [transformer.patchify_and_maybe_split_cp(scaled(chunk, self.size)) for chunk in chunks]
+
+    def newest(self) -> Tensor | None:
+        """The newest chunk that it remembers, as `chunk` returned it; None before the first."""
+        self.settle()
+        return self.transformer.unpatchify_and_maybe_gather_cp(self.past[-1]) if self.past else None
 
     def chunk(self, steps: int) -> Tensor:
         """Denoise the next chunk in 1..4 steps: (frames, channels, rows, columns) float32."""
@@ -300,7 +310,7 @@ class Rollout:
         source = torch.Generator().manual_seed(int(mixed) % 2**63)
         c = self.config
         while True:
-            noise = torch.randn(c.frames, c.channels, self.rows, self.columns, generator=source)
+            noise = torch.randn(c.frames, c.channels, *self.size, generator=source)
             yield self.transformer.patchify_and_maybe_split_cp(noise.to(self.device))
 
     def snapshot(self) -> dict[str, Any]:
@@ -313,15 +323,23 @@ class Rollout:
             block.self_attn.after_update(self.index - 1)
         return {
             "layers": layers, "text": self.text.clone(), "past": list(self.past),
-            "seed": self.seed, "drawn": self.drawn,
+            "seed": self.seed, "drawn": self.drawn, "size": self.size,
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a snapshot, in its size and the present window. One in a size that this rollout does not have is
+        scaled."""
         self.reset(state["seed"])
+        if known := state["size"] in self._caches:
+            self._take_size(state["size"])
+            self._empty()
         self.set_text(state["text"])
         self.drawn, self.past = state["drawn"], list(state["past"])
-        while len(self.past) > self.config.chunks:  # it was drawn with a wider window
-            del self.past[self.config.sink_chunks]
+        self._trim()
+        if not known:
+            self._scale_past(state["size"])
+            self._refill()
+            return
         blocks = self.cache.network_cache.block_caches
         for block, (k, v) in zip(blocks, state["layers"], strict=False):
             size = block.self_attn.chunk_size

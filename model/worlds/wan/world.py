@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,15 +30,17 @@ from ...spec import Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from ...weights_store import Source
 from .. import sources
 from ..umt5 import SHARED_GPU_BYTES, UMT5
+from .config import CONFIGS, LARGE, SMALL, Size, WanConfig, ladder, windows
 from .decode import FullDecoder, StreamDecoder, TinyDecoder
 from .kernels import Compiler, uncompile
-from .rollout import Rollout, WanConfig, ladder, merge_lora, network_weights, windows
+from .rollout import Rollout, merge_lora, network_weights, scaled
 
 logger = logging.getLogger(__name__)
 
 Switch = Literal["recache", "swap"]
+Choice = Literal["auto", "large", "small"]
 FPS = 16.0
-SHAPES = ((60, 104), (78, 78), (104, 60))  # rows and columns of latents; the checkpoints were distilled at the first
+SAME_SHAPE = 0.3  # difference of two aspects' logarithms; wide, square and upright are twice as far apart
 RECACHE_ABOVE = 0.02  # share by which the mix must move before the cache is computed again
 
 
@@ -49,29 +51,23 @@ def _file(source: Source, index: int = 0) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The files of a member of the family, as (repository, path) on the Hugging Face hub, and how it was trained.
+    """The files of a member of the family, as (repository, path) on the Hugging Face hub.
 
     text: a repository in diffusers' layout, of which `text_encoder` and `tokenizer` are read. tiny, full: decoders.
     """
 
     network: tuple[str, str]
     lora: tuple[str, str] | None = None
-    config: WanConfig = field(default_factory=WanConfig)
     switch: Switch = "swap"
     text: str = sources.WAN_TEXT.repository
     tiny: tuple[str, str] = _file(sources.WAN_DECODER)
     full: tuple[str, str] = _file(sources.WAN_FULL_DECODER)
 
 
-# Self-Forcing and Causal-Forcing were trained on 21 latent frames. Rolled further they keep the first chunk, as
-# LongLive does: without it they see a past that they never saw in training, flicker and drift (Self-Forcing issue 39).
-TRAINED_FOR_5S = WanConfig(window=18, sink=3)
 CHECKPOINTS = {
-    "wan-1.3b-self-forcing": Checkpoint(_file(sources.SELF_FORCING), config=TRAINED_FOR_5S),
-    "wan-1.3b-causal-forcing": Checkpoint(_file(sources.CAUSAL_FORCING), config=TRAINED_FOR_5S),
-    "wan-1.3b-longlive": Checkpoint(
-        _file(sources.LONGLIVE), _file(sources.LONGLIVE, 1), WanConfig(window=9, sink=3), "recache"
-    ),
+    "wan-1.3b-self-forcing": Checkpoint(_file(sources.SELF_FORCING)),
+    "wan-1.3b-causal-forcing": Checkpoint(_file(sources.CAUSAL_FORCING)),
+    "wan-1.3b-longlive": Checkpoint(_file(sources.LONGLIVE), _file(sources.LONGLIVE, 1), switch="recache"),
 }
 
 
@@ -93,11 +89,13 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def shape_for(aspect: float | None) -> tuple[int, int]:
-    """Rows and columns of latents nearest to an aspect (width over height)."""
-    if aspect is None:
-        return SHAPES[0]
-    return min(SHAPES, key=lambda shape: abs(math.log(shape[1] / shape[0]) - math.log(aspect)))
+def sizes_for(aspect: float | None, size: Choice = "auto") -> tuple[Size, ...]:
+    """The sizes of latents that a world plays in, the largest first, nearest to an aspect (width over height)."""
+    shape = 0
+    if aspect is not None:
+        apart = [abs(math.log(columns / rows) - math.log(aspect)) for rows, columns in LARGE]
+        shape = apart.index(min(apart))
+    return {"auto": (LARGE[shape], SMALL[shape]), "large": (LARGE[shape],), "small": (SMALL[shape],)}[size]
 
 
 def moved(a: Array, b: Array) -> float:
@@ -112,32 +110,38 @@ class Wan:
     switch: what happens to the cache at a new prompt; may be changed while the world runs.
     """
 
-    def __init__(self, name: str, rollout: Rollout, decoder: StreamDecoder, text: UMT5,
+    def __init__(self, name: str, rollout: Rollout, decoders: Mapping[Size, StreamDecoder], text: UMT5,
                  switch: Switch = "recache") -> None:  # fmt: skip
-        self.rollout, self.decoder, self.text = rollout, decoder, text
+        """decoders: by the sizes of the rollout, the largest first."""
+        self.rollout, self.text, self._decoders = rollout, text, decoders
         self.switch: Switch = switch
-        self._windows, self._level = windows(rollout.config), 0
-        self._spec = WorldSpec(name, rollout.columns * 8, rollout.rows * 8, FPS, 4, (), ("text",), str(rollout.device),
+        largest, *smaller = decoders
+        self._qualities = [(largest, window) for window in windows(rollout.config)]
+        self._qualities += [(size, rollout.config.window) for size in smaller]
+        self._level = 0
+        names = [f"{4 * window / FPS:.2g} s of memory" for window in windows(rollout.config)]
+        self._spec = WorldSpec(name, largest[1] * 8, largest[0] * 8, FPS, 4, (), ("text",), str(rollout.device),
                                steps_per_chunk=rollout.config.frames,
-                               qualities=tuple(f"{4 * n / FPS:.2g} s of memory" for n in self._windows),
-                               ladder=ladder(len(self._windows)))  # fmt: skip
+                               qualities=(*names, *(f"{columns * 8}x{rows * 8}" for rows, columns in smaller)),
+                               ladder=ladder(len(names), bool(smaller)))  # fmt: skip
         self.timings: dict[str, float] = {}
         self.reset(0)
 
     @classmethod
     def load(cls, name: str, root: Path, device: str = "auto", aspect: float | None = None, *,
-             switch: Switch | None = None, decoder: Literal["tiny", "full"] = "tiny", config: WanConfig | None = None,
-             checkpoint: Checkpoint | None = None, compiler: Compiler = "inductor") -> Wan:  # fmt: skip
-        """name: of CHECKPOINTS. root: a folder that holds each file at <root>/<repository>/<path>. switch: None takes
-        the checkpoint's own. decoder: the tiny one for speed, the full one for detail. config: for example another
-        window. compiler: on CUDA the world is compiled and captured before this returns, which takes minutes; None:
-        neither. Raises WeightsMissing, ValueError for files that do not fit, ModuleNotFoundError if packages are
-        missing.
+             switch: Switch | None = None, decoder: Literal["tiny", "full"] = "tiny", size: Choice = "auto",
+             config: WanConfig | None = None, checkpoint: Checkpoint | None = None,
+             compiler: Compiler = "inductor") -> Wan:  # fmt: skip
+        """name: of CHECKPOINTS. root: a folder that holds each file at <root>/<repository>/<path>. switch: None
+        takes the checkpoint's own. decoder: the tiny one for speed, the full one for detail. config: for example
+        another window. compiler: on CUDA the world is compiled and captured before this returns, which takes
+        minutes; None: neither. Raises WeightsMissing, ValueError for files that do not fit, ModuleNotFoundError if
+        packages are missing.
         """
         row = checkpoint or CHECKPOINTS[name]
         chosen = choose_device(device)
         compiler = compiler if chosen.type == "cuda" or callable(compiler) else None
-        rows, columns = shape_for(aspect)
+        sizes = sizes_for(aspect, size)
 
         def find(repository: str, path: str) -> Path:
             file = root / repository / path
@@ -152,23 +156,28 @@ class Wan:
         if row.lora is not None:
             weights = merge_lora(weights, read_checkpoint(find(*row.lora)))
         try:
-            rollout = Rollout(config or row.config, rows, columns, chosen, weights=weights, compiler=compiler)
+            rollout = Rollout(config or CONFIGS[name], sizes, chosen, weights=weights, compiler=compiler)
         except RuntimeError as error:
             raise ValueError(f"the tensors of {row.network[1]} are not {name}'s ({error})") from error
-        world = cls(
-            name, rollout,
-            TinyDecoder(drawer, rows, columns, chosen, compiler=compiler) if decoder == "tiny"
-            else FullDecoder(drawer, chosen, compiler=compiler),
-            UMT5(tokenizer.parents[1], encoder_device(chosen, gpu_memory(chosen), SHARED_GPU_BYTES)),
-            switch or row.switch,
-        )  # fmt: skip
+        decoders: dict[Size, StreamDecoder] = {
+            each: TinyDecoder(drawer, *each, chosen, compiler=compiler) if decoder == "tiny"
+            else FullDecoder(drawer, chosen, compiler=compiler) for each in sizes
+        }  # fmt: skip
+        text = UMT5(tokenizer.parents[1], encoder_device(chosen, gpu_memory(chosen), SHARED_GPU_BYTES))
+        world = cls(name, rollout, decoders, text, switch or row.switch)
         if compiler:
             world.warm()
         return world
 
     @property
     def spec(self) -> WorldSpec:
-        return self._spec
+        rows, columns = self.rollout.size
+        return replace(self._spec, width=columns * 8, height=rows * 8)
+
+    @property
+    def decoder(self) -> StreamDecoder:
+        """That of the present size."""
+        return self._decoders[self.rollout.size]
 
     def encode(self, prompt: Prompt) -> Tokens:
         """(256, 4096). Raises ValueError for a prompt of images, clips or sound alone."""
@@ -184,7 +193,7 @@ class Wan:
             self._run_all()
         except Exception as error:
             logger.warning("%s runs without torch.compile, and slower: %s", self._spec.name, error, exc_info=True)
-            for module in (self.rollout.transformer.network, self.decoder.net):
+            for module in (self.rollout.transformer.network, *(each.net for each in self._decoders.values())):
                 uncompile(module)
             self.reset(0)
             self._run_all()
@@ -192,7 +201,7 @@ class Wan:
 
     def _run_all(self) -> None:
         silence = Controls(np.zeros((1, self.rollout.config.text_dim), np.float32), steps=1)
-        down = range(len(self._windows))
+        down = range(len(self._qualities))
         for level in (*down, *reversed(down[:-1])):
             self.set_quality(level)
             for chunks in (self.rollout.config.chunks + 3, 2):
@@ -201,8 +210,23 @@ class Wan:
                 self.rollout.recache()  # as a new prompt would
 
     def set_quality(self, level: int) -> None:
-        """Takes effect with the next chunk. 0 is the window of training, each later level a shorter one."""
-        self._level = min(max(level, 0), len(self._windows) - 1)
+        """Takes effect with the next chunk. 0 is the window of training, each later level a shorter one, and the last
+        a smaller frame, where there is one."""
+        self._level = min(max(level, 0), len(self._qualities) - 1)
+
+    def _take_quality(self) -> None:
+        size, window = self._qualities[self._level]
+        before = self.rollout.size
+        self.rollout.resize(size, window)
+        if size != before:
+            self._begin_decoder()
+
+    def _begin_decoder(self) -> None:
+        """Let the decoder of this size go on where the past ends."""
+        self.decoder.reset()
+        past = self.rollout.newest()
+        for latent in () if past is None else past:
+            self.decoder(latent)
 
     def reset(self, seed: int) -> None:
         self.rollout.reset(seed)
@@ -218,7 +242,7 @@ class Wan:
         if self._drawn:
             self.rollout.settle()
         else:
-            self.rollout.widen(self._windows[self._level])
+            self._take_quality()
             self._take_prompt(controls.tokens)
             prompted = self._now()
             self._drawn = list(self.rollout.chunk(controls.steps))
@@ -249,14 +273,20 @@ class Wan:
         """A copy of everything on the world's device: 3.5 GB for LongLive, 6 GB for a window of 21."""
         return WorldState({
             "world": self._spec, "rollout": self.rollout.snapshot(), "decoder": self.decoder.snapshot(),
-            "drawn": list(self._drawn), "tokens": self._tokens, "cached": self._cached,
+            "drawn": list(self._drawn), "size": self.rollout.size, "tokens": self._tokens, "cached": self._cached,
         })  # fmt: skip
 
     def restore(self, state: WorldState) -> None:
-        """Raises ValueError for another world's snapshot."""
+        """A snapshot in another size is scaled. Raises ValueError for one of another world or shape."""
         data = state.data
-        if replace(data.get("world", self._spec), device="") != replace(self._spec, device="") or "rollout" not in data:
+        size = data.get("size", (1, 1))
+        alike = abs(math.log(size[1] / size[0]) - math.log(self._spec.width / self._spec.height)) < SAME_SHAPE
+        if "rollout" not in data or data["world"].name != self._spec.name or not alike:
             raise ValueError(f"this snapshot is not of {self._spec.name} at {self._spec.width}x{self._spec.height}")
         self.rollout.restore(data["rollout"])
-        self.decoder.restore(data["decoder"])
         self._drawn, self._tokens, self._cached = list(data["drawn"]), data["tokens"], data["cached"]
+        if size == self.rollout.size:
+            self.decoder.restore(data["decoder"])
+        else:
+            self._begin_decoder()
+            self._drawn = [scaled(latent[None], self.rollout.size)[0] for latent in self._drawn]

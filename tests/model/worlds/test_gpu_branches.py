@@ -22,7 +22,7 @@ from worldjockey.model.worlds.helios.world import Helios
 from worldjockey.model.worlds.turbo import SIZE_EIGHTHS, WARM_FRAMES, Turbo
 from worldjockey.model.worlds.wan import kernels
 from worldjockey.model.worlds.wan import world as wan
-from worldjockey.model.worlds.wan.rollout import WanConfig
+from worldjockey.model.worlds.wan.config import WanConfig
 
 pytestmark = pytest.mark.slow
 
@@ -143,23 +143,25 @@ def test_wan_plays_in_bf16_as_graphs_over_fused_kernels_with_its_encoder_where_t
     with wan_files.small(tmp_path, TINY), gpu(memory) as seen:
         world = load("wan-1.3b-longlive")
         assert where == [torch.device("cuda" if beside else "cpu")]
-        assert [m for m, _ in seen.compiled] == [*world.rollout.transformer.network.blocks, world.decoder.net]
+        assert [m for m, _ in seen.compiled] == [
+            *world.rollout.transformer.network.blocks, *(each.net for each in world._decoders.values())
+        ]  # fmt: skip
         assert {options["mode"] for _, options in seen.compiled} == {"max-autotune-no-cudagraphs"}
         assert world.rollout.text.dtype == world.decoder.dtype == torch.bfloat16
         assert {"rotary", "attention"} <= set(fused), "wherever the text encoder is"
         graphs = world.rollout._calls
-        assert set(graphs) == {9, 6}
+        assert set(graphs) == {((4, 6), 9), ((4, 6), 6), ((2, 4), 9)}
         assert all(graph.replays > 2 for graph in graphs.values()), "warmed up until they replay, in each quality"
         assert world.decoder.graph.replays > 2
         assert world.rollout.drawn == 0
         seen.asked.clear()
         tokens = world.encode(Prompt("neon city")).values
-        replayed = {window: graph.replays for window, graph in graphs.items()}
+        replayed = {key: graph.replays for key, graph in graphs.items()}
         frames = torch.cat([world.step(Controls(tokens, steps=2)) for _ in range(18)])
         assert frames.float().std() > 5
         assert ("synchronize", torch.device("cuda")) in seen.asked, "times are those of the work, not of asking for it"
-        assert graphs[9].replays > replayed[9]
-        assert graphs[6].replays == replayed[6]
+        assert graphs[(4, 6), 9].replays > replayed[(4, 6), 9]
+        assert graphs[(4, 6), 6].replays == replayed[(4, 6), 6]
         look = world.snapshot()
         want = world.step(Controls(tokens, steps=2))
         world.restore(look)

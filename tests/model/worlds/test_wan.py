@@ -9,14 +9,15 @@ import torch
 import wan_files
 from worldjockey.model import Controls, Prompt, WeightsMissing, load, slerp, worlds
 from worldjockey.model.evaluate.scorecard import switching
+from worldjockey.model.worlds.wan.config import CONFIGS, WanConfig
 from worldjockey.model.worlds.wan.decode import FullDecoder, TinyDecoder
-from worldjockey.model.worlds.wan.rollout import WanConfig
-from worldjockey.model.worlds.wan.world import CHECKPOINTS, Wan, moved, read_checkpoint, shape_for
+from worldjockey.model.worlds.wan.world import CHECKPOINTS, Wan, moved, read_checkpoint, sizes_for
 
 pytestmark = pytest.mark.slow
 
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=2, freq_dim=16, text_dim=12, text=300, window=9, sink=3)
 NAMES = sorted(CHECKPOINTS)
+published = dict(CONFIGS)
 LONGLIVE = "wan-1.3b-longlive"
 
 
@@ -36,7 +37,7 @@ def _small(root):
 
 @pytest.fixture(scope="module")
 def world():
-    return load(LONGLIVE, device="cpu")
+    return load(f"{LONGLIVE}:size=large", device="cpu")
 
 
 def play(world, tokens, count, steps=2):
@@ -77,9 +78,8 @@ def test_every_member_opens_by_name_and_plays(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_member_keeps_its_first_chunk_within_the_length_of_its_training(name):
-    config = CHECKPOINTS[name].config
-    assert config.sink == config.frames
-    assert config.window + config.sink <= 21
+    assert published[name].sink == 3
+    assert published[name].window + 3 <= 21
     world = load(name, device="cpu")
     tokens = np.zeros((1, TINY.text_dim), np.float32)
     for _ in range(3):
@@ -173,7 +173,7 @@ def test_a_snapshot_brings_the_very_frames_back(world, neon, sea, at):
     state = world.snapshot()
     want = play(world, sea, 8)
     play(world, neon, 7)
-    for other in (world, load(LONGLIVE, device="cpu")):
+    for other in (world, load(LONGLIVE, device="cpu")):  # which has the size among others
         other.restore(state)
         np.testing.assert_array_equal(play(other, sea, 8), want)
     assert change(play(world, sea, 8)[-12:], want[-12:]) > 1, "and it goes on"
@@ -231,6 +231,48 @@ def test_a_world_that_is_too_slow_sees_less_of_the_past_and_of_all_of_it_again(w
     world.set_quality(0)
 
 
+def test_where_it_is_too_slow_for_its_large_frame_it_goes_on_in_a_smaller_one_and_comes_back(neon):
+    world, large = (load(f"{LONGLIVE}:size={size}", device="cpu") for size in ("auto", "large"))
+    assert world.spec.qualities == ("2.2 s of memory", "1.5 s of memory", "32x16")
+    assert world.spec.ladder == ((4, 0), (4, 1), (3, 1), (4, 2), (3, 2), (2, 2), (1, 2))
+    for each in (world, large):
+        play(each, neon, 3 * TINY.chunks + 4)  # beyond the window, and into a chunk
+    world.set_quality(2)
+    np.testing.assert_array_equal(play(world, neon, 2), play(large, neon, 2))
+    remembered = world.rollout.past[-1].std()
+    small = play(world, neon, 6)
+    assert small.shape == (24, 16, 32, 3)
+    assert (world.spec.width, world.spec.height) == (32, 16)
+    assert world.rollout.past[-1].std() == pytest.approx(float(remembered), rel=0.6)
+    assert len(world.rollout.past) == TINY.chunks, "its past came with it"
+    state = world.snapshot()
+    again = play(world, neon, 4)
+    world.set_quality(0)
+    while world._drawn:
+        play(world, neon, 1)
+    assert play(world, neon, 3)[-1].shape == (32, 48, 3)
+    world.restore(state)
+    world.set_quality(2)
+    np.testing.assert_array_equal(play(world, neon, 4), again, "a snapshot within a chunk keeps its size")
+
+
+def test_a_snapshot_in_another_size_is_scaled(world, neon):
+    world.reset(5)
+    play(world, neon, 3 * TINY.chunks + 4)
+    state = world.snapshot()
+    want = play(world, neon, 2)
+    preview = load(f"{LONGLIVE}:size=small", device="cpu")
+    preview.restore(state)
+    assert play(preview, neon, 2).shape == (8, 16, 32, 3), "the rest of the chunk, not its first frames again"
+    assert preview.rollout.drawn == world.rollout.drawn
+    assert len(preview.rollout.past) == len(world.rollout.past)
+    world.restore(preview.snapshot())
+    assert play(world, neon, 4).shape == (16, *want.shape[1:])
+    upright = load(LONGLIVE, device="cpu", aspect=0.5)
+    with pytest.raises(ValueError, match=r"not of wan-1\.3b-longlive at 32x48"):
+        upright.restore(state)
+
+
 def test_warming_up_leaves_no_trace(world, neon):
     world.reset(0)
     want = play(world, neon, 6)
@@ -261,7 +303,10 @@ def test_nothing_is_compiled_after_warming_up(compiled_for_a_show, neon, sea):
     assert 0 < counted.graphs < 20, "one block stands for all of them"
     before = counted.graphs
     for level in (0, *range(len(world.spec.qualities)), 0):
+        play(world, neon, 1)
         world.set_quality(level)
+        while len(world._drawn):
+            play(world, neon, 1)
         play(world, neon, 3 * TINY.chunks + 9)
         for what in ("a prompt", "another seed", "a look"):
             if what == "another seed":
@@ -293,8 +338,11 @@ def test_the_full_decoder_draws_other_frames_of_the_same_world(root, neon):
 
 @pytest.mark.parametrize(("aspect", "size"), [(None, (48, 32)), (16 / 9, (48, 32)), (1.0, (32, 32)), (0.5, (32, 48))])
 def test_it_takes_the_shape_nearest_to_the_shows(aspect, size):
-    rows, columns = shape_for(aspect)
+    (rows, columns), smaller = sizes_for(aspect)
     assert (columns * 8, rows * 8) == size
+    assert sizes_for(aspect, "large") == ((rows, columns),)
+    assert sizes_for(aspect, "small") == (smaller,)
+    assert smaller[0] * smaller[1] < rows * columns
 
 
 def test_what_is_no_words_is_refused_and_nothing_said_is_fine(world):

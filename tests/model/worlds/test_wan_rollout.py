@@ -12,22 +12,14 @@ import wan_files
 import wan_in_a_team
 import wan_without_cache
 from worldjockey.model.worlds.wan import kernels
-from worldjockey.model.worlds.wan.rollout import (
-    TRAINED_NOISE_LEVELS,
-    Rollout,
-    WanConfig,
-    ladder,
-    levels,
-    merge_lora,
-    network_weights,
-    noise_share,
-    windows,
-)
+from worldjockey.model.worlds.wan.config import TRAINED_NOISE_LEVELS, WanConfig, ladder, windows
+from worldjockey.model.worlds.wan.rollout import Rollout, levels, merge_lora, network_weights, noise_share, scaled
 
 pytestmark = pytest.mark.slow
 
 TINY = WanConfig(dim=48, ffn=64, heads=2, layers=3, freq_dim=16, text_dim=12, text=7, channels=4, window=9, sink=3)
 ROWS, COLUMNS = 4, 6
+SMALL = (2, 4)
 CPU = torch.device("cpu")
 
 
@@ -36,7 +28,7 @@ TEXTS = [torch.randn(n, TINY.text_dim, generator=torch.Generator().manual_seed(n
 
 
 def rollout(config=TINY, **kwargs):
-    return Rollout(config, ROWS, COLUMNS, CPU, weights=WEIGHTS, **kwargs)
+    return Rollout(config, [(ROWS, COLUMNS), SMALL], CPU, weights=WEIGHTS, **kwargs)
 
 
 class Whole:
@@ -136,6 +128,33 @@ def test_the_memory_becomes_shorter_before_steps_go_and_one_step_is_the_last_res
     assert ladder(3) == ((4, 0), (4, 1), (3, 1), (3, 2), (2, 2), (1, 2))
     assert ladder(2) == ((4, 0), (4, 1), (3, 1), (2, 1), (1, 1))
     assert ladder(1) == ((4, 0), (3, 0), (2, 0), (1, 0))
+    assert ladder(3, small=True) == ((4, 0), (4, 1), (3, 1), (3, 2), (4, 3), (3, 3), (2, 3), (1, 3))
+    assert ladder(2, small=True) == ((4, 0), (4, 1), (3, 1), (4, 2), (3, 2), (2, 2), (1, 2))
+
+
+def test_a_smaller_frame_uses_the_same_memory_and_network_and_its_past_is_the_larger_ones():
+    r, small = rollout(), Rollout(TINY, [SMALL], CPU, weights=WEIGHTS)
+    r.set_text(TEXTS[0])
+    small.set_text(TEXTS[0])
+    assert r.newest() is None
+    r.resize(SMALL, TINY.window)  # before the first chunk
+    assert r.chunk(2).shape == (3, 4, *SMALL)
+    r.reset(4)
+    small.reset(4)
+    for _ in range(TINY.chunks + 2):
+        assert same(r.chunk(2), small.chunk(2)), "as one that never was larger"
+    r.resize((ROWS, COLUMNS), TINY.window)
+    large = r.newest()
+    where = {t.data_ptr() for t in (r.cache.network_cache.block_caches[0].self_attn._k,)}
+    assert large.shape == (3, 4, ROWS, COLUMNS)
+    assert same(large, scaled(small.newest(), (ROWS, COLUMNS)))
+    other = rollout()
+    other.set_text(TEXTS[0])
+    other.past, other.drawn, other.seed = [p.clone() for p in r.past], r.drawn, r.seed
+    other.recache()
+    assert same(r.chunk(2), other.chunk(2)), "what it remembers is computed again, as after a new prompt"
+    r.resize(SMALL, TINY.window)
+    assert {t.data_ptr() for t in (r.cache.network_cache.block_caches[0].self_attn._k,)} == where
 
 
 def test_looks_come_back_in_whatever_width_and_a_recache_keeps_to_it():

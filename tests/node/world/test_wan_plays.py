@@ -9,7 +9,7 @@ import pytest
 import torch
 import wan_files
 from worldjockey.model import load
-from worldjockey.model.worlds.wan.rollout import WanConfig
+from worldjockey.model.worlds.wan.config import WanConfig
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
