@@ -58,10 +58,11 @@ class WorldEntry:
     device. rate: frames a second as published, with the source. rank: position in lists. devices: the kinds it supports
     ("cuda", "mps", "cpu"); a world without any is never chosen automatically, and among the others the highest rank is
     tried first. note: what a performer should know before choosing it. values: parameters for which it was trained; a
-    show's own values override them. options: choices by name, the default first. further: weights that one choice ("decoder=full") needs. offline: the choices that are best
-    where no frame has to be in time. attributes: what its prompts can say, by attribute, and its acts. embedded: the
-    weight files that come with the package. torch: whether it computes with torch, whose import takes seconds. paints:
-    whether it can paint over another world, or over the live picture: with the option over=<that world> or over=live.
+    show's own values override them. options: choices by name, the default first. further: weights that one choice
+    ("decoder=full") needs. offline: the choices that are best where no frame has to be in time. attributes: what its
+    prompts can say, by attribute, and its acts. embedded: the weight files that come with the package. torch: whether
+    it computes with torch, whose import takes seconds. paints: whether it can paint over another world, or over the
+    live picture: with the option over=<that world> or over=live.
     """
 
     name: str
