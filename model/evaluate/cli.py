@@ -33,6 +33,7 @@ from .scorecard import (
     sharpness,
     sound,
     speed,
+    stability,
 )
 from .scorecard.play import quiet_scenes
 from .scorecard.row import Row
@@ -67,6 +68,7 @@ def measures(
         "camera": lambda: camera.rows(world, truth, scenes),
         "drift": lambda: drift.rows(world, probe, seconds, dt),
         "memory": lambda: memory.rows(world, truth, probe, scenes[:5]),
+        "stability": lambda: stability.rows(world, truth, scenes[:5]),
         "sound": lambda: sound.rows(world, truth),
         "sharpness": lambda: sharpness.rows(world),
         "speed": lambda: speed.rows(world, truth, scenes[1:5]),

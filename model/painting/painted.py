@@ -103,6 +103,8 @@ class Painted:
 
     def _forget(self) -> None:
         self._estimator.forget()
+        self._geometry: Geometry | None = None
+        self._motion: Tensor | None = None
         self._painting: Painting | None = None
         self._subject: Painting | None = None  # what is being painted: its `painted` is not there yet
         self._painter_state = self.painter.snapshot()
@@ -181,6 +183,10 @@ class Painted:
         shown = self._carried(picture)
         self.timings["decode_ms"] = (time.perf_counter() - drawn) * 1e3
         return self._frames(shown, alpha)
+
+    def geometry(self) -> Geometry | None:
+        """Of the driver's picture."""
+        return self._geometry
 
     def _advance(self, frames: np.ndarray) -> None:
         """How the driver's picture moved: as it says itself, or else as it looks."""

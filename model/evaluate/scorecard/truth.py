@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
+from ...nano.picture_geometry import PictureGeometry
+from ...spec import ACTS, Array, Controls, Geometry, Prompt, Tokens, WorldSpec, WorldState
 from ...stage.captions import phrases
 from ...stage.motion import Motion
 from ...stage.render import render
@@ -24,6 +25,7 @@ class StageWorld:
 
     def __init__(self, height: int = 288, width: int = 512) -> None:
         self.spec = WorldSpec("stage", width, height, 20.0, 1, ACTS, ("text", "action"), "cpu")
+        self._geometry = PictureGeometry(height // 4, width // 4)
         self.reset(0)
 
     def encode(self, prompt: Prompt) -> Tokens:
@@ -44,6 +46,7 @@ class StageWorld:
         shape = rng.uniform(-1, 1, SEED_DIM).astype(np.float32) if seed else np.zeros(SEED_DIM, np.float32)
         self.motion = Motion(seed=shape, figure=np.eye(len(FIGURES), dtype=np.float32)[FIGURES.index("dance")])
         self.look = [np.eye(len(v), dtype=np.float32)[v.index(OPENING[k])] for k, v in ATTRIBUTES.items()]
+        self._geometry.forget()
 
     def _move(self, c: Controls, seconds: float) -> list[Array]:
         for i, row in enumerate(np.maximum(c.tokens, 0)):
@@ -68,7 +71,12 @@ class StageWorld:
 
     def step(self, c: Controls) -> Tensor:
         self._move(c, c.dt)
-        return to_bytes(render(self.scene(c), self.spec.height, self.spec.width)).permute(0, 2, 3, 1).contiguous()
+        scene = self.scene(c)
+        self._geometry.note(scene)
+        return to_bytes(render(scene, self.spec.height, self.spec.width)).permute(0, 2, 3, 1).contiguous()
+
+    def geometry(self) -> Geometry | None:
+        return self._geometry.latest()
 
     def snapshot(self) -> WorldState:
         return WorldState({"motion": replace(self.motion, figure=self.motion.figure.copy()), "look": list(self.look)})
@@ -77,6 +85,7 @@ class StageWorld:
         data: Mapping[str, Any] = state.data
         self.motion = replace(data["motion"], figure=data["motion"].figure.copy())
         self.look = list(data["look"])
+        self._geometry.forget()
 
 
 def _sound(c: Controls) -> tuple[float, float, float, float]:
