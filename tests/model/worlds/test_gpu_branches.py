@@ -19,7 +19,8 @@ from worldjockey.model.train.fsdp import LEADER_TIMEOUT, join, shard
 from worldjockey.model.worlds import distributed, turbo, umt5
 from worldjockey.model.worlds.helios import world as helios
 from worldjockey.model.worlds.helios.world import Helios
-from worldjockey.model.worlds.turbo import SIZE_EIGHTHS, WARM_FRAMES, Turbo
+from worldjockey.model.worlds.image_to_image import SIZE_EIGHTHS, WARM_FRAMES
+from worldjockey.model.worlds.turbo import Turbo
 from worldjockey.model.worlds.wan import kernels
 from worldjockey.model.worlds.wan import world as wan
 from worldjockey.model.worlds.wan.config import WanConfig

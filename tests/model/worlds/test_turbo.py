@@ -13,18 +13,9 @@ from turbo_files import WIDTH, networks, scheduler
 from worldjockey.model import Controls, Prompt, WeightsMissing, WorldState, load, slerp
 from worldjockey.model.worlds import turbo
 from worldjockey.model.worlds.crop import cover
+from worldjockey.model.worlds.image_to_image import SIZE_EIGHTHS, nearest_shape, share
 from worldjockey.model.worlds.sources import TURBO
-from worldjockey.model.worlds.turbo import (
-    FLOW,
-    LIVE,
-    SHAPES,
-    SIZE_EIGHTHS,
-    Turbo,
-    arithmetic,
-    shape_for,
-    share,
-    timesteps,
-)
+from worldjockey.model.worlds.turbo import SHAPES, Turbo, arithmetic, timesteps
 from worldjockey.model.worlds.warp import carried, motion_of, moved
 
 pytestmark = pytest.mark.slow
@@ -153,7 +144,7 @@ def test_the_same_seed_is_the_same_world_and_a_snapshot_goes_on(world):
     world.restore(kept)
     assert torch.equal(play(3), goes_on)
     with pytest.raises(ValueError, match="64x64"):
-        world.restore(WorldState({"turbo": (1, 4, 9, 9)}))
+        world.restore(WorldState({"world": ("turbo", (4, 9, 9))}))
 
 
 def test_strength_says_how_much_of_the_live_image_shows(world):
@@ -186,7 +177,7 @@ def test_without_a_live_image_it_continues_from_its_own_latents(world, pipe, mon
     world.restore(before)
     noise = world._drift(Controls(tokens, dt=DT))
     theirs = scheduler()
-    theirs.set_timesteps(timesteps=timesteps(FLOW, 1))
+    theirs.set_timesteps(timesteps=timesteps(Turbo.flow_noise, 1))
     theirs.set_begin_index(0)
     (t,) = theirs.timesteps
     latents = theirs.add_noise(before.data["latents"], noise, theirs.timesteps)
@@ -287,7 +278,7 @@ def test_motion_is_cropped_as_its_image_is():
 @pytest.mark.parametrize("rate", [10, 40])
 def test_noise_stays_as_strong_and_drifts_by_time_not_by_frames(world, energy, rate):
     world.reset(0)
-    world._noisy = (1, 4, 64, 64)
+    world._noisy = (4, 64, 64)
     calm = Controls(np.zeros((1, WIDTH), np.float32), dt=1 / rate, energy=energy)
     first = world._drift(calm).flatten()
     for _ in range(rate):
@@ -316,21 +307,21 @@ def test_camera_moves_the_scene_as_its_axes_say():
 
 
 def test_pure_parts():
-    assert share(0.0) == (0.0, FLOW)
-    assert share(0.5) == (1.0, LIVE)
-    assert share(1.0) == (1.0, 0.0)
-    assert share(0.4999) == pytest.approx(share(0.5), abs=1e-3)
-    assert share(-1.0) == share(0.0)
-    assert share(0.75) == (1.0, LIVE / 2)
+    assert share(0.0, 0.3, 0.5) == (0.0, 0.3)
+    assert share(0.5, 0.3, 0.5) == (1.0, 0.5)
+    assert share(1.0, 0.3, 0.5) == (1.0, 0.0)
+    assert share(0.4999, 0.3, 0.5) == pytest.approx(share(0.5, 0.3, 0.5), abs=1e-3)
+    assert share(-1.0, 0.3, 0.5) == share(0.0, 0.3, 0.5)
+    assert share(0.75, 0.3, 0.5) == (1.0, 0.25)
     assert timesteps(1.0, 1) == [999]
     assert timesteps(1.0, 4) == [999, 749, 499, 249]
     assert timesteps(0.5, 2) == [499, 249]
     assert timesteps(0.0, 4) == []
     assert timesteps(7.0, 9) == [999, 749, 499, 249]
     assert all(min(timesteps(s / 100, n)) >= 0 for s in range(1, 101) for n in range(1, 5))
-    assert shape_for(None) == (512, 512)
-    assert shape_for(16 / 9) == (704, 384)
-    assert shape_for(9 / 16) == (384, 640)
+    assert nearest_shape(SHAPES, None) == (512, 512)
+    assert nearest_shape(SHAPES, 16 / 9) == (704, 384)
+    assert nearest_shape(SHAPES, 9 / 16) == (384, 640)
     wide = np.zeros((20, 80, 3), np.uint8)
     wide[:, 30:50] = 255
     assert cover(wide[None], 16, 16, torch.device("cpu")).min() > 0.99  # the middle, uncropped in height
@@ -530,7 +521,7 @@ def test_half_precision_as_on_a_gpu_draws_the_same(world):
 
 def test_noise_stays_on_what_a_live_picture_shows(world):
     """A picture that moves by a whole latent carries its noise along; the screen's noise does not stay."""
-    rows, columns = world._noisy[2:]
+    rows, columns = world._noisy[1:]
     live = np.zeros((rows * 8, columns * 8, 3), np.uint8)
     motion = np.zeros((rows, columns, 2), np.float32)
     motion[..., 0] = 1 / columns
