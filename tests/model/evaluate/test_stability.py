@@ -63,7 +63,8 @@ def test_a_painting_boils_less_with_noise_that_moves_along(monkeypatch):
         painter = Turbo(unet, vae, text, None, turbo_files.scheduler(), 704, 384)
         painter.encode = lambda prompt: turbo_tokens(painter)
         world = Painted(StageWorld(96, 176), painter, wait=float("inf"))
-        controls = Controls(world.encode(Prompt("mountains, noon")).values, camera={"yaw": ONE_LATENT}, dt=1 / 20, paint=0.5)
+        tokens = world.encode(Prompt("mountains, noon")).values
+        controls = Controls(tokens, camera={"yaw": ONE_LATENT}, dt=1 / 20, paint=0.5)
         found, before = [], None
         for _ in range(8):
             now = world.step(controls)[0]
