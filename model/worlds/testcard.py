@@ -14,7 +14,8 @@ from ..spec import ACTS, Controls, Prompt, Tokens, WorldSpec, WorldState
 class TestCard:
     """A flat colour that each prompt chooses (its tokens are that colour), with a bar moving at true speed.
 
-    A prompt of the form "#rrggbb" is that colour; any other text gets a colour from its hash, an image its mean.
+    A prompt of the form "#rrggbb" is that colour; any other text gets a colour from its hash, an image its mean. Its
+    figure, for outputs with a matte, is a box in the middle, beside the bar.
     """
 
     __test__ = False  # not a pytest class
@@ -50,6 +51,7 @@ class TestCard:
         if controls.matte:
             alpha = np.zeros((*frame.shape[:3], 1), np.uint8)
             alpha[:, s.height - 24 :, x : x + 16] = 255
+            alpha[:, s.height // 4 : s.height * 3 // 4, s.width * 3 // 8 : s.width * 5 // 8] = 255
             frame = np.concatenate([frame, alpha], -1)
         return frame
 

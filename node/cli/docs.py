@@ -43,11 +43,16 @@ def measured(figures: Figures) -> str:
 
 
 def pair(found: Mapping[str, float] | None) -> str:
-    return f"{found['p50']:g} / {found['p95']:g} ms" if found else ""
+    return f"{_rounded(found['p50'])} / {_ms(found['p95'])}" if found else ""
 
 
 def _ms(value: float | None) -> str:
-    return "" if value is None else f"{value:g} ms"
+    return "" if value is None else f"{_rounded(value)} ms"
+
+
+def _rounded(value: float) -> str:
+    """Two digits, which is as exact as times are."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}".removesuffix(".0")
 
 
 # -- tables of measurements: what a command wrote as JSON -> Markdown --------------------------------------------------
@@ -125,9 +130,21 @@ LABELS = {
     "continuity: largest jump": "largest jump in a 1 s transition, against normal motion",
     "camera: worst of 8 commands": "camera: the worst of eight commands",
     "camera: strafe told from yaw": "camera: strafe distinguished from yaw",
-    "memory: away and back": "turned away and back: distance to the first view, against random views",
     "sound: picture with beat": "correlation of the frame's energy with a beat",
+    "drift: minute 0.8 against 0.3": "drift within a minute",
+    "memory: away and back, judge": "turned away and back: distance to the first view, against random views",
+    "memory: away and back, pixels": "the same, by pixels",
     "true speed: 1/10 s against 1/24 s": "difference of motion between steps of 1/10 s and of 1/24 s",
+    "stability: change that no motion explains": "change from frame to frame that no motion explains",
+    **{
+        f"sharpness at {size}: {what}": f"{size}: {label}"
+        for size in ("512x288", "1024x576")
+        for what, label in (
+            ("width of edges, times the true one", "width of edges, against those of the stage"),
+            ("overshoot beside edges", "overshoot beside edges, of their height"),
+            ("finest band", "likeness of the finest details (above a quarter of the sampling rate)"),
+        )
+    },
 }
 
 
@@ -137,7 +154,9 @@ def scorecard(result: Figures) -> str:
     def shown(value: float | None, unit: str) -> str:
         if value is None:
             return ""
-        return f"{value:.0%}" if unit == "%" else f"{value:.3g}{unit}" if unit == "x" else f"{value:.3g} {unit}".strip()
+        if unit == "%":
+            return f"{value:.0%}"
+        return f"{value:.3g}" + {"x": "x", "frames": ""}.get(unit, f" {unit}").rstrip()
 
     rows = []
     for name, row in result["rows"].items():
@@ -178,6 +197,9 @@ FIGURES: dict[str, Callable[[Figures], str]] = {
     "interpolation": interpolation,
     "scorecard": scorecard,
     "kill": kill,
+    "latency": plain,
+    "nano-speed": plain,
+    "nano-show": plain,
     "browser": plain,
     "stream-audio": plain,
 }
