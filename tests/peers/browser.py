@@ -40,7 +40,7 @@ class Page:
             raise RuntimeError(said["exceptionDetails"].get("exception", {}).get("description") or str(said))
         return said["result"].get("value")
 
-    def wait(self, script: str, seconds: float = 30.0) -> Any:
+    def wait(self, script: str, seconds: float = 60.0) -> Any:
         """The first true value of that expression."""
         deadline = time.monotonic() + seconds
         while not (value := self.run(f"document.body && ({script})")):

@@ -13,7 +13,7 @@ def send(page: ClientConnection, **message: Any) -> None:
 
 
 def until(
-    page: ClientConnection, kind: str, wanted: Callable[[Any], object] = lambda found: True, seconds: float = 20
+    page: ClientConnection, kind: str, wanted: Callable[[Any], object] = lambda found: True, seconds: float = 60
 ) -> Any:
     """The next message of a kind that fulfils `wanted`."""
     deadline = time.monotonic() + seconds
