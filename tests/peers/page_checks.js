@@ -68,6 +68,18 @@
     return sum / (data.length / 4);
   },
 
+  /** A drag within one frame, from a place on an element, in shares of its size. No machine is too slow to tell it from a longer press. */
+  quickDrag: (selector, x, y, dx, dy) => {
+    const dragged = document.querySelector(selector), box = dragged.getBoundingClientRect();
+    dragged.setPointerCapture = () => {};
+    const at = (type, part) => dragged.dispatchEvent(new PointerEvent(type, {
+      pointerId: 7, bubbles: true, button: 0, clientX: box.x + box.width * x + dx * part, clientY: box.y + box.height * y + dy * part,
+    }));
+    at('pointerdown', 0);
+    for (let i = 1; i <= 8; i++) at('pointermove', i / 8);
+    at('pointerup', 1);
+  },
+
   /** A drag of 750 moves over a slider within one frame. */
   fastDrag: selector => {
     const slider = document.querySelector(selector), box = slider.getBoundingClientRect();

@@ -202,7 +202,7 @@ class Mock:
         self.fires: list[list[Any]] = []
         self.requests: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
-        self.save_error, self.save_s = "", 0.0
+        self.save_error, self.save_waits = "", False
         self._sheet = sheet()
         self._began = time.monotonic()
         self._cue_at: float | None = None
@@ -422,7 +422,8 @@ class Mock:
         cues, keys = self.show["cues"], self.show["keys"]
         changed = not do.startswith(("prompt/", "stills/", "surface/"))
         if do == "show/save":
-            await asyncio.sleep(self.save_s)
+            while self.save_waits:
+                await asyncio.sleep(0.01)
             if self.save_error:
                 raise ValueError(self.save_error)
             if f.get("name") == "taken" and not f.get("overwrite"):
@@ -683,11 +684,19 @@ class Mock:
 
     def change(self, values: dict[str, Any]) -> None:
         """As if another surface or a controller had set them."""
-        asyncio.run_coroutine_threadsafe(self._set(values, quiet=True), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._set(values, quiet=True), self._loop).result(60)
+
+    def left(self) -> bool:
+        """Whether no page is connected, so that none can play any more."""
+        return not self._sockets
+
+    def asked(self, *kinds: str) -> list[dict[str, Any]]:
+        """The requests of these kinds, in order: pages ask for stills by themselves at any time."""
+        return [asked for asked in list(self.requests) if asked["do"] in kinds]
 
     def break_line(self) -> None:
         """Every connection ends, as where Wi-Fi is lost."""
-        asyncio.run_coroutine_threadsafe(self.drop_all(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self.drop_all(), self._loop).result(60)
 
     @classmethod
     @contextlib.contextmanager
@@ -695,7 +704,7 @@ class Mock:
         mock, ready = cls(**options), threading.Event()
         thread = threading.Thread(target=lambda: asyncio.run(mock._main(port, ready)), daemon=True)
         thread.start()
-        if not ready.wait(10):
+        if not ready.wait(60):
             raise TimeoutError("the mock did not start")
         try:
             yield mock

@@ -30,14 +30,14 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-def open_at(browser: Any, url: str, size: str, problems: list[str], patience_s: float = 20.0) -> Any:
+def open_at(browser: Any, url: str, size: str, problems: list[str], patience_s: float = 60.0) -> Any:
     """A page in a context of its own. The errors that it logs, its security policy's among them, go to `problems`."""
     page = new_page(browser, size, problems, patience_s)
     page.goto(url)
     return page
 
 
-def new_page(browser: Any, size: str, problems: list[str], patience_s: float = 20.0) -> Any:
+def new_page(browser: Any, size: str, problems: list[str], patience_s: float = 60.0) -> Any:
     """As `open_at`; nothing is opened yet."""
     width, height = SIZES[size]
     context = browser.new_context(
@@ -80,7 +80,7 @@ class Pages:
         return found
 
 
-def check(page: Any, what: str, *args: str) -> Any:
+def check(page: Any, what: str, *args: str | float) -> Any:
     """One of peers/page_checks.js."""
     return page.evaluate(f"{CHECKS.rstrip()}.{what}(...{json.dumps(args)})")
 
