@@ -64,6 +64,13 @@ class Listener:
         for datagram in datagrams:
             self.out.send(datagram)
 
+    def keeps_up(self, sent: int, waiting: int = 1000) -> None:
+        """Waits while more of what was sent lies in the system's buffer: beyond it, that would be what is tested."""
+        deadline = time.monotonic() + 60
+        while self.input.status()["received"] <= sent - waiting:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
     @property
     def said(self) -> list[tuple[object, ...]]:
         return [(c.target, *c.args) for c in self.controls]
@@ -119,7 +126,7 @@ def test_unicode_and_every_type_of_argument(listener, wait_for):
 
 
 def test_bundles_now_late_nested_and_soon(listener, wait_for):
-    soon = time.time() + 0.3
+    soon = time.time() + 2  # after all the others, however late they are read
     inner = bundle(time.time() - 60, message("/wj/b", 2))
     listener.send(
         bundle(soon, message("/wj/soon", 1)),
@@ -130,7 +137,7 @@ def test_bundles_now_late_nested_and_soon(listener, wait_for):
     assert listener.said == [("a", 1), ("b", 2), ("wrong-clock", 1), ("soon", 1)]
     by_wall = time.time() - (time.monotonic() - listener.controls[-1].arrived_at)
     assert by_wall >= soon - 0.01
-    assert listener.input.status()["scheduled"] == 0
+    wait_for(lambda: listener.input.status()["scheduled"] == 0)
 
 
 def test_python_oscs_own_bundles_are_understood(listener, wait_for):
@@ -151,16 +158,20 @@ def test_a_flood_ends_on_its_last_value_and_loses_no_trigger(listener, wait_for)
         if i % 400 == 0:
             listener.send(message("/wj/act/jump", 1.0))
         if i % 20 == 0:
-            time.sleep(0.0005)  # 10 kHz or so: beyond it the kernel's buffer would be what is tested
+            time.sleep(0.0005)  # 10 kHz or so
+            listener.keeps_up(i)
     listener.send(message("/wj/pad/1", 0.123))
     wait_for(lambda: listener.controls and listener.said[-1] == ("pad/1", pytest.approx(0.123)))
     assert sum(said[0] == "act/jump" for said in listener.said) == total / 400
     values = [said[1] for said in listener.said[:-1] if said[0] == "pad/1"]
     assert values == sorted(values)  # never an older one after a newer one
-    status = listener.input.status()
-    assert status["received"] == total + total / 400 + 1
-    assert status["superseded"] > total / 2
-    assert status["delivered"] + status["superseded"] == status["received"]
+
+    def counted() -> bool:
+        status = listener.input.status()
+        return bool(status["delivered"] + status["superseded"] == status["received"] == total + total / 400 + 1)
+
+    wait_for(counted, what="each message to be counted once")
+    assert listener.input.status()["superseded"] > total / 2
 
 
 def test_a_flood_from_another_process(listener, wait_for):
@@ -194,8 +205,12 @@ def test_faders_are_thinned_only_up_to_the_next_trigger():
 def test_ten_thousand_datagrams_of_noise_change_nothing(listener, wait_for, capfd):
     command = [sys.executable, str(CLIENT), str(listener.input.port), "noise", "--count", "10000"]
     subprocess.run(command, check=True, capture_output=True)
-    listener.send(message("/wj/pad/1", 0.5))
-    wait_for(lambda: ("pad/1", 0.5) in listener.said)
+
+    def played() -> bool:
+        listener.send(message("/wj/pad/1", 0.5))  # again and again: the noise may have filled the system's buffer
+        return ("pad/1", 0.5) in listener.said
+
+    wait_for(played)
     status = listener.input.status()
     assert status["malformed"] > 2000
     assert status["listening"]
@@ -258,7 +273,7 @@ def test_a_listener_that_fails_does_not_make_it_deaf(wait_for):
             for name in ("/wj/a", "/wj/b"):
                 out.sendto(message(name), ("127.0.0.1", osc.port))
         wait_for(lambda: renew == ["a", "b"])
-        assert osc.status()["failed"] == 2
+        wait_for(lambda: osc.status()["failed"] == 2)
     finally:
         osc.stop()
 
@@ -370,7 +385,7 @@ def test_noise_from_many_senders_keeps_memory_bounded(wait_for):
         for i in range(6000):
             listener.send(bundle(time.time() + 9, message(f"/wj/pad/{rng.random()}", 1.0)))
             if i % 20 == 0:
-                time.sleep(0.001)
+                listener.keeps_up(i)
         listener.send(message("/wj/end"))
         wait_for(lambda: listener.said and ("end",) in listener.said)
         assert listener.input.status()["scheduled"] <= SCHEDULED_MAX
@@ -382,8 +397,7 @@ def test_what_waits_for_its_time_weighs_little(listener, wait_for):
     text = "x" * 60_000
     for i in range(120):  # 7 MB, were it all kept
         listener.send(bundle(time.time() + 9, message("/wj/prompt", text)))
-        if i % 10 == 0:
-            time.sleep(0.002)
+        listener.keeps_up(i, 20)
     listener.send(message("/wj/end"))
     wait_for(lambda: ("end",) in listener.said)
     assert 0 < listener.input.status()["scheduled"] <= SCHEDULED_BYTES_MAX / 60_000 + 1
@@ -414,7 +428,7 @@ def talker() -> Iterator[Listener]:
 
 def hear(out: socket.socket, count: int = 1) -> list[tuple[str, tuple[Any, ...]]]:
     """The next `count` messages that come back to where we sent from."""
-    out.settimeout(5)
+    out.settimeout(60)
     return [parse(out.recv(65_536)) for _ in range(count)]
 
 
@@ -459,10 +473,10 @@ def test_any_pattern_fits_or_not_or_is_none(pattern, address):
 
 
 def test_no_pattern_takes_long():
-    begin = time.perf_counter()
+    begin = time.thread_time()
     for pattern in ("*a" * 32, "{a,aa,aaa}" * 6, "*" * 64, "[!b]" * 16):
         match(pattern[:PATTERN_CHARS_MAX], "a" * 60)
-    assert time.perf_counter() - begin < 0.5
+    assert time.thread_time() - begin < 2, "some would take for ever"
 
 
 def test_faders_under_a_pattern_are_thinned_and_triggers_are_not(wait_for):
@@ -474,6 +488,7 @@ def test_faders_under_a_pattern_are_thinned_and_triggers_are_not(wait_for):
                 found.send(message("/wj/cam/ho*", 1))
             if i % 20 == 0:
                 time.sleep(0.001)
+                found.keeps_up(i)
         found.send(message("/wj/pad/*", 0.125))
         wait_for(lambda: found.controls and found.said[-1] == ("pad/12", 0.125))
         assert found.said[-3:] == [("pad/1", 0.125), ("pad/2", 0.125), ("pad/12", 0.125)]
@@ -627,7 +642,7 @@ class Rig:
         self.input.start(self.desk.deliver)
         self.out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.out.connect(("127.0.0.1", self.input.port))
-        self.out.settimeout(5)
+        self.out.settimeout(60)
 
     def settle(self, *datagrams: bytes) -> None:
         for datagram in datagrams:
@@ -762,10 +777,10 @@ def test_what_is_good_in_a_bundle_is_obeyed(listener, wait_for):
 
 def test_a_hand_on_a_fader_drops_what_was_scheduled_for_it(listener, wait_for):
     """A sender whose clock is ahead schedules its values; a hand that moves later must win."""
-    listener.send(bundle(time.time() + 1.5, message("/wj/pad/1", 0.9), message("/wj/pad/2", 0.9)))
+    listener.send(bundle(time.time() + 4, message("/wj/pad/1", 0.9), message("/wj/pad/2", 0.9)))
     wait_for(lambda: listener.input.status()["scheduled"] == 2)
     listener.send(message("/wj/pad/1", 0.1))
-    wait_for(lambda: listener.input.status()["scheduled"] == 0)
+    wait_for(lambda: listener.input.status()["scheduled"] == 0 and len(listener.controls) == 2)
     assert [(c.target, round(c.args[0], 3)) for c in listener.controls] == [("pad/1", 0.1), ("pad/2", 0.9)]
     assert "set its clock by NTP" in listener.input.status()["error"]
 
@@ -793,7 +808,7 @@ def test_a_flood_of_patterns_that_fit_triggers_leaves_room_for_a_hand(wait_for):
             listener.send(message("/wj/act/*", 1))
         listener.send(message("/wj/act/7", 1))
         wait_for(lambda: listener.input.status()["malformed"] > 300)
-        wait_for(lambda: len(listener.controls) % 300 == 1, 20)
+        wait_for(lambda: len(listener.controls) % 300 == 1)
         assert len(listener.controls) < 20 * 300
         assert "for more than 3000 controls a second" in listener.input.status()["error"]
     finally:
@@ -886,7 +901,7 @@ def test_a_program_on_this_machine_may_send_by_either_kind_of_address(host, wait
     try:
         for n, (family, address) in enumerate([(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]):
             with socket.socket(family, socket.SOCK_DGRAM) as out:
-                out.settimeout(5)
+                out.settimeout(60)
                 out.connect((address, osc.port))
                 out.send(message("/wj/pad/1", n))
                 wait_for(lambda: len(controls) == n + 1)  # noqa: B023

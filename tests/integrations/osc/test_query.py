@@ -37,7 +37,7 @@ class Served:
     def __init__(self) -> None:
         self.osc = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.osc.bind(("127.0.0.1", 0))
-        self.osc.settimeout(5)
+        self.osc.settimeout(60)
         self.name = f"show {os.getpid()}, v1.5"
         self.query = OSCQuery(ROWS, OPENING, self.name, port=0, osc_port=self.osc.getsockname()[1])
         self.query.start(lambda _: None)
@@ -47,7 +47,7 @@ class Served:
         return f"http://127.0.0.1:{self.query.port}"
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return json.load(answer)
 
     def socket(self, **options: Any) -> Any:
@@ -57,7 +57,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
     found = Served()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not found.query.status().get("announced"):
         assert time.monotonic() < deadline, found.query.status()
         time.sleep(0.02)
@@ -143,25 +143,25 @@ def test_values_are_live(served, wait_for):
     served.query.feedback("status/world_fps", 24.5)
     served.query.feedback("word/storm", 2.0)  # not in the tree
     wait_for(lambda: served.get("/wj/status/world_fps?VALUE") == {"VALUE": [24.5]})
-    assert served.get("/wj/energy?VALUE") == {"VALUE": [0.5]}
-    assert served.get("/wj/act?VALUE") == {"VALUE": ["dance"]}
+    wait_for(lambda: served.get("/wj/energy?VALUE") == {"VALUE": [0.5]})
+    wait_for(lambda: served.get("/wj/act?VALUE") == {"VALUE": ["dance"]})
 
 
 def test_listening_by_websocket(served):
     with served.socket() as web:
         for path in ("/wj/pad/2", "/wj/pad/2/value", "/wj/blackout", "/wj/nope"):
             web.send(json.dumps({"COMMAND": "LISTEN", "DATA": path}))
-        first = dict(parse(web.recv(5)) for _ in range(3))
+        first = dict(parse(web.recv(60)) for _ in range(3))
         assert first == {"/wj/pad/2": (0.0,), "/wj/pad/2/value": (0.0,), "/wj/blackout": (0.0,)}
         served.query.feedback("pad/2", 0.75)
-        assert {parse(web.recv(5)) for _ in range(2)} == {("/wj/pad/2", (0.75,)), ("/wj/pad/2/value", (0.75,))}
+        assert {parse(web.recv(60)) for _ in range(2)} == {("/wj/pad/2", (0.75,)), ("/wj/pad/2/value", (0.75,))}
         web.send(json.dumps({"COMMAND": "IGNORE", "DATA": "/wj/pad/2"}))
         web.send(json.dumps({"COMMAND": "IGNORE", "DATA": "/wj/pad/2/value"}))
         web.send(json.dumps({"COMMAND": "LISTEN", "DATA": "/wj/morph"}))  # heard: what came before is obeyed
-        assert parse(web.recv(5)) == ("/wj/morph", (0.0,))
+        assert parse(web.recv(60)) == ("/wj/morph", (0.0,))
         served.query.feedback("pad/2", 0.25)
         served.query.feedback("blackout", 0.125)
-        assert parse(web.recv(5)) == ("/wj/blackout", (0.125,))
+        assert parse(web.recv(60)) == ("/wj/blackout", (0.125,))
 
 
 def test_osc_by_websocket_goes_to_the_osc_port(served):
@@ -175,7 +175,7 @@ def test_noise_on_a_websocket_is_nothing(served, noise):
     with served.socket() as web:
         web.send(noise)
         web.send(json.dumps({"COMMAND": "LISTEN", "DATA": "/wj/speed"}))
-        assert parse(web.recv(5)) == ("/wj/speed", (1.0,))
+        assert parse(web.recv(60)) == ("/wj/speed", (1.0,))
 
 
 def test_a_page_of_another_site_gets_nothing(served):
@@ -217,7 +217,7 @@ def test_found_and_read_by_a_client_that_is_not_ours(served, wait_for):
             label = served.name.replace(".", "-")  # a dot ends the name of a service, to macOS
             return [s for s in browser.get_discovered_oscquery() if s and s.name.startswith(f"{label}._")]
 
-        wait_for(ours, 10)
+        wait_for(ours)
         client = OSCQueryClient(ours()[0])
         info = client.get_host_info()
         assert info is not None
@@ -240,12 +240,12 @@ def test_a_process_that_dies_is_started_again_with_the_values_of_now(wait_for):
         query = OSCQuery(ROWS, OPENING, "mortal", port=taken.getsockname()[1])
         query.start(lambda _: None)
         try:
-            wait_for(lambda: query.port, 20)
+            wait_for(lambda: query.port)
             assert query.port != taken.getsockname()[1]
             query.feedback("energy", 0.25)
             assert query._child.pid is not None
             os.kill(query._child.pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
-            wait_for(lambda: query.status()["restarts"] == 1 and query.port, 20)
+            wait_for(lambda: query.status()["restarts"] == 1 and query.port)
             with urllib.request.urlopen(f"http://127.0.0.1:{query.port}/wj/energy?VALUE") as answer:
                 assert json.load(answer) == {"VALUE": [0.25]}
         finally:
@@ -260,7 +260,7 @@ def test_values_never_wait_for_the_process():
     for i in range(20_000):
         query.feedback("pad/1", i / 20_000)
         query.feedback(f"word/{i}", 1.0)
-    assert time.perf_counter() - begin < 2
+    assert time.perf_counter() - begin < 20, "40 000 that wait would take longer, however short"
     assert len(query._news) == 1
     query.stop()
 

@@ -6,7 +6,9 @@ import socket
 import time
 from typing import Any
 
+import pytest
 from worldjockey.integrations import ControlEvent
+from worldjockey.integrations.osc import repeats
 from worldjockey.integrations.osc.input import OSCInput
 from worldjockey.integrations.osc.packets import build
 from worldjockey.integrations.osc.repeats import ECHO_S, STREAM_GAP_S, STREAM_MESSAGES, Echoes, Streams
@@ -52,11 +54,18 @@ def test_a_value_that_comes_back_is_no_move_and_a_button_may_go_to_and_fro() -> 
     assert not echoes.is_echo("here", "freeze", 1, 2.0 + ECHO_S * 1.01)
 
 
-def test_feedback_that_a_program_sends_back_is_not_obeyed(wait_for) -> None:
+@pytest.fixture
+def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it pauses, a stream stays a stream, and an echo an echo."""
+    monkeypatch.setattr(repeats, "STREAM_GAP_S", 60.0)
+    monkeypatch.setattr(repeats, "ECHO_S", 60.0)
+
+
+def test_feedback_that_a_program_sends_back_is_not_obeyed(slow_machine, wait_for) -> None:
     controls: list[ControlEvent] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as program:
         program.bind(("127.0.0.1", 0))
-        program.settimeout(5)
+        program.settimeout(60)
         osc = OSCInput(port=0, feedback_port=program.getsockname()[1], latest_wins=lambda target: True)
         osc.start(controls.append)
         try:
@@ -86,7 +95,7 @@ class Others:
         return []
 
 
-def test_another_programs_stream_is_obeyed_for_a_moment_too(wait_for) -> None:
+def test_another_programs_stream_is_obeyed_for_a_moment_too(slow_machine, wait_for) -> None:
     controls: list[ControlEvent] = []
     osc = OSCInput(port=0, feedback_port=None, dialect=Others())
     osc.start(controls.append)
@@ -103,7 +112,7 @@ def test_another_programs_stream_is_obeyed_for_a_moment_too(wait_for) -> None:
         osc.stop()
 
 
-def test_a_stream_that_stands_still_leaves_the_fader_to_others(wait_for) -> None:
+def test_a_stream_that_stands_still_leaves_the_fader_to_others(slow_machine, wait_for) -> None:
     controls: list[ControlEvent] = []
     osc = OSCInput(port=0, feedback_port=None, latest_wins=lambda target: target != "cue/go")
     osc.start(controls.append)

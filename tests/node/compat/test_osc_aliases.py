@@ -203,7 +203,7 @@ def test_a_rig_moves_over_by_its_show_file(wait_for):
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as touchdesigner:
         touchdesigner.bind(("127.0.0.1", 0))
-        touchdesigner.settimeout(5)
+        touchdesigner.settimeout(60)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
