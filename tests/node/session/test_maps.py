@@ -96,7 +96,7 @@ def test_an_address_of_another_program_is_learned_plays_and_is_saved(play: Any, 
     wait_for(lambda: rig.desk.read("cam/yaw") == 0.5)
     desk.send_message("/1/fader3", 0.5)
     wait_for(lambda: 0 < rig.desk.read("cam/yaw") < 0.1)
-    wait_for(lambda: not rig.editor.unsaved, 20)
+    wait_for(lambda: not rig.editor.unsaved)
     assert rig.file.read_text() == (
         f"# mine\nosc: {{port: {port}, query: off, feedback: off, "
         "map: [{address: /1/fader3, to: cam/yaw, low: 0, high: 0.5, curve: exp}]}\nmidi: off\n"
@@ -175,7 +175,7 @@ def test_a_knob_is_learned_changed_and_removed_while_it_plays(play: Any, wait_fo
         knobs.send(0xB0, 20, 0)
         knobs.send(0xB0, 20, 127)
         wait_for(lambda: rig.desk.read("energy") == 0.5)
-        wait_for(lambda: not rig.editor.unsaved, 20)
+        wait_for(lambda: not rig.editor.unsaved)
         assert rig.file.read_text() == (
             "# mine\nosc: off\nmidi:\n  takeover: jump  # no waiting\n  map:\n"
             "  - {cc: 20, channel: 1, device: 'knobs:out', to: energy, high: 0.5}\n  - {cc: 1, to: speed}\n"

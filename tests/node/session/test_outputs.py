@@ -62,7 +62,7 @@ def play(tmp_path: Path, wait_for: Callable[..., None]) -> Play:
         errors = tmp_path / "stderr.txt"
         with errors.open("w") as file, subprocess.Popen(command, cwd=tmp_path, stderr=file) as process:
             try:
-                wait_for(lambda: until() or process.poll() is not None, 60)
+                wait_for(lambda: until() or process.poll() is not None)
             finally:
                 process.send_signal(signal.SIGINT)
         assert process.returncode == 0, errors.read_text()
@@ -125,7 +125,11 @@ def test_control_imports_no_library_of_an_output(play: Play, tmp_path: Path, mon
     cv2.imwrite(str(tmp_path / "look.png"), np.full((64, 64, 3), 90, np.uint8))
     (tmp_path / "show.yaml").write_text("pads: [{image: look.png}]\nsound: {enabled: true, input: tone.wav}")
     ways = f"window,ndi,file:a.mp4,web:{free_port()},stream:tcp://127.0.0.1:{free_port()},virtualcam,spout,syphon"
-    report = play("show.yaml", "--out", ways, until=lambda: (tmp_path / "a.mp4").exists())
+
+    def until() -> bool:
+        return (tmp_path / "a.mp4").exists() and "DISPLAY" in (tmp_path / "stderr.txt").read_text()
+
+    report = play("show.yaml", "--out", ways, until=until)
     assert "DISPLAY" in report["outputs"]["window"]["message"]
     imported = {name.partition(".")[0] for name in json.loads((tmp_path / "modules.json").read_text())}
     assert imported & HEAVY == set()

@@ -46,7 +46,7 @@ def closed_pipe() -> int:
 
 def test_messages_for_a_stuck_terminal_are_dropped_without_waiting(stuck: int) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", TALKATIVE], stderr=stuck, stdout=subprocess.PIPE, text=True, timeout=60
+        [sys.executable, "-c", TALKATIVE], stderr=stuck, stdout=subprocess.PIPE, text=True, timeout=120
     )
     assert done.stdout.strip() == "False", "the terminal took nothing, and that is known at the end"
 
@@ -54,7 +54,7 @@ def test_messages_for_a_stuck_terminal_are_dropped_without_waiting(stuck: int) -
 def test_messages_for_a_closed_pipe_are_dropped() -> None:
     writer = closed_pipe()
     done = subprocess.run(
-        [sys.executable, "-c", TALKATIVE], stderr=writer, stdout=subprocess.PIPE, text=True, timeout=60
+        [sys.executable, "-c", TALKATIVE], stderr=writer, stdout=subprocess.PIPE, text=True, timeout=120
     )
     os.close(writer)
     assert done.stdout.strip() == "True"
@@ -71,11 +71,11 @@ def test_a_show_restarts_its_world_and_ends_on_ctrl_c_whatever_its_terminal_does
     options = ["--size", "320x180", "--out", f"file:{clip}", "--log-file", str(log)]
     play = subprocess.Popen([*PLAY, *options], stderr=terminal)
     try:
-        wait_for(lambda: log.exists() and "world is running" in log.read_text(), 60, "the show to play")
+        wait_for(lambda: log.exists() and "world is running" in log.read_text(), what="the show to play")
         world = int(log.read_text().split("world runs as process ")[1].split()[0])
         os.kill(world, signal.SIGKILL)
-        wait_for(lambda: log.read_text().count("world runs as process") == 2, 30, "another world")
+        wait_for(lambda: log.read_text().count("world runs as process") == 2, what="another world")
         play.send_signal(signal.SIGINT)
-        assert play.wait(10) == 0
+        assert play.wait(60) == 0
     finally:
         play.kill()
