@@ -18,7 +18,7 @@ WJ = Path(sys.executable).with_name("wj.exe" if os.name == "nt" else "wj")
 def wj(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(WJ), *arguments],
-        capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}, **options,
+        capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}, **options,
     )  # type: ignore[call-overload]  # fmt: skip
 
 

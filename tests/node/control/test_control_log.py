@@ -160,7 +160,7 @@ def test_a_full_disk_costs_the_log_and_not_the_show(desk, tmp_path, monkeypatch,
     began = time.monotonic()
     for n in range(5000):
         desk.deliver(ControlEvent("energy", (n % 100 / 100,), 1000 + n / 1000, "the test"))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 60, "5000 that wait for a disk would take longer"
     assert desk.counts == {"obeyed": 5000, "refused": 0}
     wait_for(lambda: "No space left" in log.status().get("error", ""))
     full[0] = False
@@ -176,7 +176,7 @@ def test_a_slow_disk_is_waited_for_by_nobody_and_the_queue_is_bounded(desk, tmp_
     monkeypatch.setattr(logs, "WAITING_ROWS_MAX", 100)
     stuck = threading.Event()
     log = ControlLog(tmp_path, desk.state)
-    monkeypatch.setattr(ControlLog, "_open", lambda self: stuck.wait(20))
+    monkeypatch.setattr(ControlLog, "_open", lambda self: stuck.wait(120))
     log.start()
     desk.log = log
     for n in range(1000):
@@ -246,9 +246,9 @@ def test_the_command_plays_logs_and_renders(tmp_path):
         "--log",
         str(tmp_path / "logs"),
     ]
-    subprocess.run(run, check=True, timeout=60, capture_output=True)
+    subprocess.run(run, check=True, timeout=120, capture_output=True)
     command = [*wj, "render", str(show), "--log", str(tmp_path / "logs"), "--out", str(tmp_path / "clip.mp4"), "--json"]
-    made = json.loads(subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout)
+    made = json.loads(subprocess.run(command, check=True, timeout=120, capture_output=True, text=True).stdout)
     assert made["frames"] == 30
     assert made["differs"] == []
     show.write_text(show.read_text() + "cues: [{name: a, prompt: night}]\npads: [{image: look.png}]\n")

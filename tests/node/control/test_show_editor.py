@@ -99,7 +99,7 @@ def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 def saved(rig: Rig, wait_for: Any) -> str:
-    wait_for(lambda: not rig.editor.unsaved, 20)
+    wait_for(lambda: not rig.editor.unsaved)
     assert rig.editor.error == ""
     assert rig.editor.file is not None
     return rig.editor.file.read_text("utf-8")
@@ -311,7 +311,7 @@ def test_what_another_program_wrote_meanwhile_stays(play: Any, tmp_path: Path, w
     file.write_text("# by hand\n" + file.read_text().replace("  - {name: end, values: {blackout: 1}}\n", "").replace(
         "dawn", "noon"))  # fmt: skip
     rig.ask("cue/edit", index=2, fields={"seconds": 5})
-    wait_for(lambda: "no cue 'end' any more" in rig.editor.error, 20)
+    wait_for(lambda: "no cue 'end' any more" in rig.editor.error)
     rig.ask("cue/edit", index=0, fields={"seconds": 7})
     assert saved(rig, wait_for).startswith("# by hand\n")
     assert "{name: opening, prompt: noon, seconds: 7}" in file.read_text()
@@ -322,13 +322,13 @@ def test_a_file_that_cannot_be_written_costs_no_edit(play: Any, tmp_path: Path, 
     file = tmp_path / "my.yaml"
     file.chmod(0o444)
     rig.ask("favourite/add", text="one")
-    wait_for(lambda: "my.yaml: the file is read-only" in rig.editor.error, 20)
+    wait_for(lambda: "my.yaml: the file is read-only" in rig.editor.error)
     assert rig.editor.unsaved
     file.chmod(0o644)
     text = file.read_text()
     file.unlink()
     rig.ask("favourite/add", text="two")
-    wait_for(lambda: "my.yaml: the file or its folder is gone" in rig.editor.error, 20)
+    wait_for(lambda: "my.yaml: the file or its folder is gone" in rig.editor.error)
     with pytest.raises(OSError, match="is gone"):
         rig.ask("show/save")
     file.write_text("pads: [a\n")
@@ -360,7 +360,7 @@ def test_a_full_disk_costs_no_edit(tmp_path: Path, wait_for: Any) -> None:
                 while fill.write(bytes(4096)):
                     pass
             rig.ask("favourite/add", text="one")
-            wait_for(lambda: "my.yaml: the disk is full" in rig.editor.error, 20)
+            wait_for(lambda: "my.yaml: the disk is full" in rig.editor.error)
             assert file.read_text() == SHOW
             ballast.unlink()
             rig.ask("show/save")
@@ -390,7 +390,7 @@ def test_a_killed_child_is_started_again_and_a_link_stays_a_link(play: Any, tmp_
 
 def test_the_process_that_saves_is_ready_early_and_has_the_usual_priority(play: Any, wait_for: Any) -> None:
     rig = play()
-    wait_for(lambda: rig.editor._process._process is not None, 20)
+    wait_for(lambda: rig.editor._process._process is not None)
     rig.ask("favourite/add", text="one")
     saved(rig, wait_for)
     assert psutil.Process(rig.editor._process._process.pid).nice() == psutil.Process().nice()
@@ -403,7 +403,7 @@ def test_what_could_not_be_saved_is_tried_again_by_itself(play: Any, tmp_path: P
     changes: list[str] = []
     rig.editor.on_changed = lambda: changes.append(rig.editor.error)
     rig.ask("favourite/add", text="one")
-    wait_for(lambda: rig.editor.error, 20)
+    wait_for(lambda: rig.editor.error)
     file.chmod(0o644)
     saved(rig, wait_for)
     assert Show.load(file).favourites == ["one"]
@@ -422,7 +422,7 @@ def test_a_process_that_is_slow_is_not_killed_and_a_stop_does_not_wait_for_it(
     os.kill(child.pid, signal.SIGSTOP)
     rig.ask("favourite/add", text="two")
     monkeypatch.setattr(show_editor, "SAVING_TIMEOUT_S", 0.1)
-    wait_for(rig.editor._saving.locked, 20)
+    wait_for(rig.editor._saving.locked)
     with pytest.raises(OSError, match="still being saved"):
         rig.ask("show/save")
     os.kill(child.pid, signal.SIGCONT)
@@ -430,7 +430,7 @@ def test_a_process_that_is_slow_is_not_killed_and_a_stop_does_not_wait_for_it(
     assert rig.editor._process._process is child
     os.kill(child.pid, signal.SIGSTOP)
     rig.ask("favourite/add", text="three")
-    wait_for(rig.editor._saving.locked, 20)
+    wait_for(rig.editor._saving.locked)
     rig.editor.stop()
     assert not child.is_alive()
     assert rig.editor.unsaved
@@ -442,7 +442,7 @@ def test_edits_that_could_not_be_saved_are_in_a_copy_at_the_end(play: Any, tmp_p
     rig = play(name="show/my.yaml")
     (folder / "my.yaml").chmod(0o444)
     rig.ask("favourite/add", text="one")
-    wait_for(lambda: rig.editor.error, 20)
+    wait_for(lambda: rig.editor.error)
     rig.editor.stop()
     line = rig.editor.keep_copy(cache)
     assert "the file is read-only" in line
@@ -489,9 +489,9 @@ def test_a_layout_without_room_keeps_the_edit_and_another_name_saves_it(
 ) -> None:
     rig = play("pads:\n- &a {label: one, text: x}\n- *a\n")
     rig.ask("pad/edit", bank=1, pad=1, text="y")
-    wait_for(lambda: "no place for this edit" in rig.editor.error, 20)
+    wait_for(lambda: "no place for this edit" in rig.editor.error)
     rig.ask("favourite/add", text="one")
-    wait_for(lambda: Show.load(tmp_path / "my.yaml").favourites == ["one"], 20)
+    wait_for(lambda: Show.load(tmp_path / "my.yaml").favourites == ["one"])
     assert rig.editor.unsaved
     rig.ask("show/save", name="copy")
     assert not rig.editor.unsaved

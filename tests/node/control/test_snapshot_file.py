@@ -192,10 +192,10 @@ def test_the_show_file_names_the_file_and_the_run_says_so(tmp_path):
     (tmp_path / "looks.yaml").write_text("here: {energy: 0.5}\n")
     command = [sys.executable, "-m", "worldjockey.node", "play", str(show), "--headless", "--no-midi", "--no-surface"]
     report = tmp_path / "report.json"
-    subprocess.run([*command, "--seconds", "0.2", "--report", str(report)], check=True, timeout=60)
+    subprocess.run([*command, "--seconds", "0.2", "--report", str(report)], check=True, timeout=120)
     assert json.loads(report.read_text())["controls"]["snapshots"] == {"path": str(tmp_path / "looks.yaml")}
     assert parse((tmp_path / "looks.yaml").read_text(), "")["here"]["energy"] == 0.5
     (Path(tmp_path) / "looks.yaml").write_text("- 1")
-    told = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
+    told = subprocess.run(command, timeout=120, capture_output=True, text=True, check=False)
     assert told.returncode == 2
     assert "this is no file of snapshots" in told.stderr

@@ -99,12 +99,12 @@ def test_a_reader_in_another_process_never_gets_a_torn_piece() -> None:
         ready, done, told = SPAWN.Event(), SPAWN.Event(), SPAWN.Queue()
         reader = SPAWN.Process(target=listen, args=(sound, ready, done, told))
         reader.start()
-        assert ready.wait(30)
+        assert ready.wait(60)
         for number in range(5000):
             sound.write(counted(number * CHUNK_SAMPLES, CHUNK_SAMPLES))
         done.set()
-        got = told.get(timeout=30)
-        reader.join(30)
+        got = told.get(timeout=60)
+        reader.join(60)
     assert len(got) > 20 * CHUNK_SAMPLES
     assert np.array_equal(got[:, 0], -got[:, 1])
     steps = np.diff(got[:, 0])

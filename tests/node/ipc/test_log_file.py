@@ -65,7 +65,7 @@ def test_who_logs_does_not_wait_for_a_slow_disk() -> None:
 
     class Slow(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            free.wait(20)
+            free.wait(60)
             written.append(record.getMessage())
 
     handler = log_file.QueuedHandler(Slow(), size=3)

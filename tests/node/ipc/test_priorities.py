@@ -26,7 +26,7 @@ def test_the_world_is_served_as_soon_as_the_outputs(tmp_path: Path, wait_for: Ca
             said = [rehearsal.now.get("world", {}), *rehearsal.now.get("outputs", {}).values()]
             return len(said) == 2 and all(one.get("state") == "running" for one in said)
 
-        wait_for(up, 60)
+        wait_for(up)
         world, output = rehearsal.now["world"]["pid"], rehearsal.now["outputs"]["file"]["pid"]
         at = {pid: os.getpriority(os.PRIO_PROCESS, pid) for pid in (world, output, rehearsal.pid)}
     finally:

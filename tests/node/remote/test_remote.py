@@ -72,7 +72,7 @@ def hosting(key, address, *prefix):
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 class Cable(threading.Thread):
@@ -276,8 +276,7 @@ def test_another_key_is_refused_and_a_picture_on_a_pad_is_sent(key, tmp_path):
     (tmp_path / "red.jpg").write_bytes(Packer().pack(red))
     with hosting(key, f"127.0.0.1:{port}"):
         with Rig(address, other) as stranger:
-            wait_for(lambda: stranger.status().get("state") == "restarting", what="the refusal")
-            assert "another key" in stranger.status()["message"]
+            wait_for(lambda: "another key" in stranger.status().get("message", ""), what="the refusal")
             assert stranger.ring.newest == 0
         # Knowing whom to ask is not enough: without the rig's own secret nothing is answered.
         with intruder(half, address, mine.world_public) as peer:

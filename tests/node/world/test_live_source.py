@@ -47,7 +47,7 @@ def watching(spec: LiveSpec, feed: LiveFeed, **patience: float) -> Iterator[Call
     supervisor = Supervisor("live picture", live_source.run, (spec, feed), {**live_source.PATIENCE_S, **patience})
 
     def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 90
         while not condition():
             supervisor.watch(time.monotonic())
             assert time.monotonic() < deadline, supervisor.status()

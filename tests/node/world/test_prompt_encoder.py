@@ -31,7 +31,7 @@ class Reader:
         self.read.append(prompt.text)
         if prompt.text == "slow":
             self.begun.set()
-            assert self.go.wait(20)
+            assert self.go.wait(60)
         if prompt.text == "?":
             raise ValueError("no word in it")
         return Tokens(np.full((1, 256), len(prompt.text), np.float32))
@@ -72,7 +72,7 @@ def test_what_is_known_is_heard_at_once_though_the_encoder_is_busy(box, wait_for
     encoder.prepare()
     box.post("prompt", "slow", 1.0)
     encoder.start()
-    assert world.begun.wait(20)
+    assert world.begun.wait(60)
     box.post("prompt", "night", 2.0)
     encoder.recall()
     assert said(encoder) == [("prompt", "night")]
@@ -81,7 +81,7 @@ def test_what_is_known_is_heard_at_once_though_the_encoder_is_busy(box, wait_for
     wait_for(lambda: "after" in world.read)
     wait_for(lambda: not encoder.done.empty())
     encoder.end()
-    encoder.join(20)
+    encoder.join(60)
     assert said(encoder) == [("pad/1/text", "after")], "the older prompt does not come back when it is done"
 
 

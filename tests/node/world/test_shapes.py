@@ -82,7 +82,7 @@ def playing(tmp_path):
     )
     stop.set()
     halt.set()
-    thread.join(5)
+    thread.join(30)
     join_or_kill(output, 10)
     for cell in (box, clock, said, world_said, ring, *rings.values()):
         cell.unlink()
@@ -107,20 +107,19 @@ def test_a_slow_world_draws_smaller_and_comes_back_and_the_picture_stays_in_its_
                     wrong.append(found[0])
 
     def until(condition, what):
-        wait_for(lambda: look() or condition(), 40, what)
+        wait_for(lambda: look() or condition(), what=what)
 
     until(lambda: playing.clock().get("fresh", 0) > 5, "the first pictures")
     playing.world.weight = 0.065  # of the 0.056 s that there are
     until(lambda: playing.world.sizes[-1] < SIZE and playing.quality(), "a smaller picture")
     assert playing.quality().endswith("the world is too slow for 18 frames a second")
     assert playing.quality().split(":")[0] in ("224x224", "192x192")
-    small = playing.world.sizes[-1]
-    until(lambda: (small, small, 3) in shown["native"], "the smaller picture at the outputs")
+    until(lambda: min(shown["native"])[0] < SIZE, "the smaller picture at the outputs")
     playing.world.weight = 0.005
     until(lambda: playing.world.sizes[-1] == SIZE and not playing.quality(), "the full size again")
     at = playing.clock()["fresh"]
     until(lambda: playing.clock()["fresh"] > at + 3, "more pictures")
-    assert shown["native"] >= {(SIZE, SIZE, 3), (small, small, 3)}
+    assert (SIZE, SIZE, 3) in shown["native"]
     for layout in set(LAYOUTS) - {"native"}:
         h, w, *c = shape_of(layout, FORMAT.width, FORMAT.height)
         assert shown[layout] == {(h, w, *(c or [1]))}, "receivers never see another size"

@@ -59,7 +59,7 @@ def test_a_team_plays_on_after_a_death_and_ends_with_the_show(meeting_place):
 
     try:
         watched(lambda: ring.newest > 5, "the team's first frames")
-        assert follower.status()["state"] == "following"
+        watched(lambda: follower.status().get("state") == "following", "the follower's word of it")
         os.kill(follower.pid, signal.SIGKILL)
         watched(lambda: world.restarts and follower.restarts, "both start again")
         number = ring.newest

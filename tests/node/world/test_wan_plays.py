@@ -127,21 +127,20 @@ def playing(opened, box):
     thread.start()
     yield SimpleNamespace(world=player.world, box=box, player=player, log=log, status=lambda: read_status(status))
     stop.set()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     for cell in (status, ring):
         cell.unlink()
 
 
 def test_the_world_process_plays_it_evenly_turns_with_the_prompt_and_sees_less_where_it_is_slow(playing, wait_for):
-    wait_for(lambda: len(playing.log) > 40, 30)
-    assert playing.status()["state"] == "running"
-    assert playing.status()["quality"] == ""
+    wait_for(lambda: len(playing.log) > 40)
+    wait_for(lambda: (playing.status()["state"], playing.status()["quality"]) == ("running", ""))
     gaps = [info.span for _, info in playing.log[30:]]
     assert min(gaps) >= 1 / 16 - 1e-9, "never faster than it means its motion"
     playing.box.post("prompt", "the sea, storm", 5.0)
     playing.player.encoder.once()
-    wait_for(lambda: playing.log[-1][1].newest_control_at == 5.0, 30)
+    wait_for(lambda: playing.log[-1][1].newest_control_at == 5.0)
     first = next(i for i, (_, info) in enumerate(playing.log) if info.newest_control_at == 5.0)
     turned = np.abs(playing.log[first][0].astype(int) - playing.log[first - 1][0]).mean()
     usual = np.mean([np.abs(a.astype(int) - b).mean() for (a, _), (b, _) in zip(playing.log[9:20], playing.log[10:21],
@@ -149,8 +148,7 @@ def test_the_world_process_plays_it_evenly_turns_with_the_prompt_and_sees_less_w
     assert turned > 0.2 * usual, "another picture"
     playing.box.post("steps", 4, 6.0)
     playing.world.weight = 0.3  # for four pictures, which shall come in 0.26 s
-    wait_for(lambda: playing.world.windows[-1] == 6 and playing.status()["quality"], 60)
-    wait_for(lambda: "1.5 s of memory: the world" in playing.status()["quality"], 20)
-    assert "steps" not in playing.status()["quality"], "it forgets before it is drawn in fewer steps"
+    told = "1.5 s of memory: the world"  # and no steps before it: it forgets before it is drawn in fewer
+    wait_for(lambda: playing.world.windows[-1] == 6 and playing.status()["quality"].startswith(told))
     playing.world.weight = 0.0
-    wait_for(lambda: playing.world.windows[-1] == 9 and not playing.status()["quality"], 60)
+    wait_for(lambda: playing.world.windows[-1] == 9 and not playing.status()["quality"])
