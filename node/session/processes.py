@@ -29,6 +29,7 @@ from ..show.fields import file_from
 from ..show.media import Media
 from ..show.outputs import Bus, OutputEntry, class_path
 from ..show.schema import Show
+from ..show.world_address import is_sglang
 from ..world import live_source
 from ..world import process as world_process
 from ..world.live_source import LiveSpec
@@ -77,14 +78,14 @@ def live_spec(show: Show, folder: Path) -> LiveSpec | None:
 
 
 def _remote_key(show: Show, options: PlayOptions, matte: bool) -> Key | None:
-    """The key of a world on another machine; None where it runs here.
+    """The key of a world on another machine; None where it runs here, or at a server of SGLang, which has none.
 
     matte: whether an output needs it. Raises RuntimeError or OSError, with the fix, where the show cannot be played
     with that world.
     """
     if show.world is None:
         return None
-    if show.key is None:
+    if not is_sglang(show.world) and show.key is None:
         raise RuntimeError(
             f"{show.world} needs a key: copy the one it was started with to this machine, and add --key FILE"
         )
@@ -92,9 +93,12 @@ def _remote_key(show: Show, options: PlayOptions, matte: bool) -> Key | None:
         raise RuntimeError("a live picture cannot be sent to a world on another machine: remove `live` from the show")
     if matte:
         raise RuntimeError("a world on another machine sends no matte: remove `key: figure` from the NDI output")
+    if is_sglang(show.world):
+        return None
     from ..remote import client
     from ..remote import key as remote_key
 
+    assert show.key is not None
     for media in show.media(options.folder).values():
         for path in media.paths:
             client.named(Path(path))
@@ -103,9 +107,15 @@ def _remote_key(show: Show, options: PlayOptions, matte: bool) -> Key | None:
 
 def _world(show: Show, options: WorldOptions, key: Key | None) -> tuple[Callable[..., None], Any]:
     """The main of the world process and its options: the world itself, or the link to one on another machine."""
-    if show.world is None or key is None:
+    if show.world is None:
         return world_process.run, options
+    if is_sglang(show.world):
+        from ..remote import sglang
+
+        return sglang.run, sglang.SglangOptions(show.world, options)
     from ..remote import client
+
+    assert key is not None
 
     return client.run, client.RemoteOptions(show.world, key, secrets.token_hex(8), options)
 
@@ -152,8 +162,9 @@ class Processes:
             live = Supervisor("live picture", live_source.run, (spec, feed), live_source.PATIENCE_S)
         on_card = any(spec.accepts_gpu_frames for spec in specs)
         paths = {spec.name: Cell(8) for spec in all_specs if on_card and spec.layout == "native"}
-        card = CardLine(paths=paths) if paths and key is None else None
-        handover, reading = (new_handover(), ReadingLine()) if prepared is not None and key is None else (None, None)
+        here = show.world is None
+        card = CardLine(paths=paths) if paths and here else None
+        handover, reading = (new_handover(), ReadingLine()) if prepared is not None and here else (None, None)
         world_options = WorldOptions(
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
             show.media(options.folder), (*show.ahead(), *prompts), feed,
@@ -185,7 +196,7 @@ class Processes:
         if prepared is not None:
             watched = replace(monitor, name="preview monitor", bus="preview") if monitor else None
             preview = PreviewBus(prepared, world_options, mailbox, world.status_cell, fmt, previewed, watched, metadata,
-                                 stills, remote=key is not None)  # fmt: skip
+                                 stills, remote=not here)  # fmt: skip
         return cls(world, clock, outputs, memory, metadata, edits, keys, live, shown, preview, reading)
 
     def offer_prompts(self, media: Mapping[str, Media], ahead: Sequence[str]) -> None:

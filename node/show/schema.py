@@ -30,7 +30,6 @@ from .fields import (
     or_refuse,
     parse_fps,
     parse_size,
-    parse_world_address,
     switched,
 )
 from .gamepad import Gamepad, GamepadMapping
@@ -40,6 +39,7 @@ from .midi_mapping import MidiMapping
 from .modulators import ModulatorLine
 from .outputs import OutputEntry, parse_output
 from .pads import Cue, Name, Pad, PadList, short_pad
+from .world_address import parse_world
 from .yaml_file import dumped, explained, parse, read, write
 
 EMBEDDED = Path(__file__).parent / "default.yaml"
@@ -57,7 +57,7 @@ def _model(value: Any) -> Any:
 
 
 def _world(value: str | None) -> str | None:
-    return None if value is None else parse_world_address(value)
+    return None if value is None else parse_world(value)
 
 
 def _keys(value: Any) -> Any:
@@ -68,7 +68,8 @@ class Show(ShowModel):
     """Everything that one performance needs.
 
     model: a world, if need be with options: `wan-1.3b-longlive:decoder=full`, or {name: wan-1.3b-longlive, decoder:
-    full}. world: the machine that runs it, as in tcp://192.168.1.20; by default this one. key: path of the key file
+    full}. world: the machine that runs it, as in tcp://192.168.1.20, or two of them, or a server of SGLang
+    (world_address.py); by default this machine. key: path of the key file
     that both machines have. snapshots: path of the file that keeps snapshots from one run to the next. Paths start from
     the show file's folder.
     banks: pads by the name of their bank, in place of `pads`. The show opens with the first bank, or with the one that

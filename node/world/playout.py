@@ -82,6 +82,15 @@ class Playout(threading.Thread):
             self._frames.extend((frame, info) for frame in frames)
             self._changed.notify()
 
+    def keep(self, newest: int) -> int:
+        """Drop the oldest waiting frames until `newest` are left; how many were dropped. For a world that cannot be
+        told to wait."""
+        with self._changed:
+            dropped = max(len(self._frames) - newest, 0)
+            for _ in range(dropped):
+                self._frames.popleft()
+        return dropped
+
     def end(self) -> None:
         """Stop at once, without showing the waiting frames."""
         with self._changed:
