@@ -39,9 +39,13 @@ def play(
         show_option(help="world: nano, auto (the best that is fast enough here), or NAME:option=choice"),
     ] = None,
     world: Annotated[
-        str | None, show_option(help="run the world on another machine: tcp://HOST (see `wj world`)")
+        str | None,
+        show_option(
+            help="run the world elsewhere: tcp://HOST (see `wj world`), tcp://HOST,tcp://HOST (the second takes over), "
+            "or sglang://HOST"
+        ),
     ] = None,
-    key: Annotated[Path | None, show_option(help="key file of the world on the other machine")] = None,
+    key: Annotated[Path | None, show_option(help="key file of the worlds on other machines")] = None,
     prompt: Annotated[str | None, show_option(help="prompt with which the world opens")] = None,
     seed: Annotated[int | None, show_option(help="seed of the world; the same seed gives the same world")] = None,
     out: Annotated[

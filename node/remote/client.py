@@ -4,10 +4,15 @@ It replaces the world process: it reads the same mailbox, fills the same frame r
 link is CurveZMQ: each side authenticates the other by its key, and everything is encrypted. Arrival times are sent
 there and returned unchanged, so latency is measured by this machine's clock alone. When the link is lost, the ring
 keeps its last frame.
+
+With two machines, one plays and the other is kept ready: its world gets the same controls and runs beside, and the
+state of the world that plays is passed on to it every few seconds. When the first machine is lost, the other takes over
+from that state. The first is then the one that is kept ready, as soon as it is back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -38,13 +43,21 @@ STATUS_INTERVAL_S = 0.25  # also between two messages that show that this side w
 POLL_INTERVAL_MS = 3
 CHANGES_IN_FLIGHT_MAX = 8  # unconfirmed; what changes meanwhile is sent with the next
 SPAN_MAX_S = 10.0
+STATE_INTERVAL_S = 2.0  # between two states that are passed on to the machine that is kept ready
+STATE_TIMEOUT_S = 6.0  # for an answer, after which a state is asked for again
+READY_FRAME_S = 1.0  # between two frames that show that the other machine is ready
+READY_TIMEOUT_S = 4.0  # without such a frame, after which it is not
+SILENCE_S = 1.0  # of the machine that plays, after which another takes over that was heard meanwhile
+ANEW = ("seed", "panic", "cam/home")  # triggers that begin the world anew: an earlier state is of no use after them
+NO_FRAME_S = 4.0  # the same for its frames, as when its world hangs or is started again
 OTHER_KEY = "that machine has another key: copy its key file to this machine"
 
 
 @dataclass(frozen=True)
 class RemoteOptions:
-    """address: as in tcp://host:port. session: identifies this run of the show. world: options of the world, but for
-    device and threads, which the other machine sets."""
+    """address: as in tcp://host:port, or two of them with a comma between: the second is kept ready. session:
+    identifies this run of the show. world: options of the world, but for device and threads, which the other machine
+    sets."""
 
     address: str
     key: Key
@@ -72,7 +85,7 @@ def named(path: Path) -> str:
 
 @dataclass
 class Facts:
-    """State of the link and of the world, for the status."""
+    """State of the link to one machine and of its world, for the status. shown: whether its frames are."""
 
     rtt: float = math.inf
     up: bool = False
@@ -83,9 +96,18 @@ class Facts:
     malformed: int = 0
     there: dict[str, Any] = field(default_factory=dict)  # the world's own status
     arrived: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=256))  # time, bytes
+    message_at: float = 0.0  # time.monotonic() of the newest message, and of the newest frame
+    frame_at: float = 0.0
+
+    def state(self, waiting: str = "connecting") -> str:
+        return self.there.get("state", "loading") if self.up else "link lost" if self.ever else waiting
+
+    def ready(self, now: float) -> bool:
+        """Whether its world runs and its frames arrive."""
+        running = self.up and self.there.get("state") == "running"
+        return running and now - self.frame_at < READY_TIMEOUT_S and now - self.message_at < SILENCE_S
 
     def status(self, address: str) -> dict[str, Any]:
-        state = self.there.get("state", "loading") if self.up else "link lost" if self.ever else "connecting"
         message = self.there.get("message", "") if self.up else f"{address}: {self.why}" if self.why else ""
         recent = [(t, n) for t, n in self.arrived if t > time.monotonic() - 4]
         since = recent[-1][0] - recent[0][0] if len(recent) > 1 else 0.0
@@ -96,58 +118,230 @@ class Facts:
             "world_fps": self.there.get("fps", 0.0), "world_restarts": self.there.get("restarts", 0),
         }  # fmt: skip
         fps = round((len(recent) - 1) / since, 2) if since and self.up else 0.0
-        return {**self.there, "state": state, "message": message, "fps": fps, "link": link}
+        return {**self.there, "state": self.state(), "message": message, "fps": fps, "link": link}
+
+
+class Machine:
+    """One machine, and the link to it, which is made again whenever it is lost."""
+
+    def __init__(self, context: zmq.Context[Any], address: str, options: RemoteOptions, mailbox: Mailbox,
+                 ring: FrameRing, names: dict[str, str]) -> None:  # fmt: skip
+        self.address, self.facts = address, Facts()
+        self.refused = ""
+        self._make = lambda: Link(context, address, options, mailbox, ring, names, self.facts)
+        self._failures, self._retry_at = 0, 0.0
+        self.link: Link | None = None
+        self.plays = False
+
+    def turn(self, now: float) -> None:
+        """Handle what arrived, and send what changed. A lost link is made again when it is time."""
+        if self.link is None and now >= self._retry_at:
+            self.link = self._make()
+            self.link.open(self.plays)
+        if self.link is None:
+            return
+        try:
+            self.link.turn(now)
+            self.refused = ""
+        except (LinkLost, Refusal) as error:
+            self.facts.why = str(error)
+            self.refused = str(error) if isinstance(error, Refusal) else ""
+            self.close()
+            self._failures = 0 if self.facts.up else self._failures + 1
+            self.facts.lost += self.facts.up
+            self.facts.up = False
+            self._retry_at = now + RESTART_DELAYS_S[min(self._failures, len(RESTART_DELAYS_S) - 2)]
+
+    def show(self, plays: bool) -> None:
+        """Whether its frames are shown from now on."""
+        self.plays = plays
+        if self.link is not None:
+            self.link.show(plays)
+
+    def close(self, bye: bool = False) -> None:
+        if self.link is not None:
+            self.link.close(bye)
+            self.link = None
+
+
+class Machines:
+    """The machines of a show, of which one plays. All methods belong to one thread."""
+
+    def __init__(self, machines: list[Machine], mailbox: Mailbox) -> None:
+        self._all, self._mailbox = machines, mailbox
+        self._first, self._begun_at = 0, time.monotonic()
+        self._state_asked_at, self._state_at = -math.inf, -math.inf
+        self._state: bytes | None = None  # of the world that plays, to be passed on
+        self._state_for: Link | None = None  # that has it already
+        self._anew: tuple[int, ...] = ()  # how often the triggers of ANEW fired
+        self._anew_at_ask: tuple[int, ...] | None = None  # the same when a state was asked for
+        self._numbers_seen = 0
+        self.takeovers = 0
+        self.playing.show(True)
+
+    @property
+    def playing(self) -> Machine:
+        return self._all[self._first]
+
+    @property
+    def other(self) -> Machine | None:
+        return self._all[1 - self._first] if len(self._all) > 1 else None
+
+    def turn(self, now: float) -> None:
+        """One round of all. Raises Refusal where every machine refused for good, before a frame ever arrived."""
+        for machine in self._all:
+            machine.turn(now)
+        if all(machine.refused for machine in self._all) and not any(machine.facts.ever for machine in self._all):
+            raise Refusal(self.playing.refused)
+        other = self.other
+        if other is None:
+            return
+        self._pass_on(now, other)
+        if other.facts.ready(now) and (why := self._lost(now)):
+            self._take_over(other, why)
+
+    def _lost(self, now: float) -> str:
+        """Why the other machine has to play; empty where it need not."""
+        facts = self.playing.facts
+        if not facts.up:
+            return facts.why or "no world answers"
+        if now - facts.message_at > SILENCE_S:
+            return "it does not respond"
+        if now - max(facts.frame_at, self._begun_at) > NO_FRAME_S and not self._mailbox.value("freeze"):
+            return "its world sends no frames"
+        return ""
+
+    def _take_over(self, other: Machine, why: str) -> None:
+        logger.warning("%s takes over from %s: %s", other.address, self.playing.address, why)
+        self.playing.facts.why = why
+        self.playing.show(False)
+        self._first, self._begun_at = 1 - self._first, time.monotonic()
+        self.takeovers += 1
+        self._state, self._state_asked_at = None, -math.inf
+        self.playing.show(True)
+
+    def _pass_on(self, now: float, other: Machine) -> None:
+        """Ask for the state of the world that plays, and pass it on."""
+        link = self.playing.link
+        if self._began_anew():
+            self._state, self._state_asked_at = None, -math.inf
+            if other.link is not None and other.facts.up:
+                other.link.keep(b"")
+        if link is not None and link.state is not None:
+            if self._anew_at_ask == self._anew:
+                self._state, self._state_for = link.state, None
+            self._state_at, link.state = now, None
+        if other.link is not None and self._state and self._state_for is not other.link and other.facts.up:
+            other.link.keep(self._state)
+            self._state_for = other.link
+        asked_lately = now - self._state_asked_at < STATE_INTERVAL_S
+        waits = self._state_asked_at > self._state_at and now - self._state_asked_at < STATE_TIMEOUT_S
+        if link is None or not self.playing.facts.up or asked_lately or waits:
+            return
+        obeyed = json.loads(self._mailbox.consumed.read()[1] or b"{}")
+        if tuple(obeyed.get(name, 0) for name in ANEW) == self._anew:
+            self._state_asked_at, self._anew_at_ask = now, self._anew
+            link.ask_for_state()
+
+    def _began_anew(self) -> bool:
+        """Whether a trigger of ANEW fired since the last call."""
+        version = self._mailbox.cells["numbers"].version
+        if version == self._numbers_seen:
+            return False
+        self._numbers_seen, counts = version, self._mailbox.read().counts
+        before, self._anew = self._anew, tuple(counts[name] for name in ANEW)
+        return before != self._anew
+
+    def status(self) -> dict[str, Any]:
+        status = self.playing.facts.status(self.playing.address)
+        if (other := self.other) is not None:
+            ready = other.facts.ready(time.monotonic())
+            state = "ready" if ready else other.facts.state()
+            status["link"] |= {
+                "other": other.address, "other_state": "loading" if state == "running" else state,
+                "other_why": "" if ready else other.facts.why, "takeovers": self.takeovers,
+                "lost": sum(machine.facts.lost for machine in self._all),
+            }  # fmt: skip
+            if not status["message"] and not ready and other.facts.ever:
+                why = f": {other.facts.why}" if other.facts.why else ""
+                status["message"] = f"{other.address} is not ready to take over{why}"
+        return status
+
+    @property
+    def sockets(self) -> set[Any]:
+        """What to wait for."""
+        return {socket for machine in self._all if machine.link is not None for socket in machine.link.sockets}
+
+    def close(self, bye: bool) -> None:
+        for machine in self._all:
+            machine.close(bye)
 
 
 def run(options: RemoteOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, stop: Any) -> None:
     """Main function of the process. Ends when `stop` is set or the parent died. An error that a retry cannot fix is
     published, and ends the process with exit code 1 as long as no frame has arrived."""
     init_child()
-    facts, failures = Facts(), 0
-    publish_status(status, facts.status(options.address))
+    publish_status(status, Facts().status(options.address))
     try:
         with zmq.Context() as context:
             names = {path: named(Path(path)) for m in options.world.media.values() for path in m.paths}
-            while not stop.is_set() and not parent_died():
-                with Link(context, options, mailbox, ring, status, names, facts) as link:
-                    try:
-                        link.serve(stop)
-                    except LinkLost as error:
-                        facts.why = str(error)
-                    except Refusal as error:
-                        if not facts.ever:
-                            raise
-                        facts.why = str(error)
-                if stop.is_set():
-                    break
-                failures = 0 if facts.up else failures + 1
-                facts.lost += facts.up
-                facts.up = False
-                publish_status(status, facts.status(options.address))
-                stop.wait(RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S) - 2)])
+            addresses = options.address.split(",")
+            machines = Machines(
+                [Machine(context, address, options, mailbox, ring, names) for address in addresses], mailbox
+            )
+            try:
+                _serve(machines, status, stop)
+            finally:
+                machines.close(bye=stop.is_set())
     except (Refusal, OSError, ValueError, zmq.ZMQError) as error:
         logger.exception("the link to %s failed", options.address)
         message = error_text(error)
         publish_status(
-            status, {**facts.status(options.address), "state": "error", "message": f"{options.address}: {message}"}
+            status, {**Facts().status(options.address), "state": "error", "message": f"{options.address}: {message}"}
         )
         raise SystemExit(1) from None
+
+
+def _serve(machines: Machines, status: Cell, stop: Any) -> None:
+    poller, polled, published_at = zmq.Poller(), set[Any](), 0.0
+    while not stop.is_set():
+        sockets = machines.sockets
+        for socket in polled - sockets:
+            poller.unregister(socket)
+        for socket in sockets - polled:
+            poller.register(socket, zmq.POLLIN)
+        polled = sockets
+        if polled:
+            poller.poll(POLL_INTERVAL_MS)
+        else:
+            stop.wait(POLL_INTERVAL_MS * 1e-3)
+        now = time.monotonic()
+        machines.turn(now)
+        if now - published_at > STATUS_INTERVAL_S:
+            published_at = now
+            publish_status(status, machines.status())
+            if parent_died():
+                return
 
 
 class Link:
     """One connection, from the handshake until it is lost."""
 
     def __init__(
-        self, context: zmq.Context[Any], options: RemoteOptions, mailbox: Mailbox, ring: FrameRing, status: Cell,
+        self, context: zmq.Context[Any], address: str, options: RemoteOptions, mailbox: Mailbox, ring: FrameRing,
         names: dict[str, str], facts: Facts,
     ) -> None:  # fmt: skip
-        self.options, self.mailbox, self.ring, self.status = options, mailbox, ring, status
+        self.address, self.options, self.mailbox, self.ring = address, options, mailbox, ring
         self.facts = facts
+        self.state: bytes | None = None  # that was asked for and has arrived
         self._names, self._files = names, {name: Path(path) for path, name in names.items()}
         self._unpacker = messages.Unpacker()
         self._sent: dict[str, int] = {}  # version of each cell as sent
         self._waiting: dict[int, float] = {}  # time of each change that is not confirmed yet
         self._changes, self._frame = 0, 0
+        self._plays = False
+        self._unseen: list[bytes] = []  # numbers of frames that were not confirmed yet
+        self._seen_at = self._changes_at = 0.0
         self._connected = self._shaken = self._welcomed = False
         self._last_message_at = time.monotonic()
         self._socket = context.socket(zmq.DEALER)
@@ -161,39 +355,60 @@ class Link:
         self._socket.curve_serverkey = key.world_public
         self._monitor = self._socket.get_monitor_socket()
 
-    def __enter__(self) -> Link:
-        return self
+    @property
+    def sockets(self) -> tuple[Any, Any]:
+        return self._socket, self._monitor
 
-    def __exit__(self, *_: object) -> None:
+    def open(self, plays: bool) -> None:
+        self._plays = plays
+        self._socket.connect(self.address)
+
+    def close(self, bye: bool = False) -> None:
+        """bye: the show has ended."""
+        if bye:
+            with contextlib.suppress(LinkLost):
+                self._send(messages.BYE)
         self._socket.disable_monitor()
         self._socket.close(linger=200 if self._shaken else 0)
 
-    def serve(self, stop: Any) -> None:
-        """Run the link until `stop`. Raises LinkLost, or Refusal where trying again would not help."""
-        self._socket.connect(self.options.address)
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
-        published_at = 0.0
-        while not stop.is_set():
-            ready = dict(poller.poll(POLL_INTERVAL_MS))
-            while self._monitor in ready and self._monitor.poll(0):
-                self._on_socket_event(parse_monitor_message(self._monitor.recv_multipart())["event"])
-            if self._socket in ready:
-                self._receive()
-            now = time.monotonic()
-            if now - self._last_message_at > LINK_TIMEOUT_S:
-                raise LinkLost(
-                    f"the world did not respond for {LINK_TIMEOUT_S:g} s" if self._shaken else "no world answers"
-                )
-            if self._welcomed:
-                self._send_changes(now, sign=now - published_at > STATUS_INTERVAL_S)
-            if now - published_at > STATUS_INTERVAL_S:
-                published_at = now
-                publish_status(self.status, self.facts.status(self.options.address))
-                if parent_died():
-                    return
-        self._send(messages.BYE)
+    def turn(self, now: float) -> None:
+        """Handle what arrived, and send what changed. Raises LinkLost, or Refusal where trying again would not help."""
+        while self._monitor.poll(0):
+            self._on_socket_event(parse_monitor_message(self._monitor.recv_multipart())["event"])
+        self._receive()
+        if now - self._last_message_at > LINK_TIMEOUT_S:
+            raise LinkLost(
+                f"the world did not respond for {LINK_TIMEOUT_S:g} s" if self._shaken else "no world answers"
+            )
+        if not self._welcomed:
+            return
+        self._send_changes(now, sign=now - self._changes_at > STATUS_INTERVAL_S)
+        if not self._plays and now - self._seen_at > READY_FRAME_S:
+            self._confirm(now)
+
+    def show(self, plays: bool) -> None:
+        """Whether frames are shown from now on, or only now and then asked for, to see that they come."""
+        self._plays = plays
+        if plays and self._welcomed:
+            with contextlib.suppress(LinkLost):  # the next turn finds it, too
+                self._send(messages.TAKE)
+                self._confirm(time.monotonic())
+
+    def _confirm(self, now: float) -> None:
+        """Let the host send the next frames."""
+        self._seen_at = now
+        for number in self._unseen:
+            self._send(messages.SEEN, number)
+        self._unseen.clear()
+
+    def ask_for_state(self) -> None:
+        with contextlib.suppress(LinkLost):
+            self._send(messages.GIVE)
+
+    def keep(self, state: bytes) -> None:
+        """Let the other side keep the state of the world that plays."""
+        with contextlib.suppress(LinkLost):
+            self._send(messages.KEEP, state)
 
     def _send(self, *parts: bytes) -> None:
         try:
@@ -229,11 +444,16 @@ class Link:
         frame: list[bytes] | None = None
         while self._socket.poll(0):
             kind, *parts = self._socket.recv_multipart()
-            self._last_message_at = time.monotonic()
+            self._last_message_at = self.facts.message_at = time.monotonic()
             try:
                 if kind == messages.FRAME and len(parts) == 2:
+                    self.facts.frame_at = self._last_message_at
                     self.facts.arrived.append((self._last_message_at, len(parts[1])))
-                    self._send(messages.SEEN, parts[0][: messages.NUMBER.size])
+                    self._unseen.append(parts[0][: messages.NUMBER.size])
+                    if not self._plays:
+                        self.facts.ever = True
+                        continue
+                    self._confirm(self._last_message_at)
                     self.facts.skipped += frame is not None
                     frame = parts
                 else:
@@ -281,7 +501,10 @@ class Link:
                 self.facts.rtt = min(self.facts.rtt, self._last_message_at - went)
         elif kind == messages.OBEYED:
             obeyed = messages.counts(messages.unpacked(part))
-            self.mailbox.consumed.write(messages.packed(obeyed))
+            if self._plays:
+                self.mailbox.consumed.write(messages.packed(obeyed))
+        elif kind == messages.GIVEN:
+            self.state = part if len(part) <= messages.STATE_BYTES else b""
         elif kind == messages.STATUS:
             fields = messages.unpacked(part)
             if fields.get("cannot") and not self.facts.ever:
@@ -303,7 +526,7 @@ class Link:
         read = {name: c.read() for name, c in changed.items()}
         self._sent |= {name: version for name, (version, _) in read.items()}
         self._changes += 1
-        self._waiting[self._changes] = now
+        self._waiting[self._changes] = self._changes_at = now
         rtt = self.facts.rtt if math.isfinite(self.facts.rtt) else 0.0
         head = messages.packed({"n": self._changes, "rtt": rtt, "cells": list(read)})
         self._send(messages.STATE, head, *(data for _, data in read.values()))

@@ -27,6 +27,7 @@ from ..ipc.signals import stop_signals
 from ..ipc.supervisor import STOP_TIMEOUT_S, Supervisor
 from ..show.media import Media
 from ..world import process as world_process
+from ..world.handover import Arrival, Handover
 from ..world.process import NATIVE_BYTES, WORLD_PATIENCE_S, WorldOptions
 from . import protocol as messages
 from .key import Key
@@ -35,6 +36,7 @@ from .protocol import Hello, Malformed
 CLIENT_TIMEOUT_S = 5.0  # without a message, after which another client may have the world
 POLL_INTERVAL_MS = 2
 STATUS_INTERVAL_S = 0.25
+TAKE_TIMEOUT_S = 2.0  # after which frames are sent although the world did not go on from the state that it was brought
 _REFUSED = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )  # fmt: skip
@@ -71,6 +73,8 @@ class Session:
         self.mailbox.consumed.write(messages.packed(dict(hello.obeyed)))
         self._received = set[str]()  # names of cells
         self._folder = tempfile.TemporaryDirectory(prefix="wj-world-")
+        self.handover = Handover.create(Path(self._folder.name))
+        self.arrival = Arrival.create(Path(self._folder.name))
         self.supervisor: Supervisor | None = None
 
     @property
@@ -105,8 +109,9 @@ class Session:
                 for slot, names in h.media.items()
             }
             world = WorldOptions(
-                o.model or h.model, o.device, o.threads, h.top_fps, h.aspect, media, h.ahead, returns=True
-            )
+                o.model or h.model, o.device, o.threads, h.top_fps, h.aspect, media, h.ahead, returns=True,
+                handover=self.handover, arrival=self.arrival,
+            )  # fmt: skip
             self.supervisor = Supervisor("world", world_process.run, (world, self.mailbox, self.ring), WORLD_PATIENCE_S)
 
     def status(self) -> dict[str, Any]:
@@ -117,11 +122,28 @@ class Session:
         status.pop("pid")
         return status | ({"cannot": self.supervisor.error} if self.supervisor.error and not self.supervisor.ran else {})
 
+    def given(self, number: int) -> bytes | None:
+        """The world's state that was asked for as that number; empty where it has none, None while it is not there."""
+        answer = json.loads(self.handover.given.read()[1] or b"{}")
+        if answer.get("number") != number:
+            return None
+        if not answer.get("file"):
+            return b""
+        path = self._path(Path(answer["file"]).name)
+        try:
+            return path.read_bytes() if path.stat().st_size <= messages.STATE_BYTES else b""
+        except OSError:
+            return b""
+        finally:
+            path.unlink(missing_ok=True)
+
     def end(self) -> None:
         if self.supervisor:
             self.supervisor.finish(time.monotonic() + STOP_TIMEOUT_S)
         self.mailbox.unlink()
         self.ring.unlink()
+        for cell in (*self.handover.cells, *self.arrival.cells):
+            cell.unlink()
         self._folder.cleanup()
 
 
@@ -140,6 +162,9 @@ class Host:
         self._in_flight = set[int]()
         self._frame = self._obeyed = 0
         self._status_sent_at = 0.0
+        self._state_asked: int | None = None  # number of the state that the client waits for
+        self._state_kept = b""  # of another machine's world
+        self._taking: tuple[int, float] | None = None  # number of the state that the world is to go on from, and since
         self._packer = messages.Packer()
         self.malformed = 0
 
@@ -176,6 +201,18 @@ class Host:
             self._in_flight.discard(messages.NUMBER.unpack(parts[0])[0])
         elif kind == messages.FILE:
             self.session.keep(parts[0].decode("ascii", "replace"), parts[1])
+        elif kind == messages.GIVE:
+            self.session.handover.asked.write(b"")
+            self._state_asked = self.session.handover.asked.version
+        elif kind == messages.KEEP:
+            if len(parts[0]) > messages.STATE_BYTES:
+                raise Malformed("a state that is too large")
+            self._state_kept = parts[0]
+        elif kind == messages.TAKE:
+            self._report("this machine plays from now on")
+            if self._state_kept:
+                self._taking = self.session.arrival.bring(self._state_kept), now
+                self._state_kept = b""
         elif kind == messages.BYE:
             self._report("the client ended the show; waiting for the next one")
             self.finish()
@@ -199,6 +236,7 @@ class Host:
             self.session = Session(hello, self._options)
         self._client, self._last_message_at, self._rtt = sender, now, 0.0
         self._in_flight, self._obeyed, self._status_sent_at = set(), 0, 0.0
+        self._state_asked, self._state_kept, self._taking = None, b"", None
         self._report(f"a client plays {self._options.model or hello.model}" + (" again" if same else ""))
         self._send(messages.WELCOME, messages.packed({"needs": self.session.needs}))
 
@@ -230,7 +268,15 @@ class Host:
             self._send(
                 messages.STATUS, json.dumps({**self.session.status(), "refused": self.malformed}, default=str).encode()
             )
+        if self._state_asked is not None and (state := self.session.given(self._state_asked)) is not None:
+            self._state_asked = None
+            self._send(messages.GIVEN, state)
         newest = self.session.ring.newest
+        if self._taking is not None:
+            number, since = self._taking
+            if self.session.arrival.number_taken < number and now - since < TAKE_TIMEOUT_S:
+                return
+            self._taking, self._frame = None, newest  # what the world drew before is not shown
         allowed = messages.window(self._rtt, self.session.hello.top_fps)
         if newest == self._frame or len(self._in_flight) >= allowed:
             return

@@ -2,6 +2,10 @@
 
 A message is a kind, followed by parts that are JSON, packed numbers or bytes. Client to host: HELLO, FILE, STATE, SEEN,
 BYE. Host to client: WELCOME, REFUSED, GOT, STATUS, OBEYED, FRAME.
+
+Where a second machine is kept ready, the client asks the host that plays for its world's state again and again (GIVE;
+GIVEN is the answer, empty where the world has none), and passes it on to the other host, which keeps it (KEEP). At TAKE
+that host's world goes on from it, and frames are sent from then on.
 """
 
 from __future__ import annotations
@@ -24,11 +28,13 @@ from ..ipc.mailbox import NUMBERS, TEXTS
 from ..parameters import PARAMETERS, TEXT_BYTES, WORDS_MAX, find
 
 HELLO, FILE, STATE, SEEN, BYE = b"hello", b"file", b"state", b"seen", b"bye"
+GIVE, KEEP, TAKE, GIVEN = b"give", b"keep", b"take", b"given"
 WELCOME, REFUSED, GOT, STATUS, OBEYED, FRAME = b"welcome", b"refused", b"got", b"told", b"obeyed", b"frame"
 NUMBER = struct.Struct("<Q")
 FRAME_HEAD = struct.Struct("<Qdd")  # frame's number, newest_control_at, span
 FILE_BYTES = 64 << 20  # of an image, audio file or clip on a pad
 FRAME_BYTES = 32 << 20
+STATE_BYTES = 16 << 20  # of a world's state; a larger one is not carried over
 FRAMES_IN_FLIGHT = (2, 12)  # at least, at most
 _TEXT = struct.Struct("<dd")
 _NAMES = re.compile(r"[0-9a-f]{64}\.[a-z0-9]{1,8}")
@@ -41,7 +47,7 @@ class Malformed(ValueError):
 def layout() -> str:
     """Hash of the parameter table, which must be the same on both machines."""
     rows = [(p.name, p.kind, p.low, p.high, p.choices, p.local) for p in PARAMETERS.values()]
-    return hashlib.sha256(repr(("1", rows)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(("2", rows)).encode()).hexdigest()[:16]
 
 
 def window(rtt: float, fps: float) -> int:

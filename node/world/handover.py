@@ -2,6 +2,8 @@
 
 The preview's world asks by a counter in shared memory. The program's world takes a snapshot, which costs it nothing; a
 thread packs it and writes it to a file in a private folder, and then announces the file.
+
+An `Arrival` goes the other way: a state that came from another machine replaces that of the world that runs here.
 """
 
 from __future__ import annotations
@@ -114,3 +116,63 @@ class StateTaker:
             return True, None
         finally:
             path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What a world shares with the process that brings it a state. folder: only this user can read it. brought: name of
+    the state's file. taken: the version of `brought` from which the world goes on."""
+
+    folder: Path
+    brought: Cell
+    taken: Cell
+
+    @classmethod
+    def create(cls, folder: Path) -> Arrival:
+        return cls(folder, Cell(ANSWER_BYTES), Cell(8))
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [self.brought, self.taken]
+
+    def bring(self, state: bytes) -> int:
+        """Hand over a packed state; the number that `number_taken` returns once the world goes on from it."""
+        number = self.brought.version + 1
+        name = f"arrived-{number}"
+        (self.folder / name).write_bytes(state)
+        self.brought.write(name.encode())
+        return number
+
+    @property
+    def number_taken(self) -> int:
+        return int.from_bytes(self.taken.read()[1] or b"\0", "little")
+
+
+class ArrivalTaker:
+    """The world's side. begun: what was brought to a world before this one is not taken again."""
+
+    def __init__(self, world: World, arrival: Arrival) -> None:
+        self._world, self._arrival = world, arrival
+        self._seen = arrival.brought.version
+
+    def take(self) -> WorldState | None:
+        """The state that was brought since the last call; None if there is none, or none that this world can use. Then
+        call `done`."""
+        number = self._arrival.brought.version
+        if number == self._seen:
+            return None
+        self._seen, name = number, self._arrival.brought.read()[1]
+        path, unpack = self._arrival.folder / Path(name.decode()).name, getattr(self._world, "unpack", None)
+        try:
+            state: WorldState | None = None if unpack is None else unpack(path.read_bytes())
+        except (OSError, ValueError) as error:
+            logger.warning("the state from another machine cannot be used: %s", error)
+            state = None
+        path.unlink(missing_ok=True)
+        if state is None:
+            self.done()
+        return state
+
+    def done(self) -> None:
+        """Tell that the world goes on from what was brought last."""
+        self._arrival.taken.write(self._seen.to_bytes(8, "little"))

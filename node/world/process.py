@@ -40,7 +40,7 @@ from ..timing.pacing import LOCK_SHARE, step_start
 from ..timing.percentiles import percentiles
 from .adaptive_quality import Governor
 from .frame_publisher import FramePublisher
-from .handover import Handover, StateGiver
+from .handover import Arrival, ArrivalTaker, Handover, StateGiver
 from .heartbeat import Heartbeat
 from .live_conditioning import LiveConditioning
 from .live_source import LiveFeed
@@ -74,7 +74,8 @@ class WorldOptions:
     to encode ahead of time. live: live video. returns: another world will be opened after this one. card: cell in
     which the memory of frames on a graphics card is published; None where no output uses it. clock: cell with the
     clock's latest `TickPlan`; None where no clock is near. matte: frames shall be
-    RGBA with the figure as alpha. handover: to give the world's state to a preview. reading: to answer what the world
+    RGBA with the figure as alpha. handover: to give the world's state to a preview, or to another machine. arrival: to
+    go on from a state of another machine. reading: to answer what the world
     reads of a text. preview: this is the preview's world. edits: cell
     with the prompts and media that the show gets while it plays."""
 
@@ -91,6 +92,7 @@ class WorldOptions:
     clock: Cell | None = None
     matte: bool = False
     handover: Handover | None = None
+    arrival: Arrival | None = None
     reading: ReadingLine | None = None
     preview: PreviewLine | None = None
     edits: Cell | None = None
@@ -385,6 +387,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
     playout = None
     level, busy = 0, 0.0
     giver = StateGiver(stepper.world, stepper.options.handover) if stepper.options.handover else None
+    arrivals = ArrivalTaker(stepper.world, stepper.options.arrival) if stepper.options.arrival else None
     preview = PreviewSide(stepper, stepper.options.preview) if stepper.options.preview else None
 
     def publish() -> bool:
@@ -420,6 +423,9 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
     while not stop.is_set():
         if giver is not None:
             giver.give()
+        if arrivals is not None and (state := arrivals.take()) is not None:
+            stepper.start_from(state)
+            arrivals.done()
         if preview is not None and not preview.ready():
             if not publish():
                 return

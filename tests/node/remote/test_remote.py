@@ -265,6 +265,70 @@ def test_a_world_elsewhere_is_played_cut_off_and_killed(key):
         assert rig.status()["link"]["malformed"] == 0
 
 
+def test_a_second_machine_takes_over_from_where_the_first_was(key):
+    ports = [free_port(), free_port()]
+    cables = [Cable(port) for port in ports]
+    first, second = (cable.address for cable in cables)
+    with contextlib.ExitStack() as stack:
+        for cable in cables:
+            stack.callback(cable.close)
+        stack.enter_context(hosting(key, f"127.0.0.1:{ports[0]}"))
+        rig = stack.enter_context(Rig(f"{first},{second}", key))
+        rig.post("prompt", "#204060")
+        rig.post("transition", 0.0)
+        rig.post("speed", 2.0)
+        wait_for(lambda: rig.shows((0x20, 0x40, 0x60)), what="the first prompt")
+        wait_for(lambda: rig.status()["link"]["address"] == first, what="it to be told which machine plays")
+        assert rig.status()["link"]["other_state"] == "connecting"
+        wait_for(lambda: rig.bar() > 200, what="the bar to move")
+        rig.post("speed", 0.0)
+        bar = rig.bar()
+
+        # The second machine comes later: its own world is at the beginning.
+        stack.enter_context(hosting(key, f"127.0.0.1:{ports[1]}"))
+        wait_for(lambda: rig.status()["link"]["other_state"] == "ready", what="the second machine to be ready")
+        rig.post("prompt", "#c81e5a")
+        wait_for(lambda: rig.shows((200, 30, 90)), what="a prompt that changes")
+        kept = time.monotonic() + 2.5 * client.STATE_INTERVAL_S
+        wait_for(lambda: time.monotonic() > kept, what="the state to be passed on")
+        assert rig.status()["link"]["takeovers"] == 0
+        shown, places = rig.ring.newest, []
+        cables[0].cut()
+
+        def taken_over():
+            places.append(rig.bar())
+            assert rig.shows((200, 30, 90)), "no other picture"
+            return rig.status()["link"]["address"] == second and rig.ring.newest > shown + 10
+
+        wait_for(taken_over, what="the second machine to play")
+        assert min(places) >= bar - 2, "from where the first one was"
+        assert max(places) <= bar + 64
+        status = rig.status()
+        assert status["state"] == "running"
+        assert (status["link"]["takeovers"], status["link"]["other"]) == (1, first)
+        assert status["link"]["other_state"] == "link lost"
+        assert "not ready to take over" in status["message"]
+        arrived_at = rig.post("prompt", "#10b020")
+        wait_for(lambda: rig.shows((0x10, 0xB0, 0x20)), what="a prompt that changes")
+        assert rig.picture()[1].newest_control_at == arrived_at
+        rig.post("cam/home", True)
+        wait_for(lambda: rig.bar() < 40, what="a trigger")
+
+        # The first one is back, is told what it missed, and takes over from a machine that falls silent.
+        cables[0].plugged = True
+        wait_for(lambda: rig.status()["link"]["other_state"] == "ready", what="the first machine to be ready again")
+        cables[1].flows.clear()
+        wait_for(lambda: rig.status()["link"]["address"] == first, what="the first machine to play")
+        newest = rig.ring.newest
+        wait_for(lambda: rig.ring.newest > newest + 5, what="frames")
+        assert rig.shows((0x10, 0xB0, 0x20))
+        assert rig.bar() < 40, "the trigger was obeyed here, too, once"
+        cables[1].flows.set()
+        wait_for(lambda: rig.obeyed().get("cam/home") == 1, what="the trigger to be counted once")
+        assert rig.status()["restarts"] == 0
+        assert rig.status()["link"]["malformed"] == 0
+
+
 def test_another_key_is_refused_and_a_picture_on_a_pad_is_sent(key, tmp_path):
     other = tmp_path / "other.key"
     half = remote_key.make(other)
@@ -384,7 +448,8 @@ def test_keys_and_addresses_say_what_is_wrong(tmp_path):
         remote_key.read(tmp_path / "none")
     assert Show.parse("world: tcp://10.0.0.2").world == "tcp://10.0.0.2:9014"
     assert Show.parse("world: tcp://[fe80::1]:99").world == "tcp://[fe80::1]:99"
-    for wrong in ("http://a", "tcp://", "tcp://a:b", "tcp://a/b"):
+    assert Show.parse("world: tcp://10.0.0.2,tcp://10.0.0.3:99").world == "tcp://10.0.0.2:9014,tcp://10.0.0.3:99"
+    for wrong in ("http://a", "tcp://", "tcp://a:b", "tcp://a/b", "tcp://a,"):
         with pytest.raises(ShowError, match="not the address of a world"):
             Show.parse(f"world: '{wrong}'")
 
