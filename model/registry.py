@@ -117,6 +117,12 @@ def _turbo(opening: Opening) -> World:
     return Turbo.load(opening.root, opening.device, opening.aspect)
 
 
+def _klein(opening: Opening) -> World:
+    from .worlds.klein import Klein
+
+    return Klein.load(opening.root / sources.KLEIN.repository, opening.device, opening.aspect)
+
+
 def _helios(opening: Opening) -> World:
     from .worlds.helios.world import Helios
 
@@ -159,6 +165,12 @@ BUILTIN_WORLDS = (
         "https://stability.ai/community-license-agreement", 4.0,
         "55-60/s at 512x512 on an RTX 4090 with TensorRT (github.com/olegchomp/TouchDiffusion)", 10,
         devices=("cuda", "mps"), paints=True,
+    ),
+    WorldEntry(
+        "klein", _klein, "turbo", (sources.KLEIN,), "Apache-2.0",
+        "https://huggingface.co/black-forest-labs/FLUX.2-klein-4B", 11.0,
+        "about 20/s at 512x512 with in-betweens on an RTX 5090 (github.com/tensorforger/FluxRT)", 9,
+        devices=("cuda",), paints=True,
     ),
     _family(
         "wan-1.3b-self-forcing", sources.SELF_FORCING,

@@ -68,9 +68,10 @@ class Tokens:
 
     values: (n, d) float32, to which the world attends; n and d are the same for every prompt of one world.
     words:  the prompt's words in order, lower case.
-    parts:  (len(words), n, d) float32, the share of each word in `values`.
-    rows:   (len(words), n) float32, instead of parts: the share of each row of `values` that belongs to a word. For
-            encoders whose tokens belong to words it takes a few bytes, where parts would take megabytes a word.
+    parts:  (len(words), m, d) float32, the share of each word in the first m rows of `values`.
+    rows:   (len(words), n) float32, instead of parts or beside them: the share of each row of `values` that belongs to
+            a word. For encoders whose tokens belong to words it takes a few bytes, where parts would take megabytes a
+            word.
     understood: 0..1, how clearly the world could read the prompt; 1 where it cannot tell.
     """
 
@@ -86,9 +87,11 @@ class Tokens:
         if not any(weights.get(w, 1.0) != 1.0 for w in self.words):
             return self.values
         scale = np.array([weights.get(w, 1.0) - 1.0 for w in self.words], np.float32)
-        if self.rows is not None:
-            return self.values * (1.0 + scale @ self.rows)[:, None]
-        return self.values if self.parts is None else self.values + np.einsum("w,wnd->nd", scale, self.parts)
+        values = self.values if self.rows is None else self.values * (1.0 + scale @ self.rows)[:, None]
+        if self.parts is not None:
+            values = values.copy()
+            values[: self.parts.shape[1]] += np.einsum("w,wnd->nd", scale, self.parts)
+        return values
 
 
 @dataclass(frozen=True)

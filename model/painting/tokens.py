@@ -13,16 +13,18 @@ def joined(first: Tokens, second: Tokens) -> Tokens:
     words = tuple(dict.fromkeys((*first.words, *second.words)))
     width = max(first.values.shape[1], second.values.shape[1])
     values = np.concatenate([_padded(t.values, width) for t in (first, second)])
-    if all(t.parts is None and t.rows is None for t in (first, second)):
-        return Tokens(values, words, understood=1.0)
-    parts = np.zeros((len(words), *values.shape), np.float32)
-    top = 0
-    for tokens in (first, second):
-        rows = slice(top, top + len(tokens.values))
-        top = rows.stop
-        for word, part in zip(tokens.words, _parts(tokens), strict=False):
-            parts[words.index(word), rows, : part.shape[1]] = part
-    return Tokens(values, words, parts, understood=1.0)
+    rows, parts = np.zeros((len(words), len(values)), np.float32), None
+    if first.parts is not None or second.parts is not None:
+        end = len(values) if second.parts is not None else len(first.values)
+        parts = np.zeros((len(words), end, width), np.float32)
+    for tokens, top in ((first, 0), (second, len(first.values))):
+        for i, word in enumerate(tokens.words):
+            if tokens.rows is not None:
+                rows[words.index(word), top : top + len(tokens.values)] = tokens.rows[i]
+            if tokens.parts is not None and parts is not None:
+                part = tokens.parts[i]
+                parts[words.index(word), top : top + len(part), : part.shape[1]] = part
+    return Tokens(values, words, parts, rows if rows.any() else None)
 
 
 def parted(tokens: Array, first: tuple[int, int], second: tuple[int, int]) -> tuple[Array, Array]:
@@ -33,12 +35,3 @@ def parted(tokens: Array, first: tuple[int, int], second: tuple[int, int]) -> tu
 
 def _padded(values: Array, width: int) -> Array:
     return np.pad(values, ((0, 0), (0, width - values.shape[1])))
-
-
-def _parts(tokens: Tokens) -> Array:
-    """(words, n, d); none where the encoder names no shares."""
-    if tokens.parts is not None:
-        return tokens.parts
-    if tokens.rows is not None:
-        return tokens.rows[:, :, None] * tokens.values
-    return np.zeros((0, *tokens.values.shape), np.float32)

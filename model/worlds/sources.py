@@ -24,6 +24,20 @@ TAESD = Source(
         "diffusion_pytorch_model.safetensors": "db169d69145ec4ff064e49d99c95fa05d3eb04ee453de35824a6d0f325513549",
     },
 )
+KLEIN = Source(  # 16.0 GB
+    "black-forest-labs/FLUX.2-klein-4B",
+    "e7b7dc27f91deacad38e78976d1f2b499d76a294",
+    ("model_index.json", "scheduler/*", "text_encoder/*", "tokenizer/*", "transformer/*", "vae/*"),
+    {
+        "text_encoder/model-00001-of-00002.safetensors":
+            "8c0506e7f4936fa7e26183a4fd8da4e2bdbc5990ba64ae441f965d51228f36ea",
+        "text_encoder/model-00002-of-00002.safetensors":
+            "82f2bd839378541b0557bfabaf37c7d3d637071fdcb73302dedd7cf61162ce07",
+        "transformer/diffusion_pytorch_model.safetensors":
+            "9f29f9edcfdae452a653ffb51a534ca4decd389952c225724ff3b94042612a6e",
+        "vae/diffusion_pytorch_model.safetensors": "ca70d2202afe6415bdbcb8793ba8cd99fd159cfe6192381504d6c4d3036e0f04",
+    },
+)  # fmt: skip
 HELIOS = Source(
     "BestWishYsh/Helios-Distilled",
     "b991c0379a018f4de3227d95468237f56066f5bb",

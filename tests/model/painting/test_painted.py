@@ -102,6 +102,7 @@ def test_a_word_that_both_know_has_one_weight():
     b = Tokens(np.full((2, 3), 4.0, np.float32), ("coral", "sea"), rows=np.array([[1, 0], [0, 1]], np.float32))
     both = joined(a, b)
     assert both.words == ("sea", "red", "coral")
+    assert both.parts.shape == (3, 1, 3), "a painter that owns rows adds no megabytes a word"
     one, two = parted(both.weighted({"sea": 0.0}), (1, 2), (2, 3))
     assert one == pytest.approx(a.weighted({"sea": 0.0}))
     assert two == pytest.approx(b.weighted({"sea": 0.0}))
