@@ -88,6 +88,7 @@ class ImageToImage:
 
     # Noise, as a share of all levels, over the last frame, and over a live image at half strength.
     flow_noise, live_noise = 0.5, 0.5
+    cuda_graphs = True  # whether its networks can be CUDA graphs
 
     def __init__(self, spec: WorldSpec, device: torch.device, kind: torch.dtype, noise: tuple[int, int, int]) -> None:
         """spec: without its qualities. noise: channels, rows and columns of the latents in the full size."""
@@ -136,7 +137,7 @@ class ImageToImage:
         Inductor's kernels are started as CUDA graphs, where that works. If compiling fails, the world runs uncompiled.
         """
         ways: list[dict[str, Any]] = [{"backend": compiler}]
-        if compiler == "inductor":
+        if compiler == "inductor" and self.cuda_graphs:
             ways.insert(0, {"backend": compiler, "options": {"triton.cudagraphs": True}})
         for way in ways:
             try:
@@ -189,8 +190,6 @@ class ImageToImage:
     def step(self, controls: Controls) -> Tensor:
         """One frame. Without a live image, a world's first frame is drawn from pure noise."""
         begin = time.perf_counter()
-        if self._graphs:
-            torch.compiler.cudagraph_mark_step_begin()
         rows, columns = self._sizes[self._level]
         shown, over = 0.0, self.flow_noise
         if controls.live is not None:
@@ -228,6 +227,12 @@ class ImageToImage:
         images = (drawn.float() / 2 + 0.5).mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         self.timings["step_ms"] = (time.perf_counter() - begin) * 1e3
         return images
+
+    def _begin_graph(self) -> None:
+        """Before each call of a network: what the call before returned is no longer needed. Inductor would otherwise
+        capture a network again for each place in the order of calls, and so anew for each number of steps."""
+        if self._graphs:
+            torch.compiler.cudagraph_mark_step_begin()
 
     def _sent(self, controls: Controls, moves: bool) -> list[Tensor]:
         """On the device, in one transfer: the noise, the tokens, and the motion if it `moves`."""

@@ -80,6 +80,7 @@ class Klein(ImageToImage):
 
     # Levels at which the checkpoint was distilled are 1, 3/4, 1/2 and 1/4, of which its schedule makes much more noise.
     flow_noise, live_noise = 0.25, 0.5
+    cuda_graphs = False  # it is compiled block by block, and its kernels are long
 
     def __init__(self, pipe: Any, width: int = SHAPES[0][0], height: int = SHAPES[0][1]) -> None:
         from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu

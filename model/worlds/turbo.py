@@ -122,11 +122,13 @@ class Turbo(ImageToImage):
         return x.to(self.kind).contiguous(memory_format=torch.channels_last)
 
     def _encoded(self, image: Tensor) -> Tensor:
+        self._begin_graph()
         found = self.vae.encode(self._shaped(image))
         latents: Tensor = found.latents if hasattr(found, "latents") else found.latent_dist.mode()
         return latents.float() * self.vae.config.scaling_factor
 
     def _decoded(self, latents: Tensor) -> Tensor:
+        self._begin_graph()
         image: Tensor = self.vae.decode(self._shaped(latents / self.vae.config.scaling_factor), return_dict=False)[0]
         return image
 
@@ -138,6 +140,7 @@ class Turbo(ImageToImage):
         x = latents + sigmas[0] * noise
         for t, sigma, lower in zip(levels, sigmas, sigmas[1:], strict=False):
             scaled, time = self._shaped(x / math.sqrt(sigma**2 + 1)), self._times[t : t + 1].clone()
+            self._begin_graph()
             found = self.unet(scaled, time, encoder_hidden_states=text[None], return_dict=False)
             x = x + (lower - sigma) * found[0].float()
         return x

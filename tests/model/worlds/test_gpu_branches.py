@@ -66,6 +66,11 @@ def test_turbo_computes_in_half_precision_compiled_for_each_of_its_sizes(tmp_pat
         assert [frames.shape[1] for frames in drawn] == [128 * n // 8 for n in SIZE_EIGHTHS for _ in range(WARM_FRAMES)]
         assert world.snapshot().data["latents"] is None, "what was drawn to warm up is forgotten"
         assert world.step(Controls(world.encode(Prompt("sea")).values)).shape == (1, 128, 128, 3)
+        begun = []
+        patch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: begun.append(1))
+        seen_live = np.zeros((128, 128, 3), np.uint8)
+        world.step(Controls(world.encode(Prompt("sea")).values, live=seen_live, strength=0.4, steps=4))
+        assert len(begun) == 6, "each call of a network is a graph of its own, so the number of steps captures none"
 
 
 def test_turbo_compiles_without_cuda_graphs_where_those_fail(tmp_path, monkeypatch, caplog):
