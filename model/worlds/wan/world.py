@@ -42,6 +42,7 @@ Choice = Literal["auto", "large", "small"]
 FPS = 16.0
 SAME_SHAPE = 0.3  # difference of two aspects' logarithms; wide, square and upright are twice as far apart
 RECACHE_ABOVE = 0.02  # share by which the mix must move before the cache is computed again
+STILL, JUMP = 0.002, 0.5  # shares by which it moves in a chunk, at most or at least, where no transition runs
 
 
 def _file(source: Source, index: int = 0) -> tuple[str, str]:
@@ -100,6 +101,8 @@ def sizes_for(aspect: float | None, size: Choice = "auto") -> tuple[Size, ...]:
 
 def moved(a: Array, b: Array) -> float:
     """How far two mixes are apart, as a share of the larger one's length."""
+    if a is b or np.array_equal(a, b):
+        return 0.0
     length = max(float(np.linalg.norm(a)), float(np.linalg.norm(b)), 1e-6)
     return float(np.linalg.norm(a - b)) / length
 
@@ -259,13 +262,20 @@ class Wan:
         return time.perf_counter()
 
     def _take_prompt(self, tokens: Array) -> None:
-        if self._tokens is not None and (tokens is self._tokens or np.array_equal(tokens, self._tokens)):
-            return
-        self.rollout.set_text(tokens)
-        self._tokens = tokens
+        """Set the text, and compute the past anew where that is wished: at once where the prompt jumps, and at the end
+        of a transition. It costs about as much as a chunk, and a text that is still moving is obeyed anyway."""
+        step = 0.0 if self._tokens is None else moved(tokens, self._tokens)
+        if self._tokens is None or step > 0:
+            self.rollout.set_text(tokens)
+            self._tokens = tokens
         if self._cached is None:
             self._cached = tokens
-        elif self.switch == "recache" and moved(tokens, self._cached) > RECACHE_ABOVE:
+        elif (
+            self.switch == "recache"
+            and not STILL < step < JUMP
+            and self._cached is not tokens
+            and moved(tokens, self._cached) > RECACHE_ABOVE
+        ):
             self.rollout.recache()
             self._cached = tokens
 

@@ -150,9 +150,33 @@ def test_at_a_switch_the_past_is_computed_anew_or_left_as_is_wished(world, neon,
     near = neon.values * np.float32(1.001)
     play(world, near, 3)
     assert not computed, "a hair's breadth is no new prompt"
-    for share in np.linspace(0.1, 1, 4):
-        play(world, slerp([neon.values, sea.values], [1 - share, share]), 3)
-    assert len(computed) == 4, "in a transition once a chunk"
+    assert moved(sea.values, neon.values) > 0.5
+    play(world, sea, 3)
+    assert len(computed) == 1, "a new prompt without a transition is seen in all of the past at once"
+
+
+@pytest.mark.parametrize("seconds", [3.0, 6.0, 40.0])
+def test_in_a_transition_the_past_is_computed_anew_once_when_it_is_over(world, neon, sea, monkeypatch, seconds):
+    """Each time costs three passes, just when everybody looks."""
+    at, chunks, once = [], round(seconds / 0.75), type(world.rollout).recache
+    monkeypatch.setattr(type(world.rollout), "recache", lambda r: at.append(world.rollout.drawn) or once(r))
+    mixes = [slerp([neon.values, sea.values], [1 - n / chunks, n / chunks]) for n in range(1, chunks + 1)]
+    texts = []
+    monkeypatch.setattr(world.rollout, "set_text", lambda values: texts.append(values))
+    world.reset(1)
+    for mix in (neon.values, *mixes, *[mixes[-1]] * 4):
+        play(world, mix, 3, steps=1)
+    assert at == [chunks + 1], "in the first chunk without a change"
+    assert len(texts) == chunks + 1, "the text itself is obeyed in every chunk"
+
+
+def test_a_mix_that_creeps_is_followed_from_time_to_time(world, neon, sea, monkeypatch):
+    computed, once = [], type(world.rollout).recache
+    monkeypatch.setattr(type(world.rollout), "recache", lambda r: computed.append(1) or once(r))
+    world.reset(1)
+    for n in range(40):
+        play(world, neon.values * np.float32(1.0015**n), 3, steps=1)
+    assert 2 <= len(computed) <= 4
 
 
 def test_the_seed_alone_decides_the_world(world, neon):
