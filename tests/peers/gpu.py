@@ -4,6 +4,7 @@ is put on it lies on the CPU, so the very branches that a GPU takes can be walke
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,8 @@ class OnTheCPU(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.device:  # a name stays what it is
             return func(*args, **(kwargs or {}))
+        if func is torch.Tensor.pin_memory:
+            return args[0]
         return func(*map(_here, args), **{k: _here(v) for k, v in (kwargs or {}).items()})
 
 
@@ -42,6 +45,25 @@ def gpu(memory: float = 80e9, name: str = "a GPU of the tests") -> Iterator[Simp
         answer_as_cuda(patch, seen.asked, memory, name)
         patch.setattr(torch.nn.Module, "compile", compiled)
         yield seen
+
+
+class Event:
+    """As `torch.cuda.Event`. What is recorded is over at once."""
+
+    def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False) -> None:
+        self._at = 0.0
+
+    def record(self, stream: Any = None) -> None:
+        self._at = time.perf_counter()
+
+    def query(self) -> bool:
+        return True
+
+    def synchronize(self) -> None:
+        pass
+
+    def elapsed_time(self, end_event: Event) -> float:
+        return (end_event._at - self._at) * 1e3
 
 
 def answer_as_cuda(patch: pytest.MonkeyPatch, asked: list[tuple[str, Any]], memory: float, name: str) -> None:
@@ -61,4 +83,5 @@ def answer_as_cuda(patch: pytest.MonkeyPatch, asked: list[tuple[str, Any]], memo
     patch.setattr(torch.cuda, "get_device_properties", answer("properties", properties))
     patch.setattr(torch.cuda, "get_device_name", answer("name", name))
     patch.setattr(torch.cuda, "synchronize", answer("synchronize"))
+    patch.setattr(torch.cuda, "Event", Event)
     patch.setattr(torch.cuda, "set_device", answer("set"))

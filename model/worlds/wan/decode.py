@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .kernels import Compiler, compile_in_place, fit_flashdreams
+from .kernels import Compiler, arithmetic, compile_in_place, fit_flashdreams
 
 TIME_DOUBLINGS = (True, True, False)  # of the full decoder's three doublings in space, which also double the frames
 
@@ -29,7 +29,7 @@ class StreamDecoder:
         missing, _ = net.load_state_dict(dict(weights), strict=False, assign=True)  # the encoder's half is not needed
         if missing:
             raise ValueError(f"these are not the decoder's weights: no {', '.join(missing[:3])}")
-        self.device, self.dtype = device, torch.bfloat16 if device.type == "cuda" else torch.float32
+        self.device, self.dtype = device, arithmetic(device)
         self.net: Any = net.to(device, self.dtype).eval().requires_grad_(False)
         self.order = {id(module): i for i, module in enumerate(net.modules())}
         compile_in_place(net, compiler)
@@ -127,8 +127,9 @@ class FullDecoder(StreamDecoder):
             if isinstance(module, Resample) and module.mode == "upsample3d":
                 module.__dict__["_upsample3d_step"] = partial(_upsample, module)
         super().__init__(net, _under("decoder.", weights), device, compiler=None, graphed=compiler is not None)
-        self.enter = CausalConv3d(16, 16, 1).to(device, self.dtype).requires_grad_(False)
-        self.enter.load_state_dict(_under("conv2.", weights))
+        enter = CausalConv3d(16, 16, 1)
+        enter.load_state_dict(_under("conv2.", weights))
+        self.enter = enter.to(device, self.dtype).requires_grad_(False)
 
     def _decode(self, run: Any, latent: Tensor) -> Tensor:
         frames = run(self.enter(latent[None, :, None]), self.state, first_chunk=self.first)[0]

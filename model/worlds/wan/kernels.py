@@ -87,6 +87,11 @@ def fit_flashdreams(device: str) -> None:
     cp.__dict__["torch_sdpa_cudnn"] = attention
 
 
+def arithmetic(device: torch.device) -> torch.dtype:
+    """What the network and its decoder compute in."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
 Compiler: TypeAlias = "str | Callable[..., Any] | None"  # torch.compile's backend; None compiles nothing
 
 

@@ -10,7 +10,7 @@ the cache is moved to its new place, and every width uses the front of the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...devices import upload
 from ...spec import Array
 from .config import TRAINED_NOISE_LEVELS, Size, WanConfig
-from .kernels import Compiler, compile_in_place, fit_flashdreams
+from .kernels import Compiler, arithmetic, compile_in_place, fit_flashdreams
 
 RECOMPILE_LIMIT = 64  # of torch, for one function
 
@@ -114,7 +115,7 @@ class Rollout:
         if compiler is not None:  # every width of the window has shapes of its own while it fills
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
         self.config, self.size, self.device = config, sizes[0], device
-        self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        self.dtype = arithmetic(device)
         self.transformer = Wan21Transformer(
             Wan21TransformerConfig(
                 network=_network(config, weights), dtype=self.dtype, batch_shape=(), len_t=config.frames,
@@ -199,7 +200,8 @@ class Rollout:
         """
         self.settle()
         self.text.zero_()
-        self.text[: len(values)] = torch.as_tensor(values).to(self.device, self.dtype)
+        (rows,) = upload([values if isinstance(values, Tensor) else torch.as_tensor(values)], self.device)
+        self.text[: len(values)] = rows.to(self.dtype)
         network = self.transformer.network
         with torch.no_grad():
             context = network.text_embedding(self.text)
@@ -270,9 +272,10 @@ class Rollout:
         """Denoise the next chunk in 1..4 steps: (frames, channels, rows, columns) float32."""
         self.settle()
         self._start()
-        noise = self._noise()
+        chosen = levels(steps)
+        noise = iter(self._noise(len(chosen)))
         clean = x = next(noise)
-        for level in levels(steps):
+        for level in chosen:
             share = noise_share(level, self.config.shift)
             if level != TRAINED_NOISE_LEVELS[0]:
                 x = (1 - share) * clean + share * next(noise)
@@ -301,17 +304,16 @@ class Rollout:
 
     @torch.no_grad()
     def _flow(self, x: Tensor, level: float) -> Tensor:
-        time = torch.tensor(level, device=self.device)
+        time = torch.full((), level, device=self.device)
         return self.transformer.predict_flow(x.to(self.dtype), time, self.cache).float()
 
-    def _noise(self) -> Iterator[Tensor]:
+    def _noise(self, count: int) -> list[Tensor]:
         """Samples of a chunk's noise, which depend on the seed and the chunk's number alone, not on the device."""
         mixed = np.random.SeedSequence((self.seed % 2**64, self.drawn)).generate_state(1, np.uint64)[0]
         source = torch.Generator().manual_seed(int(mixed) % 2**63)
-        c = self.config
-        while True:
-            noise = torch.randn(c.frames, c.channels, *self.size, generator=source)
-            yield self.transformer.patchify_and_maybe_split_cp(noise.to(self.device))
+        shape = (self.config.frames, self.config.channels, *self.size)
+        drawn = [torch.randn(shape, generator=source) for _ in range(count)]
+        return [self.transformer.patchify_and_maybe_split_cp(noise) for noise in upload(drawn, self.device)]
 
     def snapshot(self) -> dict[str, Any]:
         """Everything, copied; on the rollout's device. For 1.3B about 0.29 GB for each cached latent frame."""

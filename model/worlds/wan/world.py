@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from ...errors import WeightsMissing
 from ...spec import Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from ...weights_store import Source
 from .. import sources
+from ..stopwatch import Stopwatch
 from ..umt5 import SHARED_GPU_BYTES, UMT5
 from .config import CONFIGS, LARGE, SMALL, Size, WanConfig, ladder, windows
 from .decode import FullDecoder, StreamDecoder, TinyDecoder
@@ -127,7 +127,7 @@ class Wan:
                                steps_per_chunk=rollout.config.frames,
                                qualities=(*names, *(f"{columns * 8}x{rows * 8}" for rows, columns in smaller)),
                                ladder=ladder(len(names), bool(smaller)))  # fmt: skip
-        self.timings: dict[str, float] = {}
+        self._watch = Stopwatch(rollout.device)
         self.reset(0)
 
     @classmethod
@@ -240,26 +240,24 @@ class Wan:
 
     def step(self, controls: Controls) -> Tensor:
         """Decode one latent frame: 4 frames of video, or 1. The first of a chunk takes as long as drawing all of it."""
-        self.timings = {}
-        begin = self._now()
+        self._watch.start()
         if self._drawn:
             self.rollout.settle()
+            self._watch.lap()
         else:
             self._take_quality()
             self._take_prompt(controls.tokens)
-            prompted = self._now()
+            self._watch.lap("prompt_ms")
             self._drawn = list(self.rollout.chunk(controls.steps))
-            self.timings |= {"prompt_ms": (prompted - begin) * 1e3, "chunk_ms": (self._now() - prompted) * 1e3}
-        decode = self._now()
+            self._watch.lap("chunk_ms")
         frames = self.decoder(self._drawn.pop(0))
-        end = self._now()
-        self.timings |= {"decode_ms": (end - decode) * 1e3, "step_ms": (end - begin) * 1e3}
+        self._watch.lap("decode_ms")
         return frames
 
-    def _now(self) -> float:
-        if self.rollout.device.type == "cuda":
-            torch.cuda.synchronize(self.rollout.device)
-        return time.perf_counter()
+    @property
+    def timings(self) -> dict[str, float]:
+        """Milliseconds of the latest step and its parts."""
+        return self._watch.laps_ms()
 
     def _take_prompt(self, tokens: Array) -> None:
         """Set the text, and compute the past anew where that is wished: at once where the prompt jumps, and at the end

@@ -165,7 +165,8 @@ def test_wan_plays_in_bf16_as_graphs_over_fused_kernels_with_its_encoder_where_t
         replayed = {key: graph.replays for key, graph in graphs.items()}
         frames = torch.cat([world.step(Controls(tokens, steps=2)) for _ in range(18)])
         assert frames.float().std() > 5
-        assert ("synchronize", torch.device("cuda")) in seen.asked, "times are those of the work, not of asking for it"
+        assert not [what for what, _ in seen.asked if what == "synchronize"], "no step waits for the device"
+        assert world.timings["step_ms"] >= world.timings["decode_ms"] > 0, "events have measured it"
         assert graphs[(4, 6), 9].replays > replayed[(4, 6), 9]
         assert graphs[(4, 6), 6].replays == replayed[(4, 6), 6]
         look = world.snapshot()
