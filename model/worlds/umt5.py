@@ -17,6 +17,15 @@ PROMPT_ROWS = 256  # of a prompt's pieces, further ones are cut off: twice the l
 SHARED_GPU_BYTES = 40e9  # bytes of memory that a GPU needs for the network, its cache and the 11 GB of the encoder
 
 
+def check_embeddings(model: Any) -> None:
+    """Raises ValueError for a UMT5 encoder that does not read with the embeddings of its weights: transformers before
+    5.3 leaves them at zero, and then every prompt means the same."""
+    if model.encoder.embed_tokens.weight is not model.shared.weight:
+        raise ValueError(
+            "this version of transformers does not load UMT5's embeddings: pip install 'transformers>=5.3'"
+        )
+
+
 class UMT5:
     """folder: `text_encoder` and `tokenizer/tokenizer.json` of Wan 2.1 in diffusers' layout. rows: n of its tokens."""
 
@@ -31,6 +40,7 @@ class UMT5:
         model: Any = UMT5EncoderModel.from_pretrained(
             folder / "text_encoder", local_files_only=True, use_safetensors=True, dtype=torch.bfloat16
         )
+        check_embeddings(model)
         self.model = model.to(device).eval().requires_grad_(False)
 
     @torch.inference_mode()

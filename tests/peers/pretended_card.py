@@ -192,6 +192,8 @@ def pretended_card(memory: float = 80e9, name: str = "a GPU of the tests") -> It
     with pytest.MonkeyPatch.context() as patch, OnTheCard():
         answer_as_cuda(patch, [], memory, name)
         patch.setattr(torch.__future__, "_swap_module_params_on_conversion", True)  # `Module.to` would lose the class
+        for name in ("__enter__", "__exit__"):  # a tensor cannot be wrapped within inference mode
+            patch.setattr(torch.inference_mode, name, getattr(torch.no_grad, name))
         patch.setattr(torch.cuda, "synchronize", lambda device=None: stream.synchronize())
         patch.setattr(torch.cuda, "current_stream", lambda device=None: stream)
         counted.clear()

@@ -27,12 +27,16 @@ from torch.nn import functional as F
 from ...devices import choose_device, encoder_device, gpu_memory
 from ...errors import WeightsMissing
 from ...spec import Controls, Prompt, Tokens, WorldSpec, WorldState
+from ..umt5 import check_embeddings
 from .decode import ChunkDecoder
 from .memory import CHUNK_LATENTS, Memory, StartLatents, denoise_chunk
 from .prompt import SHARED_GPU_BYTES, encode_images, encode_text
 
 logger = logging.getLogger(__name__)
 
+# Attention by diffusers' names, the fastest first. Those from the hub are programs, which this package never downloads.
+ATTENTION = ("_flash_3", "_flash_3_hub", "flash", "flash_hub")
+INDUCTOR_MODE = "max-autotune-no-cudagraphs"  # as its authors measured it
 TEXT_ROWS = 512  # rows of text that the network attends to, zeros included, as it was trained
 PROMPT_ROWS = 256  # of them that a prompt may fill
 MAX_STARTS = 64  # images and clips whose latents are kept
@@ -67,42 +71,86 @@ class Helios:
     def load(cls, folder: Path, device: str = "auto") -> Helios:
         """folder: Helios-Distilled in diffusers' layout. Raises WeightsMissing for a missing folder, ValueError for
         another model, ImportError if the packages are missing."""
-        from diffusers import HeliosPyramidPipeline
+        from diffusers import HeliosPyramidPipeline, HeliosTransformer3DModel
+        from transformers import UMT5EncoderModel
 
         if not (folder / "model_index.json").exists():
             raise WeightsMissing(f"no Helios in {folder}: wj weights get helios")
         chosen = choose_device(device)
+        dtypes, beside = kinds(chosen), encoder_device(chosen, gpu_memory(chosen), SHARED_GPU_BYTES)
+        parts: tuple[tuple[str, Any, torch.device], ...] = (
+            ("transformer", HeliosTransformer3DModel, chosen),
+            ("text_encoder", UMT5EncoderModel, beside),
+        )
         try:
-            pipe = HeliosPyramidPipeline.from_pretrained(folder, dtype=kinds(chosen), local_files_only=True)
+            # One after the other, so that only the largest has to fit into RAM: 29 GB, and all together are 41 GB.
+            large = {
+                name: kind.from_pretrained(folder / name, dtype=dtypes[name], local_files_only=True).to(where)
+                for name, kind, where in parts
+            }
+            pipe = HeliosPyramidPipeline.from_pretrained(folder, dtype=dtypes, local_files_only=True, **large)
         except Exception as error:
             raise ValueError(f"{folder} is not Helios in diffusers' layout ({error}): wj weights get helios") from error
         if not pipe.config.is_distilled:
             raise ValueError(f"{folder} is not distilled and too slow to be played live: use Helios-Distilled")
-        pipe.transformer.to(chosen)
+        check_embeddings(pipe.text_encoder)
         pipe.vae.to(chosen)
-        pipe.text_encoder.to(encoder_device(chosen, gpu_memory(chosen), SHARED_GPU_BYTES))
         for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
             part.eval().requires_grad_(False)
         world = cls(pipe)
         if chosen.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # shapes are always the same
+            world.choose_attention()
             world.warm("inductor")
         return world
 
-    def warm(self, compiler: str | Callable[..., Any]) -> None:
-        """Compile the network's blocks (`torch.compile`'s backend) and compute a chunk that is not shown, so
-        that the first prompt need not wait for that. If compiling fails, the world runs uncompiled."""
+    def choose_attention(self) -> None:
+        """Use flash attention, where its package or kernel is on this machine and works; or else PyTorch's own."""
+        from huggingface_hub.constants import HF_HUB_OFFLINE
+
         network = self.pipe.transformer
-        silence = Controls(np.zeros((self.rows + 1, network.config.text_dim), np.float32))
+        for name in ATTENTION:
+            if name.endswith("_hub") and not HF_HUB_OFFLINE:  # it would be downloaded
+                continue
+            try:
+                network.set_attention_backend(name)
+                self.step(self._silence())
+                self.reset(0)
+            except Exception as error:
+                logger.info("helios does not use attention %s: %s", name, error)
+                network.reset_attention_backend()
+                self.reset(0)
+            else:
+                logger.info("helios uses attention %s", name)
+                return
+
+    def warm(self, compiler: str | Callable[..., Any]) -> None:
+        """Compile the network's blocks and the decoder (`torch.compile`'s backend) and compute two chunks that are not
+        shown, so that the first prompt need not wait for that. If compiling fails, the world runs uncompiled. The text
+        encoder is not compiled: each length of a prompt would be compiled again."""
+        network, decoder = self.pipe.transformer, self.pipe.vae.decoder
+        how: dict[str, Any] = {"backend": compiler, "dynamic": False}
+        if compiler == "inductor":
+            how["mode"] = INDUCTOR_MODE
         try:
-            network.compile_repeated_blocks(fullgraph=True, dynamic=False, backend=compiler)
-            self.step(silence)
+            network.compile_repeated_blocks(fullgraph=True, **how)
+            decoder.compile(**how)
+            self._run_chunks()
         except Exception as error:
             logger.warning("helios runs without torch.compile, and slower: %s", error, exc_info=True)
-            for part in network.modules():
+            for part in (*network.modules(), decoder):
                 part._compiled_call_impl = None
-            self.step(silence)
-        self.step(silence)
+            self.reset(0)
+            self._run_chunks()
         self.reset(0)
+
+    def _run_chunks(self) -> None:
+        """The first chunk, and one that has a past."""
+        for _ in range(CHUNK_LATENTS + 1):
+            self.step(self._silence())
+
+    def _silence(self) -> Controls:
+        return Controls(np.zeros((self.rows + 1, self.pipe.transformer.config.text_dim), np.float32))
 
     @property
     def spec(self) -> WorldSpec:

@@ -145,6 +145,8 @@ class Wan:
         chosen = choose_device(device)
         compiler = compiler if chosen.type == "cuda" or callable(compiler) else None
         sizes = sizes_for(aspect, size)
+        if chosen.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # shapes are always the same
 
         def find(repository: str, path: str) -> Path:
             file = root / repository / path

@@ -95,6 +95,8 @@ def test_helios_puts_its_parts_where_there_is_room(tmp_path, monkeypatch, memory
     tiny_helios().save_pretrained(tmp_path)
     warmed, placed = [], {}
     monkeypatch.setattr(Helios, "warm", lambda world, compiler: warmed.append(compiler))
+    monkeypatch.setattr(Helios, "choose_attention", lambda world: warmed.append("attention"))
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     to = torch.nn.Module.to
 
     def noted(module, *args, **more):
@@ -105,7 +107,8 @@ def test_helios_puts_its_parts_where_there_is_room(tmp_path, monkeypatch, memory
     with gpu(memory) as seen:
         world = Helios.load(tmp_path)
     assert ("properties", torch.device("cuda")) in seen.asked
-    assert warmed == ["inductor"]
+    assert warmed == ["attention", "inductor"]
+    assert torch.backends.cudnn.benchmark
     assert world.pipe.transformer.dtype == torch.bfloat16
     assert world.pipe.vae.dtype == torch.float32, "the decoder needs precision"
     for part, device in (("HeliosTransformer3DModel", "cuda"), ("AutoencoderKLWan", "cuda"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helios_files import tiny
+from wan_files import CountingCompiler
 from worldjockey.model import Controls, ExtraMissing, Prompt, WeightsMissing, load, slerp
 from worldjockey.model.devices import encoder_device
 from worldjockey.model.worlds.helios import world as helios
@@ -402,6 +403,63 @@ def test_compiled_or_not_it_plays_the_same(world, compiler, caplog):
     for w in (world, fast):
         w.reset(6)
     same(every_frame(world, tokens, 1), every_frame(fast, tokens, 1))
+
+
+def test_nothing_is_compiled_after_warming_up(world):
+    counted = CountingCompiler()
+    torch.compiler.reset()
+    fast = Helios(tiny(use_dynamic_shifting=True), SIZE, SIZE, ROWS)
+    fast.warm(counted)
+    before = counted.graphs
+    assert before > 3, "the blocks, and the decoder's three kinds of latent frames"
+    image = np.zeros((40, 40, 3), np.uint8)
+    for prompt in (Prompt("sea"), Prompt("forest", image=image), Prompt("rain", video=image[None].repeat(40, 0))):
+        tokens = fast.encode(prompt).values
+        for steps in (1, 2, 4):
+            every_frame(fast, tokens, 1, steps)
+        state = fast.snapshot()
+        fast.reset(3)
+        every_frame(fast, tokens, 1, 1)
+        fast.restore(state)
+        fast.step(Controls(tokens))
+        assert counted.graphs == before, prompt.text
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_the_fastest_attention_that_works_here_is_used_and_none_is_downloaded(world, monkeypatch, offline):
+    network, asked = world.pipe.transformer, []
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+
+    def set_backend(name):
+        asked.append(name)
+        if name == "_flash_3":
+            raise RuntimeError("flash attention 3 is not installed")
+
+    monkeypatch.setattr(network, "set_attention_backend", set_backend)
+    monkeypatch.setattr(network, "reset_attention_backend", lambda: asked.append("reset"))
+    step = Helios.step
+
+    def fails_with_the_second(helios_, controls):
+        if asked[-1] == "_flash_3_hub":
+            raise RuntimeError("no kernel image is available for this card")
+        return step(helios_, controls)
+
+    monkeypatch.setattr(Helios, "step", fails_with_the_second)
+    world.choose_attention()
+    hub = ["_flash_3_hub", "reset"] if offline else []
+    assert asked == ["_flash_3", "reset", *hub, "flash"], "flash attention 2 works: nothing else is tried"
+    assert world.snapshot().data["drawn"] == 0
+    assert world._memory.fresh
+
+
+def test_where_no_other_attention_works_it_plays_by_pytorchs(world):
+    tokens = world.encode(Prompt("sea")).values
+    world.reset(1)
+    expected = every_frame(world, tokens, 1)
+    world.choose_attention()
+    world.reset(1)
+    assert torch.equal(every_frame(world, tokens, 1), expected)
 
 
 def test_says_what_is_missing(tmp_path, pipe):

@@ -51,6 +51,22 @@ def test_any_text_is_safe_and_of_one_shape(published, text):
     assert bool(text.strip()) == bool(tokens.values.any())
 
 
+def test_embeddings_that_are_not_those_of_the_weights_are_refused(published, monkeypatch):
+    """As transformers 5.0 to 5.2 loaded them: zeros, and every prompt was the same."""
+    from transformers import UMT5EncoderModel
+
+    load = UMT5EncoderModel.from_pretrained
+
+    def untied(*args, **how):
+        model = load(*args, **how)
+        model.encoder.embed_tokens = torch.nn.Embedding.from_pretrained(torch.zeros_like(model.shared.weight))
+        return model
+
+    monkeypatch.setattr(UMT5EncoderModel, "from_pretrained", untied)
+    with pytest.raises(ValueError, match=r"pip install 'transformers>=5\.3'"):
+        UMT5(published[0], torch.device("cpu"))
+
+
 def test_the_encoder_lives_beside_the_world_where_there_is_room():
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     assert encoder_device(cuda, SHARED_GPU_BYTES, SHARED_GPU_BYTES) == cuda
