@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...devices import upload
+
 LONG, MIDDLE, SHORT = 16, 2, 1  # latent frames of the past that the checkpoint was trained with
 PAST = LONG + MIDDLE + SHORT
 CHUNK_LATENTS = 9  # latent frames drawn at a time
@@ -64,8 +66,8 @@ class StartLatents:
 def _noisy(latents: Tensor, generator: torch.Generator) -> Tensor:
     n, (least, most) = latents.shape[2], IMAGE_NOISE_SHARE
     share = (torch.rand(n, generator=generator) * (most - least) + least).view(1, 1, n, 1, 1)
-    noise = torch.randn(latents.shape, generator=generator)
-    return share.to(latents.device) * noise.to(latents.device) + (1 - share.to(latents.device)) * latents
+    share, noise = upload([share, torch.randn(latents.shape, generator=generator)], latents.device)
+    return share * noise + (1 - share) * latents
 
 
 def _times(device: torch.device) -> dict[str, Tensor]:
@@ -121,7 +123,6 @@ def denoise_chunk(pipe: Any, memory: Memory, prompt: Tensor, steps: int, generat
     is fresh. generator: on the CPU, so that a seed is the same world on every device.
     """
     from diffusers.pipelines.helios.pipeline_helios_pyramid import calculate_shift
-    from diffusers.utils.torch_utils import randn_tensor
 
     network, scheduler = pipe.transformer, pipe.scheduler
     device, dtype = memory.past.device, network.dtype
@@ -134,7 +135,7 @@ def denoise_chunk(pipe: Any, memory: Memory, prompt: Tensor, steps: int, generat
         **_times(device),
     }
     _, c, _, h, w = memory.past.shape
-    latents = randn_tensor((1, c, CHUNK_LATENTS, h, w), generator=generator, device=device, dtype=torch.float32)
+    (latents,) = upload([torch.randn((1, c, CHUNK_LATENTS, h, w), generator=generator)], device)
     for _ in range(PYRAMID_STAGES - 1):
         latents = _resized(latents, 0.5, "bilinear") * 2
     patch, gamma = network.config.patch_size, scheduler.config.gamma
@@ -146,8 +147,8 @@ def denoise_chunk(pipe: Any, memory: Memory, prompt: Tensor, steps: int, generat
             signal = 1 - scheduler.ori_start_sigmas[stage]
             alpha = 1 / (math.sqrt(1 + 1 / gamma) * (1 - signal) + signal)
             beta = alpha * (1 - signal) / math.sqrt(gamma)
-            noise = _block_noise(latents.shape, patch, gamma, generator)
-            latents = alpha * latents + beta * noise.to(device=device, dtype=dtype)
+            (noise,) = upload([_block_noise(latents.shape, patch, gamma, generator)], device)
+            latents = alpha * latents + beta * noise.to(dtype)
         start, times = latents, scheduler.timesteps
         for i, t in enumerate(times):
             flow = network(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +23,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...devices import choose_device, encoder_device, gpu_memory
+from ...devices import choose_device, encoder_device, gpu_memory, upload
 from ...errors import WeightsMissing
 from ...spec import Controls, Prompt, Tokens, WorldSpec, WorldState
+from ..stopwatch import Stopwatch
 from ..umt5 import check_embeddings
 from .decode import ChunkDecoder
 from .memory import CHUNK_LATENTS, Memory, StartLatents, denoise_chunk
@@ -64,7 +64,7 @@ class Helios:
         # By digest, each with its column in the tokens.
         self._starts: OrderedDict[str, tuple[int, StartLatents]] = OrderedDict()
         self._generator = torch.Generator()
-        self.timings: dict[str, float] = {}
+        self._watch = Stopwatch(self.device)
         self.reset(0)
 
     @classmethod
@@ -187,19 +187,22 @@ class Helios:
 
         steps: of each of three resolutions; the checkpoint was distilled at 2. The first chunk takes twice as many.
         """
-        begin = time.perf_counter()
-        self.timings = {}
+        self._watch.start()
         if self._chunk is None:
             self._chunk, self._drawn = self._next_chunk(controls), 0
             self.decoder.begin()
-            self._chunk[0, 0, 0, 0, 0].item()  # waits for the device: the time is that of the work, not of its launch
-            self.timings["denoise_ms"] = (time.perf_counter() - begin) * 1e3
+            self._watch.lap("denoise_ms")
         frames = self.decoder.draw(self._chunk[:, :, self._drawn : self._drawn + 1])
+        self._watch.lap()
         self._drawn += 1
         if self._drawn == CHUNK_LATENTS:
             self._chunk = None
-        self.timings["step_ms"] = (time.perf_counter() - begin) * 1e3
         return frames
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Milliseconds of the latest step, and of denoising its chunk."""
+        return self._watch.laps_ms()
 
     def _next_chunk(self, controls: Controls) -> Tensor:
         text, marks = controls.tokens[:-1], controls.tokens[-1]
@@ -210,8 +213,8 @@ class Helios:
             for kept, start in list(self._starts.values()):
                 if kept == begins:
                     self._memory = start.memory(self._empty, self._generator)
-        prompt = torch.from_numpy(np.ascontiguousarray(text)).to(self.device, self.pipe.transformer.dtype)
-        prompt = F.pad(prompt, (0, 0, 0, TEXT_ROWS - len(prompt)))[None]
+        (rows,) = upload([torch.from_numpy(np.ascontiguousarray(text))], self.device)
+        prompt = F.pad(rows.to(self.pipe.transformer.dtype), (0, 0, 0, TEXT_ROWS - len(rows)))[None]
         steps = min(max(controls.steps, 1), 4)
         chunk = denoise_chunk(self.pipe, self._memory, prompt, steps, self._generator)
         self._memory = self._memory.after(chunk)
