@@ -114,7 +114,7 @@ def _load_nano(opening: Opening, device: str) -> Nano:
 def _turbo(opening: Opening) -> World:
     from .worlds.turbo import Turbo
 
-    return Turbo.load(opening.root, opening.device, opening.aspect)
+    return Turbo.load(opening.root, opening.device, opening.aspect, opening.options.get("control", "none"))
 
 
 def _klein(opening: Opening) -> World:
@@ -161,10 +161,12 @@ BUILTIN_WORLDS = (
     WorldEntry("testcard", _testcard, rank=1, attributes={"act": ACTS}, torch=False),
     WorldEntry(
         "turbo", _turbo, "turbo", (sources.TURBO, sources.TAESD),
-        "Stability AI Community License (free below 1 M$ of revenue a year); MIT for the decoder",
+        "Stability AI Community License (free below 1 M$ of revenue a year); MIT for the decoder; control=depth has "
+        "terms of its own (huggingface.co/thibaud/controlnet-sd21-depth-diffusers)",
         "https://stability.ai/community-license-agreement", 4.0,
         "55-60/s at 512x512 on an RTX 4090 with TensorRT (github.com/olegchomp/TouchDiffusion)", 10,
-        devices=("cuda", "mps"), paints=True,
+        devices=("cuda", "mps"), paints=True, options={"control": ("none", "depth")},
+        further={"control=depth": (sources.TURBO_DEPTH,)},
     ),
     WorldEntry(
         "klein", _klein, "turbo", (sources.KLEIN,), "Apache-2.0",

@@ -159,6 +159,9 @@ def _look(source: Source, given: Path) -> tuple[Path, list[str]]:
 
 
 def _wanted(source: Source, path: str) -> bool:
+    """Of other kinds only what a source names itself, such as a .bin that is read as tensors only."""
+    if path in source.files:
+        return True
     return path.endswith(KINDS) and any(fnmatch.fnmatchcase(path, pattern) for pattern in source.files)
 
 

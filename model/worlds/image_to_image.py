@@ -41,6 +41,7 @@ DRIFT, STIRRED = 0.15, 3.0  # e-folds by which the noise forgets itself a second
 SHOWN_HOLDS = 0.5  # share of a live image in the source from which on nothing else has to hold its colours
 CHANGED = 0.1  # share of their length by which tokens change before their colours are looked up anew
 LOOKED_UP_S = 0.25  # at least, between two times of it
+VARIANTS_MAX = 64  # of one function, that are compiled for the networks, sizes and conditions of a world
 WARM_FRAMES = 4  # of each size: CUDA graphs are replayed from the third call on
 
 
@@ -158,16 +159,18 @@ class ImageToImage:
         self._graphs = "options" in way
         for part in self._parts():
             part.compile(dynamic=False, **way)  # each size has its own kernels: none is compiled later
-        self._warm_frames(self._silent_tokens())
+        # Networks of diffusers share the function that is compiled, of which torch would keep 8 variants.
+        with torch._dynamo.config.patch(recompile_limit=VARIANTS_MAX):
+            self._warm_frames(self._silent_tokens())
 
-    def _warm_frames(self, tokens: Array) -> None:
-        """A few frames in each size, the first from noise alone and the others over a live image."""
+    def _warm_frames(self, tokens: Array, depth: Array | None = None) -> None:
+        """A few frames in each size, the first from noise alone and the others over a live image of that depth."""
         black = np.zeros((self._spec.height, self._spec.width, 3), np.uint8)
         for level in range(len(self._sizes)):
             self.set_quality(level)
             self.reset(0)
             for n in range(WARM_FRAMES):
-                self.step(Controls(tokens, live=black if n else None, strength=0.3))
+                self.step(Controls(tokens, live=black if n else None, strength=0.3, depth=depth))
 
     @property
     def spec(self) -> WorldSpec:
@@ -195,7 +198,7 @@ class ImageToImage:
         if controls.live is not None:
             shown, over = share(controls.strength, self.flow_noise, self.live_noise)
         moves = controls.motion is not None and controls.live is not None
-        noise, text, *motion = self._sent(controls, moves)
+        noise, text, motion = self._sent(controls, moves)
         picture = live = None
         if controls.live is not None and (shown > 0 or moves):
             picture = cover(controls.live[None], columns, rows, self.device)
@@ -209,7 +212,7 @@ class ImageToImage:
         source = None
         if self._latents is not None and shown < 1:
             source = self._held(self._latents, noise, text, controls, shown)
-            source = self._moved(source, controls, noise.shape[2:], live, *motion)
+            source = self._moved(source, controls, noise.shape[2:], live, motion)
         if live is not None and shown > 0:
             source = live if source is None else torch.lerp(source, live, shown)
         if source is None:
@@ -234,21 +237,31 @@ class ImageToImage:
         if self._graphs:
             torch.compiler.cudagraph_mark_step_begin()
 
-    def _sent(self, controls: Controls, moves: bool) -> list[Tensor]:
-        """On the device, in one transfer: the noise, the tokens, and the motion if it `moves`."""
+    def _sent(self, controls: Controls, moves: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """On the device, in one transfer: the noise, the tokens, and the motion if it `moves`; and what the networks
+        are conditioned on besides."""
         given, new = [self._drift(controls)], not self._text.is_of(controls.tokens)
         if new:
             given.append(torch.from_numpy(np.ascontiguousarray(controls.tokens, np.float32)))
         if moves:
             given.append(torch.from_numpy(np.ascontiguousarray(controls.motion, np.float32)))
-        sent = upload(given, self.device)
+        count, more = len(given), self._conditions(controls)
+        sent = upload([*given, *more], self.device)
+        self._condition(sent[count:])
         if new:
             self._text.keep(controls.tokens, sent.pop(1).to(self.kind))
         assert self._text.tensor is not None
-        return [sent[0], self._text.tensor, *sent[1:]]
+        return sent[0], self._text.tensor, sent[1] if moves else None
+
+    def _conditions(self, controls: Controls) -> list[Tensor]:
+        """What a subclass wants sent besides, float32 on the host."""
+        return []
+
+    def _condition(self, sent: list[Tensor]) -> None:
+        """Takes what came of `_conditions`, before each step."""
 
     def _moved(self, own: Tensor, controls: Controls, size: tuple[int, ...], live: Tensor | None,
-               motion: Tensor | None = None) -> Tensor:  # fmt: skip
+               motion: Tensor | None) -> Tensor:  # fmt: skip
         """The last frame's latents in this size, moved with the live image or else by the camera."""
         if own.shape[2:] != size:
             own = F.interpolate(own, size, mode="bilinear", antialias=True)

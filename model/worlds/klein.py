@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ..devices import choose_device, encoder_device, gpu_memory
-from ..spec import Array, Prompt, Tokens, WorldSpec
+from ..spec import Array, Controls, Prompt, Tokens, WorldSpec
 from .crop import cover
 from .image_to_image import ImageToImage, nearest_shape
 from .token_words import pieces_of
@@ -145,10 +145,9 @@ class Klein(ImageToImage):
         blocks = (*self.transformer.transformer_blocks, *self.transformer.single_transformer_blocks)
         return (*blocks, self.vae.encoder, self.vae.decoder)
 
-    def _warm_frames(self, tokens: Array) -> None:
+    def _warm_frames(self, tokens: Array, depth: Array | None = None) -> None:
         """With and without a reference."""
         super()._warm_frames(tokens)
-        self.reset(0)
         super()._warm_frames(self.encode(Prompt("", image=np.zeros((REFERENCE, REFERENCE, 3), np.uint8))).values)
 
     def _silent_tokens(self) -> Array:
@@ -241,6 +240,6 @@ class Klein(ImageToImage):
         count = math.prod(self._reference_shape)
         return text[TEXT_ROWS:].reshape(-1)[:count].view(1, *self._reference_shape)
 
-    def _sent(self, controls: Any, moves: bool) -> list[Tensor]:
+    def _conditions(self, controls: Controls) -> list[Tensor]:
         self._referred = controls.tokens[-1, -1] > REFERENCE_MIN
-        return super()._sent(controls, moves)
+        return []

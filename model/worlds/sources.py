@@ -24,6 +24,11 @@ TAESD = Source(
         "diffusion_pytorch_model.safetensors": "db169d69145ec4ff064e49d99c95fa05d3eb04ee453de35824a6d0f325513549",
     },
 )
+TURBO_DEPTH = Source(  # for Stable Diffusion 2.1, of which SD-Turbo was distilled
+    "thibaud/controlnet-sd21-depth-diffusers",
+    "938454a38a0e4e321c09326facaa8074ec94d9e0",
+    ("config.json", "diffusion_pytorch_model.bin"),
+)
 KLEIN = Source(  # 16.0 GB
     "black-forest-labs/FLUX.2-klein-4B",
     "e7b7dc27f91deacad38e78976d1f2b499d76a294",

@@ -3,7 +3,11 @@
 How it continues from its last frame and follows a live image is in `image_to_image.py`. The checkpoint has no acts,
 audio or guidance: those controls change nothing.
 
-The network's parts are called directly, with what diffusers' StableDiffusionImg2ImgPipeline computes and nothing else.
+With a ControlNet (Zhang et al., 2023) it also keeps to the depth of a live image, where that is known
+(`Controls.depth`): what is near in the image is near in what it draws.
+
+The networks are called directly, with what diffusers' StableDiffusionImg2ImgPipeline and
+StableDiffusionControlNetImg2ImgPipeline compute and nothing else.
 """
 
 from __future__ import annotations
@@ -17,13 +21,15 @@ import torch
 from torch import Tensor
 
 from ..devices import choose_device
-from ..spec import Array, Prompt, Tokens, WorldSpec
+from ..spec import Array, Controls, Prompt, Tokens, WorldSpec
 from .image_to_image import ImageToImage, nearest_shape
-from .sources import TAESD, TURBO
+from .sources import TAESD, TURBO, TURBO_DEPTH
 from .token_words import WORD
+from .warp import depth_of
 
 SHAPES = ((512, 512), (640, 384), (704, 384), (384, 640))  # width and height; it was trained at the first
 FPS = 30.0
+CONTROL = 0.7  # how strongly the ControlNet is heard; it was trained on another schedule than SD-Turbo's
 WEIGHTED_WORDS_MAX = 24  # of a prompt that can be weighted live
 
 
@@ -46,6 +52,15 @@ def _without(word: str, text: str) -> str:
     return " ".join(WORD.sub(lambda found: "" if found[0].lower() == word else found[0], text).split())
 
 
+def _read_controlnet(folder: Path) -> Any:
+    """Its file is a pickle, of which nothing but tensors is read."""
+    from diffusers import ControlNetModel
+
+    made: Any = ControlNetModel.from_config(ControlNetModel.load_config(folder, local_files_only=True))
+    made.load_state_dict(torch.load(folder / "diffusion_pytorch_model.bin", map_location="cpu", weights_only=True))
+    return made
+
+
 class Turbo(ImageToImage):
     """A `World`. Make one with `Turbo.load`, or from the networks of diffusers and transformers."""
 
@@ -53,10 +68,12 @@ class Turbo(ImageToImage):
     flow_noise, live_noise = 0.5, 0.5
 
     def __init__(self, unet: Any, vae: Any, text_encoder: Any, tokenizer: Any, scheduler: Any,
-                 width: int = SHAPES[0][0], height: int = SHAPES[0][1]) -> None:  # fmt: skip
+                 width: int = SHAPES[0][0], height: int = SHAPES[0][1], controlnet: Any = None) -> None:  # fmt: skip
         self.unet, self.vae, self.text_encoder = (
             part.eval().requires_grad_(False) for part in (unet, vae, text_encoder)
         )
+        self.controlnet = None if controlnet is None else controlnet.eval().requires_grad_(False)
+        self._depth: Tensor | None = None  # (1, 3, h, w) 0..1, that this step keeps to
         self.tokenizer, self.scheduler = tokenizer, scheduler
         betas = scheduler.alphas_cumprod.double()
         self._sigmas: list[float] = ((1 - betas) / betas).sqrt().tolist()  # noise over signal, by timestep
@@ -66,8 +83,9 @@ class Turbo(ImageToImage):
         super().__init__(spec, unet.device, unet.dtype, (unet.config.in_channels, height // factor, width // factor))
 
     @classmethod
-    def load(cls, root: Path, device: str = "auto", aspect: float | None = None) -> Turbo:
-        """root: a folder that holds SD-Turbo and its tiny decoder as root/<repository>/<path>.
+    def load(cls, root: Path, device: str = "auto", aspect: float | None = None, control: str = "none") -> Turbo:
+        """root: a folder that holds SD-Turbo and its tiny decoder as root/<repository>/<path>. control: "depth" for the
+        ControlNet of that.
 
         Raises ImportError if diffusers is missing and ValueError for files of another model.
         """
@@ -87,18 +105,37 @@ class Turbo(ImageToImage):
             text: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", variant="fp16", dtype=kind, **safe)
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
+            controlnet: Any = None
+            if control == "depth":
+                controlnet = _read_controlnet(root / TURBO_DEPTH.repository).to(chosen, kind, memory_format=form)
             if scheduler.config.prediction_type != "epsilon":
                 raise ValueError(f"its network predicts {scheduler.config.prediction_type}")
         except Exception as error:
             raise ValueError(f"{folder} is not SD-Turbo ({error}): wj weights get turbo") from error
         world = cls(unet.to(chosen, memory_format=form), vae.to(chosen, memory_format=form), text.to(chosen),
-                    tokenizer, scheduler, *nearest_shape(SHAPES, aspect))  # fmt: skip
+                    tokenizer, scheduler, *nearest_shape(SHAPES, aspect), controlnet)  # fmt: skip
         if chosen.type == "cuda":
             world.warm("inductor")
         return world
 
-    def _parts(self) -> tuple[Any, Any, Any]:
-        return self.unet, self.vae.encoder, self.vae.decoder
+    def _parts(self) -> list[Any]:
+        parts = [self.unet, self.vae.encoder, self.vae.decoder]
+        return parts if self.controlnet is None else [*parts, self.controlnet]
+
+    def _warm_frames(self, tokens: Array, depth: Array | None = None) -> None:
+        """With and without a depth to keep to."""
+        super()._warm_frames(tokens)
+        if self.controlnet is not None:
+            super()._warm_frames(tokens, np.zeros((self._spec.height, self._spec.width), np.float32))
+
+    def _conditions(self, controls: Controls) -> list[Tensor]:
+        if self.controlnet is None or controls.depth is None:
+            return []
+        return [torch.from_numpy(np.ascontiguousarray(controls.depth, np.float32))]
+
+    def _condition(self, sent: list[Tensor]) -> None:
+        rows, columns = self._sizes[self._level]
+        self._depth = self._shaped(depth_of(sent[0], columns, rows)) if sent else None
 
     def _silent_tokens(self) -> Array:
         text = (self.text_encoder.config.max_position_embeddings, self.unet.config.cross_attention_dim)
@@ -141,6 +178,13 @@ class Turbo(ImageToImage):
         for t, sigma, lower in zip(levels, sigmas, sigmas[1:], strict=False):
             scaled, time = self._shaped(x / math.sqrt(sigma**2 + 1)), self._times[t : t + 1].clone()
             self._begin_graph()
-            found = self.unet(scaled, time, encoder_hidden_states=text[None], return_dict=False)
-            x = x + (lower - sigma) * found[0].float()
+            kept: dict[str, Any] = {}
+            if self._depth is not None:
+                assert self.controlnet is not None
+                found = self.controlnet(scaled, time, text[None], self._depth, CONTROL, return_dict=False)
+                kept = dict(
+                    zip(("down_block_additional_residuals", "mid_block_additional_residual"), found, strict=True)
+                )
+            eps = self.unet(scaled, time, encoder_hidden_states=text[None], return_dict=False, **kept)[0]
+            x = x + (lower - sigma) * eps.float()
         return x

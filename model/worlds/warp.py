@@ -52,6 +52,13 @@ def motion_of(motion: Tensor, rows: int, columns: int, width: int, height: int) 
     return torch.cat([moved[:, :1] * (w / cut_columns), moved[:, 1:] * (h / cut_rows)], 1), share >= KNOWN
 
 
+def depth_of(depth: Tensor, width: int, height: int) -> Tensor:
+    """A `Controls.depth` (h, w) as an image (1, 3, height, width) 0..1, cropped as its picture is by `cover`."""
+    top, left, rows, columns = window(depth.shape[0], depth.shape[1], width, height)
+    cut = depth[None, None, top : top + rows, left : left + columns]
+    return F.interpolate(cut, (height, width), mode="bilinear", antialias=True).clamp(0, 1).expand(1, 3, height, width)
+
+
 def carried(image: Tensor, motion: Tensor, known: Tensor, behind: Tensor) -> Tensor:
     """The image (1, c, h, w) moved along `motion` (1, 2, h, w), in shares of its width and height by which each place
     has come right and down. Where that is not known, or comes from beyond the edges, `behind` shows."""

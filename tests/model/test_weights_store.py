@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from typer.testing import CliRunner
-from worldjockey.model import WeightsMissing, load, registry
+from worldjockey.model import WeightsMissing, load, registry, weights_store
 from worldjockey.model.registry import WorldEntry
 from worldjockey.model.weights_store import MANIFEST, Source, commit, get, home, missing, take
 
@@ -259,3 +259,10 @@ except Exception as error:
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert run.stdout.strip() == "LocalEntryNotFoundError", run.stderr
     assert hub.box["asked"] == []
+
+
+def test_a_file_of_another_kind_is_fetched_only_where_a_source_names_it():
+    globbed, named = (Source("some/world", "a" * 40, ("net/*", name)) for name in ("x.json", "net/model.bin"))
+    assert not weights_store._wanted(globbed, "net/model.bin")
+    assert weights_store._wanted(named, "net/model.bin")
+    assert not weights_store._wanted(named, "net/other.bin")

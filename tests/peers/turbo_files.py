@@ -5,7 +5,7 @@ import json
 import diffusers
 import torch
 import transformers
-from worldjockey.model.worlds.sources import TAESD, TURBO
+from worldjockey.model.worlds.sources import TAESD, TURBO, TURBO_DEPTH
 from worldjockey.model.worlds.turbo import Turbo
 
 WIDTH = 32  # of the text
@@ -47,6 +47,16 @@ def networks():
     return unet, vae, text
 
 
+def controlnet(unet):
+    """Of depth; its zero convolutions are not zero, as after its training."""
+    made = diffusers.ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 4, 4, 4))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for layer in (*made.controlnet_down_blocks, made.controlnet_mid_block, made.controlnet_cond_embedding.conv_out):
+            layer.weight.normal_(0, 0.3)
+    return made
+
+
 def scheduler(euler=True, **options):
     common = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
     kind = diffusers.EulerDiscreteScheduler if euler else diffusers.DDIMScheduler
@@ -59,6 +69,7 @@ def write(folder):
     unet.save_pretrained(folder / TURBO.repository / "unet", variant="fp16")
     text.half().save_pretrained(folder / TURBO.repository / "text_encoder", variant="fp16")
     vae.save_pretrained(folder / TAESD.repository)
+    controlnet(unet).save_pretrained(folder / TURBO_DEPTH.repository, safe_serialization=False)
     scheduler(True).save_pretrained(folder / TURBO.repository / "scheduler")
     tokenizer(folder / TURBO.repository / "tokenizer")
     return folder

@@ -15,8 +15,8 @@ from worldjockey.model.worlds import turbo
 from worldjockey.model.worlds.crop import cover
 from worldjockey.model.worlds.image_to_image import SIZE_EIGHTHS, nearest_shape, share
 from worldjockey.model.worlds.sources import TURBO
-from worldjockey.model.worlds.turbo import SHAPES, Turbo, arithmetic, timesteps
-from worldjockey.model.worlds.warp import carried, motion_of, moved
+from worldjockey.model.worlds.turbo import CONTROL, SHAPES, Turbo, arithmetic, timesteps
+from worldjockey.model.worlds.warp import carried, depth_of, motion_of, moved
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +94,42 @@ def test_the_first_image_is_the_pipelines_from_nothing(world, pipe, steps):
     world.reset(7)
     world.step(Controls(tokens, dt=DT, steps=steps))
     same(world, pipe, tokens, torch.zeros(1, 4, 8, 8), steps, steps)
+
+
+@pytest.fixture(scope="module")
+def controlled(loaded):
+    return Turbo(loaded.unet, loaded.vae, loaded.text_encoder, loaded.tokenizer, loaded.scheduler, SIZE, SIZE,
+                 turbo_files.controlnet(loaded.unet))  # fmt: skip
+
+
+@pytest.mark.parametrize(("steps", "of"), [(1, 2), (2, 4), (4, 8)])
+def test_with_depth_a_step_is_one_call_of_the_controlnets_pipeline(controlled, loaded, steps, of):
+    theirs = diffusers.StableDiffusionControlNetImg2ImgPipeline(
+        vae=loaded.vae, text_encoder=loaded.text_encoder, tokenizer=loaded.tokenizer, unet=loaded.unet,
+        controlnet=controlled.controlnet, scheduler=scheduler(), safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+    theirs.set_progress_bar_config(disable=True)
+    tokens, seen, depth = controlled.encode(Prompt("neon city")).values, image(), image(4)[..., 0] / np.float32(255)
+    controlled.reset(7)
+    controlled.step(live(tokens, seen, 1 - steps / of, steps=steps, depth=depth))
+    given = (torch.from_numpy(seen).permute(2, 0, 1)[None] / 255, torch.from_numpy(depth).expand(1, 3, SIZE, SIZE))
+    drawn = theirs(
+        prompt_embeds=torch.from_numpy(tokens)[None], image=given[0], control_image=given[1], strength=steps / of,
+        num_inference_steps=of, guidance_scale=1.0, controlnet_conditioning_scale=CONTROL, output_type="np",
+        generator=torch.Generator().manual_seed(7),
+    ).images[0]  # fmt: skip
+    assert np.abs(picture(controlled) - drawn).max() < 1e-4
+    controlled.reset(7)
+    controlled.step(live(tokens, seen, 1 - steps / of, steps=steps))
+    assert np.abs(picture(controlled) - drawn).max() > 1e-3, "the depth shows"
+
+
+def test_depth_is_cropped_as_its_image_is():
+    depth = torch.zeros(20, 80)
+    depth[:, 30:50] = 1.0
+    assert depth_of(depth, 16, 16).shape == (1, 3, 16, 16)
+    assert depth_of(depth, 16, 16).min() > 0.99
 
 
 def test_text_is_the_pipelines(world, pipe):
@@ -484,6 +520,28 @@ def test_nothing_compiles_after_the_warm_up_and_no_output_of_a_graph_outlives_th
     assert compiler.graphs == 9
 
 
+def test_with_depth_nothing_compiles_after_the_warm_up_either(world):
+    torch._dynamo.reset()
+    unet, vae, _ = networks()
+    text, tokenizer, euler = world.text_encoder, world.tokenizer, world.scheduler
+    plain, compiled = (Turbo(*channels_last(*each), text, tokenizer, euler, SIZE, SIZE, turbo_files.controlnet(unet))
+                       for each in ((unet, vae), networks()[:2]))  # fmt: skip
+    compiler = StaticOutputs()
+    compiled.warm(compiler)
+    assert compiler.graphs == 15, "and three of the ControlNet, and three of the network with it"
+    tokens, depth = plain.encode(Prompt("sea")).values, np.linspace(0, 1, 48 * 64, dtype=np.float32).reshape(48, 64)
+    for one in (plain, compiled):
+        one.reset(5)
+    for level in range(3):
+        for controls in (Controls(tokens, dt=DT, steps=3), live(tokens, image(), 0.4, depth=depth, steps=2)):
+            frames = []
+            for one in (plain, compiled):
+                one.set_quality(level)
+                frames.append(one.step(controls).int())
+            assert int((frames[0] - frames[1]).abs().max()) <= 1
+    assert compiler.graphs == 15
+
+
 def test_loads_by_name_and_says_what_is_missing(root, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsMissing, match="wj weights get turbo"):
@@ -491,6 +549,8 @@ def test_loads_by_name_and_says_what_is_missing(root, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLDJOCKEY_WEIGHTS", str(root))
     world = load("turbo", device="cpu", aspect=16 / 9)
     assert (world.spec.name, world.spec.width, world.spec.height) == ("turbo", 704, 384)
+    assert world.controlnet is None
+    assert load("turbo:control=depth", device="cpu").controlnet is not None
     monkeypatch.setattr(turbo, "arithmetic", lambda device: torch.float16)
     half = load("turbo", device="cpu")
     assert {p.dtype for part in (half.unet, half.vae, half.text_encoder) for p in part.parameters()} == {torch.float16}

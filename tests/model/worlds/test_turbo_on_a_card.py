@@ -24,6 +24,7 @@ PLAYED = {
     "camera": {"camera": {"yaw": 0.5, "zoom": 1.0}, "steps": 4},
     "live image": {"live": SEEN, "strength": 0.3},
     "live image that moves": {"live": SEEN, "strength": 0.3, "motion": MOTION, "steps": 2},
+    "depth": {"live": SEEN, "strength": 0.4, "motion": MOTION, "depth": MOTION[..., 0] * 9},
     "live image alone": {"live": SEEN, "strength": 1.0},
 }
 
@@ -42,7 +43,7 @@ def worlds(tmp_path_factory):
         patch.setattr(turbo, "SHAPES", ((SIZE, SIZE),))
         patch.setattr(turbo, "arithmetic", lambda device: torch.float32)
         patch.setattr(Turbo, "warm", lambda world, compiler: None)
-        yield Turbo.load(root, "cpu"), Turbo.load(root, "cuda"), card
+        yield Turbo.load(root, "cpu", control="depth"), Turbo.load(root, "cuda", control="depth"), card
 
 
 @pytest.mark.parametrize("name", PLAYED)
