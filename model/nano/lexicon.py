@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from ..errors import WeightsMissing
@@ -30,22 +31,31 @@ NEAR_COSINE = 0.5  # cosine to a training word from which a word counts as near:
 
 
 @lru_cache(maxsize=1)
-def lexicon() -> tuple[dict[str, int], Array]:
-    """Word -> row, and (words, 64) float32 of unit length, the commonest first. Raises WeightsMissing."""
+def _table() -> tuple[dict[str, int], NDArray[np.int8]]:
     if not FILE.exists():
         raise WeightsMissing(f"{FILE} is missing: reinstall worldjockey")
     found = load_file(FILE)
     words = found["words"].tobytes().decode().split("\n")
-    rows = found["vectors"].astype(np.float32)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
-    return {w: i for i, w in enumerate(words)}, rows
+    return {w: i for i, w in enumerate(words)}, found["vectors"]
+
+
+def _unit(rows: NDArray[np.int8]) -> Array:
+    exact = rows.astype(np.float32)
+    return exact / np.maximum(np.linalg.norm(exact, axis=-1, keepdims=True), np.float32(1e-6))
+
+
+@lru_cache(maxsize=1)
+def lexicon() -> tuple[dict[str, int], Array]:
+    """Word -> row, and (words, 64) float32 of unit length, the commonest first. Raises WeightsMissing."""
+    index, rows = _table()
+    return index, _unit(rows)
 
 
 def meaning(word: str) -> Array:
-    """(64,) of unit length; zeros where the word is not known."""
-    index, rows = lexicon()
+    """(64,) of unit length; zeros where the word is not known. Only its own row is computed: all would be 25 MB."""
+    index, rows = _table()
     i = index.get(word)
-    return np.zeros(MEANING_DIM, np.float32) if i is None else rows[i]
+    return np.zeros(MEANING_DIM, np.float32) if i is None else _unit(rows[i])
 
 
 def likeness(rows: Array, known: Array) -> Array:

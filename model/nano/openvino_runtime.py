@@ -6,6 +6,8 @@ point: its latents come back in every later frame.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import hashlib
 import logging
 import sys
@@ -52,6 +54,14 @@ def precisions() -> list[str]:
     return [name for name, needs in (("bf16", "BF16"), (INT8, "INT8"), ("f32", "FP32")) if needs in able]
 
 
+def return_free_memory() -> None:
+    """Give the system back what compiling left over: glibc keeps it for itself otherwise."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 class OpenVINO(GraphRuntime):
     """precision: of the network and the decoder, one of `precisions`; textures are always read in f32."""
 
@@ -79,6 +89,7 @@ class OpenVINO(GraphRuntime):
         example = self._inputs(latents, 1.0, opening.vectors(), readings, KVCache())
         self._denoise = self._open(f"denoise-{shape}.xml", DenoiseGraph(self._world), example, self._precision)
         self._decode = self._open_decoder(f"decode-{shape}.xml", DecodeGraph(nano), [latents], self._examples)
+        return_free_memory()
 
     def prepare_large(self) -> None:
         nano, opening, decoder = self._nano, self._nano.opening(), self._nano.guided
@@ -96,6 +107,7 @@ class OpenVINO(GraphRuntime):
         example = [torch.zeros(nano.latent_shape), guide]
         decode = DecodeGraph(nano, decoder)
         self._decode_large = self._open_decoder(f"decode-large-{name}", decode, example, self._guided_examples)
+        return_free_memory()
 
     def _guide_inputs(self, scene: Scene, readings: Readings, slots: int, vectors: Vectors) -> list[Tensor]:
         return guide_inputs(scene, readings, slots, self._fine_selector, vectors, self._nano.guided)

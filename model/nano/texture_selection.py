@@ -104,6 +104,14 @@ class Selection:
         return out
 
 
+def shared(texture: Texture) -> Tensor:
+    """The texture's table, `wrapped`. The texture's own becomes the middle of it, so that memory holds it once."""
+    whole = wrapped(texture.table.detach(), texture.wrap_rows)
+    rows = slice(1, -1) if texture.wrap_rows else slice(None)
+    texture.table.data = whole[..., rows, 1:-1]
+    return whole
+
+
 class Selector:
     """Selects what a scene shows: on the host, of textures that lie on the textures' device."""
 
@@ -111,7 +119,7 @@ class Selector:
         mixed: dict[str, Texture] = {name: getattr(textures, name) for name in MIXED if hasattr(textures, name)}
         self.wrap_rows = {name: texture.wrap_rows for name, texture in mixed.items()}
         with torch.no_grad():
-            self._tables = {name: wrapped(t.table.detach(), t.wrap_rows) for name, t in mixed.items()}
+            self._tables = {name: shared(texture) for name, texture in mixed.items()}
             planes = textures.planes.table.detach()
             self._planes = [wrapped(pooled(planes, level), False) for level in range(DEPTH_PLANES)]
             self._layered: dict[tuple[str, int], Tensor] = {}
@@ -119,7 +127,7 @@ class Selector:
                 assert isinstance(layers, nn.ModuleList)
                 for layer, texture in enumerate(layers):
                     assert isinstance(texture, Texture)
-                    self._layered[kind, layer] = wrapped(texture.table.detach(), True)
+                    self._layered[kind, layer] = shared(texture)
         self._mixed: dict[str, tuple[Sequence[float], Tensor]] = {}
 
     @staticmethod
