@@ -63,6 +63,7 @@ class WorldEntry:
     prompts can say, by attribute, and its acts. embedded: the weight files that come with the package. torch: whether
     it computes with torch, whose import takes seconds. paints: whether it can paint over another world, or over the
     live picture: with the option over=<that world> or over=live.
+    sounds: the choices with which it makes sound ("sound=beep"); "" for one that always does.
     """
 
     name: str
@@ -85,6 +86,7 @@ class WorldEntry:
     embedded: tuple[Path, ...] = ()
     torch: bool = True
     paints: bool = False
+    sounds: tuple[str, ...] = ()
 
     def needs(self, options: Mapping[str, str]) -> tuple[Source, ...]:
         """The weights needed to open it with these options."""
@@ -94,7 +96,7 @@ class WorldEntry:
 def _testcard(opening: Opening) -> World:
     from .worlds.testcard import TestCard
 
-    return TestCard()
+    return TestCard(beeps=opening.options.get("sound") == "beep")
 
 
 def _nano(opening: Opening) -> World:
@@ -158,7 +160,10 @@ BUILTIN_WORLDS = (
         options={"runtime": RUNTIMES, "size": SIZES}, offline={"size": LARGE}, attributes={**ATTRIBUTES, "act": ACTS},
         embedded=(Path(__file__).parent / "weights" / "nano.safetensors",),
     ),
-    WorldEntry("testcard", _testcard, rank=1, attributes={"act": ACTS}, torch=False),
+    WorldEntry(
+        "testcard", _testcard, rank=1, options={"sound": ("off", "beep")}, attributes={"act": ACTS}, torch=False,
+        sounds=("sound=beep",),
+    ),
     WorldEntry(
         "turbo", _turbo, "turbo", (sources.TURBO, sources.TAESD),
         "Stability AI Community License (free below 1 M$ of revenue a year); MIT for the decoder; control=depth has "
@@ -288,6 +293,13 @@ def load(name: str = "nano", *, device: str = "auto", aspect: float | None = Non
     """
     entry, (name, options) = entry_for(name), split_options(name)
     return _open(entry, Opening(name, home(), device, aspect, options))
+
+
+def sounds(model: str) -> bool:
+    """Whether a built-in world makes sound of its own; False for a package's, which is not imported here."""
+    entry = _builtin(model)
+    chosen = {"", *(f"{option}={choice}" for option, choice in split_options(model)[1].items())}
+    return entry is not None and bool(chosen & set(entry.sounds))
 
 
 def driver_of(model: str) -> str:

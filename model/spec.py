@@ -41,6 +41,7 @@ class WorldSpec:
     ladder: tuple[tuple[int, int], ...] = ()
     matte: bool = False  # it can return the matte of its figure
     runtime: str = ""  # what computes its frames, for worlds that have several: "openvino bf16"
+    audio_rate: int = 0  # samples a second of its own sound; 0 for a world that makes none
     # What its tokens say, for worlds whose tokens can be read: row i of `Tokens.values` belongs to the i-th attribute,
     # and column j of it holds the weight of that attribute's j-th value. Each value is a word that its prompts know.
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -135,9 +136,10 @@ class World(Protocol):
     """A running generative model with its memory, which produces frames for ever. If its spec names `qualities`, it
     also has `set_quality(level: int)`, which takes effect with its next step or its next chunk. A world that becomes
     faster after it was opened has `settle()`, which waits for that. A world that knows how its pictures move has
-    `geometry() -> Geometry | None`, of its last step. A world whose state can go on in another process
-    with the same weights has `pack(state: WorldState) -> bytes` and `unpack(data: bytes) -> WorldState`; the second
-    raises ValueError for anything else."""
+    `geometry() -> Geometry | None`, of its last step. A world that makes sound (`WorldSpec.audio_rate`) has
+    `audio() -> Array`, the sound of its last step's frames: (samples, 2), -1..1. A world whose state can go on in
+    another process with the same weights has `pack(state: WorldState) -> bytes` and `unpack(data: bytes) ->
+    WorldState`; the second raises ValueError for anything else."""
 
     @property
     def spec(self) -> WorldSpec: ...

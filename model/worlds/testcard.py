@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec import ACTS, Controls, Prompt, Tokens, WorldSpec, WorldState
+from ..spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
+
+AUDIO_RATE = 48_000
+BEEP_S, BEEP_HZ, BEEP_LEVEL = 0.1, 1000.0, 0.25
 
 
 class TestCard:
@@ -21,8 +25,11 @@ class TestCard:
     __test__ = False  # not a pytest class
     spec = WorldSpec("testcard", 512, 288, 20.0, 1, ACTS, ("text", "action", "image", "live"), "cpu", matte=True)
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    def __init__(self, beeps: bool = False) -> None:
+        """beeps: a short tone each second of its time, while the bar is twice as high."""
+        self.seconds, self._before, self._beeps = 0.0, 0.0, beeps
+        if beeps:
+            self.spec = replace(self.spec, audio_rate=AUDIO_RATE)
 
     def encode(self, prompt: Prompt) -> Tokens:
         text = prompt.text.strip().lower()
@@ -37,15 +44,17 @@ class TestCard:
         return Tokens(np.frombuffer(rgb, np.uint8).astype(np.float32).reshape(1, 3), (text,))
 
     def reset(self, seed: int) -> None:
-        self.seconds = float(seed % 16)
+        self.seconds = self._before = float(seed % 16)
 
     def step(self, controls: Controls) -> NDArray[np.uint8]:
-        self.seconds += controls.dt
+        self._before, self.seconds = self.seconds, self.seconds + controls.dt
         s = self.spec
         frame = np.empty((1, s.height, s.width, 3), np.uint8)
         frame[:] = np.clip(controls.tokens[0], 0, 255).astype(np.uint8)
         x = int(self.seconds * s.width / 16) % s.width
         frame[:, s.height - 24 :, x : x + 16] = 255
+        if self._beeps and self.seconds % 1 < BEEP_S:
+            frame[:, s.height - 48 :, x : x + 16] = 255
         if controls.live is not None and controls.strength > 0 and controls.live.shape == frame.shape[1:]:
             frame[0] = frame[0] + (controls.live.astype(np.float32) - frame[0]) * controls.strength
         if controls.matte:
@@ -54,6 +63,12 @@ class TestCard:
             alpha[:, s.height // 4 : s.height * 3 // 4, s.width * 3 // 8 : s.width * 5 // 8] = 255
             frame = np.concatenate([frame, alpha], -1)
         return frame
+
+    def audio(self) -> Array:
+        """The tone that goes with the frame of the last step."""
+        times = self._before + np.arange(round((self.seconds - self._before) * AUDIO_RATE)) / AUDIO_RATE
+        tone = BEEP_LEVEL * np.sin(2 * np.pi * BEEP_HZ * times) * (times % 1 < BEEP_S)
+        return np.repeat(tone.astype(np.float32)[:, None], 2, 1)
 
     def snapshot(self) -> WorldState:
         return WorldState({"seconds": self.seconds})

@@ -169,7 +169,7 @@ class Processes:
             show.model, options.device, options.threads, fmt.fps, fmt.width / fmt.height,
             show.media(options.folder), (*show.ahead(), *prompts), feed,
             card=card.memory if card else None, clock=tick, matte=matte, edits=edits, handover=handover,
-            reading=reading,
+            reading=reading, audio=None if show.sound.enabled else audio,
         )  # fmt: skip
         target, target_options = _world(show, world_options, key)
         world = Supervisor("world", target, (target_options, mailbox, source), WORLD_PATIENCE_S)

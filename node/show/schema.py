@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from worldjockey.model.registry import preset_values, split_options
+from worldjockey.model.registry import preset_values, sounds, split_options
 
 from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
 from ..timing.tempo import Quantise
@@ -166,9 +166,11 @@ class Show(ShowModel):
 
     @property
     def on_air(self) -> list[OutputEntry]:
-        """The outputs that the show plays to. Each that can carry audio gets it, unless its line has `sound: false`."""
+        """The outputs that the show plays to. Each that can carry audio gets that of the input, or else of the world,
+        unless its line has `sound: false`."""
+        heard = self.sound.enabled or sounds(self.model)
         return [
-            entry.with_options(sound=self.sound.enabled and entry.options.get("sound") is not False)
+            entry.with_options(sound=heard and entry.options.get("sound") is not False)
             if entry.carries_audio
             else entry
             for entry in self.outputs

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from worldjockey.integrations import CardError
+from worldjockey.integrations import AudioChunk, CardError, Samples
 
+from ..ipc.audio_ring import AudioRing
 from ..ipc.card_memory import packed_card_memory
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
@@ -26,6 +28,7 @@ class HostFrame:
 
     pixels: Pixels
     on_card: Tensor | None = None
+    sound: AudioChunk | None = None  # begins when the frame is shown
 
 
 class FramePublisher:
@@ -35,13 +38,21 @@ class FramePublisher:
     card; they are then published in host memory only.
     """
 
-    def __init__(self, ring: FrameRing, announce: Cell | None = None) -> None:
-        self._ring, self._announce = ring, announce
+    def __init__(self, ring: FrameRing, announce: Cell | None = None, audio: AudioRing | None = None) -> None:
+        self._ring, self._announce, self._audio = ring, announce, audio
         self._blocks: list[Any] = []  # the last is in use; outputs may still read the others
         self.error = ""
 
-    def take(self, frames: Frames) -> Sequence[HostFrame]:
-        """A step's frames (n, h, w, 3 or 4), uint8 on any device, ready to be written."""
+    def take(self, frames: Frames, sound: Samples | None = None, rate: int = 0) -> Sequence[HostFrame]:
+        """A step's frames (n, h, w, 3 or 4), uint8 on any device, ready to be written; with their sound
+        (samples, 2) at `rate`, of which each gets an equal part."""
+        taken = self._taken(frames)
+        if sound is None or self._audio is None or not len(taken):
+            return taken
+        parts = np.array_split(np.asarray(sound, np.float32), len(taken))
+        return [replace(f, sound=AudioChunk(part, rate, 0.0)) for f, part in zip(taken, parts, strict=True)]
+
+    def _taken(self, frames: Frames) -> Sequence[HostFrame]:
         if isinstance(frames, np.ndarray):
             return [HostFrame(pixels) for pixels in frames]
         device = None if self._announce is None or self.error else card_of(frames)
@@ -79,6 +90,8 @@ class FramePublisher:
                 info = replace(info, memory=self._announce.version, slot=slot)
             except Exception as error:
                 self._record_error(error)
+        if frame.sound is not None and self._audio is not None and len(frame.sound.samples):
+            self._audio.write(replace(frame.sound, time=time.monotonic()))
         self._ring.write(frame.pixels, info)
 
     def _record_error(self, error: Exception) -> None:

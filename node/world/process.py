@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from worldjockey.model.spec import CAMERA_AXES
 
+from ..ipc.audio_ring import AudioRing
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.mailbox import Mailbox, Triggers
@@ -77,7 +78,8 @@ class WorldOptions:
     RGBA with the figure as alpha. handover: to give the world's state to a preview, or to another machine. arrival: to
     go on from a state of another machine. reading: to answer what the world
     reads of a text. preview: this is the preview's world. edits: cell
-    with the prompts and media that the show gets while it plays."""
+    with the prompts and media that the show gets while it plays. audio: for the sound of a world that makes some; None
+    where no output carries audio, or the show listens to another."""
 
     model: str
     device: str = "auto"
@@ -96,6 +98,7 @@ class WorldOptions:
     reading: ReadingLine | None = None
     preview: PreviewLine | None = None
     edits: Cell | None = None
+    audio: AudioRing | None = None
 
 
 STEP_ATTEMPTS = 3  # of one step; then the process is started anew
@@ -270,6 +273,12 @@ class WorldStepper:
         )
 
 
+def _sound(world: Any) -> tuple[Any, int]:
+    """The sound of the last step (samples, 2), and its samples a second; None for a world that makes none."""
+    rate = world.spec.audio_rate
+    return (world.audio(), rate) if rate else (None, 0)
+
+
 def _paintings(world: Any) -> dict[str, float]:
     """Of a world that paints over another: paintings a second. Its other frames are carried along the motion."""
     return {"painted_fps": round(world.painted_fps, 2)} if hasattr(world, "painted_fps") else {}
@@ -382,7 +391,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
     durations: deque[float] = deque(maxlen=DURATIONS_KEPT)
     begin = last = time.monotonic()
     next_start = begin
-    publisher = FramePublisher(ring, stepper.options.card)
+    publisher = FramePublisher(ring, stepper.options.card, stepper.options.audio)
     governor = Governor(spec.fps, show_fps, stepper.bursts, spec.steps_per_chunk, spec.qualities, spec.ladder)
     playout = None
     level, busy = 0, 0.0
@@ -450,7 +459,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
             next_start = time.monotonic()
         else:
             frames, info = result
-            host_frames = publisher.take(frames)
+            host_frames = publisher.take(frames, *_sound(stepper.world))
             took = time.monotonic() - start
             busy += took
             durations.append(took)
