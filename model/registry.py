@@ -175,7 +175,7 @@ BUILTIN_WORLDS = (
     ),
     WorldEntry(
         "klein", _klein, "turbo", (sources.KLEIN,), "Apache-2.0",
-        "https://huggingface.co/black-forest-labs/FLUX.2-klein-4B", 11.0,
+        "https://huggingface.co/black-forest-labs/FLUX.2-klein-4B", 12.0,
         "about 20/s at 512x512 with in-betweens on an RTX 5090 (github.com/tensorforger/FluxRT)", 9,
         devices=("cuda",), paints=True,
     ),

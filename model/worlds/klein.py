@@ -119,12 +119,15 @@ class Klein(ImageToImage):
         """folder: FLUX.2 klein 4B in diffusers' layout. Raises ImportError if diffusers is missing and ValueError for
         another model."""
         from diffusers import Flux2KleinPipeline
+        from diffusers.utils import logging as diffusers_logging
         from transformers.utils.logging import disable_progress_bar
 
         chosen = choose_device(device)
         disable_progress_bar()  # the terminal shows the show
+        diffusers_logging.disable_progress_bar()
         try:
-            pipe = Flux2KleinPipeline.from_pretrained(folder, torch_dtype=arithmetic(chosen), local_files_only=True)
+            safe: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+            pipe = Flux2KleinPipeline.from_pretrained(folder, dtype=arithmetic(chosen), **safe)
             if not pipe.config.is_distilled:
                 raise ValueError("it is not distilled and too slow to be played live")
             if not pipe.scheduler.config.use_dynamic_shifting:

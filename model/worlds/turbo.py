@@ -99,9 +99,9 @@ class Turbo(ImageToImage):
         disable_progress_bar()  # the terminal shows the show
         try:
             unet: Any = UNet2DConditionModel.from_pretrained(
-                folder, subfolder="unet", variant="fp16", torch_dtype=kind, **safe
+                folder, subfolder="unet", variant="fp16", dtype=kind, **safe
             )
-            vae: Any = AutoencoderTiny.from_pretrained(root / TAESD.repository, torch_dtype=kind, **safe)
+            vae: Any = AutoencoderTiny.from_pretrained(root / TAESD.repository, dtype=kind, **safe)
             text: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", variant="fp16", dtype=kind, **safe)
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
