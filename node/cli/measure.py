@@ -79,8 +79,12 @@ def doctor(
 
 def bench(
     json_path: Annotated[Path | None, typer.Option("--json", help="write the measurements to this JSON file")] = None,
-    seconds: Annotated[float, typer.Option(help="length of each measurement, in seconds", min=1)] = 20.0,
-    model: Annotated[str, typer.Option(help="world to measure")] = "nano",
+    seconds: Annotated[
+        float | None, typer.Option(help="length of each measurement, in seconds (default: 20; with --gpu 60)", min=1)
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="world to measure (default: nano; with --gpu each whose weights are here)")
+    ] = None,
     outputs: Annotated[
         bool,
         typer.Option(
@@ -92,7 +96,7 @@ def bench(
     ] = False,
     gpu: Annotated[
         bool,
-        typer.Option("--gpu", help="measure nano alone on the graphics card, in each size and by each runtime"),
+        typer.Option("--gpu", help="measure each world on the graphics card; write the table as JSON and Markdown"),
     ] = False,
     rig: Annotated[
         bool,
@@ -105,7 +109,8 @@ def bench(
         bool, typer.Option("--preview", help="measure what an open preview costs the program, in turns of one show")
     ] = False,
     minutes: Annotated[
-        float | None, typer.Option(help="length of --rig (default: 10) or --kill (default: 2)", min=0.2)
+        float | None,
+        typer.Option(help="length of --rig (default: 10), --kill (default: 2) or --gpu (default: 12)", min=0.2),
     ] = None,
     size: Annotated[
         str | None,
@@ -119,6 +124,10 @@ def bench(
     not recover. The exit code of --kill is 1 if the death of the clock cost more than 3 ticks, or that of another
     process any. The exit code of --preview is 1 if the program keeps less than nine tenths of its rate.
     """
+    if gpu:
+        call("worldjockey.node.measure.gpu", "run", json_path, model, minutes or 12.0, seconds or 60.0)
+        return
+    model, seconds = model or "nano", seconds or 20.0
     if kill:
         result = call("worldjockey.node.measure.kill", "run", json_path, minutes or 2.0, model, size or "1280x720")
         raise typer.Exit(int(not result["passed"]))
@@ -130,9 +139,6 @@ def bench(
     if preview:
         result = call("worldjockey.node.measure.preview", "run", json_path, seconds, model, size or "1280x720")
         raise typer.Exit(int(not result["passed"]))
-    if gpu:
-        call("worldjockey.node.measure.gpu", "run", json_path, seconds)
-        return
     if latency:
         call("worldjockey.node.measure.latency", "run", json_path, seconds, model, size or "1920x1080")
         return
