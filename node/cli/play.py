@@ -56,6 +56,12 @@ def play(
         ),
     ] = None,
     size: Annotated[str | None, output_option(help="size of sent frames, as in 1920x1080")] = None,
+    upscale: Annotated[
+        bool,
+        output_option(
+            "--upscale/--no-upscale", help="make frames larger on the NVIDIA card itself, where nvidia-vfx is installed"
+        ),
+    ] = True,
     fps: Annotated[str | None, output_option(help="sent frames per second: 30, 29.97, 30000/1001")] = None,
     name: Annotated[str | None, output_option(help="name of the NDI source")] = None,
     headless: Annotated[bool, output_option("--headless", help="open no window, and print no status line")] = False,
@@ -132,6 +138,7 @@ def play(
     loaded.outputs = [entry.from_folder(Path() if out is not None else folder) for entry in loaded.outputs]
     if headless:
         loaded.outputs = [output for output in loaded.outputs if output.kind != "window"]
+    loaded.upscale = upscale and loaded.upscale
     override(loaded.osc, "enabled", osc and loaded.osc.enabled, "--osc")
     for field, value in {"host": osc_host, "port": osc_port, "feedback": osc_feedback}.items():
         if value is not None:

@@ -170,6 +170,7 @@ class Processes:
             show.media(options.folder), (*show.ahead(), *prompts), feed,
             card=card.memory if card else None, clock=tick, matte=matte, edits=edits, handover=handover,
             reading=reading, audio=None if show.sound.enabled else audio,
+            upscale=(fmt.width, fmt.height) if show.upscale else None,
         )  # fmt: skip
         target, target_options = _world(show, world_options, key)
         world = Supervisor("world", target, (target_options, mailbox, source), WORLD_PATIENCE_S)

@@ -44,6 +44,8 @@ def line(world: Mapping[str, Any], clock: Mapping[str, Any], outputs: Mapping[st
     parts += [_output(name, status) for name, status in outputs.items()]
     if world.get("quality"):
         parts.append(world["quality"])
+    if world.get("upscaling"):
+        parts.append(world["upscaling"])
     if world.get("restarts"):
         parts.append(f"{world['restarts']} restarts")
     return "  ·  ".join(parts)

@@ -69,9 +69,9 @@ class Show(ShowModel):
 
     model: a world, if need be with options: `wan-1.3b-longlive:decoder=full`, or {name: wan-1.3b-longlive, decoder:
     full}. world: the machine that runs it, as in tcp://192.168.1.20, or two of them, or a server of SGLang
-    (world_address.py); by default this machine. key: path of the key file
-    that both machines have. snapshots: path of the file that keeps snapshots from one run to the next. Paths start from
-    the show file's folder.
+    (world_address.py); by default this machine. key: path of the key file that both machines have. upscale: whether
+    frames of a world on an NVIDIA card are made larger there, where nvidia-vfx is installed. snapshots: path of the
+    file that keeps snapshots from one run to the next. Paths start from the show file's folder.
     banks: pads by the name of their bank, in place of `pads`. The show opens with the first bank, or with the one that
     `values: {bank: 2}` selects.
     keys: what the keys of a computer keyboard do, where that is not their default (keys.py). favourites: prompts that
@@ -84,6 +84,7 @@ class Show(ShowModel):
     key: Annotated[str | None, BeforeValidator(none_if_off)] = Field(default=None, min_length=1)
     size: Annotated[tuple[int, int], BeforeValidator(parse_size)] = (1920, 1080)
     fps: Annotated[Any, BeforeValidator(parse_fps)] = Fraction(30)
+    upscale: bool = True
     prompt: str = Field(default="", max_length=TEXT_BYTES)
     pads: PadList = Field(default=[])
     banks: dict[Name, PadList] = Field(default={}, max_length=BANKS)

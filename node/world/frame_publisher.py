@@ -14,6 +14,7 @@ from ..ipc.audio_ring import AudioRing
 from ..ipc.card_memory import packed_card_memory
 from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing, Pixels
+from .upscaling import Upscaler
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,12 +35,19 @@ class HostFrame:
 class FramePublisher:
     """Writes frames to the ring, and to memory on the card if outputs can draw from there.
 
-    announce: cell in which that memory is published; None if no output uses it. error: why frames do not stay on the
-    card; they are then published in host memory only.
+    announce: cell in which that memory is published; None if no output uses it. upscaler: makes frames on an
+    NVIDIA card larger; None leaves them as they are. error: why frames do not stay on the card; they are then published
+    in host memory only.
     """
 
-    def __init__(self, ring: FrameRing, announce: Cell | None = None, audio: AudioRing | None = None) -> None:
-        self._ring, self._announce, self._audio = ring, announce, audio
+    def __init__(
+        self,
+        ring: FrameRing,
+        announce: Cell | None = None,
+        audio: AudioRing | None = None,
+        upscaler: Upscaler | None = None,
+    ) -> None:
+        self._ring, self._announce, self._audio, self._upscaler = ring, announce, audio, upscaler
         self._blocks: list[Any] = []  # the last is in use; outputs may still read the others
         self.error = ""
 
@@ -55,6 +63,8 @@ class FramePublisher:
     def _taken(self, frames: Frames) -> Sequence[HostFrame]:
         if isinstance(frames, np.ndarray):
             return [HostFrame(pixels) for pixels in frames]
+        if self._upscaler is not None and card_of(frames) is not None:
+            frames = self._upscaler(frames)
         device = None if self._announce is None or self.error else card_of(frames)
         cards: list[Any] = [None] * len(frames)
         if device is not None:

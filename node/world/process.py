@@ -50,6 +50,7 @@ from .preview import PreviewLine, PreviewSide
 from .prompt_deck import Deck
 from .prompt_encoder import Encoder
 from .prompt_reading import Reader, ReadingLine
+from .upscaling import Upscaler
 
 if TYPE_CHECKING:
     from worldjockey.model import Controls, World
@@ -79,7 +80,8 @@ class WorldOptions:
     go on from a state of another machine. reading: to answer what the world
     reads of a text. preview: this is the preview's world. edits: cell
     with the prompts and media that the show gets while it plays. audio: for the sound of a world that makes some; None
-    where no output carries audio, or the show listens to another."""
+    where no output carries audio, or the show listens to another. upscale: the show's width and height, up to which
+    frames on an NVIDIA card are made larger there; None leaves them as they are."""
 
     model: str
     device: str = "auto"
@@ -99,6 +101,7 @@ class WorldOptions:
     preview: PreviewLine | None = None
     edits: Cell | None = None
     audio: AudioRing | None = None
+    upscale: tuple[int, int] | None = None
 
 
 STEP_ATTEMPTS = 3  # of one step; then the process is started anew
@@ -391,7 +394,8 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
     durations: deque[float] = deque(maxlen=DURATIONS_KEPT)
     begin = last = time.monotonic()
     next_start = begin
-    publisher = FramePublisher(ring, stepper.options.card, stepper.options.audio)
+    upscaler = Upscaler(stepper.options.upscale) if stepper.options.upscale and not stepper.options.preview else None
+    publisher = FramePublisher(ring, stepper.options.card, stepper.options.audio, upscaler)
     governor = Governor(spec.fps, show_fps, stepper.bursts, spec.steps_per_chunk, spec.qualities, spec.ladder)
     playout = None
     level, busy = 0, 0.0
@@ -417,6 +421,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
             "fps": round(rate, 2), "wanted_fps": round(stepper.rate if playout else 1 / period, 2),
             "frames": made, "busy_s": round(busy, 4), "encode_ms": round(stepper.encoder.encode_ms, 2),
             "quality": governor.message(), "message": stepper.error, "card": publisher.error,
+            "upscaling": upscaler.message if upscaler else "",
             "unread": stepper.encoder.unread,
             "cues_to_encode": stepper.encoder.waiting,
             **{key: percentiles(values) for key, values in timings.items()},

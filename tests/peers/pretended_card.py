@@ -188,7 +188,7 @@ def indexed(func: Any, args: Any) -> Any:
 @contextlib.contextmanager
 def pretended_card(memory: float = 80e9, name: str = "a GPU of the tests") -> Iterator[Card]:
     """What happens within is counted."""
-    stream = SimpleNamespace(synchronize=lambda: counted.waits.append(at("synchronize")))
+    stream = SimpleNamespace(synchronize=lambda: counted.waits.append(at("synchronize")), cuda_stream=7)
     with pytest.MonkeyPatch.context() as patch, OnTheCard():
         answer_as_cuda(patch, [], memory, name)
         patch.setattr(torch.__future__, "_swap_module_params_on_conversion", True)  # `Module.to` would lose the class
