@@ -53,7 +53,7 @@ class Owner:
 
     def end(self) -> None:
         self.child.end()
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 

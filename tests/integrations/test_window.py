@@ -429,8 +429,8 @@ def two_monitors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Any)
 
     def xrandr(*options: str) -> None:
         # It complains when nothing is left to show, after having switched it off.
-        subprocess.run(["xrandr", *options], capture_output=True, timeout=20)
-        subprocess.run(["xrandr"], capture_output=True, timeout=20)  # the server looks at its outputs when asked
+        subprocess.run(["xrandr", *options], capture_output=True, timeout=60)
+        subprocess.run(["xrandr"], capture_output=True, timeout=60)  # the server looks at its outputs when asked
 
     xrandr("--addmode", "DUMMY1", "1280x720")
     xrandr("--output", "DUMMY0", "--mode", "1280x720", "--output", "DUMMY1", "--mode", "1280x720", "--pos", "1280x0")

@@ -105,7 +105,7 @@ def test_a_file_plays_its_parameters(tmp_path):
     source = AudioInput(str(path), (FeatureMapping("bass", "cam/zoom", low=-0.5, high=0.5),))
     begin = time.monotonic()
     source.start(deliver)
-    assert enough.wait(10)
+    assert enough.wait(60)
     source.stop()
     assert {c.target for c in controls} == {"cam/zoom"}
     values = [c.args[0] for c in controls]
@@ -134,7 +134,7 @@ def test_the_sound_itself_is_passed_on_piece_by_piece(tmp_path):
     )
     begin = time.monotonic()
     source.start(levels.append)
-    assert enough.wait(20)
+    assert enough.wait(60)
     source.stop()
     samples = np.concatenate([p.samples for p in pieces])
     sent = np.resize(np.stack([left, right], 1), samples.shape)
@@ -158,7 +158,7 @@ def test_any_block_becomes_two_sides_in_range(block):
 def test_no_device_is_said_and_waited_for():
     source = AudioInput("no such microphone anywhere")
     source.start(lambda control: None)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while source.status()["state"] == "opening" and time.monotonic() < deadline:
         time.sleep(0.01)
     assert source.status()["state"] == "no sound"
@@ -176,7 +176,7 @@ def deliver(control):
         onsets.append(control.arrived_at)
 source = AudioInput("metro")
 source.start(deliver)
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 60
 while len(onsets) < 7 and time.monotonic() < deadline:
     time.sleep(0.01)
 print(source.status()["state"], *onsets)
@@ -188,7 +188,7 @@ def test_a_live_input_is_heard_in_its_time(jack):
     """A metronome of JACK's, through PortAudio; in a process of its own, as PortAudio looks for JACK only once."""
     metro = subprocess.Popen(["jack_metro", "-b", "120", "-n", "metro"], stdout=subprocess.DEVNULL)
     try:
-        said = subprocess.run([sys.executable, "-c", LISTEN], capture_output=True, text=True, timeout=60)
+        said = subprocess.run([sys.executable, "-c", LISTEN], capture_output=True, text=True, timeout=120)
     finally:
         metro.kill()
         metro.wait()
@@ -213,7 +213,7 @@ def metronome(server, end=subprocess.Popen.terminate):
             stack.callback(end if program is command else subprocess.Popen.kill, process)
             if program is command:
                 assert (
-                    subprocess.run(["jack_wait", "--server", server, "-w", "-t", "10"], env=environment).returncode == 0
+                    subprocess.run(["jack_wait", "--server", server, "-w", "-t", "60"], env=environment).returncode == 0
                 )
         yield
 
@@ -231,11 +231,11 @@ def test_a_sound_server_that_ends_costs_the_sound_until_it_is_back(jack, wait_fo
     try:
         with metronome(server, end=subprocess.Popen.kill):
             source.start(lambda control: None)
-            wait_for(lambda: state() == "listening", 20)
-        wait_for(lambda: state() == "no sound", 20)
+            wait_for(lambda: state() == "listening")
+        wait_for(lambda: state() == "no sound")
         assert "silent or gone" in source.status()["message"] or "no audio input" in source.status()["message"]
         with metronome(server):
-            wait_for(lambda: state() == "listening", 30)
+            wait_for(lambda: state() == "listening")
             source.stop()
     finally:
         source.stop()
@@ -266,7 +266,7 @@ def test_a_damaged_file_is_played_around_its_damage(tmp_path, wait_for):
     source = AudioInput(str(path), on_audio=lambda chunk: played.append(len(chunk.samples)))
     source.start(lambda control: None)
     try:
-        wait_for(lambda: sum(played) > 1.5 * 48000, 20)
+        wait_for(lambda: sum(played) > 1.5 * 48000)
         assert source.status()["state"] == "listening"
     finally:
         source.stop()
@@ -329,7 +329,7 @@ def test_a_device_is_opened_that_is_listed_several_times_or_has_a_rate_of_its_ow
     source = AudioInput(name, on_audio=chunks.append)
     source.start(lambda control: None)
     try:
-        wait_for(lambda: sum(len(chunk.samples) for chunk in chunks) >= SAMPLE_RATE_HZ, 20, source.status())
+        wait_for(lambda: sum(len(chunk.samples) for chunk in chunks) >= SAMPLE_RATE_HZ, what=source.status())
     finally:
         source.stop()
     wave = np.concatenate([chunk.samples for chunk in chunks])[:SAMPLE_RATE_HZ, 0]

@@ -106,8 +106,8 @@ def test_audio_arrives_whole_and_in_time(listener: Callable[[str], Listener], wa
     name = f"wj sound {os.getpid()}"
     with on_air(name) as (output, start):
         receiver = listener(name)
-        wait_for(lambda: receiver.seconds > 2, 30)
-        assert output.status()["sound_s"] > 2
+        wait_for(lambda: receiver.seconds > 2)
+        wait_for(lambda: output.status()["sound_s"] > 2)
     first, sound = receiver.rows[0], receiver.sound()
     utc = time.time() - time.monotonic()
     begins = round((first["timecode"] - utc - start) * RATE)  # which sample the first is, by its timecode
@@ -157,7 +157,7 @@ def playing(folder: Path, *options: str) -> Iterator[Callable[[], dict[str, Any]
 
     def end() -> dict[str, Any]:
         show.terminate()
-        assert show.wait(30) == 0
+        assert show.wait(120) == 0
         figures: dict[str, Any] = json.loads(report.read_text())
         return figures
 
@@ -175,7 +175,7 @@ def test_a_show_sends_the_sound_that_it_listens_to(
     show.write_text(f"outputs: [{{kind: ndi, name: {name}}}, {{kind: ndi, name: mute {os.getpid()}, sound: false}}]")
     with playing(tmp_path, str(show), "--sound", str(wav(tmp_path / "tone.wav", 1))) as end:
         receiver = listener(name)
-        wait_for(lambda: receiver.seconds > 2, 40)
+        wait_for(lambda: receiver.seconds > 2)
         report = end()
     assert report["inputs"]["sound"]["state"] == "listening"
     assert report["outputs"]["ndi"]["facts"]["sound_s"] > 2

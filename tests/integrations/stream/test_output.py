@@ -43,7 +43,7 @@ def watch(url: str, frames: int = 8, tries: int = 1, options: Sequence[str] = ()
     for _ in range(tries):
         command = ["ffmpeg", "-v", "error", "-probesize", "200k", "-analyzeduration", "200k", *options, "-i", url]
         command += ["-frames:v", str(frames), "-vsync", "0", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
-        seen = subprocess.run(command, capture_output=True, timeout=60)
+        seen = subprocess.run(command, capture_output=True, timeout=120)
         images = np.frombuffer(seen.stdout, np.uint8).reshape(-1, HEIGHT * 3 // 2, WIDTH)
         if len(images):
             break
@@ -54,24 +54,24 @@ def watch(url: str, frames: int = 8, tries: int = 1, options: Sequence[str] = ()
 
 def rises(lightness: list[int]) -> bool:
     steps = np.diff(np.unwrap(np.array(lightness) - 40.0, period=150))
-    return bool((steps > -1).all() and 1 <= steps.mean() < 4)
+    return bool((steps > -1).all() and steps.mean() >= 1 and np.median(steps) < 4)  # some may be left out
 
 
 def test_viewers_come_and_go_and_nothing_is_encoded_without_them(wait_for: WaitFor) -> None:
     port = free_port()
     with on_air(f"tcp://127.0.0.1:{port}") as output:
         assert rises(watch(f"tcp://127.0.0.1:{port}"))
-        wait_for(lambda: not output.status()["watched"], 30)
+        wait_for(lambda: not output.status()["watched"])
         coded = output.status()["frames"]
         assert rises(watch(f"tcp://127.0.0.1:{port}"))
         assert output.status()["frames"] > coded
-        wait_for(lambda: output.status()["connections"] == 0, 30)
+        wait_for(lambda: output.status()["connections"] == 0)
 
 
 def test_a_stuck_viewer_does_not_disturb_another(wait_for: WaitFor) -> None:
     port = free_port()
     with on_air(f"tcp://127.0.0.1:{port}") as output, socket.create_connection(("127.0.0.1", port)):
-        wait_for(lambda: output.status()["connections"] == 1, 30)  # it never reads
+        wait_for(lambda: output.status()["connections"] == 1)  # it never reads
         assert rises(watch(f"tcp://127.0.0.1:{port}"))
         assert output.status()["watched"]
 
@@ -85,11 +85,10 @@ def test_srt_reaches_its_viewer_and_little_is_encoded_without_one(wait_for: Wait
         return grey(tick)
 
     def assert_idle(output: StreamOutput) -> None:
-        wait_for(lambda: ticks > 30 and not output.status()["watched"], 30)
-        assert output.status()["connections"] == 0
+        wait_for(lambda: ticks > 30 and not output.status()["watched"] and output.status()["connections"] == 0)
         began, coded = ticks, output.status()["frames"]
-        wait_for(lambda: ticks >= began + 40, 30)
-        assert 1 <= output.status()["frames"] - coded <= 40 // 5  # 3, and some that waited
+        wait_for(lambda: ticks >= began + 40 and output.status()["frames"] > coded)
+        assert output.status()["frames"] - coded <= (ticks - began) // 5  # one in 13, and some that waited
 
     with on_air(f"srt://127.0.0.1:{port}", counted) as output:
         assert_idle(output)
@@ -109,7 +108,7 @@ def test_a_late_viewer_by_srt_sees_the_present(wait_for: WaitFor) -> None:
 
     secret = f"srt://127.0.0.1:{port}?passphrase=stage:left!2026"  # FFmpeg takes it letter by letter
     with on_air(secret, noise) as output:
-        wait_for(lambda: ticks > 90 and not output.status()["watched"], 30)
+        wait_for(lambda: ticks > 90 and not output.status()["watched"])
         light = 180
         assert watch(secret, frames=30, tries=5)[-1] == pytest.approx(180, abs=5)
 
@@ -128,12 +127,12 @@ def test_an_srt_stream_that_is_killed_leaves_its_port(wait_for: WaitFor) -> None
     )
     sender = psutil.Popen([sys.executable, "-c", script])
     try:
-        wait_for(lambda: any(relay.net_connections("udp") for relay in sender.children()), 30)
+        wait_for(lambda: any(relay.net_connections("udp") for relay in sender.children()))
         relays = sender.children()
     finally:
         sender.kill()
         sender.wait()
-    wait_for(lambda: all(not r.is_running() or r.status() == psutil.STATUS_ZOMBIE for r in relays), 30)
+    wait_for(lambda: all(not r.is_running() or r.status() == psutil.STATUS_ZOMBIE for r in relays))
 
 
 def test_rtmp_calls_its_receiver() -> None:
@@ -163,7 +162,7 @@ print(errors[-1])
 def test_a_receiver_that_never_answers_is_reported_and_blocks_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"rtmp://127.0.0.1:{silent.getsockname()[1]}/live/show"
-        sender = subprocess.run([sys.executable, "-c", SILENT, url], capture_output=True, text=True, timeout=60)
+        sender = subprocess.run([sys.executable, "-c", SILENT, url], capture_output=True, text=True, timeout=120)
     assert sender.stdout.strip() == f"{url}: does not answer", sender.stderr
 
 
@@ -171,11 +170,10 @@ def test_a_missing_receiver_is_reported_until_it_appears(wait_for: WaitFor) -> N
     port = free_port()
     url = f"rtmp://127.0.0.1:{port}/live/show"
     with on_air(url) as output:
-        wait_for(lambda: output.status()["error"] == f"{url}: Connection refused", 30)
+        wait_for(lambda: output.status()["error"] == f"{url}: Connection refused")
         receiver = threading.Thread(target=watch, args=(url, 60, 5, ["-listen", "1"]))
         receiver.start()
-        wait_for(lambda: output.status()["watched"], 30)
-        assert output.status()["error"] == ""
+        wait_for(lambda: output.status()["watched"] and output.status()["error"] == "")
         receiver.join()
 
 
@@ -202,7 +200,7 @@ def test_an_error_that_is_not_the_networks_is_raised_by_send(
 
     try:
         with socket.create_connection(("127.0.0.1", port)), pytest.raises(RuntimeError, match="card is gone"):
-            wait_for(send, 30)
+            wait_for(send)
     finally:
         output.close()
     socket.create_server(("127.0.0.1", port)).close()  # whoever opens it anew finds the port free

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def on_air(sound: bool = True) -> AbstractContextManager[WebOutput]:
     return played(WebOutput(port=free_port(), sound=sound), FMT, lambda tick: grey, tones)
 
 
-async def taken(url: str, seconds: float) -> tuple[dict[str, Any], str]:
+async def taken(url: str, enough: Callable[[dict[str, Any]], object]) -> tuple[dict[str, Any], str]:
     """What comes of each kind to who asks for frame and sound, as arrays or a count, and the answer's text."""
     listen_on("127.0.0.1")
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -55,8 +55,13 @@ async def taken(url: str, seconds: float) -> tuple[dict[str, Any], str]:
                 else:
                     got["video"] += 1
 
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*(take(t) for t in tracks)), seconds)
+        takers = [asyncio.ensure_future(take(track)) for track in tracks]
+        deadline = asyncio.get_running_loop().time() + 90
+        while not enough(got):
+            assert asyncio.get_running_loop().time() < deadline, got["video"]
+            await asyncio.sleep(0.1)
+        for taker in takers:
+            taker.cancel()
     finally:
         await peer.close()
     return got, answer
@@ -66,14 +71,19 @@ def pitch(samples: np.ndarray) -> float:
     return float(np.abs(np.fft.rfft(samples * np.hanning(len(samples)))).argmax() * RATE / len(samples))
 
 
+def whole(got: dict[str, Any]) -> bool:
+    """Whether the newest second has both tones, as loud as they were: a busy machine may tear some other second."""
+    if got["video"] <= 30 or sum(map(len, got["audio"])) < RATE:
+        return False
+    sound = np.concatenate(got["audio"])[-RATE:]
+    tones = [pitch(sound[:, side]) for side in (0, 1)]
+    levels = np.sqrt(2) * sound.std(0)
+    return bool(tones == pytest.approx([LEFT, RIGHT], abs=2) and levels == pytest.approx([0.5, 0.5], abs=0.05))
+
+
 def test_audio_arrives_in_the_browser() -> None:
     with on_air() as output:
-        got, answer = asyncio.run(taken(output.status()["url"], 3))
-    assert got["video"] > 30
-    sound = np.concatenate(got["audio"])[-RATE:]
-    assert len(sound) == RATE
-    assert [pitch(sound[:, side]) for side in (0, 1)] == pytest.approx([LEFT, RIGHT], abs=2)
-    assert np.sqrt(2) * sound.std(0) == pytest.approx([0.5, 0.5], abs=0.05)
+        _, answer = asyncio.run(taken(output.status()["url"], whole))
     streams = {line.split()[0] for line in answer.splitlines() if line.startswith("a=msid:")}
     assert len(streams) == 2  # so that no browser holds the frame back for its sound
 
@@ -81,8 +91,7 @@ def test_audio_arrives_in_the_browser() -> None:
 def test_a_show_without_audio_answers_an_offer_with_audio() -> None:
     with on_air(sound=False) as output:
         assert not output.status()["sound"]
-        got, _ = asyncio.run(taken(output.status()["url"], 2))
-    assert got["video"] > 15
+        got, _ = asyncio.run(taken(output.status()["url"], lambda got: got["video"] > 30))
     assert not got["audio"]
 
 
@@ -109,16 +118,20 @@ def test_chromium_plays_it(tmp_path: Path) -> None:
     with on_air() as output, chromium(tmp_path, "--autoplay-policy=no-user-gesture-required") as browser:
         page = browser.open(output.status()["url"])
         page.wait(f"{SOUND} === 'on' && {WAY}")
-        assert page.run(FREQUENCIES) == pytest.approx([LEFT, RIGHT], abs=12)
+        for _ in range(5):  # of which a busy machine may leave some silent
+            if (heard := page.run(FREQUENCIES)) == pytest.approx([LEFT, RIGHT], abs=12):
+                break
+        assert heard == pytest.approx([LEFT, RIGHT], abs=12)
         page.run("document.getElementById('sound').click()")
-        assert page.run(f"[{SOUND}, speaker.muted, !document.fullscreenElement]") == ["off", True, True]
+        page.wait(f"{SOUND} === 'off' && speaker.muted")
+        assert page.run("!document.fullscreenElement")
 
 
 def test_where_a_browser_wants_a_click_first_the_button_says_so(tmp_path: Path) -> None:
     with on_air() as output, chromium(tmp_path, "--autoplay-policy=document-user-activation-required") as browser:
         page = browser.open(output.status()["url"])
         page.wait(f"{WAY} && !!speaker")
-        assert page.run(SOUND) == "off"
+        page.wait(f"{SOUND} === 'off'")
         for kind in ("keyDown", "keyUp"):
             page.call("Input.dispatchKeyEvent", type=kind, key="m", code="KeyM", windowsVirtualKeyCode=77)
         page.wait(f"{SOUND} === 'on'")
@@ -127,5 +140,4 @@ def test_where_a_browser_wants_a_click_first_the_button_says_so(tmp_path: Path) 
 def test_the_page_of_a_silent_show_has_no_button(tmp_path: Path) -> None:
     with on_air(sound=False) as output, chromium(tmp_path) as browser:
         page = browser.open(output.status()["url"])
-        page.wait(WAY)
-        assert page.run("getComputedStyle($('sound')).display") == "none"
+        page.wait(f"{WAY} && getComputedStyle($('sound')).display === 'none'")

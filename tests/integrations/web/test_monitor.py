@@ -45,7 +45,7 @@ class Playing:
         return dict(self.output.status())
 
     def frame(self) -> Any:
-        with urllib.request.urlopen(self.status["url"] + "frame.jpg", timeout=20) as answer:
+        with urllib.request.urlopen(self.status["url"] + "frame.jpg", timeout=60) as answer:
             return Image.open(io.BytesIO(answer.read())).convert("RGB")
 
     def stop(self) -> None:
@@ -72,7 +72,7 @@ def test_a_frame_has_the_worlds_own_size_and_colours(monitor):
 
 
 def test_a_viewer_stays_connected_when_the_size_changes(monitor):
-    with urllib.request.urlopen(monitor.status["url"] + "video.mjpeg", timeout=20) as stream:
+    with urllib.request.urlopen(monitor.status["url"] + "video.mjpeg", timeout=60) as stream:
         data = b""
 
         def sizes() -> set[tuple[int, int]]:
@@ -93,13 +93,13 @@ def test_nothing_is_encoded_without_viewers_and_at_most_the_rate_with_them(monit
     wait_for(lambda: monitor.sent > 30)
     assert not monitor.output.wants_pixels
     assert monitor.status["coded"] == {"H264": 0, "VP8": 0, "JPEG": 0}
-    line = http.client.HTTPConnection(monitor.status["url"].split("/")[2], timeout=20)
+    line = http.client.HTTPConnection(monitor.status["url"].split("/")[2], timeout=60)
     line.request("GET", "/video.mjpeg")
     answer = line.getresponse()
     wait_for(lambda: monitor.status["coded"]["JPEG"] > 0)
     assert monitor.output.wants_pixels
     first, began, coded = monitor.sent, time.monotonic(), monitor.status["coded"]["JPEG"]
-    wait_for(lambda: monitor.sent > first + 120, 30)
+    wait_for(lambda: monitor.sent > first + 120)
     assert monitor.status["coded"]["JPEG"] - coded <= 1.5 * FPS_MAX * (time.monotonic() - began)
     answer.close()
     line.close()
@@ -112,7 +112,7 @@ def test_video_goes_on_in_another_size_with_a_key_frame():
         with feed.watched():
             for n, (height, width) in enumerate(sizes):
                 feed.send(np.full((height * 3 // 2, width), 100, np.uint8), time.monotonic())
-                found.append((await asyncio.wait_for(feed.newest(n), 20)).data)
+                found.append((await asyncio.wait_for(feed.newest(n), 60)).data)
         feed.close()
         return found
 

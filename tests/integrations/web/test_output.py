@@ -54,7 +54,7 @@ from worldjockey.integrations import Frame, VideoFormat
 from worldjockey.integrations.web import server, webrtc
 from worldjockey.integrations.web.output import WebOutput
 
-server.STALL_TIMEOUT_S, webrtc.PING_TIMEOUT_S = 2.0, 3.0  # seconds; the page sends a ping every second
+server.STALL_TIMEOUT_S, webrtc.PING_TIMEOUT_S = 4.0, 6.0  # seconds; the page sends a ping every second
 
 width, height, digits = 640, 360, 20
 port, first, bars = int(sys.argv[1]), int(sys.argv[2]), eval_bars
@@ -93,7 +93,7 @@ class Sender:
     def ask(
         self, method: str = "GET", path: str = "/", body: bytes | None = None, **headers: str
     ) -> tuple[int, Any, bytes]:
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with closing(line):
             line.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             answer = line.getresponse()
@@ -170,16 +170,16 @@ def test_the_page_shows_what_is_sent(
     numbers = next_numbers(page)
     assert numbers == sorted(numbers)
     watching = (1, 0) if way == "WebRTC" else (0, 1)
-    wait_for(lambda: (show.status()["webrtc"], show.status()["mjpeg"]) == watching, 20, "the one way alone")
+    wait_for(lambda: (show.status()["webrtc"], show.status()["mjpeg"]) == watching, what="the one way alone")
     coded = show.status()["coded"]
-    wait_for(lambda: show.status()["coded"][kind] > coded[kind], 20, f"more {kind}")
+    wait_for(lambda: show.status()["coded"][kind] > coded[kind], what=f"more {kind}")
     assert all(show.status()["coded"][other] == coded[other] for other in coded if other != kind)
     assert page.run("document.title") == "a show"
     page.wait("/\\d fps/.test(document.getElementById('fps').textContent)")
     late = page.wait("document.getElementById('late').textContent")
     assert 0 <= int(late.split()[0]) < 10_000  # in milliseconds: no clock was taken for the other
     page.close()
-    wait_for(lambda: not show.status()["connections"], 20, "a closed page to be gone")
+    wait_for(lambda: not show.status()["connections"], what="a closed page to be gone")
 
 
 async def aiortc_is_as_we_take_it_to_be() -> None:
@@ -279,13 +279,13 @@ def test_a_stuck_or_killed_viewer_disturbs_no_other(tmp_path: Path, wait_for: Ca
         stack.callback(show.kill)
         browser = stack.enter_context(chromium(tmp_path))
         browser.open(show.url).wait("document.body.dataset.way == 'WebRTC'")
-        wait_for(lambda: show.status()["webrtc"] == 1, 20, "the browser")
+        wait_for(lambda: show.status()["webrtc"] == 1, what="the browser")
         stack.enter_context(stuck_viewer(show))
         steady, killed = (ffmpeg(show.url + "video.mjpeg") for _ in range(2))
         for player in (steady, killed):
             stack.callback(player.communicate)
             stack.callback(player.kill)
-        alarm = threading.Timer(90, steady.kill)
+        alarm = threading.Timer(180, steady.kill)
         alarm.start()
         stack.callback(alarm.cancel)
         number, colours = read(next(images(steady)))
@@ -313,10 +313,10 @@ def av_picture(jpeg: bytes) -> np.ndarray:
 
 
 def test_nothing_is_encoded_without_viewers(show: Sender, wait_for: Callable[..., None]) -> None:
-    wait_for(lambda: not show.status()["connections"], 20, "everybody to be gone")
+    wait_for(lambda: not show.status()["connections"], what="everybody to be gone")
     begin = show.status()
     first = read(av_picture(show.ask(path="/frame.jpg")[2]))
-    wait_for(lambda: show.status()["now"] > begin["now"] + 1000)
+    wait_for(lambda: show.status()["frames"] > begin["frames"] + 40)
     last = read(av_picture(show.ask(path="/frame.jpg")[2]))
     assert_bars(last[1])
     end = show.status()
@@ -381,7 +381,7 @@ def test_closes_under_its_viewers() -> None:
     image = np.full((96, 64), 128, np.uint8)
     with pytest.raises(ValueError, match=r"\(96, 64\)"):
         output.send(Frame(image[:64], 0, 0.0))
-    line = http.client.HTTPConnection("127.0.0.1", int(output.status()["url"].split(":")[2][:-1]), timeout=30)
+    line = http.client.HTTPConnection("127.0.0.1", int(output.status()["url"].split(":")[2][:-1]), timeout=60)
     line.request("GET", "/video.mjpeg")
     ended = threading.Event()
 
@@ -391,7 +391,7 @@ def test_closes_under_its_viewers() -> None:
         ended.set()
 
     threading.Thread(target=watch, daemon=True).start()
-    for tick in range(200):
+    for tick in range(2000):
         output.send(Frame(image, tick, time.monotonic()))
         if output.status()["coded"]["JPEG"]:
             break
@@ -399,7 +399,7 @@ def test_closes_under_its_viewers() -> None:
     assert output.status()["connections"] == 1
     output.close()
     output.close()
-    assert ended.wait(10)
+    assert ended.wait(60)
     assert output.status() == {"connections": 0, "frames": tick + 1}
 
 
@@ -407,7 +407,7 @@ def test_frames_that_are_encoded_too_slowly_are_counted(wait_for: Callable[..., 
     output = WebOutput(port=free_port())
     output.open(VideoFormat(640, 360, 30))
     image = np.random.default_rng(0).integers(0, 256, (540, 640), np.uint8)
-    line = http.client.HTTPConnection("127.0.0.1", int(output.status()["url"].split(":")[2][:-1]), timeout=30)
+    line = http.client.HTTPConnection("127.0.0.1", int(output.status()["url"].split(":")[2][:-1]), timeout=60)
     line.request("GET", "/video.mjpeg")
 
     def send() -> bool:
@@ -415,7 +415,7 @@ def test_frames_that_are_encoded_too_slowly_are_counted(wait_for: Callable[..., 
         return output.status()["coded"]["JPEG"] > 0
 
     try:
-        wait_for(send, 20, "the player to be served")
+        wait_for(send, what="the player to be served")
         begin = output.status()
         for _ in range(100):  # faster than anybody codes
             send()
@@ -444,7 +444,7 @@ def test_a_new_viewer_sees_no_old_frames(wait_for: Callable[..., None]) -> None:
                     output.send(Frame(image, 0, now))
                 return len(viewer.seen)
 
-            wait_for(send, 30, "a frame")
+            wait_for(send, what="a frame")
             firsts.append(viewer.seen[0][1] * 219 + 16)
             viewer.kill()
     finally:
