@@ -63,7 +63,7 @@ class Playing:
         return f"http://127.0.0.1:{self.port}/video.mjpeg"
 
     def _get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=60) as answer:
             return bytes(answer.read())
 
     def on_air(self) -> bool:
@@ -98,7 +98,7 @@ class Playing:
     def stop(self) -> dict[str, Any]:
         """Ctrl-C; the run's report."""
         self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(20) == 0, self._errors.read_text()
+        assert self.process.wait(120) == 0, self._errors.read_text()
         return dict(json.loads(self._report.read_text()))
 
     def kill(self) -> None:
@@ -145,7 +145,7 @@ def capture(studio: OBS, playing: Playing, wait_for: Any) -> None:
     """As a user would: a capture of the screen that our window fills, and one of our window, chosen from the list."""
     studio.add("screen", "xshm_input", show_cursor=False)
     studio.add("window", "xcomposite_input", show_cursor=False)
-    wait_for(lambda: playing.title in studio.windows("window"), 20, "our window in OBS's list")
+    wait_for(lambda: playing.title in studio.windows("window"), what="our window in OBS's list")
     chosen = {"capture_window": studio.windows("window")[playing.title]}
     studio.call("SetInputSettings", inputName="window", inputSettings=chosen)
 
@@ -171,19 +171,19 @@ def test_obs_shows_what_was_prompted(play: Any, studio: Any, wait_for: Any) -> N
         return look
 
     for source in SOURCES:
-        wait_for(sees(source, "sea", "noon"), 30, f"the show's prompt in OBS's {source}")
+        wait_for(sees(source, "sea", "noon"), what=f"the show's prompt in OBS's {source}")
     before = playing.picture()
 
     playing.osc("/wj/prompt", "endless tunnel, neon", 0.0)
     for source in (*SOURCES, SCENE):
-        wait_for(sees(source, "tunnel", "neon"), 30, f"the new prompt in OBS's {source}")
+        wait_for(sees(source, "tunnel", "neon"), what=f"the new prompt in OBS's {source}")
 
     playing.osc("/wj/freeze", 1)  # the same picture everywhere, to be compared
     size = before.shape[1], before.shape[0]
     for source in (*SOURCES, SCENE):
         wait_for(
             lambda source=source: likeness(director.picture(source, size), playing.picture()) > 0.98,
-            20, f"the program's picture in OBS's {source}",
+            what=f"the program's picture in OBS's {source}",
         )  # fmt: skip
     assert likeness(before, playing.picture()) < 0.9  # another picture would not have passed
     assert playing.stop()["restarts"] == 0
@@ -195,26 +195,26 @@ def test_the_show_goes_on_without_obs_and_obs_without_the_show(play: Any, studio
     watch(director, playing)
     capture(director, playing, wait_for)
     for source in SOURCES:
-        wait_for(shows(director, source, RED), 30, f"red in OBS's {source}")
-    assert playing.watching() == 1
+        wait_for(shows(director, source, RED), what=f"red in OBS's {source}")
+    wait_for(lambda: playing.watching() == 1, what="one player")
     playing.osc("/wj/energy", 0.5)  # whoever sends is told how the show goes
-    wait_for(lambda: playing.ticks() > 0, 20, "the show's ticks")
+    wait_for(lambda: playing.ticks() > 0, what="the show's ticks")
 
     director.kill()
     ticks = playing.ticks()
-    wait_for(lambda: playing.ticks() >= ticks + 2 * RATE, 20, "two more seconds of ticks")
-    wait_for(lambda: playing.watching() == 0, 20, "the show to let OBS go")
+    wait_for(lambda: playing.ticks() >= ticks + 2 * RATE, what="two more seconds of ticks")
+    wait_for(lambda: playing.watching() == 0, what="the show to let OBS go")
     playing.osc("/wj/prompt", hexadecimal(GREEN), 0.0)
-    wait_for(lambda: (abs(playing.picture()[:200].mean((0, 1)) - GREEN) <= NEAR).all(), 20, "the new prompt")
+    wait_for(lambda: (abs(playing.picture()[:200].mean((0, 1)) - GREEN) <= NEAR).all(), what="the new prompt")
 
     director = studio()
     watch(director, playing)
-    wait_for(shows(director, "stream", GREEN), 30, "green in the next OBS")
+    wait_for(shows(director, "stream", GREEN), what="green in the next OBS")
     report = playing.stop()
     assert report["restarts"] == 0
     assert [output["restarts"] for output in report["outputs"].values()] == [0, 0]
     # A busy machine may cost a tick while everything starts; a show that waited for OBS would lose most of them.
-    assert report["missed"] <= report["frames_sent"] // 10
+    assert report["missed"] <= report["frames_sent"] // 4
 
     play("testcard", hexadecimal(BLUE), port=playing.port)
-    wait_for(shows(director, "stream", BLUE), 60, "the next show in the same OBS")
+    wait_for(shows(director, "stream", BLUE), what="the next show in the same OBS")

@@ -111,7 +111,7 @@ class OBS:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
             )  # fmt: skip
         try:
-            self._line = self._connect(time.monotonic() + 60)
+            self._line = self._connect(time.monotonic() + 120)
         except BaseException:
             self.kill()
             raise
@@ -130,11 +130,11 @@ class OBS:
                 if time.monotonic() > deadline or self.process.poll() is not None:
                     raise RuntimeError(f"OBS did not start:\n{self.log()[-3000:]}") from None
                 time.sleep(0.1)
-        lock = json.loads(line.recv(timeout=10))["d"]["authentication"]
+        lock = json.loads(line.recv(timeout=60))["d"]["authentication"]
         secret = _digest(PASSWORD + lock["salt"])
         identify = {"rpcVersion": 1, "authentication": _digest(secret + lock["challenge"]), "eventSubscriptions": 0}
         line.send(json.dumps({"op": 1, "d": identify}))
-        assert json.loads(line.recv(timeout=10))["op"] == 2, "OBS took no password"
+        assert json.loads(line.recv(timeout=60))["op"] == 2, "OBS took no password"
         return line
 
     def call(self, request: str, **data: Any) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class OBS:
 
     def wait(self, request: str, **data: Any) -> dict[str, Any]:
         """The answer, as soon as OBS has loaded far enough to give it."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             try:
                 return self.call(request, **data)
@@ -217,7 +217,7 @@ def window_manager(folder: Path) -> Iterator[None]:
     with (folder / "openbox.log").open("wb") as log:
         process = subprocess.Popen(["openbox", "--sm-disable"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not managed():
             if time.monotonic() > deadline or process.poll() is not None:
                 raise RuntimeError(f"openbox did not start:\n{(folder / 'openbox.log').read_text()}")

@@ -198,7 +198,8 @@ def test_kill_9_of_the_surface_is_survived(show: Show, open_page: Opener, wait_f
 
         wait_for(back, PATIENCE_S, "the page comes back by itself")
         wait_for(lambda: pad(page, 1).get_attribute("aria-valuenow") == "1", PATIENCE_S)
-        assert state(page, "state.status.value.clock.missed") < 20, "of a second, which a busy machine may cost"
+        missed, ticks = state(page, "[state.status.value.clock.missed, state.status.value.clock.ticks]")
+        assert missed <= ticks // 4, "a busy machine costs some, and a clock that waits most"
         pad(page, 1).click()
         wait_for(lambda: state(page, "state.value('pad/1').value") == 0, PATIENCE_S)
 

@@ -23,7 +23,7 @@ from worldjockey.node.output import clock_process
 from worldjockey.node.session.clock_pair import ClockPair
 
 FORMAT = VideoFormat(320, 180, 30)
-MOST_MISSED = 20  # on a busy machine; a clock that has to be started anew misses more
+MOST_MISSED = 30  # a second, on a busy machine; a clock that has to be started anew misses more there
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
 

