@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class Playing:
             raise RuntimeError(self._errors.read_text())
         try:
             return bool(self.picture().mean((0, 1)).max() > 60)
-        except OSError:
+        except (OSError, HTTPException):
             return False
 
     def watching(self) -> int:

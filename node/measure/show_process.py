@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import socket
 import sys
 import threading
@@ -21,15 +22,19 @@ SAMPLE_INTERVAL_S = 0.25
 STOP_TIMEOUT_S = 30.0
 
 
+# Below those that systems lend to whoever connects: on such a port a client that waits for a server may meet itself.
+PORTS = range(20_000, 32_000)
+
+
 def free_port() -> int:
-    """A port that is free for both UDP and TCP."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, socket.socket() as streams:
-            datagrams.bind(("127.0.0.1", 0))
-            port = int(datagrams.getsockname()[1])
-            with contextlib.suppress(OSError):
-                streams.bind(("127.0.0.1", port))
-                return port
+    """A port that is free for both UDP and TCP. Raises OSError where there is none."""
+    udp, tcp = (socket.AF_INET, socket.SOCK_DGRAM), (socket.AF_INET, socket.SOCK_STREAM)
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with contextlib.suppress(OSError), socket.socket(*udp) as datagrams, socket.socket(*tcp) as streams:
+            datagrams.bind(("127.0.0.1", port))
+            streams.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free: close other programs")
 
 
 def _play(show: dict[str, Any], folder: Path, environment: Mapping[str, str], pipe: Any) -> None:

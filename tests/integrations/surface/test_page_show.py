@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,10 @@ def open_page(browser: Any, wait_for: Callable[..., None]) -> Iterator[Opener]:
 
         def start(show: Show, size: str = "desk") -> Any:
             def served() -> bool:
-                with contextlib.suppress(OSError), urllib.request.urlopen(show.url, timeout=PATIENCE_S) as answer:
+                with (
+                    contextlib.suppress(OSError, HTTPException),
+                    urllib.request.urlopen(show.url, timeout=PATIENCE_S) as answer,
+                ):
                     return bool(answer.status == 200)
                 return False
 

@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Playing:
             return Image.open(io.BytesIO(answer.read())).convert("RGB")
 
     def shows(self, colour: tuple[int, int, int]) -> bool:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, HTTPException):
             frame = self.frame()
             return max(abs(a - b) for a, b in zip(frame.getpixel((256, 200)), colour, strict=True)) < 12
         return False
@@ -164,7 +165,7 @@ def test_a_killed_surface_costs_no_tick_and_pages_come_back_to_the_true_state(pl
 
 
 def _answers(url: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=30):
+    with contextlib.suppress(OSError, HTTPException), urllib.request.urlopen(url, timeout=30):
         return True
     return False
 
