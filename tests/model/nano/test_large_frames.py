@@ -108,7 +108,7 @@ def test_a_broken_file_of_the_large_size_is_named_at_the_start_or_leaves_the_sma
     world = Nano.load(path, device="cpu", runtime="auto", size="auto")
     assert world.step(controls(world)).shape == (1, 288, 512, 3)
     for thread in [thread for thread in threading.enumerate() if thread.name == "runtimes"]:
-        thread.join(20)
+        thread.join(120)
     assert world.step(controls(world)).shape == (1, 288, 512, 3)
     assert "frames stay at the small size" in caplog.text
 
@@ -123,7 +123,7 @@ def test_the_large_size_is_taken_where_there_is_time_for_it(cost, width, monkeyp
     for _ in range(3):
         frame = world.step(controls(world))
     for thread in [thread for thread in threading.enumerate() if thread.name == "runtimes"]:
-        thread.join(20)
+        thread.join(120)
     frame = world.step(controls(world))
     assert frame.shape[2] == width
 

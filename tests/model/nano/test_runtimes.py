@@ -276,7 +276,7 @@ def test_a_trial_ends_with_its_show(cache, wait_for):
     )
     show = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     trial = psutil.Process(int(show.stdout.readline()))
-    wait_for(lambda: trial.num_threads() > 1, 60)  # it works, and watches its parent
+    wait_for(lambda: trial.num_threads() > 1)  # it works, and watches its parent
     show.kill()
     show.wait()
     wait_for(lambda: not trial.is_running() or trial.status() == psutil.STATUS_ZOMBIE)

@@ -345,11 +345,11 @@ def test_the_world_process_shows_every_frame_in_order_at_an_even_pace(world, mon
     thread = threading.Thread(target=world_process._play, args=(player, ring, status, {}, stop), daemon=True)
     thread.start()
     try:
-        wait_for(lambda: len(shown) >= 70, 40)
+        wait_for(lambda: len(shown) >= 70)
         said = read_status(status)
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(120)
         for cell in (box, status, ring):
             cell.unlink()
     assert np.array_equal(np.stack([pixels for pixels, _ in shown[:70]]), torch.cat(made)[:70].numpy())

@@ -32,7 +32,7 @@ def test_ways_are_measured_from_the_control_to_the_pixel(tmp_path: Path, discove
     def some(case: MeasuredOutput) -> bool:
         return case.name in ("NDI", "MPEG-TS, TCP", "Syphon", "Spout")
 
-    result = outputs.run(path, seconds=2.0, size="320x180", only=some)
+    result = outputs.run(path, seconds=4.0, size="320x180", only=some)
     assert json.loads(path.read_text()) == result
     ndi, tcp, *elsewhere = result["ways"]
     assert (ndi["way"], tcp["way"]) == ("NDI", "MPEG-TS, TCP")
