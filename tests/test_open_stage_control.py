@@ -126,7 +126,7 @@ def test_every_widget_reaches_the_node(rig, wait_for):
 
 def test_widgets_follow_the_node(rig, wait_for):
     rig.panel.move(id="energy", value=0.0)
-    wait_for(lambda: rig.desk.read("energy") == 0, what="feedback goes to who sent last")
+    wait_for(lambda: rig.desk.read("energy") == 0 and rig.osc.status()["feedback_to"], what="who sent last to be told")
     rig.show()
     played = {
         "cam/yaw": -0.25, "pad/3": 0.75, "bank": 2, "act": "dance", "prompt": "ein grünes Meer", "freeze": True
