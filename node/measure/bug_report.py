@@ -14,6 +14,9 @@ from ..ipc import log_file
 LOG_BYTES_MAX = 4 << 20  # of the end of the log
 REMOVED = "(removed)"
 _FIELD = re.compile(r"(?im)^(\s*(?:-\s*)?[\"']?(?:key|token|password|passphrase|streamid|secret)[\"']?\s*:\s*)\S.*$")
+_IN_BRACES = re.compile(  # {kind: whip, url: ..., token: ...}
+    r"(?i)([{,]\s*[\"']?(?:token|password|passphrase|streamid|secret)[\"']?\s*:\s*)(?:\"[^\"]*\"|'[^']*'|[^,}\s]+)"
+)
 _QUERY = re.compile(r"(?i)((?:key|token|password|passphrase|streamid|secret)=)[^&\s\"']+")
 _LOGIN = re.compile(r"(\w+://)[^/\s@\"']+@")
 _RTMP = re.compile(r"(rtmps?://[^/\s\"']+/[^/\s\"']+/)[^\s\"']+")  # the last part is the stream's key
@@ -23,7 +26,7 @@ _KEYING_MODES = re.compile(r"(?i):\s*[\"']?(luma|green|figure)[\"']?\s*$")  # `k
 def without_secrets(text: str) -> str:
     """Text of a log or show file whose keys, passphrases, stream keys and logins are replaced."""
     text = _FIELD.sub(lambda m: m[0] if _KEYING_MODES.search(m[0]) else m[1] + REMOVED, text)
-    for pattern, ending in ((_QUERY, ""), (_LOGIN, "@"), (_RTMP, "")):
+    for pattern, ending in ((_IN_BRACES, ""), (_QUERY, ""), (_LOGIN, "@"), (_RTMP, "")):
         text = pattern.sub(lambda m, ending=ending: m[1] + REMOVED + ending, text)  # type: ignore[misc]
     return text
 

@@ -13,6 +13,7 @@ outputs:
 - {kind: ndi, key: luma}
 - kind: stream
   url: rtmp://live.example.org/app/stream-key-1234
+- {kind: whip, url: "https://sfu.example.org/whip/stage", token: "bearer, 5678", sound: false}
 - stream:srt://me:secret@host:9710?passphrase=stageleft&latency=200
 """
 
@@ -33,9 +34,17 @@ def test_the_archive_holds_log_findings_and_show_and_no_secret(tmp_path, monkeyp
     assert set(texts) == {"doctor.json", "show.yaml", newest.name}
     assert json.loads(texts["doctor.json"]) == [{"name": "torch", "state": "ok"}]
     everything = "".join(texts.values())
-    for secret in ("home.key", "stream-key-1234", "me:secret", "stageleft"):
+    for secret in ("home.key", "stream-key-1234", "me:secret", "stageleft", "5678"):
         assert secret not in everything
-    for kept in ("a stormy sea", "key: luma", "rtmp://live.example.org/app/", "host:9710", "latency=200", "Traceback"):
+    for kept in (
+        "a stormy sea",
+        "key: luma",
+        "rtmp://live.example.org/app/",
+        "host:9710",
+        "sound: false",
+        "latency=200",
+        "Traceback",
+    ):
         assert kept in everything
 
 
