@@ -45,7 +45,7 @@ def motion_of(motion: Tensor, rows: int, columns: int, width: int, height: int) 
     top, left, cut_rows, cut_columns = window(h, w, width, height)
     cut = motion[top : top + cut_rows, left : left + cut_columns].permute(2, 0, 1)[None]
     there = (cut == cut).all(1, keepdim=True)  # NaN alone differs from itself
-    parts = torch.cat([torch.where(there, cut, 0.0), there.to(cut.dtype)], 1)
+    parts = torch.cat([torch.where(there, cut, torch.zeros_like(cut)), there.to(cut.dtype)], 1)
     parts = F.interpolate(parts, (rows, columns), mode="bilinear", antialias=True)
     share = parts[:, 2:]
     moved = parts[:, :2] / share.clamp(min=1e-6)
