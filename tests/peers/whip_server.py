@@ -122,7 +122,7 @@ class Room:
         self._answers[name] = asyncio.get_running_loop().create_future()
         session = {"session_id": self._session} if self._session else {}
         await self._socket.send_json({**message, **session, "transaction": name})
-        return dict(await asyncio.wait_for(self._answers[name], 20))
+        return dict(await asyncio.wait_for(self._answers[name], 60))
 
     async def _listen(self) -> None:
         async for message in self._socket:

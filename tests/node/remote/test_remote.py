@@ -282,6 +282,13 @@ def test_a_second_machine_takes_over_from_where_the_first_was(key):
         assert rig.status()["link"]["other_state"] == "connecting"
         wait_for(lambda: rig.bar() > 200, what="the bar to move")
         rig.post("speed", 0.0)
+
+        def stands():
+            bar, newest = rig.bar(), rig.ring.newest
+            wait_for(lambda: rig.ring.newest > newest + 5, what="more frames")
+            return rig.bar() == bar
+
+        wait_for(stands, what="the bar to stand still")
         bar = rig.bar()
 
         # The second machine comes later: its own world is at the beginning.
@@ -303,11 +310,17 @@ def test_a_second_machine_takes_over_from_where_the_first_was(key):
         wait_for(taken_over, what="the second machine to play")
         assert min(places) >= bar - 2, "from where the first one was"
         assert max(places) <= bar + 64
-        status = rig.status()
-        assert status["state"] == "running"
-        assert (status["link"]["takeovers"], status["link"]["other"]) == (1, first)
-        assert status["link"]["other_state"] == "link lost"
-        assert "not ready to take over" in status["message"]
+
+        def told():
+            status = rig.status()
+            link = status["link"]
+            return (
+                (status["state"], link["takeovers"], link["other"]) == ("running", 1, first)
+                and link["other_state"] == "link lost"
+                and "not ready to take over" in status["message"]
+            )
+
+        wait_for(told, what="the takeover to be told")
         arrived_at = rig.post("prompt", "#10b020")
         wait_for(lambda: rig.shows((0x10, 0xB0, 0x20)), what="a prompt that changes")
         assert rig.picture()[1].newest_control_at == arrived_at

@@ -123,7 +123,8 @@ def test_a_world_at_a_server_is_played_cut_off_and_begun_anew() -> None:
         rig.post("freeze", False)
         rig.post("panic", True)
         wait_for(lambda: len(server.inits) == 2, "a new session")
-        wait_for(lambda: json.loads(rig.mailbox.consumed.read()[1])["panic"] == 1, "the trigger to be counted")
+        counted = lambda: json.loads(rig.mailbox.consumed.read()[1] or b"{}").get("panic")  # noqa: E731
+        wait_for(lambda: counted() == 1, "the trigger to be counted")
         assert server.inits[1]["prompt"] == "#c81e5a"
 
         wait_for(lambda: rig.status().get("state") == "running", "it to play again")
@@ -144,7 +145,7 @@ def test_a_server_that_comes_later_is_found_and_a_lost_picture_goes_on(tmp_path:
         wait_for(lambda: "sglang serve" in rig.status().get("message", ""), "nobody there")
         assert rig.status()["state"] == "connecting"
         with SglangServer(needs_image=True, port=port) as server:
-            wait_for(lambda: "image" in rig.status()["message"], "the refusal of a start without an image")
+            wait_for(lambda: "image" in rig.status().get("message", ""), "the refusal of a start without an image")
             rig.post("prompt", "a road [red.png]")
             wait_for(lambda: rig.shows((220, 40, 20)), "the image")
             assert server.inits[0]["model"] == "lingbot"
@@ -169,7 +170,7 @@ def test_other_forms_of_frames_and_models_without_a_camera(form: dict[str, Any])
         if form.get("camera", True):
             wait_for(lambda: any(event["kind"] == "camera_actions" for event in server.events), "the camera")
         else:
-            wait_for(lambda: "no camera" in rig.status()["message"], "it to be told")
+            wait_for(lambda: "no camera" in rig.status().get("message", ""), "it to be told")
         rig.post("prompt", "#c81e5a")
         wait_for(lambda: rig.shows((200, 30, 90)), "a prompt that changes")
         assert rig.status()["link"]["malformed"] == 0
@@ -254,8 +255,8 @@ def test_a_show_is_played_by_the_command(tmp_path: Path) -> None:
             "org/a-world",
         ]
         command += ["--prompt", "#204060", "--headless", "--out", "none", "--no-osc", "--no-midi", "--no-surface"]
-        command += ["--seconds", "5", "--report", str(report)]
-        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
+        command += ["--seconds", "12", "--report", str(report)]
+        subprocess.run(command, check=True, capture_output=True, timeout=3 * PATIENCE_S)
         assert server.inits[0]["model"] == "org/a-world"
     world = json.loads(report.read_text())["world"]
     assert (world["state"], world["link"]["up"], world["link"]["address"]) == ("running", True, server.address)
