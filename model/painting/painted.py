@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from ..spec import Array, Controls, Frames, Geometry, Prompt, Tokens, World, WorldSpec, WorldState, on_host
 from .carried import carried, composed
+from .crop import window
 from .estimated_motion import MotionEstimator
 from .tokens import joined, parted
 
@@ -62,26 +63,17 @@ class Painting:
             self.since = composed(self.since, motion)
 
 
-def middle(width: int, height: int, to: float) -> tuple[slice, slice]:
-    """Rows and columns of the largest middle part of a picture whose width over height is `to`."""
-    wide, high = min(width, round(height * to)), min(height, round(width / to))
-    top, left = (height - high) // 2, (width - wide) // 2
-    return slice(top, top + high), slice(left, left + wide)
+def cropped(geometry: Geometry, width: int, height: int) -> Geometry:
+    """The geometry of a picture's middle, which has the shape width:height."""
 
+    def cut(a: Array) -> tuple[Array, Array]:
+        h, w = a.shape[:2]
+        top, left, rows, columns = window(h, w, width, height)
+        scale = np.array([w / columns, h / rows], np.float32)
+        return np.ascontiguousarray(a[top : top + rows, left : left + columns]), scale
 
-def cropped(geometry: Geometry, to: float, aspect: float) -> Geometry:
-    """The geometry of the middle part of a picture of that aspect."""
-    motion, depth = geometry.motion, geometry.depth
-    part = middle(round(1000 * aspect), 1000, to)
-    wide, high = (part[1].stop - part[1].start) / round(1000 * aspect), (part[0].stop - part[0].start) / 1000
-
-    def cut(a: Array) -> Array:
-        rows, columns = a.shape[:2]
-        top, left = round(rows * (1 - high) / 2), round(columns * (1 - wide) / 2)
-        return np.ascontiguousarray(a[top : rows - top, left : columns - left])
-
-    scale = np.array([1 / wide, 1 / high], np.float32)
-    return Geometry(cut(motion) * scale, None if depth is None else cut(depth))
+    motion, scale = cut(geometry.motion)
+    return Geometry(motion * scale, None if geometry.depth is None else cut(geometry.depth)[0])
 
 
 class Painted:
@@ -198,15 +190,16 @@ class Painted:
             self._estimator.forget()
         spec = self.painter.spec
         if found is not None:
-            found = cropped(found, spec.width / spec.height, frames.shape[2] / frames.shape[1])
+            found = cropped(found, spec.width, spec.height)
         self._geometry = found
         self._motion = None if found is None else torch.from_numpy(found.motion)
 
     def _prepared(self, frames: np.ndarray) -> tuple[Picture, Tensor | None]:
         """The middle of the driver's newest frame in the painter's size, and its matte (1, 1, h, w)."""
         spec = self.painter.spec
-        rows, columns = middle(frames.shape[2], frames.shape[1], spec.width / spec.height)
-        cut = torch.from_numpy(np.ascontiguousarray(frames[-1:, rows, columns])).permute(0, 3, 1, 2).float() / 255
+        top, left, rows, columns = window(frames.shape[1], frames.shape[2], spec.width, spec.height)
+        middle = np.ascontiguousarray(frames[-1:, top : top + rows, left : left + columns])
+        cut = torch.from_numpy(middle).permute(0, 3, 1, 2).float() / 255
         image = F.interpolate(cut, (spec.height, spec.width), mode="bilinear", antialias=True).clamp(0, 1)
         depth = None if self._geometry is None else self._geometry.depth
         return Picture(image[:, :3], depth), image[:, 3:] if image.shape[1] == 4 else None

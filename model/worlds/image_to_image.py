@@ -29,8 +29,8 @@ from torch.nn import functional as F
 
 from ..devices import upload
 from ..painting.carried_noise import CarriedNoise
+from ..painting.crop import cover
 from ..spec import Array, Controls, Prompt, Tokens, WorldSpec, WorldState
-from .crop import cover
 from .latent_statistics import LatentStatistics
 from .warp import carried, motion_of, moved
 

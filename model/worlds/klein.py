@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from ..devices import choose_device, encoder_device, gpu_memory
+from ..painting.crop import cover
 from ..spec import Array, Controls, Prompt, Tokens, WorldSpec
-from .crop import cover
 from .image_to_image import ImageToImage, nearest_shape
 from .token_words import pieces_of
 

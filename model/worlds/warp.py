@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .crop import window
+from ..painting.crop import window
 
 ZOOM, TURN, STRAFE = 0.7, 0.5, 0.25  # e-folds, and shares of the image, a second
 KNOWN = 0.5  # share of the pixels beneath a latent whose motion has to be known

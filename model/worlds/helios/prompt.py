@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...painting.crop import cover
 from ...spec import Array
-from ..crop import cover
 from ..token_words import pieces_of
 from .memory import CHUNK_LATENTS, PAST, StartLatents
 

@@ -11,8 +11,8 @@ import torch
 import turbo_files
 from turbo_files import WIDTH, networks, scheduler
 from worldjockey.model import Controls, Prompt, WeightsMissing, WorldState, load, slerp
+from worldjockey.model.painting.crop import cover
 from worldjockey.model.worlds import turbo
-from worldjockey.model.worlds.crop import cover
 from worldjockey.model.worlds.image_to_image import SIZE_EIGHTHS, nearest_shape, share
 from worldjockey.model.worlds.sources import TURBO
 from worldjockey.model.worlds.turbo import CONTROL, SHAPES, Turbo, arithmetic, timesteps
