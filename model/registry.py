@@ -23,6 +23,8 @@ from .spec import ACTS
 from .stage.vocabulary import ATTRIBUTES
 from .weights_store import Source, commit, home, missing
 from .worlds import sources
+from .worlds.wan.config import CONFIGS, network_bytes
+from .worlds.wan.config import LARGE as LARGE_WAN
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -145,9 +147,10 @@ def _family(
     name: str, network: Source, licence: str, rate: str, rank: int, switch: str = "swap", note: str = MADE_FOR_5S
 ) -> WorldEntry:
     """A member of the causal Wan family. switch: how it was trained to treat its cache at a new prompt."""
+    memory = round(network_bytes(CONFIGS[name], LARGE_WAN[0]) / 1e9, 1)
     return WorldEntry(
         name, _wan, "wan", (network, sources.WAN_TEXT, sources.WAN_DECODER), licence,
-        f"https://huggingface.co/{network.repository}", 24.0, rate, rank, devices=("cuda",), values={"steps": 4},
+        f"https://huggingface.co/{network.repository}", memory, rate, rank, devices=("cuda",), values={"steps": 4},
         options={"switch": (switch, "recache" if switch == "swap" else "swap"), "decoder": ("tiny", "full"),
                  "size": SIZES},
         further={"decoder=full": (sources.WAN_FULL_DECODER,)}, note=note,

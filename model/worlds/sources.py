@@ -48,10 +48,14 @@ HELIOS = Source(
     "b991c0379a018f4de3227d95468237f56066f5bb",
     ("model_index.json", "scheduler/*", "text_encoder/*", "tokenizer/*", "transformer/*", "vae/*"),
 )
-WAN_TEXT = Source(
-    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
-    "0fad780a534b6463e45facd96134c9f345acfa5b",
-    ("text_encoder/*", "tokenizer/*"),
+WAN_TEXT = Source(  # bfloat16, half the size of the same encoder in diffusers' layout
+    "Wan-AI/Wan2.1-T2V-1.3B",
+    "37ec512624d61f7aa208f7ea8140a131f93afc9a",
+    ("models_t5_umt5-xxl-enc-bf16.pth", "google/umt5-xxl/tokenizer.json"),
+    {
+        "models_t5_umt5-xxl-enc-bf16.pth": "7cace0da2b446bbbbc57d031ab6cf163a3d59b366da94e5afe36745b746fd81d",
+        "google/umt5-xxl/tokenizer.json": "6e197b4d3dbd71da14b4eb255f4fa91c9c1f2068b20a2de2472967ca3d22602b",
+    },
 )
 WAN_DECODER = Source(
     "lightx2v/Autoencoders",

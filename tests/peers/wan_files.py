@@ -60,10 +60,8 @@ def full_decoder(width: int = 8) -> dict[str, torch.Tensor]:
     return weights | {f"conv2.{k}": v for k, v in _spread(CausalConv3d(16, 16, 1)).items()}
 
 
-def write_umt5(folder, width: int = 12):
-    """Pieces of words as sentencepiece makes them, and two layers; returns the model."""
-    from transformers import UMT5Config, UMT5EncoderModel
-
+def write_tokenizer(path):
+    """Pieces of words as sentencepiece makes them."""
     vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((p, -float(i)) for i, p in enumerate(PIECES))]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -71,13 +69,32 @@ def write_umt5(folder, width: int = 12):
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
     )
-    (folder / "tokenizer").mkdir(parents=True)
-    tokenizer.save(str(folder / "tokenizer" / "tokenizer.json"))
-    torch.manual_seed(0)
-    config = UMT5Config(vocab_size=len(vocabulary), d_model=width, d_kv=4, d_ff=16, num_layers=2, num_heads=2)
-    model = UMT5EncoderModel(config)
-    model.save_pretrained(folder / "text_encoder")
-    return model.eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(path))
+    return path
+
+
+def umt5(width: int = 12, heads: int = 2, ffn: int = 16, layers: int = 2) -> dict[str, torch.Tensor]:
+    """By the names of Wan's own `models_t5_umt5-xxl-enc-bf16.pth`."""
+    noise = torch.Generator().manual_seed(0)
+
+    def linear(rows, columns):
+        return (torch.randn(rows, columns, generator=noise) * columns**-0.5).bfloat16()
+
+    inner = 4 * heads
+    weights = {
+        "token_embedding.weight": linear(len(PIECES) + 3, width) * 3,
+        "norm.weight": torch.ones(width).bfloat16(),
+    }
+    for i in range(layers):
+        attention = {**dict.fromkeys("qkv", (inner, width)), "o": (width, inner)}
+        weights |= {f"blocks.{i}.attn.{name}.weight": linear(*shape) for name, shape in attention.items()}
+        weights |= {f"blocks.{i}.norm{n}.weight": torch.rand(width, generator=noise).bfloat16() + 0.5 for n in (1, 2)}
+        weights[f"blocks.{i}.pos_embedding.embedding.weight"] = linear(32, heads) * 3
+        weights[f"blocks.{i}.ffn.gate.0.weight"] = linear(ffn, width)
+        weights[f"blocks.{i}.ffn.fc1.weight"] = linear(ffn, width)
+        weights[f"blocks.{i}.ffn.fc2.weight"] = linear(width, ffn)
+    return weights
 
 
 def _put(root, where, tensors):
@@ -99,7 +116,8 @@ def write_family(root, config: WanConfig):
             }})  # fmt: skip
         _put(root, row.tiny, tiny_decoder())
         _put(root, row.full, full_decoder())
-    write_umt5(root / row.text, config.text_dim)
+    _put(root, row.text, umt5(config.text_dim))
+    write_tokenizer(root.joinpath(*row.tokenizer))
 
 
 @contextlib.contextmanager

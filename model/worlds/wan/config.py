@@ -47,6 +47,18 @@ class WanConfig:
         return (self.sink + self.window) // self.frames
 
 
+WORK_BYTES = 3e9  # of a GPU: the decoder, what a pass computes, CUDA and its graphs (an estimate)
+
+
+def network_bytes(config: WanConfig, size: Size) -> float:
+    """Bytes of a GPU that a world needs: weights and cache in bfloat16, and its work."""
+    c, tokens = config, size[0] * size[1] // 4  # of a latent frame
+    layer = 8 * c.dim**2 + 2 * c.dim * c.ffn
+    embeddings = (c.text_dim + c.freq_dim + 8 * c.channels) * c.dim + 8 * c.dim**2
+    cached = 2 * c.layers * ((c.window + c.sink) * tokens + c.text) * c.dim
+    return 2 * (c.layers * layer + embeddings + cached) + WORK_BYTES
+
+
 # Self-Forcing and Causal-Forcing were trained on 21 latent frames. Rolled further they keep the first chunk, as
 # LongLive does: without it they see a past that they never saw in training, flicker and drift (Self-Forcing issue 39).
 CONFIGS = {

@@ -29,8 +29,8 @@ from ...spec import Array, Controls, Prompt, Tokens, WorldSpec, WorldState
 from ...weights_store import Source
 from .. import sources
 from ..stopwatch import Stopwatch
-from ..umt5 import SHARED_GPU_BYTES, UMT5
-from .config import CONFIGS, LARGE, SMALL, Size, WanConfig, ladder, windows
+from ..umt5 import ENCODER_BYTES, UMT5
+from .config import CONFIGS, LARGE, SMALL, Size, WanConfig, ladder, network_bytes, windows
 from .decode import FullDecoder, StreamDecoder, TinyDecoder
 from .kernels import Compiler, uncompile
 from .rollout import Rollout, merge_lora, network_weights, scaled
@@ -54,13 +54,14 @@ def _file(source: Source, index: int = 0) -> tuple[str, str]:
 class Checkpoint:
     """The files of a member of the family, as (repository, path) on the Hugging Face hub.
 
-    text: a repository in diffusers' layout, of which `text_encoder` and `tokenizer` are read. tiny, full: decoders.
+    text, tokenizer: of the text encoder. tiny, full: decoders.
     """
 
     network: tuple[str, str]
     lora: tuple[str, str] | None = None
     switch: Switch = "swap"
-    text: str = sources.WAN_TEXT.repository
+    text: tuple[str, str] = _file(sources.WAN_TEXT)
+    tokenizer: tuple[str, str] = _file(sources.WAN_TEXT, 1)
     tiny: tuple[str, str] = _file(sources.WAN_DECODER)
     full: tuple[str, str] = _file(sources.WAN_FULL_DECODER)
 
@@ -154,8 +155,7 @@ class Wan:
                 raise WeightsMissing(f"{file} is missing: wj weights get {name}")
             return file
 
-        tokenizer = find(row.text, "tokenizer/tokenizer.json")
-        find(row.text, "text_encoder/config.json")
+        words, tokenizer = find(*row.text), find(*row.tokenizer)
         drawer = read_checkpoint(find(*(row.tiny if decoder == "tiny" else row.full)))
         weights = network_weights(read_checkpoint(find(*row.network)))
         if row.lora is not None:
@@ -168,7 +168,8 @@ class Wan:
             each: TinyDecoder(drawer, *each, chosen, compiler=compiler) if decoder == "tiny"
             else FullDecoder(drawer, chosen, compiler=compiler) for each in sizes
         }  # fmt: skip
-        text = UMT5(tokenizer.parents[1], encoder_device(chosen, gpu_memory(chosen), SHARED_GPU_BYTES))
+        needed = network_bytes(rollout.config, sizes[0]) + ENCODER_BYTES
+        text = UMT5(read_checkpoint(words), tokenizer, encoder_device(chosen, gpu_memory(chosen), needed))
         world = cls(name, rollout, decoders, text, switch or row.switch)
         if compiler:
             world.warm()
