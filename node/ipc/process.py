@@ -11,6 +11,7 @@ import sys
 from typing import Any, NoReturn
 
 import psutil
+from platformdirs import user_cache_path
 
 from .cell import Cell
 from .status import packed_status
@@ -31,6 +32,12 @@ def init_child() -> None:
 def stay_offline() -> None:
     """Forbid downloads by a world's libraries while a show plays. Call it before any of them is imported."""
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+def keep_compiled() -> None:
+    """Let torch keep what it compiles for a GPU in the user's cache folder, where it outlives a restart of the machine:
+    it takes minutes, and torch's own place is the system's temporary folder. Call it before torch compiles anything."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("worldjockey", False) / "torch-compile"))
 
 
 def exit_now(code: int = 0) -> NoReturn:

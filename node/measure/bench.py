@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..ipc.process import SPAWN, init_child, limit_threads, parent_died, stay_offline
+from ..ipc.process import SPAWN, init_child, keep_compiled, limit_threads, parent_died, stay_offline
 from ..ipc.status import error_text
 from ..timing.percentiles import percentiles
 from . import json_file
@@ -59,6 +59,7 @@ def _world(pipe: Any, model: str, device: str, steps: tuple[int, ...], seconds: 
     """Main function of a process that runs the world alone. Sends a row for each number of steps."""
     init_child()
     stay_offline()
+    keep_compiled()
     threads = limit_threads(None)
     began = time.monotonic()
     try:

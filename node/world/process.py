@@ -25,6 +25,7 @@ from ..ipc.process import (
     CLOSED,
     exit_now,
     init_child,
+    keep_compiled,
     limit_threads,
     lower_priority,
     parent_died,
@@ -297,6 +298,7 @@ def run(options: WorldOptions, mailbox: Mailbox, ring: FrameRing, status: Cell, 
     """Main function of the process. Ends when `stop` is set or the parent died; an error is published in the status."""
     init_child()
     stay_offline()
+    keep_compiled()
     threads = limit_threads(options.threads)
     fields: dict[str, Any] = {"state": "loading", "model": options.model, "threads": threads}
     publish_status(status, fields)

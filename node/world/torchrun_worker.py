@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from ..ipc.cell import Cell
-from ..ipc.process import CLOSED, exit_now, init_child, limit_threads, publish_status, stay_offline
+from ..ipc.process import CLOSED, exit_now, init_child, keep_compiled, limit_threads, publish_status, stay_offline
 from ..ipc.supervisor import Supervisor
 
 WATCH_INTERVAL_S = 0.1
@@ -19,6 +19,7 @@ def run(status: Cell, stop: Any) -> None:
     """Main function of the process: follow one leader until it closes; exit code 3 when the show is over."""
     init_child()
     stay_offline()
+    keep_compiled()
     limit_threads(None)
     publish_status(status, {"state": "waiting"})
     import torch

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from platformdirs import user_cache_path
 from typer.testing import CliRunner
 from worldjockey.model import WeightsMissing, load, registry, weights_store
 from worldjockey.model.registry import WorldEntry
@@ -266,3 +267,19 @@ def test_a_file_of_another_kind_is_fetched_only_where_a_source_names_it():
     assert not weights_store._wanted(globbed, "net/model.bin")
     assert weights_store._wanted(named, "net/model.bin")
     assert not weights_store._wanted(named, "net/other.bin")
+
+
+def test_what_is_compiled_stays_in_the_users_cache_and_a_folder_of_the_users_own_is_kept(tmp_path):
+    code = """
+from worldjockey.node.ipc import process
+process.keep_compiled()
+from torch._inductor.runtime.cache_dir_utils import cache_dir
+print(cache_dir())
+"""
+    plain = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_CACHE_DIR"} | {"XDG_CACHE_HOME": str(tmp_path)}
+    for env, folder in ((plain, None), ({**plain, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "own")}, tmp_path / "own")):
+        run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+        expected = folder or user_cache_path("worldjockey", False) / "torch-compile"
+        if folder is None and sys.platform.startswith("linux"):
+            expected = tmp_path / "worldjockey" / "torch-compile"
+        assert run.stdout.strip() == str(expected), run.stderr

@@ -66,7 +66,7 @@ def test_a_world_that_thinks_in_chunks_is_measured_by_whole_ones(monkeypatch: py
     chunky = Chunky()
     rows: list[dict[str, Any]] = []
     monkeypatch.setattr("worldjockey.model.load", lambda name, device: chunky)
-    for harmless in ("init_child", "stay_offline"):
+    for harmless in ("init_child", "stay_offline", "keep_compiled"):
         monkeypatch.setattr(bench, harmless, lambda: None)
     monkeypatch.setattr(bench, "limit_threads", lambda wanted: 1)
     bench._world(SimpleNamespace(send=rows.append), "testcard", "cpu", (1, 2), 0.12)
