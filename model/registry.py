@@ -59,13 +59,13 @@ class WorldEntry:
     them, "" for none. weights: the files that `wj weights get` fetches. terms: the licence's address. memory: GB on the
     device. rate: frames a second as published, with the source. rank: position in lists. devices: the kinds it supports
     ("cuda", "mps", "cpu"); a world without any is never chosen automatically, and among the others the highest rank is
-    tried first. note: what a performer should know before choosing it. values: parameters for which it was trained; a
-    show's own values override them. options: choices by name, the default first. further: weights that one choice
-    ("decoder=full") needs. offline: the choices that are best where no frame has to be in time. attributes: what its
-    prompts can say, by attribute, and its acts. embedded: the weight files that come with the package. torch: whether
-    it computes with torch, whose import takes seconds. paints: whether it can paint over another world, or over the
-    live picture: with the option over=<that world> or over=live.
-    sounds: the choices with which it makes sound ("sound=beep"); "" for one that always does.
+    tried first. note: what a performer should know before choosing it. family: worlds of one network are as fast as one
+    another. values: parameters for which it was trained; a show's own values override them. options: choices by name,
+    the default first. further: weights that one choice ("decoder=full") needs. offline: the choices that are best where
+    no frame has to be in time. attributes: what its prompts can say, by attribute, and its acts. embedded: the weight
+    files that come with the package. torch: whether it computes with torch, whose import takes seconds. paints: whether
+    it can paint over another world, or over the live picture: with the option over=<that world> or over=live. sounds:
+    the choices with which it makes sound ("sound=beep"); "" for one that always does.
     """
 
     name: str
@@ -78,6 +78,7 @@ class WorldEntry:
     rate: str = ""
     rank: int = 100
     note: str = ""
+    family: str = ""
     package: str = "worldjockey"
     devices: tuple[str, ...] = ()
     values: Mapping[str, float | str] = field(default_factory=dict)
@@ -153,7 +154,7 @@ def _family(
         f"https://huggingface.co/{network.repository}", memory, rate, rank, devices=("cuda",), values={"steps": 4},
         options={"switch": (switch, "recache" if switch == "swap" else "swap"), "decoder": ("tiny", "full"),
                  "size": SIZES},
-        further={"decoder=full": (sources.WAN_FULL_DECODER,)}, note=note,
+        further={"decoder=full": (sources.WAN_FULL_DECODER,)}, note=note, family="wan-1.3b",
     )  # fmt: skip
 
 

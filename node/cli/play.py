@@ -168,7 +168,9 @@ def play(
         raise CommandError("--model auto tries the worlds of this machine, not of another: name a world instead")
     if loaded.model == "auto":
         print_dim = partial(typer.secho, dim=True, err=True)
-        loaded.model = call("worldjockey.node.measure.model_choice", "choose", device, float(loaded.fps), print_dim)
+        loaded.model = call(
+            "worldjockey.node.measure.model_choice", "choose_here", device, float(loaded.fps), print_dim
+        )
     if runtime is not None:
         loaded.model = call("worldjockey.model.registry", "with_option", loaded.model, "runtime", runtime)
         check_world(loaded)

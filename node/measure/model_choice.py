@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from worldjockey.model.registry import BUILTIN_WORLDS, WorldEntry, auto_device, preset_values
+from worldjockey.model.registry import (
+    BUILTIN_WORLDS,
+    WorldEntry,
+    auto_device,
+    lightest,
+    preset_values,
+    weights_digest,
+)
 from worldjockey.model.weights_store import home, missing
 
 from ..ipc.process import SPAWN, exit_now, init_child
 from ..ipc.status import error_text
 from ..world.adaptive_quality import enough
+from .trial_memory import Trial, TrialMemory, path_here, versions
 
 TRIAL_S = 5.0
 FALLBACK_WORLD = "nano"  # plays on every machine, if not always fast enough
@@ -25,23 +34,6 @@ class Machine:
     device: str
     memory: float = 0.0
     name: str = ""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """How fast a world ran. fps: frames a second with the number of steps it was trained for. wanted: the fewest
-    needed.
-
-    error: why it could not be run, with the fix.
-    """
-
-    fps: float = 0.0
-    wanted: float = 0.0
-    error: str = ""
-
-    @property
-    def is_fast_enough(self) -> bool:
-        return not self.error and self.fps >= self.wanted
 
 
 def _send_machine(pipe: Any, device: str) -> None:
@@ -115,21 +107,55 @@ def candidates(worlds: Iterable[WorldEntry] = BUILTIN_WORLDS) -> list[WorldEntry
 
 def choose(device: str = "auto", show_fps: float = DEFAULT_FPS, report: Callable[[str], None] = lambda line: None,
            worlds: Iterable[WorldEntry] = BUILTIN_WORLDS, get_machine: Callable[[str], Machine] = machine,
-           run_trial: Callable[[str, str, float, float], Trial] = try_world) -> str:  # fmt: skip
-    """The best world that is fast enough on this machine; FALLBACK_WORLD if none is. report: called with each
-    result."""
-    here = get_machine(device)
+           run_trial: Callable[[str, str, float, float], Trial] = try_world,
+           memory: Path | None = None) -> str:  # fmt: skip
+    """The best world that is fast enough on this machine, in its smaller size if need be; FALLBACK_WORLD if none is.
+
+    Of a family of equal networks one is tried. report: called with each result. memory: a file of earlier trials, which
+    are not repeated.
+    """
+    here, remembered = get_machine(device), TrialMemory(memory)
+    too_slow: dict[str, str] = {}  # by family, the world that was tried
     for entry in candidates(worlds):
         if entry.name == FALLBACK_WORLD or unfit(entry, here):
             continue
         if fix := missing_weights(entry):
             report(f"not {entry.name}: its weights are not installed ({fix})")
             continue
-        report(f"trying {entry.name} …")
-        trial = run_trial(entry.name, device, TRIAL_S, show_fps)
-        if trial.is_fast_enough:
-            report(f"playing {entry.name}: {trial.fps:g} frames a second")
-            return entry.name
-        report(f"not {entry.name}: {trial.error or f'{trial.fps:g} frames a second of {trial.wanted:g}'}")
+        if twin := too_slow.get(entry.family):
+            report(f"not {entry.name}: it is as fast as {twin}")
+            continue
+        for model in dict.fromkeys((entry.name, lightest(entry.name))):
+            key = _key(model, device, here, show_fps)
+            trial = remembered.recall(key)
+            if trial is None:
+                report(f"trying {model} …")
+                trial = run_trial(model, device, TRIAL_S, show_fps)
+                remembered.remember(key, trial)
+            when = f", as measured on {trial.measured} (to measure again, delete {memory})" if trial.measured else ""
+            if trial.is_fast_enough:
+                report(f"playing {model}: {trial.fps:g} frames a second{when}")
+                return model
+            report(f"not {model}: {trial.error or f'{trial.fps:g} frames a second of {trial.wanted:g}{when}'}")
+            if trial.error:
+                break
+        else:
+            if entry.family:
+                too_slow[entry.family] = entry.name
     report(f"playing {FALLBACK_WORLD}")
     return FALLBACK_WORLD
+
+
+def choose_here(device: str, show_fps: float, report: Callable[[str], None]) -> str:
+    """`choose`, with the trials that this machine remembers."""
+    return choose(device, show_fps, report, memory=path_here())
+
+
+def _key(model: str, device: str, here: Machine, show_fps: float) -> str:
+    """What a trial depends on."""
+    try:
+        weights = weights_digest(model)[:16]
+    except (ValueError, OSError):  # a world of another package
+        weights = ""
+    about = (model, weights, device, here.device, here.name, f"{here.memory:g} GB", f"{show_fps:g}/s", *versions())
+    return ", ".join(filter(None, about))
