@@ -81,6 +81,20 @@ def commit(source: Source, root: Path) -> str:
     return revision if COMMIT.fullmatch(revision) and any(_wanted(source, path) for path in files) else ""
 
 
+def download_bytes(sources: Sequence[Source], root: Path, endpoint: str | None = None) -> tuple[int, int]:
+    """Bytes of all files as the hub has them, and of those that `get` would still download. Fetches and writes nothing
+    else. Raises OSError as `get` does."""
+    endpoint = endpoint or os.environ.get("HF_ENDPOINT")
+    whole = left = 0
+    for source in sources:
+        for file in _ask(source, _revision(source, root), endpoint)[1]:
+            folder = root / source.repository
+            whole += file.size
+            if _size(folder / file.path) != file.size:
+                left += file.size - max(_size(_part(folder, file)), 0)
+    return whole, left
+
+
 def get(sources: Sequence[Source], root: Path, report: Callable[[str], None] = lambda line: None,
         endpoint: str | None = None) -> None:  # fmt: skip
     """Download missing and damaged files, with a progress bar for each on stderr.

@@ -73,6 +73,9 @@ def get(
         typer.echo(f"{name} needs no weights: wj play --model {name}")
         return
     typer.echo(f"{name}: {entry.licence}{f' ({entry.terms})' if entry.terms else ''}")
+    if given is None:
+        whole, left = weights_store.download_bytes(sources, root)
+        typer.echo(f"{left / 1e9:.1f} GB to download{f' of {whole / 1e9:.1f} GB' if left < whole else ''}, into {root}")
     if not accept and not typer.confirm("do you accept this licence?"):
         typer.echo("nothing was downloaded", err=True)
         raise typer.Exit(1)

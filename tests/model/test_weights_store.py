@@ -20,7 +20,7 @@ from platformdirs import user_cache_path
 from typer.testing import CliRunner
 from worldjockey.model import WeightsMissing, load, registry, weights_store
 from worldjockey.model.registry import WorldEntry
-from worldjockey.model.weights_store import MANIFEST, Source, commit, get, home, missing, take
+from worldjockey.model.weights_store import MANIFEST, Source, commit, download_bytes, get, home, missing, take
 
 COMMIT, LATER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
 TENSORS = np.random.default_rng(0).bytes(300_000)
@@ -208,6 +208,22 @@ def test_takes_a_folder_as_it_comes(tmp_path, layout):
         take([wrong], root, given)
 
 
+def test_says_how_much_will_come_and_what_is_here_already(hub, tmp_path):
+    every = len(TENSORS) + len(CONFIG)
+    assert download_bytes([SOURCE], tmp_path, hub.url) == (every, every)
+    assert not list(tmp_path.iterdir())
+    hub.box.update(cuts=[100_000] * 9, stays_down=True)
+    with pytest.raises(OSError, match="some/world"):
+        get([SOURCE], tmp_path, endpoint=hub.url)
+    hub.box.update(down=False, cuts=[], stays_down=False)
+    (part,) = (tmp_path / "some/world/net").glob("model*.part-*")
+    config = len(CONFIG) * (not (tmp_path / "some/world/net/config.json").exists())
+    left = len(TENSORS) - part.stat().st_size + config
+    assert download_bytes([SOURCE], tmp_path, hub.url) == (every, left)
+    get([SOURCE], tmp_path, endpoint=hub.url)
+    assert download_bytes([SOURCE, LARGE], tmp_path, hub.url) == (every + len(CONFIG), len(CONFIG))
+
+
 def test_the_command_asks_for_the_licence_first(hub, tmp_path, monkeypatch):
     from worldjockey.node.cli.app import app
 
@@ -221,7 +237,9 @@ def test_the_command_asks_for_the_licence_first(hub, tmp_path, monkeypatch):
     refused = CliRunner().invoke(app, ["weights", "get", "borrowed"], input="n\n")
     assert refused.exit_code == 1
     assert "Some License (https://example.org/l)" in refused.output
-    assert hub.box["asked"] == []
+    assert f"0.0 GB to download, into {tmp_path}" in refused.output
+    assert refused.output.index("to download") < refused.output.index("do you accept")
+    assert all(path.startswith("/api/") for path, _ in hub.box["asked"]), "only the sizes were asked for"
     assert not list(tmp_path.iterdir())
     accepted = CliRunner().invoke(app, ["weights", "get", "borrowed", "--accept"])
     assert accepted.exit_code == 0, accepted.output
