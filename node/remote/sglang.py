@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.sync.client import ClientConnection, connect
@@ -47,7 +48,6 @@ from ..show.world_address import SglangAddress, parse_sglang
 from ..world.frame_publisher import FramePublisher, HostFrame
 from ..world.playout import Playout
 from ..world.process import WorldOptions
-from .msgpack import packed, unpacked
 from .protocol import Malformed, Packer, Unpacker
 
 logger = logging.getLogger(__name__)
@@ -226,7 +226,7 @@ class Player:
                 return
             reading = self.mailbox.read()
             self.publish()
-        socket.send(packed(self.init(prompt, reading.values["seed"], resume)))
+        socket.send(msgpack.packb(self.init(prompt, reading.values["seed"], resume)))
         self._prompt, self._sent, self.up = prompt, [(0, prompt.arrived_at)], True
         self._frame_at, self._refusal = None, ""
         while not stop.is_set():
@@ -269,7 +269,7 @@ class Player:
     def _send(self, socket: ClientConnection, kind: str, payload: Any, arrived_at: float) -> None:
         self._event += 1
         self._sent.append((self._event, arrived_at))
-        socket.send(packed({"type": "event", "kind": kind, "payload": payload, "event_id": self._event}))
+        socket.send(msgpack.packb({"type": "event", "kind": kind, "payload": payload, "event_id": self._event}))
 
     def _receive(self, data: str | bytes) -> None:
         try:
@@ -277,7 +277,7 @@ class Player:
                 header, self._header = self._header, None
                 self._take(header, data)
                 return
-            message = unpacked(data) if isinstance(data, bytes) else None
+            message = msgpack.unpackb(data) if isinstance(data, bytes) else None
             if not isinstance(message, dict):
                 raise Malformed("not a map")
             kind = message.get("type")

@@ -1,7 +1,5 @@
 """A server that speaks SGLang-diffusion's live socket as its publisher describes it (node/remote/sglang.py names the
 sources): one session at a time, chunks of frames in the prompt's colour, with a bar that the camera moves.
-
-It packs its messages with pip's own copy of msgpack, so that it shares no code with the client.
 """
 
 from __future__ import annotations
@@ -14,9 +12,9 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgpack
 import numpy as np
 from PIL import Image
-from pip._vendor import msgpack
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 

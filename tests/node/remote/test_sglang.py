@@ -17,13 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from pip._vendor import msgpack
 from worldjockey.node.ipc.frame_ring import FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.ipc.supervisor import Supervisor
 from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.remote import sglang
-from worldjockey.node.remote.msgpack import packed, unpacked
 from worldjockey.node.remote.protocol import Malformed, Unpacker
 from worldjockey.node.show.media import Media
 from worldjockey.node.show.schema import Show
@@ -188,30 +186,8 @@ def test_faders_become_keys() -> None:
     assert sglang.held_keys({}) == []
 
 
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
-    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(), inner, max_size=20),
-    max_leaves=40,
-)
-
-
-@given(VALUES)
-def test_messages_are_those_of_msgpack(value: Any) -> None:
-    assert msgpack.unpackb(packed(value)) == value
-    assert unpacked(msgpack.packb(value)) == value
-
-
-@pytest.mark.parametrize("size", [31, 32, 255, 256, 65535, 65536])
-def test_long_messages_are_those_of_msgpack(size: int) -> None:
-    for value in ("x" * size, b"x" * size, [1] * size, dict.fromkeys(range(size))):
-        assert msgpack.unpackb(packed(value), strict_map_key=False) == value
-        assert unpacked(msgpack.packb(value)) == value
-
-
 @given(st.binary(max_size=200))
 def test_any_message_is_survived(data: bytes) -> None:
-    with contextlib.suppress(ValueError):
-        unpacked(data)
     for kind in ("image/jpeg", "application/x-raw-rgb", "video/mp4"):
         with contextlib.suppress(Malformed):
             sglang.frames_of({"content_type": kind, "payload_lengths": [len(data)], "width": 1, "height": 1}, data,
