@@ -7,7 +7,7 @@ import { learnKey, setMapMode } from './maps.js';
 import { padPress } from './pads.js';
 
 const PANIC_MS = 1200;
-/** What happens when a key is let go. @type {Map<string, () => void>} */
+/** What happens when a key is let go. @type {Map<string, (at?: number) => void>} */
 const down = new Map();
 let warnedAt = -Infinity;
 
@@ -20,14 +20,15 @@ export function nameOfKey(event) {
 
 /** Do what a key or button stands for. Returns what ends it, if anything.
  * @param {string} text as in "cue/go", "cam/yaw -1", "cue/go storm"
- * @returns {(() => void) | undefined} */
-export function act(text) {
+ * @param {number} [at] time stamp of the event
+ * @returns {((at?: number) => void) | undefined} */
+export function act(text, at) {
   const [bare, ...rest] = text.split(' '), arg = rest.join(' '), name = onBus(bare), row = parameter(name);
   if (!row) return;
   const worth = arg === '' || !Number.isFinite(Number(arg)) ? arg : Number(arg);
   if (row.kind === 'trigger') return fire(name, ...(arg === '' ? [] : [worth])), undefined;
   if (row.kind === 'text') return fire(name, arg), undefined;
-  if (/^pad\/\d+$/.test(bare)) return padPress(name);
+  if (/^pad\/\d+$/.test(bare)) return padPress(name, at);
   if (bare.startsWith('cam/')) {
     hold(name, row.default ?? 0);
     set(name, arg === '' ? row.high : worth);
@@ -76,7 +77,7 @@ function keydown(event) {
       say('Press it again for panic');
       return;
     }
-    const up = act(to);
+    const up = act(to, event.timeStamp);
     if (up) down.set(event.code, up);
     return;
   }
@@ -85,7 +86,7 @@ function keydown(event) {
 
 /** @param {KeyboardEvent} event */
 function keyup(event) {
-  down.get(event.code)?.();
+  down.get(event.code)?.(event.timeStamp);
   down.delete(event.code);
 }
 

@@ -24,10 +24,12 @@ export const bankIndex = computed(() => {
 /** The pad whose editor is open, from 1. @type {import('./vendor/signals.js').Signal<number | null>} */
 export const edited = signal(null);
 
-/** Press and release of a pad, by finger or key alike.
- * @param {string} name the pad's whole name */
-export function padPress(name) {
-  const before = Number(value(name).peek()), at = performance.now(), mode = tapMode.peek();
+/** Press and release of a pad, by finger or key alike. How long it was pressed counts from event to event, not from when a busy page took them.
+ * @param {string} name the pad's whole name
+ * @param {number} at time stamp of the event
+ * @returns {(at?: number) => void} its release, with the time stamp of that */
+export function padPress(name, at = performance.now()) {
+  const before = Number(value(name).peek()), mode = tapMode.peek();
   const lasts = mode === 'solo' || (mode === 'toggle' && before > 0); // what is set now stays by itself
   if (lasts) grab(name);
   else hold(name, 0);
@@ -36,8 +38,8 @@ export function padPress(name) {
     if (other !== name && Number(value(other).peek()) > 0) press(other, 0);
   }
   if (before <= 0 || mode !== 'toggle') set(name, 1);
-  return () => {
-    const long = performance.now() - at > HOLD_MS;
+  return (ended = performance.now()) => {
+    const long = ended - at > HOLD_MS;
     if (mode === 'hold' || (mode === 'toggle' && (before > 0 ? !long : long))) set(name, 0);
     unhold(name);
   };
@@ -77,9 +79,9 @@ function PadCell({ n }) {
     const bar = box.bottom - event.clientY < Math.min(BAR_PX, box.height * 0.3), waits = tapMode.value !== 'hold';
     const held = finger.current = {
       id: event.pointerId, x: event.clientX, y: event.clientY, box, bar, from: waits ? weight : 1, dragging: false, timer: 0,
-      up: /** @type {null | (() => void)} */ (waits ? null : padPress(name)),
+      at: event.timeStamp, up: /** @type {null | ((at: number) => void)} */ (waits ? null : padPress(name, event.timeStamp)),
     };
-    if (waits) held.timer = window.setTimeout(() => held.up = padPress(name), PRESS_MS);
+    if (waits) held.timer = window.setTimeout(() => held.up = padPress(name, held.at), PRESS_MS);
   }
   /** @param {PointerEvent} event */
   function move(event) {
@@ -100,7 +102,7 @@ function PadCell({ n }) {
     if (held?.id !== event.pointerId) return;
     finger.current = null;
     clearTimeout(held.timer);
-    if (!held.dragging) (held.up ?? (event.type === 'pointercancel' ? () => {} : padPress(name)))();
+    if (!held.dragging) (held.up ?? (event.type === 'pointercancel' ? () => {} : padPress(name, held.at)))(event.timeStamp);
     else {
       if (tapMode.value === 'hold') set(name, 0);
       unhold(name);

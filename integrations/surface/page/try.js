@@ -41,13 +41,13 @@ function StillButton({ attribute, item }) {
     if (event.button || finger.current || !operator.value) return;
     /** @type {Element} */ (event.currentTarget).setPointerCapture(event.pointerId);
     const all = controls(attribute, item);
-    finger.current = { at: performance.now(), before: all.map(([name]) => [name, value(name).peek()]) };
+    finger.current = { at: event.timeStamp, before: all.map(([name]) => [name, value(name).peek()]) };
     play(all, Math.min(seconds(), 0.5));
   };
-  const up = () => {
+  const up = (/** @type {PointerEvent} */ event) => {
     const held = finger.current;
     finger.current = null;
-    if (held && performance.now() - held.at > HOLD_MS) play(held.before.filter(([, worth]) => worth !== null), 0.5);
+    if (held && event.timeStamp - held.at > HOLD_MS) play(held.before.filter(([, worth]) => worth !== null), 0.5);
   };
   return html`<button class=${cls('still', !item.url && 'empty')} aria-label=${`${attribute}: ${item.value}`} title="click: take it; hold: show it while you press"
     onPointerDown=${down} onPointerUp=${up} onPointerCancel=${up}
