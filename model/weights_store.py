@@ -42,6 +42,7 @@ class Source:
     revision: str
     files: tuple[str, ...]
     sha256: Mapping[str, str] = field(default_factory=dict)
+    gigabytes: float = 0.0  # in all, as published; 0 where not known
 
 
 @dataclass(frozen=True)

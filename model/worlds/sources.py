@@ -15,6 +15,7 @@ TURBO = Source(
         "tokenizer/merges.txt", "tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json",
         "tokenizer/vocab.json", "unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors",
     ),
+    gigabytes=2.4,
 )  # fmt: skip
 TAESD = Source(
     "madebyollin/taesd",
@@ -29,7 +30,7 @@ TURBO_DEPTH = Source(  # for Stable Diffusion 2.1, of which SD-Turbo was distill
     "938454a38a0e4e321c09326facaa8074ec94d9e0",
     ("config.json", "diffusion_pytorch_model.bin"),
 )
-KLEIN = Source(  # 16.0 GB
+KLEIN = Source(
     "black-forest-labs/FLUX.2-klein-4B",
     "e7b7dc27f91deacad38e78976d1f2b499d76a294",
     ("model_index.json", "scheduler/*", "text_encoder/*", "tokenizer/*", "transformer/*", "vae/*"),
@@ -42,11 +43,13 @@ KLEIN = Source(  # 16.0 GB
             "9f29f9edcfdae452a653ffb51a534ca4decd389952c225724ff3b94042612a6e",
         "vae/diffusion_pytorch_model.safetensors": "ca70d2202afe6415bdbcb8793ba8cd99fd159cfe6192381504d6c4d3036e0f04",
     },
+    gigabytes=16.0,
 )  # fmt: skip
 HELIOS = Source(
     "BestWishYsh/Helios-Distilled",
     "b991c0379a018f4de3227d95468237f56066f5bb",
     ("model_index.json", "scheduler/*", "text_encoder/*", "tokenizer/*", "transformer/*", "vae/*"),
+    gigabytes=80.5,
 )
 WAN_TEXT = Source(  # bfloat16, half the size of the same encoder in diffusers' layout
     "Wan-AI/Wan2.1-T2V-1.3B",
@@ -56,6 +59,7 @@ WAN_TEXT = Source(  # bfloat16, half the size of the same encoder in diffusers' 
         "models_t5_umt5-xxl-enc-bf16.pth": "7cace0da2b446bbbbc57d031ab6cf163a3d59b366da94e5afe36745b746fd81d",
         "google/umt5-xxl/tokenizer.json": "6e197b4d3dbd71da14b4eb255f4fa91c9c1f2068b20a2de2472967ca3d22602b",
     },
+    gigabytes=11.4,
 )
 WAN_DECODER = Source(
     "lightx2v/Autoencoders",
@@ -68,18 +72,21 @@ WAN_FULL_DECODER = Source(
     "37ec512624d61f7aa208f7ea8140a131f93afc9a",
     ("Wan2.1_VAE.pth",),
     {"Wan2.1_VAE.pth": "38071ab59bd94681c686fa51d75a1968f64e470262043be31f7a094e442fd981"},
+    gigabytes=0.5,
 )
 SELF_FORCING = Source(
     "gdhe17/Self-Forcing",
     "2f8b779212da279d212c22a509b66ad6552f350e",
     ("checkpoints/self_forcing_dmd.pt",),
     {"checkpoints/self_forcing_dmd.pt": "a0413986d9734e02c09504e1520f5697ba6df731bb2f0f35577485e9cc8f56a3"},
+    gigabytes=5.7,
 )
 CAUSAL_FORCING = Source(
     "zhuhz22/Causal-Forcing",
     "2f8eb8bb6eeb1238da9d13e5420d342a74d634a6",
     ("chunkwise/causal_forcing.pt",),
     {"chunkwise/causal_forcing.pt": "cf75ee5cc6f4e2e336c59c973f5544655d8f0aa481761efe6de1b9cb2eb0cd9d"},
+    gigabytes=5.7,
 )
 LONGLIVE = Source(
     "Efficient-Large-Model/LongLive-1.3B",
@@ -89,4 +96,5 @@ LONGLIVE = Source(
         "models/longlive_base.pt": "10a2aa8fcf89c77d9033f4c117405412a690e289625766619d293f0c5a208ee7",
         "models/lora.pt": "c4e43b87d62d4b0614b496773639f1ab170a7ee486dc23407901e9d3a5ebc07a",
     },
+    gigabytes=8.5,
 )

@@ -260,13 +260,17 @@ def worlds() -> str:
             f"`{entry.name}`",
             f"`[{entry.extra}]`" if entry.extra else "",
             f"[{entry.licence}]({entry.terms})" if entry.terms else entry.licence,
+            f"{size:.0f} GB" if (size := sum(source.gigabytes for source in entry.weights)) else "",
             f"{entry.memory:g} GB" if entry.memory else "",
             entry.rate,
+            "" if entry.weights else "CPU",
         ]
         for entry in known().values()
         if entry.package == "worldjockey"
     ]
-    return table(("world", "extra", "licence", "memory", "frames a second, as published"), rows)
+    return table(
+        ("world", "extra", "licence", "download", "memory", "frames a second, as published", "seen playing on"), rows
+    )
 
 
 def keys() -> str:
