@@ -23,6 +23,7 @@ from .spec import ACTS
 from .stage.vocabulary import ATTRIBUTES
 from .weights_store import Source, commit, home, missing
 from .worlds import sources
+from .worlds.ltx.sizes import SIZES as LTX_SIZES
 from .worlds.wan.config import CONFIGS, network_bytes
 from .worlds.wan.config import LARGE as LARGE_WAN
 
@@ -134,6 +135,13 @@ def _helios(opening: Opening) -> World:
     return Helios.load(opening.root / sources.HELIOS.repository, opening.device)
 
 
+def _ltx(opening: Opening) -> World:
+    from .worlds.ltx.world import LTX2
+
+    size = opening.options.get("size", next(iter(LTX_SIZES)))
+    return LTX2.load(opening.root / sources.LTX.repository, opening.device, size)
+
+
 def _wan(opening: Opening) -> World:
     from .worlds.wan.world import Wan
 
@@ -201,6 +209,16 @@ BUILTIN_WORLDS = (
         "helios", _helios, "helios", (sources.HELIOS,), "Apache-2.0", "https://huggingface.co/BestWishYsh/Helios-Distilled",
         40.0, "19.5/s at 640x384 on an H100 (arXiv 2603.04379)", 30, devices=("cuda",),
         values={"steps": 2, "quality": "fixed"},
+    ),
+    WorldEntry(
+        "ltx-2", _ltx, "ltx", (sources.LTX,),
+        "LTX-2 Community License (free below 10 M$ of revenue a year; forbids, among other uses, to show the pictures "
+        "without saying that a machine made them, military use, and products that compete with Lightricks')",
+        "https://github.com/Lightricks/LTX-2/blob/main/LICENSE-2", 56.0,
+        "5 s at 1920x1080 in 4.5 s on one B200 by FastVideo, which is not used here "
+        "(haoailab.com/blogs/fastvideo_realtime_1080p)", 29, devices=("cuda",),
+        values={"steps": 4, "quality": "fixed"}, options={"size": tuple(LTX_SIZES)}, sounds=("",),
+        note="it makes its own sound; a prompt takes effect after a second of its own time and the time of a chunk",
     ),
 )  # fmt: skip
 

@@ -51,6 +51,15 @@ HELIOS = Source(
     ("model_index.json", "scheduler/*", "text_encoder/*", "tokenizer/*", "transformer/*", "vae/*"),
     gigabytes=80.5,
 )
+LTX = Source(  # the size is that of its twin dg845/LTX-2.3-Distilled-Diffusers, as others count it
+    "diffusers/LTX-2.3-Distilled-Diffusers",
+    "432e0d3c2d1769aaa4d295f9243f7062bf6b47ee",
+    (
+        "model_index.json", "audio_vae/*", "connectors/*", "scheduler/*", "text_encoder/*", "tokenizer/*",
+        "transformer/*", "vae/*", "vocoder/*",
+    ),
+    gigabytes=95.0,
+)  # fmt: skip
 WAN_TEXT = Source(  # bfloat16, half the size of the same encoder in diffusers' layout
     "Wan-AI/Wan2.1-T2V-1.3B",
     "37ec512624d61f7aa208f7ea8140a131f93afc9a",

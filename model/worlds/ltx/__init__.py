@@ -1,0 +1,1 @@
+"""LTX-2, a world with sound from an open checkpoint."""
