@@ -236,14 +236,16 @@ def worlds() -> dict[str, WorldEntry]:
 def split_options(model: str) -> tuple[str, dict[str, str]]:
     """ "wan-1.3b-longlive:switch=swap,decoder=full" -> its name, and its options. Raises ValueError for anything else
     behind the colon."""
-    name, _, listed = model.partition(":")
+    name, colon, listed = model.partition(":")
     options: dict[str, str] = {}
-    for part in listed.split(",") if listed else ():
+    for part in listed.split(",") if colon else ():
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not (key and equals and value):
             raise ValueError(
                 f"{model!r}: after a world's name come its options, as in {name}:option=choice,other=choice"
             )
+        if key in options:
+            raise ValueError(f"{model!r}: the option {key} stands there twice")
         options[key] = value
     return name.strip(), options
 
@@ -363,7 +365,10 @@ def weights_digest(model: str) -> str:
 
 def check_options(entry: WorldEntry, options: Mapping[str, str]) -> None:
     """Raises ValueError, with the possible choices, for an option or choice that a world does not have."""
-    offered = {**entry.options, **({OVER: (*worlds(), LIVE)} if entry.paints else {})}
+    offered = {
+        **entry.options,
+        **({OVER: (*(name for name in worlds() if name != entry.name), LIVE)} if entry.paints else {}),
+    }
     there = "; ".join(f"{name}={' or '.join(choices)}" for name, choices in offered.items())
     for name, choice in options.items():
         if choice not in offered.get(name, ()):

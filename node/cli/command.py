@@ -107,6 +107,10 @@ def check_world(show: Show) -> None:
     """Raises CommandError for a world or an option that does not exist."""
     if show.world is None and show.model != "auto":  # another machine may have other worlds
         call("worldjockey.model.registry", "check", show.model)
+        if show.live is None and call("worldjockey.model.registry", "driver_of", show.model) == "live":
+            raise CommandError(
+                f"{show.model} paints over the live picture, and the show has none: add --live camera:0, or over=nano"
+            )
 
 
 def _check_sound(show: Show, folder: Path) -> None:

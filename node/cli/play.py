@@ -52,7 +52,7 @@ def play(
         str | None,
         output_option(
             help="outputs, separated by commas: `window`, `window:1` (second monitor), `ndi`, `web:8080`, "
-            "`file:clip.mp4`, `stream:tcp://127.0.0.1:9710`"
+            "`file:clip.mp4`, `stream:tcp://127.0.0.1:9710`, `whip:https://HOST/whip/NAME`"
         ),
     ] = None,
     size: Annotated[str | None, output_option(help="size of sent frames, as in 1920x1080")] = None,

@@ -66,7 +66,7 @@ def get(
     from worldjockey.model.registry import check_options, imported, split_options
 
     entry, root, options = imported(name), weights_store.home(), split_options(name)[1]
-    if entry.weights:
+    if entry.package == "worldjockey" or entry.weights:
         check_options(entry, options)
     sources = entry.needs(options)
     if not sources:

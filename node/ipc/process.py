@@ -23,8 +23,10 @@ CLOSED = 3  # exit code of a process that the user closed: it is not restarted
 
 
 def init_child() -> None:
-    """Ignore Ctrl-C: the control process receives it, and stops its children in order."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ignore Ctrl-C, and a terminal that closes: the control process is told, too, and stops its children in order."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     with contextlib.suppress(AttributeError, OSError, ValueError):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -108,6 +108,9 @@ def test_options_follow_a_worlds_name_and_reach_it(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="option=choice"):
         load("river:large")
     assert split_options("a:b=c=d") == ("a", {"b": "c=d"})
+    for odd in ("river:", "river:size=small,size=large"):
+        with pytest.raises(ValueError, match="option"):
+            load(odd)
 
 
 def test_what_is_fetched_is_pinned_by_its_commit_or_by_its_content():

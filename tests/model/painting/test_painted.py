@@ -247,6 +247,8 @@ def test_only_worlds_that_paint_paint_over_another():
         load("nano:over=testcard")
     with pytest.raises(ValueError, match=r"turbo has no option over=tuesday.*nano.*live"):
         load("turbo:over=tuesday")
+    with pytest.raises(ValueError, match="turbo has no option over=turbo"):
+        load("turbo:over=turbo")
 
 
 def test_paintings_are_counted_apart_from_frames():

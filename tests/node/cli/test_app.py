@@ -72,6 +72,7 @@ def test_mistakes_are_one_line_with_the_remedy_and_exit_code_2(arguments, words,
     ("text", "words"),
     [
         ("model: nanoo", "unknown world 'nanoo'"),
+        ("model: 'turbo:over=live'", "the show has none: add --live camera:0"),
         ("model: nano:steps=9", "nano has no option steps=9"),
         ("sound: {enabled: true, input: gone.wav}", "there is no such audio file"),
     ],
