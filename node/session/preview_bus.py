@@ -77,7 +77,7 @@ class PreviewBus:
         assert options.handover is not None or remote
         self.orders = Orders()
         self._desk, self._fmt, self._specs, self._monitor = desk, preview_format(fmt), list(specs), monitor
-        self._options, self._remote, self._metadata = replace(options, audio=None), remote, metadata
+        self._options, self._remote, self._metadata = options, remote, metadata
         self._line: PreviewLine | None = None
         if options.handover is not None and not remote:
             orders, results = Cell(ORDERS_BYTES), Cell(RESULTS_BYTES)

@@ -196,7 +196,8 @@ class Processes:
         preview = None
         if prepared is not None:
             watched = replace(monitor, name="preview monitor", bus="preview") if monitor else None
-            preview = PreviewBus(prepared, world_options, mailbox, world.status_cell, fmt, previewed, watched, metadata,
+            silent = replace(world_options, audio=None)
+            preview = PreviewBus(prepared, silent, mailbox, world.status_cell, fmt, previewed, watched, metadata,
                                  stills, remote=not here)  # fmt: skip
         return cls(world, clock, outputs, memory, metadata, edits, keys, live, shown, preview, reading)
 

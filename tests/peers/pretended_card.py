@@ -148,7 +148,9 @@ class OnTheCard(TorchFunctionMode):
                 return indexed(func, args)
             if func in ASKING:
                 counted.waits.append(at(func.__name__))
-            if func in ASKING or func is Tensor.contiguous:
+            # Between two numbers torch makes tensors on the card.
+            numbers = func is torch.where and not any(isinstance(arg, Tensor) for arg in args[1:])
+            if func in ASKING or func is Tensor.contiguous or numbers:
                 return run(func, args, kwargs)
             func = torch.ops.aten.copy_ if func is Tensor.copy_ else func  # the method looks for CUDA
             return func(*args, **{k: v for k, v in kwargs.items() if k != "device" or not is_cuda(v)})
