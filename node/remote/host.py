@@ -296,6 +296,14 @@ class Host:
         self._frame = 0
 
 
+def _listening(asked: str, socket: zmq.Socket[bytes]) -> str:
+    """The address as it was asked for, with the port that the system chose for port 0."""
+    host, _, port = asked.rpartition(":")
+    bound = socket.getsockopt(zmq.LAST_ENDPOINT)
+    chosen = bound.decode() if isinstance(bound, bytes) else str(bound)
+    return f"{host}:{chosen.rpartition(':')[2]}" if port == "0" else asked
+
+
 def serve(options: HostOptions, report: Callable[[str], None]) -> None:
     """Run worlds for a client until Ctrl-C. Raises OSError, with the fix, where the address cannot be used."""
     with contextlib.ExitStack() as stack, stop_signals() as request:
@@ -322,8 +330,7 @@ def serve(options: HostOptions, report: Callable[[str], None]) -> None:
             ) from None
         host = Host(socket, options, report)
         stack.callback(host.finish)
-        bound = socket.getsockopt(zmq.LAST_ENDPOINT)
-        report(f"waiting for a client at {bound.decode() if isinstance(bound, bytes) else bound}")
+        report(f"waiting for a client at {_listening(options.address, socket)}")
         begin = time.monotonic()
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
