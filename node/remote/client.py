@@ -13,6 +13,7 @@ from that state. The first is then the one that is kept ready, as soon as it is 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -50,7 +51,10 @@ READY_TIMEOUT_S = 4.0  # without such a frame, after which it is not
 SILENCE_S = 1.0  # of the machine that plays, after which another takes over that was heard meanwhile
 ANEW = ("seed", "panic", "cam/home")  # triggers that begin the world anew: an earlier state is of no use after them
 NO_FRAME_S = 4.0  # the same for its frames, as when its world hangs or is started again
+EVENTS_KEPT = 8
 OTHER_KEY = "that machine has another key: copy its key file to this machine"
+NO_ANSWER = "no world answers: start one with `wj world --listen`"
+NO_FRAMES = "its world sends no frames"
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,10 @@ class RemoteOptions:
 
 class LinkLost(Exception):
     """The link is lost, and will be tried again."""
+
+
+class Declined(LinkLost):
+    """The other side answers, and will not play this show for now."""
 
 
 class Refusal(Exception):
@@ -90,6 +98,7 @@ class Facts:
     rtt: float = math.inf
     up: bool = False
     ever: bool = False  # a frame has arrived
+    answered: bool = False  # a handshake succeeded, so that the keys of both sides fit
     why: str = ""
     lost: int = 0
     skipped: int = 0
@@ -128,6 +137,7 @@ class Machine:
                  ring: FrameRing, names: dict[str, str]) -> None:  # fmt: skip
         self.address, self.facts = address, Facts()
         self.refused = ""
+        self.trouble = ""  # what the machine itself said, or its key, when the link was last tried in vain
         self._make = lambda: Link(context, address, options, mailbox, ring, names, self.facts)
         self._failures, self._retry_at = 0, 0.0
         self.link: Link | None = None
@@ -143,9 +153,12 @@ class Machine:
         try:
             self.link.turn(now)
             self.refused = ""
+            if self.facts.up:
+                self.trouble = ""
         except (LinkLost, Refusal) as error:
             self.facts.why = str(error)
             self.refused = str(error) if isinstance(error, Refusal) else ""
+            self.trouble = str(error) if isinstance(error, Refusal | Declined) else ""
             self.close()
             self._failures = 0 if self.facts.up else self._failures + 1
             self.facts.lost += self.facts.up
@@ -177,6 +190,9 @@ class Machines:
         self._anew_at_ask: tuple[int, ...] | None = None  # the same when a state was asked for
         self._numbers_seen = 0
         self.takeovers = 0
+        self._events: deque[str] = deque(maxlen=EVENTS_KEPT)
+        self._event_count = 0
+        self._told = ""  # of the machine that is kept ready
         self.playing.show(True)
 
     @property
@@ -199,21 +215,48 @@ class Machines:
         self._pass_on(now, other)
         if other.facts.ready(now) and (why := self._lost(now)):
             self._take_over(other, why)
+        elif (text := self._standby(now, other)) and text != self._told:
+            self._told = text
+            lost = not other.facts.up and not other.trouble
+            self._note(f"{text}; {self.playing.address} plays on" if lost and self.playing.facts.up else text)
+
+    def _note(self, event: str, why: str = "") -> None:
+        """Log an event that the terminal prints, too."""
+        self._events.append(event)
+        self._event_count += 1
+        logger.warning("%s%s", event, f" ({why})" if why else "")
+
+    def _standby(self, now: float, other: Machine) -> str:
+        """What there is to tell of the machine that is kept ready; empty while its world loads, or was never there."""
+        facts = other.facts
+        if facts.ready(now):
+            return f"{other.address} is ready to take over"
+        if other.trouble:
+            return f"{other.address} is not ready to take over: {other.trouble}"
+        if not facts.up:
+            return f"{other.address} is lost" if facts.ever else ""
+        was_ready = self._told == f"{other.address} is ready to take over"
+        if was_ready and now - facts.frame_at > 2 * READY_TIMEOUT_S and not self._mailbox.value("freeze"):
+            return f"{other.address} is not ready to take over: {NO_FRAMES}"
+        return ""
 
     def _lost(self, now: float) -> str:
         """Why the other machine has to play; empty where it need not."""
         facts = self.playing.facts
         if not facts.up:
-            return facts.why or "no world answers"
+            return facts.why or NO_ANSWER
         if now - facts.message_at > SILENCE_S:
             return "it does not respond"
         if now - max(facts.frame_at, self._begun_at) > NO_FRAME_S and not self._mailbox.value("freeze"):
-            return "its world sends no frames"
+            return NO_FRAMES
         return ""
 
     def _take_over(self, other: Machine, why: str) -> None:
-        logger.warning("%s takes over from %s: %s", other.address, self.playing.address, why)
-        self.playing.facts.why = why
+        left = self.playing
+        what = "sends no frames" if why == NO_FRAMES else "is lost" if left.facts.ever else "does not answer"
+        self._note(f"{left.address} {what}; {other.address} plays", why)
+        self._told = f"{left.address} is lost"
+        left.facts.why = why
         self.playing.show(False)
         self._first, self._begun_at = 1 - self._first, time.monotonic()
         self.takeovers += 1
@@ -260,11 +303,14 @@ class Machines:
             status["link"] |= {
                 "other": other.address, "other_state": "loading" if state == "running" else state,
                 "other_why": "" if ready else other.facts.why, "takeovers": self.takeovers,
+                "events": [*self._events], "event_count": self._event_count,
                 "lost": sum(machine.facts.lost for machine in self._all),
             }  # fmt: skip
-            if not status["message"] and not ready and other.facts.ever:
-                why = f": {other.facts.why}" if other.facts.why else ""
-                status["message"] = f"{other.address} is not ready to take over{why}"
+            lost = not other.facts.up and not other.trouble
+            if not status["message"] and not ready and (other.facts.ever or other.trouble):
+                why = f": {other.trouble}" if other.trouble else ""
+                state = "is lost" if lost else f"is not ready to take over{why}"
+                status["message"] = status["link"]["other_message"] = f"{other.address} {state}"
         return status
 
     @property
@@ -374,12 +420,11 @@ class Link:
     def turn(self, now: float) -> None:
         """Handle what arrived, and send what changed. Raises LinkLost, or Refusal where trying again would not help."""
         while self._monitor.poll(0):
-            self._on_socket_event(parse_monitor_message(self._monitor.recv_multipart())["event"])
+            event = parse_monitor_message(self._monitor.recv_multipart())
+            self._on_socket_event(event["event"], event["value"])
         self._receive()
         if now - self._last_message_at > LINK_TIMEOUT_S:
-            raise LinkLost(
-                f"the world did not respond for {LINK_TIMEOUT_S:g} s" if self._shaken else "no world answers"
-            )
+            raise LinkLost(f"the world did not respond for {LINK_TIMEOUT_S:g} s" if self._shaken else NO_ANSWER)
         if not self._welcomed:
             return
         self._send_changes(now, sign=now - self._changes_at > STATUS_INTERVAL_S)
@@ -416,11 +461,11 @@ class Link:
         except zmq.Again:
             raise LinkLost("messages cannot be sent") from None
 
-    def _on_socket_event(self, event: int) -> None:
+    def _on_socket_event(self, event: int, value: int) -> None:
         if event == zmq.EVENT_CONNECTED:
             self._connected = True
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self._shaken = True
+            self._shaken = self.facts.answered = True
             obeyed = json.loads(self.mailbox.consumed.read()[1] or b"{}")
             world = self.options.world
             media = {
@@ -431,13 +476,20 @@ class Link:
                 self.options.session, world.model, world.top_fps, world.aspect, world.ahead, media, obeyed
             )  # fmt: skip
             self._send(messages.HELLO, hello.pack())
-        elif event in (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
+        elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH or (
+            event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
+        ):
             raise Refusal(OTHER_KEY)
-        elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+        elif event in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
+            # A host that has another key closes the connection, just as one does that is killed at this moment.
+            timed_out = event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and value == errno.EAGAIN
+            if self.facts.answered or timed_out:
+                raise LinkLost(NO_ANSWER)
             raise Refusal(f"another program answers, or {OTHER_KEY}")
         elif event in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED, zmq.EVENT_CONNECT_RETRIED):
-            shaken = "the connection was closed" if self._shaken else "the connection was closed during the handshake"
-            raise LinkLost(shaken if self._connected else "no world answers: start one with `wj world --listen`")
+            if self._connected and not self._shaken and not self.facts.answered:
+                raise LinkLost("the connection was closed during the handshake")
+            raise LinkLost("the connection was closed" if self._shaken else NO_ANSWER)
 
     def _receive(self) -> None:
         """Handle all messages that arrived; of several frames only the last is decoded."""
@@ -492,7 +544,7 @@ class Link:
             self.facts.there, self._sent = {"state": "loading"}, {}
         elif kind == messages.REFUSED:
             fields = messages.unpacked(part)
-            raise (Refusal if fields.get("for_good") else LinkLost)(plain_text(fields.get("why", "refused")))
+            raise (Refusal if fields.get("for_good") else Declined)(plain_text(fields.get("why", "refused")))
         elif kind == messages.GOT:
             if len(part) != messages.NUMBER.size:
                 raise Malformed("not a number")

@@ -192,12 +192,13 @@ class _Announced:
         self._details = f" (details: {path})" if (path := current_path()) else ""
         self._last_event = dict.fromkeys(map(id, processes.supervisors), "")
         self._link_error = self._live_error = ""
-        self._desk_errors = 0
+        self._desk_errors = self._machine_events = 0
         self._input_errors: dict[str, str] = {}
         self._refusals = Refusals()
 
     def process_events(self, processes: Processes, world: Mapping[str, Any]) -> list[str]:
-        """Deaths and restarts, a lost or restored link to a world on another machine, and a lost live picture."""
+        """Deaths and restarts, a lost or restored link to a world on another machine, which of two machines plays, and
+        a lost live picture."""
         new = []
         for supervisor in processes.supervisors:
             event = supervisor.events[-1] if supervisor.events else ""
@@ -209,11 +210,21 @@ class _Announced:
         if link_error != self._link_error:
             self._link_error = link_error
             new.append(link_error or "the world is back")
+        new += self._events_of_machines(world.get("link", {}))
         if processes.live and (live_error := processes.live.status().get("message", "")) != self._live_error:
             self._live_error = live_error
             if live_error:
                 new.append(f"live picture: {live_error}; trying again")
         return new
+
+    def _events_of_machines(self, link: Mapping[str, Any]) -> list[str]:
+        if "event_count" not in link:
+            return []
+        fresh = link["event_count"] - self._machine_events
+        if fresh < 0:  # the process that counts them was started again
+            fresh = link["event_count"]
+        self._machine_events = link["event_count"]
+        return list(link["events"][-fresh:]) if fresh else []
 
     def input_error(self, inputs: Mapping[str, HasStatus], world: Mapping[str, Any], now: float) -> str:
         """Why an input does not work or cannot read what it gets, or which prompt the world could not read; each once,

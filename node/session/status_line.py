@@ -14,9 +14,15 @@ def errors(world: Mapping[str, Any], clock: Mapping[str, Any], outputs: Mapping[
 
 
 def running_errors(*statuses: Mapping[str, Any]) -> list[str]:
-    """Why world and clock run in part only: a prompt that cannot be encoded, a missing matte, missing OpenCV."""
-    running = [status for status in statuses if status.get("state") == "running"]
-    return [s["message"] for s in running if s.get("link", {"up": True})["up"] and s.get("message")]
+    """Why world and clock run in part only: a prompt that cannot be encoded, a missing matte, missing OpenCV.
+
+    What became of a second machine is left out: it is one of the link's events."""
+    found = []
+    for status in statuses:
+        link, message = status.get("link", {"up": True}), status.get("message")
+        if status.get("state") == "running" and link["up"] and message and message != link.get("other_message"):
+            found.append(message)
+    return found
 
 
 def pixel_path_errors(world: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[str]:

@@ -317,7 +317,7 @@ def test_a_second_machine_takes_over_from_where_the_first_was(key):
             return (
                 (status["state"], link["takeovers"], link["other"]) == ("running", 1, first)
                 and link["other_state"] == "link lost"
-                and "not ready to take over" in status["message"]
+                and status["message"] == f"{first} is lost"
             )
 
         wait_for(told, what="the takeover to be told")
@@ -340,6 +340,39 @@ def test_a_second_machine_takes_over_from_where_the_first_was(key):
         wait_for(lambda: rig.obeyed().get("cam/home") == 1, what="the trigger to be counted once")
         assert rig.status()["restarts"] == 0
         assert rig.status()["link"]["malformed"] == 0
+
+
+def test_the_terminal_tells_which_machine_plays_and_sends_nobody_to_copy_keys(key, tmp_path):
+    ports = [free_port(), free_port()]
+    first, second = (f"tcp://127.0.0.1:{port}" for port in ports)
+    printed = tmp_path / "terminal"
+    command = [sys.executable, "-m", "worldjockey.node", "play", "--headless", "--no-surface", "--model", "testcard"]
+    command += ["--world", f"{first},{second}", "--key", str(key), "--no-osc", "--no-midi", "--out", "none"]
+
+    def lines():
+        return printed.read_text().splitlines()
+
+    with contextlib.ExitStack() as stack:
+        killed = stack.enter_context(hosting(key, f"127.0.0.1:{ports[0]}"))
+        assert f"waiting for a client at {first}\n" in (key.parent / "world.log").read_text()
+        stack.enter_context(hosting(key, f"127.0.0.1:{ports[1]}"))
+        out = stack.enter_context(printed.open("wb"))
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        playing = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=out, env=environment, cwd=tmp_path)
+        stack.callback(playing.wait, PATIENCE)
+        stack.callback(playing.terminate)
+        wait_for(lambda: f"wj: {second} is ready to take over" in lines(), what="the second machine to be ready")
+        killed.kill()
+        killed.wait()
+        wait_for(lambda: f"wj: {first} is lost; {second} plays" in lines(), what="the takeover")
+        # As of a host that is killed while a client connects, or is not there yet: it takes a connection and drops it.
+        with socket.create_server(("127.0.0.1", ports[0])) as dropping:
+            for _ in range(3):
+                dropping.accept()[0].close()
+        stack.enter_context(hosting(key, f"127.0.0.1:{ports[0]}"))
+        wait_for(lambda: f"wj: {first} is ready to take over" in lines(), what="the first machine to be ready again")
+        assert lines().count(f"wj: {first} is lost; {second} plays") == 1
+        assert "key" not in printed.read_text()
 
 
 def test_another_key_is_refused_and_a_picture_on_a_pad_is_sent(key, tmp_path):
