@@ -22,7 +22,14 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import aioice.ice
-from aiohttp import ClientConnectorCertificateError, ClientError, ClientResponse, ClientSession, ClientTimeout
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientError,
+    ClientResponse,
+    ClientResponseError,
+    ClientSession,
+    ClientTimeout,
+)
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 
 from .. import VideoFormat
@@ -205,6 +212,8 @@ class Publisher:
         """End the session at the server."""
         self._stop.set()
         if self._task is not None:
+            if not self._connected:
+                self._task.cancel()  # it may wait for an answer that never comes
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         self.feeds.close()
@@ -227,6 +236,8 @@ class Publisher:
                         self._error, delay = str(error), max(delay, error.after or 0.0)
                     except ClientConnectorCertificateError:
                         self._error = "its certificate is not valid for this address: check the address and the clock"
+                    except ClientResponseError:
+                        self._error = "it does not answer by HTTP: check the address and its port"
                     except asyncio.TimeoutError:
                         self._error = f"it does not answer within {ANSWER_TIMEOUT_S:g} s; it is tried again"
                     except (ClientError, ssl.SSLError, OSError) as error:

@@ -55,6 +55,12 @@ class WhipOutput(Output):
 
     def __init__(self, url: str, token: str = "", codec: str = "auto", sound: bool = False) -> None:
         parts = urlsplit(url)
+        try:
+            port_fits = parts.port is None or parts.port > 0
+        except ValueError:  # of more than 65535, or no number
+            port_fits = False
+        if not port_fits:
+            raise ValueError(f"url has a port that does not exist: {plain_address(url)} (1 to 65535, or none)")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(
                 "url takes the address that the media server gives for WHIP, as in https://sfu.example.com/whip/stage"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -163,6 +166,29 @@ def test_a_lost_connection_is_made_again_and_never_waited_for(monkeypatch: pytes
             wait_for(lambda: (output.status()["lost"], output.status()["error"]) == (1, ""), "it to be told")
 
 
+@pytest.mark.parametrize("answer", [b"\x00\x01 no HTTP\r\n\r\n", b""], ids=["no HTTP", "silence"])
+def test_a_server_of_something_else_is_told_and_left_at_once(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken: list[socket.socket] = []
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(server.accept()[0])
+                    if answer:
+                        taken[-1].recv(65536)
+                        taken[-1].sendall(answer)
+                        taken[-1].close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        with playing(f"http://127.0.0.1:{server.getsockname()[1]}/whip") as output:
+            wait_for(lambda: taken, "a call")
+            if answer:
+                wait_for(lambda: "does not answer by HTTP" in output.status()["error"], "what is wrong")
+            begin = time.monotonic()
+        assert time.monotonic() - begin < ingest.ANSWER_TIMEOUT_S / 2, "nobody waits for an answer at the end"
+
+
 @pytest.mark.skipif(not shutil.which("janus"), reason="janus is not installed: apt-get install janus")
 @pytest.mark.slow
 def test_a_viewer_at_janus_sees_the_colour(tmp_path: Path) -> None:
@@ -202,7 +228,8 @@ def test_what_cannot_be_sent_to_is_refused_where_it_is_typed() -> None:
     entry = parse_output("whip:https://sfu.example.com:8889/stage/whip")
     assert entry.options == {"url": "https://sfu.example.com:8889/stage/whip"}
     assert split_outputs("window,whip:https://host/whip/a,ndi") == ["window", "whip:https://host/whip/a", "ndi"]
-    for options in ({"url": "host/whip"}, {"url": "rtmp://host/app"}, {"url": "https://h/w", "codec": "av1"},
+    for options in ({"url": "host/whip"}, {"url": "rtmp://host/app"}, {"url": "http://h:99999/w"},
+                    {"url": "https://h/w", "codec": "av1"},
                     {"url": "https://h/w", "token": "two words"},
                     {"url": "https://u:two words@h/w", "token": "t"}):  # fmt: skip
         with pytest.raises(ShowError) as refusal:
