@@ -12,9 +12,10 @@ rate, and camera and acts show in the next picture.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -96,7 +97,6 @@ class Painted:
     def _forget(self) -> None:
         self._estimator.forget()
         self._geometry: Geometry | None = None
-        self._motion: Tensor | None = None
         self._painting: Painting | None = None
         self._subject: Painting | None = None  # what is being painted: its `painted` is not there yet
         self._painter_state = self.painter.snapshot()
@@ -160,9 +160,10 @@ class Painted:
         frames = on_host(self.driver.step(replace(controls, tokens=driving)))
         self._advance(frames)
         picture, alpha = self._prepared(frames)
+        motion = None if self._geometry is None else torch.from_numpy(self._geometry.motion)
         for each in (self._painting, self._subject):
             if each is not None:
-                each.move(self._motion)
+                each.move(motion)
         drawn = time.perf_counter()
         self.timings = {"step_ms": (drawn - begin) * 1e3}
         if controls.paint <= 0:
@@ -192,7 +193,6 @@ class Painted:
         if found is not None:
             found = cropped(found, spec.width, spec.height)
         self._geometry = found
-        self._motion = None if found is None else torch.from_numpy(found.motion)
 
     def _prepared(self, frames: np.ndarray) -> tuple[Picture, Tensor | None]:
         """The middle of the driver's newest frame in the painter's size, and its matte (1, 1, h, w)."""
@@ -225,17 +225,11 @@ class Painted:
         working, subject = self._working, self._subject
         if working is None or subject is None:
             return
-        try:
-            painted, state, took = working.result(None if seconds == float("inf") else seconds)
-        except TimeoutError:
-            if not working.done():
-                return
-            self._working = self._subject = None
-            raise
-        except Exception:
-            self._working = self._subject = None
-            raise
+        wait([working], None if seconds == math.inf else seconds)
+        if not working.done():
+            return
         self._working = self._subject = None
+        painted, state, took = working.result()
         self._painter_state, self.painted = state, self.painted + 1
         self._painted_at.append(time.monotonic())
         self._painting = replace(subject, painted=painted)
