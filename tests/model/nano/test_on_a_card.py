@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from pretended_card import Card, pretended_card
+from published import assert_a_snapshot_brings_the_very_frames_back, frame
 from torch import Tensor
 from worldjockey.model import Controls, Prompt
 from worldjockey.model.devices import upload
 from worldjockey.model.nano.world import Nano
-from worldjockey.node.world.frame_publisher import FramePublisher
 
 WAITS, UPLOADS = 2, 3  # at most, a frame of one step; publishing is one wait
 CAMERA = np.random.default_rng(0).integers(0, 255, (90, 160, 3), dtype=np.uint8)
@@ -44,12 +44,6 @@ def reference() -> Nano:
 @pytest.fixture(scope="module")
 def world(card: Card) -> Nano:
     return Nano.load(device="cuda", runtime="torch")
-
-
-def frame(world: Nano, controls: Controls) -> np.ndarray:
-    """As it is published."""
-    (published,) = FramePublisher(ring=None).take(world.step(controls))
-    return np.asarray(published.pixels)
 
 
 def assert_same(one: np.ndarray, other: np.ndarray) -> None:
@@ -91,12 +85,7 @@ def test_a_transition_through_three_places_hardly_waits(reference: Nano, world: 
 
 def test_a_snapshot_brings_the_very_frames_back(world: Nano) -> None:
     controls = Controls(world.encode(Prompt("a volcano at night")).values, acts={"wave": 1.0}, dt=0.05)
-    world.reset(2)
-    frame(world, controls)
-    state = world.snapshot()
-    first = [frame(world, controls) for _ in range(2)]
-    world.restore(state)
-    np.testing.assert_array_equal(first, [frame(world, controls) for _ in range(2)])
+    assert_a_snapshot_brings_the_very_frames_back(world, controls)
 
 
 def test_an_image_is_a_prompt_there_too(reference: Nano, world: Nano) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from live_pictures import DT, live, smooth
 from pretended_card import pretended_card
 from worldjockey.model import Controls, Prompt, WeightsMissing, WorldState, load, slerp
 from worldjockey.model.registry import entry_for
@@ -17,7 +18,6 @@ from worldjockey.node.world.frame_publisher import FramePublisher
 pytestmark = pytest.mark.slow
 
 SIZE = 128  # pixels
-DT = 1 / 20
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +31,7 @@ def world(pipe):
 
 
 def image(seed=0, size=SIZE):
-    """Smooth colours, (size, size, 3) uint8."""
-    coarse = torch.rand((1, 3, 4, 4), generator=torch.Generator().manual_seed(seed))
-    fine = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
-    return (fine[0] * 255).byte().permute(1, 2, 0).numpy()
-
-
-def live(tokens, seen, strength, **more):
-    return Controls(tokens, dt=DT, live=seen, strength=strength, **more)
+    return smooth(size, seed)
 
 
 def noise_of(world, monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import turbo_files
+from live_pictures import DT, live, smooth
 from turbo_files import WIDTH, networks, scheduler
 from worldjockey.model import Controls, Prompt, WeightsMissing, WorldState, load, slerp
 from worldjockey.model.painting.crop import cover
@@ -23,7 +24,6 @@ pytestmark = pytest.mark.slow
 diffusers = pytest.importorskip("diffusers")
 
 SIZE = 64  # pixels
-DT = 1 / 20
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,7 @@ def pipe(loaded):
 
 
 def image(seed=0, size=SIZE):
-    """Smooth colours, (size, size, 3) uint8."""
-    coarse = torch.rand((1, 3, 4, 4), generator=torch.Generator().manual_seed(seed))
-    fine = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
-    return (fine[0] * 255).byte().permute(1, 2, 0).numpy()
-
-
-def live(tokens, seen, strength, **more):
-    return Controls(tokens, dt=DT, live=seen, strength=strength, **more)
+    return smooth(size, seed)
 
 
 def picture(world):

@@ -7,10 +7,10 @@ import pytest
 import torch
 import turbo_files
 from pretended_card import pretended_card
+from published import assert_a_snapshot_brings_the_very_frames_back, frame
 from worldjockey.model import Controls, Prompt
 from worldjockey.model.worlds import turbo
 from worldjockey.model.worlds.turbo import Turbo
-from worldjockey.node.world.frame_publisher import FramePublisher
 
 pytestmark = pytest.mark.slow
 
@@ -27,12 +27,6 @@ PLAYED = {
     "depth": {"live": SEEN, "strength": 0.4, "motion": MOTION, "depth": MOTION[..., 0] * 9},
     "live image alone": {"live": SEEN, "strength": 1.0},
 }
-
-
-def frame(world, controls):
-    """As it is published."""
-    (published,) = FramePublisher(ring=None).take(world.step(controls))
-    return np.asarray(published.pixels)
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +61,4 @@ def test_it_draws_what_it_draws_on_a_cpu_and_waits_only_for_the_finished_frame(w
 def test_a_snapshot_brings_the_very_frames_back(worlds):
     reference, world, _ = worlds
     controls = Controls(reference.encode(Prompt("sea")).values, dt=0.05, camera={"forward": 1.0})
-    world.reset(2)
-    frame(world, controls)
-    state = world.snapshot()
-    first = [frame(world, controls) for _ in range(2)]
-    world.restore(state)
-    np.testing.assert_array_equal(first, [frame(world, controls) for _ in range(2)])
+    assert_a_snapshot_brings_the_very_frames_back(world, controls)
