@@ -215,6 +215,12 @@ def reference() -> str:
     return made.markdown()
 
 
+def dmx() -> str:
+    from ..control import fixture_profile
+
+    return fixture_profile.markdown()
+
+
 def _commands() -> Iterator[tuple[str, Any]]:
     """Every command with its full name, in the order of `wj --help`."""
     import typer
@@ -298,7 +304,7 @@ def gamepad() -> str:
 
 
 OWN: dict[str, Callable[[], str]] = {
-    "reference": reference, "commands": commands, "worlds": worlds, "keys": keys, "gamepad": gamepad,
+    "dmx": dmx, "reference": reference, "commands": commands, "worlds": worlds, "keys": keys, "gamepad": gamepad,
 }  # fmt: skip
 
 

@@ -59,9 +59,28 @@ def import_(
 def reference(
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="print a Markdown table")] = False,
+    dmx: Annotated[bool, typer.Option("--dmx", help="list the channels of the fixture for lighting desks")] = False,
+    gdtf: Annotated[
+        Path | None, typer.Option(help="write the fixture to this GDTF file, which lighting desks import")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="write the fixture's channels to this CSV file")] = None,
 ) -> None:
-    """List every parameter with its OSC address, kind, range and MIDI mapping."""
+    """List every parameter with its OSC address, kind, range and MIDI mapping; or the fixture for lighting desks.
+
+    Example: `wj reference --dmx --gdtf worldjockey.gdtf`
+    """
+    from ..control import fixture_profile
     from ..control import reference as made
+
+    if dmx or gdtf or csv:
+        for path, data in ((gdtf, fixture_profile.gdtf), (csv, lambda: fixture_profile.as_csv().encode())):
+            if path is not None:
+                check_folder_of(path)
+                path.write_bytes(data())
+                typer.echo(f"wrote {path}", err=True)
+        if dmx:
+            typer.echo(fixture_profile.markdown())
+        return
 
     if as_json:
         typer.echo(json.dumps(made.rows(), indent=2))

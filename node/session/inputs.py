@@ -44,6 +44,11 @@ def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | N
     if show.sound.enabled:
         found["sound"] = _audio(show, on_audio, folder)
     found["link"] = _link(desk)
+    if show.lights is not None and show.lights.enabled:
+        from worldjockey.integrations.dmx.input import LightsInput
+
+        lights = show.lights
+        found["lights"] = LightsInput(lights.rules(), lights.host, show.name, lights.artnet, lights.sacn)
     return found
 
 

@@ -34,6 +34,7 @@ from .fields import (
 )
 from .gamepad import Gamepad, GamepadMapping
 from .keys import check_keys
+from .lights import LightChannel, Lights
 from .media import Media
 from .midi_mapping import MidiMapping
 from .modulators import ModulatorLine
@@ -104,6 +105,7 @@ class Show(ShowModel):
     sound: Annotated[Sound, BeforeValidator(switched)] = Field(default_factory=Sound)
     surface: Annotated[Surface, BeforeValidator(switched)] = Field(default_factory=Surface)
     live: Annotated[LiveInput | None, BeforeValidator(parse_live)] = None
+    lights: Annotated[Lights | None, BeforeValidator(switched)] = None
 
     @field_validator("values")
     @classmethod
@@ -264,8 +266,10 @@ def _owner(loc: tuple[Any, ...]) -> type[BaseModel]:
         return OscMapping
     if loc[:2] == ("gamepad", "map"):
         return GamepadMapping
+    if loc[:2] == ("lights", "patch"):
+        return LightChannel
     parts: dict[str, type[BaseModel]] = {
         "pads": Pad, "banks": Pad, "cues": Cue, "osc": Osc, "midi": Midi, "surface": Surface,
-        "modulators": ModulatorLine, "gamepad": Gamepad, "live": LiveInput,
+        "modulators": ModulatorLine, "gamepad": Gamepad, "live": LiveInput, "lights": Lights,
     }  # fmt: skip
     return Show if len(loc) == 1 else parts.get(str(loc[0]), Show)

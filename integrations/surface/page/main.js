@@ -9,6 +9,7 @@ import { Glance, Health } from './health.js';
 import { cls, effect, html, render, signal } from './html.js';
 import { listen as listenToKeys } from './keyboard.js';
 import { Levels, Safety } from './levels.js';
+import { Lights } from './lights.js';
 import { Links } from './links.js';
 import { KeyList, Maps, setMapMode } from './maps.js';
 import { Modulators } from './modulators.js';
@@ -48,7 +49,7 @@ const PromptPanel = () => html`<section class="panel prompt-panel" aria-label="p
 const DRAWERS = {
   parameters: { title: 'All parameters', part: Parameters, operators: true }, favourites: { title: 'Favourites', part: Favourites, operators: true },
   snapshots: { title: 'Snapshots', part: Snapshots, operators: true }, modulators: { title: 'Modulators', part: Modulators, operators: true }, maps: { title: 'Maps', part: Maps, operators: true },
-  health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Links, operators: true },
+  lights: { title: 'Lights', part: Lights }, health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Links, operators: true },
 };
 
 function Drawer() {
