@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 GROUP = "worldjockey.worlds"
 OVER = "over"  # the option with which a world paints over another
+FRAME_TIMES = ("0ms", "20ms", "40ms", "80ms", "200ms")  # that the test card can take for a frame
 LIVE = "live"  # its choice for the live picture itself
 
 
@@ -100,7 +101,8 @@ class WorldEntry:
 def _testcard(opening: Opening) -> World:
     from .worlds.testcard import TestCard
 
-    return TestCard(beeps=opening.options.get("sound") == "beep")
+    options = opening.options
+    return TestCard(options.get("sound") == "beep", float(options.get("frame", "0ms").removesuffix("ms")) / 1e3)
 
 
 def _nano(opening: Opening) -> World:
@@ -173,8 +175,8 @@ BUILTIN_WORLDS = (
         embedded=(Path(__file__).parent / "weights" / "nano.safetensors",),
     ),
     WorldEntry(
-        "testcard", _testcard, rank=1, options={"sound": ("off", "beep")}, attributes={"act": ACTS}, torch=False,
-        sounds=("sound=beep",),
+        "testcard", _testcard, rank=1, options={"sound": ("off", "beep"), "frame": FRAME_TIMES},
+        attributes={"act": ACTS}, torch=False, sounds=("sound=beep",),
     ),
     WorldEntry(
         "turbo", _turbo, "turbo", (sources.TURBO, sources.TAESD),

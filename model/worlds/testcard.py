@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from dataclasses import replace
 
@@ -25,9 +26,10 @@ class TestCard:
     __test__ = False  # not a pytest class
     spec = WorldSpec("testcard", 512, 288, 20.0, 1, ACTS, ("text", "action", "image", "live"), "cpu", matte=True)
 
-    def __init__(self, beeps: bool = False) -> None:
-        """beeps: a short tone each second of its time, while the bar is twice as high."""
-        self.seconds, self._before, self._beeps = 0.0, 0.0, beeps
+    def __init__(self, beeps: bool = False, frame_s: float = 0.0) -> None:
+        """beeps: a short tone each second of its time, while the bar is twice as high. frame_s: seconds that a frame
+        takes, as with a model on a graphics card: the processor is free meanwhile."""
+        self.seconds, self._before, self._beeps, self._frame_s = 0.0, 0.0, beeps, frame_s
         if beeps:
             self.spec = replace(self.spec, audio_rate=AUDIO_RATE)
 
@@ -47,6 +49,8 @@ class TestCard:
         self.seconds = self._before = float(seed % 16)
 
     def step(self, controls: Controls) -> NDArray[np.uint8]:
+        if self._frame_s:
+            time.sleep(self._frame_s)
         self._before, self.seconds = self.seconds, self.seconds + controls.dt
         s = self.spec
         frame = np.empty((1, s.height, s.width, 3), np.uint8)

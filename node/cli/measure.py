@@ -94,6 +94,10 @@ def bench(
     latency: Annotated[
         bool, typer.Option("--latency", help="measure each part of the delay from a control to the sent frame")
     ] = False,
+    reaction: Annotated[
+        bool,
+        typer.Option("--reaction", help="measure how soon an NDI receiver sees a fader, with a world of 40 ms a frame"),
+    ] = False,
     gpu: Annotated[
         bool,
         typer.Option("--gpu", help="measure each world on the graphics card; write the table as JSON and Markdown"),
@@ -114,7 +118,9 @@ def bench(
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(help="size of sent frames (default: 1920x1080; with --rig, --kill and --preview 1280x720)"),
+        typer.Option(
+            help="size of sent frames (default: 1920x1080; with --rig, --kill, --preview and --reaction 1280x720)"
+        ),
     ] = None,
 ) -> None:
     """Measure this machine: speed, latency and regularity, alone and while another program uses a core.
@@ -141,6 +147,9 @@ def bench(
         raise typer.Exit(int(not result["passed"]))
     if latency:
         call("worldjockey.node.measure.latency", "run", json_path, seconds, model, size or "1920x1080")
+        return
+    if reaction:
+        call("worldjockey.node.measure.reaction", "run", json_path, seconds, size or "1280x720")
         return
     if outputs:
         call("worldjockey.node.measure.outputs", "run", json_path, seconds, size or "1920x1080")
