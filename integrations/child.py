@@ -34,6 +34,7 @@ class Child:
     """One child program at a time. A thread of the owner loops: while start(): read until the end; finish().
 
     name: for the log. program: the path of a Python file, or a module's name. environment: added to this process's.
+    line_bytes_max: a child that writes a longer line is killed.
     end_timeout_s: time from the closing of the child's standard input until the child is killed.
     `send`, `close_input`, `kill` and `end` may be called from any thread.
     """
@@ -45,11 +46,12 @@ class Child:
         environment: Mapping[str, str] | None = None,
         end_timeout_s: float = 2.0,
         restart_delay_s: float = RESTART_DELAY_S,
+        line_bytes_max: int | None = None,
     ) -> None:
         self._name = name
         self._command = ["-m", program] if isinstance(program, str) else ["-c", RUN_FILE, str(program)]
         self._environment, self._end_timeout_s = dict(environment or {}), end_timeout_s
-        self._restart_delay_s = restart_delay_s
+        self._restart_delay_s, self._line_bytes_max = restart_delay_s, line_bytes_max
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -113,9 +115,13 @@ class Child:
         rest = b""
         while chunk := self._output.read1(1 << 16):
             *lines, rest = (rest + chunk).split(b"\n")
+            if self._line_bytes_max is not None and len(rest) > self._line_bytes_max:
+                _logger.warning("%s wrote a line of more than %d bytes", self._name, self._line_bytes_max)
+                self.kill()
+                return
             messages = []
             for line in lines:
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, RecursionError):
                     messages.append(json.loads(line))
             yield messages
 

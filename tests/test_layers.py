@@ -12,7 +12,7 @@ LAYERS = {
 }
 RANKS = {top: {room: -n for n, tier in enumerate(text.split(", ")) for room in tier.split(" | ")}
          for top, text in LAYERS.items()}  # fmt: skip
-SHARED = {"media", "gl", "child", "same_origin", "token_bucket"}  # what several protocols have in common
+SHARED = {"media", "gl", "addresses", "child", "same_origin", "token_bucket"}  # what several protocols have in common
 PUBLIC = {"spec", "registry", "errors"}  # of model, for node; besides the names of its package
 KNOWN: set[tuple[str, str]] = {
     ("node.cli.weights", "model.weights_store"),

@@ -32,9 +32,10 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from ..addresses import is_loopback, link, own_address, qr_code
 from ..same_origin import HEADERS, is_ours, own_names, same_origin
 from ..token_bucket import TokenBucket
-from .access import Access, Role, is_loopback, link, own_address, qr_code
+from .access import Access, Role
 from .holds import Holds
 from .messages import MESSAGE_BYTES_MAX, Fire, Hold, Release, Request, Values, is_plain_word, parse
 from .proxy import Monitors

@@ -22,8 +22,9 @@ from surface_client import send, until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from worldjockey.integrations import ControlEvent
+from worldjockey.integrations.addresses import is_loopback
 from worldjockey.integrations.surface import server
-from worldjockey.integrations.surface.access import Access, is_loopback
+from worldjockey.integrations.surface.access import Access
 from worldjockey.integrations.surface.input import SurfaceInput, SurfaceOptions
 from worldjockey.node.measure.show_process import free_port
 
@@ -315,7 +316,7 @@ def test_every_file_of_the_page_is_served_with_its_type(shared):
 
 
 def own_address() -> str:
-    from worldjockey.integrations.surface.access import own_address
+    from worldjockey.integrations.addresses import own_address
 
     address = own_address("0.0.0.0")
     if is_loopback(address):

@@ -1,0 +1,255 @@
+"""The crowd's server as phones and strangers see it: real websockets, plain HTTP, and kill -9."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from worldjockey.integrations.crowd.input import CrowdInput, CrowdOptions
+from worldjockey.node.measure.show_process import free_port
+
+pytestmark = pytest.mark.slow
+POLL = {
+    "id": 3, "question": "Where next?", "seconds": 60, "counts": None, "winner": None,
+    "options": [{"label": "Sea", "image": "/stills/sea1.jpg"}, {"label": {"en": "Desert", "de": "Wüste"}, "image": ""}],
+}  # fmt: skip
+ASKED: tuple[dict[str, Any], ...] = (
+    {"crowd": {"open": True, "title": "Storm & night", "languages": []}},
+    {"faders": [{"name": "storm", "low": "calm", "high": "storm"}, {"name": "day", "low": "night", "high": "day"}]},
+    {"poll": POLL},
+    {"words": {"open": True, "vocabulary": None, "blocked": ["fool"], "per_person_s": 0}},
+    {"players": {"open": True, "seats": 2}},
+)
+
+
+class Served:
+    """A crowd with nothing behind it but this test."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.lines: list[Any] = []
+        self.input = CrowdInput(CrowdOptions(port=free_port(), stills=folder, **options), self.lines.append)
+        for message in ASKED:
+            self.input.send(message)
+        self.input.start(lambda event: None)
+        self.until(lambda: self.input.url and self.newest("faders") and self.newest("votes"), "the pages are served")
+
+    @property
+    def port(self) -> int:
+        return int(self.input.status()["port"])
+
+    def until(self, found: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (value := found()):
+            assert time.monotonic() < deadline, f"{what}: {self.input.status()}, {self.lines[-8:]}"
+            time.sleep(0.02)
+        return value
+
+    def phone(self, token: str = "") -> ClientConnection:
+        token = token or os.urandom(16).hex()
+        return connect(f"ws://127.0.0.1:{self.port}/ws?person={token}", compression=None, legacy=True)
+
+    def newest(self, kind: str) -> Any:
+        return next((line[kind] for line in reversed(self.lines) if kind in line), None)
+
+    def ask(
+        self, path: str = "/", method: str = "GET", body: str | None = None, **headers: str
+    ) -> tuple[int, Any, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        found = answer.status, answer.headers, answer.read()
+        connection.close()
+        return found
+
+
+def send(page: ClientConnection, message: Any) -> None:
+    page.send(json.dumps(message))
+
+
+def hear(page: ClientConnection, kind: str, seconds: float = 10) -> Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        message = json.loads(page.recv(deadline - time.monotonic()))
+        if kind in message:
+            return message[kind]
+
+
+@pytest.fixture
+def crowd(tmp_path: Path) -> Iterator[Served]:
+    served = Served(tmp_path)
+    yield served
+    served.input.stop()
+
+
+def test_a_fader_is_the_median_of_all(crowd):
+    pages = [crowd.phone() for _ in range(5)]
+    for page, value in zip(pages, (0.0, 0.1, 0.9, 1.0, 0.95), strict=True):
+        send(page, {"fader": ["storm", value]})
+    crowd.until(lambda: crowd.newest("faders")["storm"] == {"median": 0.9, "votes": 5}, "the median of five")
+    assert crowd.newest("faders")["day"]["votes"] == 0
+    crowd.until(lambda: crowd.newest("facts")["heads"] == 5, "five heads")
+    for page in pages:
+        page.close()
+    crowd.until(lambda: crowd.newest("facts")["heads"] == 0, "nobody")
+
+
+def test_a_person_has_one_vote_and_may_change_it(crowd):
+    first, again, other = crowd.phone("a" * 20), crowd.phone("a" * 20), crowd.phone("b" * 20)
+    for page, option in ((first, 0), (again, 0), (again, 1), (other, 1)):
+        send(page, {"vote": [3, option]})
+        assert hear(page, "own") is not None
+    crowd.until(lambda: crowd.newest("votes") == {"poll": 3, "counts": [0, 2], "voters": 2}, "two votes")
+    crowd.input.send({"poll": {**POLL, "id": 4}})
+    send(other, {"vote": [3, 1]})  # for the poll before
+    crowd.until(lambda: crowd.newest("votes") == {"poll": 4, "counts": [0, 0], "voters": 0}, "an empty poll")
+
+
+def test_a_killed_server_comes_back_and_phones_vote_again(crowd):
+    page = crowd.phone("c" * 20)
+    send(page, {"vote": [3, 1]})
+    crowd.until(lambda: crowd.newest("votes")["counts"] == [0, 1], "a vote")
+    url = crowd.input.url
+    os.kill(crowd.input.status()["pid"], signal.SIGKILL)
+    crowd.until(lambda: crowd.input.status()["restarts"] == 1 and crowd.input.url == url, "a new server")
+    with pytest.raises(ConnectionClosed):
+        hear(page, "nothing")
+    page = crowd.phone("c" * 20)
+    assert hear(page, "show")["poll"]["question"] == "Where next?", "what was asked is asked again"
+    assert hear(page, "own")["vote"] is None
+    before = len(crowd.lines)
+    send(page, {"vote": [3, 1]})
+    crowd.until(lambda: any(line.get("votes", {}).get("counts") == [0, 1] for line in crowd.lines[before:]), "a vote")
+    assert all(sum(line["votes"]["counts"]) for line in crowd.lines[before:] if "votes" in line), "never fewer votes"
+
+
+def test_words_are_cleaned_counted_and_blocked(crowd):
+    page = crowd.phone()
+    hear(page, "own")
+    answers = []
+    for word in ("Rain!", "  rain ", "f00l", "<b>", "дождь", "x" * 60):
+        send(page, {"word": word})
+        answers.append(hear(page, "own")["word"])
+    assert answers == ["taken", "taken", "unknown", "taken", "taken", "unknown"]
+
+    def counted() -> dict[str, int]:
+        found: dict[str, int] = {}
+        for line in crowd.lines:
+            for row in line.get("words", ()):
+                found[row["word"]] = found.get(row["word"], 0) + row["count"]
+        return found
+
+    crowd.until(lambda: counted() == {"rain": 2, "b": 1, "дождь": 1}, "the words")
+
+
+def test_the_crowd_can_be_shut_out(crowd):
+    page = crowd.phone()
+    crowd.input.send({"crowd": {"open": False, "title": "Storm"}})
+    while hear(page, "show")["open"]:
+        pass
+    send(page, {"fader": ["storm", 0.0]})
+    send(page, {"vote": [3, 0]})
+    crowd.input.send(ASKED[0])
+    assert hear(page, "show")["open"]
+    send(page, {"fader": ["day", 1.0]})
+    crowd.until(lambda: crowd.newest("faders")["day"]["votes"] == 1, "the open crowd")
+    assert crowd.newest("faders")["storm"]["votes"] == 0
+    assert crowd.newest("votes")["voters"] == 0
+
+
+def test_players_take_the_free_seats(crowd):
+    pages = [crowd.phone() for _ in range(3)]
+    seats = []
+    for page in pages:
+        hear(page, "own")
+        send(page, {"seat": True})
+        seats.append(hear(page, "own")["seat"])
+    assert seats == [1, 2, 0]
+    for page in pages:
+        send(page, {"play": {"axes": [0.5, -1], "buttons": ["jump"]}})
+    both = [{"seat": seat, "axes": [0.5, -1.0], "buttons": ["jump"]} for seat in (1, 2)]
+    crowd.until(lambda: crowd.newest("players") == both, "two players")
+    pages[0].close()
+    crowd.until(lambda: crowd.newest("players") == both[1:], "one player")
+
+
+def test_a_browser_without_websockets_takes_part(crowd):
+    who = "?person=" + "d" * 20
+    status, _, body = crowd.ask(f"/state{who}")
+    assert status == 200
+    assert json.loads(body)["show"]["title"] == "Storm & night"
+    status, _, body = crowd.ask(f"/say{who}", "POST", json.dumps({"vote": [3, 0]}))
+    assert (status, json.loads(body)) == (200, {"own": {"vote": [3, 0]}})
+    crowd.until(lambda: crowd.newest("votes")["counts"] == [1, 0], "the vote")
+    assert crowd.ask(f"/say{who}", "POST", '{"volume": 1}')[0] == 400
+    assert crowd.ask(f"/say{who}", "POST", "x" * 5000)[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("accept", "lang"),
+    [("de-AT,en;q=0.5", "de"), ("xx,ar;q=0.9,en;q=0.8", "ar"), ("", "en"), ("zh-CN", "zh"), ("fr;q=0,ja", "ja")],
+)
+def test_the_page_is_in_the_guests_language(crowd, accept, lang):
+    status, headers, body = crowd.ask("/", Accept_Language=accept)
+    text = body.decode()
+    assert status == 200
+    assert f'<html lang="{lang}" dir="{"rtl" if lang == "ar" else "ltr"}">' in text
+    assert "<title>Storm &amp; night</title>" in text
+    assert "script-src 'self'" in headers["Content-Security-Policy"]
+
+
+def test_strangers_get_nothing(crowd, tmp_path):
+    (tmp_path / "sea1.jpg").write_bytes(b"a picture")
+    (tmp_path / "other.jpg").write_bytes(b"of the performer only")
+    assert crowd.ask("/stills/sea1.jpg")[0] == 200
+    assert crowd.ask("/stills/other.jpg")[0] == 404
+    assert crowd.ask("/stills/..%2Fserver.py")[0] == 404
+    assert crowd.ask("/index.html")[0] == 404
+    assert crowd.ask("/", Host="evil.example")[0] == 421
+    assert crowd.ask("/say?person=" + "e" * 20, "POST", "{}", Origin="http://evil.example")[0] == 403
+    for path in ("/ws?person=short", "/ws?person=" + "x" * 99):
+        with pytest.raises(InvalidStatus):
+            connect(f"ws://127.0.0.1:{crowd.port}{path}", legacy=True)
+
+
+def test_a_flood_costs_its_sender_only(crowd):
+    flood, calm = crowd.phone(), crowd.phone()
+    flood.socket.setblocking(False)
+    sent = 0
+    deadline = time.monotonic() + 2
+    data = bytes((0x81, 0x80 | 23)) + bytes(4) + b'{"fader":["storm",0.1]}'
+    while time.monotonic() < deadline:
+        try:
+            sent += flood.socket.send(data * 1000)
+        except BlockingIOError:  # the server reads no more of it
+            break
+        except OSError:
+            break
+    send(calm, {"fader": ["day", 0.25]})
+    crowd.until(lambda: crowd.newest("faders")["day"] == {"median": 0.25, "votes": 1}, "the calm phone", 3)
+    assert crowd.newest("facts")["messages_per_s"] < 100
+    assert crowd.newest("facts")["memory_mb"] < 150
+
+
+def test_half_requests_do_not_keep_others_out(tmp_path):
+    served = Served(tmp_path, heads_max=8, per_address=8)
+    try:
+        slow = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(200)]
+        for each in slow:
+            each.sendall(b"GET / HTTP/1.1\r\nHost: loc")
+        pages = [served.phone() for _ in range(8)]
+        with pytest.raises(InvalidStatus):  # the room is full
+            served.phone()
+        send(pages[0], {"vote": [3, 0]})
+        served.until(lambda: served.newest("votes")["counts"] == [1, 0], "the vote")
+    finally:
+        served.input.stop()
