@@ -217,6 +217,16 @@ def _played() -> list[Parameter]:
         p("tempo/phrase", "int", "bars in a phrase", 4, 1, 64),
         p("quantise", "enum", "what cues wait for", "none", choices=("none", "beat", "bar", "phrase")),
     ]  # fmt: skip
+    rows += [
+        p("crowd/open", "bool", "let the audience take part", False),
+        p("crowd/shut", "trigger", "shut the audience out at once, and take back what it moves"),
+        p("crowd/weight", "float", "how far the audience moves its faders", 1.0),
+        p("crowd/back", "trigger", "give the audience back the faders that you have moved", takes="[parameter]"),
+        p("crowd/poll", "trigger", "open a poll; without a name, the next one", takes="[name or number]"),
+        p("crowd/close", "trigger", "close the open poll now, and let the winner win"),
+        p("crowd/cancel", "trigger", "close the open poll without a result"),
+        p("crowd/words", "bool", "take words from the audience", True),
+    ]
     for n in range(1, MODULATORS + 1):
         rows += [
             p(f"mod/{n}/to", "text", f"the faders that modulator {n} moves, as in energy, cam/yaw", ""),
@@ -232,8 +242,8 @@ def _played() -> list[Parameter]:
 
 PARAMETERS: dict[str, Parameter] = _table()
 # What the preview has not: the show's clock and what follows it, the sound and the screens, which both buses share.
-_PROGRAM_ONLY = ("sound/", "keystone/", "tempo", "mod/", "preview/", "blackout", "inbetween", "quantise", "learn",
-                 "snapshot/save")  # fmt: skip
+_PROGRAM_ONLY = ("sound/", "keystone/", "tempo", "mod/", "preview/", "crowd/", "blackout", "inbetween", "quantise",
+                 "learn", "snapshot/save")  # fmt: skip
 
 
 def preview_name(name: str) -> str:

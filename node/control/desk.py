@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from worldjockey.integrations import ControlEvent
 
@@ -38,9 +38,29 @@ if TYPE_CHECKING:
     from .preview import Preview
 
 logger = logging.getLogger(__name__)
+# Their faders move all the time: an undo takes back what the performer did.
+NOT_UNDONE = ("sound", "crowd", "story")
 EDITED_PARTS = ("pads", "banks", "cues", "midi", "osc", "gamepad", "keys", "favourites")  # of a show, while it plays
 DELAYS_MAX = 1 << 16  # of the latest controls, how long each took from its arrival to the mailbox
 ERRORS_MAX = 20  # different errors that are kept as text
+
+
+class Driver(Protocol):
+    """Something that plays the show by itself, beside cues and modulators: the audience, a story, a timecode. What it
+    plays are controls, given to `Desk.deliver`.
+
+    name: for errors. commands: what carries out its own parameters, by their names.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def commands(self) -> Mapping[str, Handler]: ...
+
+    def advance(self, now: float) -> None:
+        """Called often, with the desk's lock. Must not wait."""
+        ...
 
 
 class Desk:
@@ -67,13 +87,14 @@ class Desk:
         self.on_saved: Callable[[SavedSnapshots], None] = lambda snapshots: None
         self._refusals = Refusals()
         self._line = self.clock.line(now)
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         ramps = Ramps()
         self.store = ParameterStore(show, mailbox, self.clock, ramps, now, replaying)
         self.player = CuePlayer(show, self.store, ramps, self.clock, partial(self._play_envelopes, "cue/go", None),
                                 replaying)  # fmt: skip
         self.taking = Taking(self.player, self.store, ramps, partial(self._log_control, waits=False))
         self.preview: Preview | None = None
+        self.drivers: list[Driver] = []
         self.values = self.store.values
         self._modulated = modulated
         self._modulators = Modulators(line.modulator(n) for n, line in enumerate(show.modulators, 1))
@@ -93,12 +114,17 @@ class Desk:
             "preview/copy": on_press(self._copy_to_preview),
         }
 
+    def add_driver(self, driver: Driver) -> None:
+        """Let it play the show from now on, and obey its commands."""
+        self._commands |= driver.commands
+        self.drivers.append(driver)
+
     def deliver(self, control: ControlEvent) -> None:
         """Obey one control, or count it as refused and keep the reason."""
         if not control.arrived_at:
             control = replace(control, arrived_at=time.monotonic())
         try:
-            with self._lock:
+            with self.lock:
                 waits = self.obey(control)
                 if not control.target.startswith(PREVIEW):  # of the preview, a log has what is taken
                     self._log_control(control, waits)
@@ -109,14 +135,14 @@ class Desk:
 
     def _refuse(self, control: ControlEvent, error: Exception) -> None:
         self.error = f"{control.source}: {error_text(error)}"[:PLAIN_CHARS]
-        with self._lock:
+        with self.lock:
             self.counts["refused"] += 1
             unknown = control.target[:80] if find(control.target) is None else ""
             self._refusals.note(control.source, error_text(error), control.arrived_at, unknown)
 
     def refusal_to_show(self, now: float) -> str:
         """A refused control that the performer has not seen yet, in words; empty where there is none."""
-        with self._lock:
+        with self.lock:
             line = self._refusals.to_show(now)
         if line:
             line = plain_text(line)
@@ -156,7 +182,7 @@ class Desk:
 
     def _set(self, p: Parameter, value: Any, seconds: float, control: ControlEvent) -> None:
         """A new value from outside: it can be undone, and takes its fader over from a cue."""
-        if not control.source.startswith("sound"):
+        if not control.source.startswith(NOT_UNDONE):
             self.store.remember_value(p.name, control.arrived_at)
         self.player.ramps.touch(p.name)
         self.store.set(p, value, control.arrived_at, seconds)
@@ -191,7 +217,7 @@ class Desk:
 
         Never raises: what fails is dropped and kept in `errors`, and everything else goes on.
         """
-        with self._lock:
+        with self.lock:
             with self._surviving("the clock"):
                 self._line = self.clock.line(now)
             with self._surviving("the schedule", self.player.schedule.clear):
@@ -209,6 +235,9 @@ class Desk:
             if self.preview is not None:
                 with self._surviving("the preview"):
                     self.preview.advance(now)
+            for driver in self.drivers:
+                with self._surviving(driver.name):
+                    driver.advance(now)
             with self._surviving("the tempo"):
                 self.store.follow_tempo(self._line)
             if self.log is not None:
@@ -265,13 +294,13 @@ class Desk:
 
     def all_values(self) -> dict[str, Any]:
         """The present value of every parameter, words and, where it is open, the preview's among them."""
-        with self._lock:
+        with self.lock:
             shown = self.preview.values if self.preview is not None and self.preview.on else {}
             return {**self.values, **self.store.words(), **shown}
 
     def changed(self) -> dict[str, Any]:
         """The latest value of each parameter that changed since the last call: for feedback to controllers."""
-        with self._lock:
+        with self.lock:
             found, preview = self.store.take_changed(), self.preview
             if preview is None:
                 return found
@@ -283,7 +312,7 @@ class Desk:
 
         order: the new index of each cue, None for one that is gone.
         """
-        with self._lock:
+        with self.lock:
             now, before = time.monotonic(), self.show.prompts()
             for field in EDITED_PARTS:
                 self.show.__dict__[field] = edited.__dict__[field]
@@ -299,7 +328,7 @@ class Desk:
 
     def set_cue(self, index: int) -> None:
         """The present state is that of a cue, which was stored just now."""
-        with self._lock:
+        with self.lock:
             self.store.cue = index
 
     @property
@@ -323,15 +352,15 @@ class Desk:
 
     def state(self) -> dict[str, Any]:
         """Everything that the head of a log holds, JSON-able."""
-        with self._lock:
+        with self.lock:
             return self.player.state(time.monotonic())
 
     def restore(self, state: Mapping[str, Any], now: float) -> None:
         """Set everything as in `state`. Names that are no parameter any more are passed over."""
-        with self._lock:
+        with self.lock:
             self.player.restore(state, now)
 
     def remember(self, snapshots: SavedSnapshots) -> None:
         """Add snapshots from elsewhere, oldest first."""
-        with self._lock:
+        with self.lock:
             self.player.add_snapshots(snapshots)

@@ -22,6 +22,7 @@ from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
 from ..timing.tempo import Quantise
 from .banks import Banks
 from .connections import LiveInput, Midi, Osc, OscMapping, Sound, Surface, parse_live
+from .crowd import Crowd, CrowdFader, Poll, plain
 from .fields import (
     ShowModel,
     check_values,
@@ -106,6 +107,7 @@ class Show(ShowModel):
     surface: Annotated[Surface, BeforeValidator(switched)] = Field(default_factory=Surface)
     live: Annotated[LiveInput | None, BeforeValidator(parse_live)] = None
     lights: Annotated[Lights | None, BeforeValidator(switched)] = None
+    crowd: Annotated[Crowd | None, BeforeValidator(switched)] = None
 
     @field_validator("values")
     @classmethod
@@ -149,6 +151,20 @@ class Show(ShowModel):
             for pad in cue.pads or {}:
                 if not (1 <= pad <= PADS if isinstance(pad, int) else pad.lower() in labels):
                     errors.append((("cues", index, "pads", pad), f"there is no pad {pad!r}: use {pads_there}"))
+        return or_refuse(self, errors)
+
+    @model_validator(mode="after")
+    def _polls_fit(self) -> Show:
+        banks = self.banks or {"1": self.pads}
+        known = {cue.name.lower() for cue in self.cues}
+        known |= {pad.label.lower() for pads in banks.values() for pad in pads if pad.label}
+        errors: list[tuple[tuple[Any, ...], str]] = []
+        for p, poll in enumerate(self.crowd.polls if self.crowd else ()):
+            for o, option in enumerate(poll.options):
+                if option.do is None and plain(option.label).lower() not in known:
+                    name = plain(option.label)
+                    text = f"there is no cue or pad named {name!r}: add what it does, as in do: cue/go {name}"
+                    errors.append((("crowd", "polls", p, "options", o), text))
         return or_refuse(self, errors)
 
     @property
@@ -266,10 +282,15 @@ def _owner(loc: tuple[Any, ...]) -> type[BaseModel]:
         return OscMapping
     if loc[:2] == ("gamepad", "map"):
         return GamepadMapping
+    if loc[:2] == ("crowd", "faders"):
+        return CrowdFader
+    if loc[:2] == ("crowd", "polls"):
+        return Poll
     if loc[:2] == ("lights", "patch"):
         return LightChannel
     parts: dict[str, type[BaseModel]] = {
         "pads": Pad, "banks": Pad, "cues": Cue, "osc": Osc, "midi": Midi, "surface": Surface,
         "modulators": ModulatorLine, "gamepad": Gamepad, "live": LiveInput, "lights": Lights,
+        "crowd": Crowd,
     }  # fmt: skip
     return Show if len(loc) == 1 else parts.get(str(loc[0]), Show)

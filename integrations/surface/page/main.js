@@ -2,6 +2,7 @@
 
 import { Acts } from './acts.js';
 import { Camera, CameraBar } from './camera.js';
+import { Crowd } from './crowd.js';
 import { Cues, CuesBar } from './cues.js';
 import { Favourites } from './favourites.js';
 import { listen as listenToGamepads } from './gamepad.js';
@@ -49,7 +50,7 @@ const PromptPanel = () => html`<section class="panel prompt-panel" aria-label="p
 const DRAWERS = {
   parameters: { title: 'All parameters', part: Parameters, operators: true }, favourites: { title: 'Favourites', part: Favourites, operators: true },
   snapshots: { title: 'Snapshots', part: Snapshots, operators: true }, modulators: { title: 'Modulators', part: Modulators, operators: true }, maps: { title: 'Maps', part: Maps, operators: true },
-  lights: { title: 'Lights', part: Lights }, health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Links, operators: true },
+  crowd: { title: 'Crowd', part: Crowd }, lights: { title: 'Lights', part: Lights }, health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Links, operators: true },
 };
 
 function Drawer() {
