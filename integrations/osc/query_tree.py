@@ -23,7 +23,12 @@ STATUS = (  # read-only
     {"name": "status/refused", "kind": "int", "doc": "controls that were not obeyed so far"},
     {"name": "status/state", "kind": "text", "doc": "state of the world"},
     {"name": "status/bank", "kind": "text", "doc": "name of the current bank"},
-    {"name": "status/tally", "kind": "text", "doc": "whether an NDI mixer shows this node: program, preview or off"},
+    {"name": "status/cue", "kind": "text", "doc": "name of the last cue"},
+    {
+        "name": "status/tally",
+        "kind": "text",
+        "doc": "whether an NDI mixer or OBS shows this node: program, preview or off",
+    },
     {"name": "status/beat", "kind": "float", "doc": "beats so far"},
     {"name": "status/quality", "kind": "text", "doc": "what is reduced in quality, and why"},
 )

@@ -15,7 +15,7 @@ def ports(
     seconds: Annotated[float, typer.Option(help="how many seconds to search for NDI sources", min=0.1)] = 2.0,
     as_json: Json = False,
 ) -> None:
-    """List MIDI ports, audio inputs, NDI sources on the network, cameras and monitors."""
+    """List MIDI ports, audio inputs, NDI sources on the network, cameras, monitors, OBS and Stream Decks."""
     from ..compat.report_names import with_old_names
     from ..measure.ports import found
 

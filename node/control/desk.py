@@ -345,10 +345,15 @@ class Desk:
         """The name of the present bank."""
         return self.store.banks.name
 
+    @property
+    def cue_name(self) -> str:
+        """The name of the last cue; empty before the first."""
+        cue = self.store.cue
+        return "" if cue is None else self.show.cues[cue].name
+
     def news(self) -> dict[str, Any]:
         """The prompt and the name of the last cue, cut to what other programs show."""
-        cue = self.store.cue
-        return {"prompt": self.values["prompt"][:500], "cue": "" if cue is None else self.show.cues[cue].name[:200]}
+        return {"prompt": self.values["prompt"][:500], "cue": self.cue_name[:200]}
 
     def state(self) -> dict[str, Any]:
         """Everything that the head of a log holds, JSON-able."""

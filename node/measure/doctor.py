@@ -45,6 +45,7 @@ def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
         ("NDI", ndi),
         ("MIDI", midi),
         ("window", window),
+        ("OBS", obs),
         ("card to window", card_to_window),
         ("recording", recording),
         ("browsers", browsers),
@@ -229,6 +230,17 @@ def midi() -> Check:
     except OSError as error:
         return Check("MIDI", "note", *_split(error))
     return Check("MIDI", "ok", f"{rig.backend_name()}: {', '.join(ports) or 'no controller is connected'}")
+
+
+def obs() -> Check:
+    from worldjockey.integrations.obs import input as rig
+
+    if importlib.util.find_spec("simpleobsws") is None:
+        return Check("OBS", "note", "simpleobsws is missing", "pip install simpleobsws")
+    try:
+        return Check("OBS", "ok", rig.list_servers()[0])
+    except OSError as error:
+        return Check("OBS", "ok", str(error))  # most shows have none
 
 
 def window() -> Check:

@@ -1,4 +1,4 @@
-"""MIDI ports, audio inputs, NDI sources, cameras and monitors, for `wj ports`."""
+"""MIDI ports, audio inputs, NDI sources, cameras, monitors, OBS and Stream Decks, for `wj ports`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def found(seconds: float = 2.0) -> dict[str, dict[str, Any]]:
         "NDI sources": _listed("ndi.output", lambda m: m.list_sources(seconds)),
         "cameras": _listed("camera", lambda m: m.list_cameras()),
         "monitors": _listed("window", lambda m: m.list_monitors()),
+        "OBS": _listed("obs.input", lambda m: m.list_servers()),
     }
 
 

@@ -46,13 +46,16 @@ class Statuses:
     clock: dict[str, Any]
     outputs: dict[str, Any]
     monitors: dict[str, Any]  # by bus
+    inputs: dict[str, Mapping[str, Any]]
 
     @classmethod
-    def of(cls, processes: Processes) -> Statuses:
+    def of(cls, processes: Processes, inputs: Mapping[str, Input]) -> Statuses:
         monitors = {"program": processes.monitor.status()} if processes.monitor else {}
         if processes.preview and (shown := processes.preview.monitor_status()):
             monitors["preview"] = shown
-        return cls(processes.world.status(), processes.clock.status(), processes.output_statuses(), monitors)
+        return cls(
+            processes.world.status(), processes.clock.status(), processes.output_statuses(), monitors, _statuses(inputs)
+        )  # fmt: skip
 
     @cached_property
     def latency(self) -> dict[str, float]:
@@ -97,7 +100,7 @@ class ControlLoop:
             if now - watched_at > WATCH_INTERVAL_S:
                 watched_at = now
                 self._processes.watch(now)
-                statuses = Statuses.of(self._processes)
+                statuses = Statuses.of(self._processes, self._inputs)
                 if self._first_tick_at is None and statuses.clock.get("ticks"):
                     self._first_tick_at = now
                     self._on_air()
@@ -159,8 +162,9 @@ class ControlLoop:
             "status/world_fps": statuses.world.get("fps", 0.0), "status/latency_ms": delay["p50"],
             "status/frames": statuses.clock.get("ticks", 0), "status/state": statuses.world.get("state", "opening"),
             "status/refused": desk.counts["refused"], "status/quality": statuses.world.get("quality", ""),
-            "status/bank": desk.bank,
-            "status/tally": tally(statuses.outputs), "status/beat": round(desk.clock.line(now).beat_at(now), 2),
+            "status/bank": desk.bank, "status/cue": desk.cue_name,
+            "status/tally": tally(statuses.outputs, statuses.inputs),
+            "status/beat": round(desk.clock.line(now).beat_at(now), 2),
         })  # fmt: skip
 
     def _publish_state(self, now: float, statuses: Statuses) -> None:
@@ -168,8 +172,8 @@ class ControlLoop:
         if self._state is None:
             return
         try:
-            s, inputs = statuses, _statuses(self._inputs)
-            state = self._state.build(now, s.world, s.clock, s.outputs, s.latency, inputs, s.monitors)
+            s = statuses
+            state = self._state.build(now, s.world, s.clock, s.outputs, s.latency, s.inputs, s.monitors)
             for source in self._inputs.values():
                 source.publish(state)
         except Exception as error:

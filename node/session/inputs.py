@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
+from urllib.parse import urlsplit
 
 from platformdirs import user_cache_path
 from worldjockey.integrations import AudioChunk, Input
@@ -16,6 +17,13 @@ from ..control.keyboard import Buttons
 from ..control.show_editor import ShowEditor
 from ..show.schema import Show
 from .requests import Requests
+
+if TYPE_CHECKING:
+    from worldjockey.integrations.obs.input import OwnSources
+
+    from ..show.obs import Obs
+
+WEB_PORT = 8080  # of the web output
 
 
 def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | None = None,
@@ -49,6 +57,8 @@ def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | N
 
         lights = show.lights
         found["lights"] = LightsInput(lights.rules(), lights.host, show.name, lights.artnet, lights.sacn)
+    if show.obs is not None and show.obs.enabled:
+        found["obs"] = _obs(show, show.obs, desk, folder)
     return found
 
 
@@ -136,6 +146,31 @@ def _audio(show: Show, on_audio: Callable[[AudioChunk], None] | None, folder: Pa
     if source is not None and (is_file(source) or file_from(folder, source).is_file()):
         source = str(file_from(folder, source))
     return AudioInput(source, tuple(mappings) or DEFAULT, on_audio)
+
+
+def _obs(show: Show, obs: Obs, desk: Desk, folder: Path) -> Input:
+    from worldjockey.integrations.obs.input import OBSInput, OBSOptions
+
+    options = OBSOptions(
+        obs.host, obs.port, obs.secret(folder), obs.follow in ("obs", "both"), obs.follow in ("cues", "both"),
+        obs.when == "end", obs.prepare, obs.tally, obs.sources, own_sources(show),
+    )  # fmt: skip
+    return OBSInput(options, obs.rules(show.cues), desk.read)
+
+
+def own_sources(show: Show) -> OwnSources:
+    """By what a mixer's sources that show this node are recognised, from the show's outputs."""
+    from worldjockey.integrations.obs.input import OwnSources
+
+    def named(*kinds: str) -> list[str]:
+        return [str(entry.options.get("name") or show.name) for entry in show.on_air if entry.kind in kinds]
+
+    web = [int(entry.options.get("port", WEB_PORT)) for entry in show.on_air if entry.kind == "web"]
+    streamed = [urlsplit(str(entry.options["url"])).port for entry in show.on_air if entry.kind == "stream"]
+    windows = [show.name] if any(entry.kind == "window" for entry in show.on_air) else []
+    cameras = [str(entry.options.get("name") or "OBS Virtual Camera") for entry in show.on_air
+               if entry.kind == "virtualcam"]  # fmt: skip
+    return OwnSources(named("ndi"), windows, named("spout", "syphon"), [*web, *filter(None, streamed)], cameras)
 
 
 def _osc(show: Show, desk: Desk) -> dict[str, Input]:

@@ -55,8 +55,9 @@ def latency(outputs: Mapping[str, Any]) -> dict[str, float]:
     return {**percentiles(samples), "count": len(samples)}
 
 
-def tally(outputs: Mapping[str, Any]) -> str:
+def tally(outputs: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> str:
     """The tally that mixers report: "program" if any of them shows this source, else "preview" if any has it in
-    preview, else "off". outputs: statuses by name."""
+    preview, else "off". outputs, inputs: statuses by name; of the inputs, OBS is a mixer."""
     tallies = [o.get("facts", {}).get("tally", {}) for o in outputs.values()]
+    tallies += [status.get("tally", {}) for status in (inputs or {}).values()]
     return next((where for where in ("program", "preview") if any(t.get(where) for t in tallies)), "off")

@@ -76,7 +76,7 @@ class SurfaceState:
             "log": self._log,
             "tempo": tempo(self._desk, now),
             "cue": cue(self._desk, now),
-            "tally": tally(outputs),
+            "tally": tally(outputs, inputs),
             "bank": self._desk.bank,
             "snapshots": self._desk.player.snapshots.names,
             "surfaces": inputs.get("surface", {}).get("clients", 0),

@@ -39,6 +39,7 @@ from .lights import LightChannel, Lights
 from .media import Media
 from .midi_mapping import MidiMapping
 from .modulators import ModulatorLine
+from .obs import Obs
 from .outputs import OutputEntry, parse_output
 from .pads import Cue, Name, Pad, PadList, short_pad
 from .world_address import parse_world
@@ -108,6 +109,7 @@ class Show(ShowModel):
     live: Annotated[LiveInput | None, BeforeValidator(parse_live)] = None
     lights: Annotated[Lights | None, BeforeValidator(switched)] = None
     crowd: Annotated[Crowd | None, BeforeValidator(switched)] = None
+    obs: Annotated[Obs | None, BeforeValidator(switched)] = None
 
     @field_validator("values")
     @classmethod
@@ -151,6 +153,8 @@ class Show(ShowModel):
             for pad in cue.pads or {}:
                 if not (1 <= pad <= PADS if isinstance(pad, int) else pad.lower() in labels):
                     errors.append((("cues", index, "pads", pad), f"there is no pad {pad!r}: use {pads_there}"))
+        if self.obs is not None:
+            errors += [(("obs", *place), message) for place, message in self.obs.wrong_cues(self.cues)]
         return or_refuse(self, errors)
 
     @model_validator(mode="after")
@@ -291,6 +295,6 @@ def _owner(loc: tuple[Any, ...]) -> type[BaseModel]:
     parts: dict[str, type[BaseModel]] = {
         "pads": Pad, "banks": Pad, "cues": Cue, "osc": Osc, "midi": Midi, "surface": Surface,
         "modulators": ModulatorLine, "gamepad": Gamepad, "live": LiveInput, "lights": Lights,
-        "crowd": Crowd,
+        "crowd": Crowd, "obs": Obs,
     }  # fmt: skip
     return Show if len(loc) == 1 else parts.get(str(loc[0]), Show)

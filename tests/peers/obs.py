@@ -92,8 +92,8 @@ class Refused(RuntimeError):
 class OBS:
     """A process of its own on the X screen that DISPLAY names. Needs a window manager there for window captures."""
 
-    def __init__(self, folder: Path, size: tuple[int, int] = (640, 360), fps: int = 10) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, size: tuple[int, int] = (640, 360), fps: int = 10, port: int = 0) -> None:
+        self.port = port or free_port()
         self._asked, self._size = 0, size
         self._open = contextlib.ExitStack()
         self._log = folder / "obs.log"

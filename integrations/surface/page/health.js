@@ -38,11 +38,11 @@ export const grade = computed(() => {
 const number = (x, digits = 0) => typeof x === 'number' ? x.toFixed(digits) : '–';
 
 export function Glance() {
-  const { world, latency_ms: latency } = status.value, how = grade.value;
+  const { world, latency_ms: latency, inputs } = status.value, how = grade.value;
   return html`<button class=${cls('glance', how.grade)} aria-label=${`health: ${how.why}`} title=${`${how.why}: click for more`} aria-expanded=${drawer.value === 'health'}
       onClick=${() => drawer.value = drawer.value === 'health' ? '' : 'health'}>
     <i></i>${line.value === 'open' ? html`<span><b>${number(world.fps, 0)}</b><small>/${number(world.wanted_fps, 0)} fps</small></span>
-      <span class="latency"><b>${latency.p50 ? number(latency.p50) : '–'}</b><small>ms</small></span>${how.grade !== 'good' ? html`<span class="why">⚠ ${how.short}</span>` : ''}` : html`<span>${line.value === 'lost' ? 'no connection' : 'connecting'}</span>`}
+      <span class="latency"><b>${latency.p50 ? number(latency.p50) : '–'}</b><small>ms</small></span>${how.grade !== 'good' ? html`<span class="why">⚠ ${how.short}</span>` : ''}${['recording', 'streaming'].map(name => inputs.obs?.[name] ? html`<span class="sends" title=${`OBS is ${name}`}>${name === 'recording' ? 'REC' : 'LIVE'}</span>` : '')}` : html`<span>${line.value === 'lost' ? 'no connection' : 'connecting'}</span>`}
   </button>`;
 }
 
@@ -54,14 +54,14 @@ const Table = ({ rows }) => html`<dl>${rows.map(([name, worth, grade]) => html`<
 const LABELS = {
   address: 'address', url: 'address', device: 'device', source: 'name', monitor: 'monitor', size: 'size', path: 'file', encoder: 'encoder', port: 'port', backend: 'system',
   connections: ['', 'receivers'], clients: ['', 'connected'], peers: ['', 'peers'], bpm: ['', 'bpm'], frames: ['', 'frames'], seconds: ['', 's'], received: ['', 'messages received'],
-  messages: ['', 'messages'], controls: ['', 'controls'], malformed: ['', 'not understood'], refused: ['', 'refused'], superseded: ['', 'replaced by a newer value'], restarts: ['', 'restarts'],
+  messages: ['', 'messages'], controls: ['', 'controls'], malformed: ['', 'not understood'], obs: 'OBS', scene: 'scene', sends: 'is', refused: ['', 'refused'], superseded: ['', 'replaced by a newer value'], restarts: ['', 'restarts'],
 };
 
 /** The facts of a status in words.
  * @param {Record<string, any>} facts */
 const inWords = facts => [
   facts.error || facts.message || facts.reason || (facts.listening === false || facts.state === 'unavailable' ? 'not available' : ''),
-  ...['gamepads', 'ports', 'devices'].map(name => Array.isArray(facts[name]) ? facts[name].join(', ') : ''),
+  ...['gamepads', 'ports', 'devices', 'decks'].map(name => Array.isArray(facts[name]) ? facts[name].join(', ') : ''),
   ...Object.entries(facts).map(([name, worth]) => {
     const label = LABELS[name];
     if (label === undefined || (name === 'port' && facts.url) || (name === 'clients' && facts.controls !== undefined) || !['string', 'number'].includes(typeof worth) || !worth) return '';
@@ -71,7 +71,7 @@ const inWords = facts => [
 ].filter(Boolean).join(' · ');
 
 /** @type {Record<string, string>} */
-const NAMES = { osc: 'OSC', oscquery: 'OSCQuery', midi: 'MIDI', gamepad: 'gamepads', link: 'Ableton Link', surface: 'this page' };
+const NAMES = { osc: 'OSC', oscquery: 'OSCQuery', midi: 'MIDI', gamepad: 'gamepads', obs: 'OBS', streamdeck: 'Stream Decks', link: 'Ableton Link', surface: 'this page' };
 
 /** @param {Record<string, any>} facts */
 const wrong = facts => facts.error ? 'warn' : '';

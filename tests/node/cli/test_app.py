@@ -226,7 +226,7 @@ def test_the_doctor_finds_how_frames_reach_a_window(card, display, monkeypatch):
 
 def test_ports_are_listed_or_the_reason_given():
     groups = json.loads(wj("ports", "--json", "--seconds", "0.2").stdout)
-    assert list(groups) == ["MIDI in", "sound in", "NDI sources", "cameras", "monitors"]
+    assert list(groups) == ["MIDI in", "sound in", "NDI sources", "cameras", "monitors", "OBS"]
     assert all(isinstance(group["found"], list) for group in groups.values())
 
 
