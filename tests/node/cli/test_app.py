@@ -203,8 +203,8 @@ def test_the_doctor_looks_at_everything():
     result = wj("doctor", "--json", "--osc-port", "0", "--seconds", "0")
     checks = {check["name"]: check for check in json.loads(result.stdout)}
     assert list(checks) == [
-        "python", "torch", "world", "shared memory", "NDI", "MIDI", "window", "card to window", "recording", "browsers",
-        "streams", "live picture", "in-betweens", "OSC",
+        "python", "torch", "world", "shared memory", "NDI", "MIDI", "window", "OBS", "card to window", "recording",
+        "browsers", "streams", "live picture", "in-betweens", "OSC",
     ]  # fmt: skip
     assert all(check["state"] == "ok" or check["fix"] for check in checks.values())
     assert result.returncode == any(check["result"] == "error" for check in checks.values())
