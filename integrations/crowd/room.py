@@ -15,7 +15,7 @@ from .messages import FADERS_MAX, OPTIONS_MAX, Message, Moved, Play, Seat, Vote,
 from .words import Blocklist, clean
 
 HOLD_S = 30.0  # for which a moved fader counts
-LEFT_S = 60.0  # for which a person is remembered whose page closed
+LEFT_S = 300.0  # for which a person is remembered whose page closed
 WORDS_A_LINE = 64
 WORDS_WAITING_MAX = 512
 SEATS_MAX = 64
@@ -109,6 +109,10 @@ class Room:
         if number.isascii() and number.isdigit() and len(number) == 1:
             return int(number) - 1 if 1 <= int(number) <= self._options else None
         return self._labels.get(clean(text)) if text else None
+
+    def knows(self, word: str) -> bool:
+        """Whether it is a word of the show's vocabulary."""
+        return self._vocabulary is not None and clean(word) in self._vocabulary
 
     @property
     def poll(self) -> int | None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import logging
 import os
@@ -42,8 +43,9 @@ from ..same_origin import HEADERS, is_ours, own_names, same_origin
 from ..token_bucket import TokenBucket
 from . import pages
 from .gate import SWEEP_INTERVAL_S, Gate, listen, network_of
-from .messages import MESSAGE_BYTES_MAX, TOKEN, Play, parse
+from .messages import MESSAGE_BYTES_MAX, TOKEN, Message, Play, Vote, Word, parse
 from .room import Room
+from .twitch import TwitchChat
 
 NICE = 10  # below the show: the crowd waits, never the picture
 AGGREGATE_INTERVAL_S = 0.25
@@ -60,7 +62,6 @@ HEARTBEAT_S = 30.0
 POLLER_GONE_S = 12.0  # a page without websockets that asks no more
 SPARE_CONNECTIONS = 512  # besides one websocket for each person
 RETURN_S = 4.0  # after a restart in a poll, for the pages to come back and vote again
-FILES_MAX = 65536
 STILL = re.compile(r"/stills/[0-9A-Za-z_-]{1,128}\.(?:jpg|png|webp)")
 logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -155,6 +156,20 @@ class Crowd:
             show["poll"]["seconds"] = max(round(self._poll_until - time.monotonic(), 1), 0)
         return json.dumps({"show": show}, ensure_ascii=False).encode()
 
+    def chat(self, who: str, line: str) -> None:
+        """A line of a chat: "1", "!2" or an option's label is a vote; a word of the vocabulary, or "!rain", a word."""
+        now = time.monotonic()
+        token = f"chat {hash((self._salt, who))}"
+        if (option := self.room.option(line)) is not None and self.room.poll is not None:
+            message: Message = Vote(self.room.poll, option)
+        elif line.startswith("!") or self.room.knows(line):
+            message = Word(line.removeprefix("!"))
+        else:
+            return
+        if self.room.enter(token, "chat", now) is not None:
+            self.room.take(token, message, now)
+            self.room.leave(token, now)
+
     # -- aggregates --------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
@@ -194,7 +209,8 @@ class Crowd:
         poll = self._wanted["poll"]
         counts = poll.get("counts") if poll else None
         self._live = {
-            "heads": self.room.heads, "faders": {name: found["median"] for name, found in faders.items()},
+            "heads": self.room.heads, 
+            "faders": {name: found["median"] for name, found in faders.items() if found["votes"]},
             "counts": counts if counts is not None else (votes or {}).get("counts"),
         }  # fmt: skip
         text = json.dumps({"live": self._live})
@@ -272,10 +288,10 @@ class Crowd:
     async def _qr(self, request: web.Request) -> web.Response:
         import segno
 
-        svg = segno.make(self.url or "http://localhost/", error="m").svg_inline(
-            border=2, dark="#000", light="#fff", svgns=True, xmldecl=False, omitsize=True
-        )
-        return web.Response(text=svg, content_type="image/svg+xml", headers=HEADERS)
+        found = io.BytesIO()
+        code = segno.make(self.url or "http://localhost/", error="m", micro=False)
+        code.save(found, kind="svg", border=2, dark="#000", light="#fff", omitsize=True)
+        return web.Response(body=found.getvalue(), content_type="image/svg+xml", headers=HEADERS)
 
     async def _still(self, request: web.Request) -> web.StreamResponse:
         """Only the pictures of the poll that is shown now."""
@@ -467,6 +483,15 @@ async def run() -> None:
         await ended.wait()
         return
     crowd.port = server.sockets[0].getsockname()[1]
+    if config.twitch:
+
+        def state(text: str) -> None:
+            crowd.twitch = text
+
+        def line(who: str, text: str) -> None:
+            loop.call_soon_threadsafe(crowd.chat, who, text)
+
+        TwitchChat(config.twitch, line, state, config.twitch_address).start()
     await _serve(crowd, gate, ended)
     server.close()
     gate.close()
