@@ -25,7 +25,8 @@ def check(line: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(line, dict) or not line or not line.keys() <= set(KINDS):
         raise ValueError("no aggregate")
-    return {kind: _CHECKS[kind](content, wanted) for kind, content in line.items()}
+    found = {kind: _CHECKS[kind](content, wanted) for kind, content in line.items()}
+    return {kind: content for kind, content in found.items() if content or kind == "players"}
 
 
 def _facts(facts: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,8 +66,10 @@ def _votes(votes: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("no votes")
     number(votes["poll"], 0, POLL_ID_MAX)
     counts = votes["counts"]
-    if poll is None or votes["poll"] != poll["id"] or not isinstance(counts, list):
-        raise ValueError("votes of another poll")
+    if poll is None or votes["poll"] != poll["id"]:
+        return {}  # they crossed a change of the poll
+    if not isinstance(counts, list):
+        raise ValueError("no counts")
     if len(counts) != len(poll["options"]):
         raise ValueError("votes for other options")
     return {"poll": poll["id"], "counts": [_count(count) for count in counts], "voters": _count(votes["voters"])}

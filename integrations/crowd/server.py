@@ -61,6 +61,7 @@ UNREAD_BYTES_MAX = 64 * 1024  # that a page does not take, until it is cut off
 HEARTBEAT_S = 30.0
 POLLER_GONE_S = 12.0  # a page without websockets that asks no more
 SPARE_CONNECTIONS = 512  # besides one websocket for each person
+SECONDS_DRIFT_S = 2.0  # by which a poll's end may move until the pages are told
 RETURN_S = 4.0  # after a restart in a poll, for the pages to come back and vote again
 STILL = re.compile(r"/stills/[0-9A-Za-z_-]{1,128}\.(?:jpg|png|webp)")
 logger = logging.getLogger(__name__)
@@ -137,11 +138,15 @@ class Crowd:
         news = {kind: message[kind] for kind in self._wanted if kind in message}
         if not news:
             return
+        now = time.monotonic()
+        before, until = _without_seconds(self._wanted), self._poll_until
         self._wanted.update(news)
         self.room.obey(news)
         if "poll" in news:
-            self._poll_until = time.monotonic() + float((news["poll"] or {}).get("seconds") or 0)
-        self._to_all(frame(self._show_text()))
+            self._poll_until = now + float((news["poll"] or {}).get("seconds") or 0)
+        # Pages count a poll's seconds themselves.
+        if _without_seconds(self._wanted) != before or abs(self._poll_until - until) > SECONDS_DRIFT_S:
+            self._to_all(frame(self._show_text()))
 
     def _show_text(self) -> bytes:
         wanted = self._wanted
@@ -272,7 +277,7 @@ class Crowd:
         name = {"/": "index.html", "/poster": "poster.html", "/play": "play.html"}[request.path]
         if not (pages.PAGE / name).is_file():
             raise web.HTTPNotFound(text="there is no such page")
-        title = str(self._wanted["crowd"].get("title") or self.config.name)
+        title = plain(self._wanted["crowd"].get("title") or self.config.name, language)
         body = pages.render(name, language, languages, {"title": title, "url": self.url})
         headers = {**HEADERS, "Content-Security-Policy": policy(request.headers.get("Host", "localhost"))}
         return web.Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
@@ -399,6 +404,11 @@ class Crowd:
         return web.json_response({"own": self.room.take(token, message, time.monotonic()) or {}})
 
 
+def _without_seconds(wanted: dict[str, Any]) -> dict[str, Any]:
+    poll = wanted["poll"]
+    return wanted | {"poll": None if poll is None else {**poll, "seconds": bool(poll.get("seconds")), "counts": None}}
+
+
 def frame(data: bytes) -> bytes:
     """A text message as one unmasked frame of a websocket (RFC 6455, 5.2). Made once, and written to every page."""
     size = len(data)
@@ -416,6 +426,13 @@ def policy(host: str) -> str:
         f"connect-src 'self' ws://{host} wss://{host}; "  # older Safaris do not count websockets as 'self'
         "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
     )
+
+
+def plain(label: Any, language: str) -> str:
+    """A label, which is a text or texts by language."""
+    if isinstance(label, dict):
+        label = label.get(language) or label.get("en") or next(iter(label.values()), "")
+    return str(label)
 
 
 def _files() -> dict[str, Path]:

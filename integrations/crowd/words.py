@@ -18,7 +18,8 @@ def clean(text: str) -> str:
     where nothing readable is left, or it is too long. Also of several words, as in "red rain"."""
     kept: list[str] = []
     marks = 0
-    for char in unicodedata.normalize("NFKC", text[: CHARS_MAX * 4]).casefold():
+    folded = unicodedata.normalize("NFKC", text[: CHARS_MAX * 4]).casefold()
+    for char in unicodedata.normalize("NFKC", folded):
         kind = unicodedata.category(char)
         marks = marks + 1 if kind[0] == "M" else 0
         if kind[0] in "LN" or (kind[0] == "M" and marks <= MARKS_MAX and kept):

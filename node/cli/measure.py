@@ -112,6 +112,12 @@ def bench(
     preview: Annotated[
         bool, typer.Option("--preview", help="measure what an open preview costs the program, in turns of one show")
     ] = False,
+    crowd: Annotated[
+        bool,
+        typer.Option(
+            "--crowd", help="measure what an audience of 1,000 phones costs a show, in turns with and without"
+        ),
+    ] = False,
     minutes: Annotated[
         float | None,
         typer.Option(help="length of --rig (default: 10), --kill (default: 2) or --gpu (default: 12)", min=0.2),
@@ -119,7 +125,7 @@ def bench(
     size: Annotated[
         str | None,
         typer.Option(
-            help="size of sent frames (default: 1920x1080; with --rig, --kill, --preview and --reaction 1280x720)"
+            help="size of sent frames (default: 1920x1080; with --rig, --kill, --preview, --reaction, --crowd 1280x720)"
         ),
     ] = None,
 ) -> None:
@@ -128,7 +134,8 @@ def bench(
     Before a show: `wj bench --rig --minutes 10`. The exit code of --rig is 1 if an output caused a missed tick, if more
     than 1% of all ticks were missed, if a failure of one output cost another a fifth of its frames, or if an output did
     not recover. The exit code of --kill is 1 if the death of the clock cost more than 3 ticks, or that of another
-    process any. The exit code of --preview is 1 if the program keeps less than nine tenths of its rate.
+    process any. The exit code of --preview is 1 if the program keeps less than nine tenths of its rate. That of
+    --crowd is 1 if the audience cost the show a tick, or its controls more than a quarter of their time.
     """
     if gpu:
         call("worldjockey.node.measure.gpu", "run", json_path, model, minutes or 12.0, seconds or 60.0)
@@ -144,6 +151,9 @@ def bench(
         raise typer.Exit(int(not result["passed"]))
     if preview:
         result = call("worldjockey.node.measure.preview", "run", json_path, seconds, model, size or "1280x720")
+        raise typer.Exit(int(not result["passed"]))
+    if crowd:
+        result = call("worldjockey.node.measure.crowd", "run", json_path, seconds, model, size or "1280x720")
         raise typer.Exit(int(not result["passed"]))
     if latency:
         call("worldjockey.node.measure.latency", "run", json_path, seconds, model, size or "1920x1080")

@@ -135,7 +135,7 @@ def world(
     return messages[:-1], messages[-1]
 
 
-def _stimulate(port: int, stop: threading.Event) -> None:
+def stimulate(port: int, stop: threading.Event) -> None:
     """Send controls like a performer: a fader twice a second, and sometimes a prompt."""
     from pythonosc.udp_client import SimpleUDPClient
 
@@ -216,7 +216,7 @@ def chain(model: str, device: str, seconds: float, out: str, size: str, fps: str
         midi = storm == "hands and midi"
         command = [sys.executable, "-m", "worldjockey.node", "play", "--headless", *([] if midi else ["--no-midi"])]
         command += [str(word) for pair in options.items() for word in pair]
-        player = threading.Thread(target=_stimulate, args=(port, stop), daemon=True)
+        player = threading.Thread(target=stimulate, args=(port, stop), daemon=True)
         player.start()
         sender = None
         if storm:

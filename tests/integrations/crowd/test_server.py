@@ -2,86 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from crowd_served import ASKED, POLL, Served, hear, send
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
-from worldjockey.integrations.crowd.input import CrowdInput, CrowdOptions
-from worldjockey.node.measure.show_process import free_port
+from websockets.sync.client import connect
 
 pytestmark = pytest.mark.slow
-POLL = {
-    "id": 3, "question": "Where next?", "seconds": 60, "counts": None, "winner": None,
-    "options": [{"label": "Sea", "image": "/stills/sea1.jpg"}, {"label": {"en": "Desert", "de": "Wüste"}, "image": ""}],
-}  # fmt: skip
-ASKED: tuple[dict[str, Any], ...] = (
-    {"crowd": {"open": True, "title": "Storm & night", "languages": []}},
-    {"faders": [{"name": "storm", "low": "calm", "high": "storm"}, {"name": "day", "low": "night", "high": "day"}]},
-    {"poll": POLL},
-    {"words": {"open": True, "vocabulary": None, "blocked": ["fool"], "per_person_s": 0}},
-    {"players": {"open": True, "seats": 2}},
-)
-
-
-class Served:
-    """A crowd with nothing behind it but this test."""
-
-    def __init__(self, folder: Path, **options: Any) -> None:
-        self.lines: list[Any] = []
-        self.input = CrowdInput(CrowdOptions(port=free_port(), stills=folder, **options), self.lines.append)
-        for message in ASKED:
-            self.input.send(message)
-        self.input.start(lambda event: None)
-        self.until(lambda: self.input.url and self.newest("faders") and self.newest("votes"), "the pages are served")
-
-    @property
-    def port(self) -> int:
-        return int(self.input.status()["port"])
-
-    def until(self, found: Callable[[], Any], what: str, seconds: float = 30) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (value := found()):
-            assert time.monotonic() < deadline, f"{what}: {self.input.status()}, {self.lines[-8:]}"
-            time.sleep(0.02)
-        return value
-
-    def phone(self, token: str = "") -> ClientConnection:
-        token = token or os.urandom(16).hex()
-        return connect(f"ws://127.0.0.1:{self.port}/ws?person={token}", compression=None, legacy=True)
-
-    def newest(self, kind: str) -> Any:
-        return next((line[kind] for line in reversed(self.lines) if kind in line), None)
-
-    def ask(
-        self, path: str = "/", method: str = "GET", body: str | None = None, **headers: str
-    ) -> tuple[int, Any, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-        answer = connection.getresponse()
-        found = answer.status, answer.headers, answer.read()
-        connection.close()
-        return found
-
-
-def send(page: ClientConnection, message: Any) -> None:
-    page.send(json.dumps(message))
-
-
-def hear(page: ClientConnection, kind: str, seconds: float = 10) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
-        message = json.loads(page.recv(deadline - time.monotonic()))
-        if kind in message:
-            return message[kind]
 
 
 @pytest.fixture
@@ -238,6 +174,36 @@ def test_a_flood_costs_its_sender_only(crowd):
     crowd.until(lambda: crowd.newest("faders")["day"] == {"median": 0.25, "votes": 1}, "the calm phone", 3)
     assert crowd.newest("facts")["messages_per_s"] < 100
     assert crowd.newest("facts")["memory_mb"] < 150
+
+
+def test_ten_thousand_random_messages_do_nothing(crowd):
+    """Also those that are nearly right: an attacker reads our page, too."""
+    luck = random.Random(22)
+    values = [None, True, -1, 3, 1e308, "storm", "x" * 90, [], [3], {"axes": [0, 0]}, ["storm", 5], [3, 99], {"a": 1}]
+    kinds = ["fader", "vote", "word", "seat", "play", "set", "fire", "config", "crowd", "__proto__"]
+    calm, sent = crowd.phone(), 0
+    while sent < 10_000:
+        page = crowd.phone()
+        data = bytearray()
+        for _ in range(500):
+            text = json.dumps({luck.choice(kinds): luck.choice(values) for _ in range(luck.choice((1, 1, 2)))}).encode()
+            if luck.random() < 0.3:
+                text = luck.randbytes(luck.randrange(125))
+            elif luck.random() < 0.2:
+                text = text[: luck.randrange(len(text))]
+            data += bytes((0x81 if luck.random() < 0.9 else luck.randrange(256), 0x80 | min(len(text), 125))) + bytes(4)
+            data += text[:125]
+            sent += 1
+        with contextlib.suppress(OSError, ConnectionClosed):
+            page.socket.settimeout(0.2)
+            page.socket.sendall(data)
+        page.socket.close()
+    send(calm, {"fader": ["day", 0.25]})
+    crowd.until(lambda: crowd.newest("faders")["day"]["votes"] > 0, "the calm phone")
+    status = crowd.input.status()
+    assert (status["restarts"], status["dropped"]) == (0, 0)
+    assert {kind for line in crowd.lines for kind in line} <= {"facts", "faders", "votes", "words", "players"}
+    assert status["memory_mb"] < 150
 
 
 def test_half_requests_do_not_keep_others_out(tmp_path):
