@@ -136,6 +136,10 @@ PLAIN = {  # pydantic's kinds of errors, in the words of a show file
 def plainly(detail: Mapping[str, Any]) -> str:
     """An error of pydantic's in plain words, with the value that was found. detail: an entry of its `errors()`."""
     kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "unexpected_keyword_argument":
+        return f"there is no {detail['loc'][-1]} here: check its spelling"
     if kind == "too_long":
         return PLAIN[kind].format(**context)
     words = PLAIN[kind].format(**context) if kind in PLAIN else f"{detail['msg'][0].lower()}{detail['msg'][1:]}"

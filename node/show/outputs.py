@@ -30,6 +30,7 @@ BUILTIN_OUTPUTS = {
     "web": "worldjockey.integrations.web.output:WebOutput",
     "stream": "worldjockey.integrations.stream.output:StreamOutput",
     "virtualcam": "worldjockey.integrations.virtual_camera:VirtualCameraOutput",
+    "dmx": "worldjockey.integrations.dmx.output:DmxOutput",
     "whip": "worldjockey.integrations.web.whip:WhipOutput",
 }
 

@@ -158,6 +158,18 @@ class Show(ShowModel):
         return or_refuse(self, errors)
 
     @model_validator(mode="after")
+    def _lights_are_no_loop(self) -> Show:
+        if self.lights is None or not self.lights.enabled:
+            return self
+        heard = {rule["universe"] for rule in self.lights.rules()}
+        for index, entry in enumerate(self.outputs):
+            sent: set[int] = getattr(entry.make(), "universes", set()) if entry.kind == "dmx" else set()
+            if both := sorted(heard & sent):
+                text = f"it sends universe {both[0]}, to which `lights` listens, and would play itself: use another one"
+                or_refuse(self, [(("outputs", index), text)])
+        return self
+
+    @model_validator(mode="after")
     def _polls_fit(self) -> Show:
         banks = self.banks or {"1": self.pads}
         known = {cue.name.lower() for cue in self.cues}
