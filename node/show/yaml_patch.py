@@ -169,15 +169,18 @@ class _Patch:
             deleted.update(range(i1 + both, i2))
             if j1 + both < j2:
                 inserts.setdefault(i2, []).extend(range(j1 + both, j2))
-        moved = deleted | changed.keys()
+        moved, brought = deleted | changed.keys(), set[int]()
         inside = flow or bool(node.flow_style)
         for i, j in changed.items():
             alike = [k for k, text in enumerate(known) if text == wanted[j] and text != known[i]]
+            # A line that moved brings its comment with it, once; a copy of one that stays has none.
+            alike.sort(key=lambda k: k not in moved or k in brought)
             source = next((k for k in alike if k in moved or not LINE_END.search(self._text[slice(*spans[k])])), None)
             if source is None or old[source] in ("", None):
                 self.change(node.value[i], old[i], new[j], inside)
                 continue
-            comments = source in moved and not inside
+            comments = source in moved and source not in brought and not inside
+            brought.add(source)
             (start, end), (from_, to) = spans[i], spans[source]
             if comments:
                 end, to = self._content_end(end), self._content_end(to)
