@@ -45,6 +45,7 @@ def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
         ("NDI", ndi),
         ("MIDI", midi),
         ("window", window),
+        ("Stream Decks", stream_decks),
         ("OBS", obs),
         ("card to window", card_to_window),
         ("recording", recording),
@@ -230,6 +231,16 @@ def midi() -> Check:
     except OSError as error:
         return Check("MIDI", "note", *_split(error))
     return Check("MIDI", "ok", f"{rig.backend_name()}: {', '.join(ports) or 'no controller is connected'}")
+
+
+def stream_decks() -> Check:
+    from worldjockey.integrations.stream_deck import input as rig
+
+    try:
+        decks = rig.list_decks()
+    except OSError as error:
+        return Check("Stream Decks", "ok", f"none: {error}")  # most shows have none
+    return Check("Stream Decks", "ok", ", ".join(decks) or "none is plugged in")
 
 
 def obs() -> Check:

@@ -15,6 +15,7 @@ def found(seconds: float = 2.0) -> dict[str, dict[str, Any]]:
         "NDI sources": _listed("ndi.output", lambda m: m.list_sources(seconds)),
         "cameras": _listed("camera", lambda m: m.list_cameras()),
         "monitors": _listed("window", lambda m: m.list_monitors()),
+        "Stream Decks": _listed("stream_deck.input", lambda m: m.list_decks()),
         "OBS": _listed("obs.input", lambda m: m.list_servers()),
     }
 

@@ -59,6 +59,13 @@ def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | N
         found["lights"] = LightsInput(lights.rules(), lights.host, show.name, lights.artnet, lights.sacn)
     if show.obs is not None and show.obs.enabled:
         found["obs"] = _obs(show, show.obs, desk, folder)
+    if show.streamdeck is not None and show.streamdeck.enabled:
+        from worldjockey.integrations.stream_deck.input import StreamDeckInput
+
+        from ..control.deck_board import DeckBoard
+
+        board = DeckBoard(desk, show.streamdeck)
+        found["streamdeck"] = StreamDeckInput(board, Buttons(desk.deliver, desk.read), show.streamdeck.brightness)
     return found
 
 
@@ -84,6 +91,12 @@ def connect_maps(inputs: Mapping[str, Input], editor: ShowEditor) -> None:
             source.set_maps(RULES[kind](show))
 
     editor.on_maps = play_maps
+
+
+def connect_stills(inputs: Mapping[str, Input], stills: Callable[[], Mapping[int, Path]]) -> None:
+    """Let keys with pictures show what the world drew of the pads."""
+    if (decks := inputs.get("streamdeck")) is not None:
+        cast(Any, decks).board.stills = stills
 
 
 RULES: Mapping[str, Callable[[Show], list[dict[str, Any]]]] = {

@@ -25,7 +25,7 @@ from ..timing.percentiles import percentiles
 from .announcement import Announcement
 from .control_loop import ControlLoop
 from .crowd import crowd_of
-from .inputs import connect_maps, inputs_of, stills_folder, surface_of, unsaved_folder
+from .inputs import connect_maps, connect_stills, inputs_of, stills_folder, surface_of, unsaved_folder
 from .options import PlayOptions
 from .processes import Processes, monitor_spec, output_specs
 from .report import Report
@@ -114,6 +114,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         if processes.preview is not None:
             stills = Stills(desk, processes.preview, processes.reading, stills_folder(), options.folder)
             stills.register(requests)
+            connect_stills(inputs, stills.files)
             if state is not None:
                 state.status_parts |= {"preview": processes.preview.status, "stills": stills.status}
                 state.show_parts["attributes"] = lambda: tried(show.model)

@@ -30,7 +30,7 @@ POLL_S = 0.002
 
 
 class Stills:
-    """All methods but `status` belong to the thread that answers requests.
+    """All methods but `status` and `files` belong to the thread that answers requests.
 
     bus: draws them. reading: asks the program's world; None where it runs on another machine. folder: of the JPEG
     files. show_folder: where the paths of pads start.
@@ -69,6 +69,11 @@ class Stills:
         if draw:
             self._draw(files, there, texts, seed)
         return {"stills": {pad: url(file) for pad, file in files.items() if file in there}}
+
+    def files(self) -> dict[int, Path]:
+        """The stills of the present bank's pads that exist, by number. From any thread."""
+        there: dict[str, str] = self.pads(draw=False)["stills"]
+        return {int(pad): self._folder / Path(address).name for pad, address in there.items()}
 
     def _draw(self, files: dict[str, str], there: set[str], texts: tuple[str, ...], seed: int) -> None:
         """Have those that are not there drawn. files: by pad."""

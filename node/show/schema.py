@@ -42,6 +42,7 @@ from .modulators import ModulatorLine
 from .obs import Obs
 from .outputs import OutputEntry, parse_output
 from .pads import Cue, Name, Pad, PadList, short_pad
+from .stream_deck import DeckKey, StreamDeck
 from .world_address import parse_world
 from .yaml_file import dumped, explained, parse, read, write
 
@@ -110,6 +111,7 @@ class Show(ShowModel):
     lights: Annotated[Lights | None, BeforeValidator(switched)] = None
     crowd: Annotated[Crowd | None, BeforeValidator(switched)] = None
     obs: Annotated[Obs | None, BeforeValidator(switched)] = None
+    streamdeck: Annotated[StreamDeck | None, BeforeValidator(switched)] = None
 
     @field_validator("values")
     @classmethod
@@ -302,11 +304,13 @@ def _owner(loc: tuple[Any, ...]) -> type[BaseModel]:
         return CrowdFader
     if loc[:2] == ("crowd", "polls"):
         return Poll
+    if loc[:2] == ("streamdeck", "keys"):
+        return DeckKey
     if loc[:2] == ("lights", "patch"):
         return LightChannel
     parts: dict[str, type[BaseModel]] = {
         "pads": Pad, "banks": Pad, "cues": Cue, "osc": Osc, "midi": Midi, "surface": Surface,
         "modulators": ModulatorLine, "gamepad": Gamepad, "live": LiveInput, "lights": Lights,
-        "crowd": Crowd, "obs": Obs,
+        "crowd": Crowd, "obs": Obs, "streamdeck": StreamDeck,
     }  # fmt: skip
     return Show if len(loc) == 1 else parts.get(str(loc[0]), Show)

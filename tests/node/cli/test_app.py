@@ -203,8 +203,8 @@ def test_the_doctor_looks_at_everything():
     result = wj("doctor", "--json", "--osc-port", "0", "--seconds", "0")
     checks = {check["name"]: check for check in json.loads(result.stdout)}
     assert list(checks) == [
-        "python", "torch", "world", "shared memory", "NDI", "MIDI", "window", "OBS", "card to window", "recording",
-        "browsers", "streams", "live picture", "in-betweens", "OSC",
+        "python", "torch", "world", "shared memory", "NDI", "MIDI", "window", "Stream Decks", "OBS", "card to window",
+        "recording", "browsers", "streams", "live picture", "in-betweens", "OSC",
     ]  # fmt: skip
     assert all(check["state"] == "ok" or check["fix"] for check in checks.values())
     assert result.returncode == any(check["result"] == "error" for check in checks.values())
@@ -226,7 +226,7 @@ def test_the_doctor_finds_how_frames_reach_a_window(card, display, monkeypatch):
 
 def test_ports_are_listed_or_the_reason_given():
     groups = json.loads(wj("ports", "--json", "--seconds", "0.2").stdout)
-    assert list(groups) == ["MIDI in", "sound in", "NDI sources", "cameras", "monitors", "OBS"]
+    assert list(groups) == ["MIDI in", "sound in", "NDI sources", "cameras", "monitors", "Stream Decks", "OBS"]
     assert all(isinstance(group["found"], list) for group in groups.values())
 
 

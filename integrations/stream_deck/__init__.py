@@ -1,0 +1,1 @@
+"""Stream Decks by python-elgato-streamdeck."""
