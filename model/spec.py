@@ -126,6 +126,46 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class Thing:
+    """Something that stands in a world. bearing: degrees right of what the camera faces, -180..180. distance, height:
+    in the world's units."""
+
+    name: str
+    bearing: float
+    distance: float
+    height: float = 0.0
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a world knows of the moment of its last step, for game logic outside. The same seed and the same controls
+    give the same one.
+
+    x, y: where the camera is, in the world's units: to the right and ahead of where it began. height: of the eye.
+    heading: degrees that it has turned to the right, 0..360. pitch: how far it looks up, below 0 down; zoom: a factor.
+    place, light, weather, mood, act: the value that shows most; empty where the world has none. faces: what is in the
+    middle of the picture. near: what stands around, the nearest first. sun_bearing: degrees right of what the camera
+    faces, None without a sun or moon. seconds: of its own time since its beginning.
+    """
+
+    x: float = 0.0
+    y: float = 0.0
+    height: float = 0.0
+    heading: float = 0.0
+    pitch: float = 0.0
+    zoom: float = 1.0
+    place: str = ""
+    light: str = ""
+    weather: str = ""
+    mood: str = ""
+    act: str = ""
+    faces: str = ""
+    near: tuple[Thing, ...] = ()
+    sun_bearing: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class WorldState:
     """A snapshot of a world. Opaque; valid for the world (and its weights) that made it."""
 
@@ -136,7 +176,8 @@ class World(Protocol):
     """A running generative model with its memory, which produces frames for ever. If its spec names `qualities`, it
     also has `set_quality(level: int)`, which takes effect with its next step or its next chunk. A world that becomes
     faster after it was opened has `settle()`, which waits for that. A world that knows how its pictures move has
-    `geometry() -> Geometry | None`, of its last step. A world that makes sound (`WorldSpec.audio_rate`) has
+    `geometry() -> Geometry | None`, of its last step. A world that knows where its camera is has `situation() ->
+    Situation`, also of its last step; it is asked often, and takes well under a millisecond. A world that makes sound (`WorldSpec.audio_rate`) has
     `audio() -> Array`, the sound of its last step's frames: (samples, 2), -1..1. A world whose state can go on in
     another process with the same weights has `pack(state: WorldState) -> bytes` and `unpack(data: bytes) ->
     WorldState`; the second raises ValueError for anything else."""

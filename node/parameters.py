@@ -6,6 +6,7 @@ OSC addresses, MIDI targets, the mailbox's layout, the show file's validation an
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +24,9 @@ MODULATORS = 8
 CORNERS = ("top left", "top right", "bottom right", "bottom left")  # of a screen, as a keystone counts them
 SWITCH_WORDS = {"on": 1.0, "true": 1.0, "yes": 1.0, "off": 0.0, "false": 0.0, "no": 0.0}
 QUOTES = frozenset(('""', "''", "“”", "„“", "„”", "””", "‘’", "‚‘", "«»", "»«"))
+EVENT = "event/"  # before the name of an event of the show, as in event/hit
+EVENT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+PLAYER_MODES = ("turns", "average", "each")
 SHAPES = ("sine", "triangle", "saw", "square", "random", "sample-and-hold", "envelope")
 
 Kind = Literal["float", "int", "bool", "trigger", "enum", "text"]
@@ -216,6 +220,12 @@ def _played() -> list[Parameter]:
         p("tempo/bar", "int", "beats in a bar", 4, 1, 16),
         p("tempo/phrase", "int", "bars in a phrase", 4, 1, 64),
         p("quantise", "enum", "what cues wait for", "none", choices=("none", "beat", "bar", "phrase")),
+        p("players/on", "bool", "let the players play what the show allows them", True),
+        p("players/mode", "enum", "how players share camera and figure", "turns", choices=PLAYER_MODES),
+        p("players/next", "trigger", "the turn passes to the next player"),
+        p("players/kick", "trigger", "free a player's seat; without a number, of the one who has the turn",
+          takes="[seat]"),
+        p("players/key", "trigger", "a key that players share is pressed (1) or released (0)", takes="[key] [1 or 0]"),
     ]  # fmt: skip
     rows += [
         p("crowd/open", "bool", "let the audience take part", False),
@@ -242,8 +252,8 @@ def _played() -> list[Parameter]:
 
 PARAMETERS: dict[str, Parameter] = _table()
 # What the preview has not: the show's clock and what follows it, the sound and the screens, which both buses share.
-_PROGRAM_ONLY = ("sound/", "keystone/", "tempo", "mod/", "preview/", "crowd/", "blackout", "inbetween", "quantise",
-                 "learn", "snapshot/save")  # fmt: skip
+_PROGRAM_ONLY = ("sound/", "keystone/", "tempo", "mod/", "preview/", "crowd/", "players/", "blackout", "inbetween",
+                 "quantise", "learn", "snapshot/save")  # fmt: skip
 
 
 def preview_name(name: str) -> str:
@@ -306,14 +316,19 @@ def is_number(value: Any) -> bool:
 
 
 def find(name: str) -> Parameter | None:
-    """The parameter of that name. `word/<word>` is a family and exists for every word; `preview/...` are the preview's
-    own, and no part of the table."""
+    """The parameter of that name. `word/<word>` is a family and exists for every word, as `event/<name>` for every name
+    that an event may have; `preview/...` are the preview's own, and no part of the table."""
     known = PARAMETERS.get(name) or _PREVIEWED.get(name)
     if known is not None:
         return known
     if name.startswith(PREVIEW + "word/"):
         p = find(name.removeprefix(PREVIEW))
         return p and replace(p, name=PREVIEW + p.name, local=True)
+    if name.startswith(EVENT):
+        event = name.lower()
+        known_as = EVENT_NAME.fullmatch(event.removeprefix(EVENT))
+        doc = f"the show's event {event.removeprefix(EVENT)!r}: 1 as its button goes down, 0 as it comes up"
+        return Parameter(event, "trigger", doc, takes="[1 or 0]", local=True) if known_as else None
     word = unicodedata.normalize("NFKC", name.removeprefix("word/")).lower()
     if name.startswith("word/") and word and "/" not in word and len(word) <= 64:
         doc = f"weight of the word {word!r} in every prompt; below 0 pushes it away"

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..devices import choose_device, upload
 from ..errors import WeightsMissing
-from ..spec import ACTS, Array, Controls, Geometry, Prompt, Tokens, WorldSpec, WorldState
+from ..spec import ACTS, Array, Controls, Geometry, Prompt, Situation, Tokens, WorldSpec, WorldState
 from ..stage.figure import skeleton
 from ..stage.motion import Motion
 from ..stage.sample import DT_MAX, DT_MIN
@@ -42,6 +42,7 @@ from .runtime import Eager, Runtime, pytorch
 from .runtime_choice import RuntimeChoice
 from .runtime_names import LARGE, SMALL
 from .sampler import sample
+from .situation import situation
 from .text_encoder import TextConfig, TextEncoder
 from .transformer import GUIDANCE_MAX, Conditioning, KVCache, Vectors, WorldConfig, WorldModel
 
@@ -232,6 +233,7 @@ class Nano:
         shape = rng.uniform(-1, 1, SEED_DIM).astype(np.float32) if seed else np.zeros(SEED_DIM, np.float32)
         self.motion = Motion(seed=shape, figure=opening_figure())
         self.look = opening_look()
+        self.seconds, self._shown, self._frozen = 0.0, self.look, False
         self.noise = torch.Generator().manual_seed(seed)
         self.cache = KVCache()
         self._geometry.forget()
@@ -239,6 +241,10 @@ class Nano:
     def geometry(self) -> Geometry | None:
         """How the picture of the last step moved, from the scene itself."""
         return self._geometry.latest()
+
+    def situation(self) -> Situation:
+        """Where the camera is and what stands around it, at the last step."""
+        return situation(self.motion, self._shown, self._frozen, self.seconds)
 
     def check(self) -> None:
         """Take a step, and forget it. Raises RuntimeError where the device lacks an operation."""
@@ -261,7 +267,9 @@ class Nano:
         dt = min(max(controls.dt, DT_MIN), DT_MAX)  # as the network knows it; the world itself moves by controls.dt
         looped = pulse(controls.tokens[SOUND], self.motion.time)
         sound = np.clip(np.maximum(np.maximum(controls.sound, looped), controls.energy * ENERGY), 0, 1)
-        look = self._remember(controls.tokens, controls.dt)
+        look = self._shown = self._remember(controls.tokens, controls.dt)
+        self.seconds += controls.dt
+        self._frozen = controls.acts.get("freeze", 0.0) >= 0.5
         prompted = look[list(ATTRIBUTES).index("figure")][: len(FIGURES)]
         self.motion.advance(controls.dt, controls.camera, controls.acts, prompted, float(sound[0]))
         conditioning = self._conditioning(

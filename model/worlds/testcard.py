@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec import ACTS, Array, Controls, Prompt, Tokens, WorldSpec, WorldState
+from ..spec import ACTS, Array, Controls, Prompt, Situation, Tokens, WorldSpec, WorldState
 
 AUDIO_RATE = 48_000
 BEEP_S, BEEP_HZ, BEEP_LEVEL = 0.1, 1000.0, 0.25
@@ -30,6 +30,7 @@ class TestCard:
         """beeps: a short tone each second of its time, while the bar is twice as high. frame_s: seconds that a frame
         takes, as with a model on a graphics card: the processor is free meanwhile."""
         self.seconds, self._before, self._beeps, self._frame_s = 0.0, 0.0, beeps, frame_s
+        self._act = ACTS[0]
         if beeps:
             self.spec = replace(self.spec, audio_rate=AUDIO_RATE)
 
@@ -52,6 +53,7 @@ class TestCard:
         if self._frame_s:
             time.sleep(self._frame_s)
         self._before, self.seconds = self.seconds, self.seconds + controls.dt
+        self._act = max(controls.acts, key=lambda act: controls.acts[act], default=ACTS[0])
         s = self.spec
         frame = np.empty((1, s.height, s.width, 3), np.uint8)
         frame[:] = np.clip(controls.tokens[0], 0, 255).astype(np.uint8)
@@ -67,6 +69,11 @@ class TestCard:
             alpha[:, s.height // 4 : s.height * 3 // 4, s.width * 3 // 8 : s.width * 5 // 8] = 255
             frame = np.concatenate([frame, alpha], -1)
         return frame
+
+    def situation(self) -> Situation:
+        """x: where the bar is, 0..1 of the width."""
+        return Situation(x=round(self.seconds / 16 % 1, 3), place="testcard", act=self._act, faces="bar",
+                         seconds=round(self.seconds, 2))  # fmt: skip
 
     def audio(self) -> Array:
         """The tone that goes with the frame of the last step."""

@@ -20,7 +20,7 @@ from worldjockey.integrations import ControlEvent
 
 from ..ipc.mailbox import Mailbox
 from ..ipc.status import PLAIN_CHARS, error_text, plain_text
-from ..parameters import PARAMETERS, PREVIEW, Parameter, find
+from ..parameters import EVENT, PARAMETERS, PREVIEW, Parameter, find
 from ..show.banks import TEXTS
 from ..show.schema import Show
 from ..timing.show_clock import ShowClock
@@ -28,6 +28,7 @@ from .arguments import Handler, on_press, value_given
 from .control_log import ControlLog
 from .cue_player import CuePlayer
 from .cues import Ramps
+from .events import Events
 from .modulators import Modulators
 from .parameter_store import ParameterStore
 from .refusals import Refusals
@@ -71,7 +72,7 @@ class Desk:
     control. errors: what failed and was no control's doing, each once; survived: how often in all. delays: seconds from
     arrival to mailbox, of the latest controls. on_saved: called with all snapshots after one was saved; must not wait.
     replaying: controls come from a log, which gives the moment of each cue and the beat. modulated: modulators move
-    faders. preview: gets the controls whose names begin with "preview/"; None where there is none.
+    faders. listeners: called with each control that was obeyed, from any thread; they must be quick. preview: gets the controls whose names begin with "preview/"; None where there is none.
     """
 
     def __init__(self, show: Show, mailbox: Mailbox, clock: ShowClock | None = None, log: ControlLog | None = None,
@@ -85,6 +86,7 @@ class Desk:
         self.survived = 0
         self.delays: deque[float] = deque(maxlen=DELAYS_MAX)
         self.on_saved: Callable[[SavedSnapshots], None] = lambda snapshots: None
+        self.listeners: list[Callable[[ControlEvent], None]] = []
         self._refusals = Refusals()
         self._line = self.clock.line(now)
         self.lock = threading.RLock()
@@ -98,6 +100,7 @@ class Desk:
         self.values = self.store.values
         self._modulated = modulated
         self._modulators = Modulators(line.modulator(n) for n, line in enumerate(show.modulators, 1))
+        self.events = Events(show.events, self.store.read, self._fire_by_event, self._hold_by_event)
         self._commands: dict[str, Handler] = {
             "cue/go": self.player.go,
             "cue/jump": self.player.jump,
@@ -129,6 +132,8 @@ class Desk:
                 if not control.target.startswith(PREVIEW):  # of the preview, a log has what is taken
                     self._log_control(control, waits)
             self.counts["obeyed"] += 1
+            for listener in self.listeners:
+                listener(control)
             self.delays.append(time.monotonic() - control.arrived_at)
         except Exception as error:
             self._refuse(control, error)
@@ -159,6 +164,10 @@ class Desk:
             return False
         if command := self._commands.get(p.name):
             return bool(command(control))
+        if p.name.startswith(EVENT):
+            down = value_given(p, control, self.store.read) is not None
+            self.events.obey(p.name.removeprefix(EVENT), down, control.arrived_at)
+            return False
         if given := value_given(p, control, self.store.read):
             value, seconds = given
             if p.kind == "trigger":
@@ -168,6 +177,20 @@ class Desk:
                 self._set(p, value, seconds, control)
                 self._play_envelopes(p.name, value, control.arrived_at)
         return False
+
+    def register(self, name: str, handler: Handler) -> None:
+        """Let a handler obey the controls of one trigger."""
+        self._commands[name] = handler
+
+    def _fire_by_event(self, target: str, args: tuple[Any, ...], at: float) -> None:
+        self.obey(ControlEvent(target, args, at, "event"))
+
+    def _hold_by_event(self, target: str, value: Any, at: float) -> None:
+        """A value that goes back by itself, and so is nothing to undo."""
+        p = find(target)
+        assert p is not None  # the show was checked
+        self.player.ramps.touch(p.name)
+        self.store.set(p, value, at)
 
     def _preview_or_refuse(self) -> Preview:
         if self.preview is None:
@@ -198,6 +221,7 @@ class Desk:
             self.store.set_clock(name, True, arrived_at)
         else:
             if name == "panic":
+                self.events.clear()
                 self.player.panic(arrived_at)
             self.mailbox.post(name, True, arrived_at)
 
@@ -229,6 +253,8 @@ class Desk:
             for name in self.player.ramps.targets:
                 with self._surviving(f"the ramp of {name}", partial(self.player.ramps.touch, name)):
                     self.player.advance_ramp(name, now)
+            with self._surviving("the events", self.events.clear):
+                self.events.advance(now)
             if self._modulated:
                 with self._surviving("the modulators"):
                     self._modulate(now)

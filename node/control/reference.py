@@ -24,16 +24,22 @@ def _default(p: Parameter) -> str:
 
 
 def parameters() -> Iterator[Parameter]:
-    """The table's rows in its order, with `word/<word>` for the parameters of all words."""
+    """The table's rows in its order, with `word/<word>` and `event/<name>` for the parameters of all words and events."""
     yield from PARAMETERS.values()
     word = find("word/storm")
     assert word is not None
     yield Parameter("word/<word>", word.kind, "weight of one word in every prompt", word.default, word.low, word.high)
+    yield Parameter("event/<name>", "trigger", "an event of the show's `events`", takes="[1 or 0]")
 
 
 def rows() -> list[dict[str, Any]]:
     """One dictionary a parameter, JSON-able: what `wj reference --json` prints."""
-    return [
+    return [row(p) for p in parameters()]
+
+
+def row(p: Parameter) -> dict[str, Any]:
+    """One parameter, JSON-able."""
+    return (
         {
             "name": p.name,
             "osc": p.osc,
@@ -49,8 +55,7 @@ def rows() -> list[dict[str, Any]]:
             "midi": default_source(p.name),
             "doc": p.doc,
         }
-        for p in parameters()
-    ]
+    )
 
 
 COLUMNS = ("OSC", "takes", "range", "default", "MIDI", "what it does")

@@ -18,11 +18,12 @@ from pydantic import (
 )
 from worldjockey.model.registry import preset_values, sounds, split_options
 
-from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
+from ..parameters import BANKS, EVENT, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
 from ..timing.tempo import Quantise
 from .banks import Banks
 from .connections import LiveInput, Midi, Osc, OscMapping, Sound, Surface, parse_live
 from .crowd import Crowd, CrowdFader, Poll, plain
+from .events import EVENTS_MAX, Event, check_names
 from .fields import (
     ShowModel,
     check_values,
@@ -42,6 +43,7 @@ from .modulators import ModulatorLine
 from .obs import Obs
 from .outputs import OutputEntry, parse_output
 from .pads import Cue, Name, Pad, PadList, short_pad
+from .players import Players
 from .stream_deck import DeckKey, StreamDeck
 from .world_address import parse_world
 from .yaml_file import dumped, explained, parse, read, write
@@ -112,11 +114,29 @@ class Show(ShowModel):
     crowd: Annotated[Crowd | None, BeforeValidator(switched)] = None
     obs: Annotated[Obs | None, BeforeValidator(switched)] = None
     streamdeck: Annotated[StreamDeck | None, BeforeValidator(switched)] = None
+    players: Annotated[Players | None, BeforeValidator(switched)] = None
+    events: list[Event] = Field(default=[], max_length=EVENTS_MAX)
 
     @field_validator("values")
     @classmethod
     def _values(cls, values: dict[str, Any]) -> dict[str, Any]:
         return check_values(values)
+
+    @field_validator("events")
+    @classmethod
+    def _events(cls, events: list[Event]) -> list[Event]:
+        check_names(events)
+        return events
+
+    @model_validator(mode="after")
+    def _events_exist(self) -> Show:
+        known = {EVENT + event.name for event in self.events}
+        named = [(("keys", key), to) for key, to in self.keys.items() if to]
+        if self.players is not None:
+            named += [(("players", "buttons", button), to) for button, to in self.players.buttons.items()]
+            named += [(("players", "allow"), to) for to in self.players.allow]
+        missing = [(loc, to) for loc, to in named if to.startswith(EVENT) and to.partition(" ")[0] not in known]
+        return or_refuse(self, [(loc, f"the show has no event {to!r}: add it to `events`") for loc, to in missing])
 
     @model_validator(mode="after")
     def _cues_fit(self) -> Show:
@@ -240,6 +260,8 @@ class Show(ShowModel):
             values.update(line.values(n))
         if self.live and not self.values.keys() & {"live/look", "live/strength"}:
             values["live/strength"] = DEFAULT_LIVE_STRENGTH
+        if self.players is not None:
+            values["players/mode"] = self.players.mode
         return {**values, **self.values}
 
     def ahead(self) -> tuple[str, ...]:
@@ -312,5 +334,6 @@ def _owner(loc: tuple[Any, ...]) -> type[BaseModel]:
         "pads": Pad, "banks": Pad, "cues": Cue, "osc": Osc, "midi": Midi, "surface": Surface,
         "modulators": ModulatorLine, "gamepad": Gamepad, "live": LiveInput, "lights": Lights,
         "crowd": Crowd, "obs": Obs, "streamdeck": StreamDeck,
+        "players": Players, "events": Event,
     }  # fmt: skip
     return Show if len(loc) == 1 else parts.get(str(loc[0]), Show)

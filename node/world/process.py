@@ -11,7 +11,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from worldjockey.model.spec import WorldState
 
 logger = logging.getLogger(__name__)
+SITUATION_INTERVAL_S = 0.05  # between two statuses of where the camera is
 DT_MIN, DT_MAX = 1 / 120, 1 / 8  # seconds of world time that one step covers
 NATIVE_BYTES = 1920 * 1088 * 4  # the largest frame a world may make
 # Without a status, by state. Loading may take any time.
@@ -283,6 +284,11 @@ def _sound(world: Any) -> tuple[Any, int]:
     return (world.audio(), rate) if rate else (None, 0)
 
 
+def _situation(world: Any) -> dict[str, Any]:
+    """Where the camera is and what is near, of a world that knows."""
+    return asdict(world.situation()) if hasattr(world, "situation") else {}
+
+
 def _paintings(world: Any) -> dict[str, float]:
     """Of a world that paints over another: paintings a second. Its other frames are carried along the motion."""
     return {"painted_fps": round(world.painted_fps, 2)} if hasattr(world, "painted_fps") else {}
@@ -393,6 +399,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
     )  # time at which a step was done, and its number of frames
     timings = {name: deque[float](maxlen=STEPS_KEPT) for name in ("wait_ms", "step_ms", "decode_ms")}
     made, published_at, obeyed, span = 0, 0.0, 0.0, period
+    situated_at, known = 0.0, dict[str, Any]()
     durations: deque[float] = deque(maxlen=DURATIONS_KEPT)
     begin = last = time.monotonic()
     next_start = begin
@@ -406,9 +413,15 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
     preview = PreviewSide(stepper, stepper.options.preview) if stepper.options.preview else None
 
     def publish() -> bool:
-        """Publish the status from time to time; whether the process goes on."""
-        nonlocal published_at
-        if time.monotonic() - published_at <= 0.25:
+        """Publish the status from time to time, and the world's situation more often; whether the process goes on."""
+        nonlocal published_at, situated_at, known
+        now = time.monotonic()
+        if known and made and now - situated_at >= SITUATION_INTERVAL_S:
+            situated_at = now
+            if situation := _situation(stepper.world):
+                known = {**known, "situation": situation}
+                heartbeat.publish(known)
+        if now - published_at <= 0.25:
             return True
         published_at = time.monotonic()
         if parent_died():
@@ -417,7 +430,7 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
         since = recent[-1][0] - recent[0][0] if len(recent) > 1 else 0.0
         rate = sum(n for _, n in recent[1:]) / since if since else 0.0
         here = stepper.world.spec  # its size and runtime may change
-        heartbeat.publish({
+        known = {
             **fields, "state": "running", "device": here.device, "runtime": here.runtime,
             "width": here.width, "height": here.height,
             "fps": round(rate, 2), "wanted_fps": round(stepper.rate if playout else 1 / period, 2),
@@ -429,7 +442,9 @@ def _step_on(stepper: WorldStepper, ring: FrameRing, heartbeat: Heartbeat, field
             **{key: percentiles(values) for key, values in timings.items()},
             **_paintings(stepper.world),
             **(preview.status() if preview else {}),
-        })  # fmt: skip
+            **({"situation": known["situation"]} if "situation" in known else {}),
+        }  # fmt: skip
+        heartbeat.publish(known)
         return True
 
     if stepper.bursts:
