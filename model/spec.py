@@ -177,10 +177,10 @@ class World(Protocol):
     also has `set_quality(level: int)`, which takes effect with its next step or its next chunk. A world that becomes
     faster after it was opened has `settle()`, which waits for that. A world that knows how its pictures move has
     `geometry() -> Geometry | None`, of its last step. A world that knows where its camera is has `situation() ->
-    Situation`, also of its last step; it is asked often, and takes well under a millisecond. A world that makes sound (`WorldSpec.audio_rate`) has
-    `audio() -> Array`, the sound of its last step's frames: (samples, 2), -1..1. A world whose state can go on in
-    another process with the same weights has `pack(state: WorldState) -> bytes` and `unpack(data: bytes) ->
-    WorldState`; the second raises ValueError for anything else."""
+    Situation`, also of its last step; it is asked often, and takes well under a millisecond. A world that makes sound
+    (`WorldSpec.audio_rate`) has `audio() -> Array`, the sound of its last step's frames: (samples, 2), -1..1. A world
+    whose state can go on in another process with the same weights has `pack(state: WorldState) -> bytes` and
+    `unpack(data: bytes) -> WorldState`; the second raises ValueError for anything else."""
 
     @property
     def spec(self) -> WorldSpec: ...

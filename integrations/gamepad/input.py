@@ -30,6 +30,16 @@ class Buttons(Protocol):
     def release_all(self, where: Hashable, at: float, source: str) -> None: ...
 
 
+class Players(Protocol):
+    """Whose gamepads some are. `button` and `axis` return whether the gamepad is a player's, and so plays no map."""
+
+    def gamepads(self, names: Mapping[int, str]) -> None: ...
+
+    def button(self, jid: int, name: str, down: bool, at: float) -> bool: ...
+
+    def axis(self, jid: int, name: str, x: float, at: float) -> bool: ...
+
+
 @dataclass(frozen=True)
 class GamepadRule:
     """One control: a button, and what it does; or an axis, and the value of its target at each position."""
@@ -42,14 +52,14 @@ class GamepadRule:
 
 
 class GamepadInput(Input):
-    """maps: fields of `GamepadRule`. buttons: obeys what is pressed.
+    """maps: fields of `GamepadRule`. buttons: obeys what is pressed. players: gets each event first.
 
     compose: called with a target and the learned control, {"button": ...} or {"axis": ...}; it raises ValueError, with
     the reason, for an impossible map. The parameter `learn` arms it.
     """
 
-    def __init__(self, maps: Iterable[Mapping[str, Any]], buttons: Buttons) -> None:
-        self._buttons = buttons
+    def __init__(self, maps: Iterable[Mapping[str, Any]], buttons: Buttons, players: Players | None = None) -> None:
+        self._buttons, self._players = buttons, players
         self._rules: tuple[GamepadRule, ...] = ()
         self.set_maps(maps)
         self.compose: Compose | None = None
@@ -117,15 +127,22 @@ class GamepadInput(Input):
         self._names = {int(jid): str(name) for jid, name in names}
         self._unknown = [str(name) for name in unknown]
         for jid in before.keys() - self._names.keys():
-            source = f"gamepad {before[jid]}"
-            self._buttons.release_all(jid, now, source)
-            for gone, axis, _ in [key for key in self._sent if key[0] == jid]:
-                self._move(gone, axis, 0.0, now, source)
-            self._sent = {key: value for key, value in self._sent.items() if key[0] != jid}
+            self._let_go(jid, now, f"gamepad {before[jid]}")
+        if self._players is not None:
+            self._players.gamepads(self._names)
+
+    def _let_go(self, jid: int, now: float, source: str) -> None:
+        """Release what a gamepad holds by the map."""
+        self._buttons.release_all(jid, now, source)
+        for gone, axis, _ in [key for key in self._sent if key[0] == jid]:
+            self._move(gone, axis, 0.0, now, source)
+        self._sent = {key: value for key, value in self._sent.items() if key[0] != jid}
 
     def _button(self, jid: int, name: str, down: bool, at: float) -> None:
         source = f"gamepad {self._names.get(jid, '')}"
-        if not down:
+        if not self._armed and self._players is not None and self._players.button(jid, name, down, at):
+            self._let_go(jid, at, source)
+        elif not down:
             self._buttons.release((jid, name), at, source)
         elif self._armed:
             self._learn({"button": name}, at, source)
@@ -137,7 +154,9 @@ class GamepadInput(Input):
 
     def _axis(self, jid: int, axis: str, x: float, at: float) -> None:
         source = f"gamepad {self._names.get(jid, '')}"
-        if not self._armed:
+        if not self._armed and self._players is not None and self._players.axis(jid, axis, x, at):
+            self._let_go(jid, at, source)
+        elif not self._armed:
             self._move(jid, axis, x, at, source)
         elif abs(x) >= LEARN_TRAVEL:
             self._learn({"axis": axis}, at, source)

@@ -72,7 +72,8 @@ class SurfaceInput(Input):
         self._state_sent: Mapping[str, Any] | None = None
         self._sent_show: Any = None
         self._sent_monitors: Any = None
-        self._status_at = 0.0
+        self._sent_situation: Any = None
+        self._status_at = self._situation_at = 0.0
         self._lock = threading.Lock()
         self._fresh, self._stop = threading.Event(), threading.Event()
         self._facts: dict[str, Any] = {}
@@ -107,7 +108,7 @@ class SurfaceInput(Input):
 
     def feedback(self, target: str, value: Any) -> None:
         """Send the newest value of each target to pages at most 60 times a second. Never blocks."""
-        if target.startswith("status/"):  # `publish` has it all
+        if target.startswith(("status/", "state/")):  # `publish` has it all
             return
         with self._lock:
             self._values[target] = self._news[target] = value
@@ -116,8 +117,8 @@ class SurfaceInput(Input):
         self._fresh.set()
 
     def publish(self, state: Mapping[str, Any]) -> None:
-        """Send how the show goes. state: "status", "show", and "monitors", the addresses of the pictures by bus. A show
-        is sent when it is another object than before. Never blocks."""
+        """Send how the show goes. state: "status", "show", "monitors", the addresses of the pictures by bus, and
+        "situation", where the camera is. A show is sent when it is another object than before. Never blocks."""
         self._state = state
         self._fresh.set()
 
@@ -197,10 +198,15 @@ class SurfaceInput(Input):
                 due = now - self._status_at >= (0.0 if self.pages else UNWATCHED_INTERVAL_S)
                 if due and state is not self._state_sent:
                     news["status"] = state.get("status", {})
+                asked = self._facts.get("state_readers") or now - self._situation_at >= UNWATCHED_INTERVAL_S
+                if asked and state.get("situation") and state["situation"] != self._sent_situation:
+                    news["situation"] = state["situation"]
                 if news and self._child.send(news):
                     self._news = {}
                     self._sent_show = state.get("show") if "show" in news else self._sent_show
                     self._sent_monitors = state.get("monitors") if "monitors" in news else self._sent_monitors
+                    if "situation" in news:
+                        self._sent_situation, self._situation_at = news["situation"], now
                     if "status" in news:
                         self._state_sent, self._status_at = state, now
             self._stop.wait(VALUES_INTERVAL_S)

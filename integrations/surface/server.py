@@ -3,12 +3,14 @@
     python -m worldjockey.integrations.surface.server     until standard input ends
 
 Reads one JSON object a line from the control process: first the configuration (`Config`) with "values", "show" and
-"status"; then {"values": ...}, {"show": ...}, {"status": ...}, {"monitors": ...} and {"reply": ...} as they come.
+"status"; then {"values": ...}, {"show": ...}, {"status": ...}, {"monitors": ...}, {"situation": ...} and
+{"reply": ...} as they come.
 Writes one JSON object a line: {"controls": [[name, [arguments], arrival time, sender], ...]}, {"held": {name: its value
 when it is let go, or null}}, {"request": {"id", "do", ...}} and {"facts": ...}. It is a process of its own, so that
 neither pages nor hostile clients can delay control.
 
-Routes: `/` and the files of `page`; `/ws`; `/program/...` and `/preview/...`, which are the monitors' `offer`,
+Routes: `/` and the files of `page`; `/ws`; `/state`, where the world's camera is and what is near, as JSON, and
+`/state/stream`, the same as server-sent events; `/program/...` and `/preview/...`, which are the monitors' `offer`,
 `video.mjpeg` and `frame.jpg`; `/stills/HASH.jpg`; POST `/files?name=...`.
 """
 
@@ -65,6 +67,8 @@ FIRES_PER_S, FIRES_AT_ONCE = 100.0, 100.0
 REQUESTS_PER_S, REQUESTS_AT_ONCE = 20.0, 40.0
 OPEN_REQUESTS_MAX = 16  # of each page
 VIEWERS_ASK = {"stills/pads": {"draw": False}}  # what viewers may ask for, and the fields that it has then
+STATE_READERS_MAX = 16  # streams of the world's situation
+STATE_ASKED_S = 5.0  # for which one who asked for the situation counts as a reader
 UPLOADS_MAX = 4  # at the same time
 STATE_TIMEOUT_S = 10.0  # for the first state of a show that is just starting
 STILL = re.compile(r"[0-9a-zA-Z_-]{4,128}\.jpg")
@@ -195,6 +199,9 @@ class Surface:
         self._write = write
         self._open: dict[int, tuple[Client, int]] = {}  # the page and its own number, of each open request
         self._requests = 0
+        self.situation: dict[str, Any] = {}
+        self._situation_fresh = asyncio.Event()
+        self._state_streams, self._state_asked_at = 0, float("-inf")
         self._names = own_names(config.host)
         self._numbers = {row["name"] for row in config.rows if row["kind"] in ("float", "int")}
         self._files = page_files(PAGE)
@@ -202,6 +209,8 @@ class Surface:
         self.app.add_routes([
             web.get("/", self._page),
             web.get("/ws", self._websocket),
+            web.get("/state", self._state),
+            web.get("/state/stream", self._state_stream, allow_head=False),
             web.post("/files", self._upload),
             web.get("/stills/{name}", self._still),
             web.get("/{bus:program|preview}/video.mjpeg", self.monitors.stream, allow_head=False),
@@ -229,6 +238,10 @@ class Surface:
                     client.queue_latest(kind, text)
         if self.show and self.status:
             self.ready.set()
+        if "situation" in message:
+            self.situation = message["situation"]
+            fresh, self._situation_fresh = self._situation_fresh, asyncio.Event()
+            fresh.set()
         if "monitors" in message:
             self.monitors.urls = message["monitors"]
         if (reply := message.get("reply")) and (asked := self._open.pop(reply.get("id"), None)) is not None:
@@ -288,6 +301,33 @@ class Surface:
             raise web.HTTPNotFound(text="there is no such still")
         headers = {**HEADERS, "Cache-Control": "private, max-age=86400", "Content-Type": "image/jpeg"}
         return web.FileResponse(path, headers=headers)
+
+    async def _state(self, request: web.Request) -> web.Response:
+        self._state_asked_at = time.monotonic()
+        return web.json_response(self.situation, headers={**HEADERS, "Cache-Control": "no-store"})
+
+    async def _state_stream(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events: one with each situation that is new."""
+        if self._state_streams >= STATE_READERS_MAX:
+            raise web.HTTPServiceUnavailable(text=f"{STATE_READERS_MAX} programs read this, which is the most")
+        response = web.StreamResponse(
+            headers={**HEADERS, "Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
+        await response.prepare(request)
+        self._state_streams += 1
+        try:
+            while True:
+                fresh = self._situation_fresh
+                if self.situation:
+                    data = f"data: {json.dumps(self.situation)}\n\n".encode()
+                    await asyncio.wait_for(response.write(data), SEND_TIMEOUT_S)
+                await fresh.wait()
+        except (ConnectionError, asyncio.TimeoutError):
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            self._state_streams -= 1
+        return response
 
     async def _upload(self, request: web.Request) -> web.Response:
         if request["role"] != "operator":
@@ -454,6 +494,7 @@ class Surface:
             "port": self.port,
             # An address of the network is not this machine's loopback: a page there needs its token, too.
             "url": link(here, self.port, "" if is_loopback(here) else self.config.operator),
+            "state_readers": self._state_streams + (time.monotonic() - self._state_asked_at < STATE_ASKED_S),
             "clients": len(self.clients), "controls": self.controls.sent, **self.counts,
         }  # fmt: skip
         if not is_loopback(home):

@@ -72,7 +72,8 @@ class Desk:
     control. errors: what failed and was no control's doing, each once; survived: how often in all. delays: seconds from
     arrival to mailbox, of the latest controls. on_saved: called with all snapshots after one was saved; must not wait.
     replaying: controls come from a log, which gives the moment of each cue and the beat. modulated: modulators move
-    faders. listeners: called with each control that was obeyed, from any thread; they must be quick. preview: gets the controls whose names begin with "preview/"; None where there is none.
+    faders. listeners: called with each control that was obeyed, from any thread; they must be quick. preview: gets the
+    controls whose names begin with "preview/"; None where there is none.
     """
 
     def __init__(self, show: Show, mailbox: Mailbox, clock: ShowClock | None = None, log: ControlLog | None = None,

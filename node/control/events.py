@@ -43,7 +43,7 @@ class Events:
         self.counts: dict[str, int] = dict.fromkeys(self._events, 0)
 
     def obey(self, name: str, down: bool, at: float) -> None:
-        """Its button goes down or comes up. ValueError for an unknown name. A press within the cooldown is passed over."""
+        """Its button goes down or comes up. A press within the cooldown is passed over. ValueError for none such."""
         event = self._events.get(name)
         if event is None:
             known = ", ".join(self._events) or "none"

@@ -85,16 +85,21 @@ def previewed(text: str) -> str:
 
 class Keyboard:
     """The keyboards of the output windows. keys: what each key does now. learning: the parameter that the next key
-    shall play, or an empty text; learn: maps a key to it, and may wait."""
+    shall play, or an empty text; learn: maps a key to it, and may wait. players: gets each key of the program's
+    windows first, and returns whether it is a player's."""
 
     def __init__(self, buttons: Buttons, keys: Callable[[], Mapping[str, str]], learning: Callable[[], str],
-                 learn: Callable[[str, str], None]) -> None:  # fmt: skip
+                 learn: Callable[[str, str], None],
+                 players: Callable[[str, str, bool, float], bool] | None = None) -> None:  # fmt: skip
         self._buttons, self._keys, self._learning, self._learn = buttons, keys, learning, learn
+        self._players = players
 
     def key(self, where: str, key: str, down: bool, at: float, blind: bool = False) -> None:
         """A key of the output `where` was pressed or released; an empty key releases all of them. blind: the output
         shows the preview, and its keys play that."""
         source = f"key {where}"
+        if self._players is not None and not blind and not self._learning() and self._players(where, key, down, at):
+            return
         if not key:
             self._buttons.release_all(where, at, source)
         elif not down:

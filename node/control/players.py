@@ -81,6 +81,7 @@ class Players:
         self._left = 0.0
         self._kicked: dict[str, float] = {}
         self._now = 0.0
+        self.turns = 0  # that began
         self._line, self._meter = Line(), Meter()
         self.message = ""
 
@@ -275,7 +276,7 @@ class Players:
 
     def _begin_turn(self, number: int | None) -> None:
         """A turn begins at rest: a stick counts from its first movement."""
-        self.turn = number
+        self.turn, self.turns = number, self.turns + 1
         for seat in self.seats.values():
             seat.live.clear()
         self._time_turn()
@@ -287,7 +288,9 @@ class Players:
         if beats is not None:  # from the nearest bar line
             bar = self._meter.bar
             self._ends_beat = round(self._line.beat_at(self._now) / bar) * bar + beats
-        self._left = self._ends_at - self._now if beats is None else self._line.time_of(self._ends_beat or 0) - self._now
+        self._left = (
+            self._ends_at - self._now if beats is None else self._line.time_of(self._ends_beat or 0) - self._now
+        )
 
     def _rest(self) -> None:
         """Let go of all that players hold."""

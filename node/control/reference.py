@@ -24,7 +24,7 @@ def _default(p: Parameter) -> str:
 
 
 def parameters() -> Iterator[Parameter]:
-    """The table's rows in its order, with `word/<word>` and `event/<name>` for the parameters of all words and events."""
+    """The table's rows in its order, with `word/<word>` and `event/<name>` for those of all words and events."""
     yield from PARAMETERS.values()
     word = find("word/storm")
     assert word is not None
@@ -39,23 +39,21 @@ def rows() -> list[dict[str, Any]]:
 
 def row(p: Parameter) -> dict[str, Any]:
     """One parameter, JSON-able."""
-    return (
-        {
-            "name": p.name,
-            "osc": p.osc,
-            "arguments": " ".join(filter(None, (TYPETAGS[p.kind], p.takes))),
-            "kind": p.kind,
-            "range": _limits(p),
-            "low": p.low if p.kind in ("float", "int") else None,
-            "high": p.high if p.kind in ("float", "int") else None,
-            "choices": list(p.choices),
-            "default": None if p.kind == "trigger" else p.default,
-            "unit": p.unit,
-            "smoothing": p.smoothing,
-            "midi": default_source(p.name),
-            "doc": p.doc,
-        }
-    )
+    return {
+        "name": p.name,
+        "osc": p.osc,
+        "arguments": " ".join(filter(None, (TYPETAGS[p.kind], p.takes))),
+        "kind": p.kind,
+        "range": _limits(p),
+        "low": p.low if p.kind in ("float", "int") else None,
+        "high": p.high if p.kind in ("float", "int") else None,
+        "choices": list(p.choices),
+        "default": None if p.kind == "trigger" else p.default,
+        "unit": p.unit,
+        "smoothing": p.smoothing,
+        "midi": default_source(p.name),
+        "doc": p.doc,
+    }
 
 
 COLUMNS = ("OSC", "takes", "range", "default", "MIDI", "what it does")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from ..ipc.status import plain_text
 from . import status_line
 from .processes import Processes
 from .report import latency, tally
+from .situations import Situations
 from .surface_state import SurfaceState
 from .terminal import Terminal
 
@@ -72,17 +73,20 @@ class Statuses:
 class ControlLoop:
     """seconds: how long to play, counted from the clock's first tick; None is until a stop is requested. files: what is
     written besides recordings, by name; their errors are shown like those of inputs. state: builds what inputs publish;
-    None where none of them does. keyboard: takes the keys that are pressed in outputs."""
+    None where none of them does. keyboard: takes the keys that are pressed in outputs. advancing: called
+    with the time in each round; must be quick."""
 
     def __init__(self, desk: Desk, inputs: Mapping[str, Input], processes: Processes, terminal: Terminal,
                  seconds: float | None = None, files: Mapping[str, HasStatus] | None = None,
                  state: SurfaceState | None = None, keyboard: Keyboard | None = None,
-                 on_air: Callable[[], None] = lambda: None) -> None:  # fmt: skip
+                 on_air: Callable[[], None] = lambda: None,
+                 advancing: Sequence[Callable[[float], None]] = ()) -> None:  # fmt: skip
         self._desk, self._inputs, self._processes, self._terminal = desk, inputs, processes, terminal
         self._seconds, self._state, self._keyboard = seconds, state, keyboard
         self._sources: dict[str, HasStatus] = {**inputs, **(files or {})}
         self._first_tick_at: float | None = None
-        self._on_air = on_air
+        self._on_air, self._advancing = on_air, advancing
+        self._situations = Situations()
         self._announced = _Announced(processes)
 
     def run(self, stop: StopRequest, watch: Callable[[Processes], bool] | None = None) -> None:
@@ -95,8 +99,10 @@ class ControlLoop:
         while not stop.requested:
             now = time.monotonic()
             self._take_keys()
+            self._advance(now)
             self._desk.advance(now)
             self._send_feedback(self._desk.changed())
+            self._publish_situation(now)
             if now - watched_at > WATCH_INTERVAL_S:
                 watched_at = now
                 self._processes.watch(now)
@@ -125,6 +131,18 @@ class ControlLoop:
                         self._keyboard.key(name, event.key, event.down, event.at, blind)
                 except Exception as error:
                     self._desk.mishap(f"the keys of {name}", error)
+
+    def _advance(self, now: float) -> None:
+        for advance in self._advancing:
+            try:
+                advance(now)
+            except Exception as error:
+                self._desk.mishap("the players", error)
+
+    def _publish_situation(self, now: float) -> None:
+        """Send where the camera is and what is near, as /wj/state/..."""
+        if self._situations.due(now):
+            self._send_feedback(self._situations.news(self._processes.world.status().get("situation"), now))
 
     def _time_is_up(self, now: float) -> bool:
         begun = self._first_tick_at
@@ -174,6 +192,7 @@ class ControlLoop:
         try:
             s = statuses
             state = self._state.build(now, s.world, s.clock, s.outputs, s.latency, s.inputs, s.monitors)
+            state["situation"] = s.world.get("situation", {})
             for source in self._inputs.values():
                 source.publish(state)
         except Exception as error:

@@ -16,6 +16,7 @@ from ..control.desk import Desk
 from ..control.keyboard import Buttons
 from ..control.show_editor import ShowEditor
 from ..show.schema import Show
+from .players import PlayersInput
 from .requests import Requests
 
 if TYPE_CHECKING:
@@ -45,10 +46,14 @@ def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | N
             midi.rules(), controllers=midi.controllers(), feedback=midi.feedback, read=desk.read, compose=compose,
             on_clock=desk.clock.on_clock,
         )  # fmt: skip
-    if show.gamepad.enabled:
+    players = None
+    if show.players is not None and show.players.enabled:
+        players = found["players"] = PlayersInput(show.players, desk)
+    if show.gamepad.enabled or (players is not None and show.players is not None and show.players.gamepads):
         from worldjockey.integrations.gamepad.input import GamepadInput
 
-        found["gamepad"] = GamepadInput(RULES["gamepad"](show), Buttons(desk.deliver, desk.read))
+        maps = RULES["gamepad"](show) if show.gamepad.enabled else []
+        found["gamepad"] = GamepadInput(maps, Buttons(desk.deliver, desk.read), players)
     if show.sound.enabled:
         found["sound"] = _audio(show, on_audio, folder)
     found["link"] = _link(desk)
@@ -112,13 +117,15 @@ def surface_of(show: Show, desk: Desk, requests: Requests, folder: Path,
     from worldjockey.integrations.surface.input import SurfaceInput, SurfaceOptions
 
     from ..control import reference
+    from ..parameters import EVENT, find
 
     surface = show.surface
     options = SurfaceOptions(
         surface.host, surface.port, surface.token, surface.viewer_token, show.name, version("worldjockey"),
         folder.absolute() / "media", stills_folder(),
     )  # fmt: skip
-    return SurfaceInput(reference.rows(), desk.all_values(), options, requests.answer, on_served)
+    events = [reference.row(p) for event in show.events if (p := find(EVENT + event.name))]
+    return SurfaceInput([*reference.rows(), *events], desk.all_values(), options, requests.answer, on_served)
 
 
 def stills_folder() -> Path:

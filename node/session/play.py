@@ -27,6 +27,7 @@ from .control_loop import ControlLoop
 from .crowd import crowd_of
 from .inputs import connect_maps, connect_stills, inputs_of, stills_folder, surface_of, unsaved_folder
 from .options import PlayOptions
+from .players import PlayersInput
 from .processes import Processes, monitor_spec, output_specs
 from .report import Report
 from .requests import Requests
@@ -89,7 +90,10 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         inputs = inputs_of(show, desk, audio.write if audio else None, options.folder)
         connect_maps(inputs, editor)
         buttons = Buttons(desk.deliver, desk.read)
-        keyboard = Keyboard(buttons, lambda: editor.keys, lambda: desk.values["learn"], editor.learn_key)
+        players = inputs.get("players")
+        assert players is None or isinstance(players, PlayersInput)
+        keyboard = Keyboard(buttons, lambda: editor.keys, lambda: desk.values["learn"], editor.learn_key,
+                            players.key if players else None)  # fmt: skip
         editor.register(requests := Requests())
         terminal = Terminal(live=not options.headless)
         stack.callback(terminal.close)
@@ -100,6 +104,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             state = SurfaceState(desk, terminal.recent, options.file)
             state.show_parts |= editor.parts()
             state.status_parts["learning"] = editor.learning
+            state.status_parts["events"] = lambda: desk.events.status(time.monotonic())
             editor.on_changed = state.show_changed
             monitor = monitor_spec("0.0.0.0" if show.surface.everywhere else "127.0.0.1")
         if (driver := crowd_of(show, desk, inputs, requests)) is not None and state is not None:
@@ -125,7 +130,16 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         files = {name: file for name, file in written if file is not None}
         try:
             ControlLoop(
-                desk, inputs, processes, terminal, options.seconds, files, state, keyboard, announcement.on_air
+                desk,
+                inputs,
+                processes,
+                terminal,
+                options.seconds,
+                files,
+                state,
+                keyboard,
+                announcement.on_air,
+                [players.advance] if players else [],
             ).run(stop, watch)
         finally:
             report.seconds = round(time.monotonic() - begin, 3)

@@ -79,7 +79,9 @@ class Players(ShowModel):
     def _allowed(cls, allow: list[str]) -> list[str]:
         for name in allow:
             if name not in (*GROUPS, "events") and not name.startswith(("cam/", "act/", EVENT)):
-                raise ValueError(f"{name[:60]!r} is nothing that players reach: use camera, act, events, or names of these")
+                raise ValueError(
+                    f"{name[:60]!r} is nothing that players reach: use camera, act, events, or names of these"
+                )
             if "/" in name and find(name) is None:
                 raise ValueError(f"there is no parameter {name[:60]!r}")
         return allow
@@ -89,7 +91,9 @@ class Players(ShowModel):
     def _buttons(cls, buttons: dict[Button, str]) -> dict[Button, str]:
         for target in buttons.values():
             if find(target) is None or not target.startswith(("act/", EVENT)):
-                raise ValueError(f"a player's button does an act or an event, as in act/jump or event/hit, not {target!r}")
+                raise ValueError(
+                    f"a player's button does an act or an event, as in act/jump or event/hit, not {target!r}"
+                )
         return buttons
 
     @model_validator(mode="after")
@@ -101,7 +105,7 @@ class Players(ShowModel):
     @property
     def does(self) -> dict[str, str]:
         """What each button does."""
-        return {**DEFAULT_BUTTONS, **self.buttons}
+        return {str(button): to for button, to in {**DEFAULT_BUTTONS, **self.buttons}.items()}
 
     def reach(self, events: Iterable[str]) -> frozenset[str]:
         """The names of all parameters that players can move. events: names of the show's events."""

@@ -131,7 +131,7 @@ class Show(ShowModel):
     @model_validator(mode="after")
     def _events_exist(self) -> Show:
         known = {EVENT + event.name for event in self.events}
-        named = [(("keys", key), to) for key, to in self.keys.items() if to]
+        named: list[tuple[tuple[Any, ...], str]] = [(("keys", key), to) for key, to in self.keys.items() if to]
         if self.players is not None:
             named += [(("players", "buttons", button), to) for button, to in self.players.buttons.items()]
             named += [(("players", "allow"), to) for to in self.players.allow]

@@ -16,6 +16,7 @@ import { KeyList, Maps, setMapMode } from './maps.js';
 import { Modulators } from './modulators.js';
 import { Pads, PadsBar } from './pads.js';
 import { Parameters } from './parameters.js';
+import { Players } from './players.js';
 import { PromptB, PromptLine, PromptWords } from './prompt.js';
 import { Bus, Screen, Take } from './screens.js';
 import { naming, SaveAs, SaveButton } from './save.js';
@@ -50,7 +51,7 @@ const PromptPanel = () => html`<section class="panel prompt-panel" aria-label="p
 const DRAWERS = {
   parameters: { title: 'All parameters', part: Parameters, operators: true }, favourites: { title: 'Favourites', part: Favourites, operators: true },
   snapshots: { title: 'Snapshots', part: Snapshots, operators: true }, modulators: { title: 'Modulators', part: Modulators, operators: true }, maps: { title: 'Maps', part: Maps, operators: true },
-  crowd: { title: 'Crowd', part: Crowd }, lights: { title: 'Lights', part: Lights }, health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Links, operators: true },
+  crowd: { title: 'Crowd', part: Crowd }, lights: { title: 'Lights', part: Lights }, players: { title: 'Players', part: Players }, health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Links, operators: true },
 };
 
 function Drawer() {

@@ -120,7 +120,7 @@ def test_a_copy_of_the_embedded_show_loads_and_is_not_written_over(tmp_path):
 
 def test_the_reference_is_the_table():
     rows = json.loads(wj("reference", "--json").stdout)
-    assert [row["name"] for row in rows] == [*PARAMETERS, "word/<word>"]
+    assert [row["name"] for row in rows] == [*PARAMETERS, "word/<word>", "event/<name>"]
     by_name = {row["name"]: row for row in rows}
     assert by_name["pad/3"]["osc"] == "/wj/pad/3"
     assert "note 38" in by_name["pad/3"]["midi"]
