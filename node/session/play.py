@@ -130,17 +130,9 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         files = {name: file for name, file in written if file is not None}
         try:
             ControlLoop(
-                desk,
-                inputs,
-                processes,
-                terminal,
-                options.seconds,
-                files,
-                state,
-                keyboard,
-                announcement.on_air,
+                desk, inputs, processes, terminal, options.seconds, files, state, keyboard, announcement.on_air,
                 [players.advance] if players else [],
-            ).run(stop, watch)
+            ).run(stop, watch)  # fmt: skip
         finally:
             report.seconds = round(time.monotonic() - begin, 3)
             processes.finish(report, time.process_time() - cpu)
