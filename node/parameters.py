@@ -21,6 +21,7 @@ TEXT_BYTES = 16384  # longest prompt, UTF-8; a longer one is cut at a character'
 OSC_PREFIX = "/wj/"
 PREVIEW = "preview/"  # before a parameter's name: the preview's own, as in preview/pad/3
 MODULATORS = 8
+BALANCES = 4  # that a story may have
 CORNERS = ("top left", "top right", "bottom right", "bottom left")  # of a screen, as a keystone counts them
 SWITCH_WORDS = {"on": 1.0, "true": 1.0, "yes": 1.0, "off": 0.0, "false": 0.0, "no": 0.0}
 QUOTES = frozenset(('""', "''", "“”", "„“", "„”", "””", "‘’", "‚‘", "«»", "»«"))
@@ -236,7 +237,14 @@ def _played() -> list[Parameter]:
         p("crowd/close", "trigger", "close the open poll now, and let the winner win"),
         p("crowd/cancel", "trigger", "close the open poll without a result"),
         p("crowd/words", "bool", "take words from the audience", True),
-    ]
+        p("story/on", "bool", "tell the story, from its beginning", False),
+        p("story/go", "trigger", "go to a scene; without a name, where the strongest way leads", takes="[scene]"),
+        p("story/hold", "bool", "the scene stays, and no pressure grows", False),
+        p("story/pull", "float", "how far the audience's balance counts, against that of the parameters", 1.0),
+        p("story/speed", "float", "how fast the story goes on", 1.0, 0.0, 8.0, "x"),
+        *(p(f"story/balance/{n}", "float", f"the story's balance {n}, where no audience sets it", 0.5)
+          for n in range(1, BALANCES + 1)),
+    ]  # fmt: skip
     for n in range(1, MODULATORS + 1):
         rows += [
             p(f"mod/{n}/to", "text", f"the faders that modulator {n} moves, as in energy, cam/yaw", ""),
@@ -252,8 +260,8 @@ def _played() -> list[Parameter]:
 
 PARAMETERS: dict[str, Parameter] = _table()
 # What the preview has not: the show's clock and what follows it, the sound and the screens, which both buses share.
-_PROGRAM_ONLY = ("sound/", "keystone/", "tempo", "mod/", "preview/", "crowd/", "players/", "blackout", "inbetween",
-                 "quantise", "learn", "snapshot/save")  # fmt: skip
+_PROGRAM_ONLY = ("sound/", "keystone/", "tempo", "mod/", "preview/", "crowd/", "story/", "timecode/", "players/",
+                 "blackout", "inbetween", "quantise", "learn", "snapshot/save")  # fmt: skip
 
 
 def preview_name(name: str) -> str:

@@ -214,6 +214,10 @@ class CrowdDriver:
             },
         }  # fmt: skip
 
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
     def status(self) -> dict[str, Any]:
         """For the surface."""
         poll = self.poll

@@ -172,7 +172,7 @@ class Desk:
         if given := value_given(p, control, self.store.read):
             value, seconds = given
             if p.kind == "trigger":
-                self._fire(p.name, control.arrived_at)
+                self._fire(p.name, control)
                 self._play_envelopes(p.name, None, control.arrived_at)
             else:
                 self._set(p, value, seconds, control)
@@ -213,10 +213,12 @@ class Desk:
         if p.name == "preview/on" and self.preview is not None:
             self.preview.follow(control.arrived_at)
 
-    def _fire(self, name: str, arrived_at: float) -> None:
+    def _fire(self, name: str, control: ControlEvent) -> None:
         """A trigger that is no command."""
+        arrived_at = control.arrived_at
         if name.startswith("act/"):
-            self.store.remember_value("act", arrived_at)
+            if not control.source.startswith(NOT_UNDONE):
+                self.store.remember_value("act", arrived_at)
             self.store.set(PARAMETERS["act"], name.removeprefix("act/"), arrived_at)
         elif name.startswith("tempo/"):
             self.store.set_clock(name, True, arrived_at)

@@ -1,4 +1,4 @@
-"""The audience of a show: its server as an input, and what drives the show by it."""
+"""The audience of a show, with its server as an input, and the story: what drives the show by them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from worldjockey.model.registry import attributes_of
 
 from ..control.crowd import CrowdDriver
 from ..control.desk import Desk
+from ..control.story import StoryDriver
 from ..show.schema import Show
 from .inputs import stills_folder
 from .requests import Requests
@@ -36,6 +37,19 @@ def crowd_of(show: Show, desk: Desk, inputs: MutableMapping[str, Input], request
     inputs["crowd"] = source
     requests.register("crowd/approve", driver.approve)
     requests.register("crowd/refuse", driver.refuse)
+    return driver
+
+
+def story_of(show: Show, desk: Desk, crowd: CrowdDriver | None) -> StoryDriver | None:
+    """Let the story drive the show; None where the show has none."""
+    if show.story is None:
+        return None
+
+    def faders() -> Mapping[str, float]:
+        return crowd.faders.values if crowd is not None and crowd.is_open else {}
+
+    driver = StoryDriver(show.story, desk, faders)
+    desk.add_driver(driver)
     return driver
 
 

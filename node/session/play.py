@@ -24,7 +24,7 @@ from ..show.schema import Show
 from ..timing.percentiles import percentiles
 from .announcement import Announcement
 from .control_loop import ControlLoop
-from .crowd import crowd_of
+from .crowd import crowd_of, story_of
 from .inputs import connect_maps, connect_stills, inputs_of, stills_folder, surface_of, unsaved_folder
 from .options import PlayOptions
 from .players import PlayersInput
@@ -109,6 +109,8 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             monitor = monitor_spec("0.0.0.0" if show.surface.everywhere else "127.0.0.1")
         if (driver := crowd_of(show, desk, inputs, requests)) is not None and state is not None:
             state.status_parts["crowd"] = driver.status
+        if (story := story_of(show, desk, driver)) is not None and state is not None:
+            state.status_parts["story"] = story.status
         for source in inputs.values():  # first, so that a port in use is reported before anything is on air
             source.start(desk.deliver)
             stack.callback(source.stop)

@@ -17,7 +17,15 @@ from .fields import check_value, known_parameter
 
 KEY_CHARS_MAX = 40
 RESERVED = {"?": "the page's list of keys", "f": "full screen of the output window"}
-NAMED = ("cue/go", "cue/jump", "snapshot/recall", "snapshot/save")  # triggers that take a name or number
+NAMED = (
+    "cue/go",
+    "cue/jump",
+    "snapshot/recall",
+    "snapshot/save",
+    "crowd/poll",
+    "crowd/back",
+    "story/go",
+)  # triggers that take a name or number
 Mode = Literal["fire", "set", "switch", "pad", "hold"]
 
 DEFAULT_KEYS: Mapping[str, str] = {

@@ -44,6 +44,7 @@ from .obs import Obs
 from .outputs import OutputEntry, parse_output
 from .pads import Cue, Name, Pad, PadList, short_pad
 from .players import Players
+from .story import Story, StoryScene
 from .stream_deck import DeckKey, StreamDeck
 from .world_address import parse_world
 from .yaml_file import dumped, explained, parse, read, write
@@ -112,6 +113,7 @@ class Show(ShowModel):
     live: Annotated[LiveInput | None, BeforeValidator(parse_live)] = None
     lights: Annotated[Lights | None, BeforeValidator(switched)] = None
     crowd: Annotated[Crowd | None, BeforeValidator(switched)] = None
+    story: Story | None = None
     obs: Annotated[Obs | None, BeforeValidator(switched)] = None
     streamdeck: Annotated[StreamDeck | None, BeforeValidator(switched)] = None
     players: Annotated[Players | None, BeforeValidator(switched)] = None
@@ -322,6 +324,8 @@ def _owner(loc: tuple[Any, ...]) -> type[BaseModel]:
         return OscMapping
     if loc[:2] == ("gamepad", "map"):
         return GamepadMapping
+    if loc[:2] == ("story", "scenes"):
+        return StoryScene
     if loc[:2] == ("crowd", "faders"):
         return CrowdFader
     if loc[:2] == ("crowd", "polls"):
@@ -334,6 +338,6 @@ def _owner(loc: tuple[Any, ...]) -> type[BaseModel]:
         "pads": Pad, "banks": Pad, "cues": Cue, "osc": Osc, "midi": Midi, "surface": Surface,
         "modulators": ModulatorLine, "gamepad": Gamepad, "live": LiveInput, "lights": Lights,
         "crowd": Crowd, "obs": Obs, "streamdeck": StreamDeck,
-        "players": Players, "events": Event,
+        "story": Story, "players": Players, "events": Event,
     }  # fmt: skip
     return Show if len(loc) == 1 else parts.get(str(loc[0]), Show)

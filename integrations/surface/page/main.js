@@ -22,6 +22,7 @@ import { Bus, Screen, Take } from './screens.js';
 import { naming, SaveAs, SaveButton } from './save.js';
 import { connect } from './socket.js';
 import { Snapshots } from './snapshots.js';
+import { Story } from './story.js';
 import { Sound, SoundBar } from './sound.js';
 import { bus, drawer, editable, editing, line, mapMode, notice, operator, part, performing, role, say, show, value } from './state.js';
 import { BeatLights, Tempo } from './tempo.js';
@@ -51,7 +52,7 @@ const PromptPanel = () => html`<section class="panel prompt-panel" aria-label="p
 const DRAWERS = {
   parameters: { title: 'All parameters', part: Parameters, operators: true }, favourites: { title: 'Favourites', part: Favourites, operators: true },
   snapshots: { title: 'Snapshots', part: Snapshots, operators: true }, modulators: { title: 'Modulators', part: Modulators, operators: true }, maps: { title: 'Maps', part: Maps, operators: true },
-  crowd: { title: 'Crowd', part: Crowd }, lights: { title: 'Lights', part: Lights }, players: { title: 'Players', part: Players }, health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Links, operators: true },
+  story: { title: 'Story', part: Story }, crowd: { title: 'Crowd', part: Crowd }, lights: { title: 'Lights', part: Lights }, players: { title: 'Players', part: Players }, health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Links, operators: true },
 };
 
 function Drawer() {
