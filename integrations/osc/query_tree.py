@@ -24,6 +24,7 @@ STATUS = (  # read-only
     {"name": "status/state", "kind": "text", "doc": "state of the world"},
     {"name": "status/bank", "kind": "text", "doc": "name of the current bank"},
     {"name": "status/cue", "kind": "text", "doc": "name of the last cue"},
+    {"name": "status/cue_number", "kind": "int", "doc": "number of the last cue, from 1; 0 before the first"},
     {
         "name": "status/tally",
         "kind": "text",

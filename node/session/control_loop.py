@@ -181,6 +181,7 @@ class ControlLoop:
             "status/frames": statuses.clock.get("ticks", 0), "status/state": statuses.world.get("state", "opening"),
             "status/refused": desk.counts["refused"], "status/quality": statuses.world.get("quality", ""),
             "status/bank": desk.bank, "status/cue": desk.cue_name,
+            "status/cue_number": 0 if desk.store.cue is None else desk.store.cue + 1,
             "status/tally": tally(statuses.outputs, statuses.inputs),
             "status/beat": round(desk.clock.line(now).beat_at(now), 2),
         })  # fmt: skip
