@@ -80,6 +80,7 @@ class DmxOutput(Output):
         self._pictures: deque[tuple[float, list[Colours]]] = deque(maxlen=256)  # when shown, and each fixture's colours
         self._now: list[Colours] = [np.zeros((f.pixels, 3), np.float32) for f in self.fixtures]
         self._wanted: list[Colours] = []
+        self._black = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._sequence = self._sent = 0
@@ -102,6 +103,10 @@ class DmxOutput(Output):
         self._thread.start()
 
     def send(self, frame: Frame) -> None:
+        black = not frame.pixels.any()
+        if black:  # a blackout waits neither for the delay nor for `smooth`
+            self._pictures.clear()
+        self._black = black
         picture = sampled(frame.pixels)
         self._pictures.append((frame.time, [seen(fixture, picture) for fixture in self.fixtures]))
 
@@ -143,10 +148,17 @@ class DmxOutput(Output):
             self._stop.wait(max(due - time.monotonic(), 0))
 
     def _advance(self, now: float, seconds: float) -> None:
-        """Towards what the picture was `delay` ago."""
+        """Towards what the picture was `delay` ago; to black at once."""
+        if self._black:
+            self._wanted = [np.zeros_like(colours) for colours in self._now]
+            self._now = self._wanted
+            return
         pictures, wanted = self._pictures, None
-        while pictures and pictures[0][0] <= now - self._delay_s:
-            wanted = pictures.popleft()[1]
+        try:
+            while pictures[0][0] <= now - self._delay_s:
+                wanted = pictures.popleft()[1]
+        except IndexError:  # all are shown, or `send` has cleared them
+            pass
         if wanted is not None:
             self._wanted = wanted
         share = 1.0 if self._smooth <= 0 else 1 - float(np.exp(-seconds / self._smooth))

@@ -64,7 +64,7 @@ def node(request: pytest.FixtureRequest) -> Iterator[tuple[str, Node]]:
         receiver.stop()
     else:
         server = StupidArtnetServer()
-        server.register_listener(7, callback_function=found.take)
+        server.register_listener(7, callback_function=lambda data: found.take(data))
         yield request.param, found
         server.close()
 
@@ -110,6 +110,26 @@ def test_lights_wait_for_the_screens_and_fade(monkeypatch: pytest.MonkeyPatch) -
     slow.send(Frame(halves(RED, RED), 0, 100.0))
     slow._advance(100.5, 0.5)
     assert slow.status()["lights"][0]["rgb"][0] == pytest.approx(255 * 0.632, abs=2)
+
+
+def test_blackout_does_not_fade(node: tuple[str, Node]) -> None:
+    protocol, light = node
+    levels: list[int] = []
+    light.take = lambda data: levels.append(next(iter(data)))  # type: ignore[method-assign]
+    output = DmxOutput([Fixture(7, 1)], "127.0.0.1", protocol, gamma=1.0, smooth=3.0)  # type: ignore[arg-type]
+    output.open(VideoFormat(512, 288, 30))
+    try:
+
+        def reaches(level: int, grey: int) -> bool:
+            output.send(Frame(halves((grey,) * 3, (grey,) * 3), 0, time.monotonic()))
+            return bool(levels) and levels[-1] == level
+
+        until(lambda: reaches(50, 255) or (levels and levels[-1] > 50))
+        before = len(levels)
+        until(lambda: reaches(0, 0))
+        assert all(level == 0 or level >= 50 for level in levels[before:])
+    finally:
+        output.close()
 
 
 def test_a_matrix_runs_back_and_forth() -> None:
