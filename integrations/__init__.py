@@ -224,7 +224,28 @@ class ControlEvent:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TimecodeFrame:
+    """Where a source of timecode was at one moment.
+
+    hours, minutes, seconds, frames: the label. part: frames further than the label, with a fraction; may be below 0.
+    rate: "24", "25", "29.97" (drop frame) or "30", as the source says or as it was measured; empty where it is unknown.
+    time: time.monotonic(). located: the source stands there, and does not run. source: its name, for the performer.
+    """
+
+    hours: int
+    minutes: int
+    seconds: int
+    frames: int
+    part: float
+    rate: str
+    time: float
+    located: bool = False
+    source: str = ""
+
+
 Deliver = Callable[[ControlEvent], None]
+OnTimecode = Callable[[TimecodeFrame], None]
 
 
 class Input(ABC):

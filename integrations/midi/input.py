@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import ControlEvent, Deliver, Input
+from .. import ControlEvent, Deliver, Input, OnTimecode
 from ..child import Child, exit_reason
 from .learn import Gather
 from .lights import ROUND_S, Lights, partner, plain
+from .mtc import MtcDecoder, is_timecode
 from .parse import Decoder, Event, Messages
 from .player import TargetArgs, Translator, nothing, thin
 from .rules import Controller, Rule
@@ -47,6 +48,8 @@ class MIDIInput(Input):
     toggles, encoders and lights. compose: makes the fields of a mapping from a target and a control (learn.Gather), or
     raises ValueError; the parameter `learn` arms it. on_clock: called with ("tick" | "start" | "stop" | "continue" |
     "position", arrived_at on time.monotonic(), position in sixteenths), for one port at a time, in the reading thread.
+    on_timecode: called with each quarter frame and full frame of MTC, for one port at a time, in the reading thread.
+    timecode_port: part of the name of the only port whose MTC is taken.
     backend: "auto", "alsa", "jack", "core" or "windows"; auto is ALSA where its sequencer is available, then JACK where
     a server runs. Without MIDI it waits until there is some.
     """
@@ -61,12 +64,17 @@ class MIDIInput(Input):
         read: Callable[[str], Any] = nothing,
         compose: Compose | None = None,
         on_clock: OnClock = no_clock,
+        on_timecode: OnTimecode | None = None,
+        timecode_port: str = "",
     ) -> None:
         known = [Controller.of(controller) for controller in controllers]
         self._player = Translator((Rule(**mapping) for mapping in mappings), known, read, name, feedback)
         self._lights = Lights(read)
         self._feedback_to = tuple(feedback)
         self.compose, self._on_clock = compose, on_clock
+        self._on_timecode, self._timecode_port = on_timecode, timecode_port.lower()
+        self._timecodes: dict[str, MtcDecoder] = {}
+        self._timecode_from, self._timecode_at = "", -CLOCK_TIMEOUT_S
         self._new_maps: list[Rule] | None = None
         self._arguments, self._name = ("--serve", backend, name), name
         self._child = _child()
@@ -130,6 +138,7 @@ class MIDIInput(Input):
             "held": self._player.held,
             "waiting": self._player.counts["waiting"],
             "pickup": self._player.pickups(),
+            "timecode": self._timecode_from,
             "learning": self._armed,
             "learned": list(self._learned),
             "restarts": max(self._child.starts - 1, 0),
@@ -168,6 +177,9 @@ class MIDIInput(Input):
         for line in lines:
             if line[0] == "midi":
                 _, port, arrived_at, data = line
+                if is_timecode(data):
+                    self._timecode(port, arrived_at, data)
+                    continue
                 events += [(port, arrived_at, event) for event in self._decode(port, data)]
             elif line[0] == "ports":
                 events.append(line)
@@ -249,6 +261,21 @@ class MIDIInput(Input):
         self._leader, self._led_at = port, arrived_at
         try:
             self._on_clock(event.kind, arrived_at, event.value)
+        except Exception:  # an error of the receiver must not stop MIDI
+            self._counts["failed"] += 1
+
+    def _timecode(self, port: str, arrived_at: float, data: Sequence[int]) -> None:
+        """Pass on timecode. Of several ports, the first one leads until it has been silent for a while."""
+        self._counts["messages"] += 1
+        if self._on_timecode is None or self._timecode_port not in port.lower():
+            return
+        if port != self._timecode_from and arrived_at - self._timecode_at < CLOCK_TIMEOUT_S:
+            return
+        self._timecode_from, self._timecode_at = port, arrived_at
+        try:
+            frame = self._timecodes.setdefault(port, MtcDecoder(port)).feed(data, arrived_at)
+            if frame is not None:
+                self._on_timecode(frame)
         except Exception:  # an error of the receiver must not stop MIDI
             self._counts["failed"] += 1
 

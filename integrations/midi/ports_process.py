@@ -52,6 +52,11 @@ def write_events(*events: Sequence[Any]) -> None:
             os._exit(0)
 
 
+def is_full_frame(data: Sequence[int]) -> bool:
+    """Whether a system exclusive message is a full frame of MTC, the only one that is forwarded."""
+    return len(data) == 10 and data[1] == 0x7F and list(data[3:5]) == [1, 1]
+
+
 def apis(backend: str) -> list[int]:
     named = {
         "alsa": rtmidi.API_LINUX_ALSA,
@@ -175,7 +180,7 @@ class Ports:
             jack.jack_client_close(client)
 
     def _listen(self, port: Any, name: str) -> None:
-        port.ignore_types(sysex=True, timing=False, active_sense=True)
+        port.ignore_types(sysex=False, timing=False, active_sense=True)  # a full frame of timecode is system exclusive
         with self._lock:
             self._inputs[name] = port
 
@@ -190,7 +195,8 @@ class Ports:
             now = time.monotonic()
             for name, port in self._inputs.items():
                 while (event := port.get_message()) is not None:
-                    found.append(("midi", name, now, event[0]))
+                    if event[0][:1] != [0xF0] or is_full_frame(event[0]):
+                        found.append(("midi", name, now, event[0]))
         if found:
             write_events(*found)
         return bool(found)

@@ -30,6 +30,8 @@ STATUS = (  # read-only
         "kind": "text",
         "doc": "whether an NDI mixer or OBS shows this node: program, preview or off",
     },
+    {"name": "status/timecode", "kind": "text", "doc": "the timecode that the show follows"},
+    {"name": "status/timecode_state", "kind": "text", "doc": "waiting, locked, freewheel, stopped or running"},
     {"name": "status/beat", "kind": "float", "doc": "beats so far"},
     {"name": "status/quality", "kind": "text", "doc": "what is reduced in quality, and why"},
 )

@@ -57,6 +57,24 @@ class CuePlayer:
             self.schedule.clear()
             self._fire(index, control.arrived_at, control.arrived_at + self.latency, cut=True)
 
+    def put(self, indices: Sequence[int], arrived_at: float) -> None:
+        """Be in the state that these cues give, one after the other, at once: none of them is fired for itself."""
+        merged: dict[str, Change] = {}
+        store, lifted = self._store, set[int]()
+        banks = store.banks
+        for index in indices:
+            cue = self._show.cues[index]
+            changes = cues.changes(self._show, cue, 0.0)
+            merged |= {change.target: change for change in changes}
+            if cue.pads is not None:
+                lifted = {WEIGHTS[c.target] for c in changes if c.target in WEIGHTS and c.value > 0}
+            if cue.bank is not None:
+                banks = banks.switched(banks.index(cue.bank), store.active_pads() - lifted)
+        self.schedule.clear()
+        self._start(("timecode", indices[-1], arrived_at), list(merged.values()), banks, arrived_at)
+        store.cue = indices[-1]
+        self._on_cue(arrived_at)
+
     def stop(self, control: ControlEvent) -> None:
         self.clear()
         self._store.release_pads(control.arrived_at)

@@ -34,6 +34,7 @@ from .parameter_store import ParameterStore
 from .refusals import Refusals
 from .snapshot_file import SavedSnapshots
 from .taking import Taking
+from .timecode import TimecodeFollower
 
 if TYPE_CHECKING:
     from .preview import Preview
@@ -99,6 +100,10 @@ class Desk:
         self.preview: Preview | None = None
         self.drivers: list[Driver] = []
         self.values = self.store.values
+        self.timecode: TimecodeFollower | None = None
+        if show.chased is not None:
+            self.timecode = TimecodeFollower(show, self.player, self.values, partial(self._log_control, waits=False))
+        self._replaying = replaying
         self._modulated = modulated
         self._modulators = Modulators(line.modulator(n) for n, line in enumerate(show.modulators, 1))
         self.events = Events(show.events, self.store.read, self._fire_by_event, self._hold_by_event)
@@ -113,6 +118,7 @@ class Desk:
             "bank": self.player.select_bank,
             "bank/next": on_press(partial(self.player.step_bank, 1)),
             "bank/previous": on_press(partial(self.player.step_bank, -1)),
+            "timecode/goto": self._go_to_timecode,
             "preview/take": self.taking.take,
             "preview/back": self.taking.back,
             "preview/copy": on_press(self._copy_to_preview),
@@ -198,6 +204,11 @@ class Desk:
             raise ValueError("this show has no preview")
         return self.preview
 
+    def _go_to_timecode(self, control: ControlEvent) -> None:
+        if self.timecode is None:
+            raise ValueError("this show follows no timecode: add `timecode:` to its file")
+        self.timecode.goto(control)
+
     def _copy_to_preview(self, control: ControlEvent) -> None:
         preview = self._preview_or_refuse()
         if not preview.on:
@@ -247,6 +258,9 @@ class Desk:
         with self.lock:
             with self._surviving("the clock"):
                 self._line = self.clock.line(now)
+            if self.timecode is not None and not self._replaying:  # a log has what the timecode fired
+                with self._surviving("the timecode"):
+                    self.timecode.advance(now)
             with self._surviving("the schedule", self.player.schedule.clear):
                 for action, lands_at in self.player.due(self._line, now):
                     with self._surviving(f"{action.target} {action.args[0]}"):

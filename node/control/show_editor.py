@@ -47,7 +47,7 @@ FAVOURITES_MAX = 200  # that a page can add
 SAVING_TIMEOUT_S = 10.0  # for which a page waits while the edits before its own are written
 CHANGED = "was changed or deleted by another page: open it again"
 MAP_IDENTITY = ("kind", "text", "to")  # by which a page names a map that may have another index by now
-TIMING = ("seconds", "transition", "curve", "quantise", "follow")
+TIMING = ("seconds", "transition", "curve", "quantise", "follow", "at")
 logger = logging.getLogger(__name__)
 
 
@@ -168,8 +168,9 @@ class ShowEditor:
         handlers: dict[str, Callable[..., Any]] = {
             "show/save": self.save, "pad/edit": self.edit_pad, "pad/copy": self.copy_pad, "pad/move": self.move_pad,
             "cue/store": self.store_cue, "cue/edit": self.edit_cue, "cue/move": self.move_cue,
-            "cue/delete": self.delete_cue, "map/learn": self.learn, "map/cancel": self.cancel_learning,
-            "map/edit": self.edit_map, "map/remove": self.remove_map,
+            "cue/stamp": self.stamp_cue, "cue/delete": self.delete_cue,
+            "map/learn": self.learn, "map/cancel": self.cancel_learning, "map/edit": self.edit_map,
+            "map/remove": self.remove_map,
             "key/set": self.set_key, "key/remove": self.remove_key, "favourite/add": self.add_favourite,
             "favourite/remove": self.remove_favourite,
         }  # fmt: skip
@@ -233,6 +234,14 @@ class ShowEditor:
         was when the page listed it: another page may have moved, renamed or deleted it since then."""
         with self._lock:
             self.edit({"do": "cue/edit", "name": self._cue_name(index, was), "fields": dict(fields)})
+
+    def stamp_cue(self, index: int, was: str | None = None) -> dict[str, Any]:
+        """Make the present timecode the time of a cue. was: as for `edit_cue`. Returns the time."""
+        if self._desk.timecode is None:
+            raise ValueError("this show follows no timecode: add `timecode:` to its file")
+        at = self._desk.timecode.stamp(time.monotonic())
+        self.edit_cue(index, {"at": at}, was)
+        return {"at": at}
 
     def move_cue(self, index: int, to: int, was: str | None = None) -> None:
         """was: as for `edit_cue`."""
@@ -530,7 +539,7 @@ def checked(show: Show, edit: Edit) -> tuple[Show, list[int | None]]:
         renamed = {str(edit["name"]).lower(): plain(_plain_name(name)).lower()}
     apply(data, edit)
     try:
-        parts = Show.model_validate({**data, "outputs": [], "values": _bank_only(show)})
+        parts = Show.model_validate({**data, "outputs": [], "values": _bank_only(show), "timecode": show.timecode})
     except ValidationError as error:
         raise ValueError(_first(error)) from None
     new = show.model_copy()

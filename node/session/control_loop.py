@@ -185,6 +185,9 @@ class ControlLoop:
             "status/tally": tally(statuses.outputs, statuses.inputs),
             "status/beat": round(desk.clock.line(now).beat_at(now), 2),
         })  # fmt: skip
+        if desk.timecode is not None:
+            timecode = desk.timecode.status(now)
+            self._send_feedback({"status/timecode": timecode["now"], "status/timecode_state": timecode["state"]})
 
     def _publish_state(self, now: float, statuses: Statuses) -> None:
         """Hand what the surface shows to the inputs."""
@@ -206,7 +209,8 @@ class ControlLoop:
             line = status_line.line(statuses.world, statuses.clock, statuses.outputs)
             preview = self._processes.preview.status() if self._processes.preview else {"state": "off"}
             shown = "" if preview["state"] == "off" else f"  ·  preview {preview['state']} {preview['fps']:.1f} fps"
-            self._terminal.show_status(f"{line}{shown}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']}){bank}")
+            timecode = "" if self._desk.timecode is None else status_line.timecode(self._desk.timecode.status(now))
+            self._terminal.show_status(f"{line}{shown}  ·  {tempo['bpm']:.1f} bpm ({tempo['source']}){bank}{timecode}")
 
 
 class _Announced:

@@ -15,6 +15,7 @@ from worldjockey.integrations import AudioChunk, Input
 from ..control.desk import Desk
 from ..control.keyboard import Buttons
 from ..control.show_editor import ShowEditor
+from ..control.timecode import TimecodeFollower
 from ..show.schema import Show
 from .players import PlayersInput
 from .requests import Requests
@@ -42,9 +43,11 @@ def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | N
         from ..show.midi_mapping import compose
 
         midi = show.midi
+        chased = show.chased if show.chased and show.chased.source == "mtc" else None
         found["midi"] = MIDIInput(
             midi.rules(), controllers=midi.controllers(), feedback=midi.feedback, read=desk.read, compose=compose,
-            on_clock=desk.clock.on_clock,
+            on_clock=desk.clock.on_clock, on_timecode=desk.timecode.receive if chased and desk.timecode else None,
+            timecode_port=(chased and chased.input) or "",
         )  # fmt: skip
     players = None
     if show.players is not None and show.players.enabled:
@@ -71,6 +74,32 @@ def inputs_of(show: Show, desk: Desk, on_audio: Callable[[AudioChunk], None] | N
 
         board = DeckBoard(desk, show.streamdeck)
         found["streamdeck"] = StreamDeckInput(board, Buttons(desk.deliver, desk.read), show.streamdeck.brightness)
+    if desk.timecode is not None:
+        found |= _timecode(show, desk.timecode, folder)
+    return found
+
+
+def _timecode(show: Show, follower: TimecodeFollower, folder: Path) -> dict[str, Input]:
+    """LTC in, and MTC out; MTC in comes by the MIDI input."""
+    from ..show.fields import file_from
+    from ..show.timecode import OWN_PORT
+
+    found: dict[str, Input] = {}
+    timecode = show.chased
+    assert timecode is not None
+    if timecode.source == "ltc":
+        from worldjockey.integrations.ltc.input import LtcInput
+
+        source = timecode.input
+        if source is not None and Path(source).suffix.lower() in (".wav", ".wave"):
+            source = str(file_from(folder, source))
+        found["timecode"] = LtcInput(follower.receive, source, timecode.channel)
+    if timecode.out is not None:
+        from worldjockey.integrations.midi.mtc_output import MtcOutput
+
+        out = MtcOutput("" if timecode.out == OWN_PORT else timecode.out, timecode.rate)
+        follower.send = out.send
+        found["timecode out"] = out
     return found
 
 

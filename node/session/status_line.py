@@ -57,6 +57,13 @@ def line(world: Mapping[str, Any], clock: Mapping[str, Any], outputs: Mapping[st
     return "  ·  ".join(parts)
 
 
+def timecode(status: Mapping[str, Any]) -> str:
+    """As in "  ·  MTC 01:00:12:05 locked"."""
+    name = {"internal": "timecode"}.get(status["source"], status["source"].upper())
+    chase = "" if status["chase"] else ", not chased"
+    return f"  ·  {name} {status['now'] or '--:--:--:--'} {status['state']}{chase}"
+
+
 def _output(name: str, status: Mapping[str, Any]) -> str:
     state, facts = status.get("state", "opening"), status.get("facts", {})
     url = f" {facts['url']}" if "url" in facts else ""

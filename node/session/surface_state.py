@@ -85,6 +85,7 @@ class SurfaceState:
             "moved": moved(self._desk),
             "pickup": pickup_rows(inputs.get("midi", {}).get("pickup", ())),
             "stills": {},
+            "timecode": None if self._desk.timecode is None else self._desk.timecode.status(now),
         }
         status |= {name: part() for name, part in self.status_parts.items()}
         urls = {bus: m["facts"]["url"] for bus, m in monitors.items() if m.get("facts", {}).get("url")}
@@ -155,5 +156,5 @@ def _cue(cue: Cue) -> dict[str, Any]:
     return {
         "name": cue.name, "prompt": cue.prompt, "bank": cue.bank, "pads": cue.pads, "values": cue.values,
         "seconds": cue.seconds, "transition": cue.transition and str(cue.transition), "curve": cue.curve,
-        "quantise": cue.quantise, "follow": cue.follow and str(cue.follow),
+        "quantise": cue.quantise, "follow": cue.follow and str(cue.follow), "at": cue.at,
     }  # fmt: skip

@@ -77,7 +77,8 @@ class Cue(ShowModel):
     that a cue with `pads` leaves out go to 0.
     seconds: the length of the transition; or transition: its length as in "2 beats" or "1 bar". curve: of the
     transition. quantise: the beat, bar or phrase that the cue waits for; by default the show's own `quantise`.
-    follow: the time after which the next cue starts by itself.
+    follow: the time after which the next cue starts by itself. at: the timecode at which it is fired, as in
+    01:00:12:05 or 01:00:12.2.
     """
 
     name: Name
@@ -90,6 +91,7 @@ class Cue(ShowModel):
     curve: Literal["linear", "smooth", "exp"] = "smooth"
     quantise: Quantise | None = None
     follow: Length = None
+    at: Annotated[str | None, BeforeValidator(_name), Field(min_length=1, max_length=40)] = None
 
     @field_validator("values")
     @classmethod

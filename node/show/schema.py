@@ -20,6 +20,8 @@ from worldjockey.model.registry import preset_values, sounds, split_options
 
 from ..parameters import BANKS, EVENT, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
 from ..timing.tempo import Quantise
+from ..timing.timecode import RATES, Rate
+from ..timing.timecode import parse as parse_timecode
 from .banks import Banks
 from .connections import LiveInput, Midi, Osc, OscMapping, Sound, Surface, parse_live
 from .crowd import Crowd, CrowdFader, Poll, plain
@@ -46,6 +48,7 @@ from .pads import Cue, Name, Pad, PadList, short_pad
 from .players import Players
 from .story import Story, StoryScene
 from .stream_deck import DeckKey, StreamDeck
+from .timecode import DEFAULT_RATE, Timecode
 from .world_address import parse_world
 from .yaml_file import dumped, explained, parse, read, write
 
@@ -118,6 +121,7 @@ class Show(ShowModel):
     streamdeck: Annotated[StreamDeck | None, BeforeValidator(switched)] = None
     players: Annotated[Players | None, BeforeValidator(switched)] = None
     events: list[Event] = Field(default=[], max_length=EVENTS_MAX)
+    timecode: Annotated[Timecode | None, BeforeValidator(switched)] = None
 
     @field_validator("values")
     @classmethod
@@ -153,10 +157,16 @@ class Show(ShowModel):
             errors.append(
                 (("values", "bank"), f"there is no bank {self.values['bank']}: the show has {len(banks.names)}")
             )
+        if self.chased and self.chased.source == "mtc" and not self.midi.enabled:
+            errors.append((("timecode", "source"), "MIDI timecode needs MIDI: remove `midi: off`, or use source ltc"))
         for index, cue in enumerate(self.cues):
             if cue.name.lower() in names:
                 errors.append((("cues", index), f"there is already a cue {cue.name!r}: rename one of the two"))
             names.add(cue.name.lower())
+            try:
+                self.time_of(cue)
+            except ValueError as error:
+                errors.append((("cues", index, "at"), str(error)))
             try:
                 here = self.bank(cue.bank)
                 if isinstance(cue.bank, int) and not 1 <= cue.bank <= len(banks.names):
@@ -235,6 +245,20 @@ class Show(ShowModel):
             for entry in self.outputs
         ]
 
+    @property
+    def chased(self) -> Timecode | None:
+        """The timecode, where the show follows one."""
+        return self.timecode if self.timecode is not None and self.timecode.enabled else None
+
+    @property
+    def timecode_rate(self) -> Rate:
+        return RATES[DEFAULT_RATE if self.timecode is None else self.timecode.rate]
+
+    def time_of(self, cue: Cue) -> float | None:
+        """Seconds of the timecode at which a cue is fired, None where it has none. ValueError for one that its rate
+        does not have."""
+        return None if cue.at is None else parse_timecode(cue.at, self.timecode_rate)
+
     def prompts(self) -> Banks:
         """The texts of its banks' pads; a show with `pads` has one bank, named "1"."""
         banks = self.banks or {"1": self.pads}
@@ -264,6 +288,8 @@ class Show(ShowModel):
             values["live/strength"] = DEFAULT_LIVE_STRENGTH
         if self.players is not None:
             values["players/mode"] = self.players.mode
+        if self.timecode is not None:
+            values["timecode/chase"] = self.timecode.chase
         return {**values, **self.values}
 
     def ahead(self) -> tuple[str, ...]:
@@ -339,5 +365,6 @@ def _owner(loc: tuple[Any, ...]) -> type[BaseModel]:
         "modulators": ModulatorLine, "gamepad": Gamepad, "live": LiveInput, "lights": Lights,
         "crowd": Crowd, "obs": Obs, "streamdeck": StreamDeck,
         "story": Story, "players": Players, "events": Event,
+        "timecode": Timecode,
     }  # fmt: skip
     return Show if len(loc) == 1 else parts.get(str(loc[0]), Show)

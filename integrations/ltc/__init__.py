@@ -1,0 +1,1 @@
+"""Linear timecode (LTC): the timecode that is an audio signal."""
