@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .. import Deliver, Input, OnTimecode, TimecodeFrame
@@ -45,7 +46,8 @@ class LtcInput(Input):
         while self._child.start(first=self._config):
             for message in self._child.messages():
                 if "frame" in message:
-                    self._on_timecode(TimecodeFrame(*message["frame"], False, str(self._facts.get("device", "LTC"))))
+                    name = str(self._facts.get("device", "LTC"))
+                    self._on_timecode(replace(TimecodeFrame(*message["frame"]), source=name))
                 elif "facts" in message:
                     self._facts, self._error = message["facts"], ""
                 elif "error" in message:

@@ -10,6 +10,23 @@ from .. import Deliver, Input
 from ..child import SERVER_ENVIRONMENT, Child
 
 MODULE = "worldjockey.integrations.midi.mtc_process"
+ENVIRONMENT = {**SERVER_ENVIRONMENT, "JACK_NO_START_SERVER": "1"}
+LIST_TIMEOUT_S = 10.0
+
+
+def list_outputs() -> list[str]:
+    """Names of the MIDI outputs that timecode can go to. Raises OSError, with the fix, where MIDI does not respond."""
+    child = Child("MIDI outputs", MODULE, ENVIRONMENT, end_timeout_s=1.0)
+    child.start(("--list",))
+    child.close_input()
+    timer = threading.Timer(LIST_TIMEOUT_S, child.kill)
+    timer.start()
+    messages = list(child.messages())
+    child.finish()
+    timer.cancel()
+    if not messages:
+        raise OSError("the system's MIDI does not respond: restart the JACK server, or the computer")
+    return list(messages[-1]["ports"])
 
 
 class MtcOutput(Input):
@@ -18,7 +35,7 @@ class MtcOutput(Input):
 
     def __init__(self, port: str, rate: str) -> None:
         self._config = {"port": port, "rate": rate}
-        self._child = Child("timecode out", MODULE, {**SERVER_ENVIRONMENT, "JACK_NO_START_SERVER": "1"})
+        self._child = Child("timecode out", MODULE, ENVIRONMENT)
         self._facts: dict[str, Any] = {"port": "", "sent": 0}
         self._error = ""
         self._line: list[float] | None = None

@@ -44,6 +44,7 @@ def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
         ("shared memory", shared_memory),
         ("NDI", ndi),
         ("MIDI", midi),
+        ("timecode", timecode),
         ("window", window),
         ("Stream Decks", stream_decks),
         ("OBS", obs),
@@ -252,6 +253,22 @@ def obs() -> Check:
         return Check("OBS", "ok", rig.list_servers()[0])
     except OSError as error:
         return Check("OBS", "ok", str(error))  # most shows have none
+
+
+def timecode() -> Check:
+    """What LTC can be heard from, and MTC sent to."""
+    from worldjockey.integrations.audio import input as audio
+    from worldjockey.integrations.midi import mtc_output
+
+    try:
+        inputs = audio.devices()
+    except OSError as error:
+        return Check("timecode", "note", *_split(error))
+    try:
+        outputs = mtc_output.list_outputs()
+    except OSError as error:
+        return Check("timecode", "note", *_split(error))
+    return Check("timecode", "ok", f"LTC from {len(inputs)} audio inputs, MTC to {len(outputs)} MIDI outputs")
 
 
 def window() -> Check:

@@ -1,4 +1,4 @@
-"""MIDI ports, audio inputs, NDI sources, cameras, monitors, OBS and Stream Decks, for `wj ports`."""
+"""MIDI ports (in, and out for timecode), audio inputs, NDI sources, cameras, monitors, OBS and Stream Decks, for `wj ports`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ def found(seconds: float = 2.0) -> dict[str, dict[str, Any]]:
     """By kind: `found`, the names in the order in which options count them, and `error`, the reason for none."""
     return {
         "MIDI in": _listed("midi.input", lambda m: m.list_ports()),
+        "MIDI out (timecode)": _listed("midi.mtc_output", lambda m: m.list_outputs()),
         "sound in": _listed("audio.input", lambda m: m.devices()),
         "NDI sources": _listed("ndi.output", lambda m: m.list_sources(seconds)),
         "cameras": _listed("camera", lambda m: m.list_cameras()),

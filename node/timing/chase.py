@@ -15,6 +15,7 @@ from typing import Literal
 
 State = Literal["stopped", "locked", "freewheel"]
 LOCK_FRAMES = 4  # that fit each other, until a source counts as running
+SPAN_S = 0.09  # that these frames last at least: MIDI comes in bursts, of which no speed can be measured
 JUMP_FRAMES = 3  # of the same run, until it counts as a jump and not as one frame that was read wrongly
 TOLERANCE_S = 0.06  # by which a frame may be early or late: two buffers of an audio interface
 JUMP_S = 0.5  # further than this from where the clock is, a run of frames is a jump
@@ -72,7 +73,7 @@ class ChaseClock:
         self.frames = 0  # that were heard
         self._run: deque[tuple[float, float]] = deque()  # the newest frames that fit each other, (time, position)
         self._first: tuple[float, float] | None = None  # of the run
-        self._length = 0
+        self._length, self._believed = 0, False
         self._heard = False  # ever
         self._left = 0.0  # where the source stopped; the clock has freewheeled on from there
 
@@ -121,7 +122,7 @@ class ChaseClock:
 
     def _forget(self) -> None:
         self._run.clear()
-        self._first, self._length = None, 0
+        self._first, self._length, self._believed = None, 0, False
 
     def _follows(self, position: float, time: float) -> bool:
         """Whether a frame can be of the same run: where the fit expects it, or at least no further than a source that
@@ -142,12 +143,12 @@ class ChaseClock:
 
     def _take(self, time: float) -> None:
         needed = JUMP_FRAMES if self.state != "stopped" else LOCK_FRAMES
-        if self._length < needed:
-            return
-        line = fitted(self._run)
-        if self._length <= LOCK_FRAMES and not self._steady(line):
-            return
         assert self._first is not None
+        line = fitted(self._run)
+        if not self._believed:
+            if self._length < needed or time - self._first[0] < SPAN_S or not self._steady(line):
+                return
+            self._believed = True
         began = self._first[1]
         if not self._heard:
             self.jumps.append(Jump(began))

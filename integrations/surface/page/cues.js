@@ -125,7 +125,7 @@ function CueEditor({ index }) {
   const [cue] = useState(() => show.value.cues[index]), last = show.value.cues.length - 1; // as it was when the dialog opened
   const [fields, setFields] = useState({
     name: cue.name ?? '', prompt: cue.prompt ?? '', time: musical(cue.transition) || (cue.seconds === null || cue.seconds === undefined ? '' : String(cue.seconds)), curve: cue.curve || 'smooth',
-    quantise: cue.quantise ?? '', follow: String(musical(cue.follow) ?? ''), values: written(cue.values),
+    quantise: cue.quantise ?? '', follow: String(musical(cue.follow) ?? ''), at: cue.at ?? '', values: written(cue.values),
     pads: cue.pads === null || cue.pads === undefined ? '' : written(cue.pads) || 'none',
   });
   const close = () => edited.value = null, { busy, error, run } = useWork();
@@ -139,7 +139,7 @@ function CueEditor({ index }) {
     /** @type {Record<string, any>} */
     const changed = {
       name: fields.name, prompt: fields.prompt || null, seconds: plain ? Number(time) : null, transition: plain || !time ? null : time, curve: fields.curve,
-      quantise: fields.quantise || null, follow: fields.follow.trim() === '' ? null : Number.isFinite(Number(fields.follow)) ? Number(fields.follow) : fields.follow.trim(),
+      quantise: fields.quantise || null, follow: fields.follow.trim() === '' ? null : Number.isFinite(Number(fields.follow)) ? Number(fields.follow) : fields.follow.trim(), at: fields.at.trim() || null,
       values: parsed(fields.values), pads: fields.pads.trim() === '' ? null : fields.pads.trim() === 'none' ? {} : parsed(fields.pads),
     };
     const before = /** @type {Record<string, any>} */ ({ ...cue, transition: musical(cue.transition), follow: musical(cue.follow) }); // only what was changed: all else stays as it is written in the file
@@ -157,7 +157,7 @@ function CueEditor({ index }) {
     ${choices.map(one => html`<option value=${one} selected=${one === fields[field]}>${one || "the show's own"}</option>`)}</select></label>`;
   return html`<${Dialog} title=${`Cue ${index + 1}`} error=${error} onClose=${close}><form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(); }}>
     ${row('name', 'name')}${row('prompt', 'prompt', 'stays as it is')}${row('time', 'time', 'seconds, or 2 beats, or 1 bar')}
-    ${choice('curve', 'curve', ['smooth', 'linear', 'exp'])}${choice('quantise', 'waits for', ['', 'none', 'beat', 'bar', 'phrase'])}${row('follow', 'follow', 'seconds, or 8 bars; empty: none')}
+    ${choice('curve', 'curve', ['smooth', 'linear', 'exp'])}${choice('quantise', 'waits for', ['', 'none', 'beat', 'bar', 'phrase'])}${row('follow', 'follow', 'seconds, or 8 bars; empty: none')}${row('at', 'at timecode', '01:00:12:05; empty: none')}
     ${row('pads', 'pads', 'stay as they are; none: all down; storm 0.8, 2 0.5')}${row('values', 'values', 'energy 0.4, act dance')}
     <div class="row"><button type="button" class="button" aria-disabled=${index === 0 || undefined} onClick=${() => { if (index === 0) return; act('cue/move', { was: cue.name, to: index - 1 }, true); edited.value = index - 1; }}>Move up</button>
       <button type="button" class="button" aria-disabled=${index === last || undefined} onClick=${() => { if (index === last) return; act('cue/move', { was: cue.name, to: index + 1 }, true); edited.value = index + 1; }}>Move down</button>

@@ -26,6 +26,7 @@ import { Story } from './story.js';
 import { Sound, SoundBar } from './sound.js';
 import { bus, drawer, editable, editing, line, mapMode, notice, operator, part, performing, role, say, show, value } from './state.js';
 import { BeatLights, Tempo } from './tempo.js';
+import { Timecode } from './timecode.js';
 import { Try, TryBar } from './try.js';
 
 /** @param {{name: string, title: string, bar?: any, children: any}} props */
@@ -52,7 +53,7 @@ const PromptPanel = () => html`<section class="panel prompt-panel" aria-label="p
 const DRAWERS = {
   parameters: { title: 'All parameters', part: Parameters, operators: true }, favourites: { title: 'Favourites', part: Favourites, operators: true },
   snapshots: { title: 'Snapshots', part: Snapshots, operators: true }, modulators: { title: 'Modulators', part: Modulators, operators: true }, maps: { title: 'Maps', part: Maps, operators: true },
-  story: { title: 'Story', part: Story }, crowd: { title: 'Crowd', part: Crowd }, lights: { title: 'Lights', part: Lights }, players: { title: 'Players', part: Players }, health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Links, operators: true },
+  story: { title: 'Story', part: Story }, timecode: { title: 'Timecode', part: Timecode }, crowd: { title: 'Crowd', part: Crowd }, lights: { title: 'Lights', part: Lights }, players: { title: 'Players', part: Players }, health: { title: 'Health', part: Health }, keys: { title: 'Keys', part: KeyList }, link: { title: 'Other devices', part: Links, operators: true },
 };
 
 function Drawer() {

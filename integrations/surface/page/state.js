@@ -10,7 +10,7 @@ import { computed, signal } from './html.js';
 /** @typedef {{label: string, text: string, image: string, sound: string, video: string, prompt: string}} Pad */
 /** @typedef {{name: string, pads: Pad[]}} Bank */
 /** @typedef {{name: string, prompt: string | null, bank: any, pads: Record<string, number> | null, values: Record<string, any>,
- *   seconds: number | null, transition: string | null, curve: string, quantise: string | null, follow: string | number | null}} Cue */
+ *   seconds: number | null, transition: string | null, curve: string, quantise: string | null, follow: string | number | null, at: string | null}} Cue */
 /** @typedef {{kind: string, source: any, text: string, to: string, low: number | null, high: number | null, curve: string,
  *   takeover: string | null, locked: boolean}} Mapping */
 /** @typedef {{name: string, file: string, model: string, size: string | number[], fps: number, unsaved: boolean, error: string, banks: Bank[],
@@ -30,7 +30,11 @@ import { computed, signal } from './html.js';
  *     follow: {index: number, seconds: number} | null, moving: {left: number, of: number} | null},
  *   tally: string, bank: number, snapshots: string[], surfaces: number, preview: {state: string, fps: number, message: string},
  *   stills: Record<string, any>, learning: {to: string, kind: string | null} | null, pickup: Pickup[],
- *   moved: Record<string, number>}} Status */
+ *   moved: Record<string, number>, timecode: Timecode | null}} Status */
+/** seconds and speed are those of the moment of the status; cues has each cue's time by its index.
+ * @typedef {{source: string, from: string, rate: string, frames: number, real: number, drop: boolean, now: string, seconds: number, speed: number,
+ *   state: string, chase: boolean, next: {index: number, at: string, seconds: number} | null, message: string,
+ *   cues: Record<string, {label: string, seconds: number}>}} Timecode */
 
 /** @type {Show} */
 const NO_SHOW = {
@@ -42,7 +46,7 @@ const NO_STATUS = {
   world: {}, clock: {}, latency_ms: {}, outputs: {}, inputs: {}, messages: [], log: '',
   tempo: { bpm: 120, source: '', beat: 0, beats_a_bar: 4, bars_a_phrase: 4 },
   cue: { now: null, next: null, waiting: null, follow: null, moving: null },
-  tally: 'off', bank: 1, snapshots: [], surfaces: 0, preview: { state: 'off', fps: 0, message: '' }, stills: {}, learning: null, pickup: [], moved: {},
+  tally: 'off', bank: 1, snapshots: [], surfaces: 0, preview: { state: 'off', fps: 0, message: '' }, stills: {}, learning: null, pickup: [], moved: {}, timecode: null,
 };
 
 /** @type {import('./vendor/signals.js').Signal<'connecting' | 'open' | 'lost'>} */
@@ -83,7 +87,7 @@ export const pickups = part(status => status.pickup);
 /** The bus that every control of this page plays. @type {import('./vendor/signals.js').Signal<'program' | 'preview'>} */
 export const bus = signal('program');
 // The clock, the sound and the screens are the program's alone (node/parameters.py: preview_name).
-const PROGRAM_ONLY = /^(sound\/|keystone\/|tempo|mod\/|preview\/|blackout|inbetween|quantise|learn|snapshot\/save)/;
+const PROGRAM_ONLY = /^(sound\/|keystone\/|tempo|mod\/|preview\/|blackout|inbetween|quantise|learn|snapshot\/save|timecode\/)/;
 
 /** A parameter's name on the bus that is being played.
  * @param {string} name */

@@ -226,7 +226,9 @@ def test_the_doctor_finds_how_frames_reach_a_window(card, display, monkeypatch):
 
 def test_ports_are_listed_or_the_reason_given():
     groups = json.loads(wj("ports", "--json", "--seconds", "0.2").stdout)
-    assert list(groups) == ["MIDI in", "sound in", "NDI sources", "cameras", "monitors", "Stream Decks", "OBS"]
+    assert list(groups) == [
+        "MIDI in", "MIDI out (timecode)", "sound in", "NDI sources", "cameras", "monitors", "Stream Decks", "OBS",
+    ]  # fmt: skip
     assert all(isinstance(group["found"], list) for group in groups.values())
 
 

@@ -108,6 +108,15 @@ def test_the_clock_freewheels_and_then_holds() -> None:
     assert clock.at(last + 60) == held == pytest.approx(2.16, abs=0.05)
 
 
+def test_a_burst_of_messages_is_no_speed() -> None:
+    clock = ChaseClock()
+    for n in range(40):  # quarter frames at 100 a second, of which a busy machine delivers eight at once
+        clock.frame(10 + n / 100, n // 8 * 0.08)
+        assert abs(clock.line.speed) < 2
+    assert clock.state == "locked"
+    assert clock.at(0.32) == pytest.approx(10.36, abs=0.06)
+
+
 def test_a_dropout_within_the_freewheel_is_no_jump() -> None:
     clock = ChaseClock()
     play(clock, 0, 1, 0)
