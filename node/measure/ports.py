@@ -1,4 +1,4 @@
-"""MIDI ports (in, and out for timecode), audio inputs, NDI sources, cameras, monitors, OBS and Stream Decks, for `wj ports`."""
+"""MIDI ports in and out, audio inputs, NDI sources, cameras, monitors, OBS and Stream Decks, for `wj ports`."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ export function Timecode() {
   const error = status.value.inputs.timecode?.error || status.value.inputs['timecode out']?.error || now.message;
   const selected = chosen.value !== null && chosen.value < cues.length ? chosen.value : null;
   return html`<div class="timecode"><${Digits} />
-    <p class="facts"><b class=${cls('lock', now.state)}>${WORDS[now.state] ?? now.state}</b> ${NAMES[now.source] ?? now.source}${now.from && ` from ${now.from}`} · ${now.rate} frames${now.drop ? ', drop frame' : ''}${now.speed && now.speed !== 1 ? ` · ${now.speed.toFixed(1)}x` : ''}</p>
+    <p class="facts"><b class=${cls('lock', now.state)}>${WORDS[now.state] ?? now.state}</b> ${NAMES[now.source] ?? now.source}${now.from && ` from ${now.from}`} · ${now.rate} a second${now.drop ? ', drop frame' : ''}${now.speed && now.speed !== 1 ? ` · ${now.speed.toFixed(1)}x` : ''}</p>
     ${error && html`<p class="warn">${error}</p>`}
     ${operator.value && html`<div class="row"><${Toggle} name="timecode/chase" label="Chase" />${now.source === 'internal' && html`<${Toggle} name="timecode/run" label="Run" />`}<${GoTo} /></div>`}
     <ol>${cues.map((_, index) => html`<${Row} key=${index} index=${index} time=${now.cues[index]} />`)}</ol>
