@@ -74,11 +74,13 @@ class OBSOptions:
 
 
 class OBSInput(Input):
-    """rules: fields of `SceneRule`. read: a parameter's present value."""
+    """rules: gives the fields of each `SceneRule`, as they are now. read: a parameter's present value."""
 
-    def __init__(self, options: OBSOptions, rules: Iterable[Mapping[str, Any]], read: Callable[[str], Any]) -> None:
+    def __init__(
+        self, options: OBSOptions, rules: Callable[[], Iterable[Mapping[str, Any]]], read: Callable[[str], Any]
+    ) -> None:
         self._options, self._read = options, read
-        self._rules = {rule.scene: rule for rule in (SceneRule(**fields) for fields in rules)}
+        self._rules_now = rules
         self._child = Child("OBS", PROCESS)
         self._lock = threading.Lock()
         self._facts: dict[str, Any] = {}
@@ -187,10 +189,15 @@ class OBSInput(Input):
         for target, args in controls:
             self._deliver(ControlEvent(target, args, at, f"obs {scene}"))
 
+    @property
+    def _rules(self) -> dict[str, SceneRule]:
+        return {rule.scene: rule for rule in (SceneRule(**fields) for fields in self._rules_now())}
+
     def _rule(self, scene: str) -> SceneRule | None:
         """What a scene does; case and spaces around its name do not matter where no other scene has that name."""
-        near = {name.strip().lower(): rule for name, rule in self._rules.items()}
-        return self._rules.get(scene) or near.get(scene.strip().lower())
+        rules = self._rules
+        near = {name.strip().lower(): rule for name, rule in rules.items()}
+        return rules.get(scene) or near.get(scene.strip().lower())
 
     def _spelt(self, name: str) -> str:
         """The name of a scene as OBS has it."""

@@ -42,7 +42,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 # Their faders move all the time: an undo takes back what the performer did.
 NOT_UNDONE = ("sound", "crowd", "story")
-EDITED_PARTS = ("pads", "banks", "cues", "midi", "osc", "gamepad", "keys", "favourites")  # of a show, while it plays
+EDITED_PARTS = (
+    "pads",
+    "banks",
+    "cues",
+    "midi",
+    "osc",
+    "gamepad",
+    "keys",
+    "favourites",
+    "obs",
+)  # of a show, while it plays
 DELAYS_MAX = 1 << 16  # of the latest controls, how long each took from its arrival to the mailbox
 ERRORS_MAX = 20  # different errors that are kept as text
 

@@ -204,7 +204,11 @@ def _obs(show: Show, obs: Obs, desk: Desk, folder: Path) -> Input:
         obs.host, obs.port, obs.secret(folder), obs.follow in ("obs", "both"), obs.follow in ("cues", "both"),
         obs.when == "end", obs.prepare, obs.tally, obs.sources, own_sources(show),
     )  # fmt: skip
-    return OBSInput(options, obs.rules(show.cues), desk.read)
+
+    def rules() -> list[dict[str, Any]]:
+        return desk.show.obs.rules(desk.show.cues) if desk.show.obs else []  # cues are edited while the show plays
+
+    return OBSInput(options, rules, desk.read)
 
 
 def own_sources(show: Show) -> OwnSources:

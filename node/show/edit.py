@@ -239,6 +239,8 @@ def _put_cue(data: dict[str, Any], cue: Mapping[str, Any], index: int | None = N
 def _edit_cue(data: dict[str, Any], name: str, fields: Mapping[str, Any]) -> None:
     cue = _cues(data)[_cue(data, name)]
     fields = _numbered(fields)
+    if fields.get("name") is not None:
+        _rename_in_scenes(data, name, _name(fields["name"]))
     if fields.get("transition") is not None:
         fields["seconds"] = None
     elif fields.get("seconds") is not None:
@@ -258,6 +260,26 @@ def _move_cue(data: dict[str, Any], name: str, to: int) -> None:
 
 def _delete_cue(data: dict[str, Any], name: str) -> None:
     del _cues(data)[_cue(data, name)]
+    _rename_in_scenes(data, name, None)
+
+
+def _rename_in_scenes(data: dict[str, Any], name: str, to: str | None) -> None:
+    """Change the name by which scenes of OBS fire a cue; None lets them fire it no more."""
+    obs = data.get("obs")
+    scenes = obs.get("scenes") if isinstance(obs, Mapping) else None
+    if not isinstance(scenes, dict):
+        return
+    for scene, does in list(scenes.items()):
+        cue = does.get("cue") if isinstance(does, Mapping) else does
+        if cue is None or _name(cue).lower() != name.lower():
+            continue
+        if not isinstance(does, Mapping):
+            scenes[scene] = to
+        else:
+            scenes[scene] = {field: to if field == "cue" else value for field, value in does.items()
+                             if field != "cue" or to is not None}  # fmt: skip
+        if not scenes[scene]:
+            del scenes[scene]
 
 
 # -- maps and keys -----------------------------------------------------------------------------------------------------

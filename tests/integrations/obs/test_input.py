@@ -15,6 +15,7 @@ from worldjockey.integrations.obs.input import list_servers
 from worldjockey.integrations.obs.obs_process import is_own
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.control.preview import Preview
+from worldjockey.node.control.show_editor import ShowEditor
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.session.inputs import inputs_of, own_sources
 from worldjockey.node.session.report import tally
@@ -306,6 +307,26 @@ def test_obs_is_off_unless_a_show_has_it() -> None:
     assert again.obs.rules(again.cues)[0]["cue"] == "storm"
     with pytest.raises(ShowError, match="no variable"):
         Show.parse(f"{SHOW}obs: {{password_env: WJ_NO_SUCH}}\n").obs.secret(Path())  # type: ignore[union-attr]
+
+
+def test_scenes_follow_cues_that_are_edited(tmp_path: Path) -> None:
+    path, box = tmp_path / "show.yaml", Mailbox()
+    path.write_text(
+        f"{SHOW}obs:\n  scenes:  # of tonight\n    Main: storm\n    Break: {{cue: night, values: {{energy: 1}}}}\n"
+    )
+    desk = Desk(Show.load(path), box)
+    editor = ShowEditor(desk, path, tmp_path)
+    editor.start()
+    editor.edit_cue(1, {"name": "gale"})
+    editor.delete_cue(2)
+    editor.save()
+    editor.stop()
+    box.unlink()
+    for show in (desk.show, Show.load(path)):
+        assert show.obs is not None
+        rules = {rule["scene"]: rule["controls"] for rule in show.obs.rules(show.cues)}
+        assert rules == {"Main": (("cue/go", ("gale",)),), "Break": (("energy", (1,)),)}
+    assert "# of tonight" in path.read_text()
 
 
 def _control(target: str, *args: Any) -> Any:
