@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import wave
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from .rate import RateGuess
 BLOCK_S = 0.01
 SILENT_TIMEOUT_S = 3.0  # without a block, after which a device is gone
 FACTS_INTERVAL_S = 0.5
-DRIFT = 1e-4  # by which the device's clock may be slower than ours
+RECENT_BLOCKS = 50  # by whose arrival the device's clock is followed
 FULL_SCALE_DB = -60.0  # the quietest level that is shown
 FIX = "pip install sounddevice, and on Debian apt install libportaudio2"
 
@@ -117,7 +118,7 @@ class Device(Source):
     def blocks(self) -> Iterator[Block]:
         self._stream.start()
         latency = min(max(float(self._stream.latency), 0.0), 0.5)
-        heard, offset = 0, None
+        heard, offsets = 0, deque[float](maxlen=RECENT_BLOCKS)
         while True:
             try:
                 arrived, data = self._blocks.get(timeout=SILENT_TIMEOUT_S)
@@ -125,10 +126,10 @@ class Device(Source):
                 raise OSError(f"the audio input {self.name} is silent or gone") from None
             samples = np.frombuffer(data, np.float32).reshape(-1, self._channel)[:, self._channel - 1]
             heard += len(samples)
-            # Blocks arrive late, never early: the earliest one gives the time, and the two clocks may drift.
-            found = arrived - heard / self.rate
-            offset = found if offset is None or found - offset > 1 else min(offset + DRIFT * BLOCK_S, found)
-            yield Block(samples, offset + heard / self.rate - latency)
+            # Blocks arrive late, never early: of the latest ones, the earliest gives the time. Older ones do not count,
+            # because the two clocks drift, and an overloaded machine loses blocks.
+            offsets.append(arrived - heard / self.rate)
+            yield Block(samples, min(offsets) + heard / self.rate - latency)
 
 
 def _find(sounddevice: Any, name: str | None) -> int | None:
