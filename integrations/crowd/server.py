@@ -154,7 +154,7 @@ class Crowd:
         show: dict[str, Any] = {
             "open": bool(crowd.get("open")), "title": crowd.get("title", ""), "faders": wanted["faders"],
             "words": bool(words.get("open")), "vocabulary": (words.get("vocabulary") or [])[:200],
-            "players": bool(players.get("open")), "poll": None, "url": self.url,
+            "players": bool(players.get("open")), "play": players.get("play"), "poll": None, "url": self.url,
         }  # fmt: skip
         if poll is not None:
             show["poll"] = {name: poll.get(name) for name in ("id", "question", "options", "winner")}

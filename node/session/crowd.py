@@ -11,14 +11,23 @@ from worldjockey.model.registry import attributes_of
 from ..control.crowd import CrowdDriver
 from ..control.desk import Desk
 from ..control.story import StoryDriver
+from ..show.crowd import Crowd
 from ..show.schema import Show
 from .inputs import stills_folder
+from .players import PlayersInput
 from .requests import Requests
 
 
-def crowd_of(show: Show, desk: Desk, inputs: MutableMapping[str, Input], requests: Requests) -> CrowdDriver | None:
-    """Add the audience to the inputs, and let it drive the show; None where the show has none. Nothing is started."""
+def crowd_of(show: Show, desk: Desk, inputs: MutableMapping[str, Input], requests: Requests,
+             players: PlayersInput | None = None) -> CrowdDriver | None:  # fmt: skip
+    """Add the audience to the inputs, and let it drive the show; None where the show has none. Nothing is started.
+
+    players: gets the phones that play. Where they may and there is no audience, its server is there for them alone.
+    """
+    phones = players if show.players is not None and show.players.phones else None
     if show.crowd is None or not show.crowd.enabled:
+        if phones is not None:
+            inputs["crowd"] = _only_players(show, phones)
         return None
     from worldjockey.integrations.crowd.input import CrowdInput, CrowdOptions
 
@@ -28,11 +37,15 @@ def crowd_of(show: Show, desk: Desk, inputs: MutableMapping[str, Input], request
     def take(aggregate: Mapping[str, Any]) -> None:
         for driver in drivers:
             driver.take(aggregate)
+        if phones is not None and "players" in aggregate:
+            phones.on_phones(aggregate["players"])
 
     options = CrowdOptions(crowd.host, crowd.port, name=show.name, stills=stills_folder(), twitch=crowd.twitch or "")
     source = CrowdInput(options, take)
     driver = CrowdDriver(crowd, desk, source.send, vocabulary(show.model))
     drivers.append(driver)
+    if phones is not None:
+        phones.tell = source.send
     desk.add_driver(driver)
     inputs["crowd"] = source
     requests.register("crowd/approve", driver.approve)
@@ -51,6 +64,21 @@ def story_of(show: Show, desk: Desk, crowd: CrowdDriver | None) -> StoryDriver |
     driver = StoryDriver(show.story, desk, faders)
     desk.add_driver(driver)
     return driver
+
+
+def _only_players(show: Show, players: PlayersInput) -> Input:
+    """The audience's server, with nothing for an audience but the page /play."""
+    from worldjockey.integrations.crowd.input import CrowdInput, CrowdOptions
+
+    def take(aggregate: Mapping[str, Any]) -> None:
+        if "players" in aggregate:
+            players.on_phones(aggregate["players"])
+
+    crowd = Crowd() if show.crowd is None else show.crowd
+    source = CrowdInput(CrowdOptions(crowd.host, crowd.port, name=show.name, stills=stills_folder()), take)
+    source.send({"crowd": {"open": True, "title": show.name, "languages": []}})
+    players.tell = source.send
+    return source
 
 
 def vocabulary(model: str) -> frozenset[str] | None:

@@ -107,7 +107,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             state.status_parts["events"] = lambda: desk.events.status(time.monotonic())
             editor.on_changed = state.show_changed
             monitor = monitor_spec("0.0.0.0" if show.surface.everywhere else "127.0.0.1")
-        if (driver := crowd_of(show, desk, inputs, requests)) is not None and state is not None:
+        if (driver := crowd_of(show, desk, inputs, requests, players)) is not None and state is not None:
             state.status_parts["crowd"] = driver.status
         if (story := story_of(show, desk, driver)) is not None and state is not None:
             state.status_parts["story"] = story.status

@@ -146,7 +146,7 @@ def test_phones_sit_down_play_are_told_and_leave(rig: Rig) -> None:
     rig.players.on_phones([{"seat": 3, "axes": [0.0, 0.0], "buttons": []}])
     rig.go()
     assert rig.told[-1]["players"]["play"] | {"left": 0} == {
-        "turn": 1, "all": False, "held": False, "seats": {"3": 1}, "left": 0,
+        "turn": 1, "all": False, "free": True, "seats": {"3": 1}, "left": 0,
         "buttons": rig.told[0]["players"]["play"]["buttons"]}  # fmt: skip
     rig.players.on_phones([{"seat": 3, "axes": [0.5, -1.0], "buttons": ["x"]}])
     rig.go()
