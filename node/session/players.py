@@ -192,7 +192,8 @@ class PlayersInput(Input):
         seats = {str(n): self._table.seat_of(f"phone {n}") for n in self._phones}
         buttons = [[name, does.rpartition("/")[2]] for name, does in list(self._rules.does.items())[:4]]
         told = {
-            "turn": status["turn"], "all": not self._table.takes_turns, "free": any(not seat["name"] for seat in status["seats"]),
+            "turn": status["turn"], "all": not self._table.takes_turns,
+            "free": any(not seat["name"] for seat in status["seats"]),
             "seats": {n: seat for n, seat in seats.items() if seat}, "buttons": buttons,
         }  # fmt: skip
         key = (status["on"], told, self._table.turns)
