@@ -157,7 +157,7 @@ function CueEditor({ index }) {
     ${choices.map(one => html`<option value=${one} selected=${one === fields[field]}>${one || "the show's own"}</option>`)}</select></label>`;
   return html`<${Dialog} title=${`Cue ${index + 1}`} error=${error} onClose=${close}><form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); save(); }}>
     ${row('name', 'name')}${row('prompt', 'prompt', 'stays as it is')}${row('time', 'time', 'seconds, or 2 beats, or 1 bar')}
-    ${choice('curve', 'curve', ['smooth', 'linear', 'exp'])}${choice('quantise', 'waits for', ['', 'none', 'beat', 'bar', 'phrase'])}${row('follow', 'follow', 'seconds, or 8 bars; empty: none')}${row('at', 'at timecode', '01:00:12:05; empty: none')}
+    ${choice('curve', 'curve', ['smooth', 'linear', 'exp'])}${choice('quantise', 'waits for', ['', 'none', 'beat', 'bar', 'phrase'])}${row('follow', 'follow', 'seconds, or 8 bars; empty: none')}${row('at', 'fires at', 'timecode, as in 01:00:12:05')}
     ${row('pads', 'pads', 'stay as they are; none: all down; storm 0.8, 2 0.5')}${row('values', 'values', 'energy 0.4, act dance')}
     <div class="row"><button type="button" class="button" aria-disabled=${index === 0 || undefined} onClick=${() => { if (index === 0) return; act('cue/move', { was: cue.name, to: index - 1 }, true); edited.value = index - 1; }}>Move up</button>
       <button type="button" class="button" aria-disabled=${index === last || undefined} onClick=${() => { if (index === last) return; act('cue/move', { was: cue.name, to: index + 1 }, true); edited.value = index + 1; }}>Move down</button>
