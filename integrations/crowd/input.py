@@ -6,6 +6,7 @@ What the show asks goes to it, of each kind the newest; only checked aggregates 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ KINDS = ("crowd", "faders", "poll", "words", "players")  # of what the show send
 SEND_INTERVAL_S = 0.05
 READ_INTERVAL_S = 0.04  # a server that floods waits in its pipe
 LINE_BYTES_MAX = 64 * 1024
+LINES_MAX, DROPPED_MAX = 256, 16  # at once, and in all: a server that writes more of them is not ours any more
+logger = logging.getLogger(__name__)
 OnAggregate = Callable[[Mapping[str, Any]], None]
 
 
@@ -120,9 +123,14 @@ class CrowdInput(Input):
                 self._news.clear()
             if not self._child.start(first=first):
                 return
+            dropped = self._dropped
             for batch in self._child.batches():
-                for line in batch:
+                for line in batch[-LINES_MAX:]:
                     self._obey(line)
+                if len(batch) > LINES_MAX or self._dropped - dropped > DROPPED_MAX:
+                    logger.warning("the crowd's server does not write what it should, and is started again")
+                    self._child.kill()
+                    break
                 self._stop.wait(READ_INTERVAL_S)
             self._child.finish()
             self._facts = {**self._facts, "heads": 0, "port": 0}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("page")
@@ -42,11 +42,12 @@ def pick(accept: str, languages: Sequence[str]) -> str:
     return DEFAULT if DEFAULT in languages else languages[0]
 
 
-def render(name: str, language: str, languages: Sequence[str], values: Mapping[str, str]) -> bytes:
-    """A page with `{{lang}}`, `{{dir}}`, `{{texts}}`, `{{languages}}` and the given values, all escaped."""
+@lru_cache(64)
+def render(name: str, language: str, languages: tuple[str, ...], title: str, url: str) -> bytes:
+    """A page, with `{{title}}`, `{{lang}}`, `{{texts}}` and so on filled in, all escaped."""
     names = {each: texts()[each]["name"] for each in languages}
     found = {
-        **values, "lang": language, "dir": "rtl" if language in RIGHT_TO_LEFT else "ltr",
+        "title": title, "url": url, "lang": language, "dir": "rtl" if language in RIGHT_TO_LEFT else "ltr",
         "texts": json.dumps(texts()[language], ensure_ascii=False),
         "languages": json.dumps(names, ensure_ascii=False),
     }  # fmt: skip

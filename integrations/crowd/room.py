@@ -16,6 +16,8 @@ from .words import Blocklist, clean
 
 HOLD_S = 30.0  # for which a moved fader counts
 LEFT_S = 300.0  # for which a person is remembered whose page closed
+WORD_AFTER_S = 2.0  # after a person came: nobody types sooner, and who comes anew for each word must wait
+CHAT = "chat"  # the address of those who take part by a chat
 WORDS_A_LINE = 64
 WORDS_WAITING_MAX = 512
 SEATS_MAX = 64
@@ -24,10 +26,10 @@ SEATS_MAX = 64
 class Person:
     """address: a key of the network address, for the limit of persons behind one. pages: how many are open."""
 
-    __slots__ = ("address", "axes", "buttons", "left_at", "pages", "seat", "vote", "word_at")
+    __slots__ = ("address", "axes", "buttons", "came_at", "left_at", "pages", "seat", "vote", "word_at")
 
-    def __init__(self, address: Hashable) -> None:
-        self.address = address
+    def __init__(self, address: Hashable, came_at: float) -> None:
+        self.address, self.came_at = address, came_at
         self.pages = 0
         self.left_at = 0.0
         self.vote: tuple[int, int] | None = None  # the poll and the option
@@ -139,7 +141,7 @@ class Room:
                 if not self._away:
                     return None
                 self._forget(next(iter(self._away)))
-            person = self.persons[token] = Person(address)
+            person = self.persons[token] = Person(address, now)
             self._by_address.setdefault(address, {})[token] = None
         if not person.pages:
             self.heads += 1
@@ -215,7 +217,8 @@ class Room:
     def _word(self, person: Person, text: str, now: float) -> str:
         if not self._words_open:
             return "unknown"
-        if now - person.word_at < self._word_every_s:
+        early = now - person.came_at < WORD_AFTER_S and person.address != CHAT
+        if early or now - person.word_at < self._word_every_s:
             return "wait"
         word = clean(text)
         if not word or (self._vocabulary is not None and word not in self._vocabulary) or self._blocked.has(word):

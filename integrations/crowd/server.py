@@ -30,6 +30,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,7 +45,7 @@ from ..token_bucket import TokenBucket
 from . import pages
 from .gate import SWEEP_INTERVAL_S, Gate, listen, network_of
 from .messages import MESSAGE_BYTES_MAX, TOKEN, Message, Play, Vote, Word, parse
-from .room import Room
+from .room import CHAT, Room
 from .twitch import TwitchChat
 
 NICE = 10  # below the show: the crowd waits, never the picture
@@ -55,6 +56,9 @@ WORDS_INTERVAL_S = 1.0
 MESSAGES_PER_S, MESSAGES_AT_ONCE = 10.0, 20.0  # of each page
 PLAYS_PER_S, PLAYS_AT_ONCE = 30.0, 30.0  # of each player
 ALL_MESSAGES_PER_S, ALL_AT_ONCE = 8000.0, 8000.0
+ADDRESS_REQUESTS, ALL_REQUESTS = (600.0, 4000.0), (1000.0, 8000.0)  # a second, and at once
+ADDRESSES_MAX = 4096  # whose requests are counted
+LOG_INTERVAL_S = 10.0  # between two lines in the log, which strangers could fill
 WRONG_COSTS = 5.0  # messages
 WRONG_MAX = 20  # messages that no page of ours sends, until the connection is closed
 UNREAD_BYTES_MAX = 64 * 1024  # that a page does not take, until it is cut off
@@ -114,6 +118,8 @@ class Crowd:
         self._sockets: set[asyncio.Transport] = set()
         self._pollers: dict[str, Poller] = {}
         self._bucket = TokenBucket(ALL_MESSAGES_PER_S, ALL_AT_ONCE)
+        self._asking: dict[int, TokenBucket] = {}  # by address
+        self._all_asking = TokenBucket(*ALL_REQUESTS)
         self._salt = secrets.token_bytes(16)
         self._names = own_names(config.host) | ({urlsplit(config.url).hostname or ""} if config.url else set())
         self._started_at = time.monotonic()
@@ -171,7 +177,7 @@ class Crowd:
             message = Word(line.removeprefix("!"))
         else:
             return
-        if self.room.enter(token, "chat", now) is not None:
+        if self.room.enter(token, CHAT, now) is not None:
             self.room.take(token, message, now)
             self.room.leave(token, now)
 
@@ -263,11 +269,25 @@ class Crowd:
         if changes and not same_origin(request.headers.get("Origin"), host):
             self.counts["refused"] += 1
             raise web.HTTPForbidden(text="only the page of this server may send this request")
+        if not self._may_ask(request):
+            self.counts["refused"] += 1
+            busy = web.HTTPServiceUnavailable(text="too many requests: try again", headers={"Retry-After": "5"})
+            busy.force_close()
+            raise busy
         response = await handler(request)
         if not response.prepared:
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
         return response
+
+    def _may_ask(self, request: web.Request) -> bool:
+        """Limits of requests from one address, which may be a whole venue's, and from all."""
+        now, address = time.monotonic(), self._address(request)
+        if address not in self._asking:
+            if len(self._asking) >= ADDRESSES_MAX:
+                self._asking.clear()
+            self._asking[address] = TokenBucket(*ADDRESS_REQUESTS)
+        return self._asking[address].spend(now) and self._all_asking.spend(now)
 
     async def _page(self, request: web.Request) -> web.Response:
         languages = pages.offered(self._wanted["crowd"].get("languages") or [])
@@ -278,7 +298,7 @@ class Crowd:
         if not (pages.PAGE / name).is_file():
             raise web.HTTPNotFound(text="there is no such page")
         title = plain(self._wanted["crowd"].get("title") or self.config.name, language)
-        body = pages.render(name, language, languages, {"title": title, "url": self.url})
+        body = pages.render(name, language, tuple(languages), title, self.url)
         headers = {**HEADERS, "Content-Security-Policy": policy(request.headers.get("Host", "localhost"))}
         return web.Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
 
@@ -288,7 +308,7 @@ class Crowd:
             raise web.HTTPNotFound(text="there is no such file")
         headers = {**HEADERS, "Cache-Control": "no-cache"}
         kind = pages.FILES[path.suffix]
-        return web.Response(body=path.read_bytes(), content_type=kind, charset="utf-8", headers=headers)
+        return web.Response(body=_content(path), content_type=kind, charset="utf-8", headers=headers)
 
     async def _qr(self, request: web.Request) -> web.Response:
         import segno
@@ -325,7 +345,7 @@ class Crowd:
             self.counts["refused"] += 1
             raise web.HTTPServiceUnavailable(text="the room is full", headers={"Retry-After": "10"})
         socket = web.WebSocketResponse(
-            heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_BYTES_MAX, compress=False, timeout=1.0
+            heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_BYTES_MAX, compress=False, timeout=1.0, autoping=False
         )
         try:
             await socket.prepare(request)
@@ -351,6 +371,11 @@ class Crowd:
             wait = self._bucket.borrow(now)
             self.counts["messages"] += 1
             try:
+                if received.type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):  # they cost as much as a message
+                    if received.type == aiohttp.WSMsgType.PING:
+                        await socket.pong(received.data)
+                    await asyncio.sleep(max(wait, messages.borrow(now)))
+                    continue
                 if received.type != aiohttp.WSMsgType.TEXT or not token:
                     raise ValueError("no text")
                 message = parse(received.data)
@@ -435,9 +460,30 @@ def plain(label: Any, language: str) -> str:
     return str(label)
 
 
+@cache
+def _content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+@cache
 def _files() -> dict[str, Path]:
     """The scripts and styles. Nothing else is served as a file."""
     return {path.name: path for path in sorted(pages.PAGE.iterdir()) if path.suffix in pages.FILES}
+
+
+class FewLines(logging.Filter):
+    """Lets one record pass in LOG_INTERVAL_S."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._at = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        if now - self._at < LOG_INTERVAL_S:
+            return False
+        self._at = now
+        return True
 
 
 def write_line(message: dict[str, Any]) -> None:
@@ -532,6 +578,9 @@ async def _serve(crowd: Crowd, gate: Gate, ended: asyncio.Event) -> None:
 
 
 def main() -> None:
+    log = logging.StreamHandler()
+    log.addFilter(FewLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[log], format="%(asctime)s crowd %(levelname)s %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the show handles Ctrl-C, and ends this process
     with contextlib.suppress(asyncio.TimeoutError):
         asyncio.run(run())

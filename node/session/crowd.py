@@ -40,7 +40,10 @@ def crowd_of(show: Show, desk: Desk, inputs: MutableMapping[str, Input], request
         if phones is not None and "players" in aggregate:
             phones.on_phones(aggregate["players"])
 
-    options = CrowdOptions(crowd.host, crowd.port, name=show.name, stills=stills_folder(), twitch=crowd.twitch or "")
+    options = CrowdOptions(
+        crowd.host, crowd.port, crowd.url or "", show.name, stills_folder(), crowd.people, crowd.per_address,
+        crowd.twitch or "",
+    )  # fmt: skip
     source = CrowdInput(options, take)
     driver = CrowdDriver(crowd, desk, source.send, vocabulary(show.model))
     drivers.append(driver)

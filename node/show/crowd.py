@@ -118,13 +118,18 @@ class Crowd(ShowModel):
     """The audience. A show with `crowd:` serves a page for its phones; it is closed until `crowd/open`.
 
     host: 127.0.0.1 serves this machine only, lan the network. port: of the page; where another program uses it, the
-    next one that is free. title: what the page is called. twitch: a channel whose chat takes part in polls and words.
+    next one that is free. url: the address that the audience opens, where it is another than this machine's, as behind
+    a tunnel. title: what the page is called. people: how many may take part. per_address: how many behind one network
+    address, which in a venue may be all of them. twitch: a channel whose chat takes part in polls and words.
     """
 
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = Field(default=9070, ge=1, le=65535)
+    url: Annotated[str, Field(max_length=200, pattern=r"^https?://[^\s/]+(/\S*)?$")] | None = None
     title: Label | None = None
+    people: int = Field(default=3000, ge=1, le=20_000)
+    per_address: int = Field(default=1500, ge=1, le=20_000)
     faders: list[CrowdFader] = Field(default=[], max_length=FADERS_MAX)
     polls: list[Poll] = Field(default=[], max_length=100)
     words: Words | None = None

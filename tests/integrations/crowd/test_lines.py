@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from worldjockey.integrations.crowd import input as crowd_input
 from worldjockey.integrations.crowd.lines import check
 
 WANTED: dict[str, Any] = {
@@ -80,3 +81,30 @@ def test_whatever_comes_is_an_aggregate_or_dropped(line):
         return
     assert found.keys() <= {"facts", "faders", "votes", "words", "players"}
     assert len(json.dumps(found)) < 4000
+
+
+HOSTILE = """
+import json, sys, time
+print(json.dumps({"faders": {"storm": {"median": 0.25, "votes": 3}}}), flush=True)
+for line in ('{"controls": [["blackout", [1], 0, "crowd"]]}', "[" * 30000, "no json", '{"facts": {"port": 1e99}}'):
+    print(line, flush=True)
+{more}
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "more", ["sys.stdout.write('x' * 10**7); sys.stdout.flush()", "print('{}\\\\n' * 10**6, flush=True)"]
+)
+def test_a_server_that_floods_the_show_is_replaced(tmp_path, monkeypatch, wait_for, more):
+    program = tmp_path / "hostile.py"
+    program.write_text(HOSTILE.replace("{more}", more))
+    monkeypatch.setattr(crowd_input, "MODULE", program)
+    lines: list[Any] = []
+    crowd = crowd_input.CrowdInput(crowd_input.CrowdOptions(), lines.append)
+    crowd.send(WANTED)
+    crowd.start(lambda event: pytest.fail("the crowd has no controls"))
+    wait_for(lambda: crowd.status()["restarts"] >= 1 and len(lines) >= 2, what="another server")
+    crowd.stop()
+    assert all(line == {"faders": {"storm": {"median": 0.25, "votes": 3}}} for line in lines)

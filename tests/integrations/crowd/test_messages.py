@@ -112,7 +112,7 @@ def test_a_fader_is_forgotten_after_a_while():
 
 def test_one_word_a_person_in_a_while():
     crowd = room()
-    crowd.enter("a", 1, 0.0)
+    crowd.enter("a", 1, -5.0)
     assert crowd.take("a", Word("rain"), 0.0) == {"word": "taken"}
     assert crowd.take("a", Word("snow"), 19.0) == {"word": "wait"}
     assert crowd.take("a", Word("snow"), 21.0) == {"word": "taken"}

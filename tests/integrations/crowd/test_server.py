@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -16,6 +17,7 @@ import pytest
 from crowd_served import ASKED, POLL, Served, hear, send
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from worldjockey.integrations.crowd.room import WORD_AFTER_S
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +74,9 @@ def test_words_are_cleaned_counted_and_blocked(crowd):
     page = crowd.phone()
     hear(page, "own")
     answers = []
+    send(page, {"word": "early"})
+    assert hear(page, "own")["word"] == "wait", "who comes anew for each word must wait"
+    time.sleep(WORD_AFTER_S)
     for word in ("Rain!", "  rain ", "f00l", "<b>", "дождь", "x" * 60):
         send(page, {"word": word})
         answers.append(hear(page, "own")["word"])
@@ -155,6 +160,23 @@ def test_strangers_get_nothing(crowd, tmp_path):
     for path in ("/ws?person=short", "/ws?person=" + "x" * 99):
         with pytest.raises(InvalidStatus):
             connect(f"ws://127.0.0.1:{crowd.port}{path}", legacy=True)
+
+
+def test_nobody_asks_without_end(crowd):
+    statuses = set()
+    connection = http.client.HTTPConnection("127.0.0.1", crowd.port, timeout=10)
+    for _ in range(8000):
+        try:
+            connection.request("GET", "/crowd.css")
+            answer = connection.getresponse()
+            answer.read()
+        except (http.client.HTTPException, OSError):
+            break
+        statuses.add(answer.status)
+        if answer.status == 503:
+            break
+    connection.close()
+    assert statuses == {200, 503}
 
 
 def test_a_flood_costs_its_sender_only(crowd):
