@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import Deliver, Input
+from ..addresses import is_loopback, link, own_address
 from ..child import SERVER_ENVIRONMENT, Child
 from .lines import check
 
@@ -159,3 +160,19 @@ class CrowdInput(Input):
             self._stop.wait(SEND_INTERVAL_S)
             if waiting:
                 self._fresh.set()
+
+
+def audience_address(port: int = 9070) -> str:
+    """The address that phones would open with `host: lan`; empty where this machine has no network."""
+    home = own_address("0.0.0.0")
+    return "" if is_loopback(home) else link(home, port)
+
+
+def connections_possible() -> int | None:
+    """How many connections the system allows the server; None where there is no such limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return None if hard == resource.RLIM_INFINITY else max(hard - 128, 0)

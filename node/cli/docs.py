@@ -184,6 +184,13 @@ def kill(result: Figures) -> str:
     return f"{head}\n\n{table(('killed', 'times', 'ticks missed', 'at worst'), rows)}"
 
 
+def crowd(result: Figures) -> str:
+    """`wj bench --crowd --json`."""
+    from ..measure.crowd import rows
+
+    return table((f"{result['model']}, {result['size']}", "no audience", "a full room"), rows(result))
+
+
 def plain(result: Figures) -> str:
     """Figures that were taken by hand: columns and rows."""
     return table(result["columns"], result["rows"])
@@ -197,6 +204,7 @@ FIGURES: dict[str, Callable[[Figures], str]] = {
     "interpolation": interpolation,
     "scorecard": scorecard,
     "kill": kill,
+    "crowd": crowd,
     "latency": plain,
     "nano-speed": plain,
     "nano-show": plain,

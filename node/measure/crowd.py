@@ -22,6 +22,7 @@ from .show_process import ShowProcess, free_port
 PHONES, RATE, CONNECTS = 1000, 5.0, 10_000 / 30  # messages a second of each; pages that come and go each second
 TURNS = 2
 START_TIMEOUT_S = 120.0
+FULL_TIMEOUT_S = 240.0  # until all phones are in
 SETTLE_S = 4.0  # not measured, before a turn
 POLL_S = 0.1
 P95_RATIO_MAX, P95_MORE_MS = 1.25, 10.0  # by which the control's p95 may be longer
@@ -84,7 +85,7 @@ def _turn(show: dict[str, Any], osc: int, crowd: int, seconds: float, full: bool
             server = _server(playing)
             room = Room(crowd)
             stack.callback(room.close)
-            _wait(playing, lambda: room.counts and room.counts[-1]["open"] == PHONES, 120, "a full room")
+            _wait(playing, lambda: room.counts and room.counts[-1]["open"] == PHONES, FULL_TIMEOUT_S, "a full room")
         time.sleep(SETTLE_S)
         stop = threading.Event()
         stack.callback(stop.set)

@@ -51,6 +51,7 @@ def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
         ("card to window", card_to_window),
         ("recording", recording),
         ("browsers", browsers),
+        ("audience", audience),
         ("streams", streams),
         ("live picture", live_picture),
         ("in-betweens", in_betweens),
@@ -333,6 +334,25 @@ def browsers() -> Check:
     if missing:
         return Check("browsers", "note", f"this PyAV has no {' and no '.join(missing)}", REINSTALL_AV)
     return Check("browsers", "ok", f"WebRTC (aiortc {aiortc.__version__}, aiohttp {aiohttp.__version__})")
+
+
+def audience() -> Check:
+    from worldjockey.integrations.crowd import input as crowd
+    from worldjockey.node.show.crowd import Crowd
+
+    if importlib.util.find_spec("aiohttp") is None:
+        return Check("audience", "note", "aiohttp is missing, so phones get no page", "pip install aiohttp")
+    usual = Crowd()
+    address = crowd.audience_address(usual.port)
+    if not address:
+        detail = "this machine has no network, so phones cannot reach the audience's page"
+        return Check("audience", "note", detail, "join the venue's Wi-Fi or network")
+    most = crowd.connections_possible()
+    if most is not None and most < usual.people:
+        detail = f"the system allows this user {most} connections, so at most as many phones take part"
+        return Check("audience", "note", detail, f"raise the limit: ulimit -Hn {usual.people + 1024}")
+    chat = "" if importlib.util.find_spec("irc") else "; Twitch chat needs pip install worldjockey[twitch]"
+    return Check("audience", "ok", f"with `crowd: {{host: lan}}` phones open {address}{chat}")
 
 
 def streams() -> Check:

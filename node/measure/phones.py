@@ -12,7 +12,8 @@ from typing import Any
 
 from ..ipc.process import init_child, parent_died
 
-NICE = 19  # phones do not run on the show's machine, so these may not take its time
+NICE = 10  # phones do not run on the show's machine, so these may not take its time
+JOINING = 50  # at once
 BATCH_INTERVAL_S = 0.02
 KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
 
@@ -31,7 +32,7 @@ class Phone(asyncio.Protocol):
     def __init__(self, port: int, counts: dict[str, int], leaves: bool = False) -> None:
         self._port, self._counts, self._leaves = port, counts, leaves
         self.transport: Any = None
-        self.open = False
+        self.open = self.gone = False
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -56,7 +57,7 @@ class Phone(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self.open and not self._leaves:
             self._counts["lost"] += 1
-        self.open = False
+        self.open, self.gone = False, True
 
 
 async def _play(port: int, phones: int, rate: float, connects: float, pipe: Any) -> None:
@@ -77,8 +78,14 @@ async def _play(port: int, phones: int, rate: float, connects: float, pipe: Any)
         with contextlib.suppress(OSError):
             pipe.send({**counts, "time": time.monotonic(), "open": sum(phone.open for phone in room)})
 
-    while len(room) < phones and not counts["failed"]:
-        await asyncio.gather(*(join(False) for _ in range(min(50, phones - len(room)))))
+    async def fill() -> None:
+        """Let phones in, and those that were lost again, as pages do."""
+        room[:] = [phone for phone in room if not phone.gone]
+        await asyncio.gather(*(join(False) for _ in range(min(JOINING, phones - len(room)))))
+
+    while sum(phone.open for phone in room) < phones and not parent_died():
+        await fill()
+        await tell()
         await asyncio.sleep(0.1)
     tasks: set[Any] = set()
     begin, told, due, guests = time.monotonic(), 0.0, 0.0, 0
@@ -87,7 +94,7 @@ async def _play(port: int, phones: int, rate: float, connects: float, pipe: Any)
         now = time.monotonic() - begin
         due = now * rate * phones
         while turn < due:
-            phone = room[turn % phones] if room else None
+            phone = room[turn % len(room)] if room else None
             turn += 1
             if phone is not None and phone.open and phone.transport.get_write_buffer_size() == 0:
                 phone.transport.write(random.choice(MESSAGES))
@@ -99,6 +106,7 @@ async def _play(port: int, phones: int, rate: float, connects: float, pipe: Any)
             task.add_done_callback(tasks.discard)
         if now - told >= 0.25:
             told = now
+            await fill()
             await tell()
         await asyncio.sleep(BATCH_INTERVAL_S)
 

@@ -39,12 +39,13 @@ var crowd = (function () {
   /* on(message): {show}, {live}, {own} of the server; {lost: true} while there is no way to it; {full: true}.
      watch: only looks on, and is no person. Returns a function that sends a message. */
   function connect(on, watch) {
+    var here = location.href.replace(/[?#].*/, '').replace(/[^\/]*$/, '');  // also below a path of a tunnel
     var query = watch ? '' : '?person=' + person(), socket = null, failed = 0, waiting = [], polling = false;
 
     function open() {
       var opened = false, now;
       try {
-        now = socket = new WebSocket(location.origin.replace(/^http/, 'ws') + '/ws' + query);
+        now = socket = new WebSocket(here.replace(/^http/, 'ws') + 'ws' + query);
       } catch (error) { return poll() }
       now.onopen = function () {
         opened = true;
