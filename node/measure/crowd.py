@@ -107,7 +107,9 @@ def _turn(show: dict[str, Any], osc: int, crowd: int, seconds: float, full: bool
         if room and server:
             now = room.counts[-1]
             spent = now["time"] - counts["time"]
-            found |= {f"{name}_per_s": round((now[name] - counts[name]) / spent) for name in ("sent", "connects")}
+            found |= {
+                f"{name}_per_s": round((now[name] - counts[name]) / spent) for name in ("sent", "connects", "received")
+            }
             found |= {"heads": now["open"], "lost": now["lost"], "refused": now["refused"] + now["failed"]}
             found["server_cpu"] = round((sum(server.cpu_times()[:2]) - cpu) / took, 3)
             found["server_mb"] = round(max(memory) / 2**20, 1)
@@ -169,12 +171,14 @@ def rows(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     found += [("world frames a second", mean(empty, "world_fps", 1), mean(full, "world_fps", 1))]
     for name, key, digits, unit in (
         ("heads", "heads", 0, ""), ("messages a second", "sent_per_s", 0, ""),
+        ("news that phones got, a second", "received_per_s", 0, ""),
         ("pages that came and went, a second", "connects_per_s", 0, ""),
         ("pages lost", "lost", 0, ""), ("pages refused", "refused", 0, ""),
         ("CPU of the crowd's server", "server_cpu", 2, " cores"), ("its memory", "server_mb", 0, " MB"),
         ("growth of that memory in a turn", "server_growth_mb", 1, " MB"),
     ):  # fmt: skip
-        found.append((name, "", mean(full, key, digits) + unit))
+        if all(key in row for row in full):
+            found.append((name, "", mean(full, key, digits) + unit))
     return found
 
 

@@ -96,7 +96,9 @@ async def _play(port: int, phones: int, rate: float, connects: float, pipe: Any)
         while turn < due:
             phone = room[turn % len(room)] if room else None
             turn += 1
-            if phone is not None and phone.open and phone.transport.get_write_buffer_size() == 0:
+            if phone is None or not phone.open or phone.transport.is_closing():
+                continue
+            if phone.transport.get_write_buffer_size() == 0:
                 phone.transport.write(random.choice(MESSAGES))
                 counts["sent"] += 1
         while guests < now * connects:
