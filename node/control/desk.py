@@ -51,6 +51,7 @@ EDITED_PARTS = (
     "gamepad",
     "keys",
     "favourites",
+    "crowd",
     "obs",
 )  # of a show, while it plays
 DELAYS_MAX = 1 << 16  # of the latest controls, how long each took from its arrival to the mailbox

@@ -519,6 +519,8 @@ def data_of(show: Show) -> dict[str, Any]:
         data["pads"] = [short_pad(pad) for pad in show.pads]
     if show.obs is not None:
         data["obs"] = show.obs.model_dump(mode="python", exclude_defaults=True)
+    if show.crowd is not None:
+        data["crowd"] = show.crowd.model_dump(mode="python", exclude_defaults=True)
     return data
 
 
@@ -545,7 +547,7 @@ def checked(show: Show, edit: Edit) -> tuple[Show, list[int | None]]:
     except ValidationError as error:
         raise ValueError(_first(error)) from None
     new = show.model_copy()
-    for field in ("pads", "banks", "cues", "keys", "favourites", "obs"):
+    for field in ("pads", "banks", "cues", "keys", "favourites", "obs", "crowd"):
         new.__dict__[field] = getattr(parts, field)
     for field in ("midi", "osc", "gamepad"):
         new.__dict__[field] = getattr(show, field).model_copy(update={"map": getattr(parts, field).map})

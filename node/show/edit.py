@@ -241,6 +241,7 @@ def _edit_cue(data: dict[str, Any], name: str, fields: Mapping[str, Any]) -> Non
     fields = _numbered(fields)
     if fields.get("name") is not None:
         _rename_in_scenes(data, name, _name(fields["name"]))
+        _rename_in_polls(data, name, _name(fields["name"]))
     if fields.get("transition") is not None:
         fields["seconds"] = None
     elif fields.get("seconds") is not None:
@@ -280,6 +281,21 @@ def _rename_in_scenes(data: dict[str, Any], name: str, to: str | None) -> None:
                              if field != "cue" or to is not None}  # fmt: skip
         if not scenes[scene]:
             del scenes[scene]
+
+
+def _rename_in_polls(data: dict[str, Any], name: str, to: str) -> None:
+    """Let the options of the audience's polls that fire a cue go on firing it; what they are called stays."""
+    crowd = data.get("crowd")
+    polls = crowd.get("polls") if isinstance(crowd, Mapping) else None
+    for poll in polls if isinstance(polls, list) else ():
+        options = poll.get("options") if isinstance(poll, Mapping) else None
+        for index, option in enumerate(options if isinstance(options, list) else ()):
+            label = option.get("label") if isinstance(option, Mapping) else option
+            does = option.get("do") if isinstance(option, Mapping) else None
+            plain_label = next(iter(label.values()), "") if isinstance(label, Mapping) else label
+            fires = f"cue/go {name}" if does is None and _name(plain_label).lower() == name.lower() else str(does or "")
+            if fires.lower() == f"cue/go {name}".lower():
+                options[index] = {"label": label, "do": f"cue/go {to}"}
 
 
 # -- maps and keys -----------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ export const pickups = part(status => status.pickup);
 /** The bus that every control of this page plays. @type {import('./vendor/signals.js').Signal<'program' | 'preview'>} */
 export const bus = signal('program');
 // The clock, the sound and the screens are the program's alone (node/parameters.py: preview_name).
-const PROGRAM_ONLY = /^(sound\/|keystone\/|tempo|mod\/|preview\/|blackout|inbetween|quantise|learn|snapshot\/save|timecode\/)/;
+const PROGRAM_ONLY = /^(sound\/|keystone\/|tempo|mod\/|preview\/|crowd\/|story\/|players\/|blackout|inbetween|quantise|learn|snapshot\/save|timecode\/)/;
 
 /** A parameter's name on the bus that is being played.
  * @param {string} name */
