@@ -289,7 +289,9 @@ def _rename_in_polls(data: dict[str, Any], name: str, to: str) -> None:
     polls = crowd.get("polls") if isinstance(crowd, Mapping) else None
     for poll in polls if isinstance(polls, list) else ():
         options = poll.get("options") if isinstance(poll, Mapping) else None
-        for index, option in enumerate(options if isinstance(options, list) else ()):
+        if not isinstance(options, list):
+            continue
+        for index, option in enumerate(options):
             label = option.get("label") if isinstance(option, Mapping) else option
             does = option.get("do") if isinstance(option, Mapping) else None
             plain_label = next(iter(label.values()), "") if isinstance(label, Mapping) else label

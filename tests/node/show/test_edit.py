@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from worldjockey.node.control.show_editor import checked
 from worldjockey.node.parameters import PADS
 from worldjockey.node.show.edit import apply, edited, plain, unshared
 from worldjockey.node.show.schema import EMBEDDED, Show
@@ -317,3 +318,26 @@ def test_edits_that_are_written_together_give_the_same_as_one_by_one(data: Any, 
     except ShowError:  # then they are written one by one
         return
     assert same(parse(together, "show")[0], parse(one_by_one, "show")[0])
+
+
+def test_a_poll_fires_its_cue_under_the_new_name_and_a_cue_that_it_needs_cannot_go() -> None:
+    text = """\
+cues:
+- {name: finale, values: {energy: 1}}  # the end
+crowd:
+  polls:
+  - {name: way, question: Which, options: [finale, {label: start, do: cue/go finale}, {label: x, do: act/wave}]}
+"""
+    after = edited(text, {"do": "cue/edit", "name": "finale", "fields": {"name": "the last one"}})
+    crowd = Show.parse(after).crowd
+    assert crowd is not None
+    assert [option.do for option in crowd.polls[0].options] == [
+        "cue/go the last one",
+        "cue/go the last one",
+        "act/wave",
+    ]
+    assert [option.label for option in crowd.polls[0].options] == ["finale", "start", "x"]
+    assert "# the end" in after
+    show = Show.parse(text)
+    with pytest.raises(ValueError, match="no cue or pad named 'finale'"):
+        checked(show, {"do": "cue/delete", "name": "finale"})
