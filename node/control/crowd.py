@@ -29,17 +29,24 @@ class CrowdDriver:
     def __init__(self, crowd: Crowd, desk: Desk, ask: Ask, vocabulary: Collection[str] | None = None,
                  blocked: Collection[str] = ()) -> None:  # fmt: skip
         self._crowd, self._desk, self._ask = crowd, desk, ask
-        self._vocabulary, self._blocked = vocabulary, blocked
         self.faders = CrowdFaders(crowd.faders, desk.read, lambda to, value: self._play(to, value))
         self.words = CrowdWords(crowd.words, vocabulary) if crowd.words else None
         self.poll: OpenPoll | None = None
         self.last = ""  # the result of the last poll, in words
+        self.stills: Callable[[], Mapping[str, str]] = dict  # addresses of the present bank's stills, by pad
         self._polls = 0
         self._next = 0  # index of the poll that is next
         self._words_now: list[str] = []
         self._open = False
         self._asked: dict[str, Any] = {}
         self._now = 0.0
+        self._faders_asked = [{"name": f.name, "low": f.labels[0], "high": f.labels[1]} for f in crowd.faders]
+        self._words_asked: dict[str, Any] = {}
+        if crowd.words is not None:
+            self._words_asked = {
+                "per_person_s": crowd.words.per_person, "blocked": [*blocked, *crowd.words.blocked],
+                "vocabulary": None if vocabulary is None else sorted(vocabulary),
+            }  # fmt: skip
         self.commands: dict[str, Handler] = {
             "crowd/shut": on_press(self._shut),
             "crowd/back": on_press(self._give_back, takes_name=True),
@@ -172,6 +179,15 @@ class CrowdDriver:
                 return f"pad/{number}"
         return None
 
+    def _option_asked(self, option: PollOption) -> dict[str, Any]:
+        image = self._image(option)
+        return {"label": option.label, "image": image} if image else {"label": option.label}
+
+    def _image(self, option: PollOption) -> str:
+        """The still of the pad that an option brings up; empty where there is none."""
+        does = self._meant(option) or ""
+        return self.stills().get(does.removeprefix("pad/").split()[0], "") if does.startswith("pad/") else ""
+
     def _play_words(self, words: CrowdWords, now: float) -> None:
         chosen = words.now(now) if self._open and self._desk.values["crowd/words"] else []
         if chosen == self._words_now:
@@ -195,23 +211,17 @@ class CrowdDriver:
         if poll is not None:
             shown = {
                 "id": poll.number, "question": poll.poll.question,
-                "options": [{"label": option.label} for option in poll.poll.options],
+                "options": [self._option_asked(option) for option in poll.poll.options],
                 "seconds": max(round(poll.closes_at - now), 0),
                 "winner": None if poll.state == "open" else -1 if poll.winner is None else poll.winner,
                 "counts": poll.counts,
             }  # fmt: skip
             if poll.state == "open":
                 del shown["counts"]  # the server counts
-        faders = [{"name": f.name, "low": f.labels[0], "high": f.labels[1]} for f in crowd.faders]
-        words = crowd.words
         return {
             "crowd": {"open": self._open, "title": crowd.title or self._desk.show.name},
-            "faders": faders, "poll": shown,
-            "words": {} if words is None else {
-                "open": bool(self._desk.values["crowd/words"]), "per_person_s": words.per_person,
-                "vocabulary": None if self._vocabulary is None else sorted(self._vocabulary),
-                "blocked": [*self._blocked, *words.blocked],
-            },
+            "faders": self._faders_asked, "poll": shown,
+            "words": self._words_asked and {**self._words_asked, "open": bool(self._desk.values["crowd/words"])},
         }  # fmt: skip
 
     @property

@@ -122,6 +122,8 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             stills = Stills(desk, processes.preview, processes.reading, stills_folder(), options.folder)
             stills.register(requests)
             connect_stills(inputs, stills.files)
+            if driver is not None:
+                driver.stills = lambda: stills.status()["pads"]
             if state is not None:
                 state.status_parts |= {"preview": processes.preview.status, "stills": stills.status}
                 state.show_parts["attributes"] = lambda: tried(show.model)

@@ -148,6 +148,15 @@ def test_a_result_lands_on_the_bar(house: House) -> None:
     assert house.asked["poll"] is None
 
 
+def test_options_that_are_pads_show_their_stills(house: House) -> None:
+    house.crowd.stills = lambda: {"1": "/stills/sea.jpg", "2": "/stills/city.jpg"}
+    house.send("crowd/poll", "way")
+    house.run(0.1)
+    assert [option.get("image") for option in house.asked["poll"]["options"]] == [
+        "/stills/sea.jpg", "/stills/city.jpg", None,
+    ]  # fmt: skip
+
+
 def test_a_poll_fires_a_cue_and_the_next_one_an_act(house: House) -> None:
     house.send("crowd/poll", 1)
     house.run(0.1)
