@@ -48,6 +48,7 @@ def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
         ("window", window),
         ("Stream Decks", stream_decks),
         ("OBS", obs),
+        ("lighting desks", lighting_desks),
         ("card to window", card_to_window),
         ("recording", recording),
         ("browsers", browsers),
@@ -254,6 +255,26 @@ def obs() -> Check:
         return Check("OBS", "ok", rig.list_servers()[0])
     except OSError as error:
         return Check("OBS", "ok", str(error))  # most shows have none
+
+
+def lighting_desks() -> Check:
+    """Whether the ports of Art-Net and sACN are free, as `lights` in a show needs them."""
+    import socket
+
+    from worldjockey.integrations.dmx import artnet
+    from worldjockey.integrations.dmx.receiver_process import SACN_PORT
+
+    taken = []
+    for protocol, port in (("Art-Net", artnet.PORT), ("sACN", SACN_PORT)):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+            try:
+                line.bind(("127.0.0.1", port))
+            except OSError:
+                taken.append(f"{protocol} (UDP port {port})")
+    if taken:
+        detail = f"another program on this machine receives {' and '.join(taken)}"
+        return Check("lighting desks", "note", detail, "close it before a show with `lights`")
+    return Check("lighting desks", "ok", "Art-Net and sACN can be received")
 
 
 def timecode() -> Check:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
-from worldjockey.node.measure.doctor import has_kernels, nvidia, without_cuda, without_kernels
+from worldjockey.integrations.dmx import artnet, receiver_process
+from worldjockey.node.measure.doctor import has_kernels, lighting_desks, nvidia, without_cuda, without_kernels
+from worldjockey.node.measure.show_process import free_port
 
 BUILT_FOR = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
 
@@ -61,3 +65,15 @@ def test_the_driver_and_the_gpu_are_asked_of_nvidia_smi(tmp_path, monkeypatch, a
     assert nvidia() == found
     monkeypatch.setenv("PATH", "/nowhere")
     assert nvidia() == (0, (0, 0))
+
+
+def test_a_lighting_program_that_has_the_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artnet, "PORT", free_port())  # not the real ones, on which other tests play
+    monkeypatch.setattr(receiver_process, "SACN_PORT", free_port())
+    assert lighting_desks().state == "ok"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", artnet.PORT))
+        check = lighting_desks()
+    assert check.state == "note"
+    assert f"Art-Net (UDP port {artnet.PORT})" in check.detail
+    assert "sACN" not in check.detail
