@@ -243,6 +243,7 @@ def _played() -> list[Parameter]:
         p("crowd/words", "bool", "take words from the audience", True),
         p("story/on", "bool", "tell the story, from its beginning", False),
         p("story/go", "trigger", "go to a scene; without a name, where the strongest way leads", takes="[scene]"),
+        p("story/back", "trigger", "give the story back what you have moved in this scene"),
         p("story/hold", "bool", "the scene stays, and no pressure grows", False),
         p("story/pull", "float", "how far the audience's balance counts, against that of the parameters", 1.0),
         p("story/speed", "float", "how fast the story goes on", 1.0, 0.0, 8.0, "x"),

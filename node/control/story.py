@@ -45,7 +45,9 @@ class StoryDriver:
         self._done = 0  # deeds of this scene
         self._at: float | None = None
         self._beat: float | None = None
-        self.commands: dict[str, Handler] = {"story/go": on_press(self._go, takes_name=True)}
+        self.commands: dict[str, Handler] = {
+            "story/go": on_press(self._go, takes_name=True), "story/back": on_press(self._give_back),
+        }  # fmt: skip
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
@@ -64,6 +66,12 @@ class StoryDriver:
             index = self._story.scene(str(named(control.args)[0]))
         self._follow_on(control.arrived_at)
         self._begin(index, control.arrived_at)
+
+    def _give_back(self, control: ControlEvent) -> None:
+        """The story has again what the performer has moved; it goes there at once."""
+        for name in self._touched:
+            self._sent.pop(name, None)
+        self._touched.clear()
 
     # -- what moves by itself ------------------------------------------------------------------------------------------
 

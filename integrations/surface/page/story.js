@@ -27,5 +27,5 @@ export function Story() {
     <h3>Scenes</h3><ol>${now.scenes.map((/** @type {Scene} */ scene) => html`<li class=${cls(scene.name === now.scene && 'here', scene.name in pressures && 'next')}>
       <span>${scene.name}</span>${scene.name in pressures ? html`<meter min="0" max="1" value=${pressures[scene.name]} aria-label=${`pressure towards ${scene.name}`}></meter>` : html`<small>${scene.ways.length ? `to ${scene.ways.join(', ')}` : 'the end'}</small>`}
       ${can && html`<button class="button" disabled=${!now.on || scene.name === now.scene} onClick=${() => fire('story/go', scene.name)}>Go</button>`}</li>`)}</ol>
-    ${now.touched.length > 0 && html`<p class="faint">Yours until the next scene: ${now.touched.join(', ')}</p>`}</div>`;
+    ${now.touched.length > 0 && html`<p class="faint">Yours until the next scene: ${now.touched.join(', ')} ${can && html`<button class="button" onClick=${() => fire('story/back')}>Give back</button>`}</p>`}</div>`;
 }

@@ -139,6 +139,10 @@ def test_the_performer_overrules(telling: Telling) -> None:
     telling.run(2)
     assert telling[f"pad/{SHORE}"] == 0.3
     assert telling.story.status()["touched"] == [f"pad/{SHORE}"]
+    telling.send("story/back")
+    telling.run(0.2)
+    assert telling[f"pad/{SHORE}"] == pytest.approx(0.0, abs=0.02)
+    assert telling.story.status()["touched"] == []
     telling.send("story/go", "end")
     assert telling.scene == "end"
     telling.send("story/hold", True)
