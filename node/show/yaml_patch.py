@@ -127,9 +127,19 @@ class _Patch:
         for name, (_, value) in pairs.items():
             if name in new and name in old:
                 self.change(value, old[name], new[name], flow or bool(node.flow_style))
-        kept = [name in new for name in pairs]
-        spans = [(k.start_mark.index, self._end_of(v, k)) for k, v in pairs.values()]
         added = {name: value for name, value in new.items() if name not in pairs and not same(old.get(name), value)}
+        kept = []
+        for name, (key, _) in pairs.items():
+            # A key that is gone beside a new one with the same value was renamed, and its comment stays.
+            other = (
+                next((n for n, value in added.items() if same(old.get(name), value)), None) if name not in new else None
+            )
+            if other is not None:
+                del added[other]
+                text = json.dumps(str(other)) if key.style == '"' else self._inline(other, True, None)
+                self._splices.append((key.start_mark.index, key.end_mark.index, text))
+            kept.append(name in new or other is not None)
+        spans = [(k.start_mark.index, self._end_of(v, k)) for k, v in pairs.values()]
         if node.flow_style:
             quoted = any(k.style == '"' for k, _ in pairs.values())
             texts = [self._pair(name, value, quoted) for name, value in added.items()]
@@ -169,21 +179,35 @@ class _Patch:
             deleted.update(range(i1 + both, i2))
             if j1 + both < j2:
                 inserts.setdefault(i2, []).extend(range(j1 + both, j2))
-        moved, brought = deleted | changed.keys(), set[int]()
+        moved = deleted | changed.keys()
+        brought, inserted = dict[int, int](), dict[int, int]()  # by the number of an old line: where its comment goes
         inside = flow or bool(node.flow_style)
+        sources: dict[int, int | None] = {}
         for i, j in changed.items():
             alike = [k for k, text in enumerate(known) if text == wanted[j] and text != known[i]]
             # A line that moved brings its comment with it, once; a copy of one that stays has none.
             alike.sort(key=lambda k: k not in moved or k in brought)
             source = next((k for k in alike if k in moved or not LINE_END.search(self._text[slice(*spans[k])])), None)
-            if source is None or old[source] in ("", None):
+            sources[i] = None if source is None or old[source] in ("", None) else source
+            if source in moved and sources[i] is not None and source not in brought and not inside:
+                brought[source] = i
+        for j in (j for js in inserts.values() for j in js) if not node.flow_style else ():
+            left = (k for k in (*deleted, *changed) if known[k] == wanted[j] and k not in brought)
+            if (source := next(left, None)) is not None:
+                brought[source] = -1
+                inserted[j] = source
+        for i, j in changed.items():
+            (start, end), source = spans[i], sources[i]
+            if source is None:
                 self.change(node.value[i], old[i], new[j], inside)
+                if i in brought:  # its comment is elsewhere now
+                    self._splices.append((end, self._content_end(end), ""))
                 continue
-            comments = source in moved and source not in brought and not inside
-            brought.add(source)
-            (start, end), (from_, to) = spans[i], spans[source]
-            if comments:
-                end, to = self._content_end(end), self._content_end(to)
+            from_, to = spans[source]
+            if brought.get(source) == i:
+                to = self._content_end(to)
+            if i in brought or brought.get(source) == i:
+                end = self._content_end(end)
             space = " " if start and self._text[start - 1] == "-" else ""
             self._splices.append((start, end, space + self._text[from_:to]))
         if node.flow_style:
@@ -199,9 +223,8 @@ class _Patch:
             at = self._line_end(spans[i - 1][1]) if i else self._line_start(dashes[0])
             lines = []
             for j in js:
-                source = next((k for k in deleted if known[k] == wanted[j]), None)
-                if source is not None:
-                    start, end = spans[source]
+                if j in inserted:
+                    start, end = spans[inserted[j]]
                     lines.append(" " * column + "- " + self._text[start : self._content_end(end)] + self._end)
                 else:
                     like = next((item for item in node.value if isinstance(item, yaml.MappingNode)), None)
