@@ -98,35 +98,38 @@ def seen(fixture: Fixture, picture: Colours) -> Colours:
     top, bottom = int(y * h), max(int(np.ceil((y + height) * h)), int(y * h) + 1)
     left, right = int(x * w), max(int(np.ceil((x + width) * w)), int(x * w) + 1)
     part = picture[top:bottom, left:right]
-    columns = fixture.pixels // fixture.rows
-    colours: list[Colours] = []
-    if fixture.down and fixture.rows == 1:
-        colours = [_colour(cell, fixture.colour) for cell in _split(part, columns, 0)]
-    else:
-        for number, row in enumerate(_split(part, fixture.rows, 0)):
-            line = [_colour(cell, fixture.colour) for cell in _split(row, columns, 1)]
-            colours += line[::-1] if fixture.serpentine and number % 2 else line
-    return np.stack(colours[::-1] if fixture.reverse else colours) * np.float32(fixture.level)
+    columns, rows = fixture.pixels // fixture.rows, fixture.rows
+    if fixture.down and rows == 1:
+        columns, rows = rows, columns
+    grid = _vivid(part, rows, columns) if fixture.colour == "vivid" else _means(part, rows, columns)
+    if fixture.serpentine:
+        grid[1::2] = grid[1::2, ::-1].copy()
+    line = grid.reshape(-1, 3)
+    return (line[::-1] if fixture.reverse else line) * np.float32(fixture.level)
 
 
-def _split(part: Colours, count: int, axis: int) -> list[Colours]:
-    """`count` parts along an axis, each with one sample at least."""
-    size, found = part.shape[axis], []
-    for number in range(count):
-        first = min(number * size // count, size - 1)
-        last = max(-(-(number + 1) * size // count), first + 1)
-        found.append(part[first:last] if axis == 0 else part[:, first:last])
+def _edges(size: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where `count` parts of an axis begin and end, each with one sample at least."""
+    numbers = np.arange(count)
+    first = np.minimum(numbers * size // count, size - 1)
+    return first, np.maximum(-(-(numbers + 1) * size // count), first + 1)
+
+
+def _means(part: Colours, rows: int, columns: int) -> Colours:
+    """(rows, columns, 3): the mean of each cell, by a table of sums."""
+    h, w = part.shape[:2]
+    sums = np.zeros((h + 1, w + 1, 3), np.float64)
+    sums[1:, 1:] = part.cumsum(0, dtype=np.float64).cumsum(1)
+    (top, bottom), (left, right) = _edges(h, rows), _edges(w, columns)
+    cells = sums[bottom][:, right] - sums[top][:, right] - sums[bottom][:, left] + sums[top][:, left]
+    found: Colours = (cells / np.outer(bottom - top, right - left)[..., None]).astype(np.float32)
     return found
 
 
-def _colour(cell: Colours, how: str) -> Colours:
-    pixels = cell.reshape(-1, 3)
-    if how == "vivid":
-        weight = (pixels.max(1) - pixels.min(1)) ** 2 * pixels.max(1) + 1e-4
-        found: Colours = (pixels * weight[:, None]).sum(0) / weight.sum()
-        return found
-    mean: Colours = pixels.mean(0)
-    return mean
+def _vivid(part: Colours, rows: int, columns: int) -> Colours:
+    """(rows, columns, 3): the mean of each cell, in which strong colours count most."""
+    weight = (part.max(-1, keepdims=True) - part.min(-1, keepdims=True)) ** 2 * part.max(-1, keepdims=True) + 1e-4
+    return _means(part * weight, rows, columns) / _means(np.broadcast_to(weight, part.shape), rows, columns)
 
 
 def bytes_of(colours: Colours, channels: str) -> NDArray[np.uint8]:
@@ -169,11 +172,12 @@ def laid_out(fixtures: Sequence[Fixture], bytes_each: Sequence[NDArray[np.uint8]
     divided."""
     universes: dict[int, NDArray[np.uint8]] = {}
     for fixture, pixels in zip(fixtures, bytes_each, strict=True):
-        universe, channel = fixture.universe, fixture.channel - 1
-        for pixel in pixels:
-            if channel + len(pixel) > CHANNELS:
-                universe, channel = universe + 1, 0
-            frame = universes.setdefault(universe, np.zeros(CHANNELS, np.uint8))
-            frame[channel : channel + len(pixel)] = pixel
-            channel += len(pixel)
+        universe, channel, size = fixture.universe, fixture.channel - 1, pixels.shape[1]
+        while len(pixels):
+            fits = (CHANNELS - channel) // size
+            if fits:
+                part, pixels = pixels[:fits], pixels[fits:]
+                frame = universes.setdefault(universe, np.zeros(CHANNELS, np.uint8))
+                frame[channel : channel + part.size] = part.ravel()
+            universe, channel = universe + 1, 0
     return universes

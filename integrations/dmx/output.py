@@ -81,9 +81,11 @@ class DmxOutput(Output):
         self._now: list[Colours] = [np.zeros((f.pixels, 3), np.float32) for f in self.fixtures]
         self._wanted: list[Colours] = []
         self._black = False
+        self._sending = False  # still true when `send` has failed: this output is started again, and must not go dark
+        self._failed: Exception | None = None  # of the thread
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._sequence = self._sent = 0
+        self._sequence, self._sent = -1, 0
         self._error = ""
         self._cid = tuple(uuid.uuid4().bytes)
 
@@ -103,12 +105,16 @@ class DmxOutput(Output):
         self._thread.start()
 
     def send(self, frame: Frame) -> None:
+        if self._failed is not None:
+            raise self._failed
+        self._sending = True
         black = not frame.pixels.any()
         if black:  # a blackout waits neither for the delay nor for `smooth`
             self._pictures.clear()
         self._black = black
         picture = sampled(frame.pixels)
         self._pictures.append((frame.time, [seen(fixture, picture) for fixture in self.fixtures]))
+        self._sending = False
 
     def status(self) -> Mapping[str, Any]:
         """lights: the first ones with their universe, channel and colour as 0 to 255."""
@@ -128,16 +134,22 @@ class DmxOutput(Output):
             return
         self._stop.set()
         self._thread.join(2)
-        if self._after == "black":
+        if self._after == "black" and not self._sending and self._failed is None:
             self._now = [np.zeros_like(colours) for colours in self._now]
         for _ in range(LAST_FRAMES):
             self._send_all(end=False)
-        if self._protocol == "sacn":
+        if self._protocol == "sacn" and not self._sending and self._failed is None:
             for _ in range(LAST_FRAMES):  # E1.31, 6.2.6: three packets with Stream_Terminated
                 self._send_all(end=True)
         self._line.close()
 
     def _run(self) -> None:
+        try:
+            self._send_evenly()
+        except Exception as error:  # raised by the next `send`
+            self._failed = error
+
+    def _send_evenly(self) -> None:
         due, before = time.monotonic(), time.monotonic()
         while not self._stop.is_set():
             now = time.monotonic()
@@ -166,7 +178,8 @@ class DmxOutput(Output):
             self._now[i] = self._now[i] + (target**self._gamma * self._level - self._now[i]) * share
 
     def _send_all(self, end: bool) -> None:
-        self._sequence = self._sequence % 255 + 1
+        # Art-Net: 0 is taken in any order, so that a node goes on where this output was started again.
+        self._sequence = 0 if self._sequence < 0 else self._sequence % 255 + 1
         frames = [bytes_of(colours, f.channels) for f, colours in zip(self.fixtures, self._now, strict=True)]
         try:
             for universe, data in laid_out(self.fixtures, frames).items():

@@ -124,6 +124,7 @@ def measured_outputs(folder: Path, window: tuple[dict[str, str], str, str]) -> l
         MeasuredOutput("recording", {"kind": "file", "path": str(clip)}, "recording", str(clip),
                        note="until it can be read back"),
         MeasuredOutput("virtual camera", {"kind": "virtualcam"}, "camera", "worldjockey", camera_error()),
+        MeasuredOutput("lights", {"kind": "dmx"}, missing=f"{NO_RECEIVER}, which is a lighting node"),
         MeasuredOutput("WHIP", {"kind": "whip"}, missing=f"{NO_RECEIVER}, which is a media server"),
         MeasuredOutput("Syphon", {"kind": "syphon"}, missing="macOS only" if sys.platform != "darwin" else NO_RECEIVER),
         MeasuredOutput("Spout", {"kind": "spout"}, missing="Windows only" if sys.platform != "win32" else NO_RECEIVER),

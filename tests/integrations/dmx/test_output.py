@@ -45,28 +45,34 @@ class Node:
         self.levels: tuple[int, ...] = ()
         self.frames = 0
         self.ended = False
+        self.firsts: list[int] = []  # of its first channel, all values
 
     def take(self, data: Any) -> None:
         self.levels, self.frames = tuple(data), self.frames + 1
+        self.firsts.append(self.levels[0])
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[dict[str, Node]]:
+    """One of each protocol for all tests: a receiver of Art-Net keeps its port for a while after it was closed."""
+    found = {"sacn": Node(), "artnet": Node()}
+    receiver = sacn.sACNreceiver(bind_address="127.0.0.1")
+    receiver.register_listener("universe", lambda packet: found["sacn"].take(packet.dmxData), universe=7)
+    receiver.register_listener(
+        "availability", lambda universe, changed: setattr(found["sacn"], "ended", changed == "timeout")
+    )
+    receiver.start()
+    server = StupidArtnetServer()
+    server.register_listener(7, callback_function=found["artnet"].take)
+    yield found
+    receiver.stop()
+    server.close()
 
 
 @pytest.fixture(params=["sacn", "artnet"])
-def node(request: pytest.FixtureRequest) -> Iterator[tuple[str, Node]]:
-    found = Node()
-    if request.param == "sacn":
-        receiver = sacn.sACNreceiver(bind_address="127.0.0.1")
-        receiver.register_listener("universe", lambda packet: found.take(packet.dmxData), universe=7)
-        receiver.register_listener(
-            "availability", lambda universe, changed: setattr(found, "ended", changed == "timeout")
-        )
-        receiver.start()
-        yield request.param, found
-        receiver.stop()
-    else:
-        server = StupidArtnetServer()
-        server.register_listener(7, callback_function=lambda data: found.take(data))
-        yield request.param, found
-        server.close()
+def node(request: pytest.FixtureRequest, nodes: dict[str, Node]) -> tuple[str, Node]:
+    nodes[request.param].__init__()  # type: ignore[misc]
+    return request.param, nodes[request.param]
 
 
 def test_lights_have_the_colours_of_their_parts(node: tuple[str, Node]) -> None:
@@ -86,6 +92,21 @@ def test_lights_have_the_colours_of_their_parts(node: tuple[str, Node]) -> None:
         output.close()
     until(lambda: set(light.levels) == {0})  # black at the end
     assert protocol != "sacn" or until(lambda: light.ended)
+
+
+def test_lights_do_not_go_dark_when_the_output_fails_and_starts_again(node: tuple[str, Node]) -> None:
+    protocol, light = node
+    output = DmxOutput([Fixture(7, 1)], to="127.0.0.1", protocol=protocol, smooth=0, gamma=1)  # type: ignore[arg-type]
+    output.open(VideoFormat(512, 288, 30))
+    output.send(Frame(halves(RED, RED), 0, time.monotonic()))
+    until(lambda: light.levels[:3] == (255, 0, 0))
+    with pytest.raises(AttributeError):
+        output.send(Frame(None, 1, time.monotonic()))  # type: ignore[arg-type]
+    frames = light.frames
+    output.close()
+    assert light.levels[:3] == (255, 0, 0)
+    assert light.frames >= frames
+    assert not light.ended
 
 
 def test_it_sends_evenly_whatever_the_show_does(node: tuple[str, Node]) -> None:
@@ -114,8 +135,7 @@ def test_lights_wait_for_the_screens_and_fade(monkeypatch: pytest.MonkeyPatch) -
 
 def test_blackout_does_not_fade(node: tuple[str, Node]) -> None:
     protocol, light = node
-    levels: list[int] = []
-    light.take = lambda data: levels.append(next(iter(data)))  # type: ignore[method-assign]
+    levels = light.firsts
     output = DmxOutput([Fixture(7, 1)], "127.0.0.1", protocol, gamma=1.0, smooth=3.0)  # type: ignore[arg-type]
     output.open(VideoFormat(512, 288, 30))
     try:
@@ -202,22 +222,18 @@ def test_a_show_cannot_play_itself() -> None:
     Show.parse("{lights: {universe: 4}, outputs: [{kind: dmx, fixtures: [{universe: 2, channel: 500, pixels: 9}]}]}")
 
 
-def test_a_show_lights_the_room_and_blackout_is_black(tmp_path: Path) -> None:
-    light, port = Node(), free_port()
-    receiver = sacn.sACNreceiver(bind_address="127.0.0.1")
-    receiver.register_listener("universe", lambda packet: light.take(packet.dmxData), universe=7)
-    receiver.start()
+def test_a_show_lights_the_room_and_blackout_is_black(tmp_path: Path, nodes: dict[str, Node]) -> None:
+    light, port = nodes["sacn"], free_port()
     fixtures = [{"universe": 7, "at": "top"}]
     show = {
-        "model": "testcard", "prompt": "#ff0000", "size": "640x360", "midi": "off", "gamepad": "off", "surface": "off",
+        "model": "testcard", "prompt": "#00ff00", "size": "640x360", "midi": "off", "gamepad": "off", "surface": "off",
         "osc": {"port": port, "query": None, "feedback": None},
         "outputs": [{"kind": "dmx", "to": "127.0.0.1", "gamma": 1, "smooth": 0, "fixtures": fixtures}],
     }  # fmt: skip
     playing = ShowProcess(show, tmp_path)
     try:
-        until(lambda: playing.check() or light.levels[:3] == (255, 0, 0), 40)
+        until(lambda: playing.check() or light.levels[:3] == (0, 255, 0), 40)
         SimpleUDPClient("127.0.0.1", port).send_message("/wj/blackout", 1.0)
         until(lambda: light.levels[:3] == (0, 0, 0))
     finally:
         playing.close()
-        receiver.stop()

@@ -203,8 +203,9 @@ def test_the_doctor_looks_at_everything():
     result = wj("doctor", "--json", "--osc-port", "0", "--seconds", "0")
     checks = {check["name"]: check for check in json.loads(result.stdout)}
     assert list(checks) == [
-        "python", "torch", "world", "shared memory", "NDI", "MIDI", "window", "Stream Decks", "OBS", "card to window",
-        "recording", "browsers", "streams", "live picture", "in-betweens", "OSC",
+        "python", "torch", "world", "shared memory", "NDI", "MIDI", "timecode", "window", "Stream Decks", "OBS",
+        "lighting desks", "card to window",
+        "recording", "browsers", "audience", "streams", "live picture", "in-betweens", "OSC",
     ]  # fmt: skip
     assert all(check["state"] == "ok" or check["fix"] for check in checks.values())
     assert result.returncode == any(check["result"] == "error" for check in checks.values())
