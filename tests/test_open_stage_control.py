@@ -108,15 +108,26 @@ def far(widget: dict[str, Any]) -> Any:
     return 1
 
 
+# Refused, with the fix, in a show without an audience, a story, timecode or players.
+NEED_PARTS = [
+    p.name for p in PARAMETERS.values()
+    if p.name.startswith(("crowd/", "story/", "timecode/", "players/")) and p.kind in ("trigger", "text")
+]  # fmt: skip
+
+
 def test_every_widget_reaches_the_node(rig, wait_for):
     assert set(widgets()) == set(PARAMETERS)
-    values = {name: w for name, w in widgets().items() if w["type"] != "button" and name not in ("learn", "bank")}
+    values = {
+        name: w for name, w in widgets().items() if w["type"] != "button" and name not in ("learn", "bank", *NEED_PARTS)
+    }  # fmt: skip
     for name, widget in values.items():
         rig.panel.move(id=name, value=far(widget))
         value = PARAMETERS[name].coerce(far(widget))
         wait_for(lambda name=name, value=value: rig.desk.read(name) == value, what=name)
     for name in (name for name, widget in widgets().items() if widget["type"] == "button"):
         if name in ("cue/back", "snapshot/recall", "undo", "preview/back"):  # need something to go back to
+            continue
+        if name in NEED_PARTS:
             continue
         before = rig.desk.counts["obeyed"]
         rig.panel.move(id=name, value=1)

@@ -103,13 +103,13 @@ class LightsInput(Input):
         if "values" in message:
             self._error = ""
             for index, raw in message["values"]:
-                self._channel(int(index), int(raw), bool(message["first"]))
+                self._channel(int(index), int(raw), bool(message["first"]), str(message.get("from") or "desk"))
         elif "facts" in message:
             self._facts, self._error = message["facts"], ""
         elif "error" in message:
             self._error = str(message["error"])
 
-    def _channel(self, index: int, raw: int, first: bool) -> None:
+    def _channel(self, index: int, raw: int, first: bool, sender: str) -> None:
         rule, before = self._rules[index], self._raw.get(index)
         self._raw[index] = raw
         args = rule.values(raw / HIGHEST[rule.bits])
@@ -120,6 +120,5 @@ class LightsInput(Input):
                 return
         elif first or before is None or raw == before or args is None:
             return
-        sender = next((s["name"] for s in self._facts.get("sources", ()) if s["universe"] == rule.universe), "desk")
         self._deliver(ControlEvent(rule.target, args, time.monotonic(), f"lights {sender}"))
         self._counts["delivered"] += 1

@@ -46,9 +46,11 @@ class Patch:
             self._by_universe.setdefault(universe, []).append(index)
         self.values: dict[int, int] = {}
         self._waiting: dict[int, int] = {}
+        self._sender = ""  # of what waits
         self.lines: list[dict[str, Any]] = []
 
-    def take(self, universe: int, frame: np.ndarray, first: bool) -> None:
+    def take(self, universe: int, frame: np.ndarray, first: bool, sender: str = "") -> None:
+        """sender: whose frame it was that changed this."""
         changed = {}
         for index in self._by_universe.get(universe, ()):
             _, channel, bits = self.rows[index]
@@ -68,14 +70,15 @@ class Patch:
             and (self._waiting[index] >= HALF[self.rows[index][2]]) != (value >= HALF[self.rows[index][2]])
             for index, value in changed.items()
         )
-        if crosses:
+        if crosses or (changed and sender != self._sender):
             self.flush()
+        self._sender = sender
         self.values |= changed
         self._waiting |= changed
 
     def flush(self) -> None:
         if self._waiting:
-            self.lines.append({"values": list(self._waiting.items()), "first": False})
+            self.lines.append({"values": list(self._waiting.items()), "first": False, "from": self._sender})
             self._waiting = {}
 
 
@@ -177,13 +180,13 @@ class Receiver:
         first = not universe.sources
         taken = universe.receive(key, source)
         if taken:
-            self._merged(number, first)
+            self._merged(number, first, source.address if source.protocol == "Art-Net" else source.name)
         return taken
 
-    def _merged(self, number: int, first: bool) -> None:
+    def _merged(self, number: int, first: bool, sender: str = "") -> None:
         frame = self.universes[number].merge()
         if frame is not None:
-            self.patch.take(number, frame, first)
+            self.patch.take(number, frame, first, sender)
 
     def drop_lost(self, now: float) -> None:
         for number, universe in self.universes.items():

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 # Their faders move all the time: an undo takes back what the performer did.
 NOT_UNDONE = ("sound", "crowd", "story")
+# Parts of a show whose commands mean nothing without them: what they are called, and their line in the file.
+PARTS = {"crowd": ("audience", "crowd"), "story": ("story", "story")}
 EDITED_PARTS = (
     "pads",
     "banks",
@@ -186,6 +188,8 @@ class Desk:
             down = value_given(p, control, self.store.read) is not None
             self.events.obey(p.name.removeprefix(EVENT), down, control.arrived_at)
             return False
+        if p.kind == "trigger" and (part := PARTS.get(p.name.partition("/")[0])):
+            raise ValueError(f"this show has no {part[0]}: add `{part[1]}:` to its file")
         if given := value_given(p, control, self.store.read):
             value, seconds = given
             if p.kind == "trigger":

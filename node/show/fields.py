@@ -130,6 +130,7 @@ PLAIN = {  # pydantic's kinds of errors, in the words of a show file
     "string_too_long": "this is a text of {max_length} characters at most",
     "invalid_key": "a line begins with a name",
     "too_long": "there are at most {max_length}, and here are {actual_length}",
+    "too_short": "there are at least {min_length}, and here are {actual_length}",
 }  # fmt: skip
 
 
@@ -140,8 +141,9 @@ def plainly(detail: Mapping[str, Any]) -> str:
         return str(context["error"])
     if kind == "unexpected_keyword_argument":
         return f"there is no {detail['loc'][-1]} here: check its spelling"
-    if kind == "too_long":
-        return PLAIN[kind].format(**context)
+    if kind in ("too_long", "too_short"):
+        found = context.get("actual_length")  # pydantic does not count what it no longer reads
+        return PLAIN[kind].format(**{**context, "actual_length": len(detail["input"]) if found is None else found})
     words = PLAIN[kind].format(**context) if kind in PLAIN else f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
     if detail["input"] is None:
         return f"{words}, and here is nothing"

@@ -25,7 +25,7 @@ export function Crowd() {
       ${facts.open ? 'The crowd is in' : 'Let the crowd in'}</button>
       <button class="button shut" disabled=${!facts.open} onClick=${() => fire('crowd/shut')} ...${mapped('crowd/shut')}>Shut the crowd out</button></div>`}
     ${facts.faders.length > 0 && html`<h3>Faders</h3><ul>${facts.faders.map((/** @type {Fader} */ one) => html`<li class="fader"><span>${one.labels[0]} – ${one.labels[1]}<small>${one.to}</small></span>
-      <meter min="0" max="1" value=${one.value} aria-label=${one.name}></meter><output>${one.votes}</output>
+      <meter min="0" max="1" value=${one.value} aria-label=${one.name}></meter><output title="people who moved it lately">${one.votes} of ${line.heads ?? 0}</output>
       ${one.held && can ? html`<button class="button" title="you moved it: the crowd waits" onClick=${() => fire('crowd/back', one.to)}>Give back</button>` : html`<span class="faint">${one.held ? 'yours' : ''}</span>`}</li>`)}</ul>`}
     ${facts.polls.length > 0 && html`<h3>Polls</h3><${Asked} poll=${facts.poll} last=${facts.last} />
       ${can && html`<div class="row">${facts.polls.map((/** @type {string} */ name) => html`<button class="button" disabled=${!facts.open || facts.poll?.state === 'open'} onClick=${() => fire('crowd/poll', name)}>${name}</button>`)}</div>`}`}

@@ -150,6 +150,25 @@ def test_a_lost_desk_holds_and_comes_back_without_a_jump(lights: tuple[LightsInp
     assert found == []
 
 
+def test_the_desk_that_moved_it_is_named(lights: tuple[LightsInput, list[ControlEvent]]) -> None:
+    source, found = lights
+    sender = sacn.sACNsender(source_name="the desk", fps=40)
+    sender.start()
+    sender.activate_output(3)
+    sender[3].destination = "127.0.0.1"
+    sender[3].dmx_data = (10,) * 512
+    until(lambda: source.status()["sources"])
+    line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    line.sendto(artnet.packed(artnet.ArtDmx(3, 0, bytes([200] * 512))), ("127.0.0.1", artnet.PORT))
+    until(lambda: found)
+    assert {event.source for event in found} == {"lights 127.0.0.1"}
+    found.clear()
+    sender[3].dmx_data = (250,) * 512
+    until(lambda: found)
+    assert {event.source for event in found} == {"lights the desk"}
+    sender.stop()
+
+
 def test_a_press_shorter_than_a_line_is_not_lost(lights: tuple[LightsInput, list[ControlEvent]]) -> None:
     _, found = lights
     line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
