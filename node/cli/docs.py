@@ -191,6 +191,11 @@ def crowd(result: Figures) -> str:
     return table((f"{result['model']}, {result['size']}", "no audience", "a full room"), rows(result))
 
 
+def reaction(result: Figures) -> str:
+    rows = [[row["what"], f"{row['p50']:.0f} / {row['p95']:.0f} ms"] for row in result["rows"]]
+    return table(["from the control to the received pixel", "p50 / p95"], rows)
+
+
 def plain(result: Figures) -> str:
     """Figures that were taken by hand: columns and rows."""
     return table(result["columns"], result["rows"])
@@ -205,6 +210,7 @@ FIGURES: dict[str, Callable[[Figures], str]] = {
     "scorecard": scorecard,
     "kill": kill,
     "crowd": crowd,
+    "reaction": reaction,
     "latency": plain,
     "nano-speed": plain,
     "nano-show": plain,
