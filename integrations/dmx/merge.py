@@ -68,6 +68,12 @@ class Universe:
         gone = [key for key, source in self.sources.items() if now - source.at > LOST_AFTER_S]
         return [self.sources.pop(key) for key in gone]
 
+    @property
+    def counting(self) -> frozenset[Hashable]:
+        """The senders of the highest priority that lives."""
+        top = max((source.priority for source in self.sources.values()), default=0)
+        return frozenset(key for key, source in self.sources.items() if source.priority == top)
+
     def merge(self) -> Frame | None:
         """(512,) uint8: the channels now. With no source left, those of the last one; None before the first."""
         if self.sources:

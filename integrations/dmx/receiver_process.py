@@ -72,7 +72,8 @@ class Patch:
         )
         if crosses or (changed and sender != self._sender):
             self.flush()
-        self._sender = sender
+        if changed:
+            self._sender = sender
         self.values |= changed
         self._waiting |= changed
 
@@ -90,6 +91,7 @@ class Receiver:
         self.universes = {int(number): Universe() for number in config["universes"]}
         self.host, self.name = str(config["host"]), str(config["name"])
         self.selector = selectors.DefaultSelector()
+        self._counting: dict[int, frozenset[Any]] = {}  # by universe: the senders that counted last
         self.ignored = 0
         self.artnet = self._bound("Art-Net", artnet.PORT) if config["artnet"] else None
         self.sacn = self._bound("sACN", SACN_PORT) if config["sacn"] else None
@@ -167,8 +169,8 @@ class Receiver:
             return False
         key = uuid.UUID(bytes=bytes(packet.cid))
         if packet.option_StreamTerminated:
-            if universe.remove(key) is not None and universe.sources:
-                self._merged(packet.universe, False)
+            if universe.remove(key) is not None:
+                self._merged(packet.universe)
             return True
         now = time.monotonic()
         name = packet.sourceName.rstrip("\0")[:NAME_CHARS_MAX]
@@ -176,22 +178,23 @@ class Receiver:
         return self._receive(packet.universe, key, source)
 
     def _receive(self, number: int, key: Any, source: Source) -> bool:
-        universe = self.universes[number]
-        first = not universe.sources
-        taken = universe.receive(key, source)
+        taken = self.universes[number].receive(key, source)
         if taken:
-            self._merged(number, first, source.address if source.protocol == "Art-Net" else source.name)
+            self._merged(number, source.address if source.protocol == "Art-Net" else source.name)
         return taken
 
-    def _merged(self, number: int, first: bool, sender: str = "") -> None:
-        frame = self.universes[number].merge()
+    def _merged(self, number: int, sender: str = "") -> None:
+        """A desk that comes, goes or ends moves nothing: what the channels are then is only where they begin."""
+        universe = self.universes[number]
+        frame, counting = universe.merge(), universe.counting
         if frame is not None:
-            self.patch.take(number, frame, first, sender)
+            self.patch.take(number, frame, counting != self._counting.get(number), sender)
+        self._counting[number] = counting
 
     def drop_lost(self, now: float) -> None:
         for number, universe in self.universes.items():
-            if universe.lost(now) and universe.sources:
-                self._merged(number, False)
+            if universe.lost(now):
+                self._merged(number)
 
     def facts(self, now: float) -> dict[str, Any]:
         sources = [

@@ -160,12 +160,17 @@ def test_the_desk_that_moved_it_is_named(lights: tuple[LightsInput, list[Control
     until(lambda: source.status()["sources"])
     line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     line.sendto(artnet.packed(artnet.ArtDmx(3, 0, bytes([200] * 512))), ("127.0.0.1", artnet.PORT))
+    until(lambda: len(source.status()["sources"]) == 2)
+    assert found == []  # a second desk that comes moves nothing
+    line.sendto(artnet.packed(artnet.ArtDmx(3, 0, bytes([210] * 512))), ("127.0.0.1", artnet.PORT))
     until(lambda: found)
     assert {event.source for event in found} == {"lights 127.0.0.1"}
+    until(lambda: len(source.status()["sources"]) == 1)  # and is lost again: the other's values are where it begins
     found.clear()
-    sender[3].dmx_data = (250,) * 512
+    sender[3].dmx_data = (11,) * 512
     until(lambda: found)
     assert {event.source for event in found} == {"lights the desk"}
+    assert next(event for event in found if event.target == "cue/go").args == (11,)
     sender.stop()
 
 
