@@ -42,6 +42,7 @@ FLIP_JITTER_S = 0.2  # at most, so that flips do not stay in phase with a clock
 CLIP_FRAMES, CLIP_STRENGTH = 48, 0.3
 FLIPS_MIN = 3
 START_TIMEOUT_S = 60.0  # until the receiver sees the world
+LIGHTS_UNIVERSE = 60_321  # which no rig is likely to use
 SETTLE_S = 1.0  # not measured, after that
 # Of outputs that scale on the graphics card: the world's own, smaller frame into a pixel buffer (`Canvas.upload`).
 ON_THE_CARD = ("the world's frame to the graphics card",)
@@ -112,6 +113,7 @@ def measured_outputs(folder: Path, window: tuple[dict[str, str], str, str]) -> l
         port = free_port()
         return MeasuredOutput(name, {"kind": "web", "port": port}, kind, f"http://127.0.0.1:{port}/{path}", missing)
 
+    lights = {"kind": "dmx", "to": "127.0.0.1", "gamma": 1, "smooth": 0, "fixtures": [{"universe": LIGHTS_UNIVERSE}]}
     clip = folder / "clip.ts"
     return [
         source("NDI", "uyvy"), source("NDI, alpha by a key", "key", key="luma"),
@@ -124,7 +126,7 @@ def measured_outputs(folder: Path, window: tuple[dict[str, str], str, str]) -> l
         MeasuredOutput("recording", {"kind": "file", "path": str(clip)}, "recording", str(clip),
                        note="until it can be read back"),
         MeasuredOutput("virtual camera", {"kind": "virtualcam"}, "camera", "worldjockey", camera_error()),
-        MeasuredOutput("lights", {"kind": "dmx"}, missing=f"{NO_RECEIVER}, which is a lighting node"),
+        MeasuredOutput("lights (sACN)", lights, "lights", str(LIGHTS_UNIVERSE), missing_modules("sacn")),
         MeasuredOutput("WHIP", {"kind": "whip"}, missing=f"{NO_RECEIVER}, which is a media server"),
         MeasuredOutput("Syphon", {"kind": "syphon"}, missing="macOS only" if sys.platform != "darwin" else NO_RECEIVER),
         MeasuredOutput("Spout", {"kind": "spout"}, missing="Windows only" if sys.platform != "win32" else NO_RECEIVER),
@@ -288,7 +290,7 @@ def measure(
         "copied_before": before,
         "sent": sent,
         "made": made_count,
-        "received": None if case.kind == "screen" else received,  # on a screen only changes are counted
+        "received": None if case.kind in ("screen", "lights") else received,  # of these only changes are counted
         "sent_ms": report["latency_ms"],
         "received_ms": {**percentiles(found), "count": len(found)},
         "lost": lost,

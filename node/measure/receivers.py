@@ -199,9 +199,25 @@ def camera(name: str, on_frame: OnFrame) -> None:
         source.close()
 
 
+def lights(universe: str, on_frame: OnFrame) -> None:
+    """Receive sACN on the loopback. Reports the mean of the first light's red, green and blue, where they change."""
+    import sacn
+
+    receiver = sacn.sACNreceiver(bind_address="127.0.0.1")
+    receiver.register_listener(
+        "universe", lambda packet: on_frame(sum(packet.dmxData[:3]) / 765), universe=int(universe)
+    )
+    receiver.start()
+    try:
+        while not parent_died():
+            time.sleep(RETRY_INTERVAL_S)
+    finally:
+        receiver.stop()
+
+
 KINDS: dict[str, Callable[[str, OnFrame], None]] = {
     "ndi": ndi, "mpegts": mpegts, "recording": recording, "mjpeg": mjpeg, "webrtc": webrtc, "screen": screen,
-    "glance": partial(screen, rate=10), "camera": camera,
+    "glance": partial(screen, rate=10), "camera": camera, "lights": lights,
 }  # fmt: skip
 
 

@@ -58,6 +58,14 @@ def test_ways_are_measured_from_the_control_to_the_pixel(tmp_path: Path, discove
     assert elsewhere[0]["lacks"] in text
 
 
+def test_lights_are_measured_at_a_receiver_of_sacn() -> None:
+    result = outputs.run(seconds=2.0, size="320x180", only=lambda case: case.entry["kind"] == "dmx")
+    (row,) = result["ways"]
+    assert row["way"] == "lights (sACN)"
+    assert row["received_ms"]["count"] >= 1
+    assert row["received_ms"]["p95"] > row["sent_ms"]["p50"] > 0
+
+
 def test_the_clip_that_shines_through_is_a_moving_picture(tmp_path: Path) -> None:
     outputs.scene(tmp_path / "scene.mp4")
     with av.open(str(tmp_path / "scene.mp4")) as container:
