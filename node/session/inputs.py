@@ -146,15 +146,21 @@ def surface_of(show: Show, desk: Desk, requests: Requests, folder: Path,
     from worldjockey.integrations.surface.input import SurfaceInput, SurfaceOptions
 
     from ..control import reference
-    from ..parameters import EVENT, find
 
     surface = show.surface
     options = SurfaceOptions(
         surface.host, surface.port, surface.token, surface.viewer_token, show.name, version("worldjockey"),
         folder.absolute() / "media", stills_folder(),
     )  # fmt: skip
-    events = [reference.row(p) for event in show.events if (p := find(EVENT + event.name))]
-    return SurfaceInput([*reference.rows(), *events], desk.all_values(), options, requests.answer, on_served)
+    return SurfaceInput([*reference.rows(), *_event_rows(show)], desk.all_values(), options, requests.answer, on_served)
+
+
+def _event_rows(show: Show) -> list[dict[str, Any]]:
+    """The show's events as rows of the parameter table, in which they are a family without members."""
+    from ..control import reference
+    from ..parameters import EVENT, find
+
+    return [reference.row(p) for event in show.events if (p := find(EVENT + event.name))]
 
 
 def stills_folder() -> Path:
@@ -247,5 +253,5 @@ def _osc(show: Show, desk: Desk) -> dict[str, Input]:
         for row in (row for row in rows if row["name"] == "bank"):
             row |= {"high": len(banks), "doc": f"{row['doc']}: {', '.join(banks)}"}
         values = {name: desk.read(name) for name in PARAMETERS}
-        found["oscquery"] = OSCQuery(rows, values, show.name, osc.host, osc.query, osc.port)
+        found["oscquery"] = OSCQuery([*rows, *_event_rows(show)], values, show.name, osc.host, osc.query, osc.port)
     return found

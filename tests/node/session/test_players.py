@@ -18,6 +18,7 @@ from worldjockey.integrations.gamepad.input import GamepadInput
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.control.keyboard import Buttons, Keyboard
 from worldjockey.node.ipc.mailbox import Mailbox
+from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.session.inputs import inputs_of
 from worldjockey.node.session.players import PlayersInput
 from worldjockey.node.show.schema import Show
@@ -163,7 +164,6 @@ def test_a_world_tells_where_it_is_by_osc_and_http(tmp_path: Path) -> None:
     from pythonosc.dispatcher import Dispatcher
     from pythonosc.osc_server import ThreadingOSCUDPServer
     from pythonosc.udp_client import SimpleUDPClient
-    from worldjockey.node.measure.show_process import free_port
 
     osc, page = free_port(), free_port()
     (tmp_path / "show.yaml").write_text(
@@ -189,21 +189,38 @@ def test_a_world_tells_where_it_is_by_osc_and_http(tmp_path: Path) -> None:
                 client.send_message("/wj/subscribe", server.server_address[1])
                 time.sleep(0.2)
 
-        until(lambda: got.get("/wj/state/place") == ("forest",))
+        until(lambda: got.get("/wj/state/place") == ("forest",) and "/wj/state/heading" in got)
         before = got["/wj/state/heading"][0]
         client.send_message("/wj/cam/yaw", 1.0)
-        until(lambda: got["/wj/state/heading"][0] > before + 20)
-        assert got["/wj/state/near/1"][0] == "pine"
-        stream = urllib.request.urlopen(f"http://127.0.0.1:{page}/state/stream", timeout=20)
-        lines = (json.loads(line[6:]) for line in stream if line.startswith(b"data: "))
-        seen = [next(lines) for _ in range(6)]
-        assert seen[-1]["seconds"] > seen[0]["seconds"]
-        assert {row["name"] for row in seen[-1]["near"]} == {"pine"}
-        stream.close()
-        with urllib.request.urlopen(f"http://127.0.0.1:{page}/state", timeout=20) as answer:
+        until(lambda: 20 < (got["/wj/state/heading"][0] - before) % 360 < 340)
+        until(lambda: got.get("/wj/state/near/1", ("",))[0] == "pine")
+        with urllib.request.urlopen(f"http://127.0.0.1:{page}/state/stream", timeout=60) as stream:
+            lines = (json.loads(line[6:]) for line in stream if line.startswith(b"data: "))
+            first = next(lines)
+            later = next(line for line in lines if line["seconds"] > first["seconds"] and line["near"])
+        assert {row["name"] for row in later["near"]} == {"pine"}
+        with urllib.request.urlopen(f"http://127.0.0.1:{page}/state", timeout=60) as answer:
             assert json.load(answer)["place"] == "forest"
     finally:
         show.terminate()
-        show.wait(20)
+        show.wait(60)
         server.shutdown()
         server.server_close()
+
+
+def test_oscquery_lists_the_events_of_a_show() -> None:
+    box = Mailbox()
+    show = Show.parse(f"{{midi: off, osc: {{query: {free_port()}}}, events: [{{name: hit, do: {{energy: 1}}}}]}}")
+    query = inputs_of(show, Desk(show, box))["oscquery"]
+    query.start(lambda _: None)
+    try:
+        deadline = time.monotonic() + 60
+        while not (port := query.status().get("port")):
+            assert time.monotonic() < deadline, query.status()
+            time.sleep(0.02)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/wj/event", timeout=60) as answer:
+            found = json.load(answer)["CONTENTS"]
+    finally:
+        query.stop()
+        box.unlink()
+    assert {name: node["TYPE"] for name, node in found.items()} == {"hit": "I"}
