@@ -104,8 +104,8 @@ class Robot:
         turn, walk = self.game.way
         keys = {"arrowright" if turn > 0 else "arrowleft"} if abs(turn) > NEAR_DEG / 2 else set()
         keys |= {"arrowup" if walk > 0 else "arrowdown"} if abs(walk) > NEAR_WAY / 2 else set()
-        resting = self.game.world.get("act") != "none"
-        self.press(keys or (set() if resting else {"enter"}))
+        jumps = self.game.world.get("act") == "jump"
+        self.press(keys or (set() if jumps else {"enter"}))
 
 
 def main() -> None:
