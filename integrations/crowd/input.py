@@ -134,6 +134,10 @@ class CrowdInput(Input):
                     break
                 self._stop.wait(READ_INTERVAL_S)
             self._child.finish()
+            with self._lock:
+                names = [fader["name"] for fader in self._wanted.get("faders") or ()]
+            if names:  # nobody moves anything until the pages are back
+                self._on_aggregate({"faders": {name: {"median": 0.5, "votes": 0} for name in names}})
             self._facts = {**self._facts, "heads": 0, "port": 0}
 
     def _obey(self, line: Any) -> None:

@@ -101,8 +101,8 @@ class Words(ShowModel):
 
     pad: the pad; its text becomes the words, and its weight `weight`. most: how many words count at once. lifetime:
     seconds after which a word goes. approve: whether each new word waits for you; a world with a vocabulary of its own
-    takes only those words, which need no approval unless this is true. blocked: words that never count, besides the
-    usual ones. per_person: seconds between two words of one person.
+    takes only those words, which need no approval unless this is true. blocked: words that never count. per_person:
+    seconds between two words of one person.
     """
 
     pad: int = Field(default=16, ge=1, le=16)

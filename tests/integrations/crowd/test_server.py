@@ -72,6 +72,17 @@ def test_a_killed_server_comes_back_and_phones_vote_again(crowd):
     assert all(sum(line["votes"]["counts"]) for line in crowd.lines[before:] if "votes" in line), "never fewer votes"
 
 
+def test_nobody_moves_a_fader_while_the_server_is_gone(crowd):
+    page = crowd.phone()
+    send(page, {"fader": ["storm", 1.0]})
+    crowd.until(lambda: crowd.newest("faders")["storm"]["votes"] == 1, "one who moves it")
+    before = len(crowd.lines)
+    os.kill(crowd.input.status()["pid"], signal.SIGKILL)
+    crowd.until(lambda: any("faders" in line for line in crowd.lines[before:]), "the silence")
+    line = next(line for line in crowd.lines[before:] if "faders" in line)
+    assert {fader["votes"] for fader in line["faders"].values()} == {0}
+
+
 def test_words_are_cleaned_counted_and_blocked(crowd):
     page = crowd.phone()
     hear(page, "own")
