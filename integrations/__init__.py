@@ -79,6 +79,16 @@ class KeyEvent:
     at: float
 
 
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A part of the picture that lies over the world. rgba: (h, w, 4), not premultiplied. x, y: of its top left pixel,
+    at the show's size. All four numbers are even."""
+
+    rgba: Pixels
+    x: int
+    y: int
+
+
 class CardError(RuntimeError):
     """A frame cannot go from the card's memory to OpenGL, for the reason in the message. Its pixels still can."""
 
@@ -172,6 +182,10 @@ class Output(ABC):
     def set_keystone(self, corners: Sequence[Sequence[float]]) -> None:  # noqa: B027
         """Called before each frame with the four corners' offsets, top left first and clockwise, each [x, y] as a share
         of the screen."""
+
+    def set_overlay(self, patches: Sequence[Patch], light: float) -> None:  # noqa: B027
+        """Called before each frame where the layout is "native", with what is to lie over it; the frames of other
+        layouts have it already. The same sequence means that nothing changed. light: 0 to 1, less in a blackout."""
 
     def take_keys(self) -> Sequence[KeyEvent]:
         """The keys since the last call, in the order of their presses; called after each frame where `sends_keys` is

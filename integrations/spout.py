@@ -6,10 +6,10 @@ Written against SpoutGL 0.1.1, which binds Spout 2's SpoutSender; its arguments 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import Frame, Layout, Output, Unsuitable, VideoFormat
+from . import Frame, Layout, Output, Patch, Unsuitable, VideoFormat
 
 if TYPE_CHECKING:
     from .gl.canvas import Canvas, HiddenContext
@@ -80,6 +80,10 @@ class SpoutOutput(Output):
                 "receiver on the same graphics card (Settings > System > Display > Graphics)"
             )
         self._frames += 1
+
+    def set_overlay(self, patches: Sequence[Patch], light: float) -> None:
+        assert self._canvas is not None
+        self._canvas.take_overlay(patches, light, (self._target.width, self._target.height))
 
     def status(self) -> Mapping[str, Any]:
         """frames: sent so far; path: "gpu", or "cpu" where the GPUs of sender and receiver cannot share textures."""

@@ -7,10 +7,10 @@ OpenGL server lends the shared surface itself to draw into, so frames take the w
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import Frame, Layout, Output, Unsuitable, VideoFormat
+from . import Frame, Layout, Output, Patch, Unsuitable, VideoFormat
 
 if TYPE_CHECKING:
     from .gl.canvas import HiddenContext
@@ -74,6 +74,9 @@ class SyphonOutput(Output):
         finally:
             self._server.unbind_and_publish()
         self._frames += 1
+
+    def set_overlay(self, patches: Sequence[Patch], light: float) -> None:
+        self._canvas.take_overlay(patches, light, (self._fmt.width, self._fmt.height))
 
     def status(self) -> Mapping[str, Any]:
         """frames: published so far; clients: whether any program receives them."""

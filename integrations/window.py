@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from . import Frame, KeyEvent, Layout, Output, VideoFormat
+from . import Frame, KeyEvent, Layout, Output, Patch, VideoFormat
 from .gl.projection import Corner, Scale, Turn, check_keystone, check_turn, nudged
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class WindowOutput(Output):
         from .gl.screen import Screen
 
         size = (fmt.height, fmt.width) if self._turn in (90, 270) else (fmt.width, fmt.height)
+        self._size = fmt.width, fmt.height
         self._screen = Screen(fmt.name, size, self._monitor, self._fullscreen)
         self._canvas = Canvas()
         self._closed = False
@@ -84,6 +85,10 @@ class WindowOutput(Output):
         self._canvas.draw(*self._screen.framebuffer, self._scale, self._turn, self._moved_keystone)
         self._screen.swap()
         self._frames += 1
+
+    def set_overlay(self, patches: Sequence[Patch], light: float) -> None:
+        if self._canvas is not None:
+            self._canvas.take_overlay(patches, light, self._size)
 
     def set_keystone(self, corners: Sequence[Corner]) -> None:
         """Move the keystone's corners by these offsets. An impossible keystone leaves them as they are."""

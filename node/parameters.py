@@ -241,6 +241,8 @@ def _played() -> list[Parameter]:
         p("crowd/close", "trigger", "close the open poll now, and let the winner win"),
         p("crowd/cancel", "trigger", "close the open poll without a result"),
         p("crowd/words", "bool", "take words from the audience", True),
+        p("crowd/code", "enum", "the code to join by, on the picture", "off", choices=("off", "corner", "large")),
+        p("crowd/bars", "bool", "the answers of a poll, on the picture", False),
         p("story/on", "bool", "tell the story, from its beginning", False),
         p("story/go", "trigger", "go to a scene; without a name, where the strongest way leads", takes="[scene]"),
         p("story/back", "trigger", "give the story back what you have moved in this scene"),

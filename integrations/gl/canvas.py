@@ -14,8 +14,9 @@ from typing import Any
 import glfw
 import numpy as np
 
-from .. import Frame
+from .. import Frame, Patch
 from .composer import Composer
+from .overlay import Overlay
 from .projection import Corner, Scale, mipmap, to_frame
 
 TRIANGLE = """#version 330 core
@@ -174,6 +175,8 @@ class Canvas:
         self._turn = 0
         self._shape: tuple[int, ...] = (0, 0, 0)
         self._composer: Composer | None = None
+        self._overlay: Overlay | None = None
+        self._overlay_light = 1.0
         self._blackout: float | None = None  # of a frame that the composer holds; None for an uploaded one
 
     @property
@@ -193,6 +196,15 @@ class Canvas:
             self._composer = Composer(link, self._vertices)
         self._composer.compose(frame.card)
         self._blackout = frame.card.blackout
+
+    def take_overlay(self, patches: Sequence[Patch], light: float, size: tuple[int, int]) -> None:
+        """Draw these patches over the frame from now on. size: of the show, which their positions count in."""
+        if self._overlay is None:
+            if not patches:
+                return
+            self._overlay = Overlay(link, self._vertices, size)
+        self._overlay.take(patches)
+        self._overlay_light = light
 
     def close(self) -> None:
         """Release CUDA's memory. Call it before the context is destroyed."""
@@ -249,6 +261,8 @@ class Canvas:
         gl.glUniform1f(self._light, 1 - min(max(self._blackout or 0.0, 0.0), 1.0))
         gl.glBindVertexArray(self._vertices)
         gl.glDrawArrays(gl.GL_TRIANGLES, 0, 3)
+        if self._overlay is not None:
+            self._overlay.draw(width, height, self._overlay_light, turn, keystone)
 
 
 class Target:

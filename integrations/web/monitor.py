@@ -6,13 +6,13 @@ them on to its pages. WebRTC sends frames to the pages directly.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import Frame, Layout, Pixels
+from .. import Frame, Layout, Patch, Pixels
 from .output import WebOutput
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class MonitorOutput(WebOutput):
         self._media_host = media_host
         self._next = 0.0  # time.monotonic() before which no frame is encoded
         self._planes: Any = None  # converts to yuv420p
+        self._patches: Sequence[Patch] = ()
+        self._light = 1.0
+        self._scaled: tuple[Any, ...] = ()  # what the images in `_images` were made for
+        self._images: list[tuple[Any, tuple[int, int]]] = []  # the patches at the frames' size, and where they lie
 
     def _serve(self, server: type[Server]) -> Coroutine[Any, Any, Server]:
         return server.start(self._fmt, LOOPBACK, 0, media_host=self._media_host)
@@ -56,7 +60,31 @@ class MonitorOutput(WebOutput):
         if not feeds.watched or frame.time < self._next:
             return
         self._next = max(self._next + 1 / FPS_MAX, frame.time - 1 / FPS_MAX)
-        feeds.send(self._converted(frame.pixels), frame.time, copy=False)
+        feeds.send(self._converted(self._overlaid(frame.pixels)), frame.time, copy=False)
+
+    def set_overlay(self, patches: Sequence[Patch], light: float) -> None:
+        self._patches, self._light = patches, light
+
+    def _overlaid(self, pixels: Pixels) -> Pixels:
+        """The frame with the patches over it, which are scaled down to its size."""
+        if not self._patches or self._light <= 0:
+            return pixels
+        from PIL import Image
+
+        height, width = pixels.shape[:2]
+        if self._scaled != (made_for := (self._patches, self._light, width, height)):
+            self._scaled, self._images = made_for, []
+            across, down = width / self._fmt.width, height / self._fmt.height
+            for patch in self._patches:
+                h, w = patch.rgba.shape[:2]
+                size = max(round(w * across), 1), max(round(h * down), 1)
+                image = Image.fromarray(patch.rgba).resize(size, Image.Resampling.BOX)
+                image.putalpha(image.getchannel("A").point(lambda level: round(level * self._light)))
+                self._images.append((image, (round(patch.x * across), round(patch.y * down))))
+        frame = Image.fromarray(pixels)
+        for image, place in self._images:
+            frame.paste(image, place, image)
+        return np.asarray(frame)
 
     def _converted(self, pixels: Pixels) -> Pixels:
         """(h, w, 3) RGB -> yuv420p (h * 3 / 2, w), BT.709 limited range; an odd row or column is left out."""

@@ -18,10 +18,10 @@ _PLAN = struct.Struct("<qddd?xHHIHHIff")
 class TickPlan:
     """tick, due: on the output clock. ahead: the clock takes the world's newest frame so many seconds before the next
     tick is due. newest_control_at: arrival time of the newest control that the frame obeys. pixels: whether the ring of
-    frames at the world's own size holds this one.
+    frames at the world's own size holds this one. blackout: 0..1, 1 is black.
 
     For a world's frame on a card: memory and slot that hold it; memory is 0 where the frame is not on a card. number,
-    width, height, share, blackout: see `integrations.OnCard`. flow: number in the ring of flows, 0 for none.
+    width, height, share: see `integrations.OnCard`. flow: number in the ring of flows, 0 for none.
     """
 
     tick: int

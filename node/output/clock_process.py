@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from worldjockey.integrations import Layout, VideoFormat
@@ -16,15 +16,13 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameInfo, FrameRing
 from ..ipc.leadership import Leadership
 from ..ipc.mailbox import Mailbox
+from ..ipc.overlay import OverlayLine, OverlayReader
 from ..ipc.process import init_child, lower_priority, parent_died, publish_status, raise_priority, read_status
 from ..ipc.tick import CardLine, TickPlan
 from ..timing.pacing import Pace, passed
 from ..timing.percentiles import percentiles
 from .layouts import shape_of
 from .program import Program, Shown, glide, inbetween_mode, standby
-
-if TYPE_CHECKING:
-    from .scaling import Scaler
 
 STATUS_INTERVAL_S = 0.25
 TICKS_KEPT = 512  # for percentiles
@@ -33,11 +31,15 @@ TICKS_KEPT = 512  # for percentiles
 class TickPublisher:
     """Publishes each tick's frame to the outputs: pixels in their rings, or only numbers where the GPU composes it."""
 
-    def __init__(self, fmt: VideoFormat, rings: Mapping[Layout, FrameRing], card: CardLine | None) -> None:
+    def __init__(self, fmt: VideoFormat, rings: Mapping[Layout, FrameRing], card: CardLine | None,
+                 overlay: OverlayLine | None = None) -> None:  # fmt: skip
+        from .overlay import Blender
         from .scaling import Scaler  # brings PyAV, which control does without
 
         self._rings, self._card = rings, card
         self._scalers = {layout: Scaler(layout, fmt.width, fmt.height) for layout in rings}
+        self._overlay = OverlayReader(overlay)
+        self._blenders = {layout: Blender(layout, fmt.width, fmt.height) for layout in rings if layout != "native"}
         self._native_is_current = False  # the native ring holds the frame that is shown
         self._flow: tuple[int, int] = (0, 0)  # the frame that the last flow leads to, and that flow's ring number
 
@@ -47,24 +49,36 @@ class TickPublisher:
         new: the frame differs from the last tick's. due: time.monotonic() at which it is to be sent.
         """
         s = program.shown
-        plan = TickPlan(tick, due, newest_control_at=s.newest_control_at)
+        plan = TickPlan(tick, due, newest_control_at=s.newest_control_at, blackout=program.blackout)
+        overlaid = self._overlay.refresh()
+        if overlaid:
+            for blender in self._blenders.values():
+                blender.take(self._overlay.patches)
         if self._card is not None and s.info.memory:
             height, width = s.newest.shape[:2]
             plan = replace(
                 plan, memory=s.info.memory, slot=s.info.slot, number=s.number, width=width, height=height,
-                flow=self._flow_number(s, self._card), share=s.share, blackout=program.blackout,
+                flow=self._flow_number(s, self._card), share=s.share,
             )  # fmt: skip
         for layout, ring in self._rings.items():
             if layout != "native":
-                if new:
-                    _write(program, layout, ring, self._scalers[layout])
+                if new or overlaid:
+                    self._write_scaled(program, layout, ring)
                 continue
             if self._card is not None and plan.memory and not self._card.pixels_wanted:
                 self._native_is_current &= not new
             elif new or not self._native_is_current:
-                _write(program, layout, ring, self._scalers[layout])
+                ring.write(program.frame()[..., :3], _info(program))
                 self._native_is_current = True
         return replace(plan, pixels=self._native_is_current)
+
+    def _write_scaled(self, program: Program, layout: Layout, ring: FrameRing) -> None:
+        frame, info, scaler = program.frame(), _info(program), self._scalers[layout]
+        shape = shape_of(layout, scaler.width, scaler.height)
+        pixels = ring.blank(shape)
+        scaler.into(frame, pixels)
+        self._blenders[layout].into(pixels, 1 - program.blackout)
+        ring.publish(shape, info)
 
     def _flow_number(self, s: Shown, card: CardLine) -> int:
         """The ring number of the flow that this frame moves along, written on first use; 0 for none."""
@@ -78,14 +92,8 @@ class TickPublisher:
         return self._flow[1]
 
 
-def _write(program: Program, layout: Layout, ring: FrameRing, scaler: Scaler) -> None:
-    frame, info = program.frame(), FrameInfo(time.monotonic(), program.shown.newest_control_at)
-    if layout == "native":
-        ring.write(frame[..., :3], info)
-    else:
-        shape = shape_of(layout, scaler.width, scaler.height)
-        scaler.into(frame, ring.blank(shape))
-        ring.publish(shape, info)
+def _info(program: Program) -> FrameInfo:
+    return FrameInfo(time.monotonic(), program.shown.newest_control_at)
 
 
 def pick_up(fmt: VideoFormat, last: int, due: float, now: float, last_status: Mapping[str, Any]) -> Pace:
@@ -103,18 +111,19 @@ def pick_up(fmt: VideoFormat, last: int, due: float, now: float, last_status: Ma
 
 def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layout, FrameRing], wakes: list[Any],
         clock: Cell, status: Cell, stop: Any, card: CardLine | None = None,
-        lead: Leadership | None = None, background: bool = False) -> None:  # fmt: skip
+        lead: Leadership | None = None, background: bool = False,
+        overlay: OverlayLine | None = None) -> None:  # fmt: skip
     """The process's main.
 
     rings: from which the outputs read their frames, by layout. wakes: one semaphore for each output, released at every
     tick. clock: receives each tick's `TickPlan`. card: shared by the world and the outputs that may draw from its
     graphics card. lead: decides which of several clock processes keeps time; the others are ready, and wait for it to
-    die. background: with the least priority, for a bus that is not the program.
+    die. background: with the least priority, for a bus that is not the program. overlay: what lies over the picture.
     This process only keeps time, in one thread: work that may block belongs to the control process.
     """
     init_child()
     _keep_freed_memory()
-    publisher = TickPublisher(fmt, rings, card)
+    publisher = TickPublisher(fmt, rings, card, overlay)
     period = fmt.fps_den / fmt.fps_num
     program = Program(source, standby(512, 512 * fmt.height // fmt.width // 2 * 2), period)
     lower_priority() if background else raise_priority(real_time=True)

@@ -19,6 +19,7 @@ from ..ipc.class_path import load_class
 from ..ipc.frame_ring import FrameRing, Pixels
 from ..ipc.key_line import KeyLine
 from ..ipc.mailbox import Mailbox
+from ..ipc.overlay import OverlayLine, OverlayReader
 from ..ipc.process import (
     CLOSED,
     UNSUITABLE,
@@ -67,13 +68,14 @@ class OutputSpec:
 
 def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: Any, metadata: Cell, status: Cell,
         stop: Any, card: CardLine | None = None, mailbox: Mailbox | None = None,
-        audio: AudioRing | None = None, keys: KeyLine | None = None) -> None:  # fmt: skip
+        audio: AudioRing | None = None, keys: KeyLine | None = None,
+        overlay: OverlayLine | None = None) -> None:  # fmt: skip
     """The process's main: sends the newest frame of `ring` for every tick that `wake` announces.
 
     clock: the `TickPlan` of the tick that `wake` announced last. metadata: of the show, as JSON. card: for an output
     that may draw from the world's graphics card, which it does as long as that works. mailbox: the parameters that
     move the corners of this output's screen. audio: the show's, for an output that carries it. keys: where
-    the keys that are pressed in this output go.
+    the keys that are pressed in this output go. overlay: what lies over the picture, where the frames do not have it.
     """
     init_child()
     current: dict[str, Any] = {"state": "opening", "sent": 0, "cpu_s": 0.0}
@@ -89,6 +91,7 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         publish_status(status, {**current, "state": "error", "message": error_text(error)})
         raise SystemExit(UNSUITABLE if _is_permanent(error) else 1) from None
     corners = mailbox if type(output).set_keystone is not Output.set_keystone else None
+    patches = OverlayReader(overlay if spec.layout == "native" else None)
     forwarder = AudioForwarder(output, audio) if audio is not None and output.wants_audio else None
     if spec.bus == "preview":
         lower_priority()
@@ -110,6 +113,9 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                     pixels_path.publish(output.wants_pixels)
                 if corners is not None:
                     output.set_keystone([[corners.value(f"keystone/{n}/{axis}") for axis in "xy"] for n in range(1, 5)])
+                if overlay is not None and spec.layout == "native":
+                    patches.refresh()
+                    output.set_overlay(patches.patches, 1 - plan.blackout)
                 if gpu_path and gpu_path.send(output, plan):
                     sent, last, newest_control_at = sent + 1, plan.tick, plan.newest_control_at
                 elif (found := ring.view(ring.newest)) and (plan.pixels or spec.layout != "native"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -73,19 +73,19 @@ class Statuses:
 class ControlLoop:
     """seconds: how long to play, counted from the clock's first tick; None is until a stop is requested. files: what is
     written besides recordings, by name; their errors are shown like those of inputs. state: builds what inputs publish;
-    None where none of them does. keyboard: takes the keys that are pressed in outputs. advancing: called
-    with the time in each round; must be quick."""
+    None where none of them does. keyboard: takes the keys that are pressed in outputs. advancing: what else moves, by
+    name, called with the time in each round; must be quick."""
 
     def __init__(self, desk: Desk, inputs: Mapping[str, Input], processes: Processes, terminal: Terminal,
                  seconds: float | None = None, files: Mapping[str, HasStatus] | None = None,
                  state: SurfaceState | None = None, keyboard: Keyboard | None = None,
                  on_air: Callable[[], None] = lambda: None,
-                 advancing: Sequence[Callable[[float], None]] = ()) -> None:  # fmt: skip
+                 advancing: Mapping[str, Callable[[float], None]] | None = None) -> None:  # fmt: skip
         self._desk, self._inputs, self._processes, self._terminal = desk, inputs, processes, terminal
         self._seconds, self._state, self._keyboard = seconds, state, keyboard
         self._sources: dict[str, HasStatus] = {**inputs, **(files or {})}
         self._first_tick_at: float | None = None
-        self._on_air, self._advancing = on_air, advancing
+        self._on_air, self._advancing = on_air, advancing or {}
         self._situations = Situations()
         self._announced = _Announced(processes)
 
@@ -133,11 +133,11 @@ class ControlLoop:
                     self._desk.mishap(f"the keys of {name}", error)
 
     def _advance(self, now: float) -> None:
-        for advance in self._advancing:
+        for name, advance in self._advancing.items():
             try:
                 advance(now)
             except Exception as error:
-                self._desk.mishap("the players", error)
+                self._desk.mishap(name, error)
 
     def _publish_situation(self, now: float) -> None:
         """Send where the camera is and what is near, as /wj/state/..."""

@@ -11,9 +11,11 @@ from worldjockey.model.registry import attributes_of
 from ..control.crowd import CrowdDriver
 from ..control.desk import Desk
 from ..control.story import StoryDriver
+from ..ipc.overlay import OverlayLine
 from ..show.crowd import Crowd
 from ..show.schema import Show
 from .inputs import stills_folder
+from .overlay import OverlayWriter
 from .players import PlayersInput
 from .requests import Requests
 
@@ -67,6 +69,18 @@ def story_of(show: Show, desk: Desk, crowd: CrowdDriver | None) -> StoryDriver |
     driver = StoryDriver(show.story, desk, faders)
     desk.add_driver(driver)
     return driver
+
+
+def overlay_writer(line: OverlayLine, desk: Desk, source: Input, driver: CrowdDriver | None) -> OverlayWriter:
+    """Show the audience on the picture as the parameters say. driver: None where there are only players, whose page is
+    another one."""
+    from worldjockey.integrations.crowd.input import CrowdInput
+
+    assert isinstance(source, CrowdInput)
+    page = "" if driver is not None else "play"
+    return OverlayWriter(
+        line, desk.values, lambda: source.url and source.url + page, lambda: driver.poll if driver is not None else None
+    )
 
 
 def _only_players(show: Show, players: PlayersInput) -> Input:

@@ -24,7 +24,7 @@ from ..show.schema import Show
 from ..timing.percentiles import percentiles
 from .announcement import Announcement
 from .control_loop import ControlLoop
-from .crowd import crowd_of, story_of
+from .crowd import crowd_of, overlay_writer, story_of
 from .inputs import connect_maps, connect_stills, inputs_of, stills_folder, surface_of, unsaved_folder
 from .options import PlayOptions
 from .players import PlayersInput
@@ -115,8 +115,9 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             source.start(desk.deliver)
             stack.callback(source.stop)
         processes = Processes.assemble(
-            show, options, specs, fmt, mailbox, prompts, audio, monitor, desk.preview, stills_folder()
-        )
+            show, options, specs, fmt, mailbox, prompts, audio, monitor, desk.preview, stills_folder(),
+            overlaid="crowd" in inputs,
+        )  # fmt: skip
         editor.on_prompts = processes.offer_prompts
         if processes.preview is not None:
             stills = Stills(desk, processes.preview, processes.reading, stills_folder(), options.folder)
@@ -127,6 +128,9 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
             if state is not None:
                 state.status_parts |= {"preview": processes.preview.status, "stills": stills.status}
                 state.show_parts["attributes"] = lambda: tried(show.model)
+        advancing: dict[str, Callable[[float], None]] = {"the players": players.advance} if players else {}
+        if processes.overlay is not None:
+            advancing["the overlay"] = overlay_writer(processes.overlay, desk, inputs["crowd"], driver).advance
         report = Report(size=f"{fmt.width}x{fmt.height}", fps=fmt.fps)
         cpu = time.process_time()
         begin = time.monotonic()
@@ -135,7 +139,7 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         try:
             ControlLoop(
                 desk, inputs, processes, terminal, options.seconds, files, state, keyboard, announcement.on_air,
-                [players.advance] if players else [],
+                advancing,
             ).run(stop, watch)  # fmt: skip
         finally:
             report.seconds = round(time.monotonic() - begin, 3)

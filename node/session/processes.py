@@ -18,11 +18,13 @@ from ..ipc.cell import Cell
 from ..ipc.frame_ring import FrameRing
 from ..ipc.key_line import KeyLine
 from ..ipc.mailbox import Mailbox
+from ..ipc.overlay import OverlayLine
 from ..ipc.process import SPAWN
 from ..ipc.supervisor import STOP_TIMEOUT_S, Supervisor
 from ..ipc.tick import CardLine
-from ..output import clock_process, worker
+from ..output import clock_process, overlay_process, worker
 from ..output.layouts import rings_for
+from ..output.overlay_process import PATIENCE_S as OVERLAY_PATIENCE
 from ..output.worker import OutputSpec
 from ..remote.key import Key
 from ..show.fields import file_from
@@ -135,17 +137,19 @@ class Processes:
     monitor: Supervisor | None = None  # shows the program to the surface; none of the show's own outputs
     preview: PreviewBus | None = None
     reading: ReadingLine | None = None  # to ask what the world reads of a text
+    overlay: OverlayLine | None = None  # what lies over the picture
+    drawing: Supervisor | None = None  # draws it
 
     @classmethod
     def assemble(cls, show: Show, options: PlayOptions, specs: list[OutputSpec], fmt: VideoFormat,
                  mailbox: Mailbox, prompts: list[str], audio: AudioRing | None,
                  monitor: OutputSpec | None = None, prepared: Preview | None = None,
-                 stills: Path = Path()) -> Processes:  # fmt: skip
+                 stills: Path = Path(), overlaid: bool = False) -> Processes:  # fmt: skip
         """Start every process of the show; those of the preview start when it is opened.
 
         prompts: those of the snapshots, which may be recalled. audio: the show's, for outputs that carry it.
         monitor: of the program, for the surface. prepared: the preview's side of control. stills: folder for the stills
-        that it draws.
+        that it draws. overlaid: something may lie over the picture.
         """
         previewed, specs = [s for s in specs if s.bus == "preview"], [s for s in specs if s.bus == "program"]
         matte = any(spec.layout == "uyva" for spec in specs)
@@ -174,8 +178,10 @@ class Processes:
         )  # fmt: skip
         target, target_options = _world(show, world_options, key)
         world = Supervisor("world", target, (target_options, mailbox, source), WORLD_PATIENCE_S)
-        run_clock = partial(clock_process.run, card=card)
-        run_output = partial(worker.run, card=card, mailbox=mailbox, audio=audio)
+        overlay = OverlayLine.of(fmt.width, fmt.height) if overlaid else None
+        drawing = Supervisor("overlay", overlay_process.run, (fmt, overlay), OVERLAY_PATIENCE) if overlay else None
+        run_clock = partial(clock_process.run, card=card, overlay=overlay)
+        run_output = partial(worker.run, card=card, mailbox=mailbox, audio=audio, overlay=overlay)
         keys = {spec.name: KeyLine() for spec in specs if spec.sends_keys}
         clock = ClockPair(run_clock, (fmt, mailbox, source, rings, wakes, tick), CLOCK_PATIENCE)
         outputs = {
@@ -193,13 +199,15 @@ class Processes:
         memory += card.cells if card else []
         memory += keys.values()
         memory += reading.cells if reading else []
+        memory += overlay.cells if overlay else []
         preview = None
         if prepared is not None:
             watched = replace(monitor, name="preview monitor", bus="preview") if monitor else None
             silent = replace(world_options, audio=None)
             preview = PreviewBus(prepared, silent, mailbox, world.status_cell, fmt, previewed, watched, metadata,
                                  stills, remote=not here)  # fmt: skip
-        return cls(world, clock, outputs, memory, metadata, edits, keys, live, shown, preview, reading)
+        return cls(world, clock, outputs, memory, metadata, edits, keys, live, shown, preview, reading, overlay,
+                   drawing)  # fmt: skip
 
     def offer_prompts(self, media: Mapping[str, Media], ahead: Sequence[str]) -> None:
         """Tell the world of the files of all pads, and of prompts that may be needed. One caller at a time."""
@@ -207,7 +215,7 @@ class Processes:
 
     @property
     def supervisors(self) -> list[Supervisor | ClockPair]:
-        others = [other for other in (self.live, self.monitor) if other]
+        others = [other for other in (self.live, self.monitor, self.drawing) if other]
         others += self.preview.supervisors if self.preview else []
         return [*self.outputs.values(), self.clock, self.world, *others]
 
@@ -243,6 +251,8 @@ class Processes:
             report.live = self.live.finish(deadline)
         if self.monitor:
             self.monitor.finish(deadline)
+        if self.drawing:
+            self.drawing.finish(deadline)
         if self.preview:
             self.preview.finish(deadline)
         clock = self.clock.finish(deadline)

@@ -1,0 +1,76 @@
+"""Blends what lies over the picture into frames at the show's size. Only the patches' own pixels are touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from worldjockey.integrations import Layout, Patch
+
+from ..ipc.frame_ring import Pixels
+from .layouts import shape_of
+from .scaling import Scaler
+
+Wide = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A patch in one plane of a frame. values: (h, w, channels). opacity: (h, w, 1), 0..256."""
+
+    plane: int
+    top: int
+    left: int
+    values: Wide
+    opacity: Wide
+
+
+class Blender:
+    """Patches, converted once to the layout of the frames that they are blended into."""
+
+    def __init__(self, layout: Layout, width: int, height: int) -> None:
+        self._layout, self._width, self._height = layout, width, height
+        self._parts: list[_Part] = []
+
+    def take(self, patches: Sequence[Patch]) -> None:
+        """Blend these from now on."""
+        self._parts = [part for patch in patches for part in self._converted(patch)]
+
+    def into(self, frame: Pixels, light: float = 1.0) -> None:
+        """Blend the patches into a frame of `shape_of(layout, ...)`, in place. light: 0 to 1, as much of them shows."""
+        if not self._parts or light <= 0:
+            return
+        planes = planes_of(frame, self._layout, self._width, self._height)
+        for part in self._parts:
+            opacity = part.opacity if light >= 1 else (part.opacity * light).astype(np.uint16)
+            height, width = part.values.shape[:2]
+            under = planes[part.plane][part.top : part.top + height, part.left : part.left + width]
+            under[:] = (under * (256 - opacity) + part.values * opacity) >> 8
+
+    def _converted(self, patch: Patch) -> list[_Part]:
+        height, width = patch.rgba.shape[:2]
+        own = np.empty(shape_of(self._layout, width, height), np.uint8)
+        Scaler(self._layout, width, height).into(patch.rgba[..., :3], own)
+        opacity = patch.rgba[..., 3:].astype(np.uint16)
+        opacity += opacity >> 7  # 255 is the whole: 256
+        parts = []
+        for n, plane in enumerate(planes_of(own, self._layout, width, height)):
+            step = height // plane.shape[0]  # 2 for the planes of halved chroma
+            parts.append(_Part(n, patch.y // step, patch.x // step, plane.astype(np.uint16), opacity[::step, ::step]))
+        return parts
+
+
+def planes_of(frame: Pixels, layout: Layout, width: int, height: int) -> list[Pixels]:
+    """Views of a frame's planes, each (rows, columns, channels)."""
+    if layout == "uyva":
+        return [frame[:height], frame[height:].reshape(height, width, 1)]
+    if layout == "yuv420p":
+        flat, half, quarter = frame.reshape(-1), (height // 2, width // 2, 1), width * height // 4
+        at = width * height
+        return [
+            flat[:at].reshape(height, width, 1), flat[at : at + quarter].reshape(half),
+            flat[at + quarter :].reshape(half),
+        ]  # fmt: skip
+    return [frame]
