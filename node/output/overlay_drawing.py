@@ -15,6 +15,7 @@ WHITE, FAINT, DARK, INK = (255, 255, 255), (172, 176, 188), (14, 15, 20), (20, 2
 TRACK, BAR, WON = (58, 61, 72), (92, 148, 255), (255, 184, 66)
 POLL_OPACITY = 222  # of 255
 QUIET_MODULES = 4  # of white around a QR code (ISO/IEC 18004)
+MODULE_PIXELS_MIN = 2  # a smaller code is not read
 CODE_SHARES = {"corner": 0.28, "large": 0.62}  # of the show's smaller side
 MARGIN_SHARE = 0.045  # of the show's smaller side: screens may cut off their edges
 POLL_SHARE = 0.4  # of the show's width
@@ -62,7 +63,7 @@ class Drawing:
 
     def _new_code(self, text: str, side: int) -> Pixels:
         modules = np.array(list(segno.make(text, error="m", micro=False).matrix), np.uint8)
-        each = max(side // (len(modules) + 2 * QUIET_MODULES), 1)
+        each = max(side // (len(modules) + 2 * QUIET_MODULES), MODULE_PIXELS_MIN)
         code = np.kron(1 - modules, np.full((each, each), 255, np.uint8))
         quiet = QUIET_MODULES * each
         width = _even(len(code) + 2 * quiet)
@@ -105,7 +106,8 @@ class Drawing:
             self._text(card, share, width - pad, top + row // 2, size, color, BOLD, "right")
             _bar(card, pad, top + row // 2 + bar, inner, bar, 1.0, TRACK)
             _bar(card, pad, top + row // 2 + bar, inner, bar, count / total, WON if won else BAR)
-        return _rounded(card, pad * 2 // 3, POLL_OPACITY)
+        bright = np.minimum(card.max(-1).astype(np.float32) / max(TRACK), 1)  # writing and bars hide what is below them
+        return _rounded(card, pad * 2 // 3, POLL_OPACITY + (255 - POLL_OPACITY) * bright)
 
     def _measured(self, text: str, size: int, weight: int) -> int:
         """The width of a text in pixels. size: its height in pixels."""
@@ -144,12 +146,12 @@ def _bar(card: Pixels, x: int, y: int, width: int, height: int, share: float, co
     shift = 4
     radius = height / 2
     end = max(width * share, height)
-    points = [round((v) * (1 << shift)) for v in (x + radius, y + radius, x + end - radius)]
+    points = [round(v * (1 << shift)) for v in (x + radius, y + radius, x + end - radius)]
     cv2.line(card, (points[0], points[1]), (points[2], points[1]), color, height, cv2.LINE_AA, shift)
 
 
-def _rounded(card: Pixels, radius: int, opacity: int) -> Pixels:
-    """(h, w, 3) -> (h, w, 4) with round corners."""
+def _rounded(card: Pixels, radius: int, opacity: Any) -> Pixels:
+    """(h, w, 3) -> (h, w, 4) with round corners. opacity: 0..255, one number or (h, w)."""
     height, width = card.shape[:2]
     y = np.maximum(np.abs(np.arange(height) + 0.5 - height / 2) - (height / 2 - radius), 0)[:, None]
     x = np.maximum(np.abs(np.arange(width) + 0.5 - width / 2) - (width / 2 - radius), 0)[None, :]

@@ -70,3 +70,14 @@ class Mistaken(Recorder):
         super().send(frame)
         if self.frames > 10:
             raise KeyError("place")
+
+
+class Newest(Recorder):
+    """Keeps the newest frame in a file that numpy reads, in place of the lines."""
+
+    def send(self, frame: Frame) -> None:
+        self.frames += 1
+        unfinished = self.path.with_suffix(".part")
+        with unfinished.open("wb") as file:
+            np.save(file, frame.pixels)
+        unfinished.replace(self.path)

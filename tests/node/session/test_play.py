@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from package import describe
@@ -26,6 +27,7 @@ from play_command import headless
 from worldjockey.integrations import ControlEvent, Deliver
 from worldjockey.model.spec import ACTS
 from worldjockey.node.ipc import log_file
+from worldjockey.node.measure.show_process import free_port
 from worldjockey.node.output.worker import OutputSpec
 from worldjockey.node.session import play as playing
 from worldjockey.node.session import preview_bus, status_line, stills
@@ -280,6 +282,47 @@ def test_a_killed_clock_goes_on_where_it_was(stage: Stage, wait_for: Callable[..
     assert all(colour[0] > 250 for _, colour in frames[started:]), "no standby in between"
     assert report.outputs["audience"]["restarts"] == 0
     assert any(event.startswith("clock was killed") for event in report.events)
+
+
+def test_the_audiences_code_lies_on_the_picture_while_it_is_wanted_also_after_its_drawing_process_died(
+    stage: Stage, wait_for: Callable[..., None]
+) -> None:
+    stage.output("scaled", "Newest")
+    options = [{"label": name, "do": f"act/{name}"} for name in ("dance", "jump")]
+    way = {"name": "way", "question": "Where?", "options": options, "lasts": "600 s"}
+    crowd = {"port": free_port(), "polls": [way]}
+
+    def picture() -> np.ndarray:
+        path = stage.folder / "scaled"
+        return np.load(path) if path.exists() and path.stat().st_size else np.zeros((360, 640, 4), np.uint8)
+
+    def code() -> str:
+        return str(cv2.QRCodeDetector().detectAndDecode(np.ascontiguousarray(picture()[..., :3]))[0])
+
+    def plain_red() -> bool:
+        return bool((np.abs(picture()[..., :3].astype(int) - RED).max(-1) <= 8).mean() > 0.9)
+
+    def scenario() -> None:
+        wait_for(plain_red, what="the world alone")
+        stage.hand.play("crowd/code", "corner")
+        wait_for(lambda: code().startswith("http://127.0.0.1:"), what="the code")
+        stage.hand.play("crowd/code", "off")
+        wait_for(plain_red, what="the world alone again")
+        stage.hand.play("crowd/open", 1)
+        stage.hand.play("crowd/poll", "way")
+        stage.hand.play("crowd/bars", 1)
+        wait_for(lambda: picture()[340, 40:200, :3].max() < 60, what="the poll's dark card")
+        killed = pid_of("overlay")
+        os.kill(killed, signal.SIGKILL)
+        wait_for(lambda: pid_of("overlay") not in (0, killed), what="another drawing process")
+        stage.hand.play("crowd/code", "large")
+        wait_for(code, what="the code, drawn by the new process")
+        stage.hand.play("blackout", 1.0)
+        wait_for(lambda: picture()[..., :3].max() == 0, what="nothing over a blackout")
+
+    report = stage.play(show(crowd=crowd), scenario)
+    assert report.missed <= report.frames_sent // 4
+    assert any("overlay was killed" in event for event in report.events)
 
 
 def test_closing_the_last_window_ends_the_show(stage: Stage) -> None:
