@@ -82,7 +82,7 @@ class Poll(ShowModel):
     """A question to the audience.
 
     lasts: how long it is open, as in "20 s" or "8 bars". quorum: how many must vote, or nothing happens. ties: which of
-    the winners wins, or none. on: what the result waits for. show: whether the answers stand on the picture.
+    the winners wins, or none. on: what the result waits for.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=LABEL_CHARS_MAX)]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worldjockey.integrations import Frame, VideoFormat
+from worldjockey.integrations import Frame, Patch, VideoFormat
 from worldjockey.integrations.gl.canvas import Canvas, HiddenContext, Target
 from worldjockey.integrations.gl.projection import Scale, check_keystone, fit, nudged, to_frame
 from worldjockey.integrations.window import WindowOutput, list_monitors
@@ -64,6 +64,46 @@ def show(output: WindowOutput, image: np.ndarray, times: int = 3) -> None:
 def seen(shot: np.ndarray, *places: tuple[float, float]) -> list[tuple[int, ...]]:
     """The colours at these x, y."""
     return [tuple(int(v) for v in shot[round(y), round(x)]) for x, y in places]
+
+
+@pytest.mark.parametrize("turn", [0, 180])
+def test_what_lies_over_the_picture_is_drawn_at_its_place_and_goes_away(
+    window: Any, screenshot: Shot, wait_for: Any, turn: int
+) -> None:
+    output = window(fullscreen=True, rotate=turn, scale="fill")
+    rgba = np.zeros((216, 384, 4), np.uint8)
+    rgba[:, :192], rgba[:, 192:] = (*GREEN, 255), (*GREY, 0)
+    patches = (Patch(rgba, 1536, 864),)  # the bottom right fifth of the show's frame
+    white = np.full((288, 512, 3), 255, np.uint8)
+
+    def at(*places: tuple[float, float]) -> list[tuple[int, ...]]:
+        """At these shares of the frame."""
+        show(output, white, 1)
+        shot = screenshot()
+        return seen(shot, *((1280 * x, 720 * y) if turn == 0 else (1279 - 1280 * x, 719 - 720 * y) for x, y in places))
+
+    opaque, clear, outside = (0.85, 0.9), (0.95, 0.9), (0.78, 0.9)
+    output.set_overlay(patches, 1.0)
+    wait_for(lambda: at(opaque, clear, outside) == [GREEN, (255,) * 3, (255,) * 3], what="the patch")
+    output.set_overlay(patches, 0.5)
+    wait_for(lambda: abs(at(opaque)[0][0] - 132) <= 2, what="half of it")
+    output.set_overlay((), 1.0)
+    wait_for(lambda: at(opaque) == [(255,) * 3], what="the frame alone")
+
+
+def test_what_lies_over_the_picture_follows_the_keystone(window: Any, screenshot: Shot, wait_for: Any) -> None:
+    output = window(fullscreen=True, keystone=[[0, 0], [0.5, 0], [0.5, 0.5], [0, 0.5]])
+    patch = np.zeros((540, 960, 4), np.uint8)
+    patch[:] = (*RED, 255)
+    output.set_overlay((Patch(patch, 960, 540),), 1.0)  # the bottom right quarter
+
+    def right() -> bool:
+        show(output, quarters(), 1)
+        shot = screenshot()
+        places = (160, 90), (480, 90), (160, 270), (330, 190), (630, 350), (650, 350), (630, 370)
+        return seen(shot, *places) == [RED, GREEN, BLUE, RED, RED, BLACK, BLACK]
+
+    wait_for(right)
 
 
 def test_full_screen_shows_the_frame_upright_in_its_own_colours(window: Any, screenshot: Shot, wait_for: Any) -> None:

@@ -3,7 +3,7 @@
 import { cls, html } from './html.js';
 import { fire, press, request } from './socket.js';
 import { operator, part, say, value } from './state.js';
-import { mapped } from './widgets.js';
+import { Choice, Toggle, mapped } from './widgets.js';
 
 /** @typedef {{name: string, labels: string[], to: string, value: number, votes: number, held: boolean}} Fader */
 /** @typedef {{name: string, question: string, state: string, options: string[], counts: number[], winner: number | null, seconds: number}} Poll */
@@ -24,6 +24,8 @@ export function Crowd() {
     ${can && html`<div class="row"><button class="button toggle" aria-pressed=${Boolean(value('crowd/open').value)} onClick=${() => press('crowd/open', !value('crowd/open').value)} ...${mapped('crowd/open')}>
       ${facts.open ? 'The crowd is in' : 'Let the crowd in'}</button>
       <button class="button shut" disabled=${!facts.open} onClick=${() => fire('crowd/shut')} ...${mapped('crowd/shut')}>Shut the crowd out</button></div>`}
+    ${can && html`<h3>On the picture</h3><div class="row"><span>Code to join</span><${Choice} name="crowd/code" label="code to join" seg />
+      ${facts.polls.length > 0 && html`<${Toggle} name="crowd/bars" label="Answers of the poll" />`}</div>`}
     ${facts.faders.length > 0 && html`<h3>Faders</h3><ul>${facts.faders.map((/** @type {Fader} */ one) => html`<li class="fader"><span>${one.labels[0]} – ${one.labels[1]}<small>${one.to}</small></span>
       <meter min="0" max="1" value=${one.value} aria-label=${one.name}></meter><output title="people who moved it lately">${one.votes} of ${line.heads ?? 0}</output>
       ${one.held && can ? html`<button class="button" title="you moved it: the crowd waits" onClick=${() => fire('crowd/back', one.to)}>Give back</button>` : html`<span class="faint">${one.held ? 'yours' : ''}</span>`}</li>`)}</ul>`}

@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from worldjockey.integrations import Frame, VideoFormat
+from worldjockey.integrations import Frame, Patch, VideoFormat
 from worldjockey.integrations.web import output as web_output
 from worldjockey.integrations.web import server
 from worldjockey.integrations.web.monitor import FPS_MAX, MonitorOutput
@@ -69,6 +69,26 @@ def test_a_frame_has_the_worlds_own_size_and_colours(monitor):
         while frame.size != shown:
             frame = monitor.frame()
         assert np.abs(np.array(frame, int) - (200, 40, 90)).max() <= 6
+
+
+def test_what_lies_over_the_picture_is_shown_at_the_frames_size(monitor):
+    patch = np.zeros((540, 960, 4), np.uint8)
+    patch[:] = (0, 0, 255, 255)
+    monitor.output.set_overlay((Patch(patch, 960, 540),), 1.0)  # the bottom right quarter
+
+    def quarters() -> list[tuple[int, ...]]:
+        frame = monitor.frame()
+        return [frame.getpixel(place) for place in ((20, 20), (140, 20), (20, 80), (140, 80), (90, 54))]
+
+    def near(found: list[tuple[int, ...]], *right: tuple[int, ...]) -> bool:
+        return bool(np.abs(np.subtract(found, right)).max() <= 8)
+
+    red, blue = (255, 0, 0), (0, 0, 255)
+    while not near(quarters(), red, red, red, blue, blue):
+        pass
+    monitor.output.set_overlay((Patch(patch, 960, 540),), 0.0)
+    while not near(quarters(), red, red, red, red, red):
+        pass
 
 
 def test_a_viewer_stays_connected_when_the_size_changes(monitor):
