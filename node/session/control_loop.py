@@ -71,10 +71,10 @@ class Statuses:
 
 
 class ControlLoop:
-    """seconds: how long to play, counted from the clock's first tick; None is until a stop is requested. files: what is
-    written besides recordings, by name; their errors are shown like those of inputs. state: builds what inputs publish;
-    None where none of them does. keyboard: takes the keys that are pressed in outputs. advancing: what else moves, by
-    name, called with the time in each round; must be quick."""
+    """seconds: how long to play, counted from the clock's first tick; None is until a stop is requested. files:
+    what else works beside the show, as the writers of files, by name; their errors are shown like those of inputs.
+    state: builds what inputs publish; None where none of them does. keyboard: takes the keys that are pressed in
+    outputs. advancing: what else moves, by name, called with the time in each round; must be quick."""
 
     def __init__(self, desk: Desk, inputs: Mapping[str, Input], processes: Processes, terminal: Terminal,
                  seconds: float | None = None, files: Mapping[str, HasStatus] | None = None,

@@ -23,7 +23,7 @@ from ..show.outputs import OutputEntry
 from ..show.schema import Show
 from ..timing.percentiles import percentiles
 from .announcement import Announcement
-from .control_loop import ControlLoop
+from .control_loop import ControlLoop, HasStatus
 from .crowd import crowd_of, overlay_writer, story_of
 from .inputs import connect_maps, connect_stills, inputs_of, stills_folder, surface_of, unsaved_folder
 from .options import PlayOptions
@@ -135,7 +135,9 @@ def play(show: Show, options: PlayOptions, watch: Callable[[Processes], bool] | 
         cpu = time.process_time()
         begin = time.monotonic()
         written = (("snapshots", snapshot_file), ("control log", log), ("show file", editor))
-        files = {name: file for name, file in written if file is not None}
+        files: dict[str, HasStatus] = {name: file for name, file in written if file is not None}
+        if processes.drawing is not None:
+            files["overlay"] = processes.drawing
         try:
             ControlLoop(
                 desk, inputs, processes, terminal, options.seconds, files, state, keyboard, announcement.on_air,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worldjockey.integrations import Layout, Patch
+from worldjockey.integrations import Layout, Patch, VideoFormat
 from worldjockey.node.control.overlay import overlay_of
 from worldjockey.node.control.polls import OpenPoll
+from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.overlay import OverlayLine, OverlayReader, packed_patches, unpacked_patches
+from worldjockey.node.ipc.process import SPAWN, STATUS_BYTES, read_status
+from worldjockey.node.output import overlay_process
 from worldjockey.node.output.layouts import shape_of
 from worldjockey.node.output.overlay import Blender, planes_of
 from worldjockey.node.output.overlay_drawing import BAR, WON, Drawing
@@ -160,6 +164,27 @@ def test_a_matte_covers_what_lies_over_it() -> None:
     alpha = frame[32:].reshape(32, 64)
     assert (alpha[8:16, 16:24] == 255).all()
     assert alpha.astype(int).sum() == 64 * 255
+
+
+def test_what_cannot_be_drawn_is_not_shown_and_the_status_has_the_reason(wait_for: Callable[..., None]) -> None:
+    line, status, stop = OverlayLine.of(640, 360), Cell(STATUS_BYTES), SPAWN.Event()
+    process = SPAWN.Process(target=overlay_process.run, args=(VideoFormat(640, 360, 30), line, status, stop))
+    process.start()
+    reader = OverlayReader(line)
+    try:
+        line.want({"code": {"text": URL, "size": "corner"}})
+        wait_for(lambda: reader.refresh() and reader.patches, what="the code")
+        line.want({"code": {"text": "x" * 5000, "size": "corner"}})  # more than a QR code can have
+        wait_for(lambda: reader.refresh() and not reader.patches, what="nothing")
+        wait_for(lambda: "nothing lies over the picture" in read_status(status).get("message", ""), what="the reason")
+        line.want({})
+        wait_for(lambda: read_status(status)["message"] == "", what="no reason any more")
+    finally:
+        stop.set()
+        process.join(20)
+        for cell in (*line.cells, status):
+            cell.unlink()
+    assert process.exitcode == 0
 
 
 VALUES = {"crowd/code": "off", "crowd/bars": False}
