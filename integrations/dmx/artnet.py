@@ -59,7 +59,7 @@ def poll_replies(address: str, name: str, universes: list[int]) -> list[bytes]:
     A reply has four ports, which share net and sub-net; so there may be several, each with its own bind index.
     """
     groups: list[list[int]] = []
-    for universe in sorted(universes):
+    for universe in sorted(number for number in universes if number < UNIVERSES):  # more are sACN's alone
         if groups and len(groups[-1]) < _PORTS_A_REPLY and groups[-1][0] >> 4 == universe >> 4:
             groups[-1].append(universe)
         else:
@@ -82,7 +82,7 @@ def _reply(address: str, name: str, universes: list[int], index: int) -> bytes:
         bytes([0xFF, 0xFF, 0, 0b1101_0000]),  # OEM unknown; indicators normal, all set by the program
         bytes(2),  # no ESTA manufacturer
         text[:17].ljust(18, b"\0"), text[:63].ljust(64, b"\0"), b"#0001 [0000] it works".ljust(64, b"\0"),
-        struct.pack(">H", count), each(0x80), each(0x80), bytes(4),  # ports put out DMX to the node; data comes in
+        struct.pack(">H", count), each(0x80), bytes(4), each(0x80),  # ports that take data from Art-Net, and get it
         bytes(4), bytes(universe & 0x0F for universe in universes).ljust(4, b"\0"),
         bytes([100, 0, 0]), bytes(3), bytes([0]), bytes(6),  # priority of sACN; style: a node; MAC address not given
         ip, bytes([index, 0b0000_1000]), bytes(26),  # 15-bit port-addresses are understood

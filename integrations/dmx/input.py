@@ -17,6 +17,7 @@ from typing import Any
 
 from .. import ControlEvent, Deliver, Input
 from ..child import SERVER_ENVIRONMENT, Child
+from .merge import SOURCES_MAX
 
 MODULE = "worldjockey.integrations.dmx.receiver_process"
 HIGHEST = {8: 255, 16: 65535}  # value of a channel of so many bits
@@ -52,7 +53,7 @@ class LightsInput(Input):
         self._config = {
             "host": host, "name": name, "artnet": artnet, "sacn": sacn,
             "universes": sorted({rule.universe for rule in self._rules}),
-            "patch": [[rule.universe, rule.channel, rule.bits] for rule in self._rules],
+            "patch": [[rule.universe, rule.channel, rule.bits, rule.presses] for rule in self._rules],
         }  # fmt: skip
         self._child = Child("lights", MODULE, SERVER_ENVIRONMENT)
         self._raw: dict[int, int] = {}
@@ -70,17 +71,16 @@ class LightsInput(Input):
 
     def status(self) -> Mapping[str, Any]:
         """sources: the desks, each with its universe, name, address, priority and frames a second. held: universes
-        whose desks are gone. patch: what each channel plays, and its value."""
+        whose desks are gone. refused: universes with too many desks. unheard: networks whose multicast cannot be
+        received, and why. patch: what each channel plays, and its value."""
         patch = [
             {"universe": r.universe, "channel": r.channel, "bits": r.bits, "to": r.target, "label": r.label,
              "value": self._raw.get(i)}
             for i, r in enumerate(self._rules)
         ]  # fmt: skip
-        held = self._facts.get("held", [])
-        message = f"no desk sends universe {held[0]} any more: its values are held" if held else ""
         return {
             "host": self._config["host"], "universes": self._config["universes"], "patch": patch,
-            "sources": [], **self._facts, "error": self._error or self._child.error, "message": message,
+            "sources": [], **self._facts, "error": self._error or self._child.error, "message": _message(self._facts),
             "delivered": self._counts["delivered"], "restarts": max(self._child.starts - 1, 0),
         }  # fmt: skip
 
@@ -122,3 +122,16 @@ class LightsInput(Input):
             return
         self._deliver(ControlEvent(rule.target, args, time.monotonic(), f"lights {sender}"))
         self._counts["delivered"] += 1
+
+
+def _message(facts: Mapping[str, Any]) -> str:
+    """What a performer has to know of a desk, in one line."""
+    if held := facts.get("held"):
+        return f"no desk sends universe {held[0]} any more: its values are held"
+    if refused := facts.get("refused"):
+        return (
+            f"universe {refused[0]} has more than {SOURCES_MAX} senders, and the others are ignored: end some of them"
+        )
+    for network, why in facts.get("unheard", {}).items():
+        return f"sACN multicast is not received on {network} ({why}): let the desk send to that address instead"
+    return ""

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 CHANNELS = 512
 DEFAULT_PRIORITY = 100
 LOST_AFTER_S = 2.5  # E1.31: network data loss timeout
-SOURCES_MAX = 16  # of a universe; what more there are is ignored
+SOURCES_MAX = 16  # of a universe
 BEHIND_MAX = 20  # of 256, by which a sequence number may be behind and still mean an old frame: E1.31, 6.7.2
+COPY_WITHIN_S = 0.01  # in which the same number means the same frame, that came by two networks
 
 Frame = NDArray[np.uint8]
 
@@ -45,14 +46,13 @@ class Universe:
     merged: Frame | None = None  # what the channels are, held when all sources are lost
 
     def receive(self, key: Hashable, source: Source) -> bool:
-        """Take a frame of the sender `key`; returns whether it was taken. An old frame that comes late is not."""
+        """Take a frame of the sender `key`; returns whether it was taken. An old frame that comes late is not. A sender
+        that never counts is read all the same."""
         known = self.sources.get(key)
-        if known is None:
-            if len(self.sources) >= SOURCES_MAX:
-                return False
-        else:
+        if known is not None:
             ahead = (source.sequence - known.sequence) % 256
-            if source.sequence and known.sequence and (ahead == 0 or ahead > 256 - BEHIND_MAX):
+            copy = ahead == 0 and source.at - known.at < COPY_WITHIN_S
+            if source.sequence and known.sequence and (copy or ahead > 256 - BEHIND_MAX):
                 return False
             source.began, source.count = known.began, known.count
         source.count += 1

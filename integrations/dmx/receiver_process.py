@@ -1,9 +1,10 @@
 """The program that receives Art-Net and sACN for the lights input, merges the senders of each universe, and writes the
 patched channels that changed, as JSON lines.
 
-Reads {"host", "name", "universes", "artnet": bool, "sacn": bool, "patch": [[universe, channel, bits], ...]} once, and
-ends when its standard input is closed. Writes {"values": [[index of the patch, value], ...], "first": bool}, where
-"first" are the values that a universe has when its first sender appears, and {"facts": {...}} twice a second.
+Reads {"host", "name", "universes", "artnet": bool, "sacn": bool, "patch": [[universe, channel, bits, presses], ...]}
+once, and ends when its standard input is closed. presses: each value of the channel counts, not only the newest. Writes
+{"values": [[index of the patch, value], ...], "first": bool}, where "first" are the values that a universe has when its
+first sender appears, and {"facts": {...}} twice a second.
 """
 
 from __future__ import annotations
@@ -21,28 +22,31 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from sacn.messages.data_packet import DataPacket, calculate_multicast_addr
+from sacn.messages.data_packet import DataPacket
 
 from . import artnet
-from .merge import DEFAULT_PRIORITY, Source, Universe, framed
+from .merge import DEFAULT_PRIORITY, SOURCES_MAX, Source, Universe, framed
+from .multicast import Groups, own_groups_only
 
 SACN_PORT = 5568
 WRITE_INTERVAL_S = 1 / 60
+JOIN_INTERVAL_S = 5.0  # after which networks that came up are found
+LINES_MAX = 40  # in one interval; a desk sends 44 frames a second, so more are a flood
 FACTS_INTERVAL_S = 0.5
 DATAGRAMS_A_TURN = 256  # after which values are written even in a flood
-HALF = {8: 128, 16: 32768}  # from which on a channel counts as pressed
 NAME_CHARS_MAX = 64
 
 
 class Patch:
     """The patched channels, their last values, and what is to be written.
 
-    A channel that crosses its middle twice between two lines is written twice, so that no press is lost."""
+    Of a fader, the newest value is written. Of a channel that presses or chooses, each value is, so that no press and
+    no cue is lost."""
 
-    def __init__(self, rows: Iterable[tuple[int, int, int]]) -> None:
+    def __init__(self, rows: Iterable[tuple[int, int, int, bool]]) -> None:
         self.rows = [tuple(row) for row in rows]
         self._by_universe: dict[int, list[int]] = {}
-        for index, (universe, _, _) in enumerate(self.rows):
+        for index, (universe, *_) in enumerate(self.rows):
             self._by_universe.setdefault(universe, []).append(index)
         self.values: dict[int, int] = {}
         self._waiting: dict[int, int] = {}
@@ -53,7 +57,7 @@ class Patch:
         """sender: whose frame it was that changed this."""
         changed = {}
         for index in self._by_universe.get(universe, ()):
-            _, channel, bits = self.rows[index]
+            _, channel, bits, _ = self.rows[index]
             value = int(frame[channel - 1])
             if bits == 16:
                 value = value << 8 | int(frame[channel] if channel < len(frame) else 0)
@@ -65,12 +69,8 @@ class Patch:
             if changed:
                 self.lines.append({"values": list(changed.items()), "first": True})
             return
-        crosses = any(
-            index in self._waiting
-            and (self._waiting[index] >= HALF[self.rows[index][2]]) != (value >= HALF[self.rows[index][2]])
-            for index, value in changed.items()
-        )
-        if crosses or (changed and sender != self._sender):
+        again = any(index in self._waiting and self.rows[index][3] for index in changed)
+        if (again or (changed and sender != self._sender)) and len(self.lines) < LINES_MAX:
             self.flush()
         if changed:
             self._sender = sender
@@ -93,10 +93,16 @@ class Receiver:
         self.selector = selectors.DefaultSelector()
         self._counting: dict[int, frozenset[Any]] = {}  # by universe: the senders that counted last
         self.ignored = 0
+        self._refused: set[int] = set()  # universes with more senders than are merged
         self.artnet = self._bound("Art-Net", artnet.PORT) if config["artnet"] else None
         self.sacn = self._bound("sACN", SACN_PORT) if config["sacn"] else None
+        self.groups = None
         if self.sacn is not None:
-            self._join(self.sacn)
+            own_groups_only(self.sacn)
+            self.groups = Groups(self.host, [number for number in self.universes if number], SACN_PORT, self.sacn)
+            for line in self.groups.sockets:
+                self.selector.register(line, selectors.EVENT_READ)
+            self.groups.join()
 
     def _bound(self, protocol: str, port: int) -> socket.socket:
         found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -118,14 +124,6 @@ class Receiver:
             ) from None
         self.selector.register(found, selectors.EVENT_READ)
         return found
-
-    def _join(self, line: socket.socket) -> None:
-        if self.host.startswith("127."):
-            return
-        for universe in self.universes:
-            group = socket.inet_aton(calculate_multicast_addr(universe)) + socket.inet_aton(self.host)
-            with contextlib.suppress(OSError):  # no network: unicast still works
-                line.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
 
     def read(self, line: socket.socket) -> None:
         for _ in range(DATAGRAMS_A_TURN):
@@ -178,7 +176,11 @@ class Receiver:
         return self._receive(packet.universe, key, source)
 
     def _receive(self, number: int, key: Any, source: Source) -> bool:
-        taken = self.universes[number].receive(key, source)
+        universe = self.universes[number]
+        if key not in universe.sources and len(universe.sources) >= SOURCES_MAX:
+            self._refused.add(number)
+            return False
+        taken = universe.receive(key, source)
         if taken:
             self._merged(number, source.address if source.protocol == "Art-Net" else source.name)
         return taken
@@ -195,6 +197,8 @@ class Receiver:
         for number, universe in self.universes.items():
             if universe.lost(now):
                 self._merged(number)
+            if len(universe.sources) < SOURCES_MAX:
+                self._refused.discard(number)
 
     def facts(self, now: float) -> dict[str, Any]:
         sources = [
@@ -203,7 +207,11 @@ class Receiver:
             for number, universe in self.universes.items() for s in universe.sources.values()
         ]  # fmt: skip
         held = [number for number, u in self.universes.items() if not u.sources and u.merged is not None]
-        return {"sources": sources, "held": held, "ignored": self.ignored}
+        unheard = {network: why for (_, network), why in self.groups.errors.items()} if self.groups else {}
+        return {
+            "sources": sources, "held": held, "ignored": self.ignored, "refused": sorted(self._refused),
+            "unheard": unheard,
+        }  # fmt: skip
 
 
 def write(line: Mapping[str, Any]) -> None:
@@ -227,6 +235,7 @@ def main() -> None:
         return
     threading.Thread(target=end_with_input, daemon=True).start()
     written_at = facts_at = 0.0
+    joined_at = time.monotonic()
     while True:
         for key, _ in receiver.selector.select(WRITE_INTERVAL_S):
             receiver.read(key.fileobj)  # type: ignore[arg-type]
@@ -234,12 +243,15 @@ def main() -> None:
         if now - written_at >= WRITE_INTERVAL_S:
             written_at = now
             receiver.patch.flush()
-        lines, receiver.patch.lines = receiver.patch.lines, []
-        for line in lines:
-            write(line)
+            lines, receiver.patch.lines = receiver.patch.lines, []
+            for line in lines:
+                write(line)
         if now - facts_at >= FACTS_INTERVAL_S:
             facts_at = now
             receiver.drop_lost(now)
+            if receiver.groups and now - joined_at >= JOIN_INTERVAL_S:
+                joined_at = now
+                receiver.groups.join()
             write({"facts": receiver.facts(now)})
 
 

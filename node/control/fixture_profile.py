@@ -19,8 +19,7 @@ ID = uuid.uuid5(uuid.NAMESPACE_URL, "worldjockey/fixture")
 # GDTF's names of attributes: each with what a desk calls it, its group of features and the feature in it.
 ATTRIBUTES = {
     "Dimmer": ("Dim", "Dimmer.Dimmer"), "Pan": ("Pan", "Position.PanTilt"), "Tilt": ("Tilt", "Position.PanTilt"),
-    "Zoom": ("Zoom", "Focus.Focus"), "Gobo1": ("Act", "Gobo.Gobo"), "Color1": ("Bank", "Color.Color"),
-    "Macro": ("Cue", "Control.Control"),
+    "Zoom": ("Zoom", "Focus.Focus"),
 }  # fmt: skip
 
 
@@ -130,7 +129,7 @@ def _mode(parent: ElementTree.Element, mode: Mode) -> None:
             PhysicalTo="1" if channel.slots else f"{channel.high:g}", RealFade="0",
         )  # fmt: skip
         sets = channel.slots and ((0, channel.slots[0][0] - 1, "nothing"), *channel.slots)
-        for number, (start, _, label) in enumerate(sets):
-            SubElement(function, "ChannelSet", Name=label, DMXFrom=f"{start}/{size}", WheelSlotIndex=str(number))
+        for start, _, label in sets:
+            SubElement(function, "ChannelSet", Name=label, DMXFrom=f"{start}/{size}")
     SubElement(parent, "Relations")
     SubElement(parent, "FTMacros")

@@ -101,11 +101,11 @@ def fixture(mode: Mode) -> Iterator[FixtureChannel]:
     moves slowly, and more of them."""
     bits: Bits = 8 if mode == "basic" else 16
     yield FixtureChannel("Dimmer", "blackout", bits, "the program's brightness: 0 is black", "Dimmer", 1.0, 0.0, 1.0)
-    yield FixtureChannel("Cue", "cue/go", 8, "fire a cue by its number in the show; 0 is none", "Macro",
+    yield FixtureChannel("Cue", "cue/go", 8, "fire a cue by its number in the show; 0 is none", "Control",
                          slots=tuple((n, n, f"Cue {n}") for n in range(1, CUES_MAX + 1)))  # fmt: skip
     acts = list(PARAMETERS["act"].choices)
-    yield FixtureChannel("Act", "act", 8, "what the figure does", "Gobo1", slots=_bands(acts, 255 // (len(acts) + 1)))
-    yield FixtureChannel("Bank", "bank", 8, "the bank whose prompts lie on the pads", "Color1",
+    yield FixtureChannel("Act", "act", 8, "what the figure does", "Control", slots=_bands(acts, 255 // (len(acts) + 1)))
+    yield FixtureChannel("Bank", "bank", 8, "the bank whose prompts lie on the pads", "Control",
                          slots=_bands([f"Bank {n}" for n in range(1, 17)], 15))  # fmt: skip
     for name in (*_BASIC, *(_FULL if mode == "full" else ())):
         yield _fader(name, bits)

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pygdtf
@@ -15,11 +16,13 @@ import pytest
 import sacn
 from hypothesis import given
 from hypothesis import strategies as st
+from sacn.messages.data_packet import DataPacket, calculate_multicast_addr
 from stupidArtnet import StupidArtnet
 from worldjockey.integrations import ControlEvent
-from worldjockey.integrations.dmx import artnet
+from worldjockey.integrations.dmx import artnet, multicast
 from worldjockey.integrations.dmx.input import LightsInput
-from worldjockey.integrations.dmx.merge import Source, Universe, framed
+from worldjockey.integrations.dmx.merge import SOURCES_MAX, Source, Universe, framed
+from worldjockey.integrations.dmx.multicast import networks
 from worldjockey.node.control import fixture_profile
 from worldjockey.node.show.lights import Lights, addressed
 from worldjockey.node.show.schema import Show
@@ -185,6 +188,86 @@ def test_a_press_shorter_than_a_line_is_not_lost(lights: tuple[LightsInput, list
     assert {event.target for event in found} == {"prompt"}
 
 
+def test_a_cue_that_is_chosen_and_cleared_within_a_line_is_fired(
+    lights: tuple[LightsInput, list[ControlEvent]],
+) -> None:
+    _, found = lights
+    line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for number, value in enumerate([0, 3, 0, 7, 0, 12, 0], 1):
+        frame = bytearray(512)
+        frame[CHANNEL["Cue"] - 1] = value
+        line.sendto(artnet.packed(artnet.ArtDmx(3, number, bytes(frame))), ("127.0.0.1", artnet.PORT))
+    until(lambda: len(found) == 3)
+    assert [(event.target, event.args) for event in found] == [("cue/go", (3,)), ("cue/go", (7,)), ("cue/go", (12,))]
+
+
+def test_a_flood_of_a_fader_is_a_few_controls_with_its_last_value(
+    lights: tuple[LightsInput, list[ControlEvent]],
+) -> None:
+    _, found = lights
+    line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    began = time.monotonic()
+    for number in range(2000):
+        frame = bytearray(512)
+        frame[104] = 255 if number == 1999 else number % 2 * 200
+        line.sendto(artnet.packed(artnet.ArtDmx(3, number % 255 + 1, bytes(frame))), ("127.0.0.1", artnet.PORT))
+    until(lambda: found and found[-1].args == (0.0,))
+    assert len(found) <= (time.monotonic() - began) * 60 + 3
+    assert {event.target for event in found} == {"energy"}
+
+
+def _networks() -> list[tuple[str, str]]:
+    """The address to listen on, and that of the network that the desk sends on."""
+    own = sorted(networks("0.0.0.0") - {"127.0.0.1"})[:1]
+    return [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), *((host, a) for a in own for host in (a, "0.0.0.0"))]
+
+
+@pytest.mark.parametrize(("host", "sender"), _networks())
+def test_multicast_is_received_on_every_network_that_is_meant(host: str, sender: str) -> None:
+    found: list[ControlEvent] = []
+    lights = Show.parse(SHOW).lights
+    assert lights is not None
+    source = LightsInput(lights.rules(), host)
+    line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    line.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(sender))
+    source.start(found.append)
+    try:
+        until(lambda: "ignored" in source.status())
+        assert source.status()["unheard"] == {}
+        for number, level in enumerate((0, 0, 255)):
+            packet = DataPacket((7,) * 16, "the desk", 3, (0,) * 104 + (level,), sequence=number)
+            line.sendto(bytes(packet.getBytes()), (calculate_multicast_addr(3), 5568))
+        until(lambda: found)
+        assert [(event.target, event.args) for event in found] == [("energy", (0.0,))]
+    finally:
+        source.stop()
+        line.close()
+
+
+def test_a_network_without_multicast_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    unicast = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    monkeypatch.setattr(multicast, "networks", lambda host: {"203.0.113.9"})  # RFC 5737: nobody's
+    groups = multicast.Groups("203.0.113.9", [3], 5568, unicast)
+    groups.join()
+    assert [network for _, network in groups.errors] == ["203.0.113.9"]
+    monkeypatch.setattr(multicast, "networks", lambda host: {"127.0.0.1"})
+    groups.join()
+    assert groups.errors == {}, "a network that came up since is joined"
+    for line in (*groups.sockets, unicast):
+        line.close()
+
+
+def test_more_desks_than_are_merged_are_told_of(lights: tuple[LightsInput, list[ControlEvent]]) -> None:
+    source, _ = lights
+    line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for number in range(SOURCES_MAX + 1):
+        packet = DataPacket((number,) * 16, f"desk {number}", 3, (0,) * 512)
+        line.sendto(bytes(packet.getBytes()), ("127.0.0.1", 5568))
+    until(lambda: f"universe 3 has more than {SOURCES_MAX} senders" in source.status()["message"])
+    until(lambda: "no desk sends" in source.status()["message"])  # all are gone
+    line.close()
+
+
 def test_a_desk_that_looks_for_nodes_finds_this_one(lights: tuple[LightsInput, list[ControlEvent]]) -> None:
     line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     line.settimeout(5)
@@ -194,6 +277,12 @@ def test_a_desk_that_looks_for_nodes_finds_this_one(lights: tuple[LightsInput, l
     assert reply[10:14] == bytes([127, 0, 0, 1])
     assert reply[26:36] == b"stage left"
     assert (reply[18], reply[19], reply[190]) == (0, 0, 3)  # net, sub-net, and the universe that it takes
+    assert (reply[174], reply[178], reply[182]) == (0x80, 0, 0x80)  # a port that takes data from Art-Net, and gets it
+
+
+def test_universes_that_art_net_cannot_have_are_not_announced_to_it() -> None:
+    replies = artnet.poll_replies("10.0.0.1", "node", [3, 32_767, 40_000])
+    assert [(reply[18], reply[19], reply[190]) for reply in replies] == [(0, 0, 3), (0x7F, 0x0F, 0x0F)]
 
 
 def test_noise_is_harmless(lights: tuple[LightsInput, list[ControlEvent]]) -> None:
@@ -243,7 +332,14 @@ def test_an_old_frame_that_comes_late_is_not_shown() -> None:
     assert universe.receive("a", _source(1, sequence=250))
     assert universe.receive("a", _source(2, sequence=3))
     assert not universe.receive("a", _source(3, sequence=1))
+    assert not universe.receive("a", _source(2, sequence=3)), "the same frame, that came twice"
     assert universe.merge()[0] == 2  # type: ignore[index]
+
+
+def test_a_sender_that_never_counts_is_read() -> None:
+    universe = Universe()
+    assert all(universe.receive("a", _source(level, sequence=7, at=level / 44)) for level in range(10))
+    assert universe.merge()[0] == 9  # type: ignore[index]
 
 
 def test_desks_can_read_the_gdtf_file(tmp_path: Path) -> None:
@@ -259,6 +355,13 @@ def test_desks_can_read_the_gdtf_file(tmp_path: Path) -> None:
     assert [f.name for f in functions] == [c.name for _, c in addressed("basic", 1)]
     acts = next(f for f in functions if f.name == "Act")
     assert [s.name for s in acts.channel_sets][:3] == ["nothing", "none", "dance"]
+    assert not any("Wheel" in name for name in _attributes_of(file)), "there are no wheels to name"
+
+
+def _attributes_of(file: Path) -> set[str]:
+    """The names of all XML attributes in a GDTF file."""
+    root = ElementTree.fromstring(zipfile.ZipFile(file).read("description.xml"))
+    return {name for element in root.iter() for name in element.attrib}
 
 
 @pytest.mark.parametrize(
