@@ -89,6 +89,24 @@ class Patch:
     y: int
 
 
+@dataclass(frozen=True)
+class Rhythm:
+    """The show's beat and sound. beat: at `time`, time.monotonic(), and it goes on at `bpm`. bar: beats of a bar.
+    energy, level, bass, treble: the parameters of those names, 0..1."""
+
+    time: float = 0.0
+    beat: float = 0.0
+    bpm: float = 120.0
+    bar: int = 4
+    energy: float = 0.0
+    level: float = 0.0
+    bass: float = 0.0
+    treble: float = 0.0
+
+    def beat_at(self, time: float) -> float:
+        return self.beat + (time - self.time) * self.bpm / 60
+
+
 class CardError(RuntimeError):
     """A frame cannot go from the card's memory to OpenGL, for the reason in the message. Its pixels still can."""
 
@@ -178,6 +196,9 @@ class Output(ABC):
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:  # noqa: B027
         """Called several times a second with the show's "prompt", "cue" and "latency_ms"."""
+
+    def set_rhythm(self, rhythm: Rhythm) -> None:  # noqa: B027
+        """Called before each frame with the show's beat and sound."""
 
     def set_keystone(self, corners: Sequence[Sequence[float]]) -> None:  # noqa: B027
         """Called before each frame with the four corners' offsets, top left first and clockwise, each [x, y] as a share

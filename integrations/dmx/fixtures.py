@@ -9,11 +9,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import Rhythm
+
 CHANNELS = 512
 Colours = NDArray[np.float32]  # (n, 3) as in the picture, 0..1
 Channels = Literal[
     "rgb", "grb", "bgr", "rgbw", "grbw", "rgba", "dimmer", "dimmer16", "rgb16", "dimmer+rgb", "rgb+dimmer"
 ]
+Pulse = Literal["none", "beat", "bar", "energy", "level", "bass", "treble"]
 PLACES: dict[str, tuple[float, float, float, float]] = {  # x, y, width and height as shares of the picture
     "all": (0, 0, 1, 1), "left": (0, 0, 0.33, 1), "right": (0.67, 0, 0.33, 1), "middle": (0.33, 0, 0.34, 1),
     "top": (0, 0, 1, 0.33), "bottom": (0, 0.67, 1, 0.33), "sky": (0, 0, 1, 0.4), "floor": (0, 0.75, 1, 0.25),
@@ -32,8 +35,11 @@ class Fixture:
     shows: a name (all, left, right, middle, top, bottom, sky, floor) or [x, y, width, height] as shares of it. pixels:
     of a strip, which lie along the part from its left to its right (or from its top to its bottom with `down: true`).
     rows: of a matrix, whose pixels fill the part row by row; with `serpentine: true` each second row runs back.
-    reverse: the first pixel is the last. colour: the mean of the part, or its most vivid colour. level: its brightness
-    at most, 0 to 1. name: for the page.
+    reverse: the first pixel is the last. colour: the mean of the part, its most vivid colour, or white whatever the
+    picture shows. level: its brightness at most, 0 to 1. pulse: what makes it brighter: each beat, the first beat of
+    each bar, the show's energy, or the sound's level, bass or treble. depth: how dark it is between pulses, 0 as bright
+    as ever and 1 black. balance: how much of red, green and blue makes this light's white look white, each 0 to 1.
+    name: for the page.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -47,8 +53,11 @@ class Fixture:
     serpentine: bool = False
     reverse: bool = False
     down: bool = False
-    colour: Literal["mean", "vivid"] = "mean"
+    colour: Literal["mean", "vivid", "white"] = "mean"
     level: float = 1.0
+    pulse: Pulse = "none"
+    depth: float = 1.0
+    balance: Sequence[float] = (1.0, 1.0, 1.0)
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -59,8 +68,10 @@ class Fixture:
             raise ValueError(f"universe {self.universe} does not exist: use 1 to 63999, with Art-Net 0 to 32767")
         if not 1 <= self.pixels <= PIXELS_MAX or self.rows < 1 or self.pixels % self.rows:
             raise ValueError(f"a light has 1 to {PIXELS_MAX} pixels, which the rows divide evenly")
-        if not 0 <= self.level <= 1:
-            raise ValueError("level is 0 to 1")
+        if not 0 <= self.level <= 1 or not 0 <= self.depth <= 1:
+            raise ValueError("level and depth are 0 to 1")
+        if len(self.balance) != 3 or not all(0 <= part <= 1 for part in self.balance) or not any(self.balance):
+            raise ValueError("balance is [red, green, blue], each 0 to 1, as in [1, 0.9, 0.8]")
         x, y, w, h = self.box
         if min(w, h) <= 0 or min(x, y) < 0 or max(x + w, y + h) > 1.0001:
             raise ValueError("at is a part of the picture: [x, y, width, height] between 0 and 1")
@@ -101,7 +112,10 @@ def seen(fixture: Fixture, picture: Colours) -> Colours:
     columns, rows = fixture.pixels // fixture.rows, fixture.rows
     if fixture.down and rows == 1:
         columns, rows = rows, columns
-    grid = _vivid(part, rows, columns) if fixture.colour == "vivid" else _means(part, rows, columns)
+    if fixture.colour == "white":
+        grid = np.ones((rows, columns, 3), np.float32)
+    else:
+        grid = _vivid(part, rows, columns) if fixture.colour == "vivid" else _means(part, rows, columns)
     if fixture.serpentine:
         grid[1::2] = grid[1::2, ::-1].copy()
     line = grid.reshape(-1, 3)
@@ -132,18 +146,32 @@ def _vivid(part: Colours, rows: int, columns: int) -> Colours:
     return _means(part * weight, rows, columns) / _means(np.broadcast_to(weight, part.shape), rows, columns)
 
 
-def bytes_of(colours: Colours, channels: str) -> NDArray[np.uint8]:
-    """(pixels, channels) of colours that are ready for the lights, 0..1."""
-    rgb = np.round(np.clip(colours, 0, 1) * 255).astype(np.uint8)
+def pulsed(fixture: Fixture, rhythm: Rhythm, at: float) -> float:
+    """How bright a light is at time.monotonic() `at`, 0..1: full at the beat, and falling until the next one."""
+    match fixture.pulse:
+        case "none":
+            return 1.0
+        case "beat" | "bar":
+            every = 1 if fixture.pulse == "beat" else rhythm.bar
+            bright = (1 - rhythm.beat_at(at) % every / every) ** 2
+        case "energy" | "level" | "bass" | "treble":
+            bright = getattr(rhythm, fixture.pulse)
+    return 1 - fixture.depth * (1 - min(max(bright, 0.0), 1.0))
+
+
+def bytes_of(colours: Colours, channels: str, balance: Sequence[float] = (1.0, 1.0, 1.0)) -> NDArray[np.uint8]:
+    """(pixels, channels) of colours that are ready for the lights, 0..1. balance: of red, green and blue."""
     luma = np.clip(colours @ LUMA, 0, 1)
     dimmer = np.round(luma * 255).astype(np.uint8)[:, None]
+    if channels in ("rgbw", "grbw"):  # the white light is white by itself
+        white = colours.min(1, keepdims=True)
+        parts = np.concatenate([(colours - white) * np.asarray(balance, np.float32), white], 1)
+        return np.round(np.clip(parts, 0, 1) * 255).astype(np.uint8)[:, ["rgbw".index(c) for c in channels]]
+    colours = colours * np.asarray(balance, np.float32)
+    rgb = np.round(np.clip(colours, 0, 1) * 255).astype(np.uint8)
     match channels:
         case "rgb" | "grb" | "bgr":
             return rgb[:, ["rgb".index(c) for c in channels]]
-        case "rgbw" | "grbw":
-            white = colours.min(1, keepdims=True)
-            parts = np.round(np.clip(np.concatenate([colours - white, white], 1), 0, 1) * 255).astype(np.uint8)
-            return parts[:, ["rgbw".index(c) for c in channels]]
         case "rgba":
             amber = np.minimum(colours[:, 0], colours[:, 1] * 2) * AMBER
             parts = np.stack([colours[:, 0] - amber, colours[:, 1] - amber / 2, colours[:, 2], amber], 1)

@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .. import Frame, Output, VideoFormat
+from .. import Frame, Output, Rhythm, VideoFormat
 from . import artnet
-from .fixtures import CHANNELS, Colours, Fixture, bytes_of, laid_out, sampled, seen
+from .fixtures import CHANNELS, Colours, Fixture, bytes_of, laid_out, pulsed, sampled, seen
 
 SACN_PORT = 5568
 RATE_MIN, RATE_MAX = 10.0, 44.0  # DMX512 allows 44 whole frames a second
@@ -80,6 +80,7 @@ class DmxOutput(Output):
         self._pictures: deque[tuple[float, list[Colours]]] = deque(maxlen=256)  # when shown, and each fixture's colours
         self._now: list[Colours] = [np.zeros((f.pixels, 3), np.float32) for f in self.fixtures]
         self._wanted: list[Colours] = []
+        self._rhythm, self._rhythms = Rhythm(), deque[tuple[float, Rhythm]](maxlen=256)  # now, and when each was heard
         self._black = False
         self._sending = False  # still true when `send` has failed: this output is started again, and must not go dark
         self._failed: Exception | None = None  # of the thread
@@ -115,6 +116,9 @@ class DmxOutput(Output):
         picture = sampled(frame.pixels)
         self._pictures.append((frame.time, [seen(fixture, picture) for fixture in self.fixtures]))
         self._sending = False
+
+    def set_rhythm(self, rhythm: Rhythm) -> None:
+        self._rhythms.append((time.monotonic(), rhythm))
 
     def status(self) -> Mapping[str, Any]:
         """lights: the first ones with their universe, channel and colour as 0 to 255."""
@@ -161,6 +165,8 @@ class DmxOutput(Output):
 
     def _advance(self, now: float, seconds: float) -> None:
         """Towards what the picture was `delay` ago; to black at once."""
+        while self._rhythms and self._rhythms[0][0] <= now - self._delay_s:
+            self._rhythm = self._rhythms.popleft()[1]
         if self._black:
             self._wanted = [np.zeros_like(colours) for colours in self._now]
             self._now = self._wanted
@@ -180,7 +186,11 @@ class DmxOutput(Output):
     def _send_all(self, end: bool) -> None:
         # Art-Net: 0 is taken in any order, so that a node goes on where this output was started again.
         self._sequence = 0 if self._sequence < 0 else self._sequence % 255 + 1
-        frames = [bytes_of(colours, f.channels) for f, colours in zip(self.fixtures, self._now, strict=True)]
+        heard = time.monotonic() - self._delay_s
+        frames = [
+            bytes_of(colours * np.float32(pulsed(f, self._rhythm, heard)), f.channels, f.balance)
+            for f, colours in zip(self.fixtures, self._now, strict=True)
+        ]
         try:
             for universe, data in laid_out(self.fixtures, frames).items():
                 self._line.sendto(*self._packet(universe, data.tobytes(), end))

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from worldjockey.integrations import CardError, CardMemory, Frame, Layout, OnCard, Output, Unsuitable, VideoFormat
+from worldjockey.integrations import (
+    CardError,
+    CardMemory,
+    Frame,
+    Layout,
+    OnCard,
+    Output,
+    Rhythm,
+    Unsuitable,
+    VideoFormat,
+)
 
 from ..ipc.audio_ring import AudioReader, AudioRing
 from ..ipc.card_memory import unpacked_card_memory
@@ -72,10 +82,10 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         overlay: OverlayLine | None = None) -> None:  # fmt: skip
     """The process's main: sends the newest frame of `ring` for every tick that `wake` announces.
 
-    clock: the `TickPlan` of the tick that `wake` announced last. metadata: of the show, as JSON. card: for an output
-    that may draw from the world's graphics card, which it does as long as that works. mailbox: the parameters that
-    move the corners of this output's screen. audio: the show's, for an output that carries it. keys: where
-    the keys that are pressed in this output go. overlay: what lies over the picture, where the frames do not have it.
+    clock: the `TickPlan` of the tick that `wake` announced last. metadata: of the show and its beat, as JSON. card: for
+    an output that may draw from the world's graphics card, which it does as long as that works. mailbox: the parameters
+    that move the corners of this output's screen. audio: the show's, for an output that carries it. keys: where the
+    keys that are pressed in this output go. overlay: what lies over the picture, where the frames do not have it.
     """
     init_child()
     current: dict[str, Any] = {"state": "opening", "sent": 0, "cpu_s": 0.0}
@@ -91,6 +101,7 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         publish_status(status, {**current, "state": "error", "message": error_text(error)})
         raise SystemExit(UNSUITABLE if _is_permanent(error) else 1) from None
     corners = mailbox if type(output).set_keystone is not Output.set_keystone else None
+    beat = BeatReader(metadata, mailbox) if type(output).set_rhythm is not Output.set_rhythm else None
     patches = OverlayReader(overlay if spec.layout == "native" else None)
     forwarder = AudioForwarder(output, audio) if audio is not None and output.wants_audio else None
     if spec.bus == "preview":
@@ -113,6 +124,8 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
                     pixels_path.publish(output.wants_pixels)
                 if corners is not None:
                     output.set_keystone([[corners.value(f"keystone/{n}/{axis}") for axis in "xy"] for n in range(1, 5)])
+                if beat is not None:
+                    output.set_rhythm(beat.read())
                 if overlay is not None and spec.layout == "native":
                     patches.refresh()
                     output.set_overlay(patches.patches, 1 - plan.blackout)
@@ -156,6 +169,26 @@ def run(spec: OutputSpec, fmt: VideoFormat, ring: FrameRing, clock: Cell, wake: 
         status, {**_running(current, sent, latencies, time.process_time() - cpu, facts), "state": "closed"}
     )  # fmt: skip
     raise SystemExit(code)
+
+
+class BeatReader:
+    """The show's beat, and the levels of its sound."""
+
+    def __init__(self, metadata: Cell, mailbox: Mailbox | None) -> None:
+        self._metadata, self._mailbox = metadata, mailbox
+        self._version, self._beat = 0, dict[str, Any]()
+
+    def read(self) -> Rhythm:
+        if self._metadata.version != self._version:
+            self._version, data = self._metadata.read()
+            self._beat = json.loads(data)["rhythm"]
+        if self._mailbox is None:
+            return Rhythm(**self._beat)
+        value = self._mailbox.value
+        return Rhythm(
+            **self._beat, energy=value("energy"), level=value("sound/level"), bass=value("sound/bass"),
+            treble=value("sound/treble"),
+        )  # fmt: skip
 
 
 class AudioForwarder:

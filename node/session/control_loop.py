@@ -175,7 +175,10 @@ class ControlLoop:
         desk, delay = self._desk, statuses.latency
         if delay["count"] >= MIN_LATENCY_SAMPLES:
             desk.latency = delay["p50"] / 1e3
-        self._processes.metadata.write(json.dumps({**desk.news(), "latency_ms": delay["p50"]}).encode())
+        line, bar = desk.clock.line(now), desk.clock.meter.bar
+        rhythm = {"time": now, "beat": line.beat_at(now), "bpm": line.bpm, "bar": bar}
+        metadata = {**desk.news(), "latency_ms": delay["p50"], "rhythm": rhythm}
+        self._processes.metadata.write(json.dumps(metadata).encode())
         self._send_feedback({
             "status/world_fps": statuses.world.get("fps", 0.0), "status/latency_ms": delay["p50"],
             "status/frames": statuses.clock.get("ticks", 0), "status/state": statuses.world.get("state", "opening"),

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pythonosc.udp_client import SimpleUDPClient
 from stupidArtnet import StupidArtnetServer
-from worldjockey.integrations import Frame, VideoFormat
-from worldjockey.integrations.dmx.fixtures import Fixture, bytes_of, laid_out, sampled, seen
+from worldjockey.integrations import Frame, Rhythm, VideoFormat
+from worldjockey.integrations.dmx.fixtures import Fixture, bytes_of, laid_out, pulsed, sampled, seen
 from worldjockey.integrations.dmx.output import DmxOutput
 from worldjockey.node.measure.show_process import ShowProcess, free_port
 from worldjockey.node.show.schema import Show
@@ -188,6 +188,54 @@ def test_bytes_of_each_kind_of_light(channels: str, expected: list[int]) -> None
     assert found == expected
 
 
+def test_a_light_is_brightest_on_its_beat_and_follows_the_sound() -> None:
+    rhythm = Rhythm(time=100.0, beat=8.0, bpm=120.0, bar=4, energy=0.5, bass=1.5)
+
+    def bright(pulse: str, at: float, depth: float = 1.0) -> float:
+        return pulsed(Fixture(pulse=pulse, depth=depth), rhythm, at)  # type: ignore[arg-type]
+
+    assert [bright("beat", at) for at in (100.0, 100.25, 100.4999, 100.5)] == pytest.approx([1, 0.25, 0, 1], abs=1e-3)
+    assert [bright("bar", at) for at in (100.0, 100.5, 101.0, 102.0)] == pytest.approx([1, 0.5625, 0.25, 1], abs=1e-3)
+    assert bright("beat", 100.25, depth=0.4) == pytest.approx(1 - 0.4 * 0.75)
+    assert (bright("none", 100.3), bright("energy", 0), bright("bass", 0), bright("treble", 0)) == (1, 0.5, 1, 0)
+
+
+def test_the_beat_waits_for_the_screens_like_the_picture(node: tuple[str, Node]) -> None:
+    protocol, light = node
+    levels = light.firsts
+    output = DmxOutput([Fixture(7, 1, colour="white", pulse="beat")], "127.0.0.1", protocol,  # type: ignore[arg-type]
+                       gamma=1.0, smooth=0.0)  # fmt: skip
+    output.open(VideoFormat(512, 288, 30))
+    try:
+
+        def swings() -> bool:
+            output.set_rhythm(Rhythm(time.monotonic(), 3.0, 0.001))  # a beat that stands at its beginning ...
+            output.send(Frame(halves(RED, BLUE), 0, time.monotonic()))
+            return bool(levels) and levels[-1] >= 254
+
+        until(swings)
+
+        def dark() -> bool:
+            output.set_rhythm(Rhythm(time.monotonic(), 3.9, 0.001))  # ... and near its end
+            output.send(Frame(halves(RED, BLUE), 0, time.monotonic()))
+            return levels[-1] <= 4
+
+        until(dark)
+    finally:
+        output.close()
+
+
+def test_balance_dims_colours_and_leaves_the_white_light_alone() -> None:
+    picture = np.array([[1.0, 0.5, 0.5]], np.float32)
+    assert bytes_of(picture, "rgb", (1, 0.5, 0.2))[0].tolist() == [255, 64, 26]
+    assert bytes_of(picture, "rgbw", (0.5, 1, 1))[0].tolist() == [64, 0, 0, 128]
+    assert bytes_of(np.ones((1, 3), np.float32), "rgb+dimmer", (1, 1, 0.5))[0].tolist() == [255, 255, 128, 255]
+
+
+def test_white_ignores_the_picture() -> None:
+    assert seen(Fixture(colour="white", pixels=3, level=0.5), sampled(halves(RED, BLUE))).tolist() == [[0.5] * 3] * 3
+
+
 def test_white_is_made_by_the_white_light() -> None:
     assert bytes_of(np.ones((1, 3), np.float32), "rgbw").tolist() == [[0, 0, 0, 255]]
 
@@ -220,6 +268,30 @@ def test_a_show_cannot_play_itself() -> None:
             "{lights: {universe: 3}, outputs: [{kind: dmx, fixtures: [{universe: 2, channel: 500, pixels: 9}]}]}"
         )
     Show.parse("{lights: {universe: 4}, outputs: [{kind: dmx, fixtures: [{universe: 2, channel: 500, pixels: 9}]}]}")
+
+
+def test_a_shows_beat_reaches_the_lights(tmp_path: Path, nodes: dict[str, Node]) -> None:
+    light, port = nodes["sacn"], free_port()
+    light.__init__()  # type: ignore[misc]
+    fixtures = [{"universe": 7, "colour": "white", "pulse": "beat"}]
+    show = {
+        "model": "testcard", "prompt": "#00ff00", "size": "640x360", "midi": "off", "gamepad": "off", "surface": "off",
+        "values": {"tempo": 120}, "osc": {"port": port, "query": None, "feedback": None},
+        "outputs": [{"kind": "dmx", "to": "127.0.0.1", "gamma": 1, "smooth": 0, "fixtures": fixtures}],
+    }  # fmt: skip
+    playing = ShowProcess(show, tmp_path)
+    try:
+        until(lambda: playing.check() or (light.levels and light.levels[0] > 0), 40)
+        begin, marks = time.monotonic(), list[float]()
+        while len(marks) < 9:
+            assert time.monotonic() < begin + 20, marks
+            before = light.levels[0]
+            time.sleep(0.005)
+            if light.levels[0] > before + 100:  # a beat
+                marks.append(time.monotonic())
+        assert float(np.median(np.diff(marks))) == pytest.approx(0.5, abs=0.06)
+    finally:
+        playing.close()
 
 
 def test_a_show_lights_the_room_and_blackout_is_black(tmp_path: Path, nodes: dict[str, Node]) -> None:
