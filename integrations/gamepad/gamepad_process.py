@@ -1,6 +1,7 @@
 """The process that reads gamepads: GLFW wants a main thread of its own, and a driver that hangs must not stop a show.
 
     python gamepad_process.py       until standard input ends
+    python gamepad_process.py list  writes what is connected, and ends
 
 Writes JSON lines: ["gamepads", [[id, name], ...], [names of unknown controllers]] when one comes or goes,
 ["button", id, name, down, time.monotonic()], ["axis", id, name, x, time.monotonic()] with sticks -1..1 (right and up
@@ -92,7 +93,7 @@ def end_with_input() -> None:
     os._exit(0)  # a driver that hangs would keep a clean shutdown waiting
 
 
-def serve() -> None:
+def serve(only_list: bool = False) -> None:
     try:
         import glfw
     except Exception as error:  # not installed, or its library does not load
@@ -103,6 +104,9 @@ def serve() -> None:
         say("unavailable", "gamepads are read where there is a display (X11 or Wayland on Linux)")
         return
     gamepads = Gamepads(glfw)
+    if only_list:
+        gamepads.look()
+        return
     while True:
         if gamepads:
             time.sleep(POLL_INTERVAL_S)
@@ -113,6 +117,9 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["list"]:
+        serve(only_list=True)
+        sys.exit()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the show handles Ctrl-C
     reader = threading.Thread(target=end_with_input)
     reader.start()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -16,8 +19,26 @@ from ..child import Child
 
 PROCESS = Path(__file__).with_name("gamepad_process.py")
 LEARN = "learn"  # parameter whose value is the name of the parameter that the next control is to play
+LIST_TIMEOUT_S = 10.0
 LEARN_TRAVEL = 0.6  # of a stick or trigger, for it to be what the performer moves
 Compose = Callable[[str, Mapping[str, Any]], Any]
+
+
+def list_gamepads() -> list[str]:
+    """The gamepads that are connected. OSError, with the reason, where none can be read."""
+    try:
+        command = [sys.executable, str(PROCESS), "list"]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIST_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise OSError("a gamepad's driver does not answer: plug it out and in again") from None
+    found: list[str] = []
+    for line in done.stdout.splitlines():
+        kind, *row = json.loads(line)
+        if kind == "unavailable":
+            raise OSError(row[0])
+        if kind == "gamepads":
+            found = [name for _, name in row[0]] + [f"{name} (unknown: it has no mapping)" for name in row[1]]
+    return found
 
 
 class Buttons(Protocol):

@@ -15,7 +15,7 @@ def ports(
     seconds: Annotated[float, typer.Option(help="how many seconds to search for NDI sources", min=0.1)] = 2.0,
     as_json: Json = False,
 ) -> None:
-    """List MIDI ports, audio inputs, NDI sources on the network, cameras, monitors, OBS and Stream Decks."""
+    """List MIDI ports, audio inputs, NDI sources, cameras, monitors, gamepads, Stream Decks, OBS and networks."""
     from ..compat.report_names import with_old_names
     from ..measure.ports import found
 

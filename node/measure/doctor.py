@@ -46,6 +46,7 @@ def check_all(osc_port: int = 9010, seconds: float = 0.0) -> Iterator[Check]:
         ("MIDI", midi),
         ("timecode", timecode),
         ("window", window),
+        ("gamepads", gamepads),
         ("Stream Decks", stream_decks),
         ("OBS", obs),
         ("lighting desks", lighting_desks),
@@ -236,6 +237,16 @@ def midi() -> Check:
     return Check("MIDI", "ok", f"{rig.backend_name()}: {', '.join(ports) or 'no controller is connected'}")
 
 
+def gamepads() -> Check:
+    from worldjockey.integrations.gamepad import input as rig
+
+    try:
+        found = rig.list_gamepads()
+    except OSError as error:
+        return Check("gamepads", "ok", f"none: {error}")  # most shows have none
+    return Check("gamepads", "ok", ", ".join(found) or "none is plugged in")
+
+
 def stream_decks() -> Check:
     from worldjockey.integrations.stream_deck import input as rig
 
@@ -262,6 +273,7 @@ def lighting_desks() -> Check:
     import socket
 
     from worldjockey.integrations.dmx import artnet
+    from worldjockey.integrations.dmx.multicast import networks
     from worldjockey.integrations.dmx.receiver_process import SACN_PORT
 
     taken = []
@@ -274,7 +286,8 @@ def lighting_desks() -> Check:
     if taken:
         detail = f"another program on this machine receives {' and '.join(taken)}"
         return Check("lighting desks", "note", detail, "close it before a show with `lights`")
-    return Check("lighting desks", "ok", "Art-Net and sACN can be received")
+    found = ", ".join(sorted(networks("0.0.0.0")))
+    return Check("lighting desks", "ok", f"Art-Net and sACN can be received, by `host: lan` on {found}")
 
 
 def timecode() -> Check:

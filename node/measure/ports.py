@@ -1,4 +1,4 @@
-"""MIDI ports in and out, audio inputs, NDI sources, cameras, monitors, OBS and Stream Decks, for `wj ports`."""
+"""What this machine has for inputs and outputs: MIDI ports, audio inputs, NDI sources, cameras, ..., for `wj ports`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ def found(seconds: float = 2.0) -> dict[str, dict[str, Any]]:
         "NDI sources": _listed("ndi.output", lambda m: m.list_sources(seconds)),
         "cameras": _listed("camera", lambda m: m.list_cameras()),
         "monitors": _listed("window", lambda m: m.list_monitors()),
+        "gamepads": _listed("gamepad.input", lambda m: m.list_gamepads()),
         "Stream Decks": _listed("stream_deck.input", lambda m: m.list_decks()),
         "OBS": _listed("obs.input", lambda m: m.list_servers()),
+        "networks (lighting desks)": _listed("dmx.multicast", lambda m: sorted(m.networks("0.0.0.0"))),
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from worldjockey.integrations.gamepad import gamepad_process
-from worldjockey.integrations.gamepad.input import GamepadInput
+from worldjockey.integrations.gamepad.input import GamepadInput, list_gamepads
 from worldjockey.node.control.desk import Desk
 from worldjockey.node.control.keyboard import Buttons
 from worldjockey.node.control.show_editor import ShowEditor
@@ -92,6 +92,17 @@ def test_the_pretended_library_has_the_signatures_of_the_true_one(monkeypatch: p
     for kind, names in (("BUTTON", gamepad_process.BUTTONS), ("AXIS", gamepad_process.AXES)):
         assert [getattr(glfw, f"GAMEPAD_{kind}_{name.upper()}") for name in names] == list(range(len(names)))
     assert (set(gamepad.BUTTONS), set(gamepad.AXES)) == (set(gamepad_process.BUTTONS), set(gamepad_process.AXES))
+
+
+def test_what_is_connected_is_listed(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = play()
+    rig.plug()
+    assert list_gamepads() == []
+    rig.plug({"name": "Eight"}, {"name": "Old wheel", "gamepad": False})
+    assert list_gamepads() == ["Eight", "Old wheel (unknown: it has no mapping)"]
+    monkeypatch.setenv("WJ_NO_DISPLAY", "1")
+    with pytest.raises(OSError, match="where there is a display"):
+        list_gamepads()
 
 
 def test_sticks_move_the_camera_and_buttons_play(play: Any, wait_for: Any) -> None:

@@ -203,8 +203,8 @@ def test_the_doctor_looks_at_everything():
     result = wj("doctor", "--json", "--osc-port", "0", "--seconds", "0")
     checks = {check["name"]: check for check in json.loads(result.stdout)}
     assert list(checks) == [
-        "python", "torch", "world", "shared memory", "NDI", "MIDI", "timecode", "window", "Stream Decks", "OBS",
-        "lighting desks", "card to window",
+        "python", "torch", "world", "shared memory", "NDI", "MIDI", "timecode", "window", "gamepads",
+        "Stream Decks", "OBS", "lighting desks", "card to window",
         "recording", "browsers", "audience", "streams", "live picture", "in-betweens", "OSC",
     ]  # fmt: skip
     assert all(check["state"] == "ok" or check["fix"] for check in checks.values())
@@ -228,7 +228,8 @@ def test_the_doctor_finds_how_frames_reach_a_window(card, display, monkeypatch):
 def test_ports_are_listed_or_the_reason_given():
     groups = json.loads(wj("ports", "--json", "--seconds", "0.2").stdout)
     assert list(groups) == [
-        "MIDI in", "MIDI out (timecode)", "sound in", "NDI sources", "cameras", "monitors", "Stream Decks", "OBS",
+        "MIDI in", "MIDI out (timecode)", "sound in", "NDI sources", "cameras", "monitors", "gamepads",
+        "Stream Decks", "OBS", "networks (lighting desks)",
     ]  # fmt: skip
     assert all(isinstance(group["found"], list) for group in groups.values())
 
