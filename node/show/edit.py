@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from ..parameters import PADS, number_text, whole
+from ..parameters import PADS, PREVIEW, number_text, whole
 from .keys import key_name
 from .schema import Show
 from .yaml_file import ShowError, parse, plain_spaces
@@ -242,6 +242,7 @@ def _edit_cue(data: dict[str, Any], name: str, fields: Mapping[str, Any]) -> Non
     if fields.get("name") is not None:
         _rename_in_scenes(data, name, _name(fields["name"]))
         _rename_in_polls(data, name, _name(fields["name"]))
+        _rename_where_fired(data, name, _name(fields["name"]))
     if fields.get("transition") is not None:
         fields["seconds"] = None
     elif fields.get("seconds") is not None:
@@ -284,7 +285,7 @@ def _rename_in_scenes(data: dict[str, Any], name: str, to: str | None) -> None:
 
 
 def _rename_in_polls(data: dict[str, Any], name: str, to: str) -> None:
-    """Let the options of the audience's polls that fire a cue go on firing it; what they are called stays."""
+    """Let the options of the audience's polls that are a cue's name go on firing it; what they are called stays."""
     crowd = data.get("crowd")
     polls = crowd.get("polls") if isinstance(crowd, Mapping) else None
     for poll in polls if isinstance(polls, list) else ():
@@ -295,9 +296,34 @@ def _rename_in_polls(data: dict[str, Any], name: str, to: str) -> None:
             label = option.get("label") if isinstance(option, Mapping) else option
             does = option.get("do") if isinstance(option, Mapping) else None
             plain_label = next(iter(label.values()), "") if isinstance(label, Mapping) else label
-            fires = f"cue/go {name}" if does is None and _name(plain_label).lower() == name.lower() else str(does or "")
-            if fires.lower() == f"cue/go {name}".lower():
+            if does is None and _name(plain_label).lower() == name.lower():
                 options[index] = {"label": label, "do": f"cue/go {to}"}
+
+
+CUE_TRIGGERS = ("cue/go", "cue/jump", PREVIEW + "cue/jump")
+FIRING = ("keys", "gamepad", "streamdeck", "crowd", "story", "events", "midi", "osc", "lights")  # parts that fire cues
+
+
+def _rename_where_fired(data: dict[str, Any], name: str, to: str) -> None:
+    """Let every key, button, map, option, deed and event that fires a cue by its name go on firing it."""
+    lines = {f"{trigger} {name}".lower(): f"{trigger} {to}" for trigger in CUE_TRIGGERS}
+
+    def renamed(found: Any) -> Any:
+        if isinstance(found, str):
+            return lines.get(" ".join(found.lower().split()), found)
+        if isinstance(found, list):
+            return [renamed(each) for each in found]
+        if not isinstance(found, Mapping):
+            return found
+        fires = {"value"} if found.get("to") in CUE_TRIGGERS else set(CUE_TRIGGERS)
+        return {
+            key: to if key in fires and _name(value).lower() == name.lower() else renamed(value)
+            for key, value in found.items()
+        }
+
+    for part in FIRING:
+        if part in data:
+            data[part] = renamed(data[part])
 
 
 # -- maps and keys -----------------------------------------------------------------------------------------------------

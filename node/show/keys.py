@@ -70,7 +70,7 @@ def action(text: str) -> Action:
     name, _, rest = text.strip().partition(" ")
     p, rest = known_parameter(name), rest.strip()
     if p.kind == "trigger":
-        if rest and p.name not in NAMED:
+        if rest and p.name.removeprefix(PREVIEW) not in NAMED:
             raise ValueError(f"{p.name} takes nothing behind it: write only {p.name}")
         return Action(p.name, (rest,) if rest else (), "fire")
     if p.kind == "text":

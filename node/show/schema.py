@@ -18,7 +18,7 @@ from pydantic import (
 )
 from worldjockey.model.registry import preset_values, sounds, split_options
 
-from ..parameters import BANKS, EVENT, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
+from ..parameters import BANKS, MODULATORS, PADS, PARAMETERS, TEXT_BYTES, find
 from ..timing.tempo import Quantise
 from ..timing.timecode import RATES, Rate
 from ..timing.timecode import parse as parse_timecode
@@ -46,6 +46,7 @@ from .obs import Obs
 from .outputs import OutputEntry, parse_output
 from .pads import Cue, Name, Pad, PadList, short_pad
 from .players import Players
+from .references import wrong_names
 from .story import Story, StoryScene
 from .stream_deck import DeckKey, StreamDeck
 from .timecode import DEFAULT_RATE, Timecode
@@ -135,14 +136,8 @@ class Show(ShowModel):
         return events
 
     @model_validator(mode="after")
-    def _events_exist(self) -> Show:
-        known = {EVENT + event.name for event in self.events}
-        named: list[tuple[tuple[Any, ...], str]] = [(("keys", key), to) for key, to in self.keys.items() if to]
-        if self.players is not None:
-            named += [(("players", "buttons", button), to) for button, to in self.players.buttons.items()]
-            named += [(("players", "allow"), to) for to in self.players.allow]
-        missing = [(loc, to) for loc, to in named if to.startswith(EVENT) and to.partition(" ")[0] not in known]
-        return or_refuse(self, [(loc, f"the show has no event {to!r}: add it to `events`") for loc, to in missing])
+    def _names_mean_something(self) -> Show:
+        return or_refuse(self, list(wrong_names(self)))
 
     @model_validator(mode="after")
     def _cues_fit(self) -> Show:

@@ -211,7 +211,13 @@ def test_a_flood_of_a_fader_is_a_few_controls_with_its_last_value(
         frame = bytearray(512)
         frame[104] = 255 if number == 1999 else number % 2 * 200
         line.sendto(artnet.packed(artnet.ArtDmx(3, number % 255 + 1, bytes(frame))), ("127.0.0.1", artnet.PORT))
-    until(lambda: found and found[-1].args == (0.0,))
+
+    def last_is_taken() -> bool:
+        """A desk repeats its last frame, of which the flood may have cost one."""
+        line.sendto(artnet.packed(artnet.ArtDmx(3, 0, bytes(frame))), ("127.0.0.1", artnet.PORT))
+        return bool(found) and found[-1].args == (0.0,)
+
+    until(last_is_taken)
     assert len(found) <= (time.monotonic() - began) * 60 + 3
     assert {event.target for event in found} == {"energy"}
 

@@ -265,7 +265,7 @@ def test_what_is_not_possible_is_refused_and_changes_nothing(unchanged: Rig, do:
 def test_the_embedded_show_is_kept_until_it_has_a_name(play: Any, tmp_path: Path, wait_for: Any) -> None:
     rig = play(None)
     rig.ask("favourite/add", text="a calm sea")
-    rig.ask("key/set", key="g", to="cue/go end")
+    rig.ask("key/set", key="g", to="cue/go 2")
     assert rig.editor.unsaved
     with pytest.raises(ValueError, match="no file yet"):
         rig.ask("show/save")
@@ -278,11 +278,11 @@ def test_the_embedded_show_is_kept_until_it_has_a_name(play: Any, tmp_path: Path
     text = (tmp_path / "Late Night.yaml").read_text()
     assert "# The show that opens when none is named" in text
     again = Show.parse(text)
-    assert (again.favourites, again.keys) == (["a calm sea"], {"g": "cue/go end"})
+    assert (again.favourites, again.keys) == (["a calm sea"], {"g": "cue/go 2"})
     rig.ask("favourite/remove", text="a calm sea")
     assert "a calm sea" not in saved(rig, wait_for).partition("favourites")[2]
     rig.ask("show/save", name="taken", overwrite=True)
-    assert Show.load(tmp_path / "taken.yaml").keys == {"g": "cue/go end"}
+    assert Show.load(tmp_path / "taken.yaml").keys == {"g": "cue/go 2"}
     elsewhere = tmp_path.with_name(f"{tmp_path.name}-elsewhere.yaml")
     elsewhere.write_text("name: elsewhere\n")
     (tmp_path / "link.yaml").symlink_to(elsewhere)

@@ -339,5 +339,32 @@ crowd:
     assert [option.label for option in crowd.polls[0].options] == ["finale", "start", "x"]
     assert "# the end" in after
     show = Show.parse(text)
-    with pytest.raises(ValueError, match="no cue or pad named 'finale'"):
+    with pytest.raises(ValueError, match="no cue 'finale'"):
         checked(show, {"do": "cue/delete", "name": "finale"})
+
+
+def test_whatever_fires_a_cue_fires_it_under_its_new_name() -> None:
+    text = """\
+cues: [{name: The End, values: {energy: 1}}, {name: other}]
+keys: {z: cue/go the end, y: cue/go other, x: cue/go 1}
+gamepad: {map: [{button: a, to: cue/go the end}]}
+streamdeck: {keys: {1: cue/go the end, 2: {do: cue/jump the end, label: now}}}
+lights: {patch: [{channel: 101, to: cue/go, value: The End}, {channel: 102, to: prompt, value: the end}]}
+midi: {map: [{note: 1, to: cue/go, value: the end}]}
+osc: {map: [{address: /end, to: cue/go, value: the end}]}
+events: [{name: hit, do: {cue/go: the end, energy: 1}}]
+story: {scenes: [{name: the end, prompt: a sea, deeds: [{after: 3, do: cue/go the end}]}]}
+"""
+    Show.parse(text)
+    after = edited(text, {"do": "cue/edit", "name": "The End", "fields": {"name": "dawn"}})
+    show = Show.parse(after)
+    assert show.keys == {"z": "cue/go dawn", "y": "cue/go other", "x": "cue/go 1"}
+    assert show.gamepad.map[0].to == "cue/go dawn"
+    assert show.streamdeck is not None
+    assert [key and key.do for key in show.streamdeck.keys.values()] == ["cue/go dawn", "cue/jump dawn"]
+    assert show.lights is not None
+    assert [line.value for line in show.lights.patch] == ["dawn", "the end"]
+    assert (show.midi.map[0].value, show.osc.map[0].value) == ("dawn", "dawn")
+    assert show.events[0].do == {"cue/go": "dawn", "energy": 1}
+    assert show.story is not None
+    assert (show.story.scenes[0].name, show.story.scenes[0].deeds[0].do) == ("the end", "cue/go dawn")

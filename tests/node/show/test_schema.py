@@ -1,4 +1,5 @@
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -515,3 +516,62 @@ def test_a_token_that_no_link_can_carry_is_refused_with_what_is_accepted(token):
     ):
         Show.parse(json.dumps({"surface": {"token": token}}))
     assert Show.parse("surface: {token: a-long_secret1}").surface.token == "a-long_secret1"
+
+
+NAMES = """\
+cues: [{name: storm}, {name: calm sea}]
+banks: {day: [a], night: [b]}
+events: [{name: hit, do: {energy: 1}}]
+crowd: {polls: [{name: way, question: Which, options: [storm, calm sea]}]}
+story: {scenes: [{name: shore, prompt: a sea, ways: [{to: end}]}, {name: end, prompt: a moon}]}
+streamdeck: {}
+players: {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("keys: {z: cue/go strom}", "keys.z: there is no cue 'strom', did you mean 'storm'?"),
+        ("keys: {z: cue/go 3}", "there is no cue '3'"),
+        ("keys: {z: preview/cue/jump strom}", "did you mean 'storm'?"),
+        ("keys: {z: event/hut}", "there is no event 'hut', did you mean 'hit'?"),
+        ("keys: {z: crowd/poll body}", "there is no poll 'body': the show has way"),
+        ("keys: {z: story/go hell}", "there is no scene 'hell': the show has shore, end"),
+        ("keys: {z: bank 3}", "there is no bank 3"),
+        ("gamepad: {map: [{button: a, to: cue/go strom}]}", "gamepad.map.1: there is no cue"),
+        ("midi: {map: [{note: 1, to: cue/go, value: strom}]}", "midi.map.1: there is no cue"),
+        ("midi: {map: [{note: 1, to: event/hut}]}", "midi.map.1: there is no event"),
+        ("osc: {map: [{address: /a, to: crowd/poll, value: wy}]}", "osc.map.1: there is no poll 'wy', did you mean"),
+        ("lights: {patch: [{channel: 101, to: cue/go, value: strom}]}", "lights.patch.1: there is no cue"),
+        ("lights: {patch: [{channel: 101, to: event/hut}]}", "lights.patch.1: there is no event"),
+    ],
+)
+def test_a_name_that_means_nothing_is_refused_with_the_near_one(line: str, message: str) -> None:
+    with pytest.raises(ShowError, match=re.escape(message)):
+        Show.parse(NAMES + line)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("streamdeck: {}", "streamdeck: {keys: {2: cue/go strom}}", "streamdeck.keys.2: there is no cue 'strom'"),
+        ("do: {energy: 1}", "do: {cue/go: strom}", "events.1.do.cue/go: there is no cue 'strom'"),
+        ("[storm, calm sea]", "[storm, {label: x, do: cue/go clam sea}]", "options.2: there is no cue 'clam sea', did"),
+        ("prompt: a moon", "prompt: a moon, deeds: [{after: 1, do: crowd/poll wy}]", "deeds.1: there is no poll 'wy'"),
+        ("players: {}", "players: {buttons: {a: event/hut}}", "players.buttons.a: there is no event 'hut'"),
+        ("players: {}", "players: {allow: [event/hut]}", "players.allow: there is no event 'hut'"),
+    ],
+)
+def test_a_name_inside_a_part_that_means_nothing_is_refused(before: str, after: str, message: str) -> None:
+    with pytest.raises(ShowError, match=re.escape(message)):
+        Show.parse(NAMES.replace(before, after))
+
+
+def test_names_are_read_as_the_desk_reads_them() -> None:
+    Show.parse(
+        NAMES
+        + "keys: {z: cue/go Calm_Sea, y: cue/go 2, x: cue/go, w: event/HIT, v: crowd/poll 1, "
+        + "u: bank 2, t: story/go END}\n"
+        + "midi: {map: [{note: 1, to: cue/go, value: on}, {note: 2, to: cue/go, value: 2}]}"
+    )
