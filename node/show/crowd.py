@@ -9,14 +9,16 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..parameters import TEXT_BYTES
 from ..timing.tempo import Quantise, Span
-from .fields import ShowModel, known_parameter
+from .fields import WORD, ShowModel, known_parameter, spelt
 from .keys import action
 from .pads import Length
 
 LABEL_CHARS_MAX = 80
 FADERS_MAX, OPTIONS_MAX = 6, 8
 Text = Annotated[str, Field(min_length=1, max_length=LABEL_CHARS_MAX)]
-Label = Text | dict[Annotated[str, Field(pattern="^[a-z]{2}$")], Text]  # one for all, or one for each language
+Label = (
+    Text | dict[Annotated[str, spelt("[a-z]{2}", "a language in two letters, as in de")], Text]
+)  # one for all, or one for each language
 
 
 class CrowdFader(ShowModel):
@@ -28,7 +30,7 @@ class CrowdFader(ShowModel):
     the audience fell silent. quorum: how many must move it before it counts.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=40, pattern="^[a-z0-9-]+$")]
+    name: Annotated[str, Field(max_length=40), WORD]
     labels: tuple[Label, Label]
     to: str | None = None
     low: float | None = None
@@ -126,14 +128,22 @@ class Crowd(ShowModel):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = Field(default=9070, ge=1, le=65535)
-    url: Annotated[str, Field(max_length=200, pattern=r"^https?://[^\s/]+(/\S*)?$")] | None = None
+    url: (
+        Annotated[
+            str, Field(max_length=200),
+            spelt(r"https?://[^\s/]+(/\S*)?", "the whole address, as in https://play.example.org/"),
+        ]
+        | None
+    ) = None  # fmt: skip
     title: Label | None = None
     people: int = Field(default=3000, ge=1, le=20_000)
     per_address: int = Field(default=1500, ge=1, le=20_000)
     faders: list[CrowdFader] = Field(default=[], max_length=FADERS_MAX)
     polls: list[Poll] = Field(default=[], max_length=100)
     words: Words | None = None
-    twitch: Annotated[str, Field(pattern="^[A-Za-z0-9_]{2,30}$")] | None = None
+    twitch: Annotated[str, spelt("[A-Za-z0-9_]{2,30}", "the name of the channel alone, as in yourchannel")] | None = (
+        None
+    )
 
     @field_validator("host")
     @classmethod

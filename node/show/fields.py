@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..parameters import (
@@ -197,6 +197,20 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # a name that is too long, or has a zero in it
         return False
+
+
+def spelt(pattern: str, right: str) -> AfterValidator:
+    """A text that matches the pattern as a whole. right: what it has to be, for the error."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{SHORT.repr(text)} cannot be used here: write {right}")
+        return text
+
+    return AfterValidator(check)
+
+
+WORD = spelt("[a-z0-9-]+", "a name of a-z, 0-9 and -, as in storm")
 
 
 def check_path(path: str | None) -> str | None:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..parameters import BALANCES, TEXT_BYTES
 from ..timing.tempo import Quantise, Span
-from .fields import ShowModel, check_values, or_refuse
+from .fields import WORD, ShowModel, check_values, or_refuse
 from .keys import action
 from .pads import Length, Name
 
@@ -98,7 +98,7 @@ class Story(ShowModel):
     loop: whether the last scene leads back to the first one.
     """
 
-    balances: list[Annotated[str, Field(pattern="^[a-z0-9-]+$")]] = Field(default=[], max_length=BALANCES)
+    balances: list[Annotated[str, WORD]] = Field(default=[], max_length=BALANCES)
     scenes: list[StoryScene] = Field(min_length=1, max_length=200)
     on: Quantise = "bar"
     loop: bool = False

@@ -31,7 +31,7 @@
     var words = '', stands = seated && !number() && Date.now() - askedAt > SITS_MS;  // sent away, or idle for long
     if (lost) words = crowd.text('lost');
     else if (!show) words = '';
-    else if (!open) words = crowd.text('closed');
+    else if (!open) words = crowd.text(show.open && !show.play ? 'phones' : 'closed');
     else if (!seat) words = wanted ? crowd.text('seats') : '';
     else if (!number()) words = stands && !play().free ? crowd.text('seats') : '';
     else words = crowd.text('seat', number()) + (turn && !play().all ? ' · ' + left() : '');

@@ -16,6 +16,7 @@ from worldjockey.integrations.crowd import pages
 
 pytestmark = pytest.mark.slow
 PLAIN = {**POLL, "options": [{**option, "image": ""} for option in POLL["options"]]}
+PLAY = {"all": True, "turn": 0, "seats": {}, "free": 2, "buttons": [], "left": 0}
 OLD = "delete window.WebSocket"  # as behind a proxy that knows none
 
 
@@ -41,7 +42,7 @@ class Phones:
         self._url = url
         self.problems: list[str] = []
 
-    def open(self, path: str = "", script: str = "") -> Any:
+    def open(self, path: str = "", script: str = "", ready: str = ".options button, .row") -> Any:
         page = self._context.new_page()
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -49,11 +50,22 @@ class Phones:
         if script:
             page.add_init_script(script)
         page.goto(self._url + path)
-        page.locator(".options button, .row").first.wait_for()
+        page.locator(ready).first.wait_for(state="attached")
         return page
 
     def close(self) -> None:
         self._context.close()
+
+
+def test_the_players_page_tells_whether_phones_play_at_all(browser, crowd):
+    phones = Phones(browser, crowd.input.url)
+    crowd.input.send({"players": {}})
+    page = phones.open("play", ready="#message")
+    page.get_by_text("Phones do not play in this show.").wait_for()
+    crowd.input.send({"players": {"open": False, "seats": 2, "play": PLAY}})
+    page.get_by_text("The crowd is closed for now.").wait_for()
+    assert phones.problems == []
+    phones.close()
 
 
 def test_twenty_phones_at_once(browser, crowd):
@@ -71,7 +83,7 @@ def test_twenty_phones_at_once(browser, crowd):
     crowd.until(lambda: any(line.get("words") == [{"word": "rain", "count": 1}] for line in crowd.lines), "the word")
     room[1].get_by_role("button", name="Sea 70%", pressed=False).wait_for()
     room[1].get_by_role("button", name="Desert 30%", pressed=True).wait_for()
-    room[1].get_by_text("20 people").wait_for()
+    room[1].get_by_text("People here: 20").wait_for()
     crowd.input.send({"poll": {**PLAIN, "counts": [14, 6], "winner": 0}})
     room[2].get_by_text("The vote is over.").wait_for()
     crowd.input.send({"crowd": {**ASKED[0]["crowd"], "open": False}})
@@ -136,7 +148,7 @@ def test_the_poster_shows_the_code_and_the_bars(browser, crowd):
     voter = phones.open()
     voter.locator(".options button").nth(1).click()
     page.locator(".row").nth(1).get_by_text("100%").wait_for()
-    page.get_by_text("1 people").wait_for()  # the poster is no person
+    page.get_by_text("People here: 1").wait_for()  # the poster is no person
     assert page.evaluate("document.documentElement.scrollHeight") <= 1080
     assert phones.problems == []
     phones.close()

@@ -575,3 +575,23 @@ def test_names_are_read_as_the_desk_reads_them() -> None:
         + "u: bank 2, t: story/go END}\n"
         + "midi: {map: [{note: 1, to: cue/go, value: on}, {note: 2, to: cue/go, value: 2}]}"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "crowd: {url: play.example.org}",
+            "crowd.url: 'play.example.org' cannot be used here: write the whole address",
+        ),
+        ("crowd: {twitch: '#chan nel'}", "write the name of the channel alone"),
+        ("crowd: {title: {deutsch: Sturm}}", "write a language in two letters, as in de"),
+        ("crowd: {faders: [{name: The Storm, labels: [a, b]}]}", "write a name of a-z, 0-9 and -, as in storm"),
+        ("story: {balances: [The Storm], scenes: [{name: a, prompt: b}]}", "write a name of a-z, 0-9 and -"),
+        ("surface: {token: short}", "a token has 8 to 100 characters"),
+    ],
+)
+def test_a_wrong_spelling_is_refused_in_words_and_not_by_a_pattern(text: str, message: str) -> None:
+    with pytest.raises(ShowError, match=re.escape(message)) as refused:
+        Show.parse(text)
+    assert not re.search(r"pattern|\^|\$|\\", str(refused.value))
