@@ -91,6 +91,7 @@ def check_files(show: Show, folder: Path) -> None:
         lambda: show.live.options(folder) if show.live else None,
         lambda: check_world(show),
         lambda: _check_sound(show, folder),
+        lambda: _check_timecode(show, folder),
         *(partial(check_folder_of, entry.options["path"]) for entry in show.outputs if "path" in entry.options),
         *(partial(check_folder_of, path_from(folder, path)) for path in [show.snapshots] if path is not None),
     )
@@ -111,6 +112,23 @@ def check_world(show: Show) -> None:
             raise CommandError(
                 f"{show.model} paints over the live picture, and the show has none: add --live camera:0, or over=nano"
             )
+
+
+def print_notes(show: Show) -> None:
+    """Print what the show asks for that can never happen."""
+    from ..show.without_effect import notes
+
+    for note in notes(show):
+        typer.secho(f"note: {note}", fg="yellow", err=True)
+
+
+def _check_timecode(show: Show, folder: Path) -> None:
+    from ..show.fields import file_from
+
+    if show.chased is None or (path := show.chased.wav_file) is None:
+        return
+    if not file_from(folder, path).is_file():
+        raise CommandError(f"timecode: {file_from(folder, path)}: there is no such WAV file; check the path")
 
 
 def _check_sound(show: Show, folder: Path) -> None:

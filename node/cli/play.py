@@ -26,6 +26,7 @@ from .command import (
     is_torchrun_worker,
     output_option,
     override,
+    print_notes,
     run_logged,
     run_option,
     show_option,
@@ -162,6 +163,7 @@ def play(
     if keep is None and loaded.snapshots is not None:
         keep = path_from(folder, loaded.snapshots)
     check_files(loaded, folder)
+    print_notes(loaded)
     for path in filter(None, [report, keep]):
         check_folder_of(path)
     if loaded.model == "auto" and loaded.world:

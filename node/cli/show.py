@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .command import CommandError, Json, ShowFile, check_files, check_folder_of
+from .command import CommandError, Json, ShowFile, check_files, check_folder_of, print_notes
 
 
 def show(
@@ -17,14 +17,21 @@ def show(
     save: Annotated[Path | None, typer.Option(help="write the show to this file, as a copy to edit")] = None,
     force: Annotated[bool, typer.Option("--force", help="overwrite an existing file")] = False,
 ) -> None:
-    """Check a show file and print it. `wj show --save my.yaml` saves a copy of the embedded show."""
+    """Check a show file and print it, with notes on what has no effect and a summary of its story.
+
+    `wj show --save my.yaml` saves a copy of the embedded show.
+    """
     from ..show.schema import EMBEDDED, Show
+    from ..show.without_effect import story_lines
     from ..show.yaml_file import read
 
     text = read(show or EMBEDDED)
     loaded, folder = Show.parse(text, str(show or EMBEDDED)), show.parent if show else Path()
     loaded.outputs = [entry.from_folder(folder) for entry in loaded.outputs]
     check_files(loaded, folder)
+    print_notes(loaded)
+    for line in story_lines(loaded):
+        typer.echo(line, err=True)
     if save is None:
         typer.echo(text, nl=False)
         return

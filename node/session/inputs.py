@@ -91,8 +91,8 @@ def _timecode(show: Show, follower: TimecodeFollower, folder: Path) -> dict[str,
         from worldjockey.integrations.ltc.input import LtcInput
 
         source = timecode.input
-        if source is not None and Path(source).suffix.lower() in (".wav", ".wave"):
-            source = str(file_from(folder, source))
+        if (path := timecode.wav_file) is not None:
+            source = str(file_from(folder, path))
         found["timecode"] = LtcInput(follower.receive, source, timecode.channel)
     if timecode.out is not None:
         from worldjockey.integrations.midi.mtc_output import MtcOutput

@@ -54,6 +54,12 @@ class Timecode(ShowModel):
     out: Annotated[str | None, BeforeValidator(_out)] = None
 
     @property
+    def wav_file(self) -> str | None:
+        """The file that LTC comes from, where it comes from none of the audio inputs."""
+        is_file = self.source == "ltc" and self.input is not None and self.input.lower().endswith((".wav", ".wave"))
+        return self.input if is_file else None
+
+    @property
     def counts(self) -> Rate:
         return RATES[self.rate]
 

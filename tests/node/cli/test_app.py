@@ -249,3 +249,47 @@ def test_a_show_is_checked_with_its_files_all_at_once(tmp_path):
         assert "Traceback" not in result.stderr
     path.write_text("prompt: the sea")
     assert wj("show", str(path)).stdout == "prompt: the sea"
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("cues: [{name: a, at: '01:00:00:00'}]", "the cue 'a' has `at`, but the show follows no timecode"),
+        ("crowd: on", "`crowd` asks the audience nothing: add faders, polls or words"),
+        ("crowd: {faders: [{name: mood, labels: [a, b]}]}", "the crowd's fader 'mood' plays nothing: add `to`"),
+        ("values: {crowd/open: true}", "the show has no `crowd`: add it"),
+        ("outputs: [dmx]", "the output dmx has no fixtures"),
+        ("lights: {patch: [{channel: 5, to: energy}]}", "lights.patch.1: channel 5 is the fixture's Energy as well"),
+        ("lights: {start: 0}", "neither a fixture (start: 0) nor a patch"),
+        ("story: {scenes: [{name: a, prompt: b, seconds: 20, deeds: [{after: 30, do: act/cry}]}]}", "deed after 30 s"),
+    ],
+)
+def test_what_has_no_effect_is_told_before_the_show(tmp_path, text, note):
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    done = wj("show", str(path))
+    assert done.returncode == 0
+    assert note in " ".join(done.stderr.split())
+    assert done.stdout == text
+
+
+def test_a_show_in_order_has_no_notes_and_its_story_is_told(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        "cues: [{name: a, at: '01:00:00:00'}]\ntimecode: on\nlights: {patch: [{channel: 40, to: energy}]}\n"
+        "crowd: {faders: [{name: mood, labels: [a, b]}]}\nstory:\n  balances: [mood]\n  scenes:\n"
+        "  - {name: shore, prompt: a sea, seconds: [20, 40], ways: [{to: moon}]}\n  - {name: moon, prompt: a moon}\n"
+    )
+    assert wj("show", str(path)).stderr.splitlines() == [
+        "story: 2 scenes, which begin with 'shore'", "  shore (20 to 40 s): leads to moon",
+        "  moon (30 to 90 s): the end",
+    ]  # fmt: skip
+
+
+def test_a_missing_timecode_file_is_found_before_the_show(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text("timecode: {source: ltc, input: band.wav}\n")
+    done = wj("show", str(path))
+    assert done.returncode == 2
+    assert "timecode: " in done.stderr
+    assert "there is no such WAV file" in " ".join(done.stderr.split())
