@@ -239,6 +239,7 @@ def _played() -> list[Parameter]:
         p("crowd/back", "trigger", "give the audience back the faders that you have moved", takes="[parameter]"),
         p("crowd/poll", "trigger", "open a poll; without a name, the next one", takes="[name or number]"),
         p("crowd/close", "trigger", "close the open poll now, and let the winner win"),
+        p("crowd/choose", "trigger", "decide a poll that is tied", takes="[option or number]"),
         p("crowd/cancel", "trigger", "close the open poll without a result"),
         p("crowd/words", "bool", "take words from the audience", True),
         p("crowd/code", "enum", "the code to join by, on the picture", "off", choices=("off", "corner", "large")),

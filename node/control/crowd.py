@@ -7,7 +7,7 @@ from typing import Any
 
 from worldjockey.integrations import ControlEvent
 
-from ..parameters import PARAMETERS
+from ..parameters import PARAMETERS, is_number, to_number
 from ..show.crowd import Crowd, PollOption, plain, prompt_of
 from ..show.keys import action
 from .arguments import Handler, has_no_value, named, on_press
@@ -52,6 +52,7 @@ class CrowdDriver:
             "crowd/back": on_press(self._give_back, takes_name=True),
             "crowd/poll": on_press(self._open_poll, takes_name=True),
             "crowd/close": on_press(self._close_poll),
+            "crowd/choose": on_press(self._choose, takes_name=True),
             "crowd/cancel": on_press(lambda control: self._end_poll("cancelled")),
         }
 
@@ -117,6 +118,27 @@ class CrowdDriver:
     def _close_poll(self, control: ControlEvent) -> None:
         if self.poll is not None and self.poll.state == "open":
             self.poll.closes_at = control.arrived_at
+
+    def _choose(self, control: ControlEvent) -> None:
+        """The performer decides a tie."""
+        poll = self.poll
+        if poll is None or poll.state != "tied":
+            raise ValueError("no poll is tied: there is nothing to choose")
+        choice = self._option(poll, named(control.args)[0] if control.args else "")
+        now, clock = control.arrived_at, self._desk.clock
+        poll.decide(now, clock.line(now), clock.meter, self._desk.latency, choice)
+
+    def _option(self, poll: OpenPoll, key: Any) -> int:
+        """The index of one of the tied options, by its label or its number among all."""
+        labels = [plain(option.label).lower() for option in poll.poll.options]
+        wanted = str(key).strip().lower()
+        found = labels.index(wanted) if wanted in labels else -1
+        if found < 0 and is_number(key):
+            found = int(to_number(key)) - 1
+        if found not in poll.tied:
+            tied = ", ".join(labels[index] for index in poll.tied)
+            raise ValueError(f"{str(key)[:40]!r} is not tied: choose one of {tied}")
+        return found
 
     def _end_poll(self, why: str) -> None:
         if self.poll is not None and self.poll.state != "ended":
@@ -213,7 +235,7 @@ class CrowdDriver:
                 "id": poll.number, "question": poll.poll.question,
                 "options": [self._option_asked(option) for option in poll.poll.options],
                 "seconds": max(round(poll.closes_at - now), 0),
-                "winner": None if poll.state == "open" else -1 if poll.winner is None else poll.winner,
+                "winner": None if poll.state in ("open", "tied") else -1 if poll.winner is None else poll.winner,
                 "counts": poll.counts,
             }  # fmt: skip
             if poll.state == "open":
@@ -242,7 +264,9 @@ class CrowdDriver:
             "poll": None if poll is None else {
                 "name": poll.poll.name, "question": plain(poll.poll.question), "state": poll.state,
                 "options": [plain(option.label) for option in poll.poll.options], "counts": poll.counts,
-                "winner": poll.winner, "seconds": round(max(poll.closes_at - self._now, 0.0), 1),
+                "images": [self._image(option) for option in poll.poll.options], "winner": poll.winner,
+                "tied": poll.tied if poll.state == "tied" else [],
+                "seconds": round(max(poll.closes_at - self._now, 0.0), 1),
             },
             "last": self.last,
             "words": None if self.words is None else {
@@ -260,6 +284,11 @@ class CrowdDriver:
         """A word never counts in this show."""
         with self._desk.lock:
             self._needs_words().refuse(word)
+
+    def clear_words(self) -> None:
+        """No word counts or waits any more; the same ones may come again."""
+        with self._desk.lock:
+            self._needs_words().clear()
 
     def _needs_words(self) -> CrowdWords:
         if self.words is None:

@@ -20,7 +20,7 @@ def overlay_of(values: Mapping[str, Any], url: str, poll: OpenPoll | None, now: 
     if url and values["crowd/code"] != "off":
         overlay["code"] = {"text": url, "size": values["crowd/code"]}
     if poll is not None and values["crowd/bars"]:
-        closed = poll.state != "open"
+        closed = poll.state not in ("open", "tied")
         overlay["poll"] = {
             "question": plain(poll.poll.question), "options": [plain(option.label) for option in poll.poll.options],
             "counts": poll.counts, "winner": (-1 if poll.winner is None else poll.winner) if closed else None,

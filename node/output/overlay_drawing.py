@@ -81,7 +81,7 @@ class Drawing:
         unit = min(min(self._width, self._height) / 1080, height / (150 + 104 * len(options)))
         pad, big, size, bar, row = (_even(n * unit) for n in (30, 42, 34, 16, 84))
         inner = width - 2 * pad
-        clock = "" if winner is not None else str(poll["seconds"])
+        clock = "" if winner is not None or not poll["seconds"] else str(poll["seconds"])
         room = inner - (self._measured("000", big, BOLD) + pad if clock else 0)
         lines = self._lines(str(poll["question"]), room, big)
         card = np.full((_even(2 * pad + len(lines) * big * 5 // 4 + row * len(options)), width, 3), DARK, np.uint8)

@@ -55,6 +55,7 @@ def crowd_of(show: Show, desk: Desk, inputs: MutableMapping[str, Input], request
     inputs["crowd"] = source
     requests.register("crowd/approve", driver.approve)
     requests.register("crowd/refuse", driver.refuse)
+    requests.register("crowd/clear", driver.clear_words)
     return driver
 
 

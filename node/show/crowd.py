@@ -84,7 +84,7 @@ class Poll(ShowModel):
     """A question to the audience.
 
     lasts: how long it is open, as in "20 s" or "8 bars". quorum: how many must vote, or nothing happens. ties: which of
-    the winners wins, or none. on: what the result waits for.
+    the winners wins: one by lot, the first, the one that the performer chooses, or none. on: what the result waits for.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=LABEL_CHARS_MAX)]
@@ -94,7 +94,7 @@ class Poll(ShowModel):
     ]
     lasts: Length = Field(default=Span(20.0))
     quorum: int = Field(default=1, ge=1)
-    ties: Literal["random", "first", "none"] = "random"
+    ties: Literal["random", "first", "performer", "none"] = "random"
     on: Quantise = "bar"
 
 

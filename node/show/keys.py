@@ -23,6 +23,7 @@ NAMED = (
     "snapshot/recall",
     "snapshot/save",
     "crowd/poll",
+    "crowd/choose",
     "crowd/back",
     "story/go",
 )  # triggers that take a name or number

@@ -6,7 +6,7 @@ import { operator, part, say, value } from './state.js';
 import { Choice, Toggle, mapped } from './widgets.js';
 
 /** @typedef {{name: string, labels: string[], to: string, value: number, votes: number, held: boolean}} Fader */
-/** @typedef {{name: string, question: string, state: string, options: string[], counts: number[], winner: number | null, seconds: number}} Poll */
+/** @typedef {{name: string, question: string, state: string, options: string[], images: string[], counts: number[], winner: number | null, tied: number[], seconds: number}} Poll */
 
 const crowd = part(status => /** @type {any} */ (status).crowd ?? null);
 const server = part(status => status.inputs.crowd ?? null);
@@ -31,7 +31,9 @@ export function Crowd() {
       ${one.held && can ? html`<button class="button" title="you moved it: the crowd waits" onClick=${() => fire('crowd/back', one.to)}>Give back</button>` : html`<span class="faint">${one.held ? 'yours' : ''}</span>`}</li>`)}</ul>`}
     ${facts.polls.length > 0 && html`<h3>Polls</h3><${Asked} poll=${facts.poll} last=${facts.last} />
       ${can && html`<div class="row">${facts.polls.map((/** @type {string} */ name) => html`<button class="button" disabled=${!facts.open || facts.poll?.state === 'open'} onClick=${() => fire('crowd/poll', name)}>${name}</button>`)}</div>`}`}
-    ${facts.words && html`<h3>Words</h3><p>${facts.words.now.length ? html`Now: <b>${facts.words.now.join(', ')}</b>` : html`<span class="faint">none counts now</span>`}</p>
+    ${facts.words && html`<h3>Words</h3>${facts.words.now.length ? html`<ul>${facts.words.now.map((/** @type {string} */ word) => html`<li class="word"><b>${word}</b><output>now</output><span></span>
+        ${can && html`<button class="button" onClick=${() => decide('crowd/refuse', word)}>Block</button>`}</li>`)}</ul>` : html`<p class="faint">none counts now</p>`}
+      ${can && (facts.words.now.length > 0 || facts.words.waiting.length > 0) && html`<div class="row"><button class="button" onClick=${() => request('crowd/clear', {}).catch(error => say(String(error.message ?? error), true))}>Clear all words</button></div>`}
       ${facts.words.approves && html`<ul>${facts.words.waiting.map((/** @type {{word: string, count: number}} */ one) => html`<li class="word"><span>${one.word}</span><output>${one.count}</output>
         ${can && html`<button class="button" onClick=${() => decide('crowd/approve', one.word)}>Approve</button><button class="button" onClick=${() => decide('crowd/refuse', one.word)}>Block</button>`}</li>`)}
         ${!facts.words.waiting.length && html`<li class="faint">no word waits for you</li>`}</ul>`}`}</div>`;
@@ -45,7 +47,8 @@ const decide = (what, word) => request(what, { word }).catch(error => say(String
 function Asked({ poll, last }) {
   if (!poll) return html`<p class="faint">${last || 'none is open'}</p>`;
   const sum = poll.counts.reduce((a, b) => a + b, 0);
-  return html`<div class="poll"><p><b>${poll.question}</b> <span class="faint">${poll.state === 'open' ? `${poll.seconds.toFixed(0)} s left` : poll.state === 'decided' ? 'waits for the beat' : 'decided'}</span></p>
-    <ul>${poll.options.map((option, index) => html`<li class=${cls('option', poll.winner === index && 'won')}><span>${option}</span><meter min="0" max=${Math.max(sum, 1)} value=${poll.counts[index]} aria-label=${option}></meter><output>${poll.counts[index]}</output></li>`)}</ul>
-    ${operator.value && poll.state === 'open' && html`<div class="row"><button class="button" onClick=${() => fire('crowd/close')} ...${mapped('crowd/close')}>Close now</button><button class="button" onClick=${() => fire('crowd/cancel')} ...${mapped('crowd/cancel')}>Cancel</button></div>`}</div>`;
+  return html`<div class="poll"><p><b>${poll.question}</b> <span class="faint">${poll.state === 'open' ? `${poll.seconds.toFixed(0)} s left` : poll.state === 'tied' ? 'tied: you decide' : poll.state === 'decided' ? 'waits for the beat' : 'decided'}</span></p>
+    <ul>${poll.options.map((option, index) => html`<li class=${cls('option', poll.winner === index && 'won')}><span>${poll.images[index] && html`<img src=${poll.images[index]} alt="" />`}${option}</span><meter min="0" max=${Math.max(sum, 1)} value=${poll.counts[index]} aria-label=${option}></meter><output>${poll.counts[index]}</output>
+      ${operator.value && poll.tied.includes(index) && html`<button class="button" onClick=${() => fire('crowd/choose', index + 1)}>Choose</button>`}</li>`)}</ul>
+    ${operator.value && (poll.state === 'open' || poll.state === 'tied') && html`<div class="row"><button class="button" disabled=${poll.state === 'tied'} onClick=${() => fire('crowd/close')} ...${mapped('crowd/close')}>Close now</button><button class="button" onClick=${() => fire('crowd/cancel')} ...${mapped('crowd/cancel')}>Cancel</button></div>`}</div>`;
 }

@@ -77,19 +77,25 @@ function CueRow({ index }) {
 }
 
 export function Cues() {
-  const { cues } = show.value, list = useRef(/** @type {any} */ (null)), { now, next } = cueStatus.value;
+  const { cues } = show.value, list = useRef(/** @type {any} */ (null)), { now } = cueStatus.value;
   useEffect(() => list.current?.querySelector('.now')?.scrollIntoView({ block: 'nearest' }), [now]);
-  const target = chosen.value ?? next, name = target === null || target === undefined ? '' : cues[target]?.name ?? '';
   return html`<ol class="cues" ref=${list} aria-label="cues">${cues.map((_, i) => html`<${CueRow} key=${i} index=${i} />`)}
       ${!cues.length && html`<li class="empty">${editable.value ? 'No cues yet: Store keeps what the program is now.' : 'No cues.'}</li>`}</ol>
-    ${operator.value && html`<div class="transport">
-      <button class="button" aria-label="back" title="the cue before" onClick=${() => fire(onBus('cue/back'))} ...${mapped(onBus('cue/back'))}>◀ Back</button>
-      <button class="button" title="be in it at once: no wait, no transition" onClick=${() => go('cue/jump', chosen.value)} ...${mapped(onBus('cue/jump'))}>Jump</button>
-      <button class="button" title="nothing moves by itself any more" onClick=${() => fire(onBus('cue/stop'))} ...${mapped(onBus('cue/stop'))}>Stop</button>
-      <button class="button primary big go" onClick=${() => go('cue/go', chosen.value)} aria-label=${`go: ${name || 'the next cue'}`} ...${mapped(onBus('cue/go'))}>
-        <b>GO</b><small>${name}</small></button></div>`}
+    <${Transport} />
     ${edited.value !== null && cues[edited.value] && editable.value && html`<${CueEditor} index=${edited.value} />`}
     ${storing.value && html`<${Store} />`}`;
+}
+
+/** Back, jump, stop and go, which stay in reach while a drawer lies over the list. */
+export function Transport() {
+  if (!operator.value) return null;
+  const target = chosen.value ?? cueStatus.value.next, name = target === null || target === undefined ? '' : show.value.cues[target]?.name ?? '';
+  return html`<div class="transport">
+    <button class="button" aria-label="back" title="the cue before" onClick=${() => fire(onBus('cue/back'))} ...${mapped(onBus('cue/back'))}>◀ Back</button>
+    <button class="button" title="be in it at once: no wait, no transition" onClick=${() => go('cue/jump', chosen.value)} ...${mapped(onBus('cue/jump'))}>Jump</button>
+    <button class="button" title="nothing moves by itself any more" onClick=${() => fire(onBus('cue/stop'))} ...${mapped(onBus('cue/stop'))}>Stop</button>
+    <button class="button primary big go" onClick=${() => go('cue/go', chosen.value)} aria-label=${`go: ${name || 'the next cue'}`} ...${mapped(onBus('cue/go'))}>
+      <b>GO</b><small>${name}</small></button></div>`;
 }
 
 export function CuesBar() {

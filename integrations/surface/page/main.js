@@ -3,7 +3,7 @@
 import { Acts } from './acts.js';
 import { Camera, CameraBar } from './camera.js';
 import { Crowd } from './crowd.js';
-import { Cues, CuesBar } from './cues.js';
+import { Cues, CuesBar, Transport } from './cues.js';
 import { Favourites } from './favourites.js';
 import { listen as listenToGamepads } from './gamepad.js';
 import { Glance, Health } from './health.js';
@@ -102,7 +102,8 @@ function Desk() {
         <${Panel} name="sound-panel" title="sound" bar=${html`<${SoundBar} />`}><${Sound} /></${Panel}>
         <${Panel} name="modulators-panel" title="modulators"><${Modulators} /></${Panel}></div>`}
     </div><div class="right">
-      ${drawer.value ? html`<${Drawer} />` : html`<${Panel} name="cues-panel" title="cues" bar=${html`<${CuesBar} />`}><${Cues} /></${Panel}>
+      ${drawer.value ? html`<${Drawer} />${operator.value && html`<div class="below-drawer"><section class="panel" aria-label="cues"><div class="body"><${Transport} /></div></section>
+          <${Panel} name="camera-panel" title="camera" bar=${html`<${CameraBar} />`}><${Camera} /></${Panel}></div>`}` : html`<${Panel} name="cues-panel" title="cues" bar=${html`<${CuesBar} />`}><${Cues} /></${Panel}>
         ${operator.value && html`<${Panel} name="camera-panel" title="camera" bar=${html`<${CameraBar} />`}><${Camera} /></${Panel}>`}`}
     </div></main></div>`;
 }

@@ -380,6 +380,21 @@ def test_pads_and_prompt_are_playable_in_every_window(open_page: Opener, mock: M
             assert page.locator(".pad").count() == 16
 
 
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1366, 768), (1024, 600), (900, 700), (820, 1180)])
+def test_go_and_camera_stay_in_reach_beside_a_drawer(open_page: Opener, mock: Mock, width: int, height: int) -> None:
+    page = open_page()
+    page.set_viewport_size({"width": width, "height": height})
+    page.locator("select.open").select_option("health")
+    page.locator(".drawer.health").wait_for()
+    page.locator(".below-drawer .go").click()
+    page.locator(".below-drawer").get_by_role("button", name="back").click()
+    assert [fire[0] for fire in mock.fires[-2:]] == ["cue/go", "cue/back"]
+    assert page.locator(".below-drawer .xy").count() == 2
+    assert page.locator(".below-drawer .xy").first.is_visible() == (height > 800), "a low window has no room for it"
+    assert page.locator(".drawer.health").bounding_box()["height"] >= 240
+    assert check(page, "overflowing") + check(page, "overlapping") == []
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_dialogs_fit_the_screen(open_page: Opener, size: str) -> None:
     page = open_page(size)

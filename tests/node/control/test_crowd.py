@@ -32,6 +32,8 @@ crowd:
   polls:
   - {name: way, question: {en: "Where to?", de: "Wohin?"}, options: [sea, city, finale], lasts: 4 s, quorum: 2}
   - {name: second, question: "Now?", options: [{label: dance, do: act/dance}, {label: rest, do: act/none}], on: none}
+  - {name: yours, question: Which, lasts: 2 s, on: none, ties: performer,
+     options: [sea, city, {label: cry, do: act/cry}]}
   words: {lifetime: 30, most: 2}
 """
 
@@ -186,6 +188,51 @@ def test_votes_for_another_poll_do_not_count(house: House) -> None:
     house.run(0.1)
     house.crowd.take({"votes": {"poll": 77, "counts": [9, 9, 9], "voters": 27}})
     assert house.crowd.status()["poll"]["counts"] == [0, 0, 0]
+
+
+def test_the_performer_decides_a_tie(house: House) -> None:
+    house.send("crowd/choose", "sea")
+    assert "no poll is tied" in house.desk.error
+    house.send("crowd/poll", "yours")
+    house.run(0.2)
+    house.vote(4, 4, 1)
+    house.run(3)
+    status = house.crowd.status()["poll"]
+    assert (status["state"], status["tied"], status["winner"]) == ("tied", [0, 1], None)
+    asked = house.asked["poll"]
+    assert (asked["winner"], asked["seconds"], asked["counts"]) == (None, 0, [4, 4, 1])  # phones vote no more
+    house.run(20)
+    assert house.crowd.status()["poll"]["state"] == "tied", "it waits"
+    house.send("crowd/choose", "cry")
+    assert "'cry' is not tied: choose one of sea, city" in house.desk.error
+    house.send("crowd/choose", 2)
+    house.run(0.1)
+    assert house["pad/2"] == 1.0
+    assert house.crowd.status()["last"] == "yours: city"
+    assert house.asked["poll"]["winner"] == 1
+
+
+def test_without_a_tie_the_performer_is_not_asked(house: House) -> None:
+    house.send("crowd/poll", "yours")
+    house.run(0.2)
+    house.vote(4, 3, 1)
+    house.run(3)
+    assert house.crowd.status()["last"] == "yours: sea"
+
+
+def test_a_word_that_counts_is_blocked_and_all_are_cleared(house: House) -> None:
+    house.say(storm=3, rain=2)
+    house.run(0.1)
+    assert house.crowd.status()["words"]["now"] == ["rain", "storm"]
+    house.crowd.refuse("storm")
+    house.run(0.1)
+    assert (house.crowd.status()["words"]["now"], house["pad/16/text"]) == (["rain"], "rain")
+    house.crowd.clear_words()
+    house.run(0.1)
+    assert (house.crowd.status()["words"]["now"], house["pad/16"]) == ([], 0.0)
+    house.say(storm=3, rain=2)
+    house.run(0.1)
+    assert house.crowd.status()["words"]["now"] == ["rain"], "what was blocked stays so"
 
 
 def test_known_words_make_the_prompt_of_a_pad(house: House) -> None:
