@@ -22,6 +22,8 @@ from .desk import Desk
 from .story_engine import StoryEngine, mood_weights
 
 SOURCE = "story"
+CLEAR_S = 1.0  # in which a deck of pads fades that another scene needs
+GONE = 0.01  # share of a deck below which its prompts can be replaced unseen
 STEP_S = 0.1  # between two values that it sends
 SENT_STEP = 0.01  # below which a new value is not sent
 SAME = 0.05  # by which a parameter may differ from what the story sent and be untouched, as a share of its range
@@ -38,6 +40,9 @@ class StoryDriver:
         self.engine = StoryEngine(story)
         self._on = False
         self._deck = 0  # the deck of the present scene
+        self._other = 0.0  # share of the other deck in the picture
+        self._from = 0.0  # share that the present scene had when it began
+        self._queued: int | None = None  # the scene that begins as soon as the other deck is free
         self._laid: dict[int, int] = {}  # by deck: the scene whose prompts lie on it
         self._sent: dict[str, float] = {}
         self._touched: set[str] = set()
@@ -94,7 +99,11 @@ class StoryDriver:
         speed = 0.0 if values["story/hold"] else float(values["story/speed"])
         balances = self.balances
         engine.advance(seconds * speed, balances, self._transition_s)
-        if engine.decided is not None:
+        if self._queued is not None:
+            self._begin(self._queued, now)
+            if self._queued is not None:
+                self._other = max(self._other - seconds / CLEAR_S, 0.0)
+        elif engine.decided is not None:
             self._change(engine.decided, now)
         self._do_deeds(now)
         self._play(balances, now)
@@ -104,6 +113,7 @@ class StoryDriver:
         if is_on and not self._on:
             self.engine = StoryEngine(self._story)
             self._deck, self._laid, self._sent, self._at = 0, {}, {}, now
+            self._other, self._from, self._queued = 0.0, 0.0, None
             self._arrive(now)
         elif self._on and not is_on:
             for pad in range(FIRST_PAD, FIRST_PAD + 2 * DECK):
@@ -125,8 +135,13 @@ class StoryDriver:
             self._begin(scene, now)
 
     def _begin(self, scene: int, now: float) -> None:
+        """Begin a scene, once its deck shows nothing else: prompts that are replaced while they are seen jump."""
+        if self._laid.get(1 - self._deck) != scene and self._other > GONE:
+            self._queued = scene
+            return
         self.engine.go(scene)
-        self._deck, self._beat = 1 - self._deck, None
+        self._deck, self._beat, self._queued = 1 - self._deck, None, None
+        self._from, self._other = self._other, 1 - self._other
         self._arrive(now)
 
     def _arrive(self, now: float) -> None:
@@ -168,12 +183,12 @@ class StoryDriver:
         """Send the weights of both decks, and the values that glide."""
         engine, other = self.engine, 1 - self._deck
         arrived = smoothstep(engine.faded)
-        shares = {self._deck: arrived, other: 0.0}
-        if engine.left is not None:
-            shares[other] = 1 - arrived
-        elif (ahead := engine.foreshadowed) is not None:
-            self._lay(other, ahead[0], now)
-            shares = {self._deck: 1 - ahead[1], other: ahead[1]}
+        if self._queued is None:
+            ahead = engine.foreshadowed
+            self._other = (1 - self._from) * (1 - arrived) if engine.left is not None else ahead[1] if ahead else 0.0
+            if engine.left is None and ahead is not None:
+                self._lay(other, ahead[0], now)
+        shares = {self._deck: 1 - self._other, other: self._other}
         for deck, share in shares.items():
             scene: StoryScene | None = self._story.scenes[self._laid[deck]] if deck in self._laid else None
             weights = mood_weights(scene, balances) if scene is not None else []

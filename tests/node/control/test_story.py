@@ -14,7 +14,7 @@ from worldjockey.node.control.story import StoryDriver
 from worldjockey.node.control.story_engine import StoryEngine
 from worldjockey.node.ipc.mailbox import Mailbox
 from worldjockey.node.show.schema import Show
-from worldjockey.node.show.story import FIRST_PAD
+from worldjockey.node.show.story import DECK, FIRST_PAD
 from worldjockey.node.show.yaml_file import ShowError
 from worldjockey.node.timing.show_clock import ShowClock
 
@@ -156,6 +156,45 @@ def test_the_performer_overrules(telling: Telling) -> None:
     assert sum(telling[f"pad/{pad}"] for pad in range(FIRST_PAD, FIRST_PAD + 8)) == 0.0
     telling.send("story/go")
     assert "story/on" in telling.desk.error
+
+
+def decks(telling: Telling) -> list[tuple[str, float]]:
+    """The text and the weight of each pad that the story plays."""
+    return [(telling[f"pad/{pad}/text"], telling[f"pad/{pad}"]) for pad in range(FIRST_PAD, FIRST_PAD + 2 * DECK)]
+
+
+def test_no_prompt_jumps_when_the_story_is_sent_on_in_the_middle_of_a_change(telling: Telling) -> None:
+    telling.run(1)
+    telling.send("story/go", "city")
+    before, largest, replaced = decks(telling), 0.0, 0.0
+    for n in range(160):
+        telling.run(0.1)
+        if n == 8:
+            assert 0.05 < telling[f"pad/{FIRST_PAD}"] < 0.95, "in the middle of the change"
+            telling.send("story/go", "end")
+        if n == 60:
+            telling.send("story/go", "shore")
+        now = decks(telling)
+        for (text, weight), (was, weighed) in zip(now, before, strict=True):
+            if text == was:
+                largest = max(largest, abs(weight - weighed))
+            else:
+                replaced = max(replaced, weighed, weight)
+        before = now
+    assert telling.scene == "shore"
+    assert replaced <= 0.06, "prompts are replaced where nobody sees them"
+    assert largest <= 0.15
+
+
+def test_a_scene_that_shows_through_grows_from_there(telling: Telling) -> None:
+    telling.send("story/balance/1", 1.0)
+    telling.run(1)
+    before = decks(telling)
+    while telling.scene == "shore":
+        telling.run(0.1)
+        now = decks(telling)
+        assert all(abs(weight - weighed) <= 0.15 for (_, weight), (_, weighed) in zip(now, before, strict=True))
+        before = now
 
 
 def test_undo_takes_back_what_the_performer_did(telling: Telling) -> None:
