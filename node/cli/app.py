@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
+import platform
 import sys
+from typing import Annotated
 
 import typer
 
@@ -38,6 +41,21 @@ app.command(**train.PASS_ON)(train.train)
 app.command("eval", **train.PASS_ON)(train.evaluate)
 app.add_typer(show.cues, name="cues")
 app.add_typer(weights, name="weights")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"worldjockey {importlib.metadata.version('worldjockey')}, Python {platform.python_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version, and end")
+    ] = False,
+) -> None:
+    """Options of `wj` itself."""
 
 
 def main() -> None:

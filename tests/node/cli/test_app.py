@@ -1,5 +1,6 @@
 """The command as a user starts it."""
 
+import importlib.metadata
 import json
 import os
 import socket
@@ -293,3 +294,9 @@ def test_a_missing_timecode_file_is_found_before_the_show(tmp_path):
     assert done.returncode == 2
     assert "timecode: " in done.stderr
     assert "there is no such WAV file" in " ".join(done.stderr.split())
+
+
+def test_the_version_is_printed():
+    found = wj("--version")
+    assert found.returncode == 0
+    assert found.stdout.startswith(f"worldjockey {importlib.metadata.version('worldjockey')}, Python 3.")
