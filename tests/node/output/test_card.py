@@ -18,11 +18,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from worldjockey.integrations import CardMemory, VideoFormat
+from worldjockey.integrations import CardMemory, Patch, VideoFormat
 from worldjockey.node.ipc.card_memory import MEMORY_BYTES, packed_card_memory, unpacked_card_memory
 from worldjockey.node.ipc.cell import Cell
 from worldjockey.node.ipc.frame_ring import FrameInfo, FrameRing
 from worldjockey.node.ipc.mailbox import Mailbox
+from worldjockey.node.ipc.overlay import OverlayLine, packed_patches
 from worldjockey.node.ipc.process import SPAWN, join_or_kill, read_status
 from worldjockey.node.ipc.tick import CardLine, TickPlan
 from worldjockey.node.output import worker
@@ -72,8 +73,9 @@ class Rig:
             self.stop,
             self.line,
         )
-        self.mailbox = Mailbox()
-        self.process = SPAWN.Process(target=worker.run, args=args, kwargs={"mailbox": self.mailbox})
+        self.mailbox, self.overlay = Mailbox(), OverlayLine.of(FORMAT.width, FORMAT.height)
+        more = {"mailbox": self.mailbox, "overlay": self.overlay}
+        self.process = SPAWN.Process(target=worker.run, args=args, kwargs=more)
         self.process.start()
         self.program = Program(self.source, np.zeros((TALL, WIDE, 3), np.uint8), PERIOD)
         self.publisher = TickPublisher(FORMAT, self.rings, self.line)
@@ -110,6 +112,7 @@ class Rig:
             self.status_cell,
             *self.rings.values(),
             *self.line.cells,
+            *self.overlay.cells,
         ):
             cell.unlink()
 
@@ -175,6 +178,31 @@ def test_a_frame_goes_from_one_process_into_the_others_window_without_pixels(
     found = Counter((card / "log").read_text().split())
     assert found["open"] == found["close"] == 2
     assert found["register"] == found["unregister"] == 2
+
+
+def test_what_lies_over_the_picture_is_drawn_over_a_frame_on_the_card(
+    rig: Rig, screenshot: Callable[[], np.ndarray], wait_for: Any
+) -> None:
+    rig.world(quarters(90))
+
+    def shown(blackout: float, expected: np.ndarray) -> Callable[[], bool]:
+        def look() -> bool:
+            rig.play(blackout)
+            return bool(np.abs(corners(screenshot()) - expected).max() <= 1)
+
+        return look
+
+    wait_for(shown(0.0, EXPECTED), what="the world's frame")
+    wait_for(lambda: rig.play().pixels and rig.status.get("texture") == "card", what="the card's way")
+    written = rig.rings["native"].newest
+    rig.overlay.patches.write(packed_patches([Patch(np.full((80, 120, 4), 255, np.uint8), 1160, 640)]))
+    covered = EXPECTED.copy()
+    covered[3] = 255  # the bottom right corner
+    wait_for(shown(0.0, covered), what="the patch")
+    wait_for(shown(1.0, np.zeros((4, 3))), what="nothing over a blackout")
+    rig.overlay.patches.write(b"")
+    wait_for(shown(0.0, EXPECTED), what="the world's frame alone")
+    assert rig.rings["native"].newest == written, "no pixels went through host memory"
 
 
 def test_a_failure_in_mid_show_costs_no_frame_and_is_reported_once(
