@@ -18,13 +18,40 @@ Wide = NDArray[np.uint16]
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A patch in one plane of a frame. values: (h, w, channels). opacity: (h, w, 1), 0..256."""
+    """A patch in one plane of a frame. values: (h, w, channels). opacity: (h, w, 1), 0..256. weighted, rest: both
+    multiplied, and what is left for the frame. covered: the rows that hide all of it, which are copied."""
 
     plane: int
     top: int
     left: int
     values: Wide
     opacity: Wide
+    weighted: Wide
+    rest: Wide
+    covered: slice
+    copied: Pixels
+
+    @classmethod
+    def of(cls, plane: int, top: int, left: int, pixels: Pixels, opacity: Wide) -> _Part:
+        values = pixels.astype(np.uint16)
+        open_rows = np.flatnonzero((opacity < 256).any((1, 2)))
+        edges = np.concatenate([[-1], open_rows, [len(pixels)]])
+        widest = int(np.diff(edges).argmax())  # the longest run of rows without an open one
+        covered = slice(int(edges[widest]) + 1, int(edges[widest + 1]))
+        return cls(plane, top, left, values, opacity, values * opacity, 256 - opacity, covered, pixels[covered].copy())
+
+    def into(self, under: Pixels, light: float) -> None:
+        """under: the frame's own pixels below the patch, changed in place."""
+        if light < 1:
+            opacity = (self.opacity * light).astype(np.uint16)
+            under[:] = (under * (256 - opacity) + self.values * opacity) >> 8
+            return
+        under[self.covered] = self.copied
+        for rows in (slice(0, self.covered.start), slice(self.covered.stop, len(under))):
+            mixed = np.multiply(under[rows], self.rest[rows], dtype=np.uint16)
+            mixed += self.weighted[rows]
+            mixed >>= 8
+            under[rows] = mixed
 
 
 class Blender:
@@ -44,10 +71,8 @@ class Blender:
             return
         planes = planes_of(frame, self._layout, self._width, self._height)
         for part in self._parts:
-            opacity = part.opacity if light >= 1 else (part.opacity * light).astype(np.uint16)
             height, width = part.values.shape[:2]
-            under = planes[part.plane][part.top : part.top + height, part.left : part.left + width]
-            under[:] = (under * (256 - opacity) + part.values * opacity) >> 8
+            part.into(planes[part.plane][part.top : part.top + height, part.left : part.left + width], light)
 
     def _converted(self, patch: Patch) -> list[_Part]:
         height, width = patch.rgba.shape[:2]
@@ -58,7 +83,7 @@ class Blender:
         parts = []
         for n, plane in enumerate(planes_of(own, self._layout, width, height)):
             step = height // plane.shape[0]  # 2 for the planes of halved chroma
-            parts.append(_Part(n, patch.y // step, patch.x // step, plane.astype(np.uint16), opacity[::step, ::step]))
+            parts.append(_Part.of(n, patch.y // step, patch.x // step, plane, opacity[::step, ::step]))
         return parts
 
 

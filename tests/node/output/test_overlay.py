@@ -134,6 +134,7 @@ def test_a_blended_frame_is_the_blended_picture_in_that_layout(layout: Layout, x
     width, height = 160, 96
     patch = np.zeros((24, 36, 4), np.uint8)
     patch[:, :18], patch[:, 18:] = (250, 20, 40, 255), (20, 200, 250, 130)
+    patch[12:, 18:, 3] = 255  # from here on it hides all that is below it
     placed = Patch(patch, 2 * x, 2 * y)
     scaler, blender = Scaler(layout, width, height), Blender(layout, width, height)
     blender.take([placed])
@@ -149,6 +150,7 @@ def test_a_blended_frame_is_the_blended_picture_in_that_layout(layout: Layout, x
     even = np.zeros((height, width), bool)  # away from edges, beside which chroma is shared
     even[placed.y + 4 : placed.y + 20, placed.x + 4 : placed.x + 14] = True
     even[placed.y + 4 : placed.y + 20, placed.x + 22 : placed.x + 32] = True
+    even[placed.y + 8 : placed.y + 16] = False
     for plane, as_it_was, wanted in zip(*(planes_of(f, layout, width, height) for f in (found, untouched, right)),
                                         strict=True):  # fmt: skip
         step = height // plane.shape[0]
