@@ -40,6 +40,7 @@ class TickPublisher:
         self._scalers = {layout: Scaler(layout, fmt.width, fmt.height) for layout in rings}
         self._overlay = OverlayReader(overlay)
         self._blenders = {layout: Blender(layout, fmt.width, fmt.height) for layout in rings if layout != "native"}
+        self._overlaid = False  # what lies over the picture changed since the last tick
         self._native_is_current = False  # the native ring holds the frame that is shown
         self._flow: tuple[int, int] = (0, 0)  # the frame that the last flow leads to, and that flow's ring number
 
@@ -50,10 +51,6 @@ class TickPublisher:
         """
         s = program.shown
         plan = TickPlan(tick, due, newest_control_at=s.newest_control_at, blackout=program.blackout)
-        overlaid = self._overlay.refresh()
-        if overlaid:
-            for blender in self._blenders.values():
-                blender.take(self._overlay.patches)
         if self._card is not None and s.info.memory:
             height, width = s.newest.shape[:2]
             plan = replace(
@@ -62,7 +59,7 @@ class TickPublisher:
             )  # fmt: skip
         for layout, ring in self._rings.items():
             if layout != "native":
-                if new or overlaid:
+                if new or self._overlaid:
                     self._write_scaled(program, layout, ring)
                 continue
             if self._card is not None and plan.memory and not self._card.pixels_wanted:
@@ -70,7 +67,15 @@ class TickPublisher:
             elif new or not self._native_is_current:
                 ring.write(program.frame()[..., :3], _info(program))
                 self._native_is_current = True
+        self._overlaid = False
         return replace(plan, pixels=self._native_is_current)
+
+    def take_overlay(self) -> None:
+        """Convert what is new over the picture, in the time between two ticks."""
+        if self._overlay.refresh():
+            self._overlaid = True
+            for blender in self._blenders.values():
+                blender.take(self._overlay.patches)
 
     def _write_scaled(self, program: Program, layout: Layout, ring: FrameRing) -> None:
         frame, info, scaler = program.frame(), _info(program), self._scalers[layout]
@@ -169,6 +174,7 @@ def run(fmt: VideoFormat, mailbox: Mailbox, source: FrameRing, rings: dict[Layou
         for wake in wakes:
             wake.release()
         pace = passed(pace, time.monotonic())
+        publisher.take_overlay()
         if begin - published_at > STATUS_INTERVAL_S:
             published_at = begin
             publish("running")

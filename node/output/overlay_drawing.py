@@ -13,7 +13,6 @@ from worldjockey.integrations import Patch, Pixels
 Color = tuple[int, int, int]
 WHITE, FAINT, DARK, INK = (255, 255, 255), (172, 176, 188), (14, 15, 20), (20, 20, 24)
 TRACK, BAR, WON = (58, 61, 72), (92, 148, 255), (255, 184, 66)
-POLL_OPACITY = 222  # of 255
 QUIET_MODULES = 4  # of white around a QR code (ISO/IEC 18004)
 MODULE_PIXELS_MIN = 2  # a smaller code is not read
 CODE_SHARES = {"corner": 0.28, "large": 0.62}  # of the show's smaller side
@@ -73,7 +72,7 @@ class Drawing:
         card[quiet : quiet + len(code), left : left + len(code)] = code[..., None]
         label, size = self._fitted(_address(text), width - quiet, size, BOLD)
         self._text(card, label, width // 2, quiet + len(code) + quiet // 2 + size * 3 // 4, size, INK, BOLD, "middle")
-        return _rounded(card, quiet // 2, 255)
+        return _rounded(card, quiet // 2)
 
     def _poll_card(self, poll: Mapping[str, Any], width: int, height: int) -> Pixels:
         """(h, w, 4), at most of this height."""
@@ -106,8 +105,7 @@ class Drawing:
             self._text(card, share, width - pad, top + row // 2, size, color, BOLD, "right")
             _bar(card, pad, top + row // 2 + bar, inner, bar, 1.0, TRACK)
             _bar(card, pad, top + row // 2 + bar, inner, bar, count / total, WON if won else BAR)
-        bright = np.minimum(card.max(-1).astype(np.float32) / max(TRACK), 1)  # writing and bars hide what is below them
-        return _rounded(card, pad * 2 // 3, POLL_OPACITY + (255 - POLL_OPACITY) * bright)
+        return _rounded(card, pad * 2 // 3)
 
     def _measured(self, text: str, size: int, weight: int) -> int:
         """The width of a text in pixels. size: its height in pixels."""
@@ -150,13 +148,13 @@ def _bar(card: Pixels, x: int, y: int, width: int, height: int, share: float, co
     cv2.line(card, (points[0], points[1]), (points[2], points[1]), color, height, cv2.LINE_AA, shift)
 
 
-def _rounded(card: Pixels, radius: int, opacity: Any) -> Pixels:
-    """(h, w, 3) -> (h, w, 4) with round corners. opacity: 0..255, one number or (h, w)."""
+def _rounded(card: Pixels, radius: int) -> Pixels:
+    """(h, w, 3) -> (h, w, 4) with round corners, opaque: what hides the picture is copied, and need not be blended."""
     height, width = card.shape[:2]
     y = np.maximum(np.abs(np.arange(height) + 0.5 - height / 2) - (height / 2 - radius), 0)[:, None]
     x = np.maximum(np.abs(np.arange(width) + 0.5 - width / 2) - (width / 2 - radius), 0)[None, :]
     inside = np.clip(radius - np.hypot(x, y) + 0.5, 0, 1)
-    return np.dstack([card, (inside * opacity).astype(np.uint8)])
+    return np.dstack([card, (inside * 255).astype(np.uint8)])
 
 
 def _address(url: str) -> str:
