@@ -54,6 +54,12 @@ class OverlayReader:
         return bool(before or self.patches)
 
 
+def fits(patch: Patch, width: int, height: int) -> bool:
+    """Whether all of a patch lies inside a frame of this size."""
+    tall, wide = patch.rgba.shape[:2]
+    return 0 <= patch.x <= width - wide and 0 <= patch.y <= height - tall
+
+
 def packed_patches(patches: Sequence[Patch]) -> bytes:
     parts = []
     for patch in patches:

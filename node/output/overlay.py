@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from worldjockey.integrations import Layout, Patch
 
 from ..ipc.frame_ring import Pixels
+from ..ipc.overlay import fits
 from .layouts import shape_of
 from .scaling import Scaler
 
@@ -63,7 +64,8 @@ class Blender:
 
     def take(self, patches: Sequence[Patch]) -> None:
         """Blend these from now on."""
-        self._parts = [part for patch in patches for part in self._converted(patch)]
+        inside = [patch for patch in patches if fits(patch, self._width, self._height)]
+        self._parts = [part for patch in inside for part in self._converted(patch)]
 
     def into(self, frame: Pixels, light: float = 1.0) -> None:
         """Blend the patches into a frame of `shape_of(layout, ...)`, in place. light: 0 to 1, as much of them shows."""

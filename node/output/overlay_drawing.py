@@ -10,6 +10,8 @@ import numpy as np
 import segno
 from worldjockey.integrations import Patch, Pixels
 
+from ..ipc.overlay import fits
+
 Color = tuple[int, int, int]
 WHITE, FAINT, DARK, INK = (255, 255, 255), (172, 176, 188), (14, 15, 20), (20, 20, 24)
 TRACK, BAR, WON = (58, 61, 72), (92, 148, 255), (255, 184, 66)
@@ -32,7 +34,8 @@ class Drawing:
 
     def patches(self, overlay: Mapping[str, Any]) -> list[Patch]:
         """overlay: "code" with "text" and "size" (corner or large), "poll" with "question", "options", "counts",
-        "winner" (None while it is open, -1 for none) and "seconds"; each may be missing."""
+        "winner" (None while it is open, -1 for none) and "seconds"; each may be missing. ValueError for a show that is
+        too small for it."""
         small = min(self._width, self._height)
         margin, patches, code = _even(small * MARGIN_SHARE), [], overlay.get("code")
         tall = self._height > self._width
@@ -52,6 +55,8 @@ class Drawing:
             width = _even(self._width - 2 * margin if tall else self._width * POLL_SHARE)
             rgba = self._poll_card(poll, width, bottom - margin)
             patches.append(Patch(rgba, margin, _even(bottom - rgba.shape[0])))
+        if not all(fits(patch, self._width, self._height) for patch in patches):
+            raise ValueError(f"a show of {self._width}x{self._height} has no room for it: make it larger")
         return patches
 
     def _code_card(self, text: str, side: int) -> Pixels:

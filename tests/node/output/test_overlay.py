@@ -14,7 +14,7 @@ from worldjockey.integrations import Layout, Patch, VideoFormat
 from worldjockey.node.control.overlay import overlay_of
 from worldjockey.node.control.polls import OpenPoll
 from worldjockey.node.ipc.cell import Cell
-from worldjockey.node.ipc.overlay import OverlayLine, OverlayReader, packed_patches, unpacked_patches
+from worldjockey.node.ipc.overlay import OverlayLine, OverlayReader, fits, packed_patches, unpacked_patches
 from worldjockey.node.ipc.process import SPAWN, STATUS_BYTES, read_status
 from worldjockey.node.output import overlay_process
 from worldjockey.node.output.layouts import shape_of
@@ -91,6 +91,31 @@ def test_bars_are_as_long_as_the_answers_are_many_and_the_winners_has_another_co
     assert lengths(decided, WON) == [storm]
     assert lengths(decided, BAR) == [sea, other]
     assert lengths({**POLL, "counts": [0, 0, 0]}, BAR) == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (96, 64), (128, 72), (64, 512), (512, 64)])
+def test_a_show_that_is_too_small_is_told_so_and_no_patch_lies_outside_it(width: int, height: int) -> None:
+    for overlay in (
+        {"code": {"text": URL, "size": "large"}},
+        {"code": {"text": URL, "size": "corner"}},
+        {"poll": POLL},
+    ):
+        try:
+            patches = Drawing(width, height).patches(overlay)
+        except ValueError as error:
+            assert "has no room for it: make it larger" in str(error)  # noqa: PT017
+        else:
+            assert all(fits(patch, width, height) for patch in patches)
+    with pytest.raises(ValueError, match="no room"):
+        Drawing(64, 64).patches({"code": {"text": URL, "size": "large"}})
+
+
+def test_a_patch_that_does_not_fit_is_left_out_of_the_frame() -> None:
+    blender, frame = Blender("rgba", 64, 32), np.zeros((32, 64, 4), np.uint8)
+    whole = np.full((8, 8, 4), 255, np.uint8)
+    blender.take([Patch(whole, 60, 8), Patch(whole, 16, 28), Patch(np.full((40, 8, 4), 255, np.uint8), 2, 2)])
+    blender.into(frame)
+    assert not frame.any()
 
 
 def test_nothing_wanted_is_nothing_drawn() -> None:
