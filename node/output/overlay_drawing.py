@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ CODE_SHARES = {"corner": 0.28, "large": 0.62}  # of the show's smaller side
 MARGIN_SHARE = 0.045  # of the show's smaller side: screens may cut off their edges
 POLL_SHARE = 0.4  # of the show's width
 REGULAR, BOLD = 400, 700  # weights of the font
+UNKNOWN = ("Cf", "Cs", "Mn")  # kinds of characters that the font has not: marks and joiners
 SHRINK_MIN = 0.7  # how far a text may shrink before it is cut
 
 
@@ -86,8 +88,8 @@ class Drawing:
         pad, big, size, bar, row = (_even(n * unit) for n in (30, 42, 34, 16, 84))
         inner = width - 2 * pad
         clock = "" if winner is not None or not poll["seconds"] else str(poll["seconds"])
-        room = inner - (self._measured("000", big, BOLD) + pad if clock else 0)
-        lines = self._lines(str(poll["question"]), room, big)
+        room = inner - (self._measured("0" * max(len(clock), 3), big, BOLD) + pad if clock else 0)
+        lines = self._lines(drawable(str(poll["question"])), room, big)
         card = np.full((_even(2 * pad + len(lines) * big * 5 // 4 + row * len(options)), width, 3), DARK, np.uint8)
         y = pad
         for line in lines:
@@ -104,7 +106,7 @@ class Drawing:
             share = f"{round(100 * count / total)}%"
             top = y + row * n
             label, label_size = self._fitted(
-                str(option), inner - self._measured("100%", size, BOLD) - pad, size, BOLD if won else REGULAR
+                drawable(str(option)), inner - self._measured("100%", size, BOLD) - pad, size, BOLD if won else REGULAR
             )
             self._text(card, label, pad, top + row // 2, label_size, color, BOLD if won else REGULAR)
             self._text(card, share, width - pad, top + row // 2, size, color, BOLD, "right")
@@ -140,6 +142,14 @@ class Drawing:
         left = {"left": 0, "middle": 0.5, "right": 1}[where]
         x -= round(left * self._measured(text, size, weight))
         cv2.putText(card, text, (x, y), color, self._font, size, weight)
+
+
+def drawable(text: str) -> str:
+    """The text in one line, without emoji and other characters that the font has not."""
+    known = [c for c in unicodedata.normalize("NFC", text) if ord(c) < 0x10000]
+    kinds = [unicodedata.category(c) for c in known]
+    shown = (" " if kind == "Cc" else c for c, kind in zip(known, kinds, strict=True) if kind not in UNKNOWN)
+    return " ".join("".join(shown).split())
 
 
 def _bar(card: Pixels, x: int, y: int, width: int, height: int, share: float, color: Color) -> None:

@@ -19,7 +19,7 @@ from worldjockey.node.ipc.process import SPAWN, STATUS_BYTES, read_status
 from worldjockey.node.output import overlay_process
 from worldjockey.node.output.layouts import shape_of
 from worldjockey.node.output.overlay import Blender, planes_of
-from worldjockey.node.output.overlay_drawing import BAR, WON, Drawing
+from worldjockey.node.output.overlay_drawing import BAR, WON, Drawing, drawable
 from worldjockey.node.output.scaling import Scaler
 from worldjockey.node.show.crowd import Poll
 
@@ -116,6 +116,30 @@ def test_a_patch_that_does_not_fit_is_left_out_of_the_frame() -> None:
     blender.take([Patch(whole, 60, 8), Patch(whole, 16, 28), Patch(np.full((40, 8, 4), 255, np.uint8), 2, 2)])
     blender.into(frame)
     assert not frame.any()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb\t c", "a b c"),
+        ("🔥 dance 💃🏽!", "dance !"),
+        ("Gro\u0308ße, 嵐の中へ", "Größe, 嵐の中へ"),
+        ("♥ or ★?", "♥ or ★?"),
+    ],
+)
+def test_a_text_is_one_line_without_what_the_font_has_not(text: str, shown: str) -> None:
+    assert drawable(text) == shown
+    drawing = Drawing(1280, 720)
+    one, other = (drawing.patches({"poll": {**POLL, "question": each}})[0].rgba for each in (text, shown))
+    assert (one == other).all()
+
+
+def test_a_long_question_does_not_run_into_the_seconds() -> None:
+    poll = {**POLL, "question": "x" * 80, "seconds": 3600}
+    (patch,) = Drawing(1920, 1080).patches({"poll": poll})
+    written = (patch.rgba[30:80, :, :3].max(-1) > 120).any(0)
+    gaps = np.diff(np.flatnonzero(written))
+    assert gaps.max() >= 12, "a gap between both"
 
 
 def test_nothing_wanted_is_nothing_drawn() -> None:
